@@ -1,0 +1,111 @@
+/**
+ * What a run says while it goes: one union for `events.jsonl`, `--json`, the library and the
+ * dashboard. Field names are the public contract (snake_case, as in the files).
+ */
+interface EventBase {
+  /** ISO 8601. */
+  readonly time: string
+  /** Optimizer steps done when the event happened; 0 before the first. */
+  readonly step: number
+}
+
+export interface RunStart extends EventBase {
+  readonly type: "run.start"
+  readonly run_id: string
+  readonly engine: string
+  readonly device: string
+  readonly parameters: { readonly total: number; readonly trained: number }
+  readonly supervised_tokens_per_epoch: number
+  /** In words, for people: what the loss is divided by. */
+  readonly normalization: string
+  readonly steps: number
+  readonly objective: string
+  readonly resumed_from?: string
+}
+
+export interface StepEvent extends EventBase {
+  readonly type: "step"
+  /** The objective's value, normalised as the run says. */
+  readonly loss: number
+  /** Mean cross-entropy of the supervised tokens, nats, whatever the objective. */
+  readonly nll: number
+  readonly mean_p: number
+  readonly mean_weight: number
+  /** (sum w)^2 / sum w^2 over the step's supervised tokens. */
+  readonly effective_tokens: number
+  /** Mean entropy of the next-token distribution, nats. */
+  readonly entropy: number
+  readonly token_accuracy: number
+  /** Mean probability of the end-of-turn targets; null when the step has none. */
+  readonly eos_p: number | null
+  /** Global norm before clipping. */
+  readonly grad_norm: number
+  readonly learning_rate: number
+  readonly epoch: number
+  /** Tokens seen since the start of the run. */
+  readonly tokens: number
+  readonly supervised_tokens: number
+  readonly tokens_per_second: number
+  readonly memory_bytes: number
+  /** Mean KL(reference || policy) per token, when the objective has a reference. */
+  readonly kl_ref?: number
+}
+
+export interface HistogramEvent extends EventBase {
+  readonly type: "histogram"
+  /** `train` is a step's own tokens; other names are evaluation sets. */
+  readonly name: string
+  /** Counts in [0, 0.1), [0.1, 0.2), ... [0.9, 1]. */
+  readonly bins: readonly number[]
+  /** Counts with p < 1e-4, 1e-3, 1e-2 (not cumulative: [0, 1e-4), [1e-4, 1e-3), [1e-3, 1e-2)). */
+  readonly small_bins: readonly number[]
+}
+
+export interface EvalEvent extends EventBase {
+  readonly type: "eval"
+  readonly name: string
+  readonly nll?: number
+  readonly loss?: number
+  readonly mean_p?: number
+  readonly score?: number
+  readonly n?: number
+  readonly ci95?: readonly [number, number]
+  readonly supervised_tokens?: number
+}
+
+export interface SampleEvent extends EventBase {
+  readonly type: "sample"
+  readonly prompt: string
+  readonly completion: string
+  readonly tokens: readonly string[]
+  readonly probabilities: readonly number[]
+}
+
+export interface CheckpointEvent extends EventBase {
+  readonly type: "checkpoint"
+  readonly path: string
+}
+
+export interface WarningEvent extends EventBase {
+  readonly type: "warning"
+  readonly code: string
+  readonly message: string
+  readonly hint: string
+}
+
+export interface RunEnd extends EventBase {
+  readonly type: "run.end"
+  readonly reason: "done" | "interrupted" | "failed"
+  readonly message?: string
+  readonly output?: string
+}
+
+export type RunEvent =
+  | RunStart
+  | StepEvent
+  | HistogramEvent
+  | EvalEvent
+  | SampleEvent
+  | CheckpointEvent
+  | WarningEvent
+  | RunEnd
