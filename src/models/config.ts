@@ -1,0 +1,114 @@
+import { InputError } from "../run/errors.ts"
+import { type ConfigKeys, isObject, present } from "./config-keys.ts"
+import { llamaConfig, llamaShape } from "./llama.ts"
+import { mistralConfig, mistralShape } from "./mistral.ts"
+import { qwen2Config, qwen2Shape } from "./qwen2.ts"
+import { qwen3Config, qwen3Shape } from "./qwen3.ts"
+import { type DecoderShape, MODEL_TYPES, type ModelType } from "./shape.ts"
+
+interface Family {
+  /** The architecture whose checkpoints have this family's tensor names. */
+  readonly architecture: string
+  readonly shape: (keys: ConfigKeys) => DecoderShape
+}
+
+/** One line per family. */
+const FAMILIES: { readonly [Type in ModelType]: Family } = {
+  llama: { architecture: "LlamaForCausalLM", shape: (keys) => llamaShape(llamaConfig(keys)) },
+  mistral: { architecture: "MistralForCausalLM", shape: (k) => mistralShape(mistralConfig(k)) },
+  qwen2: { architecture: "Qwen2ForCausalLM", shape: (keys) => qwen2Shape(qwen2Config(keys)) },
+  qwen3: { architecture: "Qwen3ForCausalLM", shape: (keys) => qwen3Shape(qwen3Config(keys)) },
+}
+
+export type CheckpointDtype = "float32" | "float16" | "bfloat16"
+const DTYPES: readonly string[] = ["float32", "float16", "bfloat16"] satisfies CheckpointDtype[]
+
+/** A config.json understood. */
+export interface ModelConfig {
+  readonly modelType: ModelType
+  readonly shape: DecoderShape
+  /** What the config says the weights are in; the tensors themselves decide when loading. */
+  readonly dtype: CheckpointDtype
+  readonly bosTokenId: number | null
+  /** All of them: a list in some checkpoints, a number in others, empty when there is none. */
+  readonly eosTokenIds: readonly number[]
+  /** The file as it came, for writing it back. */
+  readonly json: Readonly<Record<string, unknown>>
+}
+
+const SUPPORTED = MODEL_TYPES.join(", ")
+
+function modelType(keys: ConfigKeys): ModelType {
+  const { where, values } = keys
+  const came = values.model_type
+  if (typeof came !== "string" || !(MODEL_TYPES as readonly string[]).includes(came)) {
+    const got = came === undefined ? "nothing" : JSON.stringify(came).slice(0, 80)
+    throw new InputError(
+      `${where}: expected "model_type" to be one that dftune supports (${SUPPORTED}), got ${got}`,
+    )
+  }
+  return came as ModelType
+}
+
+/** What would make the tensors mean something else than the family's own file says. */
+function refuseVariants(keys: ConfigKeys, type: ModelType): void {
+  const { where, values } = keys
+  if (present(keys, "auto_map")) {
+    throw new InputError(
+      `${where}: "auto_map" asks to run code from the model folder, which dftune never does; ` +
+        `supported without it: ${SUPPORTED}`,
+    )
+  }
+  if (present(keys, "quantization_config")) {
+    throw new InputError(
+      `${where}: the checkpoint is quantised ("quantization_config"); take the unquantised one, ` +
+        `and set "quantization: int8" or "int4" in dftune's config to quantise a frozen base`,
+    )
+  }
+  const { architecture } = FAMILIES[type]
+  const came = values.architectures
+  if (present(keys, "architectures") && !(Array.isArray(came) && came.includes(architecture))) {
+    const got = JSON.stringify(came).slice(0, 80)
+    throw new InputError(`${where}: expected "architectures" to hold ${architecture}, got ${got}`)
+  }
+}
+
+/** `dtype` in Transformers 5, `torch_dtype` before; float32 where neither is given. */
+function checkpointDtype({ where, values }: ConfigKeys): CheckpointDtype {
+  const came = values.dtype ?? values.torch_dtype ?? "float32"
+  if (typeof came !== "string" || !DTYPES.includes(came)) {
+    const got = JSON.stringify(came).slice(0, 80)
+    throw new InputError(`${where}: expected "dtype" to be one of ${DTYPES.join(", ")}, got ${got}`)
+  }
+  return came as CheckpointDtype
+}
+
+function tokenIds({ where, values }: ConfigKeys, key: string): number[] {
+  const came = values[key] ?? []
+  const ids = Array.isArray(came) ? came : [came]
+  if (!ids.every((id) => Number.isInteger(id) && id >= 0)) {
+    const got = JSON.stringify(came).slice(0, 80)
+    throw new InputError(`${where}: expected "${key}" to be a token id or a list, got ${got}`)
+  }
+  return ids
+}
+
+/**
+ * Understands a parsed config.json, in the spellings of Transformers 4 and 5.
+ * @param where the file's name, for errors
+ * @throws InputError naming the key, what was expected and what came
+ */
+export function modelConfig(json: unknown, where = "config.json"): ModelConfig {
+  if (!isObject(json)) throw new InputError(`${where}: expected a JSON object`)
+  const keys: ConfigKeys = { where, values: json }
+  const type = modelType(keys)
+  refuseVariants(keys, type)
+  return {
+    modelType: type,
+    shape: FAMILIES[type].shape(keys),
+    dtype: checkpointDtype(keys),
+    bosTokenId: tokenIds(keys, "bos_token_id")[0] ?? null,
+    eosTokenIds: tokenIds(keys, "eos_token_id"),
+    json,
+  }
+}

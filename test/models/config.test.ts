@@ -1,0 +1,112 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { describe, expect, test } from "vitest"
+import { modelConfig } from "../../src/models/config.ts"
+import { decoderParameters, parameterCount } from "../../src/models/parameters.ts"
+import { InputError } from "../../src/run/errors.ts"
+
+const CONFIGS = fileURLToPath(new URL("../../../shared/data/configs/", import.meta.url))
+const present = existsSync(`${CONFIGS}param_counts.json`)
+const readJson = (path: string) => JSON.parse(readFileSync(path, "utf8"))
+
+describe.skipIf(!present)(`real configs (${present ? "present" : `absent: ${CONFIGS}`})`, () => {
+  const counts = present ? readJson(`${CONFIGS}param_counts.json`) : {}
+  test.each(Object.entries(counts))("%s has %d parameters", (file, count) => {
+    expect(parameterCount(modelConfig(readJson(CONFIGS + file)).shape)).toBe(count)
+  })
+  test("every model config there is counted", () => {
+    const files = present ? readdirSync(CONFIGS) : []
+    const models = files.filter((f) => !/^(adapter|generation)_config|param_counts/.test(f))
+    expect(models.sort()).toEqual(Object.keys(counts).sort())
+  })
+  test("Llama 3.1's stretch is read", () => {
+    const { shape, eosTokenIds } = modelConfig(readJson(`${CONFIGS}Llama-3.1-8B-Instruct.json`))
+    expect(shape.rope).toEqual({
+      ropeType: "llama3",
+      ropeTheta: 500000,
+      factor: 8,
+      lowFreqFactor: 1,
+      highFreqFactor: 4,
+      originalMaxPositionEmbeddings: 8192,
+    })
+    expect(eosTokenIds).toEqual([128001, 128008, 128009])
+  })
+  test("Transformers 5 writes rope_parameters and dtype", () => {
+    const file = "Qwen2.5-1.5B-Instruct.transformers5.json"
+    const { shape, dtype } = modelConfig(readJson(CONFIGS + file))
+    expect(shape.rope).toEqual({ ropeType: "default", ropeTheta: 1e6 })
+    expect(dtype).toBe("float16")
+  })
+})
+
+const LLAMA = {
+  model_type: "llama",
+  architectures: ["LlamaForCausalLM"],
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 64,
+  max_position_embeddings: 128,
+  rms_norm_eps: 1e-5,
+}
+const QWEN2 = { ...LLAMA, model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }
+const MISTRAL = { ...LLAMA, model_type: "mistral", architectures: ["MistralForCausalLM"] }
+
+test("biases of all attention projections, and of the MLP, where a Llama config asks for them", () => {
+  const { shape } = modelConfig({ ...LLAMA, attention_bias: true, mlp_bias: true })
+  const biases = decoderParameters(shape).filter(({ name }) => name.endsWith(".bias"))
+  expect(biases.length).toBe(2 * 7)
+})
+
+test.each([
+  ["type", { type: "linear", factor: 2 }],
+  ["rope_type", { rope_type: "linear", factor: 2 }],
+])("rope_scaling spelled with %s", (_name, rope_scaling) => {
+  const { shape } = modelConfig({ ...LLAMA, rope_theta: 5000, rope_scaling })
+  expect(shape.rope).toEqual({ ropeType: "linear", ropeTheta: 5000, factor: 2 })
+})
+
+test("a window no shorter than the longest sequence has no effect", () => {
+  const { maxPositionEmbeddings } = modelConfig({ ...MISTRAL, sliding_window: 128 }).shape
+  expect(maxPositionEmbeddings).toBe(128)
+  expect(modelConfig({ ...QWEN2, sliding_window: 8, use_sliding_window: false })).toBeDefined()
+})
+
+const refused: readonly [string, Record<string, unknown>, RegExp][] = [
+  ["another family", { ...LLAMA, model_type: "gemma2" }, /llama, mistral, qwen2, qwen3.*gemma2/],
+  ["a mixture of experts", { ...LLAMA, model_type: "qwen3_moe" }, /supports.*qwen3_moe/],
+  ["no family", { ...LLAMA, model_type: undefined }, /got nothing/],
+  [
+    "a classifier",
+    { ...LLAMA, architectures: ["LlamaForTokenClassification"] },
+    /LlamaForCausalLM/,
+  ],
+  ["remote code", { ...LLAMA, auto_map: { AutoModel: "x.Y" } }, /auto_map/],
+  ["a quantised checkpoint", { ...LLAMA, quantization_config: { bits: 4 } }, /quantised/],
+  ["yarn", { ...LLAMA, rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_type.*yarn/],
+  ["mrope", { ...QWEN2, rope_scaling: { type: "mrope" } }, /default, linear, dynamic, llama3/],
+  ["rope per layer type", { ...LLAMA, rope_parameters: { full_attention: {} } }, /several/],
+  ["half rotary", { ...LLAMA, rope_parameters: { partial_rotary_factor: 0.5 } }, /partial/],
+  ["linear with no factor", { ...LLAMA, rope_scaling: { type: "linear" } }, /factor.*nothing/],
+  ["another activation", { ...LLAMA, hidden_act: "gelu" }, /hidden_act.*silu.*gelu/],
+  ["a short window", { ...MISTRAL, sliding_window: 64 }, /sliding_window.*64/],
+  ["Mistral's default window", { ...MISTRAL, max_position_embeddings: 32768 }, /4096/],
+  [
+    "a short window in Qwen's upper layers",
+    { ...QWEN2, use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
+    /sliding/,
+  ],
+  ["a layer of another kind", { ...QWEN2, layer_types: ["linear_attention"] }, /layer_types/],
+  ["heads that do not divide", { ...LLAMA, num_key_value_heads: 3 }, /num_key_value_heads/],
+  ["an odd head", { ...LLAMA, head_dim: 7 }, /head_dim.*even/],
+  ["an absurd size", { ...LLAMA, vocab_size: 1e12 }, /vocab_size.*whole number/],
+  ["a size as text", { ...LLAMA, hidden_size: "32" }, /hidden_size.*"32"/],
+  ["a missing size", { ...LLAMA, intermediate_size: undefined }, /intermediate_size.*nothing/],
+  ["eight-bit floats", { ...LLAMA, dtype: "float8_e4m3fn" }, /dtype.*float8/],
+]
+test.each(refused)("%s is refused, by name", (_name, json, message) => {
+  expect(() => modelConfig(json)).toThrow(message)
+  expect(() => modelConfig(json)).toThrow(InputError)
+})
