@@ -1,0 +1,426 @@
+import { z } from "zod"
+
+/**
+ * The one statement of every setting: its name, its meaning, its bounds and its default.
+ * Names follow Hugging Face's trainers and PEFT wherever they have one (CONTRACT.md, section 3).
+ */
+
+export const ENGINES = ["onnx", "torch"] as const
+export type EngineName = (typeof ENGINES)[number]
+
+export const OBJECTIVES = [
+  ..."sft dft power alpha threshold mix focal luffy eaft talr idft asft sft-kl iw-sft psft".split(
+    " ",
+  ),
+  ..."dpo rft grpo ppo".split(" "),
+]
+
+export const NORMALIZATIONS = ["tokens", "sequences", "weights", "paper"] as const
+export const FORMATS = [
+  "auto",
+  "messages",
+  "prompt-completion",
+  "alpaca",
+  "sharegpt",
+  "problem-solution",
+  "text",
+  "preference",
+] as const
+export const SUPERVISE = ["completions", "last", "all"] as const
+export const LR_SCHEDULERS = ["cosine", "linear", "constant"] as const
+
+const count = z
+  .number()
+  .int()
+  .min(1)
+  .max(2 ** 40)
+const fraction = z.number().min(0).max(1)
+const seed = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1)
+const positive = z.number().positive()
+
+const adapter = z
+  .strictObject({
+    type: z.literal("lora").describe("The kind of adapter.").default("lora"),
+    r: z.number().int().min(1).max(4096).describe("Rank of the update.").default(8),
+    lora_alpha: positive
+      .describe(
+        "The update is scaled by lora_alpha / r (by lora_alpha / sqrt(r) under use_rslora).",
+      )
+      .default(16),
+    lora_dropout: z
+      .number()
+      .min(0)
+      .lt(1)
+      .describe("Dropout probability on the adapter's input.")
+      .default(0),
+    target_modules: z
+      .union([z.literal("all-linear"), z.array(z.string().min(1)).min(1)])
+      .describe(
+        '"all-linear" (every linear layer but the head), or names such as q_proj, down_proj.',
+      )
+      .default("all-linear"),
+    use_rslora: z
+      .boolean()
+      .describe("Rank-stabilised scaling: lora_alpha / sqrt(r).")
+      .default(false),
+  })
+  .describe("Trains a low-rank adapter and freezes the model. Left out: full fine-tuning.")
+
+const sourceFields = z.strictObject({
+  path: z
+    .string()
+    .min(1)
+    .describe(
+      "A file, a glob, or a Hugging Face data set id. .jsonl, .json, .csv, .parquet; .gz and .zst of the text formats.",
+    ),
+  name: z.string().min(1).describe("Configuration (subset) of a hub data set.").optional(),
+  split: z.string().min(1).describe('Split of a hub data set; "train" when left out.').optional(),
+  weight: z
+    .number()
+    .min(0)
+    .max(1000)
+    .describe(
+      "How often each of its rows is seen in an epoch; 0.5 sees half of them, 2 sees each twice.",
+    )
+    .default(1),
+  max_rows: count
+    .describe("Use only this many rows: the first, or a seeded choice with shuffle_seed.")
+    .optional(),
+  shuffle_seed: seed
+    .describe("Choose max_rows rows at random with this seed, not the first ones.")
+    .optional(),
+})
+const source = z.union([z.string().min(1).describe("A path alone."), sourceFields])
+
+const data = z
+  .strictObject({
+    train: z.array(source).min(1).describe("Where the training rows come from."),
+    eval: z.array(source).describe("Rows whose loss is measured every eval_steps.").default([]),
+    format: z
+      .enum(FORMATS)
+      .describe("The shape of the rows; auto tells it by their keys, row by row.")
+      .default("auto"),
+    max_length: z
+      .number()
+      .int()
+      .min(2)
+      .max(2 ** 24)
+      .describe("Tokens of a row at most; longer rows are cut on the right.")
+      .default(2048),
+    packing: z
+      .boolean()
+      .describe("Put several rows side by side in one micro-batch; a token only sees its own row.")
+      .default(true),
+    supervise: z
+      .enum(SUPERVISE)
+      .describe("What is trained: every completion, the last one of each row, or all tokens.")
+      .default("completions"),
+    template: z
+      .union([z.boolean(), z.string().min(1)])
+      .describe(
+        "Chat template: left out or null, chats use the model's own and plain strings none; true, plain strings use it too; a string, the path of a .jinja file to use instead, for all rows.",
+      )
+      .nullable()
+      .default(null),
+    on_bad_row: z
+      .enum(["error", "skip"])
+      .describe(
+        "A row that cannot be read stops the run before it starts, or is skipped and counted.",
+      )
+      .default("error"),
+  })
+  .describe("The rows, and how they become tokens.")
+
+const expression = z
+  .looseObject({
+    version: z.literal(1),
+    nodes: z.array(z.record(z.string(), z.unknown())).min(1).max(1000),
+    output: z.number().int().min(0),
+  })
+  .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
+
+const objectiveFields = z
+  .object({
+    name: z
+      .string()
+      .min(1)
+      .describe(`One of ${OBJECTIVES.join(", ")}, or a name for your own expression.`),
+    normalization: z
+      .enum(NORMALIZATIONS)
+      .describe(
+        "What a step's sum is divided by: its supervised tokens; sequences (mean of their means); the sum of weights; paper (the published code's sum of micro-batch means).",
+      )
+      .default("tokens"),
+    weight_floor: fraction.describe("Token weights are at least this.").optional(),
+    weight_ceiling: positive.describe("Token weights are at most this.").optional(),
+    ramp: z
+      .strictObject({
+        start: fraction.describe("Share of the run trained as plain SFT.").default(0.2),
+        end: fraction
+          .describe("Share of the run after which the objective has its full part.")
+          .default(0.3),
+      })
+      .describe("SFT first, then a linear blend into the objective.")
+      .optional(),
+    keep_special: z
+      .boolean()
+      .describe("End-of-turn and template tokens keep weight 1.")
+      .default(false),
+    expression: expression.optional(),
+  })
+  .catchall(z.union([z.number(), z.boolean(), z.string()]))
+  .describe("An objective with its parameters and modifiers.")
+const objective = z
+  .union([z.string().min(1).describe("A name alone."), objectiveFields])
+  .describe("What is minimised: a name, or { name, parameters, modifiers }.")
+
+const onnxEngine = z.strictObject({
+  name: z.literal("onnx").describe("The local engine: ONNX Runtime."),
+  device: z.enum(["auto", "cpu", "webgpu"]).describe("Where it computes.").default("auto"),
+  threads: z
+    .union([z.literal("auto"), z.number().int().min(1).max(1024)])
+    .describe("CPU threads; auto takes one a core.")
+    .default("auto"),
+})
+const torchEngine = z.strictObject({
+  name: z.literal("torch").describe("PyTorch FSDP2 under torchrun, for GPUs and clusters."),
+  nproc_per_node: z
+    .union([z.literal("auto"), z.number().int().min(1).max(1024)])
+    .describe("Processes on each node; auto takes one a GPU.")
+    .default("auto"),
+  nnodes: z.number().int().min(1).max(10_000).describe("Nodes.").default(1),
+  dtype: z
+    .enum(["bf16", "fp32"])
+    .describe("What it computes in; master weights are float32 either way.")
+    .default("bf16"),
+  launcher: z
+    .enum(["torchrun", "slurm"])
+    .describe("Start torchrun here, or write an sbatch file.")
+    .default("torchrun"),
+  python: z.string().min(1).describe("The Python that has PyTorch.").default("python3"),
+  sbatch: z
+    .record(z.string(), z.union([z.string(), z.number()]))
+    .describe("Options of the sbatch file, e.g. { partition: gpu, time: 04:00:00 }.")
+    .default({}),
+})
+const engine = z
+  .union([z.enum(ENGINES), z.discriminatedUnion("name", [onnxEngine, torchEngine])])
+  .describe(
+    "What computes: onnx (this machine) or torch (GPUs and clusters), by name or with its options.",
+  )
+
+const generateSamples = z
+  .strictObject({
+    prompts: z
+      .number()
+      .int()
+      .min(1)
+      .max(1000)
+      .describe("How many prompts, from the eval rows.")
+      .default(4),
+    every: count.describe("Optimizer steps between generations.").default(50),
+    max_new_tokens: count.describe("Tokens of a sample at most.").default(256),
+  })
+  .describe("Generations made during the run, in samples.jsonl. Left out: none.")
+
+const rollout = z
+  .strictObject({
+    num_generations: z.number().int().min(1).max(4096).describe("Samples a prompt.").default(8),
+    temperature: positive.describe("Sampling temperature.").default(1),
+    top_p: z.number().positive().max(1).describe("Nucleus sampling; 1 is off.").default(1),
+    max_new_tokens: count.describe("Tokens of a sample at most.").default(512),
+    num_iterations: z
+      .number()
+      .int()
+      .min(1)
+      .max(64)
+      .describe("Updates on each batch of samples.")
+      .default(1),
+  })
+  .describe("Sampling of the objectives that generate while they train: grpo and ppo.")
+
+/** The smallest batch of tokens a micro-batch is given when the config does not say. */
+const MICRO_BATCH_TOKENS = 4096
+
+const memory = z
+  .union([z.literal("auto"), count, z.string().regex(/^\d+(\.\d+)? ?([KMGT]i?B|B)$/)])
+  .describe('Memory the local engine may use: auto, bytes, or e.g. "12 GB".')
+
+export const configFields = z
+  .strictObject({
+    model: z.string().min(1).describe("A folder in Hugging Face's layout, or a hub id."),
+    model_revision: z
+      .string()
+      .min(1)
+      .describe("Branch, tag or commit of a hub id.")
+      .default("main"),
+    adapter: adapter.nullable().default(null),
+    quantization: z
+      .enum(["none", "int8", "int4"])
+      .describe("How the frozen base under an adapter is kept.")
+      .default("none"),
+    data,
+    objective: objective.default("dft"),
+    rollout: rollout.nullable().default(null),
+    learning_rate: positive.max(10).describe("Peak learning rate.").default(5e-5),
+    lr_scheduler: z.enum(LR_SCHEDULERS).describe("Shape after the warmup.").default("cosine"),
+    warmup_ratio: fraction.describe("Share of the steps that warm up linearly.").default(0.1),
+    weight_decay: z
+      .number()
+      .min(0)
+      .describe("AdamW's, on tensors of two or more dimensions.")
+      .default(0.01),
+    adam_beta1: z.number().min(0).lt(1).describe("Decay of the first moment.").default(0.9),
+    adam_beta2: z.number().min(0).lt(1).describe("Decay of the second moment.").default(0.95),
+    adam_epsilon: positive.describe("Added to the denominator.").default(1e-8),
+    max_grad_norm: z
+      .number()
+      .min(0)
+      .describe("Gradients are clipped to this global norm; 0 does not clip.")
+      .default(1),
+    batch_size: count.describe("Sequences per optimizer step, all workers together.").default(256),
+    micro_batch_tokens: count
+      .describe(
+        `Tokens computed at once. Left out: ${MICRO_BATCH_TOKENS}, or data.max_length if that is more.`,
+      )
+      .optional(),
+    num_train_epochs: positive
+      .nullable()
+      .describe("Passes over the training rows; 1 unless max_steps is given.")
+      .default(null),
+    max_steps: count
+      .nullable()
+      .describe("Optimizer steps, in place of num_train_epochs.")
+      .default(null),
+    seed: seed
+      .describe("Seeds the order of the rows, the adapter's start, dropout and sampling.")
+      .default(0),
+    save_steps: z
+      .number()
+      .int()
+      .min(0)
+      .describe("Steps between checkpoints; 0 saves only the result.")
+      .default(50),
+    save_total_limit: z
+      .number()
+      .int()
+      .min(1)
+      .nullable()
+      .describe("Checkpoints kept, the newest; null keeps all.")
+      .default(3),
+    eval_steps: z
+      .number()
+      .int()
+      .min(0)
+      .describe("Steps between evaluations; 0 evaluates only at the end.")
+      .default(10),
+    generate_samples: generateSamples.nullable().default(null),
+    on_nonfinite: z
+      .enum(["stop", "skip"])
+      .describe(
+        "A loss or gradient that is NaN or infinite stops the run (the last good checkpoint stays), or skips the step and counts it.",
+      )
+      .default("stop"),
+    recompute: z
+      .enum(["auto", "always", "never"])
+      .describe(
+        "Recompute each block's activations in the backward pass, or keep them; auto decides by memory.",
+      )
+      .default("auto"),
+    device_memory: memory.default("auto"),
+    engine: engine.default("onnx"),
+    resume: z
+      .union([z.boolean(), z.string().min(1)])
+      .describe("Continue output_dir's newest checkpoint, or the checkpoint at this path.")
+      .default(false),
+    output_dir: z.string().min(1).describe("The run folder.").default("runs/my-run"),
+  })
+  .describe("The config of a dftune run.")
+
+/** What a user may write. */
+export type ConfigInput = z.input<typeof configFields>
+type Parsed = z.output<typeof configFields>
+
+export type SourceConfig = z.output<typeof sourceFields>
+export type AdapterConfig = z.output<typeof adapter>
+export type OnnxEngineConfig = z.output<typeof onnxEngine>
+export type TorchEngineConfig = z.output<typeof torchEngine>
+export type EngineConfig = OnnxEngineConfig | TorchEngineConfig
+export type GenerateSamplesConfig = z.output<typeof generateSamples>
+export type RolloutConfig = z.output<typeof rollout>
+export type DataFormat = (typeof FORMATS)[number]
+export type Supervise = (typeof SUPERVISE)[number]
+export type Normalization = (typeof NORMALIZATIONS)[number]
+
+export interface DataConfig extends Omit<Parsed["data"], "train" | "eval"> {
+  train: SourceConfig[]
+  eval: SourceConfig[]
+}
+
+/** `name`, the modifiers, and the objective's own parameters as further keys. */
+export type ObjectiveConfig = z.output<typeof objectiveFields>
+
+/**
+ * A resolved config: every default filled in, every short form (a name for an engine or an
+ * objective, a path for a source) written out. It is itself valid input and resolves to itself.
+ */
+export interface Config
+  extends Omit<Parsed, "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"> {
+  data: DataConfig
+  objective: ObjectiveConfig
+  engine: EngineConfig
+  micro_batch_tokens: number
+  /** Bytes, or auto. */
+  device_memory: number | "auto"
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+}
+
+function memoryBytes(value: Parsed["device_memory"]): number | "auto" {
+  if (typeof value === "number" || value === "auto") return value
+  const [, amount, unit] = /^([\d.]+) ?(\w+)$/.exec(value)!
+  return Math.floor(Number(amount) * UNITS[unit!]!)
+}
+
+const writtenOut = (entry: z.output<typeof source>): SourceConfig =>
+  typeof entry === "string" ? { path: entry, weight: 1 } : entry
+
+/** Fills what depends on other keys and writes short forms out. */
+export function resolve(parsed: Parsed): Config {
+  const { objective, engine, data } = parsed
+  return {
+    ...parsed,
+    data: { ...data, train: data.train.map(writtenOut), eval: data.eval.map(writtenOut) },
+    objective:
+      typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
+    engine:
+      typeof engine !== "string"
+        ? engine
+        : engine === "onnx"
+          ? onnxEngine.parse({ name: engine })
+          : torchEngine.parse({ name: engine }),
+    micro_batch_tokens: parsed.micro_batch_tokens ?? Math.max(MICRO_BATCH_TOKENS, data.max_length),
+    num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
+    device_memory: memoryBytes(parsed.device_memory),
+  }
+}
+
+/** The JSON Schema (2020-12) of what a user may write, with descriptions, for editors. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(configFields, { io: "input" })
+  return { ...schema, title: "dftune config" }
+}

@@ -1,0 +1,3 @@
+export * from "./config-schema.ts"
+export { type LoadConfigOptions, loadConfig } from "./load-config.ts"
+export { defineConfig, type Locate, parseConfig } from "./parse-config.ts"

@@ -1,0 +1,53 @@
+import type { ConfigProblem } from "./config-issues.ts"
+import type { Config, EngineName } from "./config-schema.ts"
+
+/** An option that not every engine honours. */
+interface Limit {
+  readonly path: readonly string[]
+  readonly engines: readonly EngineName[]
+  readonly asked: (config: Config) => string | undefined
+}
+
+/** Options are honoured by both engines unless a row here says otherwise. */
+const LIMITS: readonly Limit[] = [
+  {
+    path: ["quantization"],
+    engines: ["onnx"],
+    asked: ({ quantization }) =>
+      quantization === "none" ? undefined : `quantization: ${quantization}`,
+  },
+  {
+    path: ["objective"],
+    engines: ["onnx"],
+    asked: ({ objective: { name } }) =>
+      name === "grpo" || name === "ppo"
+        ? `objective: ${name} (generates while it trains)`
+        : undefined,
+  },
+  {
+    path: ["generate_samples"],
+    engines: ["onnx"],
+    asked: ({ generate_samples }) => (generate_samples === null ? undefined : "generate_samples"),
+  },
+  {
+    path: ["device_memory"],
+    engines: ["onnx"],
+    asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),
+  },
+]
+
+/** What the chosen engine cannot honour, each naming the engine that can. */
+export function engineProblems(config: Config): ConfigProblem[] {
+  return LIMITS.flatMap(({ path, engines, asked }) => {
+    const option = asked(config)
+    if (option === undefined || engines.includes(config.engine.name)) return []
+    const able = engines.map((name) => `engine: ${name}`).join(" or ")
+    return [
+      {
+        path,
+        at: "value" as const,
+        message: `engine ${config.engine.name} cannot honour ${option}; ${able} can`,
+      },
+    ]
+  })
+}
