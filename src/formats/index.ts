@@ -1,0 +1,21 @@
+export { flushFolder, replaceFile, writeFileAtomic } from "./atomic.ts"
+export { openCheckpoint, writeCheckpoint } from "./checkpoint.ts"
+export { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
+export {
+  describeValue,
+  isObject,
+  type JsonObject,
+  parseJson,
+  readBounded,
+  readJsonFile,
+  readJsonObject,
+  readTextFile,
+} from "./json.ts"
+export {
+  type Dtype,
+  openSafetensors,
+  type TensorEntry,
+  type TensorReader,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./safetensors.ts"

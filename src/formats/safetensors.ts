@@ -1,0 +1,220 @@
+import { type FileHandle, open } from "node:fs/promises"
+import { assert, InputError } from "../run/errors.ts"
+import { replaceFile } from "./atomic.ts"
+import { bf16ToFloat32, f16ToFloat32 } from "./float.ts"
+import { readError } from "./json.ts"
+import {
+  DTYPE_BYTES,
+  type Dtype,
+  elementCount,
+  MAX_HEADER_BYTES,
+  parseHeader,
+  type SafetensorsHeader,
+  type TensorEntry,
+} from "./safetensors-header.ts"
+
+export type { Dtype, TensorEntry } from "./safetensors-header.ts"
+
+/** An open file or checkpoint. Tensors are read by ranges; nothing but the header is kept. */
+export interface TensorReader {
+  readonly tensors: ReadonlyMap<string, TensorEntry>
+  readonly metadata: Readonly<Record<string, string>>
+  /** The tensor's bytes as they lie in the file (little endian). */
+  read(name: string): Promise<Uint8Array>
+  /**
+   * F32, F16 or BF16 as float32, into `into` when given (of exactly the tensor's elements).
+   *
+   * @throws InputError for any other dtype.
+   */
+  readFloat32(name: string, into?: Float32Array): Promise<Float32Array>
+  close(): Promise<void>
+}
+
+/** A tensor to write. `data` may be made on demand: it is then asked for once, in file order. */
+export interface TensorToWrite {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>)
+}
+
+/** Half-precision data is widened in pieces of this many bytes, which stay in cache. */
+const PIECE_BYTES = 1 << 20
+/** One read call, below the 2 GB that a single call can return. */
+const MAX_READ = 1 << 30
+
+async function readInto(
+  handle: FileHandle,
+  target: Uint8Array,
+  position: number,
+  path: string,
+): Promise<void> {
+  let done = 0
+  while (done < target.length) {
+    const length = Math.min(MAX_READ, target.length - done)
+    const { bytesRead } = await handle.read(target, done, length, position + done)
+    if (bytesRead === 0) throw new InputError(`${path}: the file ended while it was read`)
+    done += bytesRead
+  }
+}
+
+async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsHeader> {
+  const { size } = await handle.stat()
+  if (size < 8) {
+    throw new InputError(`${path}: expected a safetensors file, got ${size} bytes`)
+  }
+  const prefix = new Uint8Array(8)
+  await readInto(handle, prefix, 0, path)
+  const length = new DataView(prefix.buffer).getBigUint64(0, true)
+  if (length > BigInt(Math.min(size - 8, MAX_HEADER_BYTES))) {
+    throw new InputError(
+      `${path}: expected a header of at most ${Math.min(size - 8, MAX_HEADER_BYTES)} bytes, got ${length}; the file is cut short, damaged, or not safetensors`,
+    )
+  }
+  const json = new Uint8Array(Number(length))
+  await readInto(handle, json, 8, path)
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(json)
+    return parseHeader(text, path, 8 + json.length, size)
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new InputError(`${path}: the header is not UTF-8`)
+  }
+}
+
+const WIDEN = { BF16: bf16ToFloat32, F16: f16ToFloat32 } as const
+
+/** Reads the next piece while the last one is widened. */
+async function readWidened(
+  handle: FileHandle,
+  { begin, end }: TensorEntry,
+  target: Float32Array,
+  widen: (source: Uint16Array, target: Float32Array) => void,
+  path: string,
+): Promise<void> {
+  const buffers = [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)] as const
+  const piece = (k: number): Uint8Array =>
+    buffers[k & 1]!.subarray(0, Math.max(0, Math.min(PIECE_BYTES, end - begin - k * PIECE_BYTES)))
+  const fetched = (k: number): Promise<void> =>
+    readInto(handle, piece(k), begin + k * PIECE_BYTES, path)
+  const pieces = Math.ceil((end - begin) / PIECE_BYTES)
+  let next = fetched(0)
+  for (let k = 0; k < pieces; k++) {
+    await next
+    next = k + 1 < pieces ? fetched(k + 1) : Promise.resolve()
+    const bytes = piece(k)
+    const half = new Uint16Array(bytes.buffer, 0, bytes.length / 2)
+    const from = (k * PIECE_BYTES) / 2
+    widen(half, target.subarray(from, from + half.length))
+  }
+}
+
+/**
+ * Opens one safetensors file; its header is checked against its size first.
+ *
+ * @throws InputError naming the file (and the tensor) for anything missing, damaged or unknown.
+ */
+export async function openSafetensors(path: string): Promise<TensorReader> {
+  const handle = await open(path, "r").catch((error: unknown) => {
+    throw readError(error, path)
+  })
+  let header: SafetensorsHeader
+  try {
+    header = await readHeader(handle, path)
+  } catch (error) {
+    await handle.close()
+    throw readError(error, path)
+  }
+  const entry = (name: string): TensorEntry => {
+    const found = header.tensors.get(name)
+    if (found === undefined) throw new InputError(`${path}: no tensor "${name}"`)
+    return found
+  }
+  return {
+    ...header,
+    async read(name) {
+      const { begin, end } = entry(name)
+      const bytes = new Uint8Array(end - begin)
+      await readInto(handle, bytes, begin, path)
+      return bytes
+    },
+    async readFloat32(name, into) {
+      const found = entry(name)
+      const target = into ?? new Float32Array(elementCount(found.shape))
+      assert(
+        target.length === elementCount(found.shape),
+        `readFloat32 of "${name}": expected room for [${found.shape}], got ${target.length} elements`,
+      )
+      if (found.dtype === "F32") {
+        const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
+        await readInto(handle, bytes, found.begin, path)
+      } else if (found.dtype === "BF16" || found.dtype === "F16") {
+        await readWidened(handle, found, target, WIDEN[found.dtype], path)
+      } else {
+        throw new InputError(
+          `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${found.dtype}`,
+        )
+      }
+      return target
+    },
+    close: () => handle.close(),
+  }
+}
+
+/**
+ * The bytes of a header, padded with spaces so that the data begins at a multiple of 8.
+ * Wider elements come first, so that every tensor is aligned to its element size.
+ */
+function layout(
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>>,
+): { readonly header: Uint8Array; readonly ordered: readonly TensorToWrite[] } {
+  const ordered = [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype])
+  const entries = new Map<string, unknown>()
+  if (Object.keys(metadata).length > 0) entries.set("__metadata__", metadata)
+  let offset = 0
+  for (const { name, dtype, shape } of ordered) {
+    assert(name !== "__metadata__" && !entries.has(name), `tensor "${name}" twice in one file`)
+    const bytes = elementCount(shape) * DTYPE_BYTES[dtype]
+    entries.set(name, { dtype, shape, data_offsets: [offset, offset + bytes] })
+    offset += bytes
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)))
+  const padded = Math.ceil(json.length / 8) * 8
+  const header = new Uint8Array(8 + padded).fill(0x20)
+  new DataView(header.buffer).setBigUint64(0, BigInt(padded), true)
+  header.set(json, 8)
+  return { header, ordered }
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const length = Math.min(MAX_READ, bytes.length - done)
+    done += (await handle.write(bytes, done, length)).bytesWritten
+  }
+}
+
+/**
+ * Writes one safetensors file atomically, a tensor at a time.
+ *
+ * @param metadata goes into `__metadata__`; Transformers wants `{ format: "pt" }` there.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): Promise<void> {
+  const { header, ordered } = layout(tensors, metadata)
+  await replaceFile(path, async (handle) => {
+    await writeAll(handle, header)
+    for (const { name, dtype, shape, data } of ordered) {
+      const bytes = typeof data === "function" ? await data() : data
+      const expected = elementCount(shape) * DTYPE_BYTES[dtype]
+      assert(
+        bytes.length === expected,
+        `tensor "${name}": ${dtype} [${shape}] needs ${expected} bytes, got ${bytes.length}`,
+      )
+      await writeAll(handle, bytes)
+    }
+  })
+}
