@@ -1,5 +1,6 @@
 import type { z } from "zod"
 import { didYouMean } from "./closest-name.ts"
+import { ENGINES } from "./config-schema.ts"
 
 export type KeyPath = readonly PropertyKey[]
 type Issue = z.core.$ZodIssue
@@ -124,7 +125,7 @@ export function problems(
       return issue.keys.map((key) => ({
         path: [...path, key],
         at: "key",
-        message: `unknown key "${key}"${unknownKeyHint(key, path, known(path))}`,
+        message: `unknown key "${key}"${unknownKeyHint(key, path, known(path), value)}`,
       }))
     }
     if (issue.code === "invalid_union") {
@@ -163,10 +164,19 @@ export function problems(
   })
 }
 
-function unknownKeyHint(key: string, path: KeyPath, names: readonly string[]): string {
+function unknownKeyHint(
+  key: string,
+  path: KeyPath,
+  names: readonly string[],
+  mapping: unknown,
+): string {
   if (path.length === 0 && ELSEWHERE[key] !== undefined) return `; ${ELSEWHERE[key]}`
   // Known, but to another branch of a union: the only such union is the engine's.
-  if (names.includes(key)) return ": this engine cannot honour it, the other one can"
+  if (names.includes(key)) {
+    const chosen = (mapping as { readonly name?: string }).name
+    const able = ENGINES.filter((name) => name !== chosen).map((name) => `engine: ${name}`)
+    return `: engine ${chosen} cannot honour it; ${able.join(" or ")} can`
+  }
   return didYouMean(key, names)
 }
 

@@ -1,3 +1,5 @@
 export * from "./config.ts"
 export * from "./errors.ts"
 export * from "./events.ts"
+export * from "./run-folder.ts"
+export { modulePath, startWorker } from "./worker.ts"

@@ -1,0 +1,20 @@
+import type { Command } from "commander"
+import { configJsonSchema, loadConfig } from "../run/config.ts"
+import { print } from "./terminal.ts"
+
+const collect = (value: string, before: string[]) => [...before, value]
+
+export function command(verb: Command): void {
+  verb
+    .command("schema")
+    .description("print the JSON Schema of the config, for editors")
+    .action(() => print(JSON.stringify(configJsonSchema(), null, 2)))
+  verb
+    .command("show")
+    .description("check a config and print it with every default filled in")
+    .argument("<config>", "YAML, JSON or TypeScript")
+    .option("--set <key=value>", "override a key; repeatable", collect, [])
+    .action(async (path: string, { set }: { set: string[] }) => {
+      print(JSON.stringify(await loadConfig(path, { set }), null, 2))
+    })
+}

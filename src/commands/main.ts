@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/**
+ * The command line. To add a verb: write `src/commands/<verb>.ts` and one row below.
+ *
+ * A verb's file exports `command(verb: Command): void`. It is given a commander `Command` that
+ * already has its name and summary, and adds arguments, options and an action:
+ *
+ *     export function command(verb: Command): void {
+ *       verb
+ *         .argument("<config>", "the config file")
+ *         .option("--json", "print one JSON document")
+ *         .action(async (config: string, { json }: { json?: boolean }) => {
+ *           const result = await something(config)         // throws InputError: exit code 2
+ *           if (json) printJson(result)                    // ./terminal.ts: results on stdout
+ *           else say(`done: ${result.rows} rows`)          // ./terminal.ts: words on stderr
+ *         })
+ *     }
+ *
+ * The file is imported only when its verb is used, so imports at its top cost the others nothing.
+ * Work that can be interrupted runs inside `interruptible` (./interrupt.ts).
+ */
+import { runCli, type Verb } from "./frame.ts"
+
+const VERBS: readonly Verb[] = [
+  {
+    name: "config",
+    summary: "print the config's JSON Schema, or a config with its defaults filled in",
+    load: () => import("./config.ts"),
+  },
+]
+
+await runCli(VERBS, process.argv.slice(2))
