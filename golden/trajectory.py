@@ -1,0 +1,65 @@
+"""20 AdamW steps as CONTRACT.md section 4 states them, of three tiny models under five objectives, and LoRA through PEFT.
+Usage: python golden/trajectory.py   (after models.py)"""
+import math, os
+import torch
+from peft import PeftModel
+from tiny import HERE, MODELS, load, losses, sampled, versions, write_json
+
+STEPS, ROWS_PER_STEP, ROWS = 20, 4, 12
+SETTINGS = {"steps": STEPS, "batch_size": ROWS_PER_STEP, "learning_rate": 0.005, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_epsilon": 1e-8,
+            "weight_decay": 0.01, "max_grad_norm": 1.0, "warmup_steps": 2, "lr_scheduler": "cosine"}
+
+
+def factor(step):
+    """Step from 1: step / warmup, then the cosine from 1 to 0 over the remaining steps."""
+    warmup = SETTINGS["warmup_steps"]
+    if step <= warmup: return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (STEPS - warmup)))
+
+
+def rows_and_order(model):
+    rows = []
+    for seed in range(ROWS):
+        prompt = 3 + seed % 4
+        ids = sampled(model, 100 + seed, prompt, 8 + (5 * seed) % 9, temperature=0.5)
+        rows.append({"token_ids": ids, "loss_mask": [int(t >= prompt) for t in range(len(ids))]})
+    generator = torch.Generator().manual_seed(5)
+    order = []
+    while len(order) < STEPS * ROWS_PER_STEP: order += torch.randperm(ROWS, generator=generator).tolist()
+    return rows, order[: STEPS * ROWS_PER_STEP]
+
+
+def train(model, rows, order, objective):
+    """Loss, NLL and gradient norm are before the update; the norm is before clipping."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": SETTINGS["weight_decay"]}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(SETTINGS["adam_beta1"], SETTINGS["adam_beta2"]), eps=SETTINGS["adam_epsilon"])
+    record = []
+    for step in range(1, STEPS + 1):
+        rate = SETTINGS["learning_rate"] * factor(step)
+        for group in optimizer.param_groups: group["lr"] = rate
+        batch = [rows[i] for i in order[(step - 1) * ROWS_PER_STEP: step * ROWS_PER_STEP]]
+        optimizer.zero_grad()
+        loss, nll, _ = losses(model, batch, objective)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(trained, SETTINGS["max_grad_norm"])
+        optimizer.step()
+        record.append({"loss": float(loss), "nll": float(nll.mean()), "grad_norm": float(norm), "learning_rate": rate, "supervised_tokens": len(nll)})
+    with torch.no_grad(): final = float(losses(model, rows, "sft")[0])
+    print(objective, "nll %.3f -> %.3f, norm %.2f" % (record[0]["nll"], record[-1]["nll"], record[0]["grad_norm"]))
+    return {"steps": record, "final_nll_of_all_rows": final}
+
+
+def main():
+    folder = os.path.join(HERE, "trajectory")
+    os.makedirs(folder, exist_ok=True)
+    for name in ("qwen2", "llama", "qwen3"):
+        rows, order = rows_and_order(load(name))
+        runs = {objective: train(load(name), rows, order, objective) for objective in ("sft", "dft", "power", "threshold", "alpha")}
+        adapter = os.path.join(MODELS, name, "adapter")
+        lora = {objective: train(PeftModel.from_pretrained(load(name), adapter, is_trainable=True), rows, order, objective) for objective in ("sft", "dft")}
+        write_json(os.path.join(folder, f"{name}.json"), {"versions": versions(), "settings": SETTINGS, "rows": rows, "order": order, "full": runs, "lora": lora})
+
+
+if __name__ == "__main__":
+    main()
