@@ -1,0 +1,20 @@
+import "./ops.ts"
+
+export { type Graph, graph, type Port } from "./graph.ts"
+export { type NdArray, ndarray } from "./ndarray.ts"
+export { type DeviceKind, onnxModel } from "./onnx.ts"
+export { gradients, type Seed, topologicalOrder } from "./reverse.ts"
+export type { Dim, DType, Shape, TensorType } from "./shape.ts"
+export {
+  type Attributes,
+  apply,
+  composite,
+  concat,
+  constant,
+  input,
+  lift,
+  type OpName,
+  opRow,
+  range,
+  Tensor,
+} from "./tensor.ts"

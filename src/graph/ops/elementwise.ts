@@ -1,0 +1,183 @@
+import { InputError } from "../../run/errors.ts"
+import { at, broadcastShapes, fill, type NdArray } from "../ndarray.ts"
+import { broadcast, type DType, type TensorType } from "../shape.ts"
+import { constant, type OpName, type OpRow, type Tensor } from "../tensor.ts"
+
+type Unary = "neg" | "exp" | "log" | "sqrt" | "reciprocal" | "sigmoid" | "silu" | "detach" | "not"
+type Compare = "less" | "lessOrEqual" | "equal" | "and"
+type Binary = "add" | "sub" | "mul" | "div" | "pow" | "max" | "min" | Compare
+
+/** Sums `dy` over the axes along which `x` was broadcast to `dy`'s shape. */
+export function unbroadcast(dy: Tensor, x: Tensor): Tensor {
+  const offset = dy.rank - x.rank
+  const axes = dy.shape.flatMap((dim, i) =>
+    i < offset || (x.shape[i - offset] === 1 && dim !== 1) ? [i] : [],
+  )
+  return axes.length === 0 ? dy : dy.sum(axes, { keepDims: true }).reshape(x.shape)
+}
+
+const map = (x: NdArray, f: (value: number) => number): NdArray => ({
+  shape: x.shape,
+  data: x.data.map(f),
+})
+
+/** One elementwise op of one argument: its ONNX name, its gradient, its value. */
+function unary<Op extends Unary>(
+  onnx: string,
+  f: (x: number) => number,
+  gradient: (dy: Tensor, x: Tensor, y: Tensor) => Tensor | null,
+): OpRow<Op> {
+  return {
+    type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
+    onnx: (emit, inputs) => emit.node(onnx, inputs),
+    gradient: (dy, node) => [gradient(dy, node.inputs[0]!, node)],
+    evaluate: ([x]) => map(x!, f),
+  }
+}
+
+function binaryType(inputs: readonly Tensor[], dtype?: DType): TensorType {
+  const [a, b] = inputs as [Tensor, Tensor]
+  if (a.dtype !== b.dtype) {
+    throw new InputError(`the types ${a.dtype} and ${b.dtype} differ; cast one of them`)
+  }
+  return { dtype: dtype ?? a.dtype, shape: broadcast(a.shape, b.shape) }
+}
+
+type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => readonly (Tensor | null)[]
+
+function binary<Op extends Binary>(
+  onnx: string,
+  f: (a: number, b: number) => number,
+  gradient: BinaryGradient,
+  dtype?: DType,
+): OpRow<Op> {
+  return {
+    type: (inputs) => binaryType(inputs, dtype),
+    onnx: (emit, inputs) => emit.node(onnx, inputs),
+    gradient: (dy, node) => {
+      const [a, b] = node.inputs as [Tensor, Tensor]
+      const [da, db] = gradient(dy, a, b)
+      return [da ? unbroadcast(da, a) : null, db ? unbroadcast(db, b) : null]
+    },
+    evaluate: ([a, b]) =>
+      fill(broadcastShapes(a!.shape, b!.shape), (index) => f(at(a!, index), at(b!, index))),
+  }
+}
+
+const none: BinaryGradient = () => [null, null]
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
+/** 1 where the condition holds, in float32, to multiply a gradient with. */
+const mask = (condition: Tensor) => condition.cast("f32")
+
+export const elementwise = {
+  neg: unary<"neg">(
+    "Neg",
+    (x) => -x,
+    (dy) => dy.neg(),
+  ),
+  exp: unary<"exp">("Exp", Math.exp, (dy, _x, y) => dy.mul(y)),
+  log: unary<"log">("Log", Math.log, (dy, x) => dy.div(x)),
+  sqrt: unary<"sqrt">("Sqrt", Math.sqrt, (dy, _x, y) => dy.div(y).mul(0.5)),
+  reciprocal: unary<"reciprocal">(
+    "Reciprocal",
+    (x) => 1 / x,
+    (dy, _x, y) => dy.mul(y.mul(y)).neg(),
+  ),
+  sigmoid: unary<"sigmoid">("Sigmoid", sigmoid, (dy, _x, y) => dy.mul(y.mul(constant(1).sub(y)))),
+  // d silu = s (1 + x (1 - s)) = y + s (1 - y)
+  silu: {
+    ...unary<"silu">(
+      "Sigmoid",
+      (x) => x * sigmoid(x),
+      () => null,
+    ),
+    onnx: (emit, inputs) => emit.node("Mul", [inputs[0]!, emit.node("Sigmoid", inputs)]),
+    gradient: (dy, node) => {
+      const s = node.inputs[0]!.sigmoid()
+      return [dy.mul(constant(1).sub(node).mul(s).add(node))]
+    },
+  } satisfies OpRow<"silu">,
+  detach: {
+    ...unary<"detach">(
+      "Identity",
+      (x) => x,
+      () => null,
+    ),
+    onnx: (_emit, inputs) => inputs[0]!,
+  } satisfies OpRow<"detach">,
+  not: unary<"not">(
+    "Not",
+    (x) => (x ? 0 : 1),
+    () => null,
+  ),
+
+  add: binary<"add">(
+    "Add",
+    (a, b) => a + b,
+    (dy) => [dy, dy],
+  ),
+  sub: binary<"sub">(
+    "Sub",
+    (a, b) => a - b,
+    (dy) => [dy, dy.neg()],
+  ),
+  mul: binary<"mul">(
+    "Mul",
+    (a, b) => a * b,
+    (dy, a, b) => [dy.mul(b), dy.mul(a)],
+  ),
+  div: binary<"div">(
+    "Div",
+    (a, b) => a / b,
+    (dy, a, b) => [dy.div(b), dy.mul(a).div(b.mul(b)).neg()],
+  ),
+  // The exponent's gradient is not needed by any objective: exponents are constants.
+  pow: binary<"pow">("Pow", Math.pow, (dy, a, b) => [dy.mul(b).mul(a.pow(b.sub(1))), null]),
+  max: binary<"max">("Max", Math.max, (dy, a, b) => [
+    dy.mul(mask(b.lessOrEqual(a))),
+    dy.mul(mask(a.less(b))),
+  ]),
+  min: binary<"min">("Min", Math.min, (dy, a, b) => [
+    dy.mul(mask(a.lessOrEqual(b))),
+    dy.mul(mask(b.less(a))),
+  ]),
+  less: binary<"less">("Less", (a, b) => +(a < b), none, "bool"),
+  lessOrEqual: binary<"lessOrEqual">("LessOrEqual", (a, b) => +(a <= b), none, "bool"),
+  equal: binary<"equal">("Equal", (a, b) => +(a === b), none, "bool"),
+  and: binary<"and">("And", (a, b) => +(a !== 0 && b !== 0), none, "bool"),
+
+  where: {
+    type: ([condition, a, b]) => {
+      if (condition!.dtype !== "bool") {
+        throw new InputError(`the condition must be bool, got ${condition!.dtype}`)
+      }
+      const { dtype, shape } = binaryType([a!, b!])
+      return { dtype, shape: broadcast(condition!.shape, shape) }
+    },
+    onnx: (emit, inputs) => emit.node("Where", inputs),
+    gradient: (dy, node) => {
+      const [condition, a, b] = node.inputs as [Tensor, Tensor, Tensor]
+      return [
+        null,
+        unbroadcast(condition.where(dy, 0), a),
+        unbroadcast(condition.where(constant(0), dy), b),
+      ]
+    },
+    evaluate: ([condition, a, b]) => {
+      const shape = broadcastShapes(condition!.shape, broadcastShapes(a!.shape, b!.shape))
+      return fill(shape, (i) => (at(condition!, i) ? at(a!, i) : at(b!, i)))
+    },
+  } satisfies OpRow<"where">,
+
+  cast: {
+    type: ([x], { dtype }) => ({ dtype, shape: x!.shape }),
+    onnx: (emit, inputs, node) =>
+      emit.node("Cast", inputs, { to: { i: emit.dataType(node.attributes.dtype) } }),
+    gradient: (dy, node) => [node.inputs[0]!.dtype === "f32" && node.dtype === "f32" ? dy : null],
+    evaluate: ([x], node) =>
+      map(x!, (v) => {
+        if (node.attributes.dtype === "bool") return +(v !== 0)
+        return node.attributes.dtype === "f32" ? v : Math.trunc(v)
+      }),
+  } satisfies OpRow<"cast">,
+} satisfies Partial<{ [Op in OpName]: OpRow<Op> }>

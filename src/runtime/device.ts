@@ -1,0 +1,72 @@
+import type { DeviceKind, DType, Graph } from "../graph/index.ts"
+
+export type HostData = Float32Array | BigInt64Array | Int32Array | Uint8Array
+
+/** A tensor in host memory; bool is a Uint8Array of 0 and 1. */
+export interface HostTensor {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly data: HostData
+}
+
+/** A tensor where the device keeps it. On the CPU that is `data`, shared and never copied. */
+export interface DeviceTensor {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Host memory, on devices whose memory it is. */
+  readonly data: HostData | undefined
+  dispose(): void
+}
+
+export type Feeds = Readonly<Record<string, DeviceTensor>>
+
+export interface RunOptions {
+  /**
+   * Tensors to write results into (by output name). An input may be given as its own output: the
+   * update is then in place where the device can, and the tensor returned is the one to use.
+   */
+  readonly into?: Feeds
+}
+
+/** A graph compiled for one device. */
+export interface Executable {
+  readonly graph: Graph
+  /** Every output by name; errors name the graph and the tensors. */
+  run(feeds: Feeds, options?: RunOptions): Promise<Record<string, DeviceTensor>>
+  release(): Promise<void>
+}
+
+/** Executes graphs. Tensors stay on it between runs. */
+export interface Device {
+  readonly kind: DeviceKind | "reference"
+  /** For people: "CPU, 2 threads". */
+  readonly description: string
+  compile(graph: Graph): Promise<Executable>
+  /** On the CPU the array is used as it is; elsewhere it is copied there. */
+  upload(host: HostTensor): Promise<DeviceTensor>
+  download(tensor: DeviceTensor): Promise<HostTensor>
+  release(): Promise<void>
+}
+
+export interface DeviceOptions {
+  readonly device?: "auto" | "cpu" | "webgpu"
+  /** "auto": one per core. Results are the same bits only for the same number. */
+  readonly threads?: "auto" | number
+}
+
+const ARRAYS = { f32: Float32Array, i64: BigInt64Array, i32: Int32Array, u8: Uint8Array } as const
+
+export function hostArray(dtype: DType, length: number): HostData {
+  return new ARRAYS[dtype === "bool" ? "u8" : dtype](length)
+}
+
+/** A float32 host tensor; zeros without `data`. */
+export function float32(shape: readonly number[], data?: Float32Array): HostTensor {
+  const size = shape.reduce((product, dim) => product * dim, 1)
+  return { dtype: "f32", shape, data: data ?? new Float32Array(size) }
+}
+
+/** An int64 host tensor of small whole numbers. */
+export function int64(shape: readonly number[], values: ArrayLike<number>): HostTensor {
+  return { dtype: "i64", shape, data: BigInt64Array.from(Array.from(values), BigInt) }
+}
