@@ -1,0 +1,1 @@
+export { type DecodeStream, loadTokenizer, type TextEncoding, type Tokenizer } from "./tokenizer.ts"
