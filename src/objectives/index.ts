@@ -1,4 +1,6 @@
+export { type Definition, MODIFIERS, type Parameter } from "./definition.ts"
 export { type Coefficients, coefficients } from "./differentiate.ts"
+export { type DpoPair, dpoPair } from "./dpo.ts"
 export * from "./evaluate.ts"
 export {
   constant,
@@ -13,5 +15,7 @@ export {
   where,
 } from "./expression.ts"
 export { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
+export { definitionOf, FAMILY, type ObjectiveName } from "./family.ts"
+export { type ObjectiveSettings, objectiveFromConfig } from "./from-config.ts"
 export * from "./objective.ts"
 export type { TensorOps } from "./operations.ts"
