@@ -1,5 +1,5 @@
 import { topologicalOrder } from "./reverse.ts"
-import { type Attributes, apply, Tensor } from "./tensor.ts"
+import { type Attributes, apply, type Tensor } from "./tensor.ts"
 
 /**
  * The same outputs from fewer nodes: equal nodes are shared, `detach` and composites (which only
@@ -11,12 +11,12 @@ export function simplify(
   return mapValues(fuseAdditions(shareNodes(outputs)))
 }
 
-type Outputs = ReadonlyMap<string, Tensor>
+export type Outputs = ReadonlyMap<string, Tensor>
 
 const mapValues = (outputs: Outputs) => Object.fromEntries(outputs)
 
 /** Rebuilds the graph bottom up; `rebuild` gets a node with its inputs already replaced. */
-function rewrite(
+export function rewrite(
   outputs: Outputs,
   rebuild: (node: Tensor, inputs: readonly Tensor[]) => Tensor,
 ): Outputs {
@@ -36,8 +36,7 @@ function shareNodes(outputs: Readonly<Record<string, Tensor>>): Outputs {
     const key = `${node.op} ${inputs.map((x) => x.id)} ${JSON.stringify(node.attributes)} ${node.shape}`
     const shared = known.get(key)
     if (shared) return shared
-    const same = inputs.every((x, i) => x === node.inputs[i])
-    const made = same ? node : new Tensor(node.op, inputs, node.attributes, node)
+    const made = node.withInputs(inputs)
     known.set(key, made)
     return made
   })
@@ -63,7 +62,6 @@ function fuseAdditions(outputs: Outputs): Outputs {
         return apply("gemm", [...factors, inputs[1 - i]!], attributes as Attributes["gemm"])
       }
     }
-    const same = inputs.every((x, i) => x === node.inputs[i])
-    return same ? node : new Tensor(node.op, inputs, node.attributes, node)
+    return node.withInputs(inputs)
   })
 }

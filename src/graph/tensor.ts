@@ -6,7 +6,7 @@ import { type DType, type Shape, shapeText, type TensorType } from "./shape.ts"
 /** Every op of the graph with its attributes: the closed list. */
 export interface Attributes {
   input: { readonly name: string }
-  constant: { readonly data: readonly number[] }
+  constant: { readonly data: readonly number[]; readonly dtype: "f32" | "i64" }
   neg: None
   exp: None
   log: None
@@ -92,7 +92,7 @@ export function apply<Op extends OpName>(
   op: Op,
   inputs: readonly Tensor[],
   attributes: Attributes[Op],
-): Tensor<Op> {
+): Tensor {
   try {
     return new Tensor(op, inputs, attributes, opRow(op).type(inputs, attributes))
   } catch (error) {
@@ -127,6 +127,11 @@ export class Tensor<Op extends OpName = OpName> {
     return this.shape.length
   }
 
+  /** The same op on other inputs; itself when they are the same. */
+  withInputs(inputs: readonly Tensor[]): Tensor {
+    if (inputs.every((x, i) => x === this.inputs[i])) return this
+    return new Tensor<OpName>(this.op, inputs, this.attributes, this)
+  }
   neg() {
     return apply("neg", [this], {})
   }
@@ -241,6 +246,10 @@ export class Tensor<Op extends OpName = OpName> {
   sliceBy(axis: number, begin: Tensor, end: Tensor, size: string) {
     return apply("sliceBy", [this, begin, end], { axis, size })
   }
+  /** `size` rows along the axis: this in begin[0] .. end[0], zeros around it. */
+  padBy(axis: number, begin: Tensor, end: Tensor, size: number) {
+    return apply("padBy", [this, begin, end], { axis, size })
+  }
   /** Rows of this [n, ...] for ids [...]: this.shape[1..] for each id. */
   gather(ids: Tensor) {
     return apply("gather", [this, ids], {})
@@ -259,11 +268,14 @@ export function lift(value: Tensor | number): Tensor {
   return value instanceof Tensor ? value : constant(value)
 }
 
-/** A float32 scalar or vector known at compile time. */
-export function constant(value: number | readonly number[]): Tensor {
+/** A scalar or vector known at compile time. */
+export function constant(
+  value: number | readonly number[],
+  dtype: "f32" | "i64" = "f32",
+): Tensor<"constant"> {
   const data = typeof value === "number" ? [value] : value
   const shape = typeof value === "number" ? [] : [value.length]
-  return new Tensor("constant", [], { data }, { dtype: "f32", shape })
+  return new Tensor("constant", [], { data, dtype }, { dtype, shape })
 }
 
 export function input(name: string, shape: Shape, dtype: DType = "f32"): Tensor<"input"> {

@@ -2,7 +2,7 @@ import { InputError } from "../../run/errors.ts"
 import { at, fill, type NdArray, ndarray, size, strides } from "../ndarray.ts"
 import type { Emitter } from "../onnx.ts"
 import { axisOf, broadcast, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"
-import { apply, type OpRow, type Tensor } from "../tensor.ts"
+import { constant, type OpRow, range, type Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
 
 const ints = (emit: Emitter, values: readonly number[]) =>
@@ -96,9 +96,8 @@ export const layout = {
       const { axis, start, end } = node.attributes
       const size = node.inputs[0]!.shape[axis]
       if (typeof size !== "number") throw new Error("slice: no gradient over a named axis")
-      const at = (value: number) =>
-        apply("range", [], { size: value + 1 }).slice(0, value, value + 1)
-      return [apply("padBy", [dy, at(start), at(end)], { axis, size })]
+      const at = (value: number) => constant([value], "i64")
+      return [dy.padBy(axis, at(start), at(end), size)]
     },
     evaluate: ([x], { attributes: { axis, start, end } }) =>
       section(x!, axisOf(axis, x!.shape.length), start, end),
@@ -116,7 +115,7 @@ export const layout = {
       const axis = axisOf(node.attributes.axis, x.rank)
       const size = x.shape[axis]
       if (typeof size !== "number") throw new Error("sliceBy: no gradient over a named axis")
-      return [apply("padBy", [dy, begin, end], { axis, size }), null, null]
+      return [dy.padBy(axis, begin, end, size), null, null]
     },
     evaluate: ([x, begin, end], { attributes: { axis } }) =>
       section(x!, axisOf(axis, x!.shape.length), begin!.data[0]!, end!.data[0]!),
@@ -210,7 +209,7 @@ export const layout = {
     onnx: (emit, inputs) => emit.node("Gather", inputs, { axis: { i: 0 } }),
     gradient: (dy, node) => {
       const [x, ids] = node.inputs as [Tensor, Tensor]
-      const zeros = apply("expand", [x.slice(0, 0, 1).mul(0)], { shape: x.shape })
+      const zeros = x.slice(0, 0, 1).mul(0).expand(x.shape)
       return [zeros.scatterAdd(ids, dy), null]
     },
     evaluate: ([x, ids]) => {
@@ -231,7 +230,7 @@ export const layout = {
       const columns = x.shape[x.rank - 1]
       if (typeof columns !== "number") throw new Error("gatherElements: the last axis is named")
       if (ids.shape[ids.rank - 1] !== 1) throw new Error("gatherElements: one id a row")
-      const hit = apply("range", [], { size: columns }).equal(ids)
+      const hit = range(columns).equal(ids)
       return [hit.where(dy, 0), null]
     },
     evaluate: ([x, ids]) => {

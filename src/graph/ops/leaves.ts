@@ -15,9 +15,13 @@ export const leaves = {
     },
   } satisfies OpRow<"input">,
   constant: {
-    type: (_inputs, { data }) => ({ dtype: "f32", shape: [data.length] }),
+    type: (_inputs, { data, dtype }) => ({ dtype, shape: [data.length] }),
     onnx: (emit, _inputs, node) =>
-      emit.constant("f32", node.shape as readonly number[], node.attributes.data),
+      emit.constant(
+        node.dtype as "f32" | "i64",
+        node.shape as readonly number[],
+        node.attributes.data,
+      ),
     gradient: () => [],
     evaluate: (_inputs, node) => ndarray(node.shape as readonly number[], node.attributes.data),
   } satisfies OpRow<"constant">,
