@@ -17,5 +17,6 @@ export {
 export { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
 export { definitionOf, FAMILY, type ObjectiveName } from "./family.ts"
 export { type ObjectiveSettings, objectiveFromConfig } from "./from-config.ts"
+export { type StepTokens, tokenScales } from "./normalization.ts"
 export * from "./objective.ts"
 export type { TensorOps } from "./operations.ts"

@@ -1,0 +1,38 @@
+import { expect, test } from "vitest"
+import { learningRate, type ScheduleName, warmupSteps } from "../../src/optim/index.ts"
+
+function rates(schedule: ScheduleName, steps: number, warmup: number): number[] {
+  return Array.from({ length: steps }, (_, k) => {
+    return learningRate({ schedule, peak: 2, warmupSteps: warmup, steps, step: k + 1 })
+  })
+}
+const near = (found: number[], expected: number[]) => {
+  expect(found).toHaveLength(expected.length)
+  found.forEach((value, k) => expect(value).toBeCloseTo(expected[k]!, 14))
+}
+
+test("warmup is peak k / w, then the cosine from 1 to 0 over the remaining steps", () => {
+  near(rates("cosine", 6, 2), [1, 2, 1 + Math.SQRT1_2, 1, 1 - Math.SQRT1_2, 0])
+})
+
+test("linear falls to 0, constant stays", () => {
+  near(rates("linear", 6, 2), [1, 2, 1.5, 1, 0.5, 0])
+  near(rates("constant", 4, 2), [1, 2, 2, 2])
+})
+
+test("no warmup, and warmup throughout", () => {
+  near(rates("linear", 2, 0), [1, 0])
+  near(rates("cosine", 3, 3), [2 / 3, 4 / 3, 2])
+})
+
+test("a step outside the run is our fault", () => {
+  expect(() => rates("cosine", 3, 1).concat(rates("cosine", 0, 0))).not.toThrow()
+  const outside = { schedule: "cosine", peak: 1, warmupSteps: 0, steps: 3 } as const
+  expect(() => learningRate({ ...outside, step: 4 })).toThrow("assertion")
+  expect(() => learningRate({ ...outside, step: 0 })).toThrow("assertion")
+})
+
+test("warmup steps are rounded up and never more than all", () => {
+  expect([warmupSteps(390, 0.1), warmupSteps(5, 0.1), warmupSteps(5, 0)]).toEqual([39, 1, 0])
+  expect(warmupSteps(3, 1)).toBe(3)
+})
