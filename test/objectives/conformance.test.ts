@@ -28,7 +28,9 @@ const single = (f: Expression, p: number) =>
 
 function same(a: readonly Float64Array[], b: readonly Float64Array[], digits = 14): void {
   a.forEach((row, t) => {
-    row.forEach((value, v) => expect(value).toBeCloseTo(b[t]![v]!, digits))
+    row.forEach((value, v) => {
+      expect(value).toBeCloseTo(b[t]![v]!, digits)
+    })
   })
 }
 
@@ -52,7 +54,9 @@ test("1: the gradient is p times cross-entropy's, sums to 0, and ignores a const
   const [plain, weighted] = [lossAndGradient(sft, rows), lossAndGradient(dft, rows)]
   weighted.gradient.forEach((row, t) => {
     const p = Math.exp(plain.logp[t]!)
-    row.forEach((value, v) => expect(value).toBeCloseTo(p * plain.gradient[t]![v]!, 15))
+    row.forEach((value, v) => {
+      expect(value).toBeCloseTo(p * plain.gradient[t]![v]!, 15)
+    })
     expect(row.reduce((a, b) => a + b, 0)).toBeCloseTo(0, 15)
   })
   const shifted = { ...rows, logits: rows.logits.map((row, t) => row.map((z) => z + 100 * t)) }

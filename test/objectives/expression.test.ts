@@ -63,10 +63,14 @@ const cases: { name: string; f: Expression }[] = [
 test.each(cases)("derivative of $name matches finite differences", ({ f }) => {
   const { coefficients: found } = evaluate(f, columns, one)
   const expected = difference(f, columns, "logp")
-  expected.forEach((value, t) => expect(found.logp[t]).toBeCloseTo(value, 6))
+  expected.forEach((value, t) => {
+    expect(found.logp[t]).toBeCloseTo(value, 6)
+  })
   const byEntropy = found.entropy ?? new Float64Array(4)
   const differences = difference(f, columns, "entropy")
-  differences.forEach((value, t) => expect(byEntropy[t]).toBeCloseTo(value, 6))
+  differences.forEach((value, t) => {
+    expect(byEntropy[t]).toBeCloseTo(value, 6)
+  })
 })
 
 test.each(cases)("$name emitted through tensors equals its evaluation", ({ f }) => {
@@ -74,7 +78,9 @@ test.each(cases)("$name emitted through tensors equals its evaluation", ({ f }) 
   const judged = evaluate(f, columns, one)
   expect(emitted.loss).toEqual(judged.loss)
   const byLogp = emitted.coefficients.logp ?? new Float64Array(4)
-  byLogp.forEach((value, t) => expect(value).toBeCloseTo(judged.coefficients.logp[t]!, 14))
+  byLogp.forEach((value, t) => {
+    expect(value).toBeCloseTo(judged.coefficients.logp[t]!, 14)
+  })
   expect(emitted.coefficients.entropy).toEqual(judged.coefficients.entropy)
 })
 

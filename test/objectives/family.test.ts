@@ -149,7 +149,9 @@ describe.each(titled)("$title", ({ name, settings, weight }) => {
       }),
     )
     const emitted = emit(split.expression, float64Ops(N), tensors)
-    emitted.loss.forEach((value, t) => expect(value).toBeCloseTo(judged.loss[t]!, 12))
+    emitted.loss.forEach((value, t) => {
+      expect(value).toBeCloseTo(judged.loss[t]!, 12)
+    })
     emitted.coefficients.logp!.forEach((value, t) => {
       expect(value).toBeCloseTo(judged.coefficients.logp[t]!, 12)
     })

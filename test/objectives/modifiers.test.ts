@@ -24,7 +24,9 @@ function weights(settings: ObjectiveSettings, progress = 1): number[] {
 
 const near = (found: number[], expected: number[]) => {
   expect(found).toHaveLength(expected.length)
-  found.forEach((value, t) => expect(value).toBeCloseTo(expected[t]!, 12))
+  found.forEach((value, t) => {
+    expect(value).toBeCloseTo(expected[t]!, 12)
+  })
 }
 
 test("a floor and a ceiling bound the weight", () => {
@@ -82,7 +84,9 @@ test("an expression of one's own goes through the config", () => {
   const { name, expression } = objectiveFromConfig({ name: "mine", expression: own })
   expect(name).toBe("mine")
   const { coefficients } = evaluate(expression, columns, segments)
-  P.forEach((p, t) => expect(-coefficients.logp[t]!).toBeCloseTo(Math.sqrt(p), 12))
+  P.forEach((p, t) => {
+    expect(-coefficients.logp[t]!).toBeCloseTo(Math.sqrt(p), 12)
+  })
 })
 
 const refused: { settings: ObjectiveSettings; says: string }[] = [

@@ -70,7 +70,9 @@ test("a loss scaled by a constant makes the same updates, but for epsilon and cl
     return parameter.values
   }
   const [full, small] = [run(1), run(1 / 20)]
-  full.forEach((value, i) => expect(small[i]).toBeCloseTo(value, 14))
+  full.forEach((value, i) => {
+    expect(small[i]).toBeCloseTo(value, 14)
+  })
   expect([clipScale(5, 1), clipScale(5 / 20, 1)]).toEqual([expect.closeTo(0.2, 6), 1])
 })
 

@@ -8,7 +8,9 @@ function rates(schedule: ScheduleName, steps: number, warmup: number): number[] 
 }
 const near = (found: number[], expected: number[]) => {
   expect(found).toHaveLength(expected.length)
-  found.forEach((value, k) => expect(value).toBeCloseTo(expected[k]!, 14))
+  found.forEach((value, k) => {
+    expect(value).toBeCloseTo(expected[k]!, 14)
+  })
 }
 
 test("warmup is peak k / w, then the cosine from 1 to 0 over the remaining steps", () => {
