@@ -1,0 +1,193 @@
+import { gradients, input, type Tensor } from "../graph/index.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** Per supervised token, each [n, 1]: what a loss may be made of. */
+export interface TokenQuantities {
+  readonly logp: Tensor
+  /** Entropy of the next-token distribution, nats. */
+  readonly entropy: Tensor
+  /** Entropy over the renormalised 20 most likely tokens, nats. */
+  readonly topk_entropy?: Tensor
+  readonly ref_logp?: Tensor
+  /** KL(reference || policy) over the whole vocabulary, nats. */
+  readonly kl_ref?: Tensor
+  /** Columns and scalars fed from outside, by name. */
+  readonly [column: string]: Tensor | undefined
+}
+
+/** A loss per token and its derivatives by the quantities through which the model is reached, each [n, 1]. */
+export interface TokenLoss {
+  readonly loss: Tensor
+  readonly coefficients: {
+    readonly logp?: Tensor
+    readonly entropy?: Tensor
+    readonly kl_ref?: Tensor
+  }
+}
+
+export interface HeadOptions {
+  readonly shape: DecoderShape
+  /** n: supervised positions in one chunk. */
+  readonly rows: number
+  /** Names of per-token inputs fed from outside, f32 [n, 1]. */
+  readonly columns?: readonly string[]
+  /** Names of per-step inputs, f32 []. */
+  readonly scalars?: readonly string[]
+  readonly topkEntropy?: boolean
+  /** Also `ref_logp` and `kl_ref`, from the reference's hidden states, norm and head. */
+  readonly reference?: boolean
+  readonly loss: (quantities: TokenQuantities) => TokenLoss
+}
+
+export const TOP_K = 20
+
+/** A next-token distribution and what is known of its labels. */
+interface Distribution {
+  readonly logits: Tensor // [n, V]
+  readonly p: Tensor // [n, V]
+  readonly lse: Tensor // [n, 1]
+  readonly logp: Tensor // [n, 1]
+  readonly correct: Tensor // [n, 1]
+}
+
+/**
+ * log p = z_y - lse with lse = max z - log max p: the largest probability is at least 1/V, so its
+ * logarithm is exact to rounding where that of p_y would underflow (METHOD.md, 4.12).
+ */
+function distribution(h: Tensor, head: Tensor, labels: Tensor): Distribution {
+  const logits = h.matmul(head, { transB: true })
+  const p = logits.softmax()
+  const top = logits.reduceMax(-1, { keepDims: true })
+  const lse = top.sub(p.reduceMax(-1, { keepDims: true }).log())
+  const target = logits.gatherElements(labels)
+  return { logits, p, lse, logp: target.sub(lse), correct: top.lessOrEqual(target).cast("f32") }
+}
+
+/** sum_v a_v b_v for each row: [n, 1]. */
+const rowDot = (a: Tensor, b: Tensor) => a.mul(b).sum(-1, { keepDims: true })
+
+/** Entropy of the softmax over the K largest logits. */
+function topkEntropy(logits: Tensor): Tensor {
+  const top = logits.topK(TOP_K)
+  const q = top.softmax()
+  return rowDot(q, q.max(1e-30).log()).neg()
+}
+
+/**
+ * The final norm, the head and the loss for `rows` supervised positions.
+ *
+ *     dz = c_logp (onehot - p) + c_kl (p - p_ref) - c_H p (z - lse + H)
+ *
+ * with c the loss's derivatives. Each term is a distribution scaled by rows, so the products with
+ * the head's weights take the distributions as they are and the scales go to the [n, C] side:
+ * beside the logits, their softmax is the only [n, V] array. The one-hot part is added to the rows
+ * of the weight's gradient by whoever holds them (`label_rows`, `dhidden` already has it).
+ */
+function headGraph(options: HeadOptions) {
+  const { shape, rows } = options
+  const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
+  const hidden = input("hidden", [rows, C])
+  const norm = input("norm.weight", [C])
+  const head = input("head.weight", [V, C])
+  const labels = input("labels", [rows, 1], "i64")
+  // What a token's loss is multiplied with in the sum; 0 for rows that only fill the chunk.
+  const scale = input("scale", [rows, 1])
+
+  const h = hidden.rmsNorm(norm, rmsNormEps)
+  const policy = distribution(h, head, labels)
+  const { logits, p, lse, logp } = policy
+  const entropy = lse.sub(rowDot(p, logits))
+  const quantities: Record<string, Tensor> = { logp, entropy }
+  for (const name of options.columns ?? []) quantities[name] = input(name, [rows, 1])
+  for (const name of options.scalars ?? []) quantities[name] = input(name, [])
+  if (options.topkEntropy) quantities.topk_entropy = topkEntropy(logits)
+
+  let reference: Distribution | undefined
+  if (options.reference) {
+    const refHidden = input("ref.hidden", [rows, C])
+    const refNorm = input("ref.norm.weight", [C])
+    const refHead = input("ref.head.weight", [V, C])
+    reference = distribution(refHidden.rmsNorm(refNorm, rmsNormEps), refHead, labels)
+    const gap = rowDot(reference.p, reference.logits.sub(logits)) // sum p_ref (z_ref - z)
+    quantities.ref_logp = reference.logp
+    quantities.kl_ref = gap.sub(reference.lse).add(lse).max(0)
+  }
+
+  const { loss, coefficients } = options.loss(quantities as unknown as TokenQuantities)
+  const statistics = {
+    logp,
+    entropy,
+    correct: policy.correct,
+    loss: loss.add(scale.mul(0)),
+    weight: (coefficients.logp?.neg() ?? scale).add(scale.mul(0)),
+    ...(reference ? { kl_ref: quantities.kl_ref!, ref_logp: quantities.ref_logp! } : {}),
+    ...(options.topkEntropy ? { topk_entropy: quantities.topk_entropy! } : {}),
+  }
+  return {
+    hidden,
+    norm,
+    head,
+    labels,
+    scale,
+    h,
+    policy,
+    reference,
+    entropy,
+    coefficients,
+    statistics,
+  }
+}
+
+type Outputs = Record<string, Tensor>
+
+/** Forward only: the statistics of each token. */
+export function headForward(options: HeadOptions): Outputs {
+  return headGraph(options).statistics
+}
+
+export interface HeadTraining {
+  /** The norm's weight is trained: `grad.norm.weight` grows from `acc.norm.weight`. */
+  readonly norm: boolean
+  /** The head's weight is trained: `grad.head.weight` grows from `acc.head.weight`, without the one-hot part. */
+  readonly head: boolean
+}
+
+/** Forward and backward: also `dhidden` [n, C], the trained weights' gradients, and `label_rows` [n, C]. */
+export function headBackward(options: HeadOptions, training: HeadTraining): Outputs {
+  const graph = headGraph(options)
+  const { hidden, norm, head, labels, scale, h, policy, reference, entropy, statistics } = graph
+  const { C, V } = { C: options.shape.hiddenSize, V: options.shape.vocabSize }
+  // Rows that only fill the chunk may hold anything: 0 times NaN would not be 0.
+  const scaled = (x: Tensor | undefined) => x && scale.equal(0).where(0, x.mul(scale))
+  const cLogp = scaled(graph.coefficients.logp)
+  const cKl = scaled(graph.coefficients.kl_ref)
+  const cEntropy = scaled(graph.coefficients.entropy)
+
+  // dz = sum_i factor_i * D_i, each D_i [n, V], plus cLogp at the label.
+  const terms: { readonly factor: Tensor; readonly D: Tensor }[] = []
+  const ofP = [cLogp?.neg(), cKl].filter((x) => x !== undefined)
+  if (ofP.length > 0) terms.push({ factor: ofP.reduce((a, b) => a.add(b)), D: policy.p })
+  if (cKl && reference) terms.push({ factor: cKl.neg(), D: reference.p })
+  if (cEntropy) {
+    const surprise = policy.logits.sub(policy.lse).add(entropy)
+    terms.push({ factor: cEntropy.neg(), D: policy.p.mul(surprise) })
+  }
+
+  const add = (a: Tensor | undefined, b: Tensor) => (a ? a.add(b) : b)
+  let dh: Tensor | undefined
+  let dHead: Tensor | undefined = training.head ? input("acc.head.weight", [V, C]) : undefined
+  for (const { factor, D } of terms) {
+    dh = add(dh, D.matmul(head).mul(factor)) // [n, C]
+    if (training.head) dHead = add(D.matmul(h.mul(factor), { transA: true }), dHead!)
+  }
+  const outputs: Outputs = { ...statistics }
+  if (cLogp) {
+    dh = add(dh, head.gather(labels.reshape([options.rows])).mul(cLogp))
+    if (training.head) outputs.label_rows = h.mul(cLogp)
+  }
+  const [dHidden, dNorm] = gradients([{ output: h, gradient: dh ?? h.mul(0) }], [hidden, norm])
+  outputs.dhidden = dHidden!
+  if (training.norm) outputs["grad.norm.weight"] = dNorm!.add(input("acc.norm.weight", [C]))
+  if (training.head) outputs["grad.head.weight"] = dHead!
+  return outputs
+}

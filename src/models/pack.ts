@@ -1,0 +1,87 @@
+import { assert } from "../run/errors.ts"
+import { QUERY_CHUNK } from "./attention.ts"
+
+/** One micro-batch: whole sequences one after the other, and which of their tokens are learned. */
+export interface Pack {
+  /** All sequences, N tokens. */
+  readonly tokenIds: Int32Array
+  /** Tokens of each sequence; they sum to N. */
+  readonly lengths: readonly number[]
+  /** For each of the S supervised tokens: the index in the pack of the token before it. */
+  readonly positions: Int32Array
+  /** The supervised tokens themselves, [S]. */
+  readonly labels: Int32Array
+}
+
+/**
+ * Sequences with a loss mask as one pack. A sequence's first token is never supervised: nothing
+ * predicts it.
+ */
+export function packSequences(
+  sequences: readonly { readonly tokenIds: Int32Array; readonly lossMask: Uint8Array }[],
+): Pack {
+  const total = sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+  const tokenIds = new Int32Array(total)
+  const positions: number[] = []
+  let start = 0
+  for (const sequence of sequences) {
+    assert(sequence.tokenIds.length === sequence.lossMask.length, "a mask value for each token")
+    tokenIds.set(sequence.tokenIds, start)
+    for (let i = 1; i < sequence.tokenIds.length; i++) {
+      if (sequence.lossMask[i]) positions.push(start + i - 1)
+    }
+    start += sequence.tokenIds.length
+  }
+  return {
+    tokenIds,
+    lengths: sequences.map((sequence) => sequence.tokenIds.length),
+    positions: Int32Array.from(positions),
+    labels: Int32Array.from(positions, (position) => tokenIds[position + 1]!),
+  }
+}
+
+export interface PackLayoutArrays {
+  /** [T]: the sequence of each token; filling tokens are one more sequence. */
+  readonly segments: Int32Array
+  /** [T]: position inside its sequence. */
+  readonly positionIds: Int32Array
+  /** First key that any query of a chunk may see. */
+  readonly keyBegins: Int32Array
+}
+
+/** The layout of a pack filled up to `tokens`. */
+export function packLayout(lengths: readonly number[], tokens: number): PackLayoutArrays {
+  const used = lengths.reduce((sum, length) => sum + length, 0)
+  assert(used <= tokens, `a pack of ${used} tokens in ${tokens}`)
+  const segments = new Int32Array(tokens)
+  const positionIds = new Int32Array(tokens)
+  const starts = new Int32Array(tokens)
+  let start = 0
+  const add = (segment: number, length: number) => {
+    for (let i = 0; i < length; i++) {
+      segments[start + i] = segment
+      positionIds[start + i] = i
+      starts[start + i] = start
+    }
+    start += length
+  }
+  lengths.forEach((length, segment) => {
+    add(segment, length)
+  })
+  // Each filling token is alone, so that it costs no attention beyond its chunk.
+  for (let filler = lengths.length; start < tokens; filler++) add(filler, 1)
+  const chunks = Math.ceil(tokens / QUERY_CHUNK)
+  return {
+    segments,
+    positionIds,
+    keyBegins: Int32Array.from({ length: chunks }, (_, i) => starts[i * QUERY_CHUNK]!),
+  }
+}
+
+/** The compiled size for a pack of `used` tokens: few sizes, so that few graphs are compiled. */
+export function bucket(used: number, capacity: number): number {
+  const round = (tokens: number) => Math.ceil(tokens / QUERY_CHUNK) * QUERY_CHUNK
+  let size = round(capacity)
+  while (round(size / 2) < size && used <= round(size / 2)) size = round(size / 2)
+  return size
+}

@@ -1,0 +1,79 @@
+import { type Graph, graph, input } from "../graph/index.ts"
+import {
+  type Device,
+  type DeviceTensor,
+  type Executable,
+  float32,
+  int64,
+} from "../runtime/index.ts"
+
+/** Reading and adding rows of a matrix by index: embeddings, supervised positions. */
+export class RowOps {
+  readonly #device: Device
+  readonly #compiled = new Map<string, Promise<Executable>>()
+
+  constructor(device: Device) {
+    this.#device = device
+  }
+
+  /** Rows `ids` of table [V, C], as [count, C]; rows past ids.length are zeros. */
+  async gather(table: DeviceTensor, ids: Int32Array, count = ids.length): Promise<DeviceTensor> {
+    const columns = table.shape[1]!
+    if (table.data) {
+      const result = new Float32Array(count * columns)
+      const source = table.data as Float32Array
+      for (let i = 0; i < ids.length; i++) {
+        result.set(source.subarray(ids[i]! * columns, (ids[i]! + 1) * columns), i * columns)
+      }
+      return this.#device.upload(float32([count, columns], result))
+    }
+    // Elsewhere the filling rows repeat row 0: they carry no sequence and no loss.
+    const padded = new Int32Array(count)
+    padded.set(ids)
+    const executable = await this.#executable(`gather ${table.shape} ${count}`, () =>
+      graph("gather", {
+        rows: input("table", table.shape).gather(input("ids", [count], "i64")),
+      }),
+    )
+    const fed = await this.#device.upload(int64([count], padded))
+    return (await executable.run({ table, ids: fed })).rows!
+  }
+
+  /** target[ids[i]] += rows[i] for the first ids.length rows; returns the tensor to use from now on. */
+  async scatterAdd(
+    target: DeviceTensor,
+    ids: Int32Array,
+    rows: DeviceTensor,
+  ): Promise<DeviceTensor> {
+    const columns = target.shape[1]!
+    if (target.data && rows.data) {
+      const to = target.data as Float32Array
+      const from = rows.data as Float32Array
+      for (let i = 0; i < ids.length; i++) {
+        const offset = ids[i]! * columns
+        for (let c = 0; c < columns; c++) to[offset + c]! += from[i * columns + c]!
+      }
+      return target
+    }
+    const count = ids.length
+    const executable = await this.#executable(
+      `scatter ${target.shape} ${rows.shape} ${count}`,
+      () => {
+        const part = input("rows", rows.shape).slice(0, 0, count)
+        const sum = input("target", target.shape).scatterAdd(input("ids", [count], "i64"), part)
+        return graph("scatter", { sum })
+      },
+    )
+    const fed = await this.#device.upload(int64([count], ids))
+    return (await executable.run({ target, ids: fed, rows }, { into: { sum: target } })).sum!
+  }
+
+  #executable(key: string, trace: () => Graph): Promise<Executable> {
+    let made = this.#compiled.get(key)
+    if (!made) {
+      made = this.#device.compile(trace())
+      this.#compiled.set(key, made)
+    }
+    return made
+  }
+}

@@ -1,0 +1,60 @@
+import { type Graph, gradients, graph, input, type KeepLevel, partition } from "../graph/index.ts"
+import { type BlockOptions, block, blockWeights, loraNames, packInputs } from "./block.ts"
+import { linearShapes } from "./parameters.ts"
+
+/** A decoder block as graphs: the same ones serve every layer, weights are inputs. */
+export interface BlockGraphs {
+  readonly forward: Graph
+  readonly backward: Graph
+  /** Outputs of `forward` that `backward` takes, by name. */
+  readonly saved: readonly string[]
+}
+
+/** The trained matrices of an adapter in one block, with their shapes. */
+export function adapterShapes({ shape, lora }: BlockOptions): Map<string, readonly number[]> {
+  const linears = linearShapes(shape)
+  return new Map(
+    [...(lora?.modules ?? [])].flatMap((module) => {
+      const { a, b } = loraNames(module)
+      const { inFeatures, outFeatures } = linears[module]
+      return [
+        [a, [lora!.rank, inFeatures]],
+        [b, [outFeatures, lora!.rank]],
+      ] as const
+    }),
+  )
+}
+
+function traceBlock(options: BlockOptions) {
+  const { shape, tokens } = options
+  const x = input("x", [tokens, shape.hiddenSize])
+  const base = blockWeights(shape)
+  const adapter = new Map(
+    [...adapterShapes(options)].map(([name, dims]) => [name, input(name, dims)]),
+  )
+  const weights = new Map([...base, ...adapter])
+  return { x, base, adapter, y: block(x, weights, packInputs(shape, tokens), options) }
+}
+
+/** x [T, C] -> y [T, C]. */
+export function blockForward(options: BlockOptions): Graph {
+  return graph("block", { y: traceBlock(options).y })
+}
+
+/**
+ * Forward with what the backward wants kept, and the backward: from `dy` to `dx` and, for each
+ * trained weight, `grad.NAME` = `acc.NAME` + its gradient. With an adapter only its matrices are
+ * trained, so no other gradient is computed.
+ */
+export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraphs {
+  const { x, base, adapter, y } = traceBlock(options)
+  const trained = adapter.size > 0 ? adapter : base
+  const dy = input("dy", y.shape)
+  const [dx, ...parts] = gradients([{ output: y, gradient: dy }], [x, ...trained.values()])
+  const backward = { dx: dx! }
+  for (const [i, name] of [...trained.keys()].entries()) {
+    const part = parts[i]!
+    Object.assign(backward, { [`grad.${name}`]: part.add(input(`acc.${name}`, part.shape)) })
+  }
+  return partition("block", { y }, backward, level)
+}
