@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import {
+  existsSync,
   linkSync,
   readFileSync,
   renameSync,
@@ -43,7 +44,9 @@ export function lockFolder(folder: string): () => void {
     rmSync(mine, { force: true })
   }
   held.add(path)
-  const touch = setInterval(() => utimesSync(path, new Date(), new Date()), TOUCH_EVERY_MS).unref()
+  const touch = setInterval(() => {
+    if (existsSync(path)) utimesSync(path, new Date(), new Date())
+  }, TOUCH_EVERY_MS).unref()
   return () => {
     clearInterval(touch)
     held.delete(path)

@@ -1,0 +1,263 @@
+import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { isObject, readJsonObject } from "../formats/json.ts"
+import { openSafetensors, type TensorEntry } from "../formats/safetensors.ts"
+import { assert, InputError } from "../run/errors.ts"
+import type { Lint } from "./lints.ts"
+import type { Purpose } from "./row-shapes.ts"
+
+/** Raised when the layout of a prepared folder changes. */
+export const PREPARED_VERSION = 1
+
+/** `manifest.json` of a prepared folder (docs/architecture.md, seam 1). */
+export interface Manifest {
+  readonly version: typeof PREPARED_VERSION
+  /** SHA-256 of everything that the rows were made from. */
+  readonly key: string
+  readonly purpose: Purpose
+  readonly rows: number
+  /** Of both answers, for preference rows. */
+  readonly tokens: number
+  readonly supervised_tokens: number
+  /** One a file, in the order of the rows. */
+  readonly sources: readonly PreparedSource[]
+  readonly shards: readonly { file: string; rows: number; tokens: number; sha256: string }[]
+  /** SHA-256 of the tokenizer's files. */
+  readonly tokenizer: string
+  readonly template_sha256: string | null
+  readonly options: Readonly<Record<string, unknown>>
+  readonly lints: readonly Lint[]
+}
+
+export interface PreparedSource {
+  readonly path: string
+  /** Rows kept. */
+  readonly rows: number
+  /** Rows left out because no supervised token was left. */
+  readonly dropped: number
+  /** Rows skipped because they could not be read (on_bad_row: skip). */
+  readonly bad: number
+  /** Rows cut at max_length. */
+  readonly truncated: number
+  readonly weight: number
+}
+
+/** One sequence. */
+export interface PreparedRow {
+  /** [T] */
+  readonly tokenIds: Int32Array
+  /** [T] 1 where the token is a supervised target; the first token never is. */
+  readonly lossMask: Uint8Array
+  /** [T] 0 content, 1 end of turn, 2 other special or template token. */
+  readonly tokenClass: Uint8Array
+  /** Path of the file it came from. */
+  readonly source: string
+  /** From 1. */
+  readonly line: number
+}
+
+/** Random access to a prepared folder; rows are read when asked for. */
+export interface Prepared {
+  readonly dir: string
+  readonly manifest: Manifest
+  readonly rows: number
+  /** Tokens of each row; of a preference row, of both its answers together. */
+  readonly lengths: Int32Array
+  /** Row `index` of supervised data. */
+  row(index: number): PreparedRow
+  /** Row `index` of preference data. */
+  pair(index: number): { readonly chosen: PreparedRow; readonly rejected: PreparedRow }
+  close(): void
+}
+
+const SIDES = {
+  supervised: [""],
+  preference: ["chosen.", "rejected."],
+} as const satisfies Readonly<Record<Purpose, readonly string[]>>
+
+/** The names before the tensors of a shard. */
+export function sidesOf(purpose: Purpose): readonly string[] {
+  return SIDES[purpose]
+}
+
+interface Side {
+  /** [R + 1] */
+  readonly offsets: Float64Array
+  readonly source: Int32Array
+  readonly line: Int32Array
+  /** Where the first token lies in the file. */
+  readonly tokenIdsAt: number
+  readonly lossMaskAt: number
+  readonly tokenClassAt: number
+}
+
+interface Shard {
+  readonly path: string
+  readonly file: number
+  readonly firstRow: number
+  readonly rows: number
+  readonly sides: readonly Side[]
+}
+
+/**
+ * Opens a prepared folder.
+ *
+ * @throws InputError when a file is missing, damaged, or not what the manifest says.
+ */
+export async function openPrepared(dir: string): Promise<Prepared> {
+  const manifest = await readManifest(dir)
+  const shards: Shard[] = []
+  let firstRow = 0
+  for (const shard of manifest.shards) {
+    shards.push(await openShard(join(dir, shard.file), manifest, firstRow, shard.rows))
+    firstRow += shard.rows
+  }
+  const lengths = new Int32Array(manifest.rows)
+  for (const { firstRow: first, rows, sides } of shards) {
+    for (const { offsets } of sides) {
+      for (let r = 0; r < rows; r++) lengths[first + r]! += offsets[r + 1]! - offsets[r]!
+    }
+  }
+  const locate = (index: number): Shard => {
+    assert(index >= 0 && index < manifest.rows, `row ${index} of ${manifest.rows}`)
+    let low = 0
+    let high = shards.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (shards[middle]!.firstRow <= index) low = middle
+      else high = middle - 1
+    }
+    return shards[low]!
+  }
+  const read = (index: number, side: number): PreparedRow => {
+    const shard = locate(index)
+    return readRow(shard, shard.sides[side]!, index - shard.firstRow, manifest)
+  }
+  return {
+    dir,
+    manifest,
+    rows: manifest.rows,
+    lengths,
+    row(index) {
+      assert(manifest.purpose === "supervised", "row() of preference data; use pair()")
+      return read(index, 0)
+    },
+    pair(index) {
+      assert(manifest.purpose === "preference", "pair() of supervised data; use row()")
+      return { chosen: read(index, 0), rejected: read(index, 1) }
+    },
+    close() {
+      for (const { file } of shards) closeSync(file)
+    },
+  }
+}
+
+/** Reads and checks `manifest.json`. */
+export async function readManifest(dir: string): Promise<Manifest> {
+  const path = join(dir, "manifest.json")
+  const manifest = await readJsonObject(path)
+  if (manifest.version !== PREPARED_VERSION) {
+    throw new InputError(
+      `${path}: expected version ${PREPARED_VERSION}, got ${String(manifest.version)}; prepare the data again`,
+    )
+  }
+  const { shards, sources, purpose } = manifest
+  const named =
+    Array.isArray(shards) &&
+    shards.every(
+      (shard: unknown) => isObject(shard) && /^shard-\d{5}\.safetensors$/.test(String(shard.file)),
+    )
+  if (
+    !named ||
+    !Array.isArray(sources) ||
+    !(purpose === "supervised" || purpose === "preference")
+  ) {
+    throw new InputError(`${path}: damaged; delete the folder and prepare the data again`)
+  }
+  return manifest as unknown as Manifest
+}
+
+async function openShard(
+  path: string,
+  manifest: Manifest,
+  firstRow: number,
+  rows: number,
+): Promise<Shard> {
+  const reader = await openSafetensors(path)
+  try {
+    const sides: Side[] = []
+    for (const prefix of SIDES[manifest.purpose]) {
+      const entry = (name: string, dtype: string): TensorEntry => {
+        const found = reader.tensors.get(`${prefix}${name}`)
+        if (found?.dtype === dtype && found.shape.length === 1) return found
+        throw new InputError(
+          `${path}: expected tensor "${prefix}${name}" of ${dtype}; prepare the data again`,
+        )
+      }
+      const bigOffsets = new BigInt64Array((await reader.read(`${prefix}row_offsets`)).buffer)
+      const offsets = Float64Array.from(bigOffsets, Number)
+      const tokenIds = entry("token_ids", "I32")
+      const [lossMask, tokenClass] = [entry("loss_mask", "U8"), entry("token_class", "U8")]
+      const source = new Int32Array((await reader.read(`${prefix}row_source`)).buffer)
+      const line = new Int32Array((await reader.read(`${prefix}row_line`)).buffer)
+      const tokens = tokenIds.shape[0]!
+      const ordered = offsets.every((offset, i) => offset >= (i === 0 ? 0 : offsets[i - 1]!))
+      const fits =
+        entry("row_offsets", "I64").shape[0] === rows + 1 &&
+        entry("row_source", "I32").shape[0] === rows &&
+        entry("row_line", "I32").shape[0] === rows &&
+        lossMask.shape[0] === tokens &&
+        tokenClass.shape[0] === tokens &&
+        offsets[0] === 0 &&
+        offsets[rows] === tokens
+      if (
+        !ordered ||
+        !fits ||
+        source.some((index) => index < 0 || index >= manifest.sources.length)
+      ) {
+        throw new InputError(`${path}: its tensors do not fit together; prepare the data again`)
+      }
+      sides.push({
+        offsets,
+        source,
+        line,
+        tokenIdsAt: tokenIds.begin,
+        lossMaskAt: lossMask.begin,
+        tokenClassAt: tokenClass.begin,
+      })
+    }
+    return { path, file: openSync(path, "r"), firstRow, rows, sides }
+  } finally {
+    await reader.close()
+  }
+}
+
+function readRow(shard: Shard, side: Side, r: number, manifest: Manifest): PreparedRow {
+  const start = side.offsets[r]!
+  const length = side.offsets[r + 1]! - start
+  const tokenIds = new Int32Array(length)
+  const lossMask = new Uint8Array(length)
+  const tokenClass = new Uint8Array(length)
+  readBytes(shard, new Uint8Array(tokenIds.buffer), side.tokenIdsAt + 4 * start)
+  readBytes(shard, lossMask, side.lossMaskAt + start)
+  readBytes(shard, tokenClass, side.tokenClassAt + start)
+  const source = manifest.sources[side.source[r]!]!.path
+  return { tokenIds, lossMask, tokenClass, source, line: side.line[r]! }
+}
+
+function readBytes({ file, path }: Shard, target: Uint8Array, position: number): void {
+  for (let done = 0; done < target.length; ) {
+    const read = readSync(file, target, done, target.length - done, position + done)
+    if (read === 0) throw new InputError(`${path}: the file ended while it was read`)
+    done += read
+  }
+}
+
+/** Whether a folder holds a whole prepared data set: its manifest, and every shard it names. */
+export async function isPrepared(dir: string): Promise<boolean> {
+  if (statSync(join(dir, "manifest.json"), { throwIfNoEntry: false }) === undefined) return false
+  const { shards } = await readManifest(dir)
+  return shards.every(
+    ({ file }) => statSync(join(dir, file), { throwIfNoEntry: false }) !== undefined,
+  )
+}
