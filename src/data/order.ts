@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { writeSafetensors } from "../formats/safetensors.ts"
 import { assert } from "../run/errors.ts"
-import { seededRandom, shuffle } from "../run/random.ts"
+import { randomStream } from "../run/random.ts"
 import type { Manifest } from "./prepared.ts"
 
 type Sources = Pick<Manifest, "sources">
@@ -13,9 +13,16 @@ interface EpochOptions {
   readonly epoch: number
 }
 
-/** Distinguishes the streams of the shuffle and of the choice of a fraction of a source. */
-const SHUFFLE_STREAM = 1
-const CHOICE_STREAM = 2
+/** Fisher and Yates, in place, from the end. */
+function shuffle(values: Int32Array, random: () => number): Int32Array {
+  for (let i = values.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    const swapped = values[i]!
+    values[i] = values[j]!
+    values[j] = swapped
+  }
+  return values
+}
 
 /** Rows that a source of `rows` rows and weight w gives an epoch: w times as many, rounded. */
 function weightedRows({ rows, weight }: Manifest["sources"][number]): number {
@@ -44,17 +51,14 @@ export function epochOrder({ manifest, seed, epoch }: EpochOptions): Int32Array 
     }
     const once = weightedRows(source) - Math.floor(source.weight) * source.rows
     if (once > 0) {
-      const chosen = shuffle(rows, seededRandom(seed, epoch, CHOICE_STREAM, index)).subarray(
-        0,
-        once,
-      )
+      const chosen = shuffle(rows, randomStream(seed, `choice:${epoch}:${index}`)).subarray(0, once)
       order.set(chosen.sort(), at)
       at += once
     }
     first += source.rows
   }
   assert(at === order.length, `an epoch of ${order.length} rows was filled with ${at}`)
-  return shuffle(order, seededRandom(seed, epoch, SHUFFLE_STREAM))
+  return shuffle(order, randomStream(seed, `order:${epoch}`))
 }
 
 interface RunOrderOptions {
