@@ -1,0 +1,190 @@
+/** A run as seen in a terminal: live lines on a TTY, a few quiet lines elsewhere. */
+import picocolors from "picocolors"
+import type { EvalEvent, RunEnd, RunEvent, RunStart, StepEvent } from "../run/events.ts"
+import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
+
+export interface TerminalOptions {
+  /** Live lines that are drawn over; without, one line now and then. */
+  readonly live: boolean
+  readonly color: boolean
+  /** Width in characters, asked again for every line: windows are resized. */
+  readonly columns: () => number
+}
+
+export interface TerminalView {
+  readonly show: (event: RunEvent) => void
+  /** Leaves the last live lines standing and the cursor below them. Safe to call twice. */
+  readonly close: () => void
+}
+
+/** How `stream` wants it: live on a terminal, coloured there unless NO_COLOR or TERM=dumb refuse. */
+export function terminalOptions(
+  stream: Pick<NodeJS.WriteStream, "isTTY" | "columns">,
+  environment: NodeJS.ProcessEnv = process.env,
+): TerminalOptions {
+  const dumb = environment.TERM === "dumb"
+  const live = stream.isTTY === true && !dumb
+  return { live, color: live && !environment.NO_COLOR, columns: () => stream.columns ?? 80 }
+}
+
+/** Lines of a run without a terminal, at most about this many for its steps. */
+const QUIET_LINES = 20
+/** Steps over which the time left is estimated. */
+const RATE_STEPS = 20
+
+/** Shows events as text through `write`. Keeps at most a screen's width of history. */
+export function terminalView(
+  write: (text: string) => void,
+  { live, color, columns }: TerminalOptions,
+): TerminalView {
+  const { bold, cyan, dim, green, red, yellow } = picocolors.createColors(color)
+  const recent: { nll: number; time: number; step: number }[] = []
+  let steps = 0
+  let drawn = 0
+  let last: StepEvent | undefined
+  let shownStep = 0
+
+  const clear = () => {
+    if (drawn === 0) return
+    write(`\r\x1b[2K${"\x1b[1A\x1b[2K".repeat(drawn - 1)}`)
+    drawn = 0
+  }
+  const draw = () => {
+    if (!live || last === undefined) return
+    const width = Math.max(20, columns() - 1)
+    const lines = [stepLine(last, width), historyLine(width)]
+    write(lines.join("\n"))
+    drawn = lines.length
+  }
+  /** A line that stays. */
+  const say = (text: string) => {
+    clear()
+    write(`${text}\n`)
+    draw()
+  }
+
+  const stepLine = (event: StepEvent, width: number): string => {
+    const left = secondsLeft(recent, steps)
+    const fields: readonly (readonly [name: string, value: string])[] = [
+      ["step", `${event.step}/${steps}`],
+      ["loss", shortNumber(event.loss)],
+      ["nll", shortNumber(event.nll)],
+      ["p", shortNumber(event.mean_p)],
+      ...(left === undefined ? [] : [["left", shortDuration(left)] as const]),
+      ["tok/s", shortCount(event.tokens_per_second)],
+      ["mem", shortBytes(event.memory_bytes)],
+      ...(event.eos_p === null ? [] : [["eos p", shortNumber(event.eos_p)] as const]),
+      ["grad", shortNumber(event.grad_norm)],
+      ["lr", shortNumber(event.learning_rate)],
+    ]
+    // Those at the end are the ones to miss on a narrow terminal.
+    let used = 0
+    const shown = fields.filter(([name, value]) => {
+      used += name.length + value.length + (used === 0 ? 1 : 4)
+      return used <= width
+    })
+    return shown.map(([name, value]) => `${dim(name)} ${bold(value)}`).join(dim(" · "))
+  }
+  const historyLine = (width: number): string => {
+    const values = recent.map(({ nll }) => nll).slice(-(width - 4))
+    return `${dim("nll")} ${cyan(sparkline(values))}`
+  }
+
+  const showers: { readonly [Type in RunEvent["type"]]: (event: never) => void } = {
+    "run.start": (event: RunStart) => {
+      steps = event.steps
+      say(startLine(event))
+    },
+    step: (event: StepEvent) => {
+      clear()
+      last = event
+      recent.push({ nll: event.nll, time: Date.parse(event.time), step: event.step })
+      if (recent.length > 500) recent.shift()
+      const every = Math.max(1, Math.ceil(steps / QUIET_LINES))
+      const due = event.step === 1 || event.step === steps || event.step >= shownStep + every
+      if (!live && due) {
+        shownStep = event.step - (event.step % every)
+        write(`${stepLine(event, 200)}\n`)
+      }
+      draw()
+    },
+    eval: (event: EvalEvent) => say(evalLine(event)),
+    warning: (event: Extract<RunEvent, { type: "warning" }>) => {
+      const hint = event.hint === "" ? "" : `\n  ${printable(event.hint)}`
+      say(`${yellow("warning")} ${printable(event.message)} ${dim(`[${event.code}]`)}${hint}`)
+    },
+    checkpoint: (event: Extract<RunEvent, { type: "checkpoint" }>) => {
+      say(dim(`checkpoint ${printable(event.path)}`))
+    },
+    sample: () => {},
+    histogram: () => {},
+    "run.end": (event: RunEnd) => {
+      close()
+      const mark = event.reason === "failed" ? red : event.reason === "done" ? green : yellow
+      const more = event.message === undefined ? "" : ` ${printable(event.message)}`
+      const output = event.output === undefined ? "" : ` → ${printable(event.output)}`
+      write(`${mark(event.reason)}${more}${output}\n`)
+    },
+  }
+
+  const close = () => {
+    if (drawn > 0) write("\n")
+    drawn = 0
+    last = undefined
+  }
+  return { show: (event) => showers[event.type](event as never), close }
+}
+
+function startLine({ run_id, objective, engine, device, parameters, steps, ...more }: RunStart) {
+  const { trained, total } = parameters
+  const share = trained === total ? "" : ` of ${shortCount(total)}`
+  const resumed = more.resumed_from === undefined ? "" : `, resumed from ${more.resumed_from}`
+  return printable(
+    `${run_id}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
+  )
+}
+
+function evalLine({ name, step, nll, mean_p, score, n, ci95 }: EvalEvent): string {
+  const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
+  const parts = [
+    ...(score === undefined ? [] : [`score ${shortNumber(score)}${range}`]),
+    ...(n === undefined ? [] : [`n ${n}`]),
+    ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
+    ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
+  ]
+  return printable(`eval ${name} at step ${step}: ${parts.join(", ")}`)
+}
+
+/** From the pace of the last steps; undefined until there are two. */
+function secondsLeft(
+  recent: readonly { readonly time: number; readonly step: number }[],
+  steps: number,
+): number | undefined {
+  const newest = recent.at(-1)
+  const oldest = recent.at(-1 - RATE_STEPS) ?? recent[0]
+  if (newest === undefined || oldest === undefined || newest.step <= oldest.step) return undefined
+  const pace = (newest.time - oldest.time) / 1000 / (newest.step - oldest.step)
+  return pace * (steps - newest.step)
+}
+
+const BARS = "▁▂▃▄▅▆▇█"
+
+/** One character a value, scaled between the least and the greatest; a space where not finite. */
+export function sparkline(values: readonly number[]): string {
+  const finite = values.filter(Number.isFinite)
+  const low = finite.reduce((a, b) => Math.min(a, b), Infinity)
+  const high = finite.reduce((a, b) => Math.max(a, b), -Infinity)
+  return values
+    .map((value) => {
+      if (!Number.isFinite(value)) return " "
+      const height = high === low ? 0 : (value - low) / (high - low)
+      return BARS[Math.min(BARS.length - 1, Math.floor(height * BARS.length))]
+    })
+    .join("")
+}
+
+/** Text from data cannot move the cursor or recolour the terminal. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd")
+}
