@@ -9,6 +9,8 @@ export interface LoraInputs {
   readonly rank: number
   /** lora_alpha / r, or lora_alpha / sqrt(r) under rsLoRA. */
   readonly scale: number
+  /** Probability that an element of the adapter's input is zeroed while training; 0 if left out. */
+  readonly dropout?: number
 }
 
 export interface BlockOptions {
@@ -16,6 +18,13 @@ export interface BlockOptions {
   /** T: tokens in a pack. */
   readonly tokens: number
   readonly lora?: LoraInputs | undefined
+  /** Traced for training: the adapter's dropout masks are inputs. */
+  readonly training?: boolean
+}
+
+/** The input that holds a module's dropout mask, f32 [T, in]: 0, or 1 / (1 - dropout). */
+export function dropoutName(module: LinearModule): string {
+  return `dropout.${module}`
 }
 
 /** The inputs of a block's graph beside its hidden state and weights. */
@@ -40,19 +49,20 @@ export function loraNames(module: LinearModule): { readonly a: string; readonly 
   return { a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` }
 }
 
-/** y = x W^T + b (+ scale (x A^T) B^T): x [T, in] -> [T, out]. */
+/** y = x W^T + b (+ scale (dropout(x) A^T) B^T): x [T, in] -> [T, out]. */
 function linear(
   x: Tensor,
   module: LinearModule,
   weights: ReadonlyMap<string, Tensor>,
-  lora: LoraInputs | undefined,
+  { lora, training = false }: BlockOptions,
 ): Tensor {
   const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
   const bias = weights.get(`${module}.bias`)
   const y = bias ? product.add(bias) : product
   if (!lora?.modules.has(module)) return y
   const { a, b } = loraNames(module)
-  const low = x.matmul(weights.get(a)!, { transB: true }) // [T, r]
+  const dropped = training && lora.dropout ? x.mul(input(dropoutName(module), x.shape)) : x
+  const low = dropped.matmul(weights.get(a)!, { transB: true }) // [T, r]
   return low.matmul(weights.get(b)!, { transB: true, alpha: lora.scale }).add(y)
 }
 
@@ -66,10 +76,11 @@ export function block(
   x: Tensor,
   weights: ReadonlyMap<string, Tensor>,
   pack: PackInputs,
-  { shape, tokens, lora }: BlockOptions,
+  options: BlockOptions,
 ): Tensor {
+  const { shape, tokens } = options
   const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
-  const project = (x: Tensor, module: LinearModule) => linear(x, module, weights, lora)
+  const project = (x: Tensor, module: LinearModule) => linear(x, module, weights, options)
   const headNorm = (x: Tensor, name: string) =>
     shape.qkNorm ? x.rmsNorm(weights.get(`self_attn.${name}.weight`)!, rmsNormEps) : x
 

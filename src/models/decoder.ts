@@ -1,5 +1,4 @@
 import type { KeepLevel } from "../graph/index.ts"
-import { graph } from "../graph/index.ts"
 import { assert } from "../run/errors.ts"
 import {
   type Device,
@@ -10,7 +9,14 @@ import {
   int64,
 } from "../runtime/index.ts"
 import type { LoraInputs } from "./block.ts"
-import { type HeadOptions, headBackward, headForward } from "./head.ts"
+import { dropoutMasks } from "./dropout.ts"
+import {
+  type HeadSettings,
+  HeadStage,
+  type LossInputs,
+  type Reference,
+  type TokenOutputs,
+} from "./head-stage.ts"
 import { bucket, type Pack, packLayout } from "./pack.ts"
 import { layerPrefix } from "./parameters.ts"
 import { ropeTables } from "./rope.ts"
@@ -22,16 +28,7 @@ export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
 
-export type LossFunction = HeadOptions["loss"]
-
-/** What the objective needs of the head, fixed for a run. */
-export interface HeadSettings {
-  readonly loss: LossFunction
-  readonly columns?: readonly string[]
-  readonly scalars?: readonly string[]
-  readonly topkEntropy?: boolean
-  readonly reference?: boolean
-}
+export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 
 export interface DecoderOptions {
   readonly device: Device
@@ -46,25 +43,6 @@ export interface DecoderOptions {
   readonly headRows?: number
   /** What layer l keeps for its backward. */
   readonly keep?: (layer: number) => KeepLevel
-}
-
-/** Numbers per supervised token, each [S], by name (`logp`, `entropy`, `correct`, `loss`, `weight`, ...). */
-export type TokenStatistics = Readonly<Record<string, Float32Array>>
-
-/** Per-token inputs of the objective ([S] each), and per-step ones. */
-export interface LossInputs {
-  /** What each token's loss is multiplied with in the sum; 1 if left out. */
-  readonly scale?: Float32Array
-  readonly columns?: Readonly<Record<string, Float32Array>>
-  readonly scalars?: Readonly<Record<string, number>>
-  /** The reference's final hidden states at the supervised positions, [S, C], and its norm and head. */
-  readonly reference?: Reference
-}
-
-export interface Reference {
-  readonly hidden: Float32Array
-  readonly norm: DeviceTensor
-  readonly head: DeviceTensor
 }
 
 interface BlockExecutables {
@@ -82,6 +60,8 @@ interface Activations {
   /** Each layer's input, then the last one's output. */
   readonly states: readonly DeviceTensor[]
   readonly saved: readonly Tensors[]
+  /** Seeds the dropout masks, which are made again for the backward. */
+  readonly seed: number
 }
 
 /**
@@ -91,28 +71,37 @@ interface Activations {
 export class Decoder {
   readonly shape: DecoderShape
   readonly device: Device
-  readonly weights: ReadonlyMap<string, DeviceTensor>
+  /** Replace an entry when an update makes a new tensor; on the CPU they are updated in place. */
+  readonly weights: Map<string, DeviceTensor>
   /** The trained tensors' gradients, by name. */
   readonly gradients: Map<string, DeviceTensor>
-  readonly #options: Required<Omit<DecoderOptions, "lora" | "weights">> &
-    Pick<DecoderOptions, "lora">
-  readonly #rows: RowOps
+  readonly #options: DecoderOptions
+  readonly #rowOps: RowOps
+  readonly #head: HeadStage
+  readonly #keep: (layer: number) => KeepLevel
   readonly #compiled = new Map<string, Promise<Executable | BlockExecutables>>()
-  /** Settings are told apart by identity: a loss is a function. */
-  readonly #headIds = new Map<HeadSettings, number>()
   readonly #pool = new Map<string, DeviceTensor>()
 
   private constructor(
     options: DecoderOptions,
-    weights: ReadonlyMap<string, DeviceTensor>,
+    weights: Map<string, DeviceTensor>,
     gradients: Map<string, DeviceTensor>,
   ) {
-    this.shape = options.shape
-    this.device = options.device
+    const { shape, device, headRows = 256, keep = () => "products" } = options
+    this.shape = shape
+    this.device = device
     this.weights = weights
     this.gradients = gradients
-    this.#options = { headRows: 256, keep: () => "products", ...options }
-    this.#rows = new RowOps(options.device)
+    this.#options = options
+    this.#keep = keep
+    this.#rowOps = new RowOps(device)
+    const head = shape.tieWordEmbeddings ? EMBEDDING : HEAD
+    this.#head = new HeadStage(device, {
+      shape,
+      rowOps: this.#rowOps,
+      parameters: { norm: FINAL_NORM, head, weights, gradients },
+      chunk: headRows,
+    })
   }
 
   /** `trained: false` makes a decoder without gradients: evaluation, a frozen reference. */
@@ -129,44 +118,46 @@ export class Decoder {
     return new Decoder(options, weights, gradients)
   }
 
-  get headWeight(): DeviceTensor {
-    return this.weights.get(this.#headName)!
-  }
-  get normWeight(): DeviceTensor {
-    return this.weights.get(FINAL_NORM)!
-  }
-  get #headName(): string {
-    return this.shape.tieWordEmbeddings ? EMBEDDING : HEAD
-  }
-
-  /** The final hidden states (before the last norm) at `positions`, [S, C], row major. */
-  async hiddenStates(pack: Pack, { adapter = true } = {}): Promise<Float32Array> {
-    const { states } = await this.#forward(pack, { keep: false, adapter })
+  /**
+   * What an objective with a reference needs of this decoder, as it is now: the final hidden states
+   * at the supervised positions, with or without the adapter.
+   */
+  async reference(pack: Pack, { adapter }: { readonly adapter: boolean }): Promise<Reference> {
+    const { states } = await this.#forward(pack, { keep: false, adapter, seed: 0 })
     const last = await this.device.download(states[states.length - 1]!)
-    return rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize)
+    const head = this.shape.tieWordEmbeddings ? EMBEDDING : HEAD
+    return {
+      hidden: rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize),
+      norm: this.weights.get(FINAL_NORM)!,
+      head: this.weights.get(head)!,
+    }
   }
 
-  /** The statistics of every supervised token; no gradients. */
+  /** The statistics of every supervised token; no gradients, no dropout. */
   async evaluate(
     pack: Pack,
     settings: HeadSettings,
     inputs: LossInputs = {},
-  ): Promise<TokenStatistics> {
-    const { states } = await this.#forward(pack, { keep: false, adapter: true })
-    return (await this.#head(states[states.length - 1]!, pack, settings, inputs, false)).statistics
+  ): Promise<TokenOutputs> {
+    const { states } = await this.#forward(pack, { keep: false, adapter: true, seed: 0 })
+    return this.#head.evaluate(states[states.length - 1]!, pack, settings, inputs)
   }
 
-  /** Forward and backward of one micro-batch; gradients of the scaled sum are added to `gradients`. */
+  /**
+   * Forward and backward of one micro-batch; gradients of the scaled sum are added to `gradients`.
+   * `seed` decides the adapter's dropout.
+   */
   async train(
     pack: Pack,
     settings: HeadSettings,
     inputs: LossInputs = {},
-  ): Promise<TokenStatistics> {
-    const activations = await this.#forward(pack, { keep: true, adapter: true })
+    seed = 0,
+  ): Promise<TokenOutputs> {
+    const activations = await this.#forward(pack, { keep: true, adapter: true, seed })
     const last = activations.states[activations.states.length - 1]!
-    const { statistics, dhidden } = await this.#head(last, pack, settings, inputs, true)
-    await this.#backward(activations, dhidden!, pack)
-    return statistics
+    const { outputs, dhidden } = await this.#head.train(last, pack, settings, inputs)
+    await this.#backward(activations, dhidden, pack)
+    return outputs
   }
 
   async zeroGradients(): Promise<void> {
@@ -185,6 +176,7 @@ export class Decoder {
       if ("run" in executables) await executables.release()
       else await Promise.all([executables.forward.release(), executables.backward.release()])
     }
+    await this.#head.release()
     for (const tensor of [...this.weights.values(), ...this.gradients.values()]) tensor.dispose()
     for (const tensor of this.#pool.values()) tensor.dispose()
   }
@@ -221,12 +213,12 @@ export class Decoder {
 
   async #forward(
     pack: Pack,
-    { keep, adapter }: { keep: boolean; adapter: boolean },
+    { keep, adapter, seed }: { keep: boolean; adapter: boolean; seed: number },
   ): Promise<Activations> {
     assert(pack.tokenIds.length > 0, "an empty pack")
     const { tokens, tensors } = await this.#packTensors(pack)
     const embedding = this.weights.get(EMBEDDING)!
-    const states = [await this.#rows.gather(embedding, pack.tokenIds, tokens)]
+    const states = [await this.#rowOps.gather(embedding, pack.tokenIds, tokens)]
     const saved: Tensors[] = []
     for (let layer = 0; layer < this.shape.numHiddenLayers; layer++) {
       const feeds = {
@@ -239,14 +231,18 @@ export class Decoder {
         states.splice(0, 1, y!)
         continue
       }
-      const executables = await this.#block(tokens, this.#options.keep(layer))
-      const results = await executables.forward.run(feeds, {
-        into: await this.#pooled(executables.forward, `${tokens} ${layer}`),
-      })
+      const executables = await this.#block(tokens, this.#keep(layer))
+      const dropout = await this.#dropout(seed, layer, tokens)
+      const results = await executables.forward.run(
+        { ...feeds, ...dropout },
+        {
+          into: await this.#pooled(executables.forward, `${tokens} ${layer}`),
+        },
+      )
       states.push(results.y!)
       saved.push(Object.fromEntries(executables.saved.map((name) => [name, results[name]!])))
     }
-    return { tokens, pack: tensors, states, saved }
+    return { tokens, pack: tensors, states, saved, seed }
   }
 
   /** Buffers for results of fixed shape, kept from step to step so that memory does not grow. */
@@ -264,13 +260,13 @@ export class Decoder {
   }
 
   async #backward(
-    { tokens, pack, states, saved }: Activations,
+    { tokens, pack, states, saved, seed }: Activations,
     dhidden: DeviceTensor,
     { tokenIds }: Pack,
   ) {
     let dy = dhidden
     for (let layer = this.shape.numHiddenLayers - 1; layer >= 0; layer--) {
-      const { backward } = await this.#block(tokens, this.#options.keep(layer))
+      const { backward } = await this.#block(tokens, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
       const into: Tensors = await this.#pooled(backward, `${tokens} back ${layer % 2}`)
       for (const [name, tensor] of Object.entries(gradients)) {
@@ -284,6 +280,7 @@ export class Decoder {
           ...this.#layer(this.weights, layer),
           ...gradients,
           ...saved[layer],
+          ...(await this.#dropout(seed, layer, tokens)),
         },
         { into },
       )
@@ -295,118 +292,15 @@ export class Decoder {
     }
     const embedding = this.gradients.get(EMBEDDING)
     if (embedding) {
-      this.gradients.set(EMBEDDING, await this.#rows.scatterAdd(embedding, tokenIds, dy))
+      this.gradients.set(EMBEDDING, await this.#rowOps.scatterAdd(embedding, tokenIds, dy))
     }
   }
 
-  /** The loss over the supervised positions, chunk by chunk; with `train`, the gradient of the hidden states. */
-  async #head(
-    hidden: DeviceTensor,
-    pack: Pack,
-    settings: HeadSettings,
-    inputs: LossInputs,
-    train: boolean,
-  ): Promise<{ statistics: TokenStatistics; dhidden?: DeviceTensor }> {
-    const { hiddenSize: C } = this.shape
-    const count = pack.positions.length
-    const rows = Math.min(
-      this.#options.headRows,
-      Math.max(8, 2 ** Math.ceil(Math.log2(count || 1))),
-    )
-    const executable = await this.#headExecutable(rows, settings, train)
-    const collected = new Map<string, Float32Array>()
-    let dhidden = train ? await this.device.upload(float32(hidden.shape)) : undefined
-    for (let start = 0; start < count; start += rows) {
-      const end = Math.min(count, start + rows)
-      const positions = pack.positions.subarray(start, end)
-      const labels = pack.labels.subarray(start, end)
-      const feeds = await this.#headFeeds(rows, start, end, pack, settings, inputs)
-      feeds.hidden = await this.#rows.gather(hidden, positions, rows)
-      const into: Tensors = {}
-      if (train) this.#headGradients(feeds, into)
-      const results = await executable.run(feeds, { into })
-      for (const { name, shape } of executable.graph.outputs) {
-        if (shape[1] !== 1 || name.startsWith("grad.")) continue
-        const values = collected.get(name) ?? new Float32Array(count)
-        const host = await this.device.download(results[name]!)
-        values.set((host.data as Float32Array).subarray(0, end - start), start)
-        collected.set(name, values)
-      }
-      if (!train) continue
-      for (const name of [FINAL_NORM, this.#headName]) {
-        const key = name === FINAL_NORM ? "grad.norm.weight" : "grad.head.weight"
-        if (results[key]) this.gradients.set(name, results[key])
-      }
-      const head = this.gradients.get(this.#headName)
-      if (head && results.label_rows) {
-        this.gradients.set(
-          this.#headName,
-          await this.#rows.scatterAdd(head, labels, results.label_rows),
-        )
-      }
-      dhidden = await this.#rows.scatterAdd(dhidden!, positions, results.dhidden!)
-    }
-    assert(hidden.shape[1] === C, "hidden states of another width")
-    const statistics = Object.fromEntries(collected)
-    return dhidden ? { statistics, dhidden } : { statistics }
-  }
-
-  async #headFeeds(
-    rows: number,
-    start: number,
-    end: number,
-    pack: Pack,
-    settings: HeadSettings,
-    inputs: LossInputs,
-  ): Promise<Tensors> {
-    const column = (values: Float32Array | undefined, otherwise: number) => {
-      const filled = new Float32Array(rows)
-      if (values) filled.set(values.subarray(start, end))
-      else filled.fill(otherwise, 0, end - start)
-      return this.device.upload(float32([rows, 1], filled))
-    }
-    const labels = new Int32Array(rows)
-    labels.set(pack.labels.subarray(start, end))
-    const feeds: Tensors = {
-      "norm.weight": this.normWeight,
-      "head.weight": this.headWeight,
-      labels: await this.device.upload(int64([rows, 1], labels)),
-      scale: await column(inputs.scale, 1),
-    }
-    for (const name of settings.columns ?? []) {
-      const values = inputs.columns?.[name]
-      assert(values, `the objective's input ${name} was not given`)
-      feeds[name] = await column(values, 0)
-    }
-    for (const name of settings.scalars ?? []) {
-      const value = inputs.scalars?.[name]
-      assert(value !== undefined, `the objective's input ${name} was not given`)
-      feeds[name] = await this.device.upload(float32([], Float32Array.of(value)))
-    }
-    if (settings.reference) {
-      const { reference } = inputs
-      assert(reference, "the objective's reference was not given")
-      const C = this.shape.hiddenSize
-      const filled = new Float32Array(rows * C)
-      filled.set(reference.hidden.subarray(start * C, end * C))
-      feeds["ref.hidden"] = await this.device.upload(float32([rows, C], filled))
-      feeds["ref.norm.weight"] = reference.norm
-      feeds["ref.head.weight"] = reference.head
-    }
-    return feeds
-  }
-
-  #headGradients(feeds: Tensors, into: Tensors): void {
-    const norm = this.gradients.get(FINAL_NORM)
-    const head = this.gradients.get(this.#headName)
-    if (norm) {
-      feeds["acc.norm.weight"] = norm
-      into["grad.norm.weight"] = norm
-    }
-    if (head) {
-      feeds["acc.head.weight"] = head
-      into["grad.head.weight"] = head
-    }
+  async #dropout(seed: number, layer: number, tokens: number): Promise<Tensors> {
+    const masks = dropoutMasks(this.#options, { seed, layer, tokens })
+    const fed: Tensors = {}
+    for (const [name, mask] of masks) fed[name] = await this.device.upload(mask)
+    return fed
   }
 
   async #once<T extends Executable | BlockExecutables>(
@@ -438,20 +332,6 @@ export class Decoder {
     return this.#once(`forward ${tokens} ${lora !== undefined}`, () =>
       this.device.compile(blockForward({ shape, tokens, lora })),
     )
-  }
-
-  #headExecutable(rows: number, settings: HeadSettings, train: boolean): Promise<Executable> {
-    const id = this.#headIds.get(settings) ?? this.#headIds.size
-    this.#headIds.set(settings, id)
-    return this.#once(`head ${rows} ${id} ${train}`, () => {
-      const options: HeadOptions = { shape: this.shape, rows, ...settings }
-      const training = {
-        norm: this.gradients.has(FINAL_NORM),
-        head: this.gradients.has(this.#headName),
-      }
-      const outputs = train ? headBackward(options, training) : headForward(options)
-      return this.device.compile(graph("head", outputs))
-    })
   }
 }
 

@@ -47,7 +47,7 @@ export function blockForward(options: BlockOptions): Graph {
  * trained, so no other gradient is computed.
  */
 export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraphs {
-  const { x, base, adapter, y } = traceBlock(options)
+  const { x, base, adapter, y } = traceBlock({ ...options, training: true })
   const trained = adapter.size > 0 ? adapter : base
   const dy = input("dy", y.shape)
   const [dx, ...parts] = gradients([{ output: y, gradient: dy }], [x, ...trained.values()])

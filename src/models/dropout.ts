@@ -1,0 +1,41 @@
+import { float32, type HostTensor } from "../runtime/index.ts"
+import { dropoutName, type LoraInputs } from "./block.ts"
+import { linearShapes } from "./parameters.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** 32 bits that look random, from one 32-bit number (the finaliser of MurmurHash3). */
+function hash(value: number): number {
+  let h = value | 0
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+/**
+ * The dropout masks of one layer's adapter, by input name: f32 [T, in], 0 with the dropout's
+ * probability and else 1 / (1 - probability). The same seed and layer give the same masks, so the
+ * backward makes them again instead of keeping them.
+ */
+export function dropoutMasks(
+  { shape, lora }: { readonly shape: DecoderShape; readonly lora?: LoraInputs | undefined },
+  {
+    seed,
+    layer,
+    tokens,
+  }: { readonly seed: number; readonly layer: number; readonly tokens: number },
+): Map<string, HostTensor> {
+  const masks = new Map<string, HostTensor>()
+  if (!lora?.dropout) return masks
+  const linears = linearShapes(shape)
+  const limit = lora.dropout * 2 ** 32
+  const kept = 1 / (1 - lora.dropout)
+  let module = 0
+  for (const name of lora.modules) {
+    const { inFeatures } = linears[name]
+    const data = new Float32Array(tokens * inFeatures)
+    const start = hash(hash(hash(seed) + layer) + module++)
+    for (let i = 0; i < data.length; i++) data[i] = hash(start + i) < limit ? 0 : kept
+    masks.set(dropoutName(name), float32([tokens, inFeatures], data))
+  }
+  return masks
+}

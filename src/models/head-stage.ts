@@ -1,0 +1,231 @@
+import { graph } from "../graph/index.ts"
+import { assert } from "../run/errors.ts"
+import {
+  type Device,
+  type DeviceTensor,
+  type Executable,
+  float32,
+  int64,
+} from "../runtime/index.ts"
+import { type HeadOptions, headBackward, headForward } from "./head.ts"
+import type { Pack } from "./pack.ts"
+import type { RowOps } from "./rows.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** What the objective needs of the head, fixed for a run. */
+export type HeadSettings = Omit<HeadOptions, "shape" | "rows">
+
+/** Numbers per supervised token, each [S], by name (`logp`, `entropy`, `correct`, `loss`, `weight`, ...). */
+export type TokenOutputs = Readonly<Record<string, Float32Array>>
+
+/** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
+export interface Reference {
+  readonly hidden: Float32Array
+  readonly norm: DeviceTensor
+  readonly head: DeviceTensor
+}
+
+/** Per-token inputs of the objective ([S] each), and per-step ones. */
+export interface LossInputs {
+  /** What each token's loss is multiplied with in the sum; 1 if left out. */
+  readonly scale?: Float32Array
+  readonly columns?: Readonly<Record<string, Float32Array>>
+  readonly scalars?: Readonly<Record<string, number>>
+  readonly reference?: Reference
+}
+
+type Tensors = Record<string, DeviceTensor>
+
+/** Where the head finds its two weights and their gradients: in the decoder's maps, by name. */
+export interface HeadParameters {
+  readonly norm: string
+  readonly head: string
+  readonly weights: ReadonlyMap<string, DeviceTensor>
+  readonly gradients: Map<string, DeviceTensor>
+}
+
+/** Final norm, head and loss over the supervised positions, a chunk of them at a time. */
+export class HeadStage {
+  readonly #device: Device
+  readonly #shape: DecoderShape
+  readonly #rowOps: RowOps
+  readonly #parameters: HeadParameters
+  readonly #chunk: number
+  /** Settings are told apart by identity: a loss is a function. */
+  readonly #compiled = new Map<HeadSettings, Map<string, Promise<Executable>>>()
+
+  constructor(
+    device: Device,
+    options: {
+      readonly shape: DecoderShape
+      readonly rowOps: RowOps
+      readonly parameters: HeadParameters
+      /** Supervised positions whose logits exist at once. */
+      readonly chunk: number
+    },
+  ) {
+    this.#device = device
+    this.#shape = options.shape
+    this.#rowOps = options.rowOps
+    this.#parameters = options.parameters
+    this.#chunk = options.chunk
+  }
+
+  /** The statistics of every supervised token of `hidden` [T, C]. */
+  async evaluate(
+    hidden: DeviceTensor,
+    pack: Pack,
+    settings: HeadSettings,
+    inputs: LossInputs,
+  ): Promise<TokenOutputs> {
+    const outputs = new ColumnCollector(pack.positions.length)
+    await this.#eachChunk(pack, settings, false, async (executable, rows, start, end) => {
+      const feeds = await this.#feeds(rows, start, end, pack, settings, inputs)
+      feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end), rows)
+      await outputs.add(this.#device, executable, await executable.run(feeds), start, end)
+    })
+    return outputs.columns
+  }
+
+  /** Also the gradient of `hidden`; the trained weights' gradients are added to where they live. */
+  async train(
+    hidden: DeviceTensor,
+    pack: Pack,
+    settings: HeadSettings,
+    inputs: LossInputs,
+  ): Promise<{ readonly outputs: TokenOutputs; readonly dhidden: DeviceTensor }> {
+    const { norm, head, gradients } = this.#parameters
+    const outputs = new ColumnCollector(pack.positions.length)
+    let dhidden = await this.#device.upload(float32(hidden.shape))
+    await this.#eachChunk(pack, settings, true, async (executable, rows, start, end) => {
+      const feeds = await this.#feeds(rows, start, end, pack, settings, inputs)
+      const positions = pack.positions.subarray(start, end)
+      feeds.hidden = await this.#rowOps.gather(hidden, positions, rows)
+      const into: Tensors = {}
+      for (const [name, key] of [
+        [norm, "norm.weight"],
+        [head, "head.weight"],
+      ] as const) {
+        const gradient = gradients.get(name)
+        if (!gradient) continue
+        feeds[`acc.${key}`] = gradient
+        into[`grad.${key}`] = gradient
+      }
+      const results = await executable.run(feeds, { into })
+      await outputs.add(this.#device, executable, results, start, end)
+      if (results["grad.norm.weight"]) gradients.set(norm, results["grad.norm.weight"])
+      if (results["grad.head.weight"]) {
+        const sum = results["grad.head.weight"]
+        const labels = pack.labels.subarray(start, end)
+        const { label_rows } = results
+        gradients.set(
+          head,
+          label_rows ? await this.#rowOps.scatterAdd(sum, labels, label_rows) : sum,
+        )
+      }
+      dhidden = await this.#rowOps.scatterAdd(dhidden, positions, results.dhidden!)
+    })
+    return { outputs: outputs.columns, dhidden }
+  }
+
+  async release(): Promise<void> {
+    for (const bySize of this.#compiled.values()) {
+      for (const made of bySize.values()) await (await made).release()
+    }
+  }
+
+  async #eachChunk(
+    pack: Pack,
+    settings: HeadSettings,
+    train: boolean,
+    body: (executable: Executable, rows: number, start: number, end: number) => Promise<void>,
+  ): Promise<void> {
+    const count = pack.positions.length
+    if (count === 0) return
+    // Few sizes: powers of two up to the chunk.
+    const rows = Math.min(this.#chunk, Math.max(8, 2 ** Math.ceil(Math.log2(count))))
+    const executable = await this.#executable(rows, settings, train)
+    for (let start = 0; start < count; start += rows) {
+      await body(executable, rows, start, Math.min(count, start + rows))
+    }
+  }
+
+  #executable(rows: number, settings: HeadSettings, train: boolean): Promise<Executable> {
+    const { norm, head, gradients } = this.#parameters
+    const bySize = this.#compiled.get(settings) ?? new Map<string, Promise<Executable>>()
+    this.#compiled.set(settings, bySize)
+    const key = `${rows} ${train}`
+    const known = bySize.get(key)
+    if (known) return known
+    const options: HeadOptions = { shape: this.#shape, rows, ...settings }
+    const training = { norm: gradients.has(norm), head: gradients.has(head) }
+    const outputs = train ? headBackward(options, training) : headForward(options)
+    const made = this.#device.compile(graph("head", outputs))
+    bySize.set(key, made)
+    return made
+  }
+
+  async #feeds(
+    rows: number,
+    start: number,
+    end: number,
+    pack: Pack,
+    settings: HeadSettings,
+    inputs: LossInputs,
+  ): Promise<Tensors> {
+    const { norm, head, weights } = this.#parameters
+    const column = (values: Float32Array) => {
+      const filled = new Float32Array(rows)
+      filled.set(values.subarray(start, end))
+      return this.#device.upload(float32([rows, 1], filled))
+    }
+    const labels = new Int32Array(rows)
+    labels.set(pack.labels.subarray(start, end))
+    const feeds: Tensors = {
+      "norm.weight": weights.get(norm)!,
+      "head.weight": weights.get(head)!,
+      labels: await this.#device.upload(int64([rows, 1], labels)),
+      scale: await column(inputs.scale ?? new Float32Array(end).fill(1)),
+    }
+    for (const name of settings.columns ?? []) {
+      const values = inputs.columns?.[name]
+      assert(values, `the objective's input ${name} was not given`)
+      feeds[name] = await column(values)
+    }
+    for (const name of settings.scalars ?? []) {
+      const value = inputs.scalars?.[name]
+      assert(value !== undefined, `the objective's input ${name} was not given`)
+      feeds[name] = await this.#device.upload(float32([], Float32Array.of(value)))
+    }
+    if (settings.reference) {
+      const { reference } = inputs
+      assert(reference, "the objective's reference was not given")
+      const C = this.#shape.hiddenSize
+      const filled = new Float32Array(rows * C)
+      filled.set(reference.hidden.subarray(start * C, end * C))
+      feeds["ref.hidden"] = await this.#device.upload(float32([rows, C], filled))
+      feeds["ref.norm.weight"] = reference.norm
+      feeds["ref.head.weight"] = reference.head
+    }
+    return feeds
+  }
+}
+
+/** Per-token outputs of all chunks, put together. */
+class ColumnCollector {
+  readonly columns: Record<string, Float32Array> = {}
+  readonly #count: number
+
+  constructor(count: number) {
+    this.#count = count
+  }
+
+  async add(device: Device, { graph }: Executable, results: Tensors, start: number, end: number) {
+    for (const { name, shape } of graph.outputs) {
+      if (shape[1] !== 1 || name.startsWith("grad.")) continue
+      const { data } = await device.download(results[name]!)
+      this.columns[name] ??= new Float32Array(this.#count)
+      this.columns[name].set((data as Float32Array).subarray(0, end - start), start)
+    }
+  }
+}
