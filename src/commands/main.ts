@@ -23,6 +23,16 @@ import { runCli, type Verb } from "./frame.ts"
 
 const VERBS: readonly Verb[] = [
   {
+    name: "init",
+    summary: "write a commented dftune.yaml",
+    load: () => import("./init.ts"),
+  },
+  {
+    name: "doctor",
+    summary: "say what this machine can run, and what a bug report needs",
+    load: () => import("./doctor.ts"),
+  },
+  {
     name: "config",
     summary: "print the config's JSON Schema, or a config with its defaults filled in",
     load: () => import("./config.ts"),

@@ -419,8 +419,27 @@ export function resolve(parsed: Parsed): Config {
   }
 }
 
+interface SchemaNode {
+  description?: string
+  anyOf?: SchemaNode[]
+  properties?: Record<string, SchemaNode>
+}
+
 /** The JSON Schema (2020-12) of what a user may write, with descriptions, for editors. */
 export function configJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(configFields, { io: "input" })
+  const schema = z.toJSONSchema(configFields, { io: "input" }) as SchemaNode
+  liftDescriptions(schema)
   return { ...schema, title: "dftune config" }
+}
+
+/** A nullable key keeps its description one level down, where editors do not look. */
+function liftDescriptions(node: SchemaNode): void {
+  for (const property of Object.values(node.properties ?? {})) {
+    const inner = property.anyOf?.find(({ description }) => description !== undefined)
+    if (property.description === undefined && inner?.description !== undefined) {
+      property.description = inner.description
+    }
+    liftDescriptions(property)
+  }
+  for (const branch of node.anyOf ?? []) liftDescriptions(branch)
 }
