@@ -1,0 +1,12 @@
+export { type Lint, type LintCode, overlapLint } from "./lints.ts"
+export { epochOrder, type RunOrder, rowsPerEpoch, runOrder, writeOrder } from "./order.ts"
+export { packRows } from "./packing.ts"
+export {
+  type Manifest,
+  openPrepared,
+  type Prepared,
+  type PreparedRow,
+  type PreparedSource,
+  readManifest,
+} from "./prepared.ts"
+export { type Example, type Message, type Purpose, readRow, type Turns } from "./row-shapes.ts"
