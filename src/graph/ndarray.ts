@@ -26,30 +26,70 @@ export function strides(shape: readonly number[]): number[] {
   return result
 }
 
-/** Fills an array of `shape`: `f` gets the index, one number per axis. */
-export function fill(shape: readonly number[], f: (index: readonly number[]) => number): NdArray {
-  const result = ndarray(shape)
+/** Strides that read `x` as if it had `shape`: 0 along the axes it is broadcast over. */
+function broadcastStrides(x: NdArray, shape: readonly number[]): number[] {
+  const own = strides(x.shape)
+  const offset = shape.length - x.shape.length
+  return shape.map((_, axis) => {
+    const i = axis - offset
+    return i < 0 || x.shape[i] === 1 ? 0 : own[i]!
+  })
+}
+
+/**
+ * Walks an array of `shape` in row-major order: `visit` gets the position there, and the position
+ * `offset + sum_i index_i steps_i` elsewhere.
+ */
+export function walk(
+  shape: readonly number[],
+  steps: readonly number[],
+  visit: (position: number, elsewhere: number) => void,
+  offset = 0,
+): void {
+  const total = size(shape)
   const index = new Array<number>(shape.length).fill(0)
-  for (let i = 0; i < result.data.length; i++) {
-    result.data[i] = f(index)
+  let elsewhere = offset
+  for (let position = 0; position < total; position++) {
+    visit(position, elsewhere)
     for (let axis = shape.length - 1; axis >= 0; axis--) {
-      index[axis]!++
-      if (index[axis]! < shape[axis]!) break
+      elsewhere += steps[axis]!
+      if (++index[axis]! < shape[axis]!) break
+      elsewhere -= steps[axis]! * shape[axis]!
       index[axis] = 0
     }
   }
+}
+
+/** An array of `shape` whose element at an index is `x.data[offset + sum_i index_i steps_i]`. */
+export function strided(
+  x: NdArray,
+  shape: readonly number[],
+  steps: readonly number[],
+  offset = 0,
+): NdArray {
+  const result = ndarray(shape)
+  walk(
+    shape,
+    steps,
+    (to, from) => {
+      result.data[to] = x.data[from]!
+    },
+    offset,
+  )
   return result
 }
 
-/** The element of `x` at an index of a shape that `x` broadcasts to. */
-export function at(x: NdArray, index: readonly number[]): number {
-  const offset = index.length - x.shape.length
-  let position = 0
-  for (let axis = 0; axis < x.shape.length; axis++) {
-    const dim = x.shape[axis]!
-    position = position * dim + (dim === 1 ? 0 : index[axis + offset]!)
-  }
-  return x.data[position]!
+/** `x` repeated to `shape`; itself where it has it. */
+export function broadcastTo(x: NdArray, shape: readonly number[]): NdArray {
+  const same = x.shape.length === shape.length && x.shape.every((dim, i) => dim === shape[i])
+  return same ? x : strided(x, shape, broadcastStrides(x, shape))
+}
+
+/** An elementwise function of arrays that broadcast to one shape. */
+export function elementwise(f: (...values: number[]) => number, ...xs: NdArray[]): NdArray {
+  const shape = xs.map((x) => x.shape).reduce(broadcastShapes)
+  const [a, b, c] = xs.map((x) => broadcastTo(x, shape).data)
+  return { shape, data: a!.map((value, i) => f(value, b?.[i] ?? 0, c?.[i] ?? 0)) }
 }
 
 export function broadcastShapes(a: readonly number[], b: readonly number[]): number[] {

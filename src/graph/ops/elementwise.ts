@@ -1,5 +1,5 @@
 import { InputError } from "../../run/errors.ts"
-import { at, broadcastShapes, fill, type NdArray } from "../ndarray.ts"
+import { elementwise as mapElements } from "../ndarray.ts"
 import { broadcast, type DType, type TensorType } from "../shape.ts"
 import { constant, type OpName, type OpRow, type Tensor } from "../tensor.ts"
 
@@ -16,11 +16,6 @@ export function unbroadcast(dy: Tensor, x: Tensor): Tensor {
   return axes.length === 0 ? dy : dy.sum(axes, { keepDims: true }).reshape(x.shape)
 }
 
-const map = (x: NdArray, f: (value: number) => number): NdArray => ({
-  shape: x.shape,
-  data: x.data.map(f),
-})
-
 /** One elementwise op of one argument: its ONNX name, its gradient, its value. */
 function unary<Op extends Unary>(
   onnx: string,
@@ -31,7 +26,7 @@ function unary<Op extends Unary>(
     type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
     onnx: (emit, inputs) => emit.node(onnx, inputs),
     gradient: (dy, node) => [gradient(dy, node.inputs[0]!, node)],
-    evaluate: ([x]) => map(x!, f),
+    evaluate: ([x]) => mapElements(f, x!),
   }
 }
 
@@ -59,8 +54,7 @@ function binary<Op extends Binary>(
       const [da, db] = gradient(dy, a, b)
       return [da ? unbroadcast(da, a) : null, db ? unbroadcast(db, b) : null]
     },
-    evaluate: ([a, b]) =>
-      fill(broadcastShapes(a!.shape, b!.shape), (index) => f(at(a!, index), at(b!, index))),
+    evaluate: ([a, b]) => mapElements(f, a!, b!),
   }
 }
 
@@ -163,10 +157,7 @@ export const elementwise = {
         unbroadcast(condition.where(constant(0), dy), b),
       ]
     },
-    evaluate: ([condition, a, b]) => {
-      const shape = broadcastShapes(condition!.shape, broadcastShapes(a!.shape, b!.shape))
-      return fill(shape, (i) => (at(condition!, i) ? at(a!, i) : at(b!, i)))
-    },
+    evaluate: ([condition, a, b]) => mapElements((c, x, y) => (c ? x : y), condition!, a!, b!),
   } satisfies OpRow<"where">,
 
   cast: {
@@ -175,9 +166,9 @@ export const elementwise = {
       emit.node("Cast", inputs, { to: { i: emit.dataType(node.attributes.dtype) } }),
     gradient: (dy, node) => [node.inputs[0]!.dtype === "f32" && node.dtype === "f32" ? dy : null],
     evaluate: ([x], node) =>
-      map(x!, (v) => {
+      mapElements((v) => {
         if (node.attributes.dtype === "bool") return +(v !== 0)
         return node.attributes.dtype === "f32" ? v : Math.trunc(v)
-      }),
+      }, x!),
   } satisfies OpRow<"cast">,
 } satisfies Partial<{ [Op in OpName]: OpRow<Op> }>

@@ -1,5 +1,5 @@
 import { InputError } from "../../run/errors.ts"
-import { at, fill, type NdArray, ndarray, size, strides } from "../ndarray.ts"
+import { broadcastTo, type NdArray, ndarray, size, strided, strides, walk } from "../ndarray.ts"
 import type { Emitter } from "../onnx.ts"
 import { axisOf, broadcast, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"
 import { constant, type OpRow, range, type Tensor } from "../tensor.ts"
@@ -16,11 +16,20 @@ function reshapeTarget(shape: Shape): number[] {
 /** Part of `x` along one axis, as numbers. */
 function section(x: NdArray, axis: number, start: number, end: number): NdArray {
   const shape = x.shape.map((dim, i) => (i === axis ? end - start : dim))
-  return fill(shape, (index) =>
-    at(
-      x,
-      index.map((v, i) => (i === axis ? v + start : v)),
-    ),
+  const steps = strides(x.shape)
+  return strided(x, shape, steps, start * steps[axis]!)
+}
+
+/** Writes `x` into `into`, from `start` on along one axis. */
+function place(into: NdArray, x: NdArray, axis: number, start: number): void {
+  const steps = strides(into.shape)
+  walk(
+    x.shape,
+    steps,
+    (from, to) => {
+      into.data[to] = x.data[from]!
+    },
+    start * steps[axis]!,
   )
 }
 
@@ -62,9 +71,10 @@ export const layout = {
     gradient: (dy, { attributes: { perm } }) => [dy.transpose(perm.map((_, i) => perm.indexOf(i)))],
     evaluate: ([x], { attributes: { perm } }) => {
       const step = strides(x!.shape)
-      return fill(
+      return strided(
+        x!,
         perm.map((p) => x!.shape[p]!),
-        (index) => x!.data[index.reduce((sum, v, i) => sum + v * step[perm[i]!]!, 0)]!,
+        perm.map((p) => step[p]!),
       )
     },
   } satisfies OpRow<"transpose">,
@@ -79,7 +89,7 @@ export const layout = {
     onnx: (emit, [x], node) =>
       emit.node("Expand", [x!, ints(emit, node.shape as readonly number[])]),
     gradient: (dy, node) => [unbroadcast(dy, node.inputs[0]!)],
-    evaluate: ([x], node) => fill(node.shape as readonly number[], (index) => at(x!, index)),
+    evaluate: ([x], node) => broadcastTo(x!, node.shape as readonly number[]),
   } satisfies OpRow<"expand">,
 
   slice: {
@@ -138,18 +148,11 @@ export const layout = {
       const part = dy.sliceBy(node.attributes.axis, begin, end, `${name}`)
       return [typeof name === "number" ? part.reshape(x.shape) : part, null, null]
     },
-    evaluate: ([x, begin, end], { attributes }) => {
+    evaluate: ([x, begin], { attributes }) => {
       const axis = axisOf(attributes.axis, x!.shape.length)
-      const [from, to] = [begin!.data[0]!, end!.data[0]!]
-      const shape = x!.shape.map((dim, i) => (i === axis ? attributes.size : dim))
-      return fill(shape, (index) =>
-        index[axis]! < from || index[axis]! >= to
-          ? 0
-          : at(
-              x!,
-              index.map((v, i) => (i === axis ? v - from : v)),
-            ),
-      )
+      const result = ndarray(x!.shape.map((dim, i) => (i === axis ? attributes.size : dim)))
+      place(result, x!, axis, begin!.data[0]!)
+      return result
     },
   } satisfies OpRow<"padBy">,
 
@@ -188,19 +191,13 @@ export const layout = {
       const shape = parts[0]!.shape.map((dim, i) =>
         i === axis ? parts.reduce((sum, part) => sum + part.shape[axis]!, 0) : dim,
       )
-      return fill(shape, (index) => {
-        let position = index[axis]!
-        for (const part of parts) {
-          if (position < part.shape[axis]!) {
-            return at(
-              part,
-              index.map((v, i) => (i === axis ? position : v)),
-            )
-          }
-          position -= part.shape[axis]!
-        }
-        throw new Error("concat: index out of range")
-      })
+      const result = ndarray(shape)
+      let start = 0
+      for (const part of parts) {
+        place(result, part, axis, start)
+        start += part.shape[axis]!
+      }
+      return result
     },
   } satisfies OpRow<"concat">,
 

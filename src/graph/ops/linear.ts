@@ -1,5 +1,5 @@
 import { InputError } from "../../run/errors.ts"
-import { at, broadcastShapes, fill, type NdArray } from "../ndarray.ts"
+import { broadcastShapes, broadcastTo, elementwise, type NdArray, ndarray } from "../ndarray.ts"
 import { broadcast, type Shape } from "../shape.ts"
 import type { OpRow, Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
@@ -27,17 +27,27 @@ function product(a: NdArray, b: NdArray, { transA, transB, alpha }: Product): Nd
   const [rows, inner] = lastTwo(a.shape, transA)
   const [, columns] = lastTwo(b.shape, transB)
   const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2))
-  return fill([...batch, rows, columns], (index) => {
-    const lead = index.slice(0, -2)
-    const [row, column] = index.slice(-2) as [number, number]
-    let sum = 0
-    for (let k = 0; k < inner; k++) {
-      const left = at(a, transA ? [...lead, k, row] : [...lead, row, k])
-      const right = at(b, transB ? [...lead, column, k] : [...lead, k, column])
-      sum += left * right
+  const left = broadcastTo(a, [...batch, ...a.shape.slice(-2)]).data
+  const right = broadcastTo(b, [...batch, ...b.shape.slice(-2)]).data
+  const result = ndarray([...batch, rows, columns])
+  const [leftRow, leftInner] = transA ? [1, rows] : [inner, 1]
+  const [rightInner, rightColumn] = transB ? [1, inner] : [columns, 1]
+  let [atLeft, atRight] = [0, 0]
+  for (let out = 0; out < result.data.length; out += rows * columns) {
+    for (let row = 0; row < rows; row++) {
+      for (let k = 0; k < inner; k++) {
+        const factor = alpha * left[atLeft + row * leftRow + k * leftInner]!
+        const from = atRight + k * rightInner
+        const to = out + row * columns
+        for (let column = 0; column < columns; column++) {
+          result.data[to + column]! += factor * right[from + column * rightColumn]!
+        }
+      }
     }
-    return alpha * sum
-  })
+    atLeft += rows * inner
+    atRight += inner * columns
+  }
+  return result
 }
 
 /** Y = alpha op(A) op(B):  dA and dB are products again, transposed where A and B were. */
@@ -103,8 +113,7 @@ export const linear = {
       return [...productGradient(dy, a, b, node.attributes), unbroadcast(dy, c)]
     },
     evaluate: ([a, b, c], node) => {
-      const y = product(a!, b!, node.attributes)
-      return fill(y.shape, (index) => at(y, index) + at(c!, index))
+      return elementwise((x, y) => x + y, product(a!, b!, node.attributes), c!)
     },
   } satisfies OpRow<"gemm">,
 
@@ -134,13 +143,21 @@ export const linear = {
       return [dy.rotary(cos, sin.neg()), null, null]
     },
     evaluate: ([x, cos, sin]) => {
-      const half = cos!.shape[1]!
-      return fill(x!.shape, ([t, h, d]) => {
-        const i = d! % half
-        const other = at(x!, [t!, h!, d! < half ? d! + half : d! - half])
-        const sign = d! < half ? -1 : 1
-        return at(x!, [t!, h!, d!]) * at(cos!, [t!, i]) + sign * other * at(sin!, [t!, i])
-      })
+      const [tokens, heads, headDim] = x!.shape as [number, number, number]
+      const half = headDim / 2
+      const result = ndarray(x!.shape)
+      for (let t = 0; t < tokens; t++) {
+        for (let h = 0; h < heads; h++) {
+          const row = (t * heads + h) * headDim
+          for (let i = 0; i < half; i++) {
+            const [a, b] = [x!.data[row + i]!, x!.data[row + half + i]!]
+            const [c, s] = [cos!.data[t * half + i]!, sin!.data[t * half + i]!]
+            result.data[row + i] = a * c - b * s
+            result.data[row + half + i] = b * c + a * s
+          }
+        }
+      }
+      return result
     },
   } satisfies OpRow<"rotary">,
 }

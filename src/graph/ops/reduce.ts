@@ -1,5 +1,5 @@
 import { InputError } from "../../run/errors.ts"
-import { fill, type NdArray, ndarray, size } from "../ndarray.ts"
+import { type NdArray, ndarray, strides, walk } from "../ndarray.ts"
 import { axisOf, type Shape } from "../shape.ts"
 import { constant, type OpRow, type Tensor } from "../tensor.ts"
 
@@ -56,12 +56,9 @@ export const reduce = {
       const gone = new Set(axes.map((axis) => axisOf(axis, rank)))
       const keptShape = x!.shape.map((dim, i) => (gone.has(i) ? 1 : dim))
       const result = ndarray(keptShape)
-      const steps = keptShape.map((_, i) => (gone.has(i) ? 0 : size(keptShape.slice(i + 1))))
-      let flat = 0
-      fill(x!.shape, (index) => {
-        const target = index.reduce((sum, v, i) => sum + v * steps[i]!, 0)
-        result.data[target]! += x!.data[flat++]!
-        return 0
+      const steps = strides(keptShape).map((step, i) => (gone.has(i) ? 0 : step))
+      walk(x!.shape, steps, (from, to) => {
+        result.data[to]! += x!.data[from]!
       })
       const shape = keepDims ? keptShape : x!.shape.filter((_, i) => !gone.has(i))
       return { shape, data: result.data }
