@@ -88,8 +88,10 @@ export function broadcastTo(x: NdArray, shape: readonly number[]): NdArray {
 /** An elementwise function of arrays that broadcast to one shape. */
 export function elementwise(f: (...values: number[]) => number, ...xs: NdArray[]): NdArray {
   const shape = xs.map((x) => x.shape).reduce(broadcastShapes)
-  const [a, b, c] = xs.map((x) => broadcastTo(x, shape).data)
-  return { shape, data: a!.map((value, i) => f(value, b?.[i] ?? 0, c?.[i] ?? 0)) }
+  const [a, b, c] = xs.map((x) => broadcastTo(x, shape).data) as [Float64Array, ...Float64Array[]]
+  if (c) return { shape, data: a.map((value, i) => f(value, b![i]!, c[i]!)) }
+  if (b) return { shape, data: a.map((value, i) => f(value, b[i]!)) }
+  return { shape, data: a.map((value) => f(value)) }
 }
 
 export function broadcastShapes(a: readonly number[], b: readonly number[]): number[] {

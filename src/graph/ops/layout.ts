@@ -103,7 +103,8 @@ export const layout = {
     onnx: (emit, [x], { attributes: { axis, start, end } }) =>
       emit.node("Slice", [x!, ints(emit, [start]), ints(emit, [end]), ints(emit, [axis])]),
     gradient: (dy, node) => {
-      const { axis, start, end } = node.attributes
+      const { start, end } = node.attributes
+      const axis = axisOf(node.attributes.axis, node.rank)
       const size = node.inputs[0]!.shape[axis]
       if (typeof size !== "number") throw new Error("slice: no gradient over a named axis")
       const at = (value: number) => constant([value], "i64")
