@@ -180,7 +180,7 @@ export interface Emission<T> {
 export function emit<T>(
   loss: Expression,
   ops: TensorOps<T>,
-  inputs: Readonly<Partial<Record<InputName | ReducedInput, T>>>,
+  inputs: Readonly<Partial<Record<InputName | ReducedInput, NoInfer<T> | undefined>>>,
 ): Emission<T> {
   const parts = coefficients(loss)
   const names = GRADIENT_INPUTS.filter((name) => parts[name] !== undefined)
@@ -197,7 +197,7 @@ function emitNode<T>(
   node: Expression,
   emitted: ReadonlyMap<Expression, T>,
   ops: TensorOps<T>,
-  inputs: Readonly<Partial<Record<InputName | ReducedInput, T>>>,
+  inputs: Readonly<Partial<Record<InputName | ReducedInput, NoInfer<T> | undefined>>>,
 ): T {
   if (node.op === "constant") return ops.constant(node.value!)
   if (node.op === "input") {
