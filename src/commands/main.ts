@@ -28,6 +28,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./init.ts"),
   },
   {
+    name: "compare",
+    summary: "runs side by side: table, curves, token-probability histograms",
+    load: () => import("./compare.ts"),
+  },
+  {
     name: "doctor",
     summary: "say what this machine can run, and what a bug report needs",
     load: () => import("./doctor.ts"),

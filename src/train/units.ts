@@ -6,7 +6,8 @@ export function shortNumber(value: number | null | undefined, digits = 3): strin
   if (!Number.isFinite(value)) return String(value)
   if (value === 0) return "0"
   const size = Math.abs(value)
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(1).replace("e+", "e")
+  if (size >= 1e6 || size < 1e-4)
+    return value.toExponential(1).replace(".0e", "e").replace("e+", "e")
   return String(
     Number(value.toPrecision(size >= 10 ** digits ? Math.ceil(Math.log10(size)) : digits)),
   )

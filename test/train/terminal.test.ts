@@ -112,7 +112,7 @@ test("a sparkline spans its values", () => {
 
 test("numbers as people read them", () => {
   expect([0.07123, 12.345, 0, 1234.5, 2.1e-6, 5e-5, null].map((x) => shortNumber(x))).toEqual([
-    ...["0.0712", "12.3", "0", "1235", "2.1e-6", "5.0e-5", "–"],
+    ...["0.0712", "12.3", "0", "1235", "2.1e-6", "5e-5", "–"],
   ])
   expect([950, 12_345, 4_560_000, 7e9].map(shortCount)).toEqual(["950", "12.3k", "4.56M", "7.00B"])
   expect([0, 2.1e9, 812e6, 15e9].map(shortBytes)).toEqual(["0 B", "2.1 GB", "812 MB", "15 GB"])

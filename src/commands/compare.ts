@@ -1,0 +1,114 @@
+import type { Command } from "commander"
+import { writeFileAtomic } from "../formats/atomic.ts"
+import { readRun } from "../run/run-folder.ts"
+import { evalText, reportHtml } from "../train/report.ts"
+import {
+  differingSettings,
+  type RunFigures,
+  type RunSummary,
+  runFigures,
+  summarizeRuns,
+} from "../train/run-summary.ts"
+import { shortBytes, shortCount, shortDuration, shortNumber } from "../train/units.ts"
+import { print, printJson, say, sayWarning } from "./terminal.ts"
+
+export function command(verb: Command): void {
+  verb
+    .argument("<run...>", "run folders")
+    .option("--html <file>", "write curves, histograms, samples and settings as one page")
+    .option("--json", "print one JSON document")
+    .action(async (paths: string[], { html, json }: { html?: string; json?: boolean }) => {
+      const runs = summarizeRuns(paths.map(readRun))
+      for (const { path, badLines } of runs) {
+        if (badLines.length === 0) continue
+        const message = `${path}/events.jsonl: ${badLines.length} lines are no events, the first is line ${badLines[0]}`
+        sayWarning("bad-events", message, "they are left out of the comparison")
+      }
+      if (html !== undefined) await writeFileAtomic(html, reportHtml(runs))
+      if (json) printJson(comparison(runs))
+      else print(comparisonTable(runs))
+      if (html !== undefined) say(`wrote ${html}`)
+    })
+}
+
+/** What `--json` prints: figures of each run, the settings that differ, and the curves by column. */
+export function comparison(runs: readonly RunSummary[]) {
+  return {
+    runs: runs.map((run) => ({
+      ...runFigures(run),
+      path: run.path,
+      warnings: run.warnings.map(({ step, code, message }) => ({ step, code, message })),
+      curves: Object.fromEntries(
+        CURVE_FIELDS.map((field) => [field, run.steps.map((event) => event[field] ?? null)]),
+      ),
+      histograms: run.histograms.map(({ name, step, bins, small_bins }) => {
+        return { name, step, bins, small_bins }
+      }),
+    })),
+    settings: Object.fromEntries(
+      differingSettings(runs).map(({ key, values }) => {
+        return [key, values.map((value) => (value === undefined ? null : JSON.parse(value)))]
+      }),
+    ),
+  }
+}
+
+const CURVE_FIELDS = [
+  "step",
+  "loss",
+  "nll",
+  "mean_p",
+  "mean_weight",
+  "effective_tokens",
+  "entropy",
+  "token_accuracy",
+  "eos_p",
+  "grad_norm",
+  "learning_rate",
+] as const
+
+const COLUMNS: readonly (readonly [title: string, cell: (figures: RunFigures) => string])[] = [
+  ["run", (f) => f.run],
+  ["objective", (f) => f.objective],
+  ["state", (f) => f.state],
+  ["steps", (f) => `${f.steps}/${f.planned_steps}`],
+  ["loss", (f) => shortNumber(f.loss)],
+  ["nll", (f) => shortNumber(f.nll)],
+  ["p", (f) => shortNumber(f.mean_p)],
+  ["eos p", (f) => shortNumber(f.eos_p)],
+  ["tok/s", (f) => (f.tokens_per_second === null ? "–" : shortCount(f.tokens_per_second))],
+  ["memory", (f) => (f.memory_bytes === null ? "–" : shortBytes(f.memory_bytes))],
+  ["time", (f) => (f.seconds === null ? "–" : shortDuration(f.seconds))],
+]
+
+/** The table of a comparison as text: figures, then evaluations, then the settings that differ. */
+export function comparisonTable(runs: readonly RunSummary[]): string {
+  const figures = runs.map(runFigures)
+  const blocks = [
+    [COLUMNS.map(([title]) => title), ...figures.map((f) => COLUMNS.map(([, cell]) => cell(f)))],
+  ]
+  const names = runs.map(({ name }) => name)
+  const sets = [...new Set(figures.flatMap(({ evals }) => Object.keys(evals)))]
+  if (sets.length > 0) {
+    const rows = sets.map((set) => [set, ...figures.map(({ evals }) => evalText(evals[set]))])
+    blocks.push([["evaluation", ...names], ...rows])
+  }
+  const settings = differingSettings(runs)
+  if (runs.length > 1 && settings.length > 0) {
+    const rows = settings.map(({ key, values }) => [key, ...values.map((value) => value ?? "–")])
+    blocks.push([["setting", ...names], ...rows])
+  }
+  return blocks.map(aligned).join("\n\n")
+}
+
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, k) => Math.max(...rows.map((row) => row[k]!.length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, k) => cell.padEnd(widths[k]!))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n")
+}

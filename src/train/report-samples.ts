@@ -1,0 +1,91 @@
+/** Samples of several runs side by side, their tokens coloured by probability or by the objective's weight. */
+
+import type { ObjectiveSettings } from "../objectives/index.ts"
+import {
+  definitionOf,
+  evaluateAll,
+  needs,
+  objectiveFromConfig,
+  weightOf,
+} from "../objectives/index.ts"
+import type { SampleEvent } from "../run/events.ts"
+import { escapeHtml } from "./report-charts.ts"
+import type { RunSummary } from "./run-summary.ts"
+
+/** More prompts than this are left out, and said to be: a page must stay readable. */
+const MAX_PROMPTS = 50
+
+export function sampleSection(
+  runs: readonly RunSummary[],
+  colorOf: (index: number) => string,
+): string {
+  const prompts = [...new Set(runs.flatMap(({ samples }) => samples.map(({ prompt }) => prompt)))]
+  if (prompts.length === 0) return ""
+  const shown = prompts.slice(0, MAX_PROMPTS).map((prompt) => {
+    const cells = runs.map((run, index) => {
+      const own = run.samples.filter((sample) => sample.prompt === prompt)
+      const last = own.at(-1)
+      const first = own[0]
+      const name = `<h4><i class="swatch" style="background:${colorOf(index)}"></i>${escapeHtml(run.name)}</h4>`
+      if (last === undefined || first === undefined) return `<div>${name}<p>–</p></div>`
+      const earlier =
+        first === last
+          ? ""
+          : `<details><summary>step ${first.step}</summary>${sampleText(first, run)}</details>`
+      return `<div>${name}<small>step ${last.step}</small>${sampleText(last, run)}${earlier}</div>`
+    })
+    return `<article><pre class="prompt">${escapeHtml(prompt)}</pre><div class="side">${cells.join("")}</div></article>`
+  })
+  const left = prompts.length - shown.length
+  const more = left > 0 ? `<p class="note">${left} more prompts are in samples.jsonl.</p>` : ""
+  return `<section class="samples"><h2>Samples</h2>
+<input type="radio" name="shade" id="by-probability" checked><label for="by-probability">probability</label>
+<input type="radio" name="shade" id="by-weight"><label for="by-weight">weight under the run's objective</label>
+<input type="radio" name="shade" id="by-nothing"><label for="by-nothing">plain</label>
+<span class="scale"><i></i>0 to 1</span>${shown.join("")}${more}</section>`
+}
+
+function sampleText({ tokens, probabilities, completion }: SampleEvent, run: RunSummary): string {
+  if (tokens.length === 0 || tokens.length !== probabilities.length) {
+    return `<pre>${escapeHtml(completion)}</pre>`
+  }
+  const weights = tokenWeights(probabilities, run)
+  const spans = tokens.map((token, t) => {
+    const p = probabilities[t]!
+    const weight = weights?.[t]
+    const more = weight === undefined ? "" : `, weight ${weight.toPrecision(3)}`
+    const style = `--p:${shade(p)};--w:${shade(weight ?? 0)}`
+    return `<span style="${style}" title="p ${p.toPrecision(3)}${more}">${escapeHtml(token)}</span>`
+  })
+  return `<pre class="tokens${weights === undefined ? " unweighted" : ""}">${spans.join("")}</pre>`
+}
+
+function shade(value: number): string {
+  return Math.min(1, Math.max(0, value)).toFixed(3)
+}
+
+/**
+ * The weights that the run's objective would give these tokens as targets; undefined where they depend on
+ * more than the probability (entropy, a reference), which a sample does not record.
+ */
+export function tokenWeights(
+  probabilities: readonly number[],
+  { config }: Pick<RunSummary, "config">,
+): number[] | undefined {
+  const settings = config.objective as ObjectiveSettings | undefined
+  // A run of another version may name an objective that this one does not know.
+  const known = settings?.expression !== undefined || definitionOf(settings?.name ?? "")
+  if (settings === undefined || !known) return undefined
+  const { expression } = objectiveFromConfig(settings)
+  const weight = weightOf(expression)
+  const recorded = new Set(["logp", "progress", "token_class"])
+  const { inputs, firstPass } = needs(weight)
+  if (firstPass || [...inputs].some((name) => !recorded.has(name))) return undefined
+  const columns = {
+    logp: Float64Array.from(probabilities, Math.log),
+    token_class: 0,
+    progress: 1,
+  }
+  const [weights] = evaluateAll([weight], columns, new Int32Array(probabilities.length))
+  return [...weights!]
+}

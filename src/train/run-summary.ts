@@ -1,0 +1,194 @@
+/** A run folder digested for comparison: what `compare` prints and the report draws. */
+import { basename, resolve } from "node:path"
+import type { EvalEvent, HistogramEvent, RunEvent, SampleEvent, StepEvent } from "../run/events.ts"
+import type { RunRead } from "../run/run-folder.ts"
+
+type Start = Extract<RunEvent, { type: "run.start" }>
+type End = Extract<RunEvent, { type: "run.end" }>
+type Warning = Extract<RunEvent, { type: "warning" }>
+
+export interface RunSummary {
+  /** The folder's name; with its parent's where runs of one comparison share it. */
+  readonly name: string
+  readonly path: string
+  readonly start: Start | undefined
+  readonly end: End | undefined
+  readonly config: Readonly<Record<string, unknown>>
+  /** One event a step: of steps done again after a resume, the last. */
+  readonly steps: readonly StepEvent[]
+  readonly evals: readonly EvalEvent[]
+  readonly histograms: readonly HistogramEvent[]
+  readonly samples: readonly SampleEvent[]
+  readonly warnings: readonly Warning[]
+  /** Lines of events.jsonl that are no event. */
+  readonly badLines: readonly number[]
+}
+
+export function summarizeRuns(runs: readonly RunRead[]): RunSummary[] {
+  const names = runs.map(({ path }) => basename(resolve(path)))
+  return runs.map((run, index) => {
+    const name = names[index]!
+    const shared = names.filter((other) => other === name).length > 1
+    return summarizeRun(run, shared ? `${basename(resolve(run.path, ".."))}/${name}` : name)
+  })
+}
+
+export function summarizeRun(
+  { path, record, events, badLines }: RunRead,
+  name: string,
+): RunSummary {
+  const last = <Type extends RunEvent["type"]>(type: Type) =>
+    events.findLast((event) => event.type === type) as Extract<RunEvent, { type: Type }> | undefined
+  return {
+    name,
+    path,
+    start: last("run.start"),
+    end: last("run.end"),
+    config: asRecord(asRecord(record).config),
+    steps: lastOfEach(events, "step", ({ step }) => `${step}`),
+    evals: lastOfEach(events, "eval", (event) => `${event.name} ${event.step}`),
+    histograms: lastOfEach(events, "histogram", (event) => `${event.name} ${event.step}`),
+    samples: lastOfEach(events, "sample", (event) => `${event.prompt} ${event.step}`),
+    warnings: lastOfEach(events, "warning", ({ code }) => code),
+    badLines,
+  }
+}
+
+/** The events of a type by step; of several with one key, the last written. */
+function lastOfEach<Type extends RunEvent["type"]>(
+  events: readonly RunEvent[],
+  type: Type,
+  key: (event: Extract<RunEvent, { type: Type }>) => string,
+): Extract<RunEvent, { type: Type }>[] {
+  const found = new Map<string, Extract<RunEvent, { type: Type }>>()
+  for (const event of events) {
+    if (event.type !== type) continue
+    const same = event as Extract<RunEvent, { type: Type }>
+    found.set(key(same), same)
+  }
+  return [...found.values()].sort((a, b) => a.step - b.step)
+}
+
+/** Numbers of a run in one row: the ends of its curves, not its best moments. */
+export interface RunFigures {
+  readonly run: string
+  readonly objective: string
+  readonly state: string
+  readonly steps: number
+  readonly planned_steps: number
+  /** Means over the last tenth of the steps. */
+  readonly loss: number | null
+  readonly nll: number | null
+  readonly mean_p: number | null
+  readonly effective_share: number | null
+  readonly entropy: number | null
+  readonly eos_p: number | null
+  /** Share of the steps whose gradient was clipped; null where the config does not say the norm. */
+  readonly clipped_share: number | null
+  readonly tokens_per_second: number | null
+  readonly memory_bytes: number | null
+  readonly seconds: number | null
+  /** The last evaluation of each set. */
+  readonly evals: Readonly<
+    Record<string, Pick<EvalEvent, "step" | "nll" | "loss" | "mean_p" | "score" | "n" | "ci95">>
+  >
+}
+
+export function runFigures(run: RunSummary): RunFigures {
+  const { steps, start, end, config } = run
+  const tail = steps.slice(-Math.max(1, Math.ceil(steps.length / 10)))
+  const clip = config.max_grad_norm
+  const clipped = steps.filter(({ grad_norm }) => grad_norm > (clip as number)).length
+  const meanOf = (value: (event: StepEvent) => number | null) => {
+    return mean(tail.map(value).filter((x): x is number => x !== null))
+  }
+  return {
+    run: run.name,
+    objective: start?.objective ?? objectiveName(config.objective) ?? "?",
+    state: end?.reason ?? "unfinished",
+    steps: steps.at(-1)?.step ?? 0,
+    planned_steps: start?.steps ?? 0,
+    loss: meanOf((event) => event.loss),
+    nll: meanOf((event) => event.nll),
+    mean_p: meanOf((event) => event.mean_p),
+    effective_share: meanOf(effectiveShare(steps)),
+    entropy: meanOf((event) => event.entropy),
+    eos_p: meanOf((event) => event.eos_p),
+    clipped_share:
+      typeof clip === "number" && clip > 0 && steps.length > 0 ? clipped / steps.length : null,
+    tokens_per_second: median(steps.map((event) => event.tokens_per_second)),
+    memory_bytes:
+      steps.length === 0 ? null : steps.reduce((m, e) => Math.max(m, e.memory_bytes), 0),
+    seconds: seconds(run),
+    evals: Object.fromEntries(
+      run.evals.map(({ name, step, nll, loss, mean_p, score, n, ci95 }) => {
+        const given = Object.entries({ step, nll, loss, mean_p, score, n, ci95 })
+        return [name, Object.fromEntries(given.filter(([, value]) => value !== undefined))]
+      }),
+    ) as RunFigures["evals"],
+  }
+}
+
+/** Effective tokens over the step's own supervised tokens (events count those of the run so far). */
+export function effectiveShare(steps: readonly StepEvent[]): (event: StepEvent) => number | null {
+  const before = new Map(steps.map((event, k) => [event.step, steps[k - 1]]))
+  return (event) => {
+    const previous = before.get(event.step)
+    if (previous === undefined && event.step !== 1) return null
+    const count = event.supervised_tokens - (previous?.supervised_tokens ?? 0)
+    const steps_ = event.step - (previous?.step ?? 0)
+    return count > 0 && steps_ === 1 ? event.effective_tokens / count : null
+  }
+}
+
+/** Time between the first and the last event; idle time between a kill and its resume is in it. */
+function seconds({ start, end, steps }: RunSummary): number | null {
+  const from = Date.parse(start?.time ?? steps[0]?.time ?? "")
+  const to = Date.parse(end?.time ?? steps.at(-1)?.time ?? "")
+  return Number.isFinite(to - from) ? Math.max(0, to - from) / 1000 : null
+}
+
+export interface Setting {
+  readonly key: string
+  /** One a run, as JSON; undefined where the run has no such key. */
+  readonly values: readonly (string | undefined)[]
+}
+
+/** The settings in which the runs' configs differ, by dotted key. */
+export function differingSettings(runs: readonly RunSummary[]): Setting[] {
+  const flattened = runs.map(({ config }) => flatten(config))
+  const keys = new Set(flattened.flatMap((settings) => [...settings.keys()]))
+  return [...keys]
+    .map((key) => ({ key, values: flattened.map((settings) => settings.get(key)) }))
+    .filter(({ values }) => new Set(values).size > 1)
+}
+
+function flatten(value: unknown, key = "", into = new Map<string, string>()): Map<string, string> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    for (const [name, inner] of Object.entries(value)) {
+      flatten(inner, key === "" ? name : `${key}.${name}`, into)
+    }
+  } else if (key !== "") {
+    into.set(key, JSON.stringify(value))
+  }
+  return into
+}
+
+export function objectiveName(objective: unknown): string | undefined {
+  if (typeof objective === "string") return objective
+  const { name } = asRecord(objective)
+  return typeof name === "string" ? name : undefined
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+function mean(values: readonly number[]): number | null {
+  return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length
+}
+
+function median(values: readonly number[]): number | null {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b)
+  return sorted[(sorted.length - 1) >> 1] ?? null
+}
