@@ -130,14 +130,9 @@ export function problems(
     }
     if (issue.code === "invalid_union") {
       if (issue.discriminator !== undefined && issue.errors.length === 0) {
-        const options = known([...path, issue.discriminator])
-        return [
-          {
-            path: [...path, issue.discriminator],
-            at: "value",
-            message: `expected ${options.map((name) => JSON.stringify(name)).join(" or ") || "a known name"}, got ${shown(value)}`,
-          },
-        ]
+        const options = known(path).map((name) => JSON.stringify(name))
+        const message = `expected ${options.join(" or ")}, got ${shown(value)}`
+        return [{ path, at: "value", message }]
       }
       const meant = branchMeant(issue.errors)
       if (meant !== undefined) return problems(meant, input, known, path)

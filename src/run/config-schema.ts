@@ -172,7 +172,8 @@ const objectiveFields = z
       .default(false),
     expression: expression.optional(),
   })
-  .catchall(z.union([z.number(), z.boolean(), z.string()]))
+  // `unknown`, so that the type of the keys above does not have to fit it too
+  .catchall(z.unknown().refine(isScalar, "a number, true, false or text"))
   .describe("An objective with its parameters and modifiers.")
 const objective = z
   .union([z.string().min(1).describe("A name alone."), objectiveFields])

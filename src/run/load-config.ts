@@ -129,6 +129,7 @@ async function readModule(path: string): Promise<ConfigSource> {
   const jiti = createJiti(pathToFileURL(resolve(path)).href, {
     fsCache: false,
     moduleCache: false,
+    interopDefault: false,
     alias: {
       "dftune/objectives": fileURLToPath(
         new URL(`../objectives/index.${extension}`, import.meta.url),
