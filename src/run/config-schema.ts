@@ -29,6 +29,8 @@ export const FORMATS = [
 export const SUPERVISE = ["completions", "last", "all"] as const
 export const LR_SCHEDULERS = ["cosine", "linear", "constant"] as const
 
+const isScalar = (value: unknown) =>
+  typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)
 const count = z
   .number()
   .int()
