@@ -9,6 +9,8 @@ export type { Dim, DType, Shape, TensorType } from "./shape.ts"
 export {
   type Attributes,
   apply,
+  type CachedAttentionInputs,
+  cachedAttention,
   composite,
   concat,
   constant,

@@ -1,3 +1,4 @@
+import { cache } from "./ops/cache.ts"
 import { elementwise } from "./ops/elementwise.ts"
 import { layout } from "./ops/layout.ts"
 import { leaves } from "./ops/leaves.ts"
@@ -6,6 +7,6 @@ import { reduce } from "./ops/reduce.ts"
 import { bindOps, type OpTable } from "./tensor.ts"
 
 /** The op table: one row is an op (type rule, ONNX lowering, gradient, float64 value). */
-export const ops: OpTable = { ...leaves, ...elementwise, ...layout, ...reduce, ...linear }
+export const ops: OpTable = { ...leaves, ...elementwise, ...layout, ...reduce, ...linear, ...cache }
 
 bindOps(ops)

@@ -50,6 +50,8 @@ export interface Attributes {
   gatherElements: None
   scatterAdd: None
   range: { readonly size: number }
+  cachedAttention: None
+  cacheAfter: { readonly part: "keys" | "values" }
   composite: { readonly name: string; readonly backward: CompositeBackward }
 }
 type None = Readonly<Record<never, never>>
@@ -261,6 +263,28 @@ export class Tensor<Op extends OpName = OpName> {
   /** this with rows[i] added to row ids[i]: this [V, C], ids [T], rows [T, C]. */
   scatterAdd(ids: Tensor, rows: Tensor) {
     return apply("scatterAdd", [this, ids, rows], {})
+  }
+}
+
+/** What attention over a key-value cache takes (`ops/cache.ts` has the shapes). */
+export interface CachedAttentionInputs {
+  readonly q: Tensor
+  readonly k: Tensor
+  readonly v: Tensor
+  readonly pastKeys: Tensor
+  readonly pastValues: Tensor
+  readonly last: Tensor
+  readonly total: Tensor
+}
+
+/** Rows [B S, H D] of attention over a key-value cache, and the cache with the new rows in it. */
+export function cachedAttention(inputs: CachedAttentionInputs) {
+  const { q, k, v, pastKeys, pastValues, last, total } = inputs
+  const y = apply("cachedAttention", [q, k, v, pastKeys, pastValues, last, total], {})
+  return {
+    y,
+    keys: apply("cacheAfter", [y, pastKeys, k, last], { part: "keys" }),
+    values: apply("cacheAfter", [y, pastValues, v, last], { part: "values" }),
   }
 }
 

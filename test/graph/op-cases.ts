@@ -1,5 +1,6 @@
 import {
   apply,
+  cachedAttention,
   composite,
   concat,
   constant,
@@ -200,6 +201,17 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
     [[real(4, 3), whole(2, 0, 2), real(3, 3)], (x, ids, rows) => x.scatterAdd(ids, rows)],
   ],
   range: [[[real(4, 3)], (x) => x.gather(range(3))]],
+  cachedAttention: [
+    [cacheArguments(2, 1), (...x) => cached(x, [3, 1]).y],
+    [cacheArguments(1, 3), (...x) => cached(x, [3]).y],
+    [cacheArguments(1, 4), (...x) => cached(x, [3]).y],
+  ],
+  // Only whole caches: a device may leave anything in places that no token has reached.
+  cacheAfter: [
+    [cacheArguments(2, 1), (...x) => cached(x, [3, 3]).keys],
+    [cacheArguments(2, 1), (...x) => cached(x, [3, 3]).values],
+    [cacheArguments(1, 2), (...x) => cached(x, [3]).keys],
+  ],
   composite: [
     [
       [real(3, 2), real(2)],
@@ -214,8 +226,25 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
   ],
 }
 
+/** Two query heads, one key-value head of 8, a cache of four places. */
+function cacheArguments(batch: number, steps: number): Argument[] {
+  const rows = batch * steps
+  const cache = real(batch, 1, 4, 8)
+  return [real(rows, 16), real(rows, 8), real(rows, 8), cache, cache]
+}
+function cached(args: readonly Tensor[], last: readonly number[]) {
+  const [q, k, v, pastKeys, pastValues] = args as [Tensor, Tensor, Tensor, Tensor, Tensor]
+  const whole = (values: readonly number[]) => constant(values, "i64").cast("i32")
+  return cachedAttention({
+    ...{ q, k, v, pastKeys, pastValues },
+    last: whole(last),
+    total: whole([Math.max(...last) + 1]),
+  })
+}
+
 const NO_GRADIENT: ReadonlySet<OpName> = new Set<OpName>([
   ...(["not", "cast", "less", "lessOrEqual", "equal", "and", "argMax", "topK"] as const),
+  ...(["cachedAttention", "cacheAfter"] as const),
 ])
 
 function gemm(args: readonly Tensor[], attributes: Partial<GemmAttributes>): Tensor {
