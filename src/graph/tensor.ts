@@ -277,7 +277,7 @@ export interface CachedAttentionInputs {
   readonly total: Tensor
 }
 
-/** Rows [B S, H D] of attention over a key-value cache, and the cache with the new rows in it. */
+/** Attention over a key-value cache, [B, S, H D], and the cache with the new rows in it. */
 export function cachedAttention(inputs: CachedAttentionInputs) {
   const { q, k, v, pastKeys, pastValues, last, total } = inputs
   const y = apply("cachedAttention", [q, k, v, pastKeys, pastValues, last, total], {})

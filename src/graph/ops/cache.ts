@@ -10,7 +10,7 @@ import type { OpRow, Tensor } from "../tensor.ts"
  *     q [R, H D], k and v [R, K D], pastKeys and pastValues [B, K, P, D],
  *     last i32 [B]: the place of each sequence's last new token; total i32 [1]: the largest of them + 1
  *
- * A new token at place p sees the places 0 .. p of its own sequence. Its key comes rotated: ONNX
+ * gives [B, S, H D]. A new token at place p sees the places 0 .. p of its own sequence. Its key comes rotated: ONNX
  * Runtime would do it here, but only for heads of a multiple of 16.
  */
 
@@ -42,7 +42,7 @@ function checkShapes([q, k, v, keys, values]: readonly Tensor[]): Shape {
   if (!fits) {
     throw new InputError("expected q [B S, H D], k and v [B S, K D] and a cache [B, K, P, D]")
   }
-  return q!.shape
+  return [batch, (rows as number) / batch, width]
 }
 
 /** `past` with the new rows [R, K D] at their places. */
@@ -68,7 +68,7 @@ function attend(inputs: readonly NdArray[]): NdArray {
   const { steps, batch, heads, kvHeads, places, headDim } = sizes(q!, pastKeys!)
   const keys = written(pastKeys!, k!, last!).data
   const values = written(pastValues!, v!, last!).data
-  const result = ndarray(q!.shape)
+  const result = ndarray([batch, steps, heads * headDim])
   for (let row = 0; row < batch * steps; row++) {
     const b = Math.floor(row / steps)
     const place = last!.data[b]! - steps + 1 + (row % steps)

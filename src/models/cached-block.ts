@@ -1,0 +1,232 @@
+import {
+  cachedAttention,
+  concat,
+  constant,
+  type Graph,
+  graph,
+  input,
+  type Tensor,
+} from "../graph/index.ts"
+import { blockWeights, type LoraInputs, loraNames } from "./block.ts"
+import { decoderParameters, type LinearModule, layerPrefix } from "./parameters.ts"
+import type { DecoderShape } from "./shape.ts"
+import { adapterShapes } from "./stages.ts"
+
+/**
+ * Sequences decoded side by side. Every product of a decoding step is computed for this many
+ * columns, used or not: a column's bits then depend on nothing but its own numbers, and one column
+ * costs what sixteen do, since the time goes into reading the weights.
+ */
+export const LANES = 16
+
+export interface CachedOptions {
+  readonly shape: DecoderShape
+  readonly lora?: LoraInputs | undefined
+}
+
+/** Names of a layer's cache in a graph's inputs; after the new tokens, in its outputs. */
+export const cacheNames = (layer: number) => ({
+  keys: `cache.${layer}.keys`,
+  values: `cache.${layer}.values`,
+  keysAfter: `after.${layer}.keys`,
+  valuesAfter: `after.${layer}.values`,
+})
+
+/** y = x W^T + b (+ scale (x A^T) B^T) for x [R, in] -> [R, out]. */
+type Linear = (x: Tensor, module: LinearModule) => Tensor
+
+type Weights = ReadonlyMap<string, Tensor>
+
+/** For a prompt: many rows, as in training. */
+function rowLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
+  return (x, module) => {
+    const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
+    const bias = weights.get(`${module}.bias`)
+    const y = bias ? product.add(bias) : product
+    if (!lora?.modules.has(module)) return y
+    const { a, b } = loraNames(module)
+    const low = x.matmul(weights.get(a)!, { transB: true }) // [R, r]
+    return low.matmul(weights.get(b)!, { transB: true, alpha: lora.scale }).add(y)
+  }
+}
+
+/**
+ * For one token of each lane: y^T = W x^T. With the weights on the left the product reads them as
+ * they lie; on the right it would first copy them into panels, at half the speed.
+ */
+function laneLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
+  return (x, module) => {
+    const product = weights.get(`${module}.weight`)!.matmul(x, { transB: true }) // [out, LANES]
+    const bias = weights.get(`${module}.bias`)
+    const y = bias ? product.add(bias.reshape([bias.shape[0]!, 1])) : product
+    if (!lora?.modules.has(module)) return y.transpose([1, 0])
+    const { a, b } = loraNames(module)
+    const low = weights.get(a)!.matmul(x, { transB: true }) // [r, LANES]
+    return weights.get(b)!.matmul(low, { alpha: lora.scale }).add(y).transpose([1, 0])
+  }
+}
+
+/** Rows 0 .. rows of x, or x with zero rows added. */
+function withRows(x: Tensor, rows: number): Tensor {
+  const [have, columns] = x.shape as [number, number]
+  if (have === rows) return x
+  if (have > rows) return x.slice(0, 0, rows)
+  return concat(
+    [
+      x,
+      constant(0)
+        .reshape([1, 1])
+        .expand([rows - have, columns]),
+    ],
+    0,
+  )
+}
+
+interface CacheInputs {
+  /** [B, K, P, D] each. */
+  readonly keys: Tensor
+  readonly values: Tensor
+  readonly last: Tensor
+  readonly total: Tensor
+  /** [R, D/2]: the rotary tables at each new token's place. */
+  readonly cos: Tensor
+  readonly sin: Tensor
+}
+
+function cacheInputs({ numKeyValueHeads, headDim }: DecoderShape, batch: number, rows: number) {
+  return {
+    last: input("last", [batch], "i32"),
+    total: input("total", [1], "i32"),
+    cos: input("cos", [rows, headDim / 2]),
+    sin: input("sin", [rows, headDim / 2]),
+    of: (layer: number) => {
+      const dims = [batch, numKeyValueHeads, "places", headDim]
+      const names = cacheNames(layer)
+      return { keys: input(names.keys, dims), values: input(names.values, dims) }
+    },
+  }
+}
+
+/**
+ * The block of `block.ts` for new tokens of sequences whose earlier keys and values are in a cache:
+ * x [N, C] -> [N, C]. `rows` of the N rows are tokens (B S of them); the rest only fill the lanes.
+ */
+function cachedBlock(
+  x: Tensor,
+  weights: Weights,
+  linear: Linear,
+  cache: CacheInputs,
+  { shape, rows }: { readonly shape: DecoderShape; readonly rows: number },
+) {
+  const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
+  const filled = x.shape[0] as number
+  const heads = (y: Tensor, count: number, norm?: string) => {
+    const split = withRows(y, rows).reshape([rows, count, D])
+    const normed =
+      norm && shape.qkNorm
+        ? split.rmsNorm(weights.get(`self_attn.${norm}.weight`)!, rmsNormEps)
+        : split
+    return normed
+  }
+  const n1 = x.rmsNorm(weights.get("input_layernorm.weight")!, rmsNormEps)
+  const q = heads(linear(n1, "self_attn.q_proj"), H, "q_norm").rotary(cache.cos, cache.sin)
+  const k = heads(linear(n1, "self_attn.k_proj"), K, "k_norm").rotary(cache.cos, cache.sin)
+  const v = withRows(linear(n1, "self_attn.v_proj"), rows)
+  const attention = cachedAttention({
+    q: q.reshape([rows, H * D]),
+    k: k.reshape([rows, K * D]),
+    v,
+    pastKeys: cache.keys,
+    pastValues: cache.values,
+    last: cache.last,
+    total: cache.total,
+  })
+  const o = attention.y.reshape([rows, H * D])
+  const h = x.add(linear(withRows(o, filled), "self_attn.o_proj"))
+  const n2 = h.rmsNorm(weights.get("post_attention_layernorm.weight")!, rmsNormEps)
+  const gated = linear(n2, "mlp.gate_proj").silu().mul(linear(n2, "mlp.up_proj"))
+  const y = h.add(linear(gated, "mlp.down_proj"))
+  return { y, keys: attention.keys, values: attention.values }
+}
+
+function layerInputs(options: CachedOptions, layer: number | undefined): Map<string, Tensor> {
+  const prefix = layer === undefined ? "" : layerPrefix(layer)
+  const names = new Map<string, readonly number[]>([
+    ...[...blockWeights(options.shape)].map(
+      ([name, tensor]) => [name, tensor.shape as readonly number[]] as const,
+    ),
+    ...adapterShapes({ ...options, tokens: 1 }),
+  ])
+  return new Map([...names].map(([name, dims]) => [name, input(prefix + name, dims)]))
+}
+
+/**
+ * One block over `tokens` consecutive tokens of one sequence (cache [1, K, P, D], as layer 0):
+ * x [S, C] -> y [S, C]. Weights go by their names inside a layer.
+ */
+export function prefillBlock(options: CachedOptions, tokens: number): Graph {
+  const { shape } = options
+  const x = input("x", [tokens, shape.hiddenSize])
+  const cache = cacheInputs(shape, 1, tokens)
+  const weights = layerInputs(options, undefined)
+  const linear = rowLinear(weights, options.lora)
+  const { y, keys, values } = cachedBlock(
+    x,
+    weights,
+    linear,
+    { ...cache, ...cache.of(0) },
+    {
+      shape,
+      rows: tokens,
+    },
+  )
+  const names = cacheNames(0)
+  return graph("prefill", { y, [names.keysAfter]: keys, [names.valuesAfter]: values })
+}
+
+/**
+ * One token of each of `batch` sequences (at most LANES) through all blocks: ids i64 [B] -> hidden
+ * [LANES, C] before the final norm, and each layer's cache. Weights go by the checkpoint's names.
+ */
+export function decodeBlocks(options: CachedOptions, batch: number): Graph {
+  const { shape } = options
+  const embedding = decoderParameters(shape)[0]!
+  const ids = input("ids", [batch], "i64")
+  const cache = cacheInputs(shape, batch, batch)
+  let x = withRows(input(embedding.name, embedding.shape).gather(ids), LANES)
+  const outputs: Record<string, Tensor> = {}
+  for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
+    const weights = layerInputs(options, layer)
+    const linear = laneLinear(weights, options.lora)
+    const inputs = { ...cache, ...cache.of(layer) }
+    const { y, keys, values } = cachedBlock(x, weights, linear, inputs, { shape, rows: batch })
+    const names = cacheNames(layer)
+    Object.assign(outputs, { [names.keysAfter]: keys, [names.valuesAfter]: values })
+    x = y
+  }
+  return graph("decode", { ...outputs, hidden: x })
+}
+
+/**
+ * The final norm and the head for LANES rows of which the first `batch` count:
+ *
+ *     logits [B, V];  p = softmax(logits / temperature) [B, V];
+ *     top [B, 1], the largest logit;  peak [B, 1], the largest probability at temperature 1
+ *
+ * so that log sum exp(logits) = top - log(peak), exact where the sum itself would overflow.
+ * With `tempered` the input `inverse_temperature` f32 [B, 1] is taken; else p is at temperature 1.
+ */
+export function lanesHead(shape: DecoderShape, batch: number, tempered: boolean): Graph {
+  const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
+  const h = input("hidden", [LANES, C]).rmsNorm(input("norm.weight", [C]), rmsNormEps)
+  const columns = input("head.weight", [V, C]).matmul(h, { transB: true }) // [V, LANES]
+  const logits = (batch === LANES ? columns : columns.slice(1, 0, batch)).transpose([1, 0])
+  const p1 = logits.softmax()
+  const p = tempered ? logits.mul(input("inverse_temperature", [batch, 1])).softmax() : p1
+  return graph("head", {
+    logits,
+    p,
+    top: logits.reduceMax(-1, { keepDims: true }),
+    peak: p1.reduceMax(-1, { keepDims: true }),
+  })
+}
