@@ -118,6 +118,10 @@ export class Decoder {
     return new Decoder(options, weights, gradients)
   }
 
+  get lora(): LoraInputs | undefined {
+    return this.#options.lora
+  }
+
   /**
    * What an objective with a reference needs of this decoder, as it is now: the final hidden states
    * at the supervised positions, with or without the adapter.
