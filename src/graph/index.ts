@@ -2,7 +2,7 @@ import "./ops.ts"
 
 export { type Graph, graph, type Port } from "./graph.ts"
 export { type NdArray, ndarray } from "./ndarray.ts"
-export { type DeviceKind, onnxModel } from "./onnx.ts"
+export { type DeviceKind, hostIntegers, onnxModel, storedAs } from "./onnx.ts"
 export { type ForwardBackward, KEEP_LEVELS, type KeepLevel, partition } from "./partition.ts"
 export { gradients, type Seed, topologicalOrder } from "./reverse.ts"
 export type { Dim, DType, Shape, TensorType } from "./shape.ts"

@@ -24,6 +24,8 @@ const IR_VERSION = 10
 export interface Emitter {
   readonly device: DeviceKind
   dataType(dtype: DType): number
+  /** How the integers of a node are stored: WebGPU computes with 32 bits only. */
+  integers(node: Tensor): "i64" | "i32"
   /** Adds a node; returns its first output's name. */
   node(
     opType: string,
@@ -32,8 +34,9 @@ export interface Emitter {
     domain?: string,
     outputs?: number,
   ): string
-  constant(dtype: "f32" | "i64", shape: readonly number[], data: readonly number[]): string
+  constant(dtype: ConstantType, shape: readonly number[], data: readonly number[]): string
 }
+type ConstantType = "f32" | "i64" | "i32"
 
 /** Writes a sub-message under field `field`. */
 function message(writer: Writer, field: number, body: (writer: Writer) => void): void {
@@ -87,15 +90,45 @@ function writePort(writer: Writer, { name, dtype, shape }: Port): void {
 function writeConstant(
   writer: Writer,
   name: string,
-  dtype: "f32" | "i64",
+  dtype: ConstantType,
   shape: readonly number[],
   data: readonly number[],
 ): void {
   for (const dim of shape) integer(writer, 1, dim)
   integer(writer, 2, DATA_TYPE[dtype])
   text(writer, 8, name)
-  const values = dtype === "f32" ? Float32Array.from(data) : BigInt64Array.from(data.map(BigInt))
+  const values = {
+    f32: () => Float32Array.from(data),
+    i32: () => Int32Array.from(data),
+    i64: () => BigInt64Array.from(data.map(BigInt)),
+  }[dtype]()
   writer.uint32((9 << 3) | 2).bytes(new Uint8Array(values.buffer))
+}
+
+/**
+ * Nodes whose integers say how much of something to take. They stay int64 in host memory on every
+ * device, and what they are computed from too; a slice's size is needed before a kernel starts.
+ */
+export function hostIntegers(graph: Graph): ReadonlySet<Tensor> {
+  const found = new Set<Tensor>()
+  for (const node of graph.nodes.toReversed()) {
+    if (node.op === "sliceBy") for (const bound of node.inputs.slice(1)) found.add(bound)
+    if (found.has(node)) for (const source of node.inputs) found.add(source)
+  }
+  return found
+}
+
+/** How each input and output of `graph` is stored on `device`, where that is not its type. */
+export function storedAs(graph: Graph, device: DeviceKind): ReadonlyMap<string, DType> {
+  const onHost = hostIntegers(graph)
+  const stored = new Map<string, DType>()
+  if (device !== "webgpu") return stored
+  const add = (name: string, node: Tensor) => {
+    if (node.dtype === "i64" && !onHost.has(node)) stored.set(name, "i32")
+  }
+  for (const node of graph.nodes) if (node.op === "input") add(node.label, node)
+  for (const [name, node] of Object.entries(graph.results)) add(name, node)
+  return stored
 }
 
 /** The bytes of an ONNX model that computes `graph` on `device`. */
@@ -105,10 +138,15 @@ export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
   const constants = new Map<string, { name: string; write: (writer: Writer) => void }>()
   const renamed = new Map<string, string>()
   let fresh = 0
+  const onHost = hostIntegers(graph)
+  const integers = (node: Tensor) => (device === "cpu" || onHost.has(node) ? "i64" : "i32")
+  const stored = storedAs(graph, device)
+  const asStored = (port: Port): Port => ({ ...port, dtype: stored.get(port.name) ?? port.dtype })
 
   const emitter: Emitter = {
     device,
-    dataType: (dtype) => DATA_TYPE[dtype],
+    dataType: (dtype) => DATA_TYPE[device === "webgpu" && dtype === "i64" ? "i32" : dtype],
+    integers,
     node(opType, inputs, attributes = {}, domain = "", outputs = 1) {
       const id = fresh++
       const names = Array.from({ length: outputs }, (_, i) => `v${id}_${i}`)
@@ -135,8 +173,16 @@ export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
   }
 
   const names = new Map<Tensor, string>()
+  const narrowed = new Map<Tensor, string>()
   for (const node of graph.nodes) {
-    const inputs = node.inputs.map((x) => names.get(x)!)
+    const inputs = node.inputs.map((x, i) => {
+      const name = names.get(x)!
+      const needsHost = onHost.has(node) || (node.op === "sliceBy" && i > 0)
+      if (device === "cpu" || !onHost.has(x) || needsHost) return name
+      const known = narrowed.get(x) ?? emitter.node("Cast", [name], { to: { i: DATA_TYPE.i32 } })
+      narrowed.set(x, known)
+      return known
+    })
     assert(
       inputs.every((name) => name !== undefined),
       `${graph.name}: nodes are out of order`,
@@ -164,8 +210,8 @@ export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
     for (const body of bodies) message(g, 1, body)
     text(g, 2, graph.name)
     for (const { write } of constants.values()) message(g, 5, write)
-    for (const port of graph.inputs) message(g, 11, (w) => writePort(w, port))
-    for (const port of graph.outputs) message(g, 12, (w) => writePort(w, port))
+    for (const port of graph.inputs) message(g, 11, (w) => writePort(w, asStored(port)))
+    for (const port of graph.outputs) message(g, 12, (w) => writePort(w, asStored(port)))
   })
   for (const [domain, version] of [
     ["", OPSET],

@@ -26,6 +26,8 @@ export interface RunOptions {
    * update is then in place where the device can, and the tensor returned is the one to use.
    */
   readonly into?: Feeds
+  /** A run that was aborted does not start; one that has started is finished. */
+  readonly signal?: AbortSignal
 }
 
 /** A graph compiled for one device. */

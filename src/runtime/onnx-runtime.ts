@@ -1,8 +1,33 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
-import type { DeviceKind, DType, Graph, Port } from "../graph/index.ts"
-import { onnxModel } from "../graph/index.ts"
+import {
+  type DeviceKind,
+  type DType,
+  type Graph,
+  graph,
+  input,
+  onnxModel,
+  type Port,
+  storedAs,
+} from "../graph/index.ts"
 import { InputError } from "../run/errors.ts"
-import type { Device, DeviceTensor, Executable, Feeds, HostData, HostTensor } from "./device.ts"
+import type {
+  Device,
+  DeviceTensor,
+  Executable,
+  Feeds,
+  HostData,
+  HostTensor,
+  RunOptions,
+} from "./device.ts"
+import { explain, sessionWithoutFallback } from "./onnx-errors.ts"
+import {
+  hostTensor,
+  isOnnxTensor,
+  type OnnxTensor,
+  ORT_TYPE,
+  remoteTensor,
+  travellingTensor,
+} from "./onnx-tensor.ts"
 
 /** What is used of onnxruntime-node or onnxruntime-web: they share it. */
 export interface OnnxRuntime {
@@ -10,36 +35,8 @@ export interface OnnxRuntime {
   readonly Tensor: typeof OrtTensor
 }
 
-const TYPE = { f32: "float32", i64: "int64", i32: "int32", u8: "uint8", bool: "bool" } as const
-const DTYPE: Readonly<Record<string, DType>> = {
-  float32: "f32",
-  int64: "i64",
-  int32: "i32",
-  uint8: "u8",
-  bool: "bool",
-}
-
-/** A tensor of ONNX Runtime under the device's interface. */
-class OnnxTensor implements DeviceTensor {
-  readonly tensor: OrtTensor
-  readonly dtype: DType
-  readonly shape: readonly number[]
-
-  constructor(tensor: OrtTensor) {
-    this.tensor = tensor
-    this.dtype = DTYPE[tensor.type]!
-    this.shape = tensor.dims
-  }
-  get data(): HostData | undefined {
-    return this.tensor.location === "cpu" ? (this.tensor.data as HostData) : undefined
-  }
-  dispose(): void {
-    if (this.tensor.location !== "cpu") this.tensor.dispose()
-  }
-}
-
 function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): OnnxTensor {
-  if (!(fed instanceof OnnxTensor)) {
+  if (!isOnnxTensor(fed)) {
     throw new InputError(`${graph.name}: the input ${port.name} was not given`)
   }
   const fits =
@@ -58,32 +55,38 @@ function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): Onn
 class OnnxExecutable implements Executable {
   readonly graph: Graph
   readonly #session: InferenceSession
-  readonly #inPlace: boolean
+  readonly #kind: DeviceKind
+  readonly #stored: ReadonlyMap<string, DType>
 
-  constructor(graph: Graph, session: InferenceSession, inPlace: boolean) {
+  constructor(graph: Graph, session: InferenceSession, kind: DeviceKind) {
     this.graph = graph
     this.#session = session
-    this.#inPlace = inPlace
+    this.#kind = kind
+    this.#stored = storedAs(graph, kind)
   }
 
-  async run(feeds: Feeds, { into = {} }: { into?: Feeds } = {}) {
+  async run(feeds: Feeds, { into = {}, signal }: RunOptions = {}) {
+    signal?.throwIfAborted()
     const inputs: Record<string, OrtTensor> = {}
     for (const port of this.graph.inputs) {
-      inputs[port.name] = checkFeed(this.graph, port, feeds[port.name]).tensor
+      const stored = this.#stored.get(port.name) ?? port.dtype
+      inputs[port.name] = checkFeed(this.graph, port, feeds[port.name]).ort(stored)
     }
+    const inPlace = this.#kind === "cpu"
     const fetches: Record<string, OrtTensor | null> = {}
-    for (const { name } of this.graph.outputs) {
+    for (const { name, dtype } of this.graph.outputs) {
       const target = into[name]
-      fetches[name] = this.#inPlace && target instanceof OnnxTensor ? target.tensor : null
+      fetches[name] = inPlace && isOnnxTensor(target) ? target.ort(dtype) : null
     }
     const results = await this.#session.run(inputs, fetches).catch((error: unknown) => {
       throw explain(this.graph, error)
     })
-    if (!this.#inPlace) for (const old of Object.values(into)) old.dispose()
+    if (!inPlace) for (const old of Object.values(into)) old.dispose()
     const outputs: Record<string, DeviceTensor> = {}
-    for (const { name } of this.graph.outputs) {
-      const given = this.#inPlace ? into[name] : undefined
-      outputs[name] = given ?? new OnnxTensor(results[name]!)
+    for (const { name, dtype } of this.graph.outputs) {
+      const made = results[name]!
+      if (inPlace) outputs[name] = into[name] ?? hostTensor(made)
+      else outputs[name] = remoteTensor(made, dtype)
     }
     return outputs
   }
@@ -91,18 +94,6 @@ class OnnxExecutable implements Executable {
   async release(): Promise<void> {
     await this.#session.release()
   }
-}
-
-/** ONNX Runtime's errors in the user's terms. */
-function explain(graph: Graph, error: unknown): Error {
-  const message = error instanceof Error ? error.message : String(error)
-  if (/bad_alloc|Failed to allocate|out of memory|OutOfMemory/i.test(message)) {
-    return new InputError(
-      `out of memory while running ${graph.name}: lower micro_batch_tokens or set recompute: always ` +
-        `(${message})`,
-    )
-  }
-  return new Error(`${graph.name}: ${message}`, { cause: error })
 }
 
 export interface OnnxDeviceOptions {
@@ -117,6 +108,10 @@ export class OnnxDevice implements Device {
   readonly description: string
   readonly #ort: OnnxRuntime
   readonly #session: InferenceSession.SessionOptions
+  /** Sessions that copy to the device or back, by type and rank. */
+  readonly #copies = new Map<string, Promise<InferenceSession>>()
+  /** Ops known to have a kernel on this device, by signature. */
+  readonly #placed = new Map<string, boolean>()
 
   constructor(ort: OnnxRuntime, { kind, description, session }: OnnxDeviceOptions) {
     this.#ort = ort
@@ -126,23 +121,62 @@ export class OnnxDevice implements Device {
   }
 
   async compile(graph: Graph): Promise<Executable> {
+    const session = await this.#createSession(graph).catch((error: unknown) => {
+      throw explain(graph, error)
+    })
+    return new OnnxExecutable(graph, session, this.kind)
+  }
+
+  async #createSession(graph: Graph): Promise<InferenceSession> {
     const model = onnxModel(graph, this.kind)
-    const session = await this.#ort.InferenceSession.create(model, this.#session).catch(
-      (error: unknown) => {
-        throw explain(graph, error)
-      },
+    if (this.kind === "cpu") return this.#ort.InferenceSession.create(model, this.#session)
+    const options = { ...this.#session, preferredOutputLocation: "gpu-buffer" } as const
+    return sessionWithoutFallback(graph, this.#placed, (part, strict) =>
+      this.#ort.InferenceSession.create(part === graph ? model : onnxModel(part, this.kind), {
+        ...options,
+        ...(strict && { extra: { session: { disable_cpu_ep_fallback: "1" } } }),
+      }),
     )
-    return new OnnxExecutable(graph, session, this.kind === "cpu")
   }
 
   async upload({ dtype, shape, data }: HostTensor): Promise<DeviceTensor> {
-    return new OnnxTensor(new this.#ort.Tensor(TYPE[dtype], data as never, shape))
+    const tensor = new this.#ort.Tensor(ORT_TYPE[dtype], data as never, shape)
+    if (this.kind === "cpu") return hostTensor(tensor)
+    if (dtype !== "f32" || shape.length === 0) {
+      return travellingTensor(tensor, (narrow) => new this.#ort.Tensor("int32", narrow, shape))
+    }
+    return remoteTensor(await this.#copy(tensor, dtype, "gpu-buffer"), dtype)
   }
 
   async download(tensor: DeviceTensor): Promise<HostTensor> {
-    if (!tensor.data) throw new Error("download: not a CPU tensor")
-    return { dtype: tensor.dtype, shape: tensor.shape, data: tensor.data }
+    const { dtype, shape, data } = tensor
+    if (data) return { dtype, shape, data }
+    if (!isOnnxTensor(tensor)) throw new Error("download: a tensor of another device")
+    const stored = this.kind === "webgpu" && dtype === "i64" ? "i32" : dtype
+    const source = tensor.ort(stored)
+    const here = source.location === "cpu" ? source : await this.#copy(source, stored, "cpu")
+    const values = here.data as HostData
+    const wide = dtype === "i64" && values instanceof Int32Array
+    return { dtype, shape, data: wide ? BigInt64Array.from(values, BigInt) : values }
   }
 
-  async release(): Promise<void> {}
+  async #copy(tensor: OrtTensor, dtype: DType, to: "cpu" | "gpu-buffer"): Promise<OrtTensor> {
+    const rank = tensor.dims.length
+    const key = `${dtype} ${rank} ${to}`
+    const create = () => {
+      const shape = Array.from({ length: rank }, (_, axis) => `n${axis}`)
+      const copy = graph("copy", { y: input("x", shape, dtype) })
+      const options = { ...this.#session, preferredOutputLocation: to }
+      return this.#ort.InferenceSession.create(onnxModel(copy, this.kind), options)
+    }
+    const session = this.#copies.get(key) ?? create()
+    this.#copies.set(key, session)
+    const { y } = await (await session).run({ x: tensor })
+    return y as OrtTensor
+  }
+
+  async release(): Promise<void> {
+    for (const session of this.#copies.values()) await (await session).release()
+    this.#copies.clear()
+  }
 }

@@ -33,6 +33,29 @@ function place(into: NdArray, x: NdArray, axis: number, start: number): void {
   )
 }
 
+/** Pad without a shape computed on the host: rows gathered where there are any, else 0. */
+function padByGather(
+  emit: Emitter,
+  [x, begin, end]: readonly [string, string, string],
+  axis: number,
+  rank: number,
+  size: number,
+): string {
+  const one = emit.constant("i32", [1], [1])
+  const rows = emit.constant(
+    "i32",
+    [size],
+    Array.from({ length: size }, (_, i) => i),
+  )
+  const last = emit.node("Sub", [end, one])
+  const inside = emit.node("Max", [emit.node("Min", [rows, last]), begin])
+  const ids = emit.node("Sub", [inside, begin])
+  const gathered = emit.node("Gather", [x, ids], { axis: { i: axis } })
+  const shape = Array.from({ length: rank }, (_, i) => (i === axis ? size : 1))
+  const within = emit.node("Reshape", [emit.node("Equal", [inside, rows]), ints(emit, shape)])
+  return emit.node("Where", [within, gathered, emit.constant("f32", [], [0])])
+}
+
 function replaceDim(shape: Shape, axis: number, dim: number | string): Shape {
   return shape.map((old, i) => (i === axis ? dim : old))
 }
@@ -138,7 +161,10 @@ export const layout = {
       dtype: x!.dtype,
       shape: replaceDim(x!.shape, axisOf(axis, x!.rank), size),
     }),
-    onnx: (emit, [x, begin, end], { attributes: { axis, size } }) => {
+    onnx: (emit, [x, begin, end], { attributes: { axis, size }, rank }) => {
+      if (emit.device === "webgpu") {
+        return padByGather(emit, [x!, begin!, end!], axisOf(axis, rank), rank, size)
+      }
       const after = emit.node("Sub", [ints(emit, [size]), end!])
       const pads = emit.node("Concat", [begin!, after], { axis: { i: 0 } })
       return emit.node("Pad", [x!, pads, "", ints(emit, [axis])])
@@ -241,10 +267,12 @@ export const layout = {
 
   scatterAdd: {
     type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
-    onnx: (emit, [x, ids, rows]) =>
-      emit.node("ScatterND", [x!, emit.node("Unsqueeze", [ids!, ints(emit, [-1])]), rows!], {
-        reduction: { s: "add" },
-      }),
+    onnx: (emit, [x, ids, rows]) => {
+      const column = emit.node("Reshape", [ids!, ints(emit, [-1, 1])])
+      // ScatterND takes 64 bits only.
+      const index = emit.device === "cpu" ? column : emit.node("Cast", [column], { to: { i: 7 } })
+      return emit.node("ScatterND", [x!, index, rows!], { reduction: { s: "add" } })
+    },
     gradient: (dy, node) => [dy, null, dy.gather(node.inputs[1]!)],
     evaluate: ([x, ids, rows]) => {
       const row = size(x!.shape.slice(1))

@@ -18,7 +18,7 @@ export const leaves = {
     type: (_inputs, { data, dtype }) => ({ dtype, shape: [data.length] }),
     onnx: (emit, _inputs, node) =>
       emit.constant(
-        node.dtype as "f32" | "i64",
+        node.dtype === "i64" ? emit.integers(node) : "f32",
         node.shape as readonly number[],
         node.attributes.data,
       ),
@@ -27,12 +27,14 @@ export const leaves = {
   } satisfies OpRow<"constant">,
   range: {
     type: (_inputs, { size }) => ({ dtype: "i64", shape: [size] }),
-    onnx: (emit, _inputs, { attributes: { size } }) =>
-      emit.constant(
-        "i64",
+    onnx: (emit, _inputs, node) => {
+      const { size } = node.attributes
+      return emit.constant(
+        emit.integers(node),
         [size],
         Array.from({ length: size }, (_, i) => i),
-      ),
+      )
+    },
     gradient: () => [],
     evaluate: (_inputs, { attributes: { size } }) =>
       ndarray(

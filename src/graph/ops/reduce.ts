@@ -93,8 +93,24 @@ export const reduce = {
       lastAxisOnly(axis, x!.rank, "argMax")
       return { dtype: "i64", shape: reducedShape(x!.shape, [axis], false) }
     },
-    onnx: (emit, inputs, { attributes: { axis } }) =>
-      emit.node("ArgMax", inputs, { axis: { i: axis }, keepdims: { i: 0 } }),
+    onnx: (emit, inputs, { attributes: { axis }, inputs: [x] }) => {
+      const columns = x!.shape[x!.rank - 1]!
+      if (emit.device === "cpu" || typeof columns === "string") {
+        return emit.node("ArgMax", inputs, { axis: { i: axis }, keepdims: { i: 0 } })
+      }
+      // ArgMax's int64 cannot be narrowed on the device: the first column that has the maximum.
+      const last = emit.constant("i64", [1], [-1])
+      const top = emit.node("ReduceMax", [inputs[0]!, last], { keepdims: { i: 1 } })
+      const column = emit.constant(
+        "f32",
+        [columns],
+        Array.from({ length: columns }, (_, i) => i),
+      )
+      const hit = emit.node("Equal", [inputs[0]!, top])
+      const found = emit.node("Where", [hit, column, emit.constant("f32", [], [columns])])
+      const first = emit.node("ReduceMin", [found, last], { keepdims: { i: 0 } })
+      return emit.node("Cast", [first], { to: { i: emit.dataType("i64") } })
+    },
     gradient: () => [null],
     evaluate: ([x]) => {
       const result = mapRows(x!, 1, (row, out) => {

@@ -1,0 +1,72 @@
+import { InputError } from "../../run/errors.ts"
+import { type NdArray, ndarray } from "../ndarray.ts"
+import type { OpRow } from "../tensor.ts"
+
+/** The codes of row-major bytes: one a byte, or two, the low half first. */
+function codesOf({ data }: NdArray, bits: 4 | 8): Float64Array {
+  if (bits === 8) return data
+  const codes = new Float64Array(2 * data.length)
+  data.forEach((byte, i) => {
+    codes[2 * i] = byte & 15
+    codes[2 * i + 1] = byte >> 4
+  })
+  return codes
+}
+
+export const quantized = {
+  // codes u8 [out, groups * groupSize * bits / 8], scales f32 and zeros u8 [out, groups]
+  //   -> (code - zero) * scale, [out, inFeatures]
+  dequantize: {
+    type: ([codes, scales, zeros], { bits, groupSize, inFeatures }) => {
+      const [rows, groups] = scales!.shape as [number, number]
+      const fits =
+        codes!.dtype === "u8" &&
+        zeros!.dtype === "u8" &&
+        `${codes!.shape}` === `${[rows, (groups * groupSize * bits) / 8]}` &&
+        `${zeros!.shape}` === `${scales!.shape}` &&
+        groups === Math.ceil(inFeatures / groupSize)
+      if (!fits) {
+        throw new InputError(
+          `expected codes u8 [out, groups * ${groupSize} * ${bits} / 8] with scales and zeros [out, groups]`,
+        )
+      }
+      return { dtype: "f32", shape: [rows, inFeatures] }
+    },
+    onnx: (emit, [codes, scales, zeros], node) => {
+      const { bits, groupSize, inFeatures } = node.attributes
+      const [rows, groups] = node.inputs[1]!.shape as [number, number]
+      const ints = (...values: number[]) => emit.constant("i64", [values.length], values)
+      let wide = codes!
+      if (bits === 4) {
+        const byte = (value: number) =>
+          emit.node("Cast", [ints(value)], { to: { i: emit.dataType("u8") } })
+        const low = emit.node("BitwiseAnd", [codes!, byte(15)])
+        const high = emit.node("BitShift", [codes!, byte(4)], { direction: { s: "RIGHT" } })
+        const column = (half: string) => emit.node("Unsqueeze", [half, ints(2)])
+        const pairs = emit.node("Concat", [column(low), column(high)], { axis: { i: 2 } })
+        wide = emit.node("Reshape", [pairs, ints(rows, groups * groupSize)])
+      }
+      const weight = emit.node("DequantizeLinear", [wide, scales!, zeros!], {
+        axis: { i: 1 },
+        block_size: { i: groupSize },
+      })
+      if (groups * groupSize === inFeatures) return weight
+      return emit.node("Slice", [weight, ints(0), ints(inFeatures), ints(1)])
+    },
+    gradient: () => [null, null, null], // codes are frozen
+    evaluate: ([codes, scales, zeros], node) => {
+      const { bits, groupSize, inFeatures } = node.attributes
+      const [rows, groups] = scales!.shape as [number, number]
+      const values = codesOf(codes!, bits)
+      const result = ndarray([rows, inFeatures])
+      for (let row = 0; row < rows; row++) {
+        for (let i = 0; i < inFeatures; i++) {
+          const group = row * groups + Math.floor(i / groupSize)
+          const code = values[row * groups * groupSize + i]!
+          result.data[row * inFeatures + i] = (code - zeros!.data[group]!) * scales!.data[group]!
+        }
+      }
+      return result
+    },
+  } satisfies OpRow<"dequantize">,
+}

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import type { Graph, NdArray } from "../../src/graph/index.ts"
+import { type Device, interpret } from "../../src/runtime/index.ts"
+import { difference, seedFor, traced } from "../graph/gradcheck.ts"
+import { opCases, samples, symbols } from "../graph/op-cases.ts"
+import { DEVICES, deviceOrSay } from "./devices.ts"
+import { fromDevice, toDevice } from "./transfer.ts"
+
+type Feeds = Record<string, NdArray>
+
+/** Every output of the graph on the device is what the float64 reference says. */
+async function agrees(device: Device, graph: Graph, feeds: Feeds, tolerance: number) {
+  const expected = interpret(graph, feeds)
+  const executable = await device.compile(graph)
+  const fed = await toDevice(device, graph, feeds)
+  const results = await executable.run(fed)
+  for (const { name, dtype } of graph.outputs) {
+    const tensor = results[name]!
+    expect(tensor.dtype).toBe(dtype)
+    expect(tensor.shape).toEqual(expected[name]!.shape)
+    const apart = difference(await fromDevice(device, tensor), expected[name]!.data)
+    expect(apart, `${graph.name}: ${name}`).toBeLessThan(tolerance)
+    tensor.dispose()
+  }
+  await executable.release()
+}
+
+describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance }) => {
+  let device: Device | undefined
+  beforeAll(async () => {
+    device = await deviceOrSay(name)
+  })
+  afterAll(() => device?.release())
+
+  test.for(opCases)("$name and its gradient", async (opCase, { skip }) => {
+    if (!device) return skip(`no ${name} here`)
+    const xs = symbols(opCase)
+    const feeds = samples(opCase)
+    const wrt = xs.filter((x) => x.dtype === "f32")
+    const { forward, backward } = traced(opCase.f(...xs), wrt)
+    await agrees(device, forward, feeds, tolerance)
+    if (backward.outputs.length === 0) return
+    const dy = seedFor(interpret(forward, feeds).y!)
+    await agrees(device, backward, { ...feeds, dy }, tolerance)
+  })
+})
