@@ -11,6 +11,8 @@ export interface SampleRequest {
   readonly n: number
   /** 0 is greedy. */
   readonly temperature: number
+  /** Only the k most likely tokens, before `topP`. */
+  readonly topK?: number
   readonly topP?: number
   readonly maxNewTokens: number
   /** Sample `i` is drawn with `seed + i`: the same seed gives the same sample. */
@@ -24,7 +26,9 @@ export interface Sample {
   readonly requestIndex: number
   /** 0 .. n-1 within its request. */
   readonly sampleIndex: number
+  /** Text without special tokens, and without the stop string. */
   readonly completion: string
+  /** Everything that was sampled, the token that ended it with it; empty where an endpoint gives none. */
   readonly tokenIds: readonly number[]
   /** Natural-log probabilities of `tokenIds` at temperature 1; empty where an endpoint gives none. */
   readonly logprobs: readonly number[]
@@ -32,11 +36,23 @@ export interface Sample {
   readonly seed: number
 }
 
+/** A token of a sample, as soon as it is known. */
+export interface SampledToken {
+  readonly requestIndex: number
+  readonly sampleIndex: number
+  readonly tokenId: number
+  readonly logprob: number
+  /** What can be shown now: a part of a character or of a stop string is held back. */
+  readonly text: string
+}
+
+export interface SampleOptions {
+  readonly signal?: AbortSignal
+  readonly onToken?: (token: SampledToken) => void
+}
+
 /** Where completions come from: a local model, an endpoint, or memory (tests). */
 export interface SampleSource {
   /** Yields samples in whatever order they finish. */
-  sample(
-    requests: readonly SampleRequest[],
-    options?: { readonly signal?: AbortSignal },
-  ): AsyncIterable<Sample>
+  sample(requests: readonly SampleRequest[], options?: SampleOptions): AsyncIterable<Sample>
 }

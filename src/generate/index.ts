@@ -1,0 +1,6 @@
+export { LocalSource, type LocalSourceOptions } from "./local-source.ts"
+export { philox, uniform } from "./philox.ts"
+export { type PromptEncoding, type PromptTemplate, promptIds } from "./prompt.ts"
+export * from "./sample-source.ts"
+export { argMax, drawToken, type Sampling } from "./sampling.ts"
+export { type StopText, stopText } from "./stop-text.ts"

@@ -1,0 +1,222 @@
+import { LANES } from "../models/cached-block.ts"
+import { CachedDecoder, type CachedModel, laneBucket } from "../models/cached-decoder.ts"
+import type { KvCache } from "../models/kv-cache.ts"
+import { InputError } from "../run/errors.ts"
+import type { DecodeStream } from "../text/index.ts"
+import { uniform } from "./philox.ts"
+import { type PromptEncoding, promptIds } from "./prompt.ts"
+import type { Sample, SampleOptions, SampleRequest, SampleSource } from "./sample-source.ts"
+import { argMax, drawToken } from "./sampling.ts"
+import { type StopText, stopText } from "./stop-text.ts"
+
+export interface LocalSourceOptions extends PromptEncoding {
+  readonly model: CachedModel
+  /** Tokens that end a completion: all of generation_config.json's and the tokenizer's own. */
+  readonly stopTokenIds: ReadonlySet<number>
+}
+
+/** One next-token distribution. */
+interface Distribution {
+  readonly logits: Float32Array
+  readonly probabilities: Float32Array
+  readonly logSumExp: number
+}
+
+/** A prompt that has been computed, until all its samples have begun. */
+interface Prefilled {
+  readonly requestIndex: number
+  readonly request: SampleRequest
+  readonly ids: Int32Array
+  readonly cache: KvCache
+  readonly first: Distribution
+  begun: number
+}
+
+/** A sample being made. */
+interface Sequence {
+  readonly requestIndex: number
+  readonly sampleIndex: number
+  readonly request: SampleRequest
+  readonly seed: number
+  /** Tokens before the first sampled one. */
+  readonly start: number
+  readonly limit: number
+  readonly tokenIds: number[]
+  readonly logprobs: number[]
+  readonly stream: DecodeStream
+  readonly text: StopText
+}
+
+/** Prompt tokens that the text decoder reads first, so that it knows what a completion continues. */
+const CONTEXT_TOKENS = 8
+
+/**
+ * Samples from a model on this machine. Sixteen sequences are decoded at once; one that ends leaves
+ * its lane to the next that waits. A prompt is computed once for all its samples. What a sample
+ * becomes depends on its prompt, settings and seed alone.
+ */
+export class LocalSource implements SampleSource {
+  readonly #options: LocalSourceOptions
+  readonly #decoder: CachedDecoder
+
+  constructor(options: LocalSourceOptions) {
+    this.#options = options
+    this.#decoder = new CachedDecoder(options.model)
+  }
+
+  async *sample(
+    requests: readonly SampleRequest[],
+    { signal, onToken }: SampleOptions = {},
+  ): AsyncGenerator<Sample> {
+    const wanted = requests.reduce((sum, { n }) => sum + n, 0)
+    if (wanted === 0) return
+    const lanes = laneBucket(Math.min(LANES, wanted))
+    const cache = await this.#decoder.newCache(lanes, 1)
+    const scratch = await this.#decoder.newCache(1, 1)
+    const active = new Array<Sequence | undefined>(lanes).fill(undefined)
+    const source = this.#prompts(requests, scratch, signal)
+    try {
+      let prompt = await nextPrompt(source)
+      for (;;) {
+        for (let lane = 0; lane < lanes && prompt; lane++) {
+          while (!active[lane] && prompt) {
+            const sequence = this.#begin(prompt)
+            const sample = this.#accept(sequence, prompt.first, onToken)
+            if (sample) yield sample
+            else {
+              await cache.copyFrom(prompt.cache, lane, prompt.ids.length)
+              active[lane] = sequence
+            }
+            if (prompt.begun === prompt.request.n) prompt = await nextPrompt(source)
+          }
+        }
+        if (active.every((sequence) => sequence === undefined)) return
+        signal?.throwIfAborted()
+        const distributions = await this.#step(cache, active)
+        for (const [lane, sequence] of active.entries()) {
+          if (!sequence) continue
+          const sample = this.#accept(sequence, distributions[lane]!, onToken)
+          if (!sample) continue
+          active[lane] = undefined
+          yield sample
+        }
+      }
+    } finally {
+      cache.dispose()
+      scratch.dispose()
+    }
+  }
+
+  /** Compiled graphs and buffers; the model's weights are the caller's. */
+  release(): Promise<void> {
+    return this.#decoder.release()
+  }
+
+  /** Each request's prompt, computed when it is asked for. */
+  async *#prompts(
+    requests: readonly SampleRequest[],
+    cache: KvCache,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Prefilled> {
+    for (const [requestIndex, request] of requests.entries()) {
+      if (request.n === 0) continue
+      const ids = Int32Array.from(promptIds(request.prompt, this.#options))
+      if (ids.length >= this.#decoder.contextLength) {
+        throw new InputError(
+          `prompt ${requestIndex + 1} has ${ids.length} tokens; the model's context is ` +
+            `${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`,
+        )
+      }
+      const hidden = await this.#decoder.prefill(cache, ids, { signal })
+      const { logits, probabilities, logSumExp } = await this.#decoder.next(hidden, [
+        request.temperature,
+      ])
+      yield {
+        requestIndex,
+        request,
+        ids,
+        cache,
+        first: {
+          logits: logits[0]!.slice(),
+          probabilities: probabilities[0]!.slice(),
+          logSumExp: logSumExp[0]!,
+        },
+        begun: 0,
+      }
+    }
+  }
+
+  #begin(prompt: Prefilled): Sequence {
+    const { requestIndex, request, ids } = prompt
+    const sampleIndex = prompt.begun++
+    const stream = this.#options.tokenizer.decodeStream({ skipSpecialTokens: true })
+    for (const id of ids.slice(-CONTEXT_TOKENS)) stream.push(id)
+    return {
+      requestIndex,
+      sampleIndex,
+      request,
+      seed: request.seed + sampleIndex,
+      start: ids.length,
+      limit: Math.min(request.maxNewTokens, this.#decoder.contextLength - ids.length),
+      tokenIds: [],
+      logprobs: [],
+      stream,
+      text: stopText(request.stop),
+    }
+  }
+
+  async #step(
+    cache: KvCache,
+    active: readonly (Sequence | undefined)[],
+  ): Promise<(Distribution | undefined)[]> {
+    const ids = active.map((s) => s?.tokenIds[s.tokenIds.length - 1] ?? 0)
+    const places = active.map((s) => (s ? s.start + s.tokenIds.length - 1 : 0))
+    const hidden = await this.#decoder.decode(cache, ids, places)
+    const next = await this.#decoder.next(
+      hidden,
+      active.map((s) => s?.request.temperature ?? 1),
+    )
+    return active.map((_, lane) => ({
+      logits: next.logits[lane]!,
+      probabilities: next.probabilities[lane]!,
+      logSumExp: next.logSumExp[lane]!,
+    }))
+  }
+
+  /** Draws the next token; the sample when that ends it. */
+  #accept(
+    sequence: Sequence,
+    { logits, probabilities, logSumExp }: Distribution,
+    onToken: SampleOptions["onToken"],
+  ): Sample | undefined {
+    const { request, tokenIds, stream, text, requestIndex, sampleIndex, seed } = sequence
+    const id =
+      request.temperature === 0
+        ? argMax(logits)
+        : drawToken(probabilities, request, uniform(seed, tokenIds.length))
+    const logprob = logits[id]! - logSumExp
+    tokenIds.push(id)
+    sequence.logprobs.push(logprob)
+    const stops = this.#options.stopTokenIds.has(id)
+    let shown = stops ? "" : text.push(stream.push(id))
+    const full = tokenIds.length >= sequence.limit
+    const ended = stops || text.stopped || full
+    if (ended && !text.stopped) shown += text.push(stream.end()) + text.end()
+    onToken?.({ requestIndex, sampleIndex, tokenId: id, logprob, text: shown })
+    if (!ended) return undefined
+    return {
+      requestIndex,
+      sampleIndex,
+      completion: text.text,
+      tokenIds,
+      logprobs: sequence.logprobs,
+      finishReason: stops || text.stopped ? "stop" : "length",
+      seed,
+    }
+  }
+}
+
+async function nextPrompt(source: AsyncGenerator<Prefilled>): Promise<Prefilled | undefined> {
+  const { done, value } = await source.next()
+  return done ? undefined : value
+}
