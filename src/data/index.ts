@@ -2,6 +2,12 @@ export { type Lint, type LintCode, overlapLint } from "./lints.ts"
 export { epochOrder, type RunOrder, rowsPerEpoch, runOrder, writeOrder } from "./order.ts"
 export { packRows } from "./packing.ts"
 export {
+  type PreparedData,
+  type PrepareOptions,
+  type PrepareProgress,
+  prepareData,
+} from "./prepare.ts"
+export {
   type Manifest,
   openPrepared,
   type Prepared,

@@ -1,0 +1,90 @@
+import type { Worker } from "node:worker_threads"
+import { assert, InputError } from "../run/errors.ts"
+import { startWorker } from "../run/worker.ts"
+import { type BatchResult, type BatchSetup, batchPreparer, type RawBatch } from "./batch.ts"
+
+/** Turns batches into results, in the order of the batches, whatever number of threads works on them. */
+export interface BatchPool {
+  /** Batches that may be under way at once; more only take memory. */
+  readonly width: number
+  prepare(batch: RawBatch): Promise<BatchResult>
+  close(): Promise<void>
+}
+
+/** Batches under way for each thread: one is worked on while the next one waits there. */
+const AHEAD = 2
+
+/** Without workers the calling thread does the work: quicker for little data. */
+export async function batchPool(setup: BatchSetup, workers: number): Promise<BatchPool> {
+  if (workers === 0) {
+    const prepare = await batchPreparer(setup)
+    return { width: 1, prepare: async (batch) => prepare(batch), close: async () => {} }
+  }
+  const threads = Array.from({ length: workers }, () => preparingThread(setup))
+  return {
+    width: workers * AHEAD,
+    prepare: (batch) => {
+      const idlest = threads.reduce((a, b) => (b.underWay() < a.underWay() ? b : a))
+      return idlest.prepare(batch)
+    },
+    close: async () => {
+      await Promise.all(threads.map(({ close }) => close()))
+    },
+  }
+}
+
+type Answer =
+  | { readonly result: BatchResult }
+  | {
+      readonly failed: {
+        readonly input: boolean
+        readonly message: string
+        readonly stack?: string
+      }
+    }
+
+interface Waiting {
+  readonly resolve: (result: BatchResult) => void
+  readonly reject: (error: Error) => void
+}
+
+function preparingThread(setup: BatchSetup) {
+  const worker: Worker = startWorker(new URL("./prepare-worker.ts", import.meta.url), {
+    workerData: setup,
+  })
+  const waiting: Waiting[] = []
+  let failure: Error | undefined
+  const fail = (error: Error): void => {
+    failure ??= error
+    for (const { reject } of waiting.splice(0)) reject(error)
+  }
+  worker.on("message", (answer: Answer) => {
+    if ("result" in answer) {
+      const first = waiting.shift()
+      assert(first !== undefined, "a worker answered twice")
+      first.resolve(answer.result)
+      return
+    }
+    const { input, message, stack } = answer.failed
+    const error = input ? new InputError(message) : new Error(message)
+    if (!input && stack !== undefined) error.stack = stack
+    fail(error)
+  })
+  worker.on("error", fail)
+  worker.on("exit", (code) => fail(new Error(`a preparing thread ended with code ${code}`)))
+  return {
+    underWay: () => waiting.length,
+    prepare: (batch: RawBatch) =>
+      new Promise<BatchResult>((resolve, reject) => {
+        if (failure !== undefined) {
+          reject(failure)
+          return
+        }
+        waiting.push({ resolve, reject })
+        worker.postMessage(batch)
+      }),
+    close: async () => {
+      await worker.terminate()
+    },
+  }
+}

@@ -1,0 +1,89 @@
+import { createHash } from "node:crypto"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { BatchSetup } from "./batch.ts"
+import { PREPARED_VERSION } from "./prepared.ts"
+import { fileHash } from "./shard-writer.ts"
+import type { Source } from "./sources.ts"
+
+/** Raised whenever the same input would give other rows, masks, classes or lints. */
+const RENDERING_VERSION = 1
+
+/** Files of a model folder that decide tokens, masks, or which EOS the model knows. */
+const TOKENIZER_FILES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+]
+const TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"]
+const STOP_FILES = ["generation_config.json", "config.json"]
+
+export interface CacheKey {
+  /** SHA-256, in hexadecimal, of everything the rows depend on. */
+  readonly key: string
+  /** Of the tokenizer's files. */
+  readonly tokenizer: string
+  /** Of the template, where it is a file of its own; otherwise it is part of tokenizer_config.json. */
+  readonly template: string | null
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+interface KeyParts {
+  readonly setup: BatchSetup
+  readonly sources: readonly Source[]
+  readonly onBadRow: "error" | "skip"
+}
+
+/** Hashes the content of every file that matters, and every option. */
+export async function cacheKey({ setup, sources, onBadRow }: KeyParts): Promise<CacheKey> {
+  const { tokenizer: folder, templateFile, ...options } = setup
+  const tokenizer = await filesHash(folder, TOKENIZER_FILES)
+  const template =
+    templateFile !== null ? await fileHash(templateFile) : await filesHash(folder, TEMPLATE_FILES)
+  const stops = STOP_FILES.map((file) => [file, eosOf(join(folder, file))])
+  const rows: unknown[] = []
+  for (const { files, weight, maxRows, shuffleSeed } of sources) {
+    const hashed: unknown[] = []
+    for (const { path, kind } of files) hashed.push([path, kind, await fileHash(path)])
+    rows.push({ files: hashed, weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null })
+  }
+  const all = {
+    version: [PREPARED_VERSION, RENDERING_VERSION],
+    tokenizer,
+    template,
+    stops,
+    options,
+    onBadRow,
+    rows,
+  }
+  return {
+    key: createHash("sha256").update(JSON.stringify(all)).digest("hex"),
+    tokenizer,
+    template: template === EMPTY ? null : template,
+    options: { ...options, on_bad_row: onBadRow },
+  }
+}
+
+const EMPTY = createHash("sha256").digest("hex")
+
+async function filesHash(folder: string, names: readonly string[]): Promise<string> {
+  const hash = createHash("sha256")
+  for (const name of names) {
+    const path = join(folder, name)
+    if (existsSync(path)) hash.update(`${name}\0${await fileHash(path)}\0`)
+  }
+  return hash.digest("hex")
+}
+
+/** Only the EOS ids: a checkpoint's config.json has other keys that no row depends on. */
+function eosOf(path: string): unknown {
+  if (!existsSync(path)) return null
+  try {
+    return (
+      (JSON.parse(readFileSync(path, "utf8")) as { eos_token_id?: unknown }).eos_token_id ?? null
+    )
+  } catch {
+    return "unreadable" // said with its name when the ids are read
+  }
+}

@@ -1,0 +1,303 @@
+import { randomBytes } from "node:crypto"
+import { existsSync, readdirSync, statSync } from "node:fs"
+import { mkdir, rename, rm } from "node:fs/promises"
+import { availableParallelism } from "node:os"
+import { join } from "node:path"
+import { writeFileAtomic } from "../formats/atomic.ts"
+import { cacheFolder } from "../run/cache-folder.ts"
+import type { DataFormat, SourceConfig, Supervise } from "../run/config.ts"
+import { assert, InputError } from "../run/errors.ts"
+import type { BatchResult, BatchSetup } from "./batch.ts"
+import { batchPool } from "./batch-pool.ts"
+import { type CacheKey, cacheKey } from "./cache-key.ts"
+import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote, type Tally } from "./lints.ts"
+import {
+  isPrepared,
+  type Manifest,
+  PREPARED_VERSION,
+  type PreparedSource,
+  readManifest,
+} from "./prepared.ts"
+import { type RowHashes, rowHashes } from "./row-hashes.ts"
+import type { Purpose } from "./row-shapes.ts"
+import { shardWriter } from "./shard-writer.ts"
+import { resolveSources, type Source, sourceBatches } from "./sources.ts"
+
+export interface PrepareOptions {
+  readonly sources: readonly SourceConfig[]
+  /** Folder with the tokenizer's files (and the model's configs, which name the EOS ids). */
+  readonly tokenizer: string
+  readonly format?: DataFormat
+  readonly purpose?: Purpose
+  readonly maxLength?: number
+  readonly supervise?: Supervise
+  /** As `data.template` of the config. */
+  readonly template?: boolean | string | null
+  readonly onBadRow?: "error" | "skip"
+  /** Threads; 0 works in this one. "auto": one a core, 0 for a few megabytes. */
+  readonly workers?: number | "auto"
+  /** Where prepared folders are kept. */
+  readonly cache?: string
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: PrepareProgress) => void
+}
+
+export interface PrepareProgress {
+  readonly rows: number
+  readonly tokens: number
+  /** Of the files, read so far. */
+  readonly fraction: number
+}
+
+export interface PreparedData {
+  readonly dir: string
+  readonly manifest: Manifest
+  readonly lints: readonly Lint[]
+  /** It was there already. */
+  readonly fromCache: boolean
+}
+
+const SMALL_BYTES = 4 * 2 ** 20
+/** A temporary folder this old was left by a process that died. */
+const ABANDONED_MS = 24 * 3600 * 1000
+
+/**
+ * Reads, renders, tokenises and masks rows, once: the result is kept in a folder named by the hash
+ * of everything it depends on. Memory does not grow with the data. Two runs at once are safe.
+ *
+ * @throws InputError naming file and line for a row that cannot be read (unless `onBadRow` is
+ * skip), when nothing is left to train, and for sources, tokenizers and templates that are missing or wrong.
+ */
+export async function prepareData({
+  sources,
+  tokenizer,
+  format = "auto",
+  purpose = "supervised",
+  maxLength = 2048,
+  supervise = "completions",
+  template = null,
+  onBadRow = "error",
+  workers = "auto",
+  cache = join(cacheFolder(), "prepared"),
+  signal,
+  onProgress,
+}: PrepareOptions): Promise<PreparedData> {
+  const resolved = await resolveSources(sources, { signal })
+  const setup: BatchSetup = {
+    tokenizer,
+    templateFile: typeof template === "string" ? template : null,
+    templateForPlain: template === true || typeof template === "string",
+    purpose,
+    format,
+    supervise,
+    maxLength,
+  }
+  const key = await cacheKey({ setup, sources: resolved, onBadRow })
+  const dir = join(cache, key.key)
+  if (await isPrepared(dir)) {
+    const manifest = await readManifest(dir)
+    return { dir, manifest, lints: manifest.lints, fromCache: true }
+  }
+  signal?.throwIfAborted()
+  await mkdir(cache, { recursive: true })
+  await removeAbandoned(cache)
+  const temporary = `${dir}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`
+  await mkdir(temporary)
+  try {
+    const bytes = resolved.reduce(
+      (sum, source) => sum + source.files.reduce((all, file) => all + file.bytes, 0),
+      0,
+    )
+    const threads =
+      workers === "auto" ? (bytes < SMALL_BYTES ? 0 : availableParallelism()) : workers
+    const manifest = await prepareInto(temporary, {
+      sources: resolved,
+      setup,
+      key,
+      onBadRow,
+      threads,
+      signal,
+      onProgress,
+    })
+    await publish(temporary, dir)
+    return { dir, manifest, lints: manifest.lints, fromCache: false }
+  } finally {
+    await rm(temporary, { recursive: true, force: true })
+  }
+}
+
+/** Renames the finished folder into place; when another run was first, its folder is as good. */
+async function publish(temporary: string, dir: string): Promise<void> {
+  try {
+    await rename(temporary, dir)
+  } catch (error) {
+    if (await isPrepared(dir)) return
+    if (!existsSync(dir)) throw error
+    await rm(dir, { recursive: true, force: true }) // a damaged folder of that name
+    await rename(temporary, dir)
+  }
+}
+
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of readdirSync(cache)) {
+    const path = join(cache, name)
+    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+    if (name.endsWith(".tmp") && age > ABANDONED_MS)
+      await rm(path, { recursive: true, force: true })
+  }
+}
+
+interface IntoOptions {
+  readonly sources: readonly Source[]
+  readonly setup: BatchSetup
+  readonly key: CacheKey
+  readonly onBadRow: "error" | "skip"
+  readonly threads: number
+  readonly signal: AbortSignal | undefined
+  readonly onProgress: ((progress: PrepareProgress) => void) | undefined
+}
+
+async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest> {
+  const { sources, setup, key, onBadRow, threads, signal, onProgress } = options
+  const writer = shardWriter(dir, setup.purpose)
+  const files = sources.flatMap(({ files, weight }) => files.map((file) => ({ ...file, weight })))
+  const total = counter(files.map(({ path }) => path))
+  const pool = await batchPool(setup, threads)
+  try {
+    const underWay: {
+      readonly file: number
+      readonly fraction: number
+      readonly result: Promise<BatchResult>
+    }[] = []
+    const takeFirst = async (): Promise<void> => {
+      const { file, fraction, result } = underWay.shift()!
+      const done = await result
+      const [firstBad] = done.bad
+      if (firstBad !== undefined && onBadRow === "error") throw badRow(firstBad[1])
+      total.add(file, done)
+      await writer.append(done.sides, file)
+      onProgress?.({ rows: total.rows(), tokens: total.tokens(), fraction })
+    }
+    try {
+      for await (const { file, fraction, batch } of sourceBatches(sources)) {
+        signal?.throwIfAborted()
+        const result = pool.prepare(batch)
+        result.catch(() => {}) // awaited in order below; until then a failure must not end the process
+        underWay.push({ file, fraction, result })
+        if (underWay.length >= pool.width) await takeFirst()
+      }
+      while (underWay.length > 0) await takeFirst()
+    } catch (error) {
+      await Promise.allSettled(underWay.map(({ result }) => result))
+      throw error
+    }
+  } finally {
+    await pool.close()
+  }
+  const shards = await writer.finish()
+  const hashes = total.hashes()
+  await hashes.write(dir)
+  const lints = lintsOf({
+    purpose: setup.purpose,
+    maxLength: setup.maxLength,
+    rows: total.rows(),
+    tokens: total.tokens(),
+    supervisedTokens: total.supervised(),
+    dropped: total.tally("dropped"),
+    bad: total.tally("bad"),
+    duplicates: hashes.duplicates((row) => total.place(row)),
+    notes: new Map(
+      ROW_NOTES.map((note) => [note, total.tally(note)] as const).filter(
+        ([, { count }]) => count > 0,
+      ),
+    ),
+  })
+  const fatal = lints.find(({ severity }) => severity === "error")
+  if (fatal !== undefined) throw lintError(fatal, lints)
+  const manifest: Manifest = {
+    version: PREPARED_VERSION,
+    key: key.key,
+    purpose: setup.purpose,
+    rows: total.rows(),
+    tokens: total.tokens(),
+    supervised_tokens: total.supervised(),
+    sources: files.map(({ path, weight }, i) => ({ path, ...total.file(i), weight })),
+    shards,
+    tokenizer: key.tokenizer,
+    template_sha256: key.template,
+    options: key.options,
+    lints,
+  }
+  await writeFileAtomic(join(dir, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`)
+  return manifest
+}
+
+function lintError({ message, hint, examples }: Lint, all: readonly Lint[]): InputError {
+  const bad = all.find(({ code }) => code === "bad-rows")
+  const where = examples.length === 0 ? "" : ` (${examples.join(", ")})`
+  return new InputError(`${message}${where}; ${hint}${bad === undefined ? "" : `\n${bad.message}`}`)
+}
+
+const badRow = (message: string) =>
+  new InputError(`${message}\n(data.on_bad_row: skip leaves such rows out and counts them)`)
+
+type TallyName = "dropped" | "bad" | RowNote
+type FileCounts = Omit<PreparedSource, "path" | "weight">
+
+/** Adds batches up: counts, first examples, hashes and places of rows. */
+function counter(paths: readonly string[]) {
+  const tallies = new Map<TallyName, { count: number; examples: string[] }>()
+  const perFile = paths.map(() => ({ rows: 0, dropped: 0, bad: 0, truncated: 0 }))
+  const lines: Int32Array[] = []
+  const fileOfBatch: { readonly file: number; readonly firstRow: number }[] = []
+  const hashes: RowHashes = rowHashes()
+  let rows = 0
+  let tokens = 0
+  let supervised = 0
+  const note = (name: TallyName, path: string, at: readonly number[]): void => {
+    if (at.length === 0) return
+    const tally = tallies.get(name) ?? { count: 0, examples: [] }
+    tally.count += at.length
+    for (const line of at.slice(0, MAX_EXAMPLES - tally.examples.length))
+      tally.examples.push(`${path}:${line}`)
+    tallies.set(name, tally)
+  }
+  return {
+    rows: () => rows,
+    tokens: () => tokens,
+    supervised: () => supervised,
+    hashes: () => hashes,
+    file: (i: number): FileCounts => perFile[i]!,
+    tally: (name: TallyName): Tally => tallies.get(name) ?? { count: 0, examples: [] },
+    /** `file:line` of a row. */
+    place: (row: number): string => {
+      const batch = fileOfBatch.findLastIndex(({ firstRow }) => firstRow <= row)
+      assert(batch >= 0, `row ${row} of ${rows}`)
+      const { file, firstRow } = fileOfBatch[batch]!
+      return `${paths[file]}:${lines[batch]![row - firstRow]}`
+    },
+    add: (file: number, result: BatchResult): void => {
+      const { sides, dropped, bad, notes } = result
+      const path = paths[file]!
+      const kept = sides[0]!.lengths.length
+      fileOfBatch.push({ file, firstRow: rows })
+      lines.push(sides[0]!.lines)
+      hashes.add(result.rowHashes, result.promptHashes)
+      rows += kept
+      supervised += result.supervised
+      for (const { tokenIds } of sides) tokens += tokenIds.length
+      const counts = perFile[file]!
+      counts.rows += kept
+      counts.dropped += dropped.length
+      counts.bad += bad.length
+      counts.truncated += result.truncated
+      note("dropped", path, dropped)
+      note(
+        "bad",
+        path,
+        bad.map(([line]) => line),
+      )
+      for (const name of ROW_NOTES) note(name, path, notes[name] ?? [])
+    },
+  }
+}

@@ -1,0 +1,82 @@
+import { join } from "node:path"
+import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts"
+import { MAX_EXAMPLES, type Tally } from "./lints.ts"
+
+const FILE = "hashes.safetensors"
+
+/** 64-bit hashes of the rows of a prepared folder, collected while it is made. */
+export interface RowHashes {
+  add(rows: BigInt64Array, prompts: BigInt64Array): void
+  /** `hashes.safetensors`: `row_hash` and `prompt_hash`, I64 [R]. */
+  write(dir: string): Promise<void>
+  /** Rows equal to an earlier one; `place` says where a row stands. */
+  duplicates(place: (row: number) => string): Tally
+}
+
+export function rowHashes(): RowHashes {
+  const rows: BigInt64Array[] = []
+  const prompts: BigInt64Array[] = []
+  return {
+    add(rowPart, promptPart) {
+      rows.push(rowPart)
+      prompts.push(promptPart)
+    },
+    async write(dir) {
+      const tensor = (name: string, parts: readonly BigInt64Array[]) => {
+        const all = joined(parts)
+        const data = new Uint8Array(all.buffer, all.byteOffset, all.byteLength)
+        return { name, dtype: "I64" as const, shape: [all.length], data }
+      }
+      await writeSafetensors(join(dir, FILE), [
+        tensor("row_hash", rows),
+        tensor("prompt_hash", prompts),
+      ])
+    },
+    duplicates(place) {
+      const all = joined(rows)
+      const sorted = all.slice().sort()
+      const repeated = new Set<bigint>()
+      let count = 0
+      for (let i = 1; i < sorted.length; i++) {
+        if (sorted[i] !== sorted[i - 1]) continue
+        count++
+        if (repeated.size < 1000) repeated.add(sorted[i]!)
+      }
+      return { count, examples: laterCopies(all, repeated).map(place) }
+    },
+  }
+}
+
+/** The first rows that repeat an earlier row. */
+function laterCopies(all: BigInt64Array, repeated: ReadonlySet<bigint>): number[] {
+  const seen = new Set<bigint>()
+  const found: number[] = []
+  if (repeated.size === 0) return found
+  for (let row = 0; row < all.length && found.length < MAX_EXAMPLES; row++) {
+    const hash = all[row]!
+    if (!repeated.has(hash)) continue
+    if (seen.has(hash)) found.push(row)
+    seen.add(hash)
+  }
+  return found
+}
+
+function joined(parts: readonly BigInt64Array[]): BigInt64Array {
+  const all = new BigInt64Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+/** Hashes of the questions of a prepared folder's rows: [R] */
+export async function promptHashes(dir: string): Promise<BigInt64Array> {
+  const reader = await openSafetensors(join(dir, FILE))
+  try {
+    return new BigInt64Array((await reader.read("prompt_hash")).buffer)
+  } finally {
+    await reader.close()
+  }
+}
