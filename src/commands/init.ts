@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
 import { closestName } from "../run/closest-name.ts"
 import { configJsonSchema, OBJECTIVES } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
+import { importConfig, noteText } from "./import-config.ts"
 import { print, say } from "./terminal.ts"
 
 /** What the new config says; everything else is there as a comment with its default. */
@@ -23,6 +24,7 @@ const DEFAULT_ANSWERS: Answers = {
 }
 
 interface InitOptions extends Partial<Answers> {
+  readonly from?: string
   readonly yes?: boolean
   readonly force?: boolean
 }
@@ -35,11 +37,26 @@ export function command(verb: Command): void {
     .option("--train <path>", "training rows")
     .option("--objective <name>", "what is minimised")
     .option("--lora", "train an adapter, not the whole model")
+    .option(
+      "--from <file>",
+      "translate a config of TRL, LLaMA-Factory, axolotl, ms-swift or verl (YAML, JSON, Python or a command line)",
+    )
     .option("--force", "replace a dftune.yaml that is there")
-    .action(async (dir: string, { yes = false, force = false, ...given }: InitOptions) => {
+    .action(async (dir: string, { from, yes = false, force = false, ...given }: InitOptions) => {
       const path = join(dir, "dftune.yaml")
       if (existsSync(path) && !force) {
         throw new InputError(`${path}: is there already; --force replaces it`)
+      }
+      if (from !== undefined) {
+        if (Object.keys(given).length > 0) {
+          throw new InputError(
+            `--from takes everything from ${from}; leave out ${Object.keys(given)
+              .map((key) => `--${key}`)
+              .join(", ")} and edit the dftune.yaml it writes`,
+          )
+        }
+        writeImported(from, dir, path)
+        return
       }
       const asks = process.stdin.isTTY && process.stderr.isTTY && !yes
       const known = { ...DEFAULT_ANSWERS, ...given }
@@ -50,6 +67,17 @@ export function command(verb: Command): void {
       print(path)
       say(`next: dftune preview ${path}, then dftune train ${path}`)
     })
+}
+
+function writeImported(file: string, dir: string, path: string): void {
+  if (!existsSync(file)) throw new InputError(`${file}: no such file`)
+  const { peer, yaml, notes } = importConfig(readFileSync(file, "utf8"), { file })
+  mkdirSync(dir, { recursive: true })
+  writeFileSync(path, yaml)
+  print(path)
+  say(`imported from ${file} (${peer})`)
+  if (notes.length > 0) say("did not carry over, or changed on the way:")
+  for (const note of notes) say(`  ${noteText(note)}`)
 }
 
 function checkObjective(name: string): void {
