@@ -2,6 +2,14 @@ export { flushFolder, replaceFile, writeFileAtomic } from "./atomic.ts"
 export { openCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 export { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
 export {
+  type DatasetOptions,
+  type HubOptions,
+  type HubProgress,
+  isHubId,
+  resolveDataset,
+  resolveModel,
+} from "./hub.ts"
+export {
   describeValue,
   isObject,
   type JsonObject,

@@ -14,6 +14,7 @@ export {
   composite,
   concat,
   constant,
+  dequantize,
   input,
   lift,
   type OpName,

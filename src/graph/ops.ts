@@ -3,10 +3,19 @@ import { elementwise } from "./ops/elementwise.ts"
 import { layout } from "./ops/layout.ts"
 import { leaves } from "./ops/leaves.ts"
 import { linear } from "./ops/linear.ts"
+import { quantized } from "./ops/quantized.ts"
 import { reduce } from "./ops/reduce.ts"
 import { bindOps, type OpTable } from "./tensor.ts"
 
 /** The op table: one row is an op (type rule, ONNX lowering, gradient, float64 value). */
-export const ops: OpTable = { ...leaves, ...elementwise, ...layout, ...reduce, ...linear, ...cache }
+export const ops: OpTable = {
+  ...leaves,
+  ...elementwise,
+  ...layout,
+  ...reduce,
+  ...linear,
+  ...cache,
+  ...quantized,
+}
 
 bindOps(ops)

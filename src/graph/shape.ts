@@ -47,3 +47,15 @@ export function sizeOf(shape: Shape): number | undefined {
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i])
 }
+
+/** Refuses a tensor of another element type. */
+export function expectType({ dtype }: TensorType, expected: DType): void {
+  if (dtype !== expected) throw new InputError(`expected ${expected}, got ${dtype}`)
+}
+
+/** Refuses ids that are no whole numbers. */
+export function expectIds({ dtype }: TensorType): void {
+  if (dtype !== "i64" && dtype !== "i32") {
+    throw new InputError(`the ids must be whole numbers, got ${dtype}`)
+  }
+}

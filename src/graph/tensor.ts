@@ -50,6 +50,11 @@ export interface Attributes {
   gatherElements: None
   scatterAdd: None
   range: { readonly size: number }
+  dequantize: {
+    readonly bits: 4 | 8
+    readonly groupSize: number
+    readonly inFeatures: number
+  }
   cachedAttention: None
   cacheAfter: { readonly part: "keys" | "values" }
   composite: { readonly name: string; readonly backward: CompositeBackward }
@@ -326,4 +331,12 @@ export function composite(
   backward: CompositeBackward,
 ): Tensor {
   return apply("composite", [forward(...inputs), ...inputs], { name, backward })
+}
+
+/** A weight [out, in] from its codes, scales and zero points (`models/quantize.ts` has the layout). */
+export function dequantize(
+  inputs: { readonly codes: Tensor; readonly scales: Tensor; readonly zeros: Tensor },
+  attributes: Attributes["dequantize"],
+): Tensor {
+  return apply("dequantize", [inputs.codes, inputs.scales, inputs.zeros], attributes)
 }

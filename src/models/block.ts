@@ -1,4 +1,4 @@
-import { input, type Tensor } from "../graph/index.ts"
+import { dequantize, input, type Tensor } from "../graph/index.ts"
 import { attention, chunkCount, type PackLayout } from "./attention.ts"
 import { blockParameters, type LinearModule } from "./parameters.ts"
 import type { DecoderShape } from "./shape.ts"
@@ -13,11 +13,18 @@ export interface LoraInputs {
   readonly dropout?: number
 }
 
+export interface WeightQuantization {
+  readonly bits: 4 | 8
+  readonly groupSize: number
+}
+
 export interface BlockOptions {
   readonly shape: DecoderShape
   /** T: tokens in a pack. */
   readonly tokens: number
   readonly lora?: LoraInputs | undefined
+  /** The linear weights come as codes, scales and zero points (`quantizedNames`). */
+  readonly quantization?: WeightQuantization | undefined
   /** Traced for training: the adapter's dropout masks are inputs. */
   readonly training?: boolean
 }
@@ -39,9 +46,39 @@ export function packInputs({ headDim }: DecoderShape, tokens: number) {
 
 export type PackInputs = ReturnType<typeof packInputs>
 
+/** The three inputs that stand for a quantised weight. */
+export function quantizedNames(weight: string) {
+  return { codes: `${weight}.codes`, scales: `${weight}.scales`, zeros: `${weight}.zeros` }
+}
+
+/** A linear weight [out, in] made of its codes where it is used. */
+function dequantized(name: string, [out, inFeatures]: readonly number[], q: WeightQuantization) {
+  const { bits, groupSize } = q
+  const groups = Math.ceil(inFeatures! / groupSize)
+  const names = quantizedNames(name)
+  return dequantize(
+    {
+      codes: input(names.codes, [out!, (groups * groupSize * bits) / 8], "u8"),
+      scales: input(names.scales, [out!, groups]),
+      zeros: input(names.zeros, [out!, groups], "u8"),
+    },
+    { bits, groupSize, inFeatures: inFeatures! },
+  )
+}
+
 /** A block's weights as graph inputs, by their names in the checkpoint below the layer's prefix. */
-export function blockWeights(shape: DecoderShape): Map<string, Tensor> {
-  return new Map(blockParameters(shape).map(({ name, shape }) => [name, input(name, shape)]))
+export function blockWeights(
+  shape: DecoderShape,
+  quantization?: WeightQuantization,
+): Map<string, Tensor> {
+  return new Map(
+    blockParameters(shape).map(({ name, shape }) => [
+      name,
+      quantization && shape.length === 2
+        ? dequantized(name, shape, quantization)
+        : input(name, shape),
+    ]),
+  )
 }
 
 /** Names of an adapter's two matrices for a module: A [r, in], B [out, r]. */

@@ -51,18 +51,28 @@ function rowLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
 }
 
 /**
- * For one token of each lane: y^T = W x^T. With the weights on the left the product reads them as
- * they lie; on the right it would first copy them into panels, at half the speed.
+ * W x^T transposed, for x [LANES, in]. With the weights on the left the product reads them as they
+ * lie; on the right it would first copy them into panels, at half the speed. The leading axis keeps
+ * ONNX Runtime from turning product and transposition around again.
  */
+function columnProduct(weight: Tensor, x: Tensor, alpha = 1): Tensor {
+  const [lanes, inFeatures] = x.shape as [number, number]
+  return weight
+    .matmul(x.reshape([1, lanes, inFeatures]), { transB: true, alpha }) // [1, out, LANES]
+    .transpose([0, 2, 1])
+    .reshape([lanes, weight.shape[0]!])
+}
+
+/** For one token of each lane. */
 function laneLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
   return (x, module) => {
-    const product = weights.get(`${module}.weight`)!.matmul(x, { transB: true }) // [out, LANES]
+    const product = columnProduct(weights.get(`${module}.weight`)!, x)
     const bias = weights.get(`${module}.bias`)
-    const y = bias ? product.add(bias.reshape([bias.shape[0]!, 1])) : product
-    if (!lora?.modules.has(module)) return y.transpose([1, 0])
+    const y = bias ? product.add(bias) : product
+    if (!lora?.modules.has(module)) return y
     const { a, b } = loraNames(module)
-    const low = weights.get(a)!.matmul(x, { transB: true }) // [r, LANES]
-    return weights.get(b)!.matmul(low, { alpha: lora.scale }).add(y).transpose([1, 0])
+    const low = columnProduct(weights.get(a)!, x) // [LANES, r]
+    return columnProduct(weights.get(b)!, low, lora.scale).add(y)
   }
 }
 
@@ -219,7 +229,9 @@ export function decodeBlocks(options: CachedOptions, batch: number): Graph {
 export function lanesHead(shape: DecoderShape, batch: number, tempered: boolean): Graph {
   const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
   const h = input("hidden", [LANES, C]).rmsNorm(input("norm.weight", [C]), rmsNormEps)
-  const columns = input("head.weight", [V, C]).matmul(h, { transB: true }) // [V, LANES]
+  const columns = input("head.weight", [V, C])
+    .matmul(h.reshape([1, LANES, C]), { transB: true })
+    .reshape([V, LANES])
   const logits = (batch === LANES ? columns : columns.slice(1, 0, batch)).transpose([1, 0])
   const p1 = logits.softmax()
   const p = tempered ? logits.mul(input("inverse_temperature", [batch, 1])).softmax() : p1

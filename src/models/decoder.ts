@@ -8,7 +8,7 @@ import {
   type HostTensor,
   int64,
 } from "../runtime/index.ts"
-import type { LoraInputs } from "./block.ts"
+import type { LoraInputs, WeightQuantization } from "./block.ts"
 import { dropoutMasks } from "./dropout.ts"
 import {
   type HeadSettings,
@@ -37,6 +37,8 @@ export interface DecoderOptions {
   readonly weights: ReadonlyMap<string, HostTensor>
   /** With an adapter, its matrices are in `weights` too (PEFT's names below each layer), and only they are trained. */
   readonly lora?: LoraInputs | undefined
+  /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
+  readonly quantization?: WeightQuantization | undefined
   /** Most tokens in a micro-batch. */
   readonly capacity: number
   /** Supervised positions whose logits exist at once. */
@@ -320,8 +322,8 @@ export class Decoder {
 
   #block(tokens: number, level: KeepLevel): Promise<BlockExecutables> {
     return this.#once(`block ${tokens} ${level}`, async () => {
-      const { lora, shape } = this.#options
-      const graphs = blockGraphs({ shape, tokens, lora }, level)
+      const { lora, shape, quantization } = this.#options
+      const graphs = blockGraphs({ shape, tokens, lora, quantization }, level)
       return {
         forward: await this.device.compile(graphs.forward),
         backward: await this.device.compile(graphs.backward),
@@ -331,10 +333,10 @@ export class Decoder {
   }
 
   #plainBlock(tokens: number, adapter: boolean): Promise<Executable> {
-    const { shape } = this.#options
+    const { shape, quantization } = this.#options
     const lora = adapter ? this.#options.lora : undefined
     return this.#once(`forward ${tokens} ${lora !== undefined}`, () =>
-      this.device.compile(blockForward({ shape, tokens, lora })),
+      this.device.compile(blockForward({ shape, tokens, lora, quantization })),
     )
   }
 }

@@ -28,7 +28,7 @@ export function adapterShapes({ shape, lora }: BlockOptions): Map<string, readon
 function traceBlock(options: BlockOptions) {
   const { shape, tokens } = options
   const x = input("x", [tokens, shape.hiddenSize])
-  const base = blockWeights(shape)
+  const base = blockWeights(shape, options.quantization)
   const adapter = new Map(
     [...adapterShapes(options)].map(([name, dims]) => [name, input(name, dims)]),
   )

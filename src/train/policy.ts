@@ -1,6 +1,7 @@
+import type { TensorToWrite } from "../formats/index.ts"
 import type { Decoder } from "../models/index.ts"
 import { type AdamW, createAdamW, createSquaredNorm, decays } from "../optim/index.ts"
-import { type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
+import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 
 export interface OptimizerSettings {
   readonly beta1: number
@@ -80,12 +81,12 @@ export class Policy {
     }
   }
 
-  /** The moments for a checkpoint, one at a time: `first.NAME`, `second.NAME`. */
-  async *momentTensors(): AsyncGenerator<readonly [string, HostTensor]> {
-    for (const [name, { first, second }] of this.#moments) {
-      yield [`first.${name}`, await this.decoder.device.download(first)]
-      yield [`second.${name}`, await this.decoder.device.download(second)]
-    }
+  /** The moments for a checkpoint: `first.NAME`, `second.NAME`, read from the device when written. */
+  momentTensors(): TensorToWrite[] {
+    return [...this.#moments].flatMap(([name, { first, second }]) => [
+      tensorToWrite(`first.${name}`, first, this.decoder.device),
+      tensorToWrite(`second.${name}`, second, this.decoder.device),
+    ])
   }
 
   async release(): Promise<void> {
@@ -96,5 +97,18 @@ export class Policy {
       second.dispose()
     }
     await this.decoder.release()
+  }
+}
+
+/** A float32 tensor of a device as a file takes it: downloaded when its turn comes. */
+export function tensorToWrite(name: string, tensor: DeviceTensor, device: Device): TensorToWrite {
+  return {
+    name,
+    dtype: "F32",
+    shape: tensor.shape,
+    data: async () => {
+      const { data } = await device.download(tensor)
+      return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    },
   }
 }

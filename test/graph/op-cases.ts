@@ -4,6 +4,7 @@ import {
   composite,
   concat,
   constant,
+  dequantize,
   input,
   type NdArray,
   ndarray,
@@ -206,6 +207,13 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
     [cacheArguments(1, 3), (...x) => cached(x, [3]).y],
     [cacheArguments(1, 4), (...x) => cached(x, [3]).y],
   ],
+  dequantize: [
+    [[whole(...bytes(2 * 32)), between(0.1, 1, 2, 1), whole(7, 130)], (...x) => decoded(x, 8, 32)],
+    [
+      [whole(...bytes(2 * 32)), between(0.1, 1, 2, 2), whole(7, 8, 9, 3)],
+      (...x) => decoded(x, 4, 50),
+    ],
+  ],
   // Only whole caches: a device may leave anything in places that no token has reached.
   cacheAfter: [
     [cacheArguments(2, 1), (...x) => cached(x, [3, 3]).keys],
@@ -226,6 +234,22 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
   ],
 }
 
+/** n different bytes. */
+function bytes(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => (37 * i + 11) % 256)
+}
+function decoded(args: readonly Tensor[], bits: 4 | 8, inFeatures: number) {
+  const [codes, scales, zeros] = args as [Tensor, Tensor, Tensor]
+  return dequantize(
+    {
+      codes: codes.cast("u8").reshape([2, 32]),
+      scales,
+      zeros: zeros.cast("u8").reshape(scales.shape),
+    },
+    { bits, groupSize: 32, inFeatures },
+  )
+}
+
 /** Two query heads, one key-value head of 8, a cache of four places. */
 function cacheArguments(batch: number, steps: number): Argument[] {
   const rows = batch * steps
@@ -244,7 +268,7 @@ function cached(args: readonly Tensor[], last: readonly number[]) {
 
 const NO_GRADIENT: ReadonlySet<OpName> = new Set<OpName>([
   ...(["not", "cast", "less", "lessOrEqual", "equal", "and", "argMax", "topK"] as const),
-  ...(["cachedAttention", "cacheAfter"] as const),
+  ...(["cachedAttention", "cacheAfter", "dequantize"] as const),
 ])
 
 function gemm(args: readonly Tensor[], attributes: Partial<GemmAttributes>): Tensor {

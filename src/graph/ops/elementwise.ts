@@ -1,6 +1,6 @@
 import { InputError } from "../../run/errors.ts"
 import { elementwise as mapElements } from "../ndarray.ts"
-import { broadcast, type DType, type TensorType } from "../shape.ts"
+import { broadcast, type DType, expectType, type TensorType } from "../shape.ts"
 import { constant, type OpName, type OpRow, type Tensor } from "../tensor.ts"
 
 type Unary = "neg" | "exp" | "log" | "sqrt" | "reciprocal" | "sigmoid" | "silu" | "detach" | "not"
@@ -21,9 +21,13 @@ function unary<Op extends Unary>(
   onnx: string,
   f: (x: number) => number,
   gradient: (dy: Tensor, x: Tensor, y: Tensor) => Tensor | null,
+  dtype: DType | "any" = "f32",
 ): OpRow<Op> {
   return {
-    type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
+    type: ([x]) => {
+      if (dtype !== "any") expectType(x!, dtype)
+      return { dtype: x!.dtype, shape: x!.shape }
+    },
     onnx: (emit, inputs) => emit.node(onnx, inputs),
     gradient: (dy, node) => [gradient(dy, node.inputs[0]!, node)],
     evaluate: ([x]) => mapElements(f, x!),
@@ -68,6 +72,7 @@ export const elementwise = {
     "Neg",
     (x) => -x,
     (dy) => dy.neg(),
+    "any",
   ),
   exp: unary<"exp">("Exp", Math.exp, (dy, _x, y) => dy.mul(y)),
   log: unary<"log">("Log", Math.log, (dy, x) => dy.div(x)),
@@ -96,6 +101,7 @@ export const elementwise = {
       "Identity",
       (x) => x,
       () => null,
+      "any",
     ),
     onnx: (_emit, inputs) => inputs[0]!,
   } satisfies OpRow<"detach">,
@@ -103,6 +109,7 @@ export const elementwise = {
     "Not",
     (x) => (x ? 0 : 1),
     () => null,
+    "bool",
   ),
 
   add: binary<"add">(

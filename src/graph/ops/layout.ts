@@ -1,7 +1,7 @@
 import { InputError } from "../../run/errors.ts"
 import { broadcastTo, type NdArray, ndarray, size, strided, strides, walk } from "../ndarray.ts"
 import type { Emitter } from "../onnx.ts"
-import { axisOf, broadcast, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"
+import { axisOf, broadcast, expectIds, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"
 import { constant, type OpRow, range, type Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
 
@@ -229,7 +229,10 @@ export const layout = {
   } satisfies OpRow<"concat">,
 
   gather: {
-    type: ([x, ids]) => ({ dtype: x!.dtype, shape: [...ids!.shape, ...x!.shape.slice(1)] }),
+    type: ([x, ids]) => {
+      expectIds(ids!)
+      return { dtype: x!.dtype, shape: [...ids!.shape, ...x!.shape.slice(1)] }
+    },
     onnx: (emit, inputs) => emit.node("Gather", inputs, { axis: { i: 0 } }),
     gradient: (dy, node) => {
       const [x, ids] = node.inputs as [Tensor, Tensor]
@@ -247,7 +250,13 @@ export const layout = {
   } satisfies OpRow<"gather">,
 
   gatherElements: {
-    type: ([x, ids]) => ({ dtype: x!.dtype, shape: ids!.shape }),
+    type: ([x, ids]) => {
+      expectIds(ids!)
+      if (!sameShape(ids!.shape.slice(0, -1), x!.shape.slice(0, -1))) {
+        throw new InputError("expected ids for each row of the first tensor")
+      }
+      return { dtype: x!.dtype, shape: ids!.shape }
+    },
     onnx: (emit, inputs) => emit.node("GatherElements", inputs, { axis: { i: -1 } }),
     gradient: (dy, node) => {
       const [x, ids] = node.inputs as [Tensor, Tensor]
@@ -266,7 +275,14 @@ export const layout = {
   } satisfies OpRow<"gatherElements">,
 
   scatterAdd: {
-    type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
+    type: ([x, ids, rows]) => {
+      expectIds(ids!)
+      const expected = [...ids!.shape, ...x!.shape.slice(1)]
+      if (!sameShape(rows!.shape, expected)) {
+        throw new InputError(`expected rows ${shapeText(expected)}`)
+      }
+      return { dtype: x!.dtype, shape: x!.shape }
+    },
     onnx: (emit, [x, ids, rows]) => {
       const column = emit.node("Reshape", [ids!, ints(emit, [-1, 1])])
       // ScatterND takes 64 bits only.

@@ -1,6 +1,6 @@
 import { InputError } from "../../run/errors.ts"
 import { broadcastShapes, broadcastTo, elementwise, type NdArray, ndarray } from "../ndarray.ts"
-import { broadcast, type Shape } from "../shape.ts"
+import { broadcast, expectType, type Shape } from "../shape.ts"
 import type { OpRow, Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
 
@@ -16,6 +16,7 @@ const lastTwo = <T>(shape: readonly T[], transposed: boolean): [T, T] => {
 }
 
 function productShape(a: Tensor, b: Tensor, { transA, transB }: Product): Shape {
+  for (const x of [a, b]) expectType(x, "f32")
   if (a.rank < 2 || b.rank < 2) throw new InputError("a product needs two axes on each side")
   const [rows, inner] = lastTwo(a.shape, transA)
   const [innerB, columns] = lastTwo(b.shape, transB)

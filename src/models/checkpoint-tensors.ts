@@ -1,0 +1,61 @@
+import type { TensorReader } from "../formats/index.ts"
+import { InputError } from "../run/errors.ts"
+import type { Parameter } from "./shape.ts"
+
+const FLOATS: readonly string[] = ["F32", "F16", "BF16"]
+/** As many as a person will read. */
+const NAMED = 4
+
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, NAMED).map((name) => `"${name}"`)
+  const rest = names.length - shown.length
+  return shown.join(", ") + (rest > 0 ? ` and ${rest} more` : "")
+}
+
+export interface TensorRules {
+  /** The folder or file, for errors. */
+  readonly where: string
+  /** Tensors that may be there and are not read, by name. */
+  readonly ignored?: (name: string) => boolean
+}
+
+/**
+ * Checks that a checkpoint holds exactly the tensors expected, before any is read.
+ * @throws InputError naming the tensors that are missing, unexpected, of another shape or kind
+ */
+export function checkTensors(
+  reader: TensorReader,
+  parameters: readonly Parameter[],
+  { where, ignored = () => false }: TensorRules,
+): void {
+  const missing = parameters.filter(({ name }) => !reader.tensors.has(name))
+  const names = new Set(parameters.map(({ name }) => name))
+  const extra = [...reader.tensors.keys()].filter((name) => !names.has(name) && !ignored(name))
+  if (missing.length > 0) {
+    const found = extra.length > 0 ? `; found instead ${list(extra)}` : ""
+    throw new InputError(
+      `${where}: ${missing.length} of ${parameters.length} tensors that the config asks for are ` +
+        `missing: ${list(missing.map(({ name }) => name))}${found}`,
+    )
+  }
+  if (extra.length > 0) {
+    throw new InputError(
+      `${where}: unexpected tensors that the config has no place for: ${list(extra)}; ` +
+        "config.json may belong to another checkpoint",
+    )
+  }
+  for (const { name, shape } of parameters) {
+    const came = reader.tensors.get(name)!
+    if (came.shape.length !== shape.length || came.shape.some((n, i) => n !== shape[i])) {
+      throw new InputError(
+        `${where}: tensor "${name}": expected shape [${shape.join(", ")}], ` +
+          `got [${came.shape.join(", ")}]`,
+      )
+    }
+    if (!FLOATS.includes(came.dtype)) {
+      throw new InputError(
+        `${where}: tensor "${name}": expected F32, F16 or BF16 weights, got ${came.dtype}`,
+      )
+    }
+  }
+}

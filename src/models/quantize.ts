@@ -1,0 +1,185 @@
+import { assert, InputError } from "../run/errors.ts"
+import { float32, type HostTensor } from "../runtime/index.ts"
+import { decoderParameters, elementCount } from "./parameters.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** `int8` or `int4` weights with one float32 scale per group of inputs of an output. */
+export interface QuantizeOptions {
+  readonly bits: 4 | 8
+  /** Consecutive inputs that share a scale: 32, 64 or 128. */
+  readonly groupSize?: number
+  /** Symmetric: zero is the middle code and no zero points are stored. */
+  readonly symmetric?: boolean
+}
+
+/**
+ * A linear weight [out, in] in the layout that ONNX Runtime's `com.microsoft.MatMulNBits` takes (and,
+ * seen as [out, groups, groupSize], `DequantizeLinear` with blocks along the last axis):
+ *
+ *     w[o, i] = (code[o, i] - zero[o, g]) * scale[o, g],   g = floor(i / groupSize)
+ *
+ * Four-bit codes lie two in a byte, the first in the low half. The last group of a row is padded
+ * with codes for zero when groupSize does not divide `in`.
+ */
+export interface QuantizedMatrix {
+  readonly bits: 4 | 8
+  readonly groupSize: number
+  readonly outFeatures: number
+  readonly inFeatures: number
+  /** ceil(in / groupSize). */
+  readonly groups: number
+  /** [out, groups, groupSize * bits / 8]. */
+  readonly codes: Uint8Array
+  /** [out, groups]. */
+  readonly scales: Float32Array
+  /** [out, ceil(groups * bits / 8)], packed as the codes; undefined: every zero is 2^(bits-1). */
+  readonly zeroPoints: Uint8Array | undefined
+}
+
+const GROUP_SIZES: readonly number[] = [32, 64, 128]
+export const DEFAULT_GROUP_SIZE = 64
+
+interface Grid {
+  readonly scale: number
+  readonly zero: number
+}
+
+/** The element of largest magnitude gets the one code that has no opposite, so none is clipped. */
+function symmetricGrid(group: Float32Array, bits: number): Grid {
+  let extreme = 0
+  for (const value of group) if (Math.abs(value) > Math.abs(extreme)) extreme = value
+  const zero = 2 ** (bits - 1)
+  return { scale: Math.fround(-extreme / zero), zero }
+}
+
+/** The group's range, stretched to hold zero, over all codes. */
+function asymmetricGrid(group: Float32Array, bits: number): Grid {
+  let low = 0
+  let high = 0
+  for (const value of group) {
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  const steps = 2 ** bits - 1
+  const scale = Math.fround((high - low) / steps)
+  return { scale, zero: scale === 0 ? 0 : Math.min(steps, Math.round(-low / scale)) }
+}
+
+function writeCode(target: Uint8Array, index: number, code: number, bits: number): void {
+  if (bits === 8) target[index] = code
+  else target[index >> 1]! |= code << ((index & 1) * 4)
+}
+
+function readCode(source: Uint8Array, index: number, bits: number): number {
+  return bits === 8 ? source[index]! : (source[index >> 1]! >> ((index & 1) * 4)) & 15
+}
+
+const bytesOf = (codes: number, bits: number): number => Math.ceil((codes * bits) / 8)
+
+/**
+ * Rounds each group to the nearest of its 2^bits values. The error of an element is at most half
+ * its group's scale (symmetric: a whole scale for values opposite to the extreme one).
+ *
+ * @param weight [out, in], row major
+ * @throws InputError for a group size that the kernels do not take, or a weight that is not finite
+ */
+export function quantizeMatrix(
+  weight: Float32Array,
+  { outFeatures, inFeatures }: { readonly outFeatures: number; readonly inFeatures: number },
+  { bits, groupSize = DEFAULT_GROUP_SIZE, symmetric = false }: QuantizeOptions,
+): QuantizedMatrix {
+  if (!GROUP_SIZES.includes(groupSize)) {
+    throw new InputError(
+      `quantization: expected a group size of ${GROUP_SIZES.join(", ")}, got ${groupSize}`,
+    )
+  }
+  assert(weight.length === outFeatures * inFeatures, "quantizeMatrix: the weight is not [out, in]")
+  const groups = Math.ceil(inFeatures / groupSize)
+  const codes = new Uint8Array(outFeatures * groups * bytesOf(groupSize, bits))
+  const scales = new Float32Array(outFeatures * groups)
+  const zeroBytes = bytesOf(groups, bits)
+  const zeroPoints = symmetric ? undefined : new Uint8Array(outFeatures * zeroBytes)
+  const grid = symmetric ? symmetricGrid : asymmetricGrid
+  const last = 2 ** bits - 1
+  for (let o = 0; o < outFeatures; o++) {
+    for (let g = 0; g < groups; g++) {
+      const from = o * inFeatures + g * groupSize
+      const group = weight.subarray(from, Math.min(from + groupSize, (o + 1) * inFeatures))
+      const { scale, zero } = grid(group, bits)
+      if (!Number.isFinite(scale)) {
+        throw new InputError(
+          `quantization: a weight in row ${o}, inputs ${g * groupSize} on, is not finite`,
+        )
+      }
+      scales[o * groups + g] = scale
+      if (zeroPoints) writeCode(zeroPoints.subarray(o * zeroBytes), g, zero, bits)
+      const base = (o * groups + g) * groupSize
+      for (let i = 0; i < groupSize; i++) {
+        const steps = i < group.length && scale !== 0 ? Math.round(group[i]! / scale) : 0
+        writeCode(codes, base + i, Math.min(last, Math.max(0, steps + zero)), bits)
+      }
+    }
+  }
+  return { bits, groupSize, outFeatures, inFeatures, groups, codes, scales, zeroPoints }
+}
+
+/** The weight [out, in] that the codes stand for. */
+export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array {
+  const { bits, groupSize, outFeatures, inFeatures, groups, codes, scales, zeroPoints } = matrix
+  const weight = new Float32Array(outFeatures * inFeatures)
+  const zeroBytes = bytesOf(groups, bits)
+  for (let o = 0; o < outFeatures; o++) {
+    for (let i = 0; i < inFeatures; i++) {
+      const g = Math.floor(i / groupSize)
+      const row = zeroPoints?.subarray(o * zeroBytes)
+      const zero = row ? readCode(row, g, bits) : 2 ** (bits - 1)
+      const code = readCode(codes, o * groups * groupSize + i, bits)
+      weight[o * inFeatures + i] = (code - zero) * scales[o * groups + g]!
+    }
+  }
+  return weight
+}
+
+export function quantizedBytes({ codes, scales, zeroPoints }: QuantizedMatrix): number {
+  return codes.byteLength + scales.byteLength + (zeroPoints?.byteLength ?? 0)
+}
+
+/** Bytes per weight: codes, a float32 scale per group, and its zero point (int4, groups of 64: 0.570). */
+export function quantizedBytesPerWeight({
+  bits,
+  groupSize = DEFAULT_GROUP_SIZE,
+  symmetric = false,
+}: QuantizeOptions): number {
+  return bits / 8 + (4 + (symmetric ? 0 : bits / 8)) / groupSize
+}
+
+/** A quantised weight as the three tensors that a block's graph takes, zero points one a byte. */
+export function quantizedTensors(matrix: QuantizedMatrix): {
+  readonly codes: HostTensor
+  readonly scales: HostTensor
+  readonly zeros: HostTensor
+} {
+  const { bits, groupSize, outFeatures, groups, codes, scales, zeroPoints } = matrix
+  const zeros = new Uint8Array(outFeatures * groups).fill(2 ** (bits - 1))
+  if (zeroPoints) {
+    const rowBytes = bytesOf(groups, bits)
+    for (let o = 0; o < outFeatures; o++) {
+      const row = zeroPoints.subarray(o * rowBytes)
+      for (let g = 0; g < groups; g++) zeros[o * groups + g] = readCode(row, g, bits)
+    }
+  }
+  const width = (groups * groupSize * bits) / 8
+  return {
+    codes: { dtype: "u8", shape: [outFeatures, width], data: codes },
+    scales: float32([outFeatures, groups], scales),
+    zeros: { dtype: "u8", shape: [outFeatures, groups], data: zeros },
+  }
+}
+
+/** Bytes of a model whose blocks' linear weights are quantised: the rest is float32. */
+export function quantizedModelBytes(shape: DecoderShape, options: QuantizeOptions): number {
+  return decoderParameters(shape).reduce((sum, { name, shape }) => {
+    const linear = name.startsWith("model.layers.") && shape.length === 2
+    return sum + elementCount(shape) * (linear ? quantizedBytesPerWeight(options) : 4)
+  }, 0)
+}

@@ -1,0 +1,79 @@
+import { copyFile, readdir } from "node:fs/promises"
+import { join } from "node:path"
+import {
+  type Dtype,
+  float32ToBf16,
+  float32ToF16,
+  type TensorToWrite,
+  writeCheckpoint,
+  writeFileAtomic,
+} from "../formats/index.ts"
+import type { CheckpointDtype } from "./config.ts"
+
+/** A float32 tensor that can be read when its turn comes. */
+export interface TensorSource {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly read: () => Promise<Float32Array>
+}
+
+export interface SaveOptions {
+  /** The config.json to write, as it was read; its dtype is set to `dtype`. */
+  readonly json: Readonly<Record<string, unknown>>
+  readonly tensors: readonly TensorSource[]
+  readonly dtype: CheckpointDtype
+  /** Where the tokenizer's and generation's files are copied from. */
+  readonly source: string
+}
+
+const bytesOf = (data: Float32Array | Uint16Array) =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+
+const STORED: {
+  readonly [Name in CheckpointDtype]: { dtype: Dtype; encode: (x: Float32Array) => Uint8Array }
+} = {
+  float32: { dtype: "F32", encode: bytesOf },
+  float16: { dtype: "F16", encode: (x) => bytesOf(float32ToF16(x, new Uint16Array(x.length))) },
+  bfloat16: { dtype: "BF16", encode: (x) => bytesOf(float32ToBf16(x, new Uint16Array(x.length))) },
+}
+
+/** Tensors as a file takes them, rounded to `dtype` one at a time. */
+export function storedTensors(
+  tensors: readonly TensorSource[],
+  dtype: CheckpointDtype,
+): TensorToWrite[] {
+  const { dtype: stored, encode } = STORED[dtype]
+  return tensors.map(({ name, shape, read }) => ({
+    name,
+    dtype: stored,
+    shape,
+    data: async () => encode(await read()),
+  }))
+}
+
+/** Files beside the weights that belong to a model, by their names on the hub. */
+const SIDE_FILES =
+  /^(tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|.*\.jinja)$/
+
+/** Copies tokenizer, template and generation settings from one model folder to another. */
+export async function copySideFiles(from: string, to: string): Promise<void> {
+  for (const name of await readdir(from)) {
+    if (SIDE_FILES.test(name)) await copyFile(join(from, name), join(to, name))
+  }
+}
+
+/**
+ * Writes a model folder in Hugging Face's layout: config.json, model.safetensors (sharded past
+ * 5 GB), and the files beside them. The folder must exist.
+ */
+export async function saveModel(
+  folder: string,
+  { json, tensors, dtype, source }: SaveOptions,
+): Promise<void> {
+  await writeCheckpoint(folder, storedTensors(tensors, dtype))
+  const { torch_dtype: _, dtype: __, ...rest } = json
+  // Transformers 4 reads the first, Transformers 5 the second; each ignores the other.
+  const config = { ...rest, torch_dtype: dtype, dtype }
+  await writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`)
+  await copySideFiles(source, folder)
+}

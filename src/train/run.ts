@@ -1,0 +1,225 @@
+import { randomUUID } from "node:crypto"
+import { mkdir, rename, rm } from "node:fs/promises"
+import { join } from "node:path"
+import { flushFolder } from "../formats/index.ts"
+import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
+import type { Config } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
+import type { RunEvent } from "../run/events.ts"
+import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
+import {
+  type Checkpoint,
+  checkpointFolders,
+  readCheckpoint,
+  writeCheckpointFolder,
+} from "./checkpoint.ts"
+import { writeTrainedModel } from "./model-files.ts"
+import { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
+import { tensorToWrite } from "./policy.ts"
+import { reportHtml } from "./report.ts"
+import { summarizeRuns } from "./run-summary.ts"
+import { openSession, type Session } from "./session.ts"
+import { type EventBody, type Progress, START, trainSteps } from "./trainer.ts"
+import { runVersions } from "./versions.ts"
+
+export interface RunResult {
+  readonly reason: "done" | "interrupted"
+  readonly steps: number
+  /** The run folder. */
+  readonly path: string
+  /** The finished model or adapter; null when interrupted. */
+  readonly model: string | null
+}
+
+const stamp = (body: EventBody): RunEvent =>
+  ({ ...body, time: new Date().toISOString() }) as RunEvent
+
+/**
+ * A whole run in this thread: plan, train, write the result. Every event goes to the run folder
+ * before it is yielded. Ends early, after a checkpoint, when `signal` aborts.
+ *
+ * @throws InputError for what the user can mend; the run folder then ends with `run.end` failed
+ */
+export async function* runHere(
+  config: Config,
+  options: PlanOptions = {},
+): AsyncGenerator<RunEvent, RunResult> {
+  const plan = await planRun(config, options)
+  const checkpoint = await checkpointToResume(plan)
+  const session = await openSession(plan, {
+    ...(checkpoint ? { checkpoint } : {}),
+    ...(options.signal ? { signal: options.signal } : {}),
+  })
+  const folder = openRunFolder(config.output_dir, {
+    record: { config, versions: await runVersions(plan) },
+    resume: checkpoint !== undefined,
+  })
+  let step = checkpoint?.progress.step ?? 0
+  const tell = (body: EventBody): RunEvent => {
+    const event = stamp(body)
+    folder.append(event)
+    step = event.step
+    return event
+  }
+  try {
+    yield tell(runStart(plan, session, checkpoint))
+    for (const { code, message, hint } of plan.lints) {
+      yield tell({ type: "warning", step, code, message, hint })
+    }
+    const result = yield* steps(plan, session, folder, checkpoint, options, tell)
+    const model = result.reason === "done" ? await finish(plan, session) : null
+    yield tell({
+      type: "run.end",
+      step,
+      reason: result.reason,
+      ...(model ? { output: model } : {}),
+    })
+    await writeReport(folder)
+    return { reason: result.reason, steps: result.progress.step, path: folder.path, model }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    yield tell({ type: "run.end", step, reason: "failed", message })
+    throw error
+  } finally {
+    folder.close()
+    await session.release()
+    plan.rows.close()
+    for (const { rows } of plan.evalSets) rows.close()
+  }
+}
+
+async function* steps(
+  plan: RunPlan,
+  session: Session,
+  folder: RunFolder,
+  checkpoint: Checkpoint | undefined,
+  { signal }: PlanOptions,
+  tell: (body: EventBody) => RunEvent,
+) {
+  const { config } = plan
+  const events = trainSteps(
+    {
+      policy: session.policy,
+      objective: plan.objective,
+      rows: plan.rows,
+      order: plan.order,
+      evalSets: plan.evalSets,
+      settings: {
+        learningRate: config.learning_rate,
+        schedule: config.lr_scheduler,
+        warmupRatio: config.warmup_ratio,
+        maxGradNorm: config.max_grad_norm,
+        microBatchTokens: config.micro_batch_tokens,
+        packing: config.data.packing,
+        seed: config.seed,
+        onNonfinite: config.on_nonfinite,
+        saveSteps: config.save_steps,
+        evalSteps: config.eval_steps,
+        sampleSteps: config.generate_samples?.every ?? null,
+      },
+      save: (progress) => saveCheckpoint(plan, session, progress),
+      ...(session.reference ? { reference: session.reference } : {}),
+      ...(session.sample ? { sample: session.sample } : {}),
+      ...(signal ? { signal } : {}),
+    },
+    checkpoint?.progress ?? START,
+  )
+  for (;;) {
+    const next = await events.next()
+    if (next.done) return next.value
+    if (next.value.type === "sample") folder.appendSample(next.value)
+    yield tell(next.value)
+  }
+}
+
+function runStart(
+  { config, model, objective, order, rows }: RunPlan,
+  { device, policy }: Session,
+  checkpoint: Checkpoint | undefined,
+): EventBody {
+  const elements = (tensors: Iterable<{ readonly shape: readonly number[] }>) => {
+    let count = 0
+    for (const { shape } of tensors) count += shape.reduce((product, dim) => product * dim, 1)
+    return count
+  }
+  const { supervised_tokens } = rows.manifest
+  return {
+    type: "run.start",
+    step: checkpoint?.progress.step ?? 0,
+    run_id: randomUUID(),
+    engine: "onnx",
+    device: device.description,
+    parameters: {
+      total: elements(policy.decoder.weights.values()),
+      trained: elements(policy.decoder.gradients.values()),
+    },
+    supervised_tokens_per_epoch: supervised_tokens,
+    normalization: NORMALIZATION_IN_WORDS[objective.normalization],
+    steps: order.steps,
+    objective: objective.name,
+    model_type: model.modelType,
+    output_dir: config.output_dir,
+    ...(checkpoint ? { resumed_from: checkpoint.path } : {}),
+  } as EventBody
+}
+
+async function saveCheckpoint(
+  plan: RunPlan,
+  { policy, device }: Session,
+  progress: Progress,
+): Promise<string> {
+  const { decoder } = policy
+  const adapter = plan.lora
+    ? [...decoder.gradients.keys()].map((name) =>
+        tensorToWrite(`parameter.${name}`, decoder.weights.get(name)!, device),
+      )
+    : []
+  return writeCheckpointFolder(
+    join(plan.config.output_dir, RUN_FILES.checkpoints),
+    {
+      progress,
+      fingerprint: plan.fingerprint,
+      writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
+      tensors: [...adapter, ...policy.momentTensors()],
+    },
+    { limit: plan.config.save_total_limit },
+  )
+}
+
+/** The checkpoint to go on from; undefined for a new run. */
+async function checkpointToResume({
+  config,
+  fingerprint,
+}: RunPlan): Promise<Checkpoint | undefined> {
+  if (config.resume === false) return undefined
+  if (typeof config.resume === "string") return readCheckpoint(config.resume, fingerprint)
+  const [newest] = await checkpointFolders(join(config.output_dir, RUN_FILES.checkpoints))
+  if (!newest) {
+    throw new InputError(
+      `${config.output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
+    )
+  }
+  return readCheckpoint(newest, fingerprint)
+}
+
+/** Writes `model/` whole or not at all. */
+async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
+  const path = join(plan.config.output_dir, RUN_FILES.model)
+  const temporary = `${path}.${randomUUID()}.tmp`
+  await mkdir(temporary, { recursive: true })
+  try {
+    await writeTrainedModel(temporary, plan, policy.decoder, { exact: false })
+    await rm(path, { recursive: true, force: true })
+    await rename(temporary, path)
+    await flushFolder(plan.config.output_dir)
+  } finally {
+    await rm(temporary, { recursive: true, force: true })
+  }
+  return path
+}
+
+async function writeReport({ path }: RunFolder): Promise<void> {
+  const { writeFileAtomic } = await import("../formats/index.ts")
+  const html = reportHtml(summarizeRuns([readRun(path)]))
+  await writeFileAtomic(join(path, RUN_FILES.report), html)
+}
