@@ -23,6 +23,11 @@ import { runCli, type Verb } from "./frame.ts"
 
 const VERBS: readonly Verb[] = [
   {
+    name: "train",
+    summary: "train a model as a config says",
+    load: () => import("./train.ts"),
+  },
+  {
     name: "init",
     summary: "write a commented dftune.yaml",
     load: () => import("./init.ts"),
@@ -31,6 +36,11 @@ const VERBS: readonly Verb[] = [
     name: "compare",
     summary: "runs side by side: table, curves, token-probability histograms",
     load: () => import("./compare.ts"),
+  },
+  {
+    name: "preview",
+    summary: "show tokenised examples, coloured by what is trained",
+    load: () => import("./preview.ts"),
   },
   {
     name: "doctor",

@@ -119,7 +119,6 @@ async function* steps(
       },
       save: (progress) => saveCheckpoint(plan, session, progress),
       ...(session.reference ? { reference: session.reference } : {}),
-      ...(session.sample ? { sample: session.sample } : {}),
       ...(signal ? { signal } : {}),
     },
     checkpoint?.progress ?? START,
