@@ -1,7 +1,8 @@
 import type { Worker } from "node:worker_threads"
 import { assert, InputError } from "../run/errors.ts"
 import { startWorker } from "../run/worker.ts"
-import { type BatchResult, type BatchSetup, batchPreparer, type RawBatch } from "./batch.ts"
+import { type BatchResult, type BatchSetup, batchPreparer } from "./batch.ts"
+import type { RawBatch } from "./read-batch.ts"
 
 /** Turns batches into results, in the order of the batches, whatever number of threads works on them. */
 export interface BatchPool {

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto"
 import type { DataFormat, Supervise } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
 import { loadTokenizer } from "../text/index.ts"
 import type { RowNote } from "./lints.ts"
-import { promptText, type Rendered, type RenderOptions, renderExample } from "./render.ts"
-import { type Purpose, readRow } from "./row-shapes.ts"
+import { type RawBatch, readBatch } from "./read-batch.ts"
+import { promptText, type Rendered, type RenderOptions } from "./render.ts"
+import type { Purpose } from "./row-shapes.ts"
 import type { RowBatch } from "./shard-writer.ts"
 import { stopTokenIds } from "./stop-tokens.ts"
 
@@ -19,19 +19,6 @@ export interface BatchSetup {
   readonly format: DataFormat
   readonly supervise: Supervise
   readonly maxLength: number
-}
-
-/** Rows of one file, as they were read. */
-export interface RawBatch {
-  /** The file, for messages. */
-  readonly path: string
-  /** Of each row. */
-  readonly lines: readonly number[]
-  readonly rows:
-    | { readonly kind: "json"; readonly bytes: Uint8Array; readonly ends: Int32Array }
-    | { readonly kind: "values"; readonly values: readonly unknown[] }
-  /** Rows that could not be read at all. */
-  readonly problems: readonly (readonly [line: number, message: string])[]
 }
 
 /** What became of them. Lists of lines are in the order of the file. */
@@ -67,42 +54,37 @@ export async function batchPreparer(setup: BatchSetup): Promise<(batch: RawBatch
   return (batch) => prepareBatch(batch, setup, options)
 }
 
-function prepareBatch(
-  { path, lines, rows, problems }: RawBatch,
-  { purpose, format }: BatchSetup,
-  options: RenderOptions,
-): BatchResult {
-  const kept: { readonly line: number; readonly sides: Rendered[]; readonly prompt: string }[] = []
+function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions): BatchResult {
+  const kept: {
+    readonly line: number
+    readonly sides: readonly Rendered[]
+    readonly prompt: string
+  }[] = []
   const dropped: number[] = []
-  const bad: [number, string][] = problems.map(([line, message]) => [
-    line,
-    `${path}:${line}: ${message}`,
-  ])
+  const bad: [number, string][] = []
   const notes: Partial<Record<RowNote, number[]>> = {}
   let truncated = 0
   let supervised = 0
-  for (const [i, line] of lines.entries()) {
-    const where = `${path}:${line}`
-    try {
-      const example = readRow(valueOf(rows, i, where), { format, purpose, where })
-      const sides = renderExample(example, options, where)
-      if (sides.some((side) => side.truncated)) truncated++
-      if (sides.some((side) => side.supervised === 0)) {
-        dropped.push(line)
-        continue
-      }
-      for (const note of new Set(sides.flatMap((side) => side.notes))) {
-        notes[note] ??= []
-        notes[note].push(line)
-      }
-      for (const side of sides) supervised += side.supervised
-      kept.push({ line, sides, prompt: promptText(example) })
-    } catch (error) {
-      if (!(error instanceof InputError)) throw error
-      bad.push([line, error.message])
+  for (const row of readBatch(batch, setup, options)) {
+    const { line } = row
+    if ("problem" in row) {
+      bad.push([line, row.problem])
+      continue
     }
+    const { sides, example } = row
+    if (sides.some((side) => side.truncated)) truncated++
+    if (sides.some((side) => side.supervised === 0)) {
+      dropped.push(line)
+      continue
+    }
+    for (const note of new Set(sides.flatMap((side) => side.notes))) {
+      notes[note] ??= []
+      notes[note].push(line)
+    }
+    for (const side of sides) supervised += side.supervised
+    kept.push({ line, sides, prompt: promptText(example) })
   }
-  const sideCount = purpose === "preference" ? 2 : 1
+  const sideCount = setup.purpose === "preference" ? 2 : 1
   const sides = Array.from({ length: sideCount }, (_, side) =>
     rowBatch(
       kept.map((row) => row.sides[side]!),
@@ -118,34 +100,8 @@ function prepareBatch(
     supervised,
     truncated,
     dropped,
-    bad: bad.sort(([a], [b]) => a - b),
+    bad,
     notes,
-  }
-}
-
-const UTF8 = new TextDecoder("utf-8", { fatal: true })
-
-function valueOf(rows: RawBatch["rows"], i: number, where: string): unknown {
-  if (rows.kind === "values") return rows.values[i]
-  const bytes = rows.bytes.subarray(i === 0 ? 0 : rows.ends[i - 1]!, rows.ends[i])
-  let text: string
-  try {
-    text = UTF8.decode(bytes)
-  } catch {
-    throw new InputError(`${where}: expected UTF-8 text, got bytes that are not UTF-8`)
-  }
-  return parseJsonLine(text, where)
-}
-
-function parseJsonLine(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    // V8 quotes the text itself; the position is what helps
-    const at = /position (\d+)/.exec((error as Error).message)
-    const place =
-      at === null ? "the line ends too early" : `it goes wrong at character ${Number(at[1]) + 1}`
-    throw new InputError(`${where}: expected a JSON object on this line; ${place}`)
   }
 }
 

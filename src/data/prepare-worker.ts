@@ -1,7 +1,8 @@
 /** A worker thread of ./prepare.ts: raw rows in, tokens and masks out. */
 import { parentPort, workerData } from "node:worker_threads"
 import { assert, InputError } from "../run/errors.ts"
-import { type BatchSetup, batchPreparer, type RawBatch, transferables } from "./batch.ts"
+import { type BatchSetup, batchPreparer, transferables } from "./batch.ts"
+import type { RawBatch } from "./read-batch.ts"
 
 assert(parentPort !== null, "prepare-worker.ts is started as a worker thread")
 const port = parentPort

@@ -68,30 +68,11 @@ const ABANDONED_MS = 24 * 3600 * 1000
  * @throws InputError naming file and line for a row that cannot be read (unless `onBadRow` is
  * skip), when nothing is left to train, and for sources, tokenizers and templates that are missing or wrong.
  */
-export async function prepareData({
-  sources,
-  tokenizer,
-  format = "auto",
-  purpose = "supervised",
-  maxLength = 2048,
-  supervise = "completions",
-  template = null,
-  onBadRow = "error",
-  workers = "auto",
-  cache = join(cacheFolder(), "prepared"),
-  signal,
-  onProgress,
-}: PrepareOptions): Promise<PreparedData> {
-  const resolved = await resolveSources(sources, { signal })
-  const setup: BatchSetup = {
-    tokenizer,
-    templateFile: typeof template === "string" ? template : null,
-    templateForPlain: template === true || typeof template === "string",
-    purpose,
-    format,
-    supervise,
-    maxLength,
-  }
+export async function prepareData(options: PrepareOptions): Promise<PreparedData> {
+  const { onBadRow = "error", workers = "auto", signal, onProgress } = options
+  const { cache = join(cacheFolder(), "prepared") } = options
+  const resolved = await resolveSources(options.sources, { signal })
+  const setup = batchSetup(options)
   const key = await cacheKey({ setup, sources: resolved, onBadRow })
   const dir = join(cache, key.key)
   if (await isPrepared(dir)) {
@@ -123,6 +104,26 @@ export async function prepareData({
     return { dir, manifest, lints: manifest.lints, fromCache: false }
   } finally {
     await rm(temporary, { recursive: true, force: true })
+  }
+}
+
+/** What of the options decides how a row becomes tokens. */
+export function batchSetup({
+  tokenizer,
+  format = "auto",
+  purpose = "supervised",
+  maxLength = 2048,
+  supervise = "completions",
+  template = null,
+}: Omit<PrepareOptions, "sources">): BatchSetup {
+  return {
+    tokenizer,
+    templateFile: typeof template === "string" ? template : null,
+    templateForPlain: template === true || typeof template === "string",
+    purpose,
+    format,
+    supervise,
+    maxLength,
   }
 }
 

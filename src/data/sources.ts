@@ -1,9 +1,10 @@
 import { existsSync, statSync } from "node:fs"
+import { isHubId, resolveDataset } from "../formats/hub.ts"
 import type { SourceConfig } from "../run/config.ts"
 import { assert, InputError } from "../run/errors.ts"
 import { randomStream } from "../run/random.ts"
-import type { RawBatch } from "./batch.ts"
 import { globFiles, isGlob } from "./glob.ts"
+import type { RawBatch } from "./read-batch.ts"
 import { type RawRow, type RowFileKind, rawRows, rowFileKind } from "./row-files.ts"
 
 export interface SourceFile {
@@ -42,6 +43,11 @@ async function pathsOf(source: SourceConfig, signal: AbortSignal | undefined): P
   const { path, name, split } = source
   const isLocal = existsSync(path) || isGlob(path) || rowFileKind(path) !== undefined
   if (!isLocal) {
+    if (isHubId(path)) {
+      const asked = { name, split, signal }
+      const given = Object.entries(asked).filter(([, value]) => value !== undefined)
+      return resolveDataset(path, Object.fromEntries(given))
+    }
     throw new InputError(
       `${path}: no such file (looked in ${process.cwd()} and beside the config); expected a .jsonl, .json, .csv or .parquet file, a glob, or a hub data set id such as openai/gsm8k`,
     )

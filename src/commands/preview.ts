@@ -1,0 +1,171 @@
+import { writeFileSync } from "node:fs"
+import { basename, dirname } from "node:path"
+import type { Command } from "commander"
+import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview.ts"
+import { type Config, loadConfig } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
+import { interruptible } from "./interrupt.ts"
+import { previewPage } from "./preview-html.ts"
+import { colorsFor, print, printJson, say, sayWarning } from "./terminal.ts"
+import { tokenizerFolder } from "./tokenizer-folder.ts"
+
+interface PreviewFlags {
+  readonly rows?: number
+  readonly eval?: boolean
+  readonly json?: boolean
+  readonly html?: string
+  readonly set: string[]
+}
+
+/** Rows shown to a person. */
+const SHOWN_ROWS = 8
+/** Rows looked at for lints when not all are printed. */
+const SCANNED_ROWS = 2000
+
+export function command(verb: Command): void {
+  verb
+    .argument("<config>", "YAML, JSON or TypeScript")
+    .option("-n, --rows <count>", `examples shown (${SHOWN_ROWS}; with --json all)`, countOf)
+    .option("--eval", "the eval rows, not the training rows")
+    .option("--json", "one JSON object a line for each example")
+    .option("--html <file>", "write one self-contained page")
+    .option(
+      "--set <key=value>",
+      "override a key; repeatable",
+      (value, before: string[]) => [...before, value],
+      [],
+    )
+    .action(preview)
+}
+
+function countOf(text: string): number {
+  const count = Number(text)
+  if (Number.isInteger(count) && count >= 1) return count
+  throw new InputError(`--rows ${text}: expected a whole number of at least 1`)
+}
+
+async function preview(path: string, flags: PreviewFlags): Promise<void> {
+  const config = await loadConfig(path, { set: flags.set })
+  const sources = flags.eval ? config.data.eval : config.data.train
+  if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
+  const shown: PreviewExample[] = []
+  const summary = await interruptible((signal) => run(config, sources, flags, shown, signal))
+  if (flags.html !== undefined) {
+    const title =
+      basename(dirname(path)) === "."
+        ? basename(path)
+        : `${basename(dirname(path))}/${basename(path)}`
+    writeFileSync(flags.html, previewPage(title, shown, summary))
+    say(`wrote ${flags.html}`)
+  }
+  tell(summary)
+}
+
+async function run(
+  config: Config,
+  sources: Config["data"]["train"],
+  { rows, json = false, html }: PreviewFlags,
+  shown: PreviewExample[],
+  signal: AbortSignal,
+): Promise<PreviewSummary> {
+  const { data, objective } = config
+  return previewData({
+    sources,
+    tokenizer: await tokenizerFolder(config, signal),
+    format: data.format,
+    purpose: objective.name === "dpo" ? "preference" : "supervised",
+    maxLength: data.max_length,
+    supervise: data.supervise,
+    template: data.template,
+    onBadRow: data.on_bad_row,
+    signal,
+    examples: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
+    scan: SCANNED_ROWS,
+    show: async (example) => {
+      if (json) await printed(example)
+      else if (html === undefined) print(coloured(example))
+      if (html !== undefined) shown.push(example)
+    },
+  })
+}
+
+/** Waits while the reader of a pipe is behind, so that rows do not pile up in memory. */
+async function printed(example: PreviewExample): Promise<void> {
+  printJson(example)
+  if (process.stdout.writableNeedDrain) {
+    await new Promise<void>((done) => process.stdout.once("drain", done))
+  }
+}
+
+function tell({ rows, complete, tokens, supervisedTokens, lints }: PreviewSummary): void {
+  const share = ((100 * supervisedTokens) / Math.max(1, tokens)).toFixed(1)
+  const which = complete ? "all" : "the first"
+  say(
+    `${which} ${rows.toLocaleString("en-US")} rows: ${tokens.toLocaleString("en-US")} tokens, ${supervisedTokens.toLocaleString("en-US")} trained (${share} %)`,
+  )
+  for (const { code, message, hint, examples } of lints) {
+    sayWarning(
+      code,
+      message,
+      examples.length === 0 ? hint : `${hint}\n  e.g. ${examples.slice(0, 3).join(", ")}`,
+    )
+  }
+  if (lints.some(({ severity }) => severity === "error")) {
+    throw new InputError("a run would not start; see above")
+  }
+}
+
+/** An example for the terminal: colours, or without them `[[` and `]]` around what is trained. */
+function coloured(example: PreviewExample): string {
+  const { source, side, token_ids, loss_mask, warnings } = example
+  const { bold, dim, isColorSupported, yellow } = colorsFor(process.stdout)
+  const trained = loss_mask.reduce((sum, mask) => sum + mask, 0)
+  const title = `${bold(source)}${side === undefined ? "" : ` ${side}`} ${dim(`${token_ids.length} tokens, ${trained} trained`)}`
+  const warned = warnings.length === 0 ? "" : ` ${yellow(warnings.join(", "))}`
+  const text = runs(example)
+    .map((run) =>
+      isColorSupported ? colouredRun(run) : run.trained ? `[[${run.text}]]` : run.text,
+    )
+    .join("")
+  return `${title}${warned}\n${text}\n`
+}
+
+interface TokenRun {
+  readonly trained: boolean
+  readonly tokenClass: number
+  readonly text: string
+}
+
+/** Neighbouring tokens of one kind, as one text. Without colour only the mask tells runs apart. */
+function runs({ tokens, loss_mask, token_class }: PreviewExample): TokenRun[] {
+  const { isColorSupported } = colorsFor(process.stdout)
+  const found: { trained: boolean; tokenClass: number; text: string }[] = []
+  for (const [t, text] of tokens.entries()) {
+    const trained = loss_mask[t] === 1
+    const last = found.at(-1)
+    const same =
+      last?.trained === trained && (!isColorSupported || last.tokenClass === token_class[t])
+    if (last !== undefined && same) last.text += text
+    else found.push({ trained, tokenClass: token_class[t]!, text })
+  }
+  return found.map((run) => ({ ...run, text: wholeCharacters(run.text) }))
+}
+
+/** A character that several tokens share was written byte by byte; here it is one again. */
+function wholeCharacters(text: string): string {
+  return text.replaceAll(/(?:<0x[0-9A-F]{2}>)+/g, (bytes) => {
+    const values = bytes.match(/[0-9A-F]{2}(?=>)/g)!.map((byte) => Number.parseInt(byte, 16))
+    const character = new TextDecoder().decode(Uint8Array.from(values))
+    return character.includes("\uFFFD") ? bytes : character
+  })
+}
+
+function colouredRun({ trained, tokenClass, text }: TokenRun): string {
+  const { dim, green, magenta, underline } = colorsFor(process.stdout)
+  const paint = !trained ? dim : tokenClass === 1 ? (run: string) => underline(magenta(run)) : green
+  // a colour is set again on each line: pagers forget it at the line's end
+  return text
+    .split("\n")
+    .map((line) => (line === "" ? "" : paint(line)))
+    .join("\n")
+}

@@ -1,0 +1,139 @@
+import { InputError } from "../run/errors.ts"
+import type { Tokenizer } from "../text/index.ts"
+import { type BatchSetup, renderOptionsOf } from "./batch.ts"
+import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote } from "./lints.ts"
+import type { PrepareOptions } from "./prepare.ts"
+import { batchSetup } from "./prepare.ts"
+import { readBatch } from "./read-batch.ts"
+import type { Rendered } from "./render.ts"
+import { resolveSources, sourceBatches } from "./sources.ts"
+
+/** One sequence as `preview --json` prints it (CONTRACT.md, section 4). */
+export interface PreviewExample {
+  /** `file:line` */
+  readonly source: string
+  /** Of a preference row: which of its answers. */
+  readonly side?: "chosen" | "rejected"
+  readonly text: string
+  readonly token_ids: readonly number[]
+  readonly tokens: readonly string[]
+  readonly loss_mask: readonly number[]
+  /** 0 content, 1 end of turn, 2 other special or template token. */
+  readonly token_class: readonly number[]
+  readonly warnings: readonly string[]
+}
+
+export interface PreviewSummary {
+  /** Rows looked at, kept or not. */
+  readonly rows: number
+  /** Whether these were all there are. */
+  readonly complete: boolean
+  readonly tokens: number
+  readonly supervisedTokens: number
+  readonly lints: readonly Lint[]
+}
+
+interface PreviewOptions extends Omit<PrepareOptions, "workers" | "cache" | "onProgress"> {
+  /** Rows handed to `show`. */
+  readonly examples: number
+  /** Rows looked at for the lints; at least those that are shown. */
+  readonly scan: number
+  /** Called for each sequence of the first `examples` rows. */
+  readonly show: (example: PreviewExample) => void | Promise<void>
+}
+
+/**
+ * Tokenises the first rows exactly as training would, without keeping them.
+ *
+ * @throws InputError as `prepareData` does, but for rows without supervised tokens: they are shown.
+ */
+export async function previewData(options: PreviewOptions): Promise<PreviewSummary> {
+  const { sources, examples, scan, show, onBadRow = "error", signal } = options
+  const setup = batchSetup(options)
+  const resolved = await resolveSources(sources, { signal })
+  const rendering = await renderOptionsOf(setup)
+  const counts = previewCounts(setup)
+  let rows = 0
+  for await (const { batch } of sourceBatches(resolved)) {
+    signal?.throwIfAborted()
+    for (const row of readBatch(batch, setup, rendering)) {
+      if (rows >= scan && rows >= examples) return { rows, complete: false, ...counts.finish() }
+      const source = `${batch.path}:${row.line}`
+      rows++
+      if ("problem" in row) {
+        if (onBadRow === "error") throw new InputError(row.problem)
+        counts.bad(source)
+        continue
+      }
+      counts.add(source, row.sides)
+      if (rows > examples) continue
+      for (const [i, side] of row.sides.entries()) {
+        const which =
+          setup.purpose === "supervised" ? {} : { side: (["chosen", "rejected"] as const)[i]! }
+        await show({ source, ...which, ...shownTokens(side, rendering.tokenizer) })
+      }
+    }
+  }
+  return { rows, complete: true, ...counts.finish() }
+}
+
+function shownTokens(
+  rendered: Rendered,
+  tokenizer: Tokenizer,
+): Omit<PreviewExample, "source" | "side"> {
+  const { tokenIds, lossMask, tokenClass, notes, supervised } = rendered
+  return {
+    text: tokenizer.decode(tokenIds),
+    token_ids: tokenIds,
+    tokens: tokenIds.map((id) => tokenizer.tokenText(id)),
+    loss_mask: lossMask,
+    token_class: tokenClass,
+    warnings: [...notes, ...(supervised === 0 ? ["no-supervised-tokens"] : [])],
+  }
+}
+
+function previewCounts({ purpose, maxLength }: BatchSetup) {
+  const tally = () => ({ count: 0, examples: [] as string[] })
+  const note = (to: { count: number; examples: string[] }, source: string): void => {
+    to.count++
+    if (to.examples.length < MAX_EXAMPLES) to.examples.push(source)
+  }
+  const [dropped, bad, duplicates] = [tally(), tally(), tally()]
+  const notes = new Map(ROW_NOTES.map((name) => [name, tally()] as const))
+  const seen = new Set<string>()
+  let [rows, tokens, supervisedTokens] = [0, 0, 0]
+  return {
+    bad: (source: string) => note(bad, source),
+    add: (source: string, sides: readonly Rendered[]): void => {
+      if (sides.some(({ supervised }) => supervised === 0)) {
+        note(dropped, source)
+        return
+      }
+      rows++
+      for (const { tokenIds, supervised } of sides) {
+        tokens += tokenIds.length
+        supervisedTokens += supervised
+      }
+      for (const name of new Set<RowNote>(sides.flatMap((side) => side.notes)))
+        note(notes.get(name)!, source)
+      const content = sides.map(({ tokenIds }) => tokenIds.join()).join(";")
+      if (seen.has(content)) note(duplicates, source)
+      seen.add(content)
+    },
+    finish: (): Pick<PreviewSummary, "tokens" | "supervisedTokens" | "lints"> => {
+      const noted = new Map([...notes].filter(([, { count }]) => count > 0))
+      const lints = lintsOf({
+        purpose,
+        maxLength,
+        rows,
+        tokens,
+        supervisedTokens,
+        dropped,
+        bad,
+        duplicates,
+        notes: noted,
+      })
+      return { tokens, supervisedTokens, lints }
+    },
+  }
+}
