@@ -1,4 +1,4 @@
-import { LANES } from "../models/cached-block.ts"
+import type { DecodeMode } from "../models/cached-block.ts"
 import { CachedDecoder, type CachedModel, laneBucket } from "../models/cached-decoder.ts"
 import type { KvCache } from "../models/kv-cache.ts"
 import { InputError } from "../run/errors.ts"
@@ -13,6 +13,11 @@ export interface LocalSourceOptions extends PromptEncoding {
   readonly model: CachedModel
   /** Tokens that end a completion: all of generation_config.json's and the tokenizer's own. */
   readonly stopTokenIds: ReadonlySet<number>
+  /**
+   * `alone` decodes one sequence after the other, each as fast as it goes; `side-by-side` sixteen
+   * at once. The two round differently, so one seed may give two samples.
+   */
+  readonly mode?: DecodeMode
 }
 
 /** One next-token distribution. */
@@ -51,9 +56,9 @@ interface Sequence {
 const CONTEXT_TOKENS = 8
 
 /**
- * Samples from a model on this machine. Sixteen sequences are decoded at once; one that ends leaves
- * its lane to the next that waits. A prompt is computed once for all its samples. What a sample
- * becomes depends on its prompt, settings and seed alone.
+ * Samples from a model on this machine. Up to sixteen sequences are decoded at once; one that ends
+ * leaves its lane to the next that waits. A prompt is computed once for all its samples. What a
+ * sample becomes depends on its prompt, settings and seed alone.
  */
 export class LocalSource implements SampleSource {
   readonly #options: LocalSourceOptions
@@ -61,7 +66,7 @@ export class LocalSource implements SampleSource {
 
   constructor(options: LocalSourceOptions) {
     this.#options = options
-    this.#decoder = new CachedDecoder(options.model)
+    this.#decoder = new CachedDecoder(options.model, options.mode)
   }
 
   async *sample(
@@ -70,7 +75,7 @@ export class LocalSource implements SampleSource {
   ): AsyncGenerator<Sample> {
     const wanted = requests.reduce((sum, { n }) => sum + n, 0)
     if (wanted === 0) return
-    const lanes = laneBucket(Math.min(LANES, wanted))
+    const lanes = laneBucket(Math.min(this.#decoder.lanes, wanted))
     const cache = await this.#decoder.newCache(lanes, 1)
     const scratch = await this.#decoder.newCache(1, 1)
     const active = new Array<Sequence | undefined>(lanes).fill(undefined)

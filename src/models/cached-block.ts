@@ -14,10 +14,15 @@ import { adapterShapes } from "./stages.ts"
 
 /**
  * Sequences decoded side by side. Every product of a decoding step is computed for this many
- * columns, used or not: a column's bits then depend on nothing but its own numbers, and one column
- * costs what sixteen do, since the time goes into reading the weights.
+ * columns, used or not: a column's bits then depend on nothing but its own numbers.
  */
 export const LANES = 16
+
+/**
+ * `side-by-side`: products of LANES columns. `alone`: one sequence, matrix times vector, which reads
+ * the weights faster than any wider product; its sums are in another order, so its bits differ.
+ */
+export type DecodeMode = "alone" | "side-by-side"
 
 export interface CachedOptions {
   readonly shape: DecoderShape
@@ -37,7 +42,7 @@ type Linear = (x: Tensor, module: LinearModule) => Tensor
 
 type Weights = ReadonlyMap<string, Tensor>
 
-/** For a prompt: many rows, as in training. */
+/** For a prompt, many rows as in training; and for a single row. */
 function rowLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
   return (x, module) => {
     const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
@@ -63,7 +68,7 @@ function columnProduct(weight: Tensor, x: Tensor, alpha = 1): Tensor {
     .reshape([lanes, weight.shape[0]!])
 }
 
-/** For one token of each lane. */
+/** For one token of each lane, side by side. */
 function laneLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
   return (x, module) => {
     const product = columnProduct(weights.get(`${module}.weight`)!, x)
@@ -196,18 +201,20 @@ export function prefillBlock(options: CachedOptions, tokens: number): Graph {
 
 /**
  * One token of each of `batch` sequences (at most LANES) through all blocks: ids i64 [B] -> hidden
- * [LANES, C] before the final norm, and each layer's cache. Weights go by the checkpoint's names.
+ * [LANES, C] before the final norm ([1, C] alone), and each layer's cache. Weights go by the
+ * checkpoint's names.
  */
-export function decodeBlocks(options: CachedOptions, batch: number): Graph {
+export function decodeBlocks(options: CachedOptions, batch: number, mode: DecodeMode): Graph {
   const { shape } = options
   const embedding = decoderParameters(shape)[0]!
   const ids = input("ids", [batch], "i64")
   const cache = cacheInputs(shape, batch, batch)
-  let x = withRows(input(embedding.name, embedding.shape).gather(ids), LANES)
+  const tokens = input(embedding.name, embedding.shape).gather(ids)
+  let x = mode === "alone" ? tokens : withRows(tokens, LANES)
   const outputs: Record<string, Tensor> = {}
   for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
     const weights = layerInputs(options, layer)
-    const linear = laneLinear(weights, options.lora)
+    const linear = (mode === "alone" ? rowLinear : laneLinear)(weights, options.lora)
     const inputs = { ...cache, ...cache.of(layer) }
     const { y, keys, values } = cachedBlock(x, weights, linear, inputs, { shape, rows: batch })
     const names = cacheNames(layer)
@@ -217,22 +224,32 @@ export function decodeBlocks(options: CachedOptions, batch: number): Graph {
   return graph("decode", { ...outputs, hidden: x })
 }
 
+export interface LanesHeadOptions {
+  readonly shape: DecoderShape
+  readonly batch: number
+  readonly mode: DecodeMode
+  /** Takes the input `inverse_temperature` f32 [B, 1]; else p is at temperature 1. */
+  readonly tempered: boolean
+}
+
 /**
- * The final norm and the head for LANES rows of which the first `batch` count:
+ * The final norm and the head for LANES rows of which the first `batch` count (one row alone):
  *
  *     logits [B, V];  p = softmax(logits / temperature) [B, V];
  *     top [B, 1], the largest logit;  peak [B, 1], the largest probability at temperature 1
  *
  * so that log sum exp(logits) = top - log(peak), exact where the sum itself would overflow.
- * With `tempered` the input `inverse_temperature` f32 [B, 1] is taken; else p is at temperature 1.
  */
-export function lanesHead(shape: DecoderShape, batch: number, tempered: boolean): Graph {
+export function lanesHead({ shape, batch, mode, tempered }: LanesHeadOptions): Graph {
   const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
-  const h = input("hidden", [LANES, C]).rmsNorm(input("norm.weight", [C]), rmsNormEps)
-  const columns = input("head.weight", [V, C])
-    .matmul(h.reshape([1, LANES, C]), { transB: true })
-    .reshape([V, LANES])
-  const logits = (batch === LANES ? columns : columns.slice(1, 0, batch)).transpose([1, 0])
+  const rows = mode === "alone" ? 1 : LANES
+  const h = input("hidden", [rows, C]).rmsNorm(input("norm.weight", [C]), rmsNormEps)
+  const head = input("head.weight", [V, C])
+  const product = () => head.matmul(h.reshape([1, rows, C]), { transB: true }).reshape([V, rows])
+  const logits =
+    mode === "alone"
+      ? h.matmul(head, { transB: true })
+      : (batch === rows ? product() : product().slice(1, 0, batch)).transpose([1, 0])
   const p1 = logits.softmax()
   const p = tempered ? logits.mul(input("inverse_temperature", [batch, 1])).softmax() : p1
   return graph("head", {

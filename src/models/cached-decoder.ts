@@ -10,6 +10,7 @@ import {
 import {
   type CachedOptions,
   cacheNames,
+  type DecodeMode,
   decodeBlocks,
   LANES,
   lanesHead,
@@ -45,22 +46,25 @@ export interface NextTokens {
 
 /**
  * A decoder that continues sequences with a key-value cache. A sequence's numbers depend on its own
- * tokens only, to the bit: not on the other lanes, on which lane it has, or on the cache's size.
+ * tokens and the mode only, to the bit: not on the other lanes, on which lane it has, or on the
+ * cache's size.
  */
 export class CachedDecoder {
   readonly model: CachedModel
+  readonly mode: DecodeMode
   readonly #rows: RowOps
   readonly #compiled = new Map<string, Promise<Executable>>()
   readonly #buffers = new Map<string, DeviceTensor>()
   #rope: RopeTables
 
-  constructor(model: CachedModel) {
+  constructor(model: CachedModel, mode: DecodeMode = "side-by-side") {
     if (model.device.kind !== "cpu") {
       throw new InputError(
         `generation runs on the device cpu; this model is on ${model.device.kind}`,
       )
     }
     this.model = model
+    this.mode = mode
     this.#rows = new RowOps(model.device)
     this.#rope = { cos: new Float32Array(0), sin: new Float32Array(0) }
   }
@@ -68,6 +72,11 @@ export class CachedDecoder {
   /** The longest sequence that the model was made for. */
   get contextLength(): number {
     return this.model.shape.maxPositionEmbeddings
+  }
+
+  /** Sequences that `decode` takes at once. */
+  get lanes(): number {
+    return this.mode === "alone" ? 1 : LANES
   }
 
   newCache(lanes: number, places: number): Promise<KvCache> {
@@ -83,7 +92,7 @@ export class CachedDecoder {
 
   /**
    * Runs tokenIds[start ..] through the model into a cache of one lane that already holds
-   * tokenIds[.. start]; returns the last token's final hidden state in row 0 of [LANES, C].
+   * tokenIds[.. start]; returns the last token's final hidden state as row 0 of what `next` takes.
    */
   async prefill(
     cache: KvCache,
@@ -97,7 +106,7 @@ export class CachedDecoder {
     const { device, weights, shape } = this.model
     await cache.reserve(CachedDecoder.prefillPlaces(start, tokenIds.length))
     const C = shape.hiddenSize
-    const lastRow = new Float32Array(LANES * C)
+    const lastRow = new Float32Array(this.lanes * C)
     for (const { from, count, size } of pieces(tokenIds.length - start)) {
       const at = start + from
       const ids = tokenIds.subarray(at, at + count)
@@ -119,12 +128,12 @@ export class CachedDecoder {
       const y = (await device.download(x)).data as Float32Array
       lastRow.set(y.subarray((count - 1) * C, count * C))
     }
-    return device.upload(float32([LANES, C], lastRow))
+    return device.upload(float32([this.lanes, C], lastRow))
   }
 
   /**
    * One more token of each lane: tokenIds[b] at place places[b] of lane b. Returns the final hidden
-   * states [LANES, C].
+   * states, for `next`.
    */
   async decode(
     cache: KvCache,
@@ -135,7 +144,9 @@ export class CachedDecoder {
     assert(tokenIds.length === lanes && places.length === lanes, "decode: a token for each lane")
     const { device, weights, shape } = this.model
     await cache.reserve(Math.max(...places) + 1)
-    const executable = await this.#once(`decode ${lanes}`, () => decodeBlocks(this.model, lanes))
+    const executable = await this.#once(`decode ${lanes}`, () =>
+      decodeBlocks(this.model, lanes, this.mode),
+    )
     const feeds: Record<string, DeviceTensor> = {
       ids: await device.upload(int64([lanes], tokenIds)),
       ...(await this.#placeFeeds(places, places)),
@@ -164,7 +175,7 @@ export class CachedDecoder {
     const inverse = temperatures.map((t) => (t > 0 ? 1 / t : 1))
     const tempered = inverse.some((t) => t !== 1)
     const executable = await this.#once(`head ${lanes} ${tempered}`, () =>
-      lanesHead(shape, lanes, tempered),
+      lanesHead({ shape, batch: lanes, mode: this.mode, tempered }),
     )
     const feeds: Record<string, DeviceTensor> = {
       hidden,
