@@ -1,0 +1,269 @@
+import { LatexSyntax, type MathJsonExpression } from "@cortex-js/compute-engine/latex-syntax"
+
+/**
+ * A scalar expression: exact rationals, symbols, and operators. Operators that are not arithmetic
+ * are `call`s; a name the evaluators do not know is an opaque function of its arguments.
+ */
+export type Expression =
+  | {
+      readonly op: "number"
+      readonly numerator: bigint
+      readonly denominator: bigint
+      /** Written with a decimal point or an exponent, so perhaps rounded. */
+      readonly decimal: boolean
+    }
+  | { readonly op: "symbol"; readonly name: string }
+  | { readonly op: "add" | "multiply"; readonly args: readonly Expression[] }
+  | { readonly op: "power"; readonly args: readonly [Expression, Expression] }
+  | { readonly op: "matrix"; readonly rows: readonly (readonly Expression[])[] }
+  | { readonly op: "call"; readonly name: string; readonly args: readonly Expression[] }
+
+const MAX_NODES = 1_500
+const MAX_DEPTH = 60
+const MAX_DIGITS = 2_000
+
+/** Thrown inside this file only: the text is no expression we can read. */
+class Unreadable extends Error {}
+
+export const integer = (value: bigint | number): Expression => ({
+  op: "number",
+  numerator: BigInt(value),
+  denominator: 1n,
+  decimal: false,
+})
+
+export const negate = (x: Expression): Expression => ({ op: "multiply", args: [integer(-1), x] })
+export const subtract = (a: Expression, b: Expression): Expression => ({
+  op: "add",
+  args: [a, negate(b)],
+})
+const reciprocal = (x: Expression): Expression => ({ op: "power", args: [x, integer(-1)] })
+
+let syntax: LatexSyntax | undefined
+
+/**
+ * Parses a LaTeX scalar (or matrix) expression; undefined when it is not one. May take very long on
+ * hostile text: the parser is exponential in places, so call it under the grader's time limit.
+ */
+export function parseExpression(latex: string): Expression | undefined {
+  if (latex.trim() === "" || nesting(latex) > MAX_DEPTH) return undefined
+  syntax ??= new LatexSyntax()
+  try {
+    const parsed = syntax.parse(latex)
+    if (parsed === null) return undefined
+    return reader()(parsed, 0)
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof RangeError || isParserFault(error)) {
+      return undefined
+    }
+    throw error
+  }
+}
+
+/** The parser throws plain errors and type errors on some malformed texts. */
+function isParserFault(error: unknown): boolean {
+  return error instanceof Error && (error.stack ?? "").includes("compute-engine")
+}
+
+function nesting(text: string): number {
+  let depth = 0
+  let deepest = 0
+  for (const c of text) {
+    if (c === "{" || c === "(" || c === "[") deepest = Math.max(deepest, ++depth)
+    else if (c === "}" || c === ")" || c === "]") depth--
+  }
+  return deepest
+}
+
+function reader(): (json: MathJsonExpression, depth: number) => Expression {
+  let nodes = 0
+  const read = (json: MathJsonExpression, depth: number): Expression => {
+    if (++nodes > MAX_NODES || depth > MAX_DEPTH) throw new Unreadable("too large")
+    if (typeof json === "number") return decimalNumber(String(json))
+    if (typeof json === "string") return symbol(json)
+    if (Array.isArray(json)) return readCall(json, depth)
+    if ("num" in json) return decimalNumber(String(json.num))
+    if ("sym" in json) return symbol(String(json.sym))
+    if ("fn" in json) return readCall(json.fn as readonly MathJsonExpression[], depth)
+    throw new Unreadable("text")
+  }
+  const readCall = (json: readonly MathJsonExpression[], depth: number): Expression => {
+    const head = json[0]
+    if (typeof head !== "string" || UNREADABLE.has(head)) throw new Unreadable(String(head))
+    if (head === "Matrix") return readMatrix(json[1]!, depth)
+    if (head === "Delimiter") return readDelimiter(json, depth)
+    const operands = json.slice(1)
+    if (head === "InvisibleOperator") return readProduct(operands, depth)
+    const args = operands.map((operand) => read(operand, depth + 1))
+    const arithmetic = ARITHMETIC[head]
+    return arithmetic ? arithmetic(args) : { op: "call", name: head, args }
+  }
+  /** `(x)` is x; `(x, y)` after a name are the arguments of an opaque function. */
+  const readDelimiter = (json: readonly MathJsonExpression[], depth: number): Expression => {
+    const inner = json[1]
+    if (Array.isArray(inner) && inner[0] === "Sequence") {
+      const args = inner.slice(1).map((item) => read(item as MathJsonExpression, depth + 1))
+      return { op: "call", name: "Arguments", args }
+    }
+    if (inner === undefined) throw new Unreadable("empty parentheses")
+    return read(inner, depth + 1)
+  }
+  const readMatrix = (json: MathJsonExpression, depth: number): Expression => {
+    if (!Array.isArray(json)) throw new Unreadable("matrix")
+    const rows = json.slice(1).map((row) => {
+      if (!Array.isArray(row)) throw new Unreadable("matrix row")
+      return row.slice(1).map((cell) => read(cell as MathJsonExpression, depth + 1))
+    })
+    if (rows.length === 0 || rows.length > 20) throw new Unreadable("matrix size")
+    if (rows.some((row) => row.length !== rows[0]!.length || row.length > 20 || row.length === 0)) {
+      throw new Unreadable("ragged matrix")
+    }
+    return { op: "matrix", rows }
+  }
+  /** Juxtaposition: a product, but `2\frac{1}{3}` is a mixed number. */
+  const readProduct = (operands: readonly MathJsonExpression[], depth: number): Expression => {
+    const args = operands.map((operand) => read(operand, depth + 1))
+    const [whole, part] = args
+    if (args.length === 2 && isWhole(whole!) && isProperFraction(operands[1]!, part!)) {
+      return { op: "add", args }
+    }
+    return { op: "multiply", args }
+  }
+  return read
+}
+
+const isWhole = (x: Expression): boolean =>
+  x.op === "number" && x.denominator === 1n && !x.decimal && x.numerator > 0n
+
+function isProperFraction(json: MathJsonExpression, x: Expression): boolean {
+  if (!Array.isArray(json) || json[0] !== "Divide") return false
+  if (typeof json[1] !== "number" || typeof json[2] !== "number") return false
+  return x.op === "multiply" && json[1] < json[2]
+}
+
+const UNREADABLE = new Set([
+  ..."Error Sequence ContinuationPlaceholder Nothing HorizontalSpacing Measurement PlusMinus".split(
+    " ",
+  ),
+  ..."Equal NotEqual Less LessEqual Greater GreaterEqual Approx Element And Or Not Set Union".split(
+    " ",
+  ),
+  ..."Intersection Interval List Tuple_ Which LatexString __unit__".split(" "),
+])
+
+const ARITHMETIC: Readonly<
+  Record<string, ((args: readonly Expression[]) => Expression) | undefined>
+> = Object.assign(Object.create(null), {
+  Add: (args: readonly Expression[]) => ({ op: "add", args }),
+  Multiply: (args: readonly Expression[]) => ({ op: "multiply", args }),
+  Negate: ([x]: readonly Expression[]) => negate(x!),
+  Subtract: ([a, b]: readonly Expression[]) => subtract(a!, b!),
+  Divide: ([a, b]: readonly Expression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
+  Power: ([a, b]: readonly Expression[]) => powerOf(a!, b!),
+  Square: ([a]: readonly Expression[]) => ({ op: "power", args: [a, integer(2)] }),
+  Colon: ([a, b]: readonly Expression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
+})
+
+const INVERSES: Readonly<Record<string, string | undefined>> = {
+  Sin: "Arcsin",
+  Cos: "Arccos",
+  Tan: "Arctan",
+}
+
+/** `\sin^{-1} x` is written by everybody for the arcsine. */
+function powerOf(base: Expression, exponent: Expression): Expression {
+  if (base.op === "call" && INVERSES[base.name] && isMinusOne(exponent)) {
+    return { op: "call", name: INVERSES[base.name]!, args: base.args }
+  }
+  return { op: "power", args: [base, exponent] }
+}
+
+const isMinusOne = (x: Expression): boolean =>
+  x.op === "multiply" &&
+  x.args.length === 2 &&
+  x.args.every((arg) => arg.op === "number" && arg.denominator === 1n) &&
+  x.args.reduce((product, arg) => product * (arg.op === "number" ? arg.numerator : 1n), 1n) === -1n
+
+function symbol(name: string): Expression {
+  if (name.startsWith("'")) throw new Unreadable("text") // a string: '...'
+  if (UNREADABLE.has(name)) throw new Unreadable(name)
+  return { op: "symbol", name }
+}
+
+/** `12`, `-0.25`, `1.2e5`, `0.1(6)` (repeating), as an exact rational. */
+export function decimalNumber(text: string): Expression {
+  const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:\((\d+)\))?(?:[eE]([+-]?\d{1,4}))?$/.exec(text)
+  if (!match || text.length > MAX_DIGITS) throw new Unreadable(`number ${text.slice(0, 20)}`)
+  const [, sign = "", whole = "", fraction = "", repeating = "", exponent = "0"] = match
+  if (whole + fraction + repeating === "") throw new Unreadable("number without digits")
+  let numerator = BigInt(`${whole}${fraction}` || "0")
+  let denominator = 10n ** BigInt(fraction.length)
+  if (repeating !== "") {
+    const cycle = 10n ** BigInt(repeating.length) - 1n
+    numerator = numerator * cycle + BigInt(repeating)
+    denominator *= cycle
+  }
+  const shift = Number(exponent)
+  if (Math.abs(shift) > MAX_DIGITS) throw new Unreadable("exponent too large")
+  if (shift > 0) numerator *= 10n ** BigInt(shift)
+  else denominator *= 10n ** BigInt(-shift)
+  const divisor = gcd(numerator, denominator)
+  return {
+    op: "number",
+    numerator: ((sign === "-" ? -1n : 1n) * numerator) / divisor,
+    denominator: denominator / divisor,
+    decimal: text.includes(".") && repeating === "" ? true : /e/i.test(text),
+  }
+}
+
+export function gcd(a: bigint, b: bigint): bigint {
+  let [x, y] = [a < 0n ? -a : a, b < 0n ? -b : b]
+  while (y !== 0n) [x, y] = [y, x % y]
+  return x === 0n ? 1n : x
+}
+
+/** All sub-expressions, the expression itself first. */
+export function* subexpressions(x: Expression): Generator<Expression> {
+  yield x
+  if (x.op === "matrix") for (const row of x.rows) for (const cell of row) yield* subexpressions(cell)
+  else if (x.op !== "number" && x.op !== "symbol")
+    for (const arg of x.args) yield* subexpressions(arg)
+}
+
+/** Whether a decimal fraction or scientific notation is written anywhere in it. */
+export function hasDecimal(x: Expression): boolean {
+  for (const part of subexpressions(x)) if (part.op === "number" && part.decimal) return true
+  return false
+}
+
+const CONSTANTS = new Set(["Pi", "e", "i", "ExponentialE", "ImaginaryUnit", "PositiveInfinity"])
+
+/** Names of the free symbols (constants are not among them). */
+export function freeSymbols(x: Expression): Set<string> {
+  const names = new Set<string>()
+  for (const part of subexpressions(x)) {
+    if (part.op === "symbol" && !CONSTANTS.has(part.name)) names.add(part.name)
+  }
+  return names
+}
+
+/** Replaces one symbol by another. */
+export function renameSymbol(x: Expression, from: string, to: string): Expression {
+  switch (x.op) {
+    case "number":
+      return x
+    case "symbol":
+      return x.name === from ? { ...x, name: to } : x
+    case "matrix":
+      return { ...x, rows: x.rows.map((row) => row.map((cell) => renameSymbol(cell, from, to))) }
+    case "power":
+      return {
+        ...x,
+        args: [renameSymbol(x.args[0], from, to), renameSymbol(x.args[1], from, to)],
+      }
+    case "add":
+    case "multiply":
+    case "call":
+      return { ...x, args: x.args.map((arg) => renameSymbol(arg, from, to)) }
+  }
+}
