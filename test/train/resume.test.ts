@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { parseConfig } from "../../src/run/config.ts"
+import type { StepEvent } from "../../src/run/events.ts"
+import { readRun } from "../../src/run/run-folder.ts"
+import { train } from "../../src/train/train.ts"
+import { sumRows, tinyModel } from "./tiny-model.ts"
+
+const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
+const root = mkdtempSync(join(tmpdir(), "dftune-resume-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const settings = (name: string, more: object = {}) => ({
+  model: join(root, "model-start"),
+  data: { train: [{ path: join(root, "sums.jsonl") }], max_length: 64 },
+  objective: "dft",
+  batch_size: 4,
+  micro_batch_tokens: 128,
+  learning_rate: 1e-3,
+  max_steps: 12,
+  save_steps: 3,
+  eval_steps: 0,
+  engine: { name: "onnx", device: "cpu", threads: 1 },
+  output_dir: join(root, name),
+  ...more,
+})
+
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(root, "cache")
+  tinyModel(root)
+  sumRows(root, 40)
+})
+
+async function finished(name: string, more: object = {}) {
+  const run = train(parseConfig(settings(name, more)))
+  return run.result
+}
+
+const modelBytes = (name: string, file = "model.safetensors") =>
+  readFileSync(join(root, name, "model", file))
+
+const losses = (name: string) => {
+  const last = new Map<number, number>()
+  for (const event of readRun(join(root, name)).events) {
+    if (event.type === "step") last.set(event.step, (event as StepEvent).loss)
+  }
+  return [...last.values()]
+}
+
+function cli(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, ["--import", "tsx", MAIN, ...args], {
+    env: { ...process.env, DFTUNE_CACHE: join(root, "cache") },
+    stdio: ["ignore", "ignore", "pipe"],
+  })
+}
+
+/** Waits until the run has written a step, and then `then`. */
+async function atStep(child: ChildProcess, name: string, step: number, then: () => void) {
+  const events = join(root, name, "events.jsonl")
+  const ended = new Promise<number | null>((resolve) => child.on("exit", resolve))
+  const watch = setInterval(() => {
+    if (!existsSync(events)) return
+    const seen = readFileSync(events, "utf8").includes(`"type":"step","step":${step},`)
+    if (!seen) return
+    clearInterval(watch)
+    then()
+  }, 5)
+  const code = await ended
+  clearInterval(watch)
+  return code
+}
+
+const whole = "whole"
+test("an uninterrupted run ends with a model", async () => {
+  const result = await finished(whole)
+  expect(result).toMatchObject({ reason: "done", steps: 12 })
+  expect(losses(whole)).toHaveLength(12)
+})
+
+test("a killed run, resumed, gives the same bits", async () => {
+  const name = "killed"
+  writeFileSync(join(root, `${name}.json`), JSON.stringify(settings(name)))
+  const child = cli(["train", join(root, `${name}.json`)])
+  await atStep(child, name, 7, () => child.kill("SIGKILL"))
+  expect(existsSync(join(root, name, "model"))).toBe(false)
+  const result = await finished(name, { resume: true })
+  expect(result.steps).toBe(12)
+  expect(modelBytes(name).equals(modelBytes(whole))).toBe(true)
+  expect(losses(name)).toEqual(losses(whole))
+})
+
+test("Ctrl-C checkpoints, exits with 130, and the resumed run gives the same bits", async () => {
+  const name = "stopped"
+  writeFileSync(join(root, `${name}.json`), JSON.stringify(settings(name, { save_steps: 0 })))
+  const child = cli(["train", join(root, `${name}.json`)])
+  const code = await atStep(child, name, 4, () => child.kill("SIGINT"))
+  expect(code).toBe(130)
+  expect(readRun(join(root, name)).events.at(-1)).toMatchObject({ reason: "interrupted" })
+  await finished(name, { resume: true, save_steps: 0 })
+  expect(modelBytes(name).equals(modelBytes(whole))).toBe(true)
+})
+
+test("an adapter's run resumes to the same bits, dropout too", async () => {
+  const lora = { adapter: { type: "lora", r: 4, lora_dropout: 0.2 } }
+  await finished("lora", lora)
+  const name = "lora-stopped"
+  const controller = new AbortController()
+  const run = train(parseConfig(settings(name, lora)), { signal: controller.signal })
+  for await (const event of run) if (event.type === "step" && event.step === 5) controller.abort()
+  expect((await run.result).reason).toBe("interrupted")
+  await finished(name, { ...lora, resume: true })
+  const file = "adapter_model.safetensors"
+  expect(modelBytes(name, file).equals(modelBytes("lora", file))).toBe(true)
+})
+
+test("a damaged checkpoint is named, and so is a checkpoint of another run", async () => {
+  const newest = join(root, "killed", "checkpoints", "step-000009", "trainer.safetensors")
+  const bytes = readFileSync(newest)
+  bytes[bytes.length - 1]! ^= 1
+  writeFileSync(newest, bytes)
+  await expect(finished("killed", { resume: true })).rejects.toThrow(
+    /trainer\.safetensors: is damaged/,
+  )
+  await expect(finished("stopped", { resume: true, seed: 5 })).rejects.toThrow(/another order/)
+})
+
+test("a second run into the same folder is refused", async () => {
+  await expect(finished(whole)).rejects.toThrow(/already holds a run/)
+})
