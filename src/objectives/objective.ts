@@ -13,6 +13,7 @@ import {
   topologicalOrder,
 } from "./expression.ts"
 import { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
+import { negate } from "./operations.ts"
 
 export const NORMALIZATIONS = ["tokens", "sequences", "weights", "paper"] as const
 export type Normalization = (typeof NORMALIZATIONS)[number]
@@ -80,7 +81,7 @@ function checkTrains(name: string, expression: Expression): void {
 /** The weight of each token's NLL: -d loss / d logp. For reports, and for `normalization: weights`. */
 export function weightOf(expression: Expression): Expression {
   const coefficient = coefficients(expression).logp
-  return coefficient === undefined ? constant(0) : coefficient.negate()
+  return coefficient === undefined ? constant(0) : negate(coefficient)
 }
 
 export interface Needs {

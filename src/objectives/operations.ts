@@ -241,7 +241,7 @@ function over(a: number, b: Expression): Expression {
   return b.value === undefined || b.value === 0 ? binary("div", a, b) : constant(a / b.value)
 }
 
-function negate(a: Expression): Expression {
+export function negate(a: Expression): Expression {
   if (a.value !== undefined) return constant(-a.value)
   return a.op === "neg" ? a.args[0]! : a.negate()
 }

@@ -13,6 +13,7 @@ import {
   reduceInputs,
   splitReductions,
 } from "../../src/objectives/index.ts"
+import { OBJECTIVES } from "../../src/run/config.ts"
 import { float64Ops } from "./float64-ops.ts"
 
 const LOGP = Float64Array.of(-1e-9, -0.02, -0.4, -1, -1.7, -3, -7, -40)
@@ -199,4 +200,8 @@ test("only what is asked for is needed", () => {
     reference: true,
     firstPass: false,
   })
+})
+
+test("the config's list of objectives is the family", () => {
+  expect([...OBJECTIVES].sort()).toEqual(Object.keys(FAMILY).sort())
 })
