@@ -1,6 +1,6 @@
-import { type Expression, parseExpression, freeSymbols } from "./expression.ts"
-import { isEnclosed, normalizeLatex, plainWords, splitTopLevel, trimPunctuation } from "./latex.ts"
+import { type Expression, freeSymbols, parseExpression } from "./expression.ts"
 import { unwrapMath } from "./extract.ts"
+import { isEnclosed, normalizeLatex, plainWords, splitTopLevel, trimPunctuation } from "./latex.ts"
 import { matrixOf } from "./matrix.ts"
 import { takeUnit } from "./units.ts"
 
@@ -63,13 +63,20 @@ function read(text: string, reading: Reading, depth: number): Answer {
   )
 }
 
-const WORDS_ONLY = /^(?:\\(?:text|textbf|textit|textrm|textnormal|mathrm|mbox)\s*\{[^{}]*\}|[\s.,!?'"()-])+$/
+const WORDS_ONLY =
+  /^(?:\\(?:text|textbf|textit|textrm|textnormal|mathrm|mbox)\s*\{[^{}]*\}|[\s.,!?'"()-])+$/
 
 /** Words: everything inside `\text{}`, or bare words that cannot be products of variables. */
 function isWords(text: string): boolean {
   if (WORDS_ONLY.test(text) && /[a-zA-Z]/.test(text) && !/\d/.test(text)) return true
-  if (/^["'(]?[A-Za-z]{4,}["')]?$/.test(text) || /^(?:odd|yes|no|mon|tue|wed|thu|fri|sat|sun)$/i.test(text)) return true
-  return /^[A-Za-z][A-Za-z'.,: -]*$/.test(text) && /[A-Za-z]{3,}\s+[A-Za-z]+|\s[A-Za-z]{3,}/.test(text)
+  if (
+    /^["'(]?[A-Za-z]{4,}["')]?$/.test(text) ||
+    /^(?:odd|yes|no|mon|tue|wed|thu|fri|sat|sun)$/i.test(text)
+  )
+    return true
+  return (
+    /^[A-Za-z][A-Za-z'.,: -]*$/.test(text) && /[A-Za-z]{3,}\s+[A-Za-z]+|\s[A-Za-z]{3,}/.test(text)
+  )
 }
 
 /** Digit groups: `1,234`, `1 234` and the like become one number, where the reading says so. */
@@ -83,15 +90,12 @@ function joinNumbers(text: string, { thousands, decimalComma }: Reading): string
 /** `(1,234)` stays a pair: only digits outside round, square and set brackets are joined. */
 function joinOutsideBrackets(text: string): string {
   let depth = 0
-  return text.replace(
-    /\\[{}]|[()[\]]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d]|,\d)/g,
-    (match) => {
-      if (/^(?:\\\{|[([])$/.test(match)) depth++
-      else if (/^(?:\\\}|[)\]])$/.test(match)) depth--
-      else if (depth === 0) return match.replace(/,/g, "")
-      return match
-    },
-  )
+  return text.replace(/\\[{}]|[()[\]]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d]|,\d)/g, (match) => {
+    if (/^(?:\\\{|[([])$/.test(match)) depth++
+    else if (/^(?:\\\}|[)\]])$/.test(match)) depth--
+    else if (depth === 0) return match.replace(/,/g, "")
+    return match
+  })
 }
 
 const CONNECTOR =
@@ -199,9 +203,14 @@ function readScalar(text: string, written: string): Answer {
 }
 
 function scalarOf(text: string, written: string, unit: string, percent: boolean): Answer {
-  if (/(?<![\\a-zA-Z])[a-z]{4,}|[A-Z][a-z]{3,}/.test(text.replace(/\\[a-zA-Z]+\*?(?:\s*\{[a-z]*matrix\})?/g, " "))) {
+  if (
+    /(?<![\\a-zA-Z])[a-z]{4,}|[A-Z][a-z]{3,}/.test(
+      text.replace(/\\[a-zA-Z]+\*?(?:\s*\{[a-z]*matrix\})?/g, " "),
+    )
+  ) {
     return { kind: "text", words: plainWords(written), written }
   }
+  if (/^\d{1,2}:\d{2}(?!\d)/.test(text)) return { kind: "text", words: text, written } // a time of day
   const value = parseExpression(text)
   if (value === undefined) {
     const words = plainWords(written)

@@ -36,7 +36,8 @@ type Valued = Exclude<Answer, { kind: "text" | "unreadable" | "relation" }>
 
 function compareValues(gold: Valued, answer: Valued, rules: Rules): Judgement {
   if (gold.kind === "scalar" && answer.kind === "scalar") return compareNumbers(gold, answer, rules)
-  if (gold.kind === "matrix" || answer.kind === "matrix") return compareMatrices(gold, answer, rules)
+  if (gold.kind === "matrix" || answer.kind === "matrix")
+    return compareMatrices(gold, answer, rules)
   const [a, b] = [asInterval(gold, answer), asInterval(answer, gold)]
   if (a.kind === "interval" && b.kind === "interval") return compareIntervals(a, b, rules)
   if (gold.kind === "union" && answer.kind === "union") {
@@ -73,14 +74,21 @@ const sameWriting = (a: Answer, b: Answer): boolean =>
 function compareChoices(gold: Answer, answer: Answer): Judgement | undefined {
   const [a, b] = [choiceOf(gold), choiceOf(answer)]
   if (!a || !b || (!a.alone && !b.alone)) return undefined
-  if (a.alone && b.alone && (gold.kind !== "text" || answer.kind !== "text") && a.letter !== b.letter) {
+  if (
+    a.alone &&
+    b.alone &&
+    (gold.kind !== "text" || answer.kind !== "text") &&
+    a.letter !== b.letter
+  ) {
     return undefined // perhaps variables
   }
   return a.letter === b.letter ? yes("the same choice") : no("another choice")
 }
 
 function choiceOf({ written }: Answer): { letter: string; alone: boolean } | undefined {
-  const text = written.replace(/\\(?:text|textbf|textrm|mathrm|mathbf)\s*\{([^{}]*)\}/g, "$1").trim()
+  const text = written
+    .replace(/\\(?:text|textbf|textrm|mathrm|mathbf)\s*\{([^{}]*)\}/g, "$1")
+    .trim()
   const alone = /^\(?([A-J])\)?$/.exec(text)
   if (alone) return { letter: alone[1]!, alone: true }
   const labelled = /^(?:\(([A-J])\)|([A-J])[.):])\s*\S/.exec(text)
@@ -99,7 +107,10 @@ function compareWords(gold: Answer, answer: Answer, { lenient }: Rules): Judgeme
 
 function wordsOf(answer: Answer, lenient: boolean): string {
   const text = answer.kind === "text" ? answer.words : answer.written
-  const words = text.replace(/[.,;:!?'"()\\{}$]/g, " ").replace(/\s+/g, " ").trim()
+  const words = text
+    .replace(/[.,;:!?'"()\\{}$]/g, " ")
+    .replace(/\s+/g, " ")
+    .trim()
   if (!lenient) return words
   const folded = words.toLowerCase().replace(/^(?:the|a|an) /, "")
   const day = folded.length >= 3 ? DAYS.find((name) => name.startsWith(folded)) : undefined
@@ -134,7 +145,10 @@ function compareMatrices(gold: Valued, answer: Valued, rules: Rules): Judgement 
 }
 
 /** A matrix's rows; leniently, a tuple is a column. */
-function rowsOf(answer: Valued, { lenient }: Rules): readonly (readonly Expression[])[] | undefined {
+function rowsOf(
+  answer: Valued,
+  { lenient }: Rules,
+): readonly (readonly Expression[])[] | undefined {
   if (answer.kind === "matrix") return answer.rows
   if (!lenient || answer.kind !== "tuple") return undefined
   const cells = answer.items.map((item) => (item.kind === "scalar" ? item.value : undefined))
@@ -143,7 +157,8 @@ function rowsOf(answer: Valued, { lenient }: Rules): readonly (readonly Expressi
 
 /** `(0, 1)` beside an interval is an open interval. */
 function asInterval(answer: Valued, other: Valued): Valued {
-  if (other.kind !== "interval" || answer.kind !== "tuple" || answer.items.length !== 2) return answer
+  if (other.kind !== "interval" || answer.kind !== "tuple" || answer.items.length !== 2)
+    return answer
   const ends = [answer.items[0]!, answer.items[1]!] as const
   return { kind: "interval", ends, open: [true, true], written: answer.written }
 }
@@ -358,11 +373,17 @@ function ends({ sides }: Relation): readonly [Expression, Expression] | undefine
 
 /** `f(x)` with a single-letter argument. */
 function functionOf(x: Expression): { name: string; argument: string } | undefined {
-  if (x.op !== "multiply" || x.args.length !== 2) return undefined
-  const [f, argument] = x.args
-  if (f?.op !== "symbol" || argument?.op !== "symbol") return undefined
-  return /^[fghpqFGHPQRSTUVW]$/.test(f.name) ? { name: f.name, argument: argument.name } : undefined
+  if (x.op !== "multiply" && x.op !== "call") return undefined
+  const [name, argument, ...more] =
+    x.op === "call" ? [x.name, ...x.args] : [nameOf(x.args[0]), ...x.args.slice(1)]
+  if (argument?.op !== "symbol" || more.length > 0) return undefined
+  return /^[fghpqFGHPQRSTUVW]$/.test(name ?? "")
+    ? { name: name!, argument: argument.name }
+    : undefined
 }
+
+const nameOf = (x: Expression | undefined): string | undefined =>
+  x?.op === "symbol" ? x.name : undefined
 
 /** All true: equal. One false: different. Else undecided. */
 function every(judgements: readonly (() => Judgement)[], how: string): Judgement {

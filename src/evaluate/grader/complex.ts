@@ -14,7 +14,8 @@ export function complex(re: number, im = 0, scale = 0): Complex {
 }
 
 export const magnitude = ({ re, im }: Complex): number => Math.hypot(re, im)
-export const isFinite = ({ re, im }: Complex): boolean => Number.isFinite(re) && Number.isFinite(im)
+export const isFiniteNumber = ({ re, im }: Complex): boolean =>
+  Number.isFinite(re) && Number.isFinite(im)
 export const isReal = (z: Complex): boolean => Math.abs(z.im) <= 1e-12 * Math.max(z.scale, 1e-300)
 
 export const add = (a: Complex, b: Complex): Complex =>
@@ -79,10 +80,7 @@ export const negate = (x: Complex): Complex => complex(-x.re, -x.im, x.scale)
 export const sin = (x: Complex): Complex =>
   x.im === 0
     ? complex(Math.sin(x.re), 0, Math.max(1, x.scale))
-    : divide(
-        add(exp(multiply(I, x)), negate(exp(multiply(negate(I), x)))),
-        complex(0, 2),
-      )
+    : divide(add(exp(multiply(I, x)), negate(exp(multiply(negate(I), x)))), complex(0, 2))
 
 export const cos = (x: Complex): Complex => sin(add(x, complex(Math.PI / 2)))
 

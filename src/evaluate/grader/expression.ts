@@ -1,4 +1,13 @@
-import { LatexSyntax, type MathJsonExpression } from "@cortex-js/compute-engine/latex-syntax"
+import { LatexSyntax } from "@cortex-js/compute-engine/latex-syntax"
+
+/** What the parser gives; on broken texts also null inside. */
+type MathJson =
+  | number
+  | string
+  | null
+  | undefined
+  | readonly MathJson[]
+  | { readonly num?: string; readonly sym?: string; readonly fn?: readonly MathJson[] }
 
 /**
  * A scalar expression: exact rationals, symbols, and operators. Operators that are not arithmetic
@@ -49,9 +58,7 @@ export function parseExpression(latex: string): Expression | undefined {
   if (latex.trim() === "" || nesting(latex) > MAX_DEPTH) return undefined
   syntax ??= new LatexSyntax()
   try {
-    const parsed = syntax.parse(latex)
-    if (parsed === null) return undefined
-    return reader()(parsed, 0)
+    return reader()(syntax.parse(latex) as MathJson, 0)
   } catch (error) {
     if (error instanceof Unreadable || error instanceof RangeError || isParserFault(error)) {
       return undefined
@@ -75,22 +82,23 @@ function nesting(text: string): number {
   return deepest
 }
 
-function reader(): (json: MathJsonExpression, depth: number) => Expression {
+function reader(): (json: MathJson, depth: number) => Expression {
   let nodes = 0
-  const read = (json: MathJsonExpression, depth: number): Expression => {
+  const read = (json: MathJson, depth: number): Expression => {
     if (++nodes > MAX_NODES || depth > MAX_DEPTH) throw new Unreadable("too large")
     if (typeof json === "number") return decimalNumber(String(json))
     if (typeof json === "string") return symbol(json)
-    if (Array.isArray(json)) return readCall(json, depth)
-    if ("num" in json) return decimalNumber(String(json.num))
-    if ("sym" in json) return symbol(String(json.sym))
-    if ("fn" in json) return readCall(json.fn as readonly MathJsonExpression[], depth)
+    if (json === null || json === undefined) throw new Unreadable("a gap")
+    if (isList(json)) return readCall(json, depth)
+    if (json.num !== undefined) return decimalNumber(json.num)
+    if (json.sym !== undefined) return symbol(json.sym)
+    if (json.fn !== undefined) return readCall(json.fn, depth)
     throw new Unreadable("text")
   }
-  const readCall = (json: readonly MathJsonExpression[], depth: number): Expression => {
+  const readCall = (json: readonly MathJson[], depth: number): Expression => {
     const head = json[0]
     if (typeof head !== "string" || UNREADABLE.has(head)) throw new Unreadable(String(head))
-    if (head === "Matrix") return readMatrix(json[1]!, depth)
+    if (head === "Matrix") return readMatrix(json[1], depth)
     if (head === "Delimiter") return readDelimiter(json, depth)
     const operands = json.slice(1)
     if (head === "InvisibleOperator") return readProduct(operands, depth)
@@ -99,20 +107,20 @@ function reader(): (json: MathJsonExpression, depth: number) => Expression {
     return arithmetic ? arithmetic(args) : { op: "call", name: head, args }
   }
   /** `(x)` is x; `(x, y)` after a name are the arguments of an opaque function. */
-  const readDelimiter = (json: readonly MathJsonExpression[], depth: number): Expression => {
+  const readDelimiter = (json: readonly MathJson[], depth: number): Expression => {
     const inner = json[1]
-    if (Array.isArray(inner) && inner[0] === "Sequence") {
-      const args = inner.slice(1).map((item) => read(item as MathJsonExpression, depth + 1))
+    if (isList(inner) && inner[0] === "Sequence") {
+      const args = inner.slice(1).map((item) => read(item, depth + 1))
       return { op: "call", name: "Arguments", args }
     }
     if (inner === undefined) throw new Unreadable("empty parentheses")
     return read(inner, depth + 1)
   }
-  const readMatrix = (json: MathJsonExpression, depth: number): Expression => {
-    if (!Array.isArray(json)) throw new Unreadable("matrix")
+  const readMatrix = (json: MathJson, depth: number): Expression => {
+    if (!isList(json)) throw new Unreadable("matrix")
     const rows = json.slice(1).map((row) => {
-      if (!Array.isArray(row)) throw new Unreadable("matrix row")
-      return row.slice(1).map((cell) => read(cell as MathJsonExpression, depth + 1))
+      if (!isList(row)) throw new Unreadable("matrix row")
+      return row.slice(1).map((cell) => read(cell, depth + 1))
     })
     if (rows.length === 0 || rows.length > 20) throw new Unreadable("matrix size")
     if (rows.some((row) => row.length !== rows[0]!.length || row.length > 20 || row.length === 0)) {
@@ -121,10 +129,10 @@ function reader(): (json: MathJsonExpression, depth: number) => Expression {
     return { op: "matrix", rows }
   }
   /** Juxtaposition: a product, but `2\frac{1}{3}` is a mixed number. */
-  const readProduct = (operands: readonly MathJsonExpression[], depth: number): Expression => {
+  const readProduct = (operands: readonly MathJson[], depth: number): Expression => {
     const args = operands.map((operand) => read(operand, depth + 1))
     const [whole, part] = args
-    if (args.length === 2 && isWhole(whole!) && isProperFraction(operands[1]!, part!)) {
+    if (args.length === 2 && isWhole(whole!) && isProperFraction(operands[1], part!)) {
       return { op: "add", args }
     }
     return { op: "multiply", args }
@@ -135,11 +143,13 @@ function reader(): (json: MathJsonExpression, depth: number) => Expression {
 const isWhole = (x: Expression): boolean =>
   x.op === "number" && x.denominator === 1n && !x.decimal && x.numerator > 0n
 
-function isProperFraction(json: MathJsonExpression, x: Expression): boolean {
-  if (!Array.isArray(json) || json[0] !== "Divide") return false
+function isProperFraction(json: MathJson, x: Expression): boolean {
+  if (!isList(json) || json[0] !== "Divide") return false
   if (typeof json[1] !== "number" || typeof json[2] !== "number") return false
   return x.op === "multiply" && json[1] < json[2]
 }
+
+const isList = (json: MathJson): json is readonly MathJson[] => Array.isArray(json)
 
 const UNREADABLE = new Set([
   ..."Error Sequence ContinuationPlaceholder Nothing HorizontalSpacing Measurement PlusMinus".split(
@@ -225,7 +235,8 @@ export function gcd(a: bigint, b: bigint): bigint {
 /** All sub-expressions, the expression itself first. */
 export function* subexpressions(x: Expression): Generator<Expression> {
   yield x
-  if (x.op === "matrix") for (const row of x.rows) for (const cell of row) yield* subexpressions(cell)
+  if (x.op === "matrix")
+    for (const row of x.rows) for (const cell of row) yield* subexpressions(cell)
   else if (x.op !== "number" && x.op !== "symbol")
     for (const arg of x.args) yield* subexpressions(arg)
 }

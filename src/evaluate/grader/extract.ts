@@ -16,7 +16,7 @@ export interface Extracted {
 }
 
 /** Ways of finding that a strict grader accepts: the writer marked the answer as such. */
-export const MARKED: readonly Found[] = ["boxed", "hash", "stated", "whole"]
+export const MARKED: readonly Found[] = ["boxed", "boxes", "hash", "stated", "whole"]
 
 const MAX_TEXT = 200_000
 const TURN_END = /<\|(?:im_end|im_start|endoftext|eot_id|end_of_text)\|>/
@@ -46,7 +46,14 @@ export function extractAnswer(text: string, several: boolean): Extracted | undef
     return filled(withTrailingUnit(region, last), "boxed")
   }
   const hash = region.lastIndexOf("####")
-  if (hash >= 0) return filled(region.slice(hash + 4).trim().split("\n", 1)[0]!, "hash")
+  if (hash >= 0)
+    return filled(
+      region
+        .slice(hash + 4)
+        .trim()
+        .split("\n", 1)[0]!,
+      "hash",
+    )
   return stated(region) ?? whole(region) ?? lastMath(region) ?? lastNumber(region)
 }
 
@@ -122,12 +129,24 @@ function stated(text: string): Extracted | undefined {
   for (const match of text.matchAll(STATED)) end = match.index + match[0].length
   if (end < 0) return undefined
   const rest = text.slice(end, end + 400).replace(/\*\*/g, "")
-  const sentence = rest.trimStart().split(/\n\s*\n|\n(?![^$]*\$\$)|\.\s+(?=[A-Z])|\.\s*$|\s+I hope/, 1)[0]!
-  const math = /^[^$\\]{0,20}?(?:\$\$?([\s\S]+?)\$|\\\[([\s\S]+?)\\\]|\\\(([\s\S]+?)\\\))/.exec(rest)
-  if (math && !/\d/.test(math[0].slice(0, math[0].search(/[$\\]/)))) {
-    return filled(withPercent(rest, math), "stated")
-  }
-  return filled(trimPunctuation(sentence), "stated")
+  const sentence = rest
+    .trimStart()
+    .split(/\n\s*\n|\n(?![^$]*\$\$)|\.\s+(?=[A-Z])|\.\s*$|\s+I hope/, 1)[0]!
+  const math =
+    /^[\s:*(]{0,20}(?:[A-Za-z]\s*=\s*)?(?:\$\$?([\s\S]+?)\$|\\\[([\s\S]+?)\\\]|\\\(([\s\S]+?)\\\))/.exec(
+      rest,
+    )
+  if (math) return filled(withPercent(rest, math), "stated")
+  return filled(valueOfSentence(trimPunctuation(sentence)), "stated")
+}
+
+/** "the answer is the number of pairs, which is $19$": prose around a value is left out. */
+function valueOfSentence(sentence: string): string {
+  const prose = sentence.replace(/\$[^$]*\$|\\[a-zA-Z]+/g, " ").match(/[A-Za-z]{3,}/g) ?? []
+  const after = /^.*\b(?:is|are|equals?)\s+(\S.*)$/s.exec(sentence)
+  if (after) return valueOfSentence(after[1]!)
+  if (prose.length <= PROSE_WORDS) return sentence
+  return (lastNumber(sentence) ?? lastMath(sentence))?.text ?? sentence
 }
 
 function withPercent(rest: string, math: RegExpExecArray): string {
@@ -141,10 +160,14 @@ const PROSE_WORDS = 3
 function whole(text: string): Extracted | undefined {
   const trimmed = text.trim()
   if (trimmed.length > 300 || /\n\s*\n/.test(trimmed)) return undefined
-  const words = trimmed.replace(/\\[a-zA-Z]+\*?/g, " ").replace(/\\(?:text|mathrm)\{[^{}]*\}/g, " ")
+  const words = trimmed
+    .replace(/\\(?:text|textbf|textrm|mathrm|mbox|begin|end)\s*\{[^{}]*\}/g, " ")
+    .replace(/\\[a-zA-Z]+\*?/g, " ")
   const outside = words.replace(/\$[^$]*\$/g, " ").match(/[A-Za-z]{3,}/g) ?? []
   const prose = outside.filter((word) => !/^(?:and|or|percent|percentage|pct)$/i.test(word))
-  if (prose.length > (/^\S+$/.test(trimmed) || /^\$[^$]*\$$/.test(trimmed) ? 99 : PROSE_WORDS - 2)) {
+  if (
+    prose.length > (/^\S+$/.test(trimmed) || /^\$[^$]*\$$/.test(trimmed) ? 99 : PROSE_WORDS - 2)
+  ) {
     return undefined
   }
   if (/^[A-Za-z]{3,}\s*:?\s+[\d$\\]/.test(trimmed)) return undefined // "Answer \[ 9 \]"
@@ -159,7 +182,9 @@ function lastMath(text: string): Extracted | undefined {
   for (const match of tail.matchAll(MATH)) {
     const content = match[1] ?? match[2] ?? match[3] ?? match[4] ?? ""
     // between two dollar amounts there is prose, not mathematics
-    if (!/(?<![\\{a-zA-Z])[A-Za-z]{3,}\s+[A-Za-z]{2,}/.test(content.replace(/\\text\{[^{}]*\}/g, ""))) {
+    if (
+      !/(?<![\\{a-zA-Z])[A-Za-z]{3,}\s+[A-Za-z]{2,}/.test(content.replace(/\\text\{[^{}]*\}/g, ""))
+    ) {
       last = match
     }
   }
@@ -196,7 +221,9 @@ export function goldText(answer: string): Extracted | undefined {
   }
   if (boxes.length > 0) {
     const joined = joinedBoxes(text, boxes)
-    return joined ? { text: joined, found: "boxes" } : filled(withTrailingUnit(text, boxes.at(-1)!), "boxed")
+    return joined
+      ? { text: joined, found: "boxes" }
+      : filled(withTrailingUnit(text, boxes.at(-1)!), "boxed")
   }
   const hash = text.lastIndexOf("####")
   if (hash >= 0) return filled(text.slice(hash + 4), "hash")

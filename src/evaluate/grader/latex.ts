@@ -30,7 +30,10 @@ const UNICODE: readonly (readonly [RegExp, string])[] = [
 
 const SPELLINGS: readonly (readonly [RegExp, string])[] = [
   [/\\\\(?=[a-zA-Z]{2,})/g, "\\"], // doubled by a careless JSON export
-  [/\\(?:displaystyle|textstyle|limits|nolimits|bigl?|Bigl?|bigr|Bigr|biggl?|biggr)(?![a-zA-Z])/g, ""],
+  [
+    /\\(?:displaystyle|textstyle|limits|nolimits|bigl?|Bigl?|bigr|Bigr|biggl?|biggr)(?![a-zA-Z])/g,
+    "",
+  ],
   [/\\(?:left|right)\s*(?![a-zA-Z])\.?/g, ""],
   [/\\[dtc]frac(?![a-zA-Z])/g, "\\frac"],
   [/\\[dt]binom(?![a-zA-Z])/g, "\\binom"],
@@ -47,12 +50,12 @@ const SPELLINGS: readonly (readonly [RegExp, string])[] = [
   [/\\[lr]angle(?![a-zA-Z])/g, (m: string) => (m === "\\langle" ? "(" : ")")],
   [/\\(?:degree|degrees)(?![a-zA-Z])/g, "^\\circ"],
   [/\^\s*\{\s*\\circ\s*\}/g, "^\\circ"],
-  [/\{,\}/g, ","],
+  [/\{\s*,\s*\}/g, ","],
   [/\{\s*\.\s*\}/g, "."],
   [/,\s*\\!\s*/g, ","],
-  [/\\[!;:]/g, ""],
+  [/(?<!\\)\\[!;:]/g, ""],
   [/(\d)\\,(?=\d{3}(?!\d))/g, "$1"],
-  [/\\[, ]|~/g, " "],
+  [/(?<!\\)\\[, ]|~/g, " "],
   [/\\q?quad(?![a-zA-Z])/g, " , "],
   [/\\arc(sin|cos|tan)h?(?![a-zA-Z])/g, "$&"],
   [/\\operatorname\*?\s*\{\s*(sin|cos|tan|log|ln|gcd|lcm|max|min)\s*\}/g, "\\$1 "],
@@ -98,7 +101,10 @@ export function trimPunctuation(text: string): string {
 /** The words inside `\text{}` and its kin, unwrapped: for comparing words as words. */
 export function plainWords(text: string): string {
   return text
-    .replace(/\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}/g, "$1")
+    .replace(
+      /\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}/g,
+      "$1",
+    )
     .replace(/[{}$\\]/g, "")
     .replace(/\s+/g, " ")
     .trim()

@@ -128,6 +128,7 @@ function inverse(a: bigint, p: bigint): bigint {
 
 function symbolResidue(name: string, p: bigint): bigint {
   let hash = 0xcbf29ce484222325n // FNV-1a, 64 bits
-  for (const c of name) hash = ((hash ^ BigInt(c.codePointAt(0)!)) * 0x100000001b3n) & (2n ** 64n - 1n)
+  for (const c of name)
+    hash = ((hash ^ BigInt(c.codePointAt(0)!)) * 0x100000001b3n) & (2n ** 64n - 1n)
   return mod(hash * 0x9e3779b97f4a7c15n, p)
 }

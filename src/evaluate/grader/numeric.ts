@@ -7,7 +7,7 @@ import {
   exp,
   gamma,
   I,
-  isFinite,
+  isFiniteNumber,
   isReal,
   log,
   magnitude,
@@ -32,26 +32,26 @@ interface Budget {
 
 /** The expression's value at a point, in floating point; NaN where it has none. */
 export function numericValue(x: Expression, point: Point): Complex {
-  return valueOf(x, point, { terms: 20 * MAX_TERMS })
+  return valueAt(x, point, { terms: 20 * MAX_TERMS })
 }
 
-function valueOf(x: Expression, point: Point, budget: Budget): Complex {
+function valueAt(x: Expression, point: Point, budget: Budget): Complex {
   switch (x.op) {
     case "number":
       return complex(ratio(x.numerator, x.denominator))
     case "symbol":
       return CONSTANTS.get(x.name) ?? complex(point(x.name))
     case "add":
-      return x.args.map((arg) => valueOf(arg, point, budget)).reduce(add, complex(0))
+      return x.args.map((arg) => valueAt(arg, point, budget)).reduce(add, complex(0))
     case "multiply":
-      return x.args.map((arg) => valueOf(arg, point, budget)).reduce(multiply, complex(1))
+      return x.args.map((arg) => valueAt(arg, point, budget)).reduce(multiply, complex(1))
     case "power":
-      return power(valueOf(x.args[0], point, budget), valueOf(x.args[1], point, budget))
+      return power(valueAt(x.args[0], point, budget), valueAt(x.args[1], point, budget))
     case "matrix":
       return complex(Number.NaN)
     case "call": {
       if (x.name === "Sum" || x.name === "Product") return series(x.name, x.args, point, budget)
-      const args = x.args.map((arg) => valueOf(arg, point, budget))
+      const args = x.args.map((arg) => valueAt(arg, point, budget))
       const known = FUNCTIONS.get(x.name)
       return known ? known(args) : opaque(x.name, args, point)
     }
@@ -128,9 +128,7 @@ const FUNCTIONS: ReadonlyMap<string, Numeric> = new Map<string, Numeric>([
   [
     "Binomial",
     ([n, k]) =>
-      n && k
-        ? divide(factorial(n), multiply(factorial(k), factorial(add(n, negate(k)))))
-        : NAN,
+      n && k ? divide(factorial(n), multiply(factorial(k), factorial(add(n, negate(k))))) : NAN,
   ],
   ["Degrees", unary((x) => multiply(x, complex(Math.PI / 180)))],
 ])
@@ -158,10 +156,10 @@ function series(
   const [index, low, high] = range.args
   const bound = index!.op === "symbol" ? index!.name : ""
   const at = (k: number): Complex =>
-    valueOf(body, (symbol) => (symbol === bound ? k : point(symbol)), budget)
+    valueAt(body, (symbol) => (symbol === bound ? k : point(symbol)), budget)
   const [from, to] = [low, high].map((limit) => limit && exactInteger(limit))
   if (from === undefined || to === undefined) {
-    const limits = [low, high].map((limit) => (limit ? valueOf(limit, point, budget) : complex(0)))
+    const limits = [low, high].map((limit) => (limit ? valueAt(limit, point, budget) : complex(0)))
     return opaque(name, [at(point("bound variable")), ...limits], point)
   }
   if (to - from > BigInt(MAX_TERMS)) return NAN
@@ -175,7 +173,7 @@ function series(
 
 /** An unknown function: a fixed pseudo-random value for its name and (rounded) arguments. */
 function opaque(name: string, args: readonly Complex[], point: Point): Complex {
-  if (!args.every(isFinite)) return NAN
+  if (!args.every(isFiniteNumber)) return NAN
   const key = args.map((arg) => `${arg.re.toPrecision(9)},${(arg.im + 0).toPrecision(9)}`)
   return complex(point(`${name}(${key.join(";")})`))
 }

@@ -37,7 +37,10 @@ function paperAnswer(completion: string): Extracted {
     const rest = completion.slice(at + phrase.length, at + phrase.length + 2_000)
     return { text: rest.split(/\n|\.\s|\.$/, 1)[0]!.trim(), found: "stated" }
   }
-  const numbers = completion.slice(-20_000).replace(/,/g, "").match(/-?\d*\.?\d+/g)
+  const numbers = completion
+    .slice(-20_000)
+    .replace(/,/g, "")
+    .match(/-?\d*\.?\d+/g)
   return { text: numbers?.at(-1) ?? "", found: "last number" }
 }
 
@@ -121,7 +124,14 @@ function compareSymbols(answer: string, gold: string): Judgement {
   }
   const direct = compareScalars(x, y, { lenient: true })
   if (direct.equal || !answer.includes("=")) return { ...direct, equal: direct.equal === true }
-  const flipped = compareScalars({ op: "multiply", args: [x, { op: "number", numerator: -1n, denominator: 1n, decimal: false }] }, y, { lenient: true })
+  const flipped = compareScalars(
+    {
+      op: "multiply",
+      args: [x, { op: "number", numerator: -1n, denominator: 1n, decimal: false }],
+    },
+    y,
+    { lenient: true },
+  )
   return { ...flipped, equal: flipped.equal === true }
 }
 

@@ -1,5 +1,5 @@
 import { randomStream } from "../../run/random.ts"
-import { type Complex, isFinite, magnitude } from "./complex.ts"
+import { type Complex, isFiniteNumber, magnitude } from "./complex.ts"
 import { type Expression, freeSymbols, hasDecimal } from "./expression.ts"
 import { residues, sameResidues } from "./modular.ts"
 import { numericValue, type Point } from "./numeric.ts"
@@ -67,7 +67,8 @@ export function compareScalars(
 
 function compareRounded(a: Expression, b: Expression): Judgement {
   const [x, y] = [a, b].map((side) => numericValue(side, () => Number.NaN)) as [Complex, Complex]
-  if (!isFinite(x) || !isFinite(y)) return undecided("a value is out of floating-point range")
+  if (!isFiniteNumber(x) || !isFiniteNumber(y))
+    return undecided("a value is out of floating-point range")
   const whole = [a, b].some((side) => !hasDecimal(side) && Number.isInteger(numericOf(side)))
   const relative = whole ? TOLERANCE.integer : TOLERANCE.decimal
   return closeTo(x, y, relative)
@@ -82,8 +83,8 @@ function compareAtPoints(a: Expression, b: Expression): Judgement {
   for (let index = 0; index < POINTS; index++) {
     const point = testPoint(index)
     const [x, y] = [numericValue(a, point), numericValue(b, point)]
-    if (isFinite(x) !== isFinite(y)) continue // a removable hole or an overflow of one form only
-    if (!isFinite(x)) continue
+    if (isFiniteNumber(x) !== isFiniteNumber(y)) continue // a removable hole or an overflow of one form only
+    if (!isFiniteNumber(x)) continue
     if (!closeTo(x, y, TOLERANCE.floating)) {
       return { equal: false, reason: `different values: ${show(x)} and ${show(y)} at a test point` }
     }
@@ -108,7 +109,8 @@ export function constantRatio(a: Expression, b: Expression): number | undefined 
   for (let index = 0; index < POINTS; index++) {
     const point = testPoint(index)
     const [x, y] = [numericValue(a, point), numericValue(b, point)]
-    if (!isFinite(x) || !isFinite(y) || magnitude(y) === 0 || magnitude(x) === 0) continue
+    if (!isFiniteNumber(x) || !isFiniteNumber(y) || magnitude(y) === 0 || magnitude(x) === 0)
+      continue
     const quotient = x.re / y.re
     const expected = ratio ?? quotient
     if (!Number.isFinite(quotient) || Math.abs(x.im - expected * y.im) > 1e-9 * magnitude(x)) {
@@ -125,5 +127,5 @@ export function constantRatio(a: Expression, b: Expression): number | undefined 
 export function realConstant(x: Expression): number | undefined {
   if (freeSymbols(x).size > 0) return undefined
   const value = numericValue(x, () => Number.NaN)
-  return isFinite(value) && Math.abs(value.im) <= 1e-12 * value.scale ? value.re : undefined
+  return isFiniteNumber(value) && Math.abs(value.im) <= 1e-12 * value.scale ? value.re : undefined
 }

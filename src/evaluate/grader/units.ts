@@ -32,7 +32,8 @@ const CANONICAL: ReadonlyMap<string, string> = new Map(
 
 const WRAPPED =
   /^(.*?[\d)}\]%].*?|.*?\\pi)\s*\\(?:text|textbf|textrm|textnormal|mathrm|mbox|textit)\s*\{([^{}]*)\}\s*(\^\s*\{?\s*-?\d\s*\}?)?$/s
-const BARE = /^(.*[\d)}%])(\s*)([a-zA-Z][a-zA-Z.]*(?:[ /-][a-zA-Z.]+){0,4})\s*(\^\s*\{?\s*\d\s*\}?)?$/s
+const BARE =
+  /^(.*[\d)}%])(\s*)([a-zA-Z][a-zA-Z.]*(?:[ /-][a-zA-Z.]+){0,4})\s*(\^\s*\{?\s*\d\s*\}?)?$/s
 
 export interface Measured {
   readonly text: string
@@ -44,7 +45,10 @@ export interface Measured {
 
 /** Takes a unit, a percent or degree sign and a currency sign off an answer's ends. */
 export function takeUnit(answer: string): Measured {
-  let text = answer.replace(/\\\$/g, "").replace(/^\s*\$/, "").trim()
+  let text = answer
+    .replace(/\\\$/g, "")
+    .replace(/^\s*\$/, "")
+    .trim()
   let unit = ""
   let percent = false
   for (let pass = 0; pass < 4; pass++) {
@@ -54,13 +58,18 @@ export function takeUnit(answer: string): Measured {
       percent = true
       text = sign[1]!
     }
-    text = text.replace(/(\S)\s*\^\s*\\circ(?:\s*(?:[CF]|\\(?:text|mathrm)\s*\{\s*[CF]\s*\}))?$/, "$1")
+    if (!/\\(?:sin|cos|tan|cot|sec|csc)/.test(text))
+      text = text.replace(
+        /(\S)\s*\^\s*\\circ(?:\s*(?:[CF]|\\(?:text|mathrm)\s*\{\s*[CF]\s*\}))?$/,
+        "$1",
+      )
     const match = wrappedUnit(text) ?? bareUnit(text)
     if (match) {
       const words = match.words.trim()
       const canonical = CANONICAL.get(words.toLowerCase().replace(/\.$/, ""))
       if (canonical === "percent") percent = true
-      else if (canonical !== "degree" && unit === "") unit = withPower(canonical ?? words, match.power)
+      else if (canonical !== "degree" && unit === "")
+        unit = withPower(canonical ?? words, match.power)
       text = match.rest
     }
     if (text === before) break

@@ -46,7 +46,8 @@ export function goldString(gold: Gold): string | undefined {
 export function gradeUnbounded(completion: string, gold: Gold, mode: Mode): Verdict {
   const goldSource = goldString(gold)
   const expected = goldSource === undefined ? undefined : goldText(goldSource)
-  if (expected === undefined) return verdict(mode, "nothing", null, null, undecided("no gold answer"))
+  if (expected === undefined)
+    return verdict(mode, "nothing", null, null, undecided("no gold answer"))
   const extracted = extractAnswer(completion, isSeveral(expected.text))
   if (extracted === undefined) {
     return verdict(mode, "nothing", null, expected.text, no("no answer found in the completion"))
@@ -75,7 +76,10 @@ export function gradeUnbounded(completion: string, gold: Gold, mode: Mode): Verd
 }
 
 /** Both modes' judgements of two bare answers. Whatever is strictly equal is leniently equal. */
-export function compareTexts(gold: string, answer: string): { strict: Judgement; lenient: Judgement } {
+export function compareTexts(
+  gold: string,
+  answer: string,
+): { strict: Judgement; lenient: Judgement } {
   const refused = refusal(answer)
   if (refused !== undefined) return { strict: no(refused), lenient: no(refused) }
   const primary: Reading = { thousands: true, decimalComma: false }
@@ -101,7 +105,9 @@ function otherReading(gold: string, answer: string, a: Answer, b: Answer): Judge
       if (!x || !y) continue
       const judged = compareAnswers(x, y, { lenient: true })
       if (judged.equal) {
-        const how = reading.decimalComma ? "a comma read as a decimal point" : "commas read as a list"
+        const how = reading.decimalComma
+          ? "a comma read as a decimal point"
+          : "commas read as a list"
         return { equal: true, reason: `${how}: ${judged.reason}` }
       }
     }
