@@ -70,6 +70,8 @@ export interface Definition<Table extends ParameterTable = ParameterTable> {
   readonly modifiers: readonly Modifier[]
   /** Why the others do not: ends the sentence "... does not fit NAME: ". */
   readonly refusal?: string
+  /** Weights take both signs: their sum is no divisor. */
+  readonly signed?: true
   /** The ramp that belongs to the method, when the config says nothing. */
   readonly ramp?: Ramp
 }

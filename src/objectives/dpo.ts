@@ -22,6 +22,7 @@ export const dpo = defineObjective({
   },
   form: (_values, { advantage, logp }) => ({ direct: advantage.times(logp).negate() }),
   modifiers: [],
+  signed: true,
   refusal: "it is a loss of pairs, its tokens have no weights of their own",
 })
 

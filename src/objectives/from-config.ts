@@ -41,6 +41,11 @@ export function objectiveFromConfig(settings: string | ObjectiveSettings): Objec
   }
   const values = parameterValues(definition, own)
   refuseModifiers(definition, settings)
+  if (definition.signed && normalization === "weights") {
+    throw new InputError(
+      `objective.normalization: weights of ${name} take both signs, so their sum is no divisor; take tokens or sequences`,
+    )
+  }
   const usedRamp = ramp ?? definition.ramp
   const modifiers = {
     weightFloor: bound("weight_floor", weight_floor),

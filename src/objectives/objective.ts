@@ -138,3 +138,14 @@ export function objectiveFromJson(json: unknown, where = "objective"): Objective
   checkTrains(name, expression)
   return { name, expression, normalization: normalization as Normalization, parameters: {} }
 }
+
+/** As it goes under `objective` in a config, of TypeScript or JSON: `defineConfig({ objective: objectiveToConfig(mine) })`. */
+export function objectiveToConfig({ name, normalization, expression }: Objective): {
+  name: string
+  normalization: Normalization
+  expression: { version: 1; nodes: Record<string, unknown>[]; output: number }
+} {
+  const { nodes, output } = expressionToJson(expression)
+  const written = { version: 1 as const, nodes: nodes.map((node) => ({ ...node })), output }
+  return { name, normalization, expression: written }
+}

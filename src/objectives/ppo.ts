@@ -21,6 +21,7 @@ export const ppo = defineObjective({
     direct: clippedSurrogate(inputs, inputs.advantage, epsilon, epsilon_high),
   }),
   modifiers: [],
+  signed: true,
   refusal: SIGNED,
 })
 
@@ -45,5 +46,6 @@ export const grpo = defineObjective({
     return { direct: surrogate, anchor: k3.times(beta) }
   },
   modifiers: [],
+  signed: true,
   refusal: SIGNED,
 })

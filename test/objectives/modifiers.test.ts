@@ -100,6 +100,7 @@ const refused: { settings: ObjectiveSettings; says: string }[] = [
   { settings: { name: "sft", keep_special: true }, says: "weights are 1 already" },
   { settings: { name: "sft", ramp: { start: 0, end: 1 } }, says: "does not fit sft" },
   { settings: { name: "ppo", weight_floor: 0.1 }, says: "carry the advantages' sign" },
+  { settings: { name: "grpo", normalization: "weights" }, says: "both signs" },
   { settings: { name: "psft", weight_ceiling: 1 }, says: "epsilon" },
   { settings: { name: "dft", weight_floor: 0.5, weight_ceiling: 0.1 }, says: "above" },
   { settings: { name: "dft", weight_floor: -1 }, says: "at least 0" },
