@@ -43,6 +43,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./preview.ts"),
   },
   {
+    name: "generate",
+    summary: "sample completions from a model, a run or an endpoint",
+    load: () => import("./generate.ts"),
+  },
+  {
     name: "doctor",
     summary: "say what this machine can run, and what a bug report needs",
     load: () => import("./doctor.ts"),

@@ -1,6 +1,23 @@
+export { type EndpointOptions, EndpointSource } from "./endpoint.ts"
+export {
+  type GenerateOptions,
+  type GenerateSettings,
+  generate,
+  type RowSample,
+} from "./generate.ts"
 export { LocalSource, type LocalSourceOptions } from "./local-source.ts"
+export {
+  type Generator,
+  type OpenModel,
+  type OpenModelOptions,
+  openGenerator,
+  openModel,
+  weightsFolder,
+} from "./open-model.ts"
 export { philox, uniform } from "./philox.ts"
 export { type PromptEncoding, type PromptTemplate, promptIds } from "./prompt.ts"
+export { type PromptRow, promptRows } from "./prompt-rows.ts"
+export { openSampleFile, type SampleFile, type SamplePlan, sampleRow } from "./sample-file.ts"
 export * from "./sample-source.ts"
 export { argMax, drawToken, type Sampling } from "./sampling.ts"
 export { type StopText, stopText } from "./stop-text.ts"

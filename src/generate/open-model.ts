@@ -1,6 +1,8 @@
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
+import { type HubProgress, resolveModel } from "../formats/hub.ts"
+import type { DecodeMode } from "../models/cached-block.ts"
 import {
   decoderParameters,
   loadModel,
@@ -21,7 +23,11 @@ export interface OpenModel extends LocalSourceOptions {
   release(): Promise<void>
 }
 
-export interface OpenModelOptions extends DeviceOptions {
+export interface OpenModelOptions extends Pick<DeviceOptions, "threads"> {
+  /** Of a hub id: branch, tag or commit. */
+  readonly revision?: string
+  /** See {@link LocalSourceOptions.mode}. */
+  readonly mode?: DecodeMode
   readonly signal?: AbortSignal
   /** What is being done, for people. */
   readonly onProgress?: (message: string) => void
@@ -60,11 +66,17 @@ const decoderName = (peftName: string) => peftName.replace(/^base_model\.model\.
  */
 export async function openModel(
   path: string,
-  { signal, onProgress, ...deviceOptions }: OpenModelOptions = {},
+  { signal, onProgress, revision, mode, ...deviceOptions }: OpenModelOptions = {},
 ): Promise<OpenModel> {
-  const folder = weightsFolder(path)
+  const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
+    onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
+  const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
+  const folder = await resolveModel(weightsFolder(path), {
+    ...hub,
+    ...(revision === undefined ? {} : { revision }),
+  })
   const isAdapter = existsSync(join(folder, ADAPTER_CONFIG))
-  const base = isAdapter ? await baseFolder(folder) : folder
+  const base = isAdapter ? await resolveModel(await baseModel(folder), hub) : folder
   const { config, weights } = await loadModel(base, {
     ...(signal ? { signal } : {}),
     onProgress: (read, all) => onProgress?.(`loading ${base}: ${Math.round((100 * read) / all)} %`),
@@ -74,7 +86,7 @@ export async function openModel(
   const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
   const tokenizer = await loadTokenizer(textFolder)
 
-  const device = await openDevice(deviceOptions)
+  const device = await openDevice({ device: "cpu", ...deviceOptions })
   const tensors = new Map<string, DeviceTensor>()
   for (const { name, shape: dims } of decoderParameters(shape)) {
     tensors.set(name, await device.upload(float32(dims, weights.get(name)!)))
@@ -95,6 +107,7 @@ export async function openModel(
     model: { device, shape, weights: tensors, lora },
     tokenizer,
     template: null,
+    ...(mode === undefined ? {} : { mode }),
     stopTokenIds: await stopTokenIds(base, tokenizer),
     async release() {
       for (const tensor of tensors.values()) tensor.dispose()
@@ -103,19 +116,31 @@ export async function openModel(
   }
 }
 
-async function baseFolder(adapter: string): Promise<string> {
-  const { baseModel } = await readAdapterConfig(adapter)
-  if (baseModel !== null) return baseModel
+async function baseModel(adapter: string): Promise<string> {
+  const { baseModel: named } = await readAdapterConfig(adapter)
+  if (named !== null) return named
   throw new InputError(
     `${join(adapter, ADAPTER_CONFIG)}: expected "base_model_name_or_path" to name the base model`,
   )
 }
 
-/** A source of samples from a model on this machine; `release` lets go of both. */
+/** A local source that holds its model. */
+export type Generator = LocalSource & {
+  readonly open: OpenModel
+  /** Lets go of the source and the model. */
+  close(): Promise<void>
+}
+
+/** Opens a model and samples from it. */
 export async function openGenerator(
   path: string,
   options: OpenModelOptions = {},
-): Promise<LocalSource & { readonly open: OpenModel }> {
+): Promise<Generator> {
   const open = await openModel(path, options)
-  return Object.assign(new LocalSource(open), { open })
+  const source = new LocalSource(open)
+  const close = async () => {
+    await source.release()
+    await open.release()
+  }
+  return Object.assign(source, { open, close })
 }

@@ -1,0 +1,229 @@
+import { type Command, InvalidArgumentError } from "commander"
+import { readTextFile } from "../formats/json.ts"
+import {
+  EndpointSource,
+  type GenerateOptions,
+  generate,
+  openGenerator,
+  openSampleFile,
+  type PromptRow,
+  promptRows,
+  type RowSample,
+  type SampleFile,
+  type SampleSource,
+  sampleRow,
+} from "../generate/index.ts"
+import { InputError } from "../run/errors.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, printJson, progressLine, say } from "./terminal.ts"
+
+interface Options {
+  readonly prompts?: string
+  readonly prompt?: string
+  readonly n: number
+  readonly temperature: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly maxNewTokens: number
+  readonly seed: number
+  readonly stop: readonly string[]
+  readonly chat?: boolean
+  readonly out?: string
+  readonly endpoint?: string
+  readonly concurrency: number
+  readonly threads?: number
+  readonly json?: boolean
+}
+
+function wholeFrom(least: number) {
+  return (text: string): number => {
+    const value = Number(text)
+    if (Number.isSafeInteger(value) && value >= least) return value
+    throw new InvalidArgumentError(`expected a whole number from ${least}`)
+  }
+}
+
+function numberIn(least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text)
+    if (text.trim() !== "" && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`expected a number from ${least} to ${most}`)
+  }
+}
+
+const collect = (value: string, before: readonly string[]) => [...before, value]
+/** `\n` typed in a shell is two characters. */
+const typed = (text: string) => text.replaceAll("\\n", "\n").replaceAll("\\t", "\t")
+
+/** Far above any prompts file. */
+const MAX_PROMPT_BYTES = 500e6
+
+async function readPrompts({ prompts, prompt, chat }: Options): Promise<PromptRow[]> {
+  if ((prompts === undefined) === (prompt === undefined)) {
+    throw new InputError("generate: expected either --prompts FILE.jsonl or --prompt TEXT")
+  }
+  const rows =
+    prompts === undefined
+      ? [{ where: "--prompt", fields: { prompt: prompt! }, prompt: prompt! }]
+      : promptRows(await readTextFile(prompts, MAX_PROMPT_BYTES), prompts)
+  if (!chat) return rows
+  return rows.map((row) =>
+    typeof row.prompt === "string"
+      ? { ...row, prompt: [{ role: "user", content: row.prompt }] }
+      : row,
+  )
+}
+
+interface Opened {
+  readonly source: SampleSource
+  release(): Promise<void>
+}
+
+async function openSource(
+  model: string,
+  options: Options,
+  signal: AbortSignal,
+  show: (text: string) => void,
+): Promise<Opened> {
+  const { endpoint, concurrency, threads } = options
+  if (endpoint !== undefined) {
+    const apiKey = process.env.OPENAI_API_KEY
+    const source = new EndpointSource({ url: endpoint, model, apiKey, concurrency, onRetry: say })
+    return { source, release: async () => {} }
+  }
+  const opened = { signal, onProgress: show, ...(threads === undefined ? {} : { threads }) }
+  const source = await openGenerator(model, opened)
+  return { source, release: () => source.close() }
+}
+
+/** Where samples go: a file that can be continued, or stdout in the order of the prompts. */
+async function openOutput(rows: readonly PromptRow[], { out, n, seed }: Options) {
+  if (out !== undefined) return openSampleFile(out, { rows, n, seed })
+  const held = new Map<number, unknown>()
+  let next = seed
+  const file: SampleFile = {
+    done: new Set(),
+    append(row) {
+      held.set(row.seed as number, row)
+      for (; held.has(next); next++) {
+        printJson(held.get(next))
+        held.delete(next)
+      }
+    },
+    finish: async () => {},
+    close: () => {},
+  }
+  return file
+}
+
+async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  const rows = await readPrompts(options)
+  const file = await openOutput(rows, options)
+  const { show, clear } = progressLine()
+  const wanted = rows.length * options.n
+  try {
+    if (file.done.size > 0) say(`${options.out}: ${file.done.size} of ${wanted} samples are there`)
+    const written = file.done.size < wanted ? await sampleAll() : summary()
+    await file.finish()
+    if (options.out === undefined) return
+    if (options.json) printJson({ out: options.out, ...written })
+    else print(options.out)
+  } finally {
+    file.close()
+  }
+
+  function summary() {
+    return { samples: wanted, new_samples: 0, tokens: 0, seconds: 0 }
+  }
+
+  async function sampleAll() {
+    const { source, release } = await openSource(model, options, signal, show)
+    const begun = performance.now()
+    let tokens = 0
+    let samples = 0
+    const shown = () => {
+      const seconds = (performance.now() - begun) / 1000
+      const count = `${file.done.size + samples}/${wanted} samples`
+      show(`${count}  ${tokens} tokens  ${(tokens / seconds).toFixed(1)} tokens/s`)
+    }
+    const { temperature, topK, topP, maxNewTokens, stop, n, seed } = options
+    const asked: GenerateOptions = {
+      source,
+      rows,
+      n,
+      seed,
+      done: file.done,
+      signal,
+      settings: {
+        temperature,
+        maxNewTokens,
+        stop: stop.map(typed),
+        ...(topK === undefined ? {} : { topK }),
+        ...(topP === undefined ? {} : { topP }),
+      },
+      onToken: () => {
+        tokens++
+        shown()
+      },
+    }
+    try {
+      for await (const sample of generate(asked)) {
+        file.append(sampleRow(rows[sample.row]!.fields, sample))
+        samples++
+        tokens += countedOnlyNow(sample, options)
+        shown()
+      }
+    } finally {
+      clear()
+      if (signal.aborted && options.out !== undefined) {
+        say(`${options.out}: ${file.done.size + samples} of ${wanted} samples; run again to go on`)
+      }
+      await release()
+    }
+    const seconds = (performance.now() - begun) / 1000
+    say(
+      `${samples} samples, ${tokens} tokens in ${seconds.toFixed(1)} s ` +
+        `(${(tokens / seconds).toFixed(1)} tokens/s)`,
+    )
+    return { samples: wanted, new_samples: samples, tokens, seconds }
+  }
+}
+
+/** An endpoint does not stream: its tokens are known when the sample is there. */
+function countedOnlyNow({ tokenIds, logprobs }: RowSample, { endpoint }: Options): number {
+  return endpoint === undefined ? 0 : Math.max(tokenIds.length, logprobs.length)
+}
+
+export function command(verb: Command): void {
+  verb
+    .argument(
+      "<model>",
+      "model folder, adapter folder, run folder or hub id; with --endpoint a name",
+    )
+    .option(
+      "--prompts <file>",
+      "JSONL with prompt (text or messages), messages, problem or question",
+    )
+    .option("--prompt <text>", "one prompt")
+    .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)
+    .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 1)
+    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
+    .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))
+    .option("--max-new-tokens <count>", "longest completion", wholeFrom(1), 512)
+    .option("--seed <seed>", "sample i of row r has the seed SEED + r n + i", wholeFrom(0), 0)
+    .option("--stop <text>", "ends a completion, not part of it; repeatable", collect, [])
+    .option("--chat", "text prompts too go through the chat template, as the user's message")
+    .option("--out <file>", "JSONL to write, or to go on with; stdout without")
+    .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
+    .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)
+    .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
+    .option("--json", "with --out: print one JSON document about what was done")
+    .addHelpText(
+      "after",
+      "\nEach row of the output: the prompt row's fields, completion, token_ids, logprobs, finish_reason, seed.\n" +
+        "A sample depends on its prompt, settings and seed alone, not on what it is computed beside.",
+    )
+    .action((model: string, options: Options) =>
+      interruptible((signal) => run(model, options, signal)),
+    )
+}

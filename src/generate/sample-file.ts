@@ -1,0 +1,109 @@
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs"
+import { isDeepStrictEqual } from "node:util"
+import { writeFileAtomic } from "../formats/index.ts"
+import { isObject, type JsonObject, parseJson, readTextFile } from "../formats/json.ts"
+import { InputError } from "../run/errors.ts"
+import type { PromptRow } from "./prompt-rows.ts"
+import type { Sample } from "./sample-source.ts"
+
+/** The largest file of samples that is read back. */
+const MAX_BYTES = 500e6
+
+/** A row of `dftune generate`: the prompt's fields and the sample's (CONTRACT.md, section 4). */
+export function sampleRow(fields: JsonObject, sample: Sample): JsonObject {
+  return {
+    ...fields,
+    completion: sample.completion,
+    token_ids: sample.tokenIds,
+    logprobs: sample.logprobs,
+    finish_reason: sample.finishReason,
+    seed: sample.seed,
+  }
+}
+
+export interface SamplePlan {
+  readonly rows: readonly PromptRow[]
+  /** Samples of each row. */
+  readonly n: number
+  /** Sample i of row r has the seed `seed + r n + i`: by its seed a row of the file is known. */
+  readonly seed: number
+}
+
+/** A file of samples that grows by whole lines and can be continued. */
+export interface SampleFile {
+  /** Seeds that are there already. */
+  readonly done: ReadonlySet<number>
+  append(row: JsonObject): void
+  /** All samples are there: puts them in the order of the prompts, atomically. */
+  finish(): Promise<void>
+  close(): void
+}
+
+interface Found {
+  readonly lines: Map<number, string>
+  /** Bytes of whole lines. */
+  readonly bytes: number
+}
+
+/** Samples of a file by seed; a last line without its newline is a write that was cut off. */
+async function readSamples(path: string, plan: SamplePlan): Promise<Found> {
+  const lines = new Map<number, string>()
+  if (!existsSync(path)) return { lines, bytes: 0 }
+  const text = await readTextFile(path, MAX_BYTES)
+  const whole = text.slice(0, text.lastIndexOf("\n") + 1)
+  for (const [i, line] of whole.split("\n").entries()) {
+    if (line.trim() === "") continue
+    const where = `${path}:${i + 1}`
+    const row = parseJson(line, where)
+    const seed = isObject(row) ? row.seed : undefined
+    const index = typeof seed === "number" ? seed - plan.seed : -1
+    const asked = plan.rows[Math.floor(index / plan.n)]?.fields
+    const same = asked && isObject(row) && isSampleOf(row, asked)
+    if (!same || !Number.isInteger(index)) {
+      throw new InputError(
+        `${where}: this row is no sample of these prompts with --n ${plan.n} --seed ${plan.seed}, ` +
+          "so the file cannot be continued; give another --out, or remove it",
+      )
+    }
+    lines.set(seed as number, line)
+  }
+  return { lines, bytes: Buffer.byteLength(whole) }
+}
+
+const OWN = new Set(["completion", "token_ids", "logprobs", "finish_reason", "seed"])
+
+function isSampleOf(row: JsonObject, asked: JsonObject): boolean {
+  const foreign = Object.entries(asked).filter(([key]) => !OWN.has(key))
+  return foreign.every(([key, value]) => isDeepStrictEqual(row[key], value))
+}
+
+/**
+ * Opens the file for more samples: a torn last line is cut off, the others are kept.
+ *
+ * @throws InputError when it holds samples of something else
+ */
+export async function openSampleFile(path: string, plan: SamplePlan): Promise<SampleFile> {
+  const { lines, bytes } = await readSamples(path, plan)
+  const file = openSync(path, "a")
+  ftruncateSync(file, bytes)
+  let open = true
+  const close = () => {
+    if (open) closeSync(file)
+    open = false
+  }
+  return {
+    done: new Set(lines.keys()),
+    append(row) {
+      const line = JSON.stringify(row)
+      writeSync(file, `${line}\n`)
+      lines.set(row.seed as number, line)
+    },
+    async finish() {
+      fsyncSync(file)
+      close()
+      const ordered = [...lines].sort(([a], [b]) => a - b).map(([, line]) => `${line}\n`)
+      await writeFileAtomic(path, ordered.join(""))
+    },
+    close,
+  }
+}
