@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander"
+import type { Command } from "commander"
 import { readTextFile } from "../formats/json.ts"
 import {
   EndpointSource,
@@ -15,6 +15,7 @@ import {
 } from "../generate/index.ts"
 import { InputError } from "../run/errors.ts"
 import { interruptible } from "./interrupt.ts"
+import { numberIn, wholeFrom } from "./option-values.ts"
 import { print, printJson, progressLine, say } from "./terminal.ts"
 
 interface Options {
@@ -33,22 +34,6 @@ interface Options {
   readonly concurrency: number
   readonly threads?: number
   readonly json?: boolean
-}
-
-function wholeFrom(least: number) {
-  return (text: string): number => {
-    const value = Number(text)
-    if (Number.isSafeInteger(value) && value >= least) return value
-    throw new InvalidArgumentError(`expected a whole number from ${least}`)
-  }
-}
-
-function numberIn(least: number, most: number) {
-  return (text: string): number => {
-    const value = Number(text)
-    if (text.trim() !== "" && value >= least && value <= most) return value
-    throw new InvalidArgumentError(`expected a number from ${least} to ${most}`)
-  }
 }
 
 const collect = (value: string, before: readonly string[]) => [...before, value]

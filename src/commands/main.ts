@@ -48,6 +48,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./generate.ts"),
   },
   {
+    name: "chat",
+    summary: "talk to a model or a run",
+    load: () => import("./chat.ts"),
+  },
+  {
     name: "doctor",
     summary: "say what this machine can run, and what a bug report needs",
     load: () => import("./doctor.ts"),

@@ -18,6 +18,11 @@ export interface LocalSourceOptions extends PromptEncoding {
    * at once. The two round differently, so one seed may give two samples.
    */
   readonly mode?: DecodeMode
+  /**
+   * For conversations: a prompt that begins as the last one and its answer did is computed from
+   * where they part. One sequence at a time.
+   */
+  readonly continues?: boolean
 }
 
 /** One next-token distribution. */
@@ -63,6 +68,8 @@ const CONTEXT_TOKENS = 8
 export class LocalSource implements SampleSource {
   readonly #options: LocalSourceOptions
   readonly #decoder: CachedDecoder
+  /** Between calls, with `continues`: a cache of one lane and the tokens that it holds. */
+  #kept: { readonly cache: KvCache; ids: number[] } | undefined
 
   constructor(options: LocalSourceOptions) {
     this.#options = options
@@ -75,9 +82,10 @@ export class LocalSource implements SampleSource {
   ): AsyncGenerator<Sample> {
     const wanted = requests.reduce((sum, { n }) => sum + n, 0)
     if (wanted === 0) return
-    const lanes = laneBucket(Math.min(this.#decoder.lanes, wanted))
-    const cache = await this.#decoder.newCache(lanes, 1)
-    const scratch = await this.#decoder.newCache(1, 1)
+    const kept = await this.#conversation()
+    const lanes = kept ? 1 : laneBucket(Math.min(this.#decoder.lanes, wanted))
+    const cache = kept?.cache ?? (await this.#decoder.newCache(lanes, 1))
+    const scratch = kept?.cache ?? (await this.#decoder.newCache(1, 1))
     const active = new Array<Sequence | undefined>(lanes).fill(undefined)
     const source = this.#prompts(requests, scratch, signal)
     try {
@@ -89,7 +97,7 @@ export class LocalSource implements SampleSource {
             const sample = this.#accept(sequence, prompt.first, onToken)
             if (sample) yield sample
             else {
-              await cache.copyFrom(prompt.cache, lane, prompt.ids.length)
+              if (!kept) await cache.copyFrom(prompt.cache, lane, prompt.ids.length)
               active[lane] = sequence
             }
             if (prompt.begun === prompt.request.n) prompt = await nextPrompt(source)
@@ -107,14 +115,34 @@ export class LocalSource implements SampleSource {
         }
       }
     } finally {
-      cache.dispose()
-      scratch.dispose()
+      if (!kept) {
+        cache.dispose()
+        scratch.dispose()
+      }
     }
   }
 
   /** Compiled graphs and buffers; the model's weights are the caller's. */
-  release(): Promise<void> {
-    return this.#decoder.release()
+  async release(): Promise<void> {
+    this.#kept?.cache.dispose()
+    this.#kept = undefined
+    await this.#decoder.release()
+  }
+
+  async #conversation() {
+    if (!this.#options.continues) return undefined
+    this.#kept ??= { cache: await this.#decoder.newCache(1, 1), ids: [] }
+    return this.#kept
+  }
+
+  /** Computes a prompt into a cache of one lane. */
+  async #prefill(cache: KvCache, ids: Int32Array, signal: AbortSignal | undefined) {
+    const kept = this.#kept
+    const start = kept ? sharedLength(kept.ids, ids) : 0
+    if (kept) kept.ids.length = start // should it be cut short
+    const hidden = await this.#decoder.prefill(cache, ids, { start, signal })
+    if (kept) kept.ids = [...ids]
+    return hidden
   }
 
   /** Each request's prompt, computed when it is asked for. */
@@ -132,7 +160,7 @@ export class LocalSource implements SampleSource {
             `${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`,
         )
       }
-      const hidden = await this.#decoder.prefill(cache, ids, { signal })
+      const hidden = await this.#prefill(cache, ids, signal)
       const { logits, probabilities, logSumExp } = await this.#decoder.next(hidden, [
         request.temperature,
       ])
@@ -154,6 +182,7 @@ export class LocalSource implements SampleSource {
   #begin(prompt: Prefilled): Sequence {
     const { requestIndex, request, ids } = prompt
     const sampleIndex = prompt.begun++
+    if (this.#kept) this.#kept.ids.length = ids.length
     const stream = this.#options.tokenizer.decodeStream({ skipSpecialTokens: true })
     for (const id of ids.slice(-CONTEXT_TOKENS)) stream.push(id)
     return {
@@ -177,6 +206,7 @@ export class LocalSource implements SampleSource {
     const ids = active.map((s) => s?.tokenIds[s.tokenIds.length - 1] ?? 0)
     const places = active.map((s) => (s ? s.start + s.tokenIds.length - 1 : 0))
     const hidden = await this.#decoder.decode(cache, ids, places)
+    this.#kept?.ids.push(ids[0]!)
     const next = await this.#decoder.next(
       hidden,
       active.map((s) => s?.request.temperature ?? 1),
@@ -219,6 +249,13 @@ export class LocalSource implements SampleSource {
       seed,
     }
   }
+}
+
+/** Tokens that need not be computed again; the last of `ids` always is, for what follows it. */
+function sharedLength(held: readonly number[], ids: Int32Array): number {
+  let length = 0
+  while (length < ids.length - 1 && held[length] === ids[length]) length++
+  return length
 }
 
 async function nextPrompt(source: AsyncGenerator<Prefilled>): Promise<Prefilled | undefined> {

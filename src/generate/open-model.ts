@@ -2,7 +2,6 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { type HubProgress, resolveModel } from "../formats/hub.ts"
-import type { DecodeMode } from "../models/cached-block.ts"
 import {
   decoderParameters,
   loadModel,
@@ -23,11 +22,11 @@ export interface OpenModel extends LocalSourceOptions {
   release(): Promise<void>
 }
 
-export interface OpenModelOptions extends Pick<DeviceOptions, "threads"> {
+export interface OpenModelOptions
+  extends Pick<DeviceOptions, "threads">,
+    Pick<LocalSourceOptions, "mode" | "continues"> {
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
-  /** See {@link LocalSourceOptions.mode}. */
-  readonly mode?: DecodeMode
   readonly signal?: AbortSignal
   /** What is being done, for people. */
   readonly onProgress?: (message: string) => void
@@ -66,7 +65,7 @@ const decoderName = (peftName: string) => peftName.replace(/^base_model\.model\.
  */
 export async function openModel(
   path: string,
-  { signal, onProgress, revision, mode, ...deviceOptions }: OpenModelOptions = {},
+  { signal, onProgress, revision, mode, continues, ...deviceOptions }: OpenModelOptions = {},
 ): Promise<OpenModel> {
   const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
     onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
@@ -108,6 +107,7 @@ export async function openModel(
     tokenizer,
     template: null,
     ...(mode === undefined ? {} : { mode }),
+    ...(continues === undefined ? {} : { continues }),
     stopTokenIds: await stopTokenIds(base, tokenizer),
     async release() {
       for (const tensor of tensors.values()) tensor.dispose()

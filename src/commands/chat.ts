@@ -1,0 +1,161 @@
+import { createInterface, type Interface } from "node:readline"
+import type { Command } from "commander"
+import { type Generator, openGenerator, type PromptMessage } from "../generate/index.ts"
+import { InputError } from "../run/errors.ts"
+import { interruptible } from "./interrupt.ts"
+import { numberIn, wholeFrom } from "./option-values.ts"
+import { colorsFor, progressLine, say } from "./terminal.ts"
+
+interface Options {
+  readonly system?: string
+  readonly raw?: boolean
+  readonly temperature: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly maxNewTokens: number
+  readonly seed: number
+  readonly threads?: number
+}
+
+const HELP = "/reset forgets the conversation, /exit ends it; Ctrl-C stops an answer"
+
+/** What the user and the model have said so far. */
+interface Conversation {
+  messages: PromptMessage[]
+  /** Without a template: the text so far. */
+  text: string
+  turns: number
+}
+
+const opening = ({ system }: Options): Conversation => ({
+  messages: system === undefined ? [] : [{ role: "system", content: system }],
+  text: "",
+  turns: 0,
+})
+
+/** Streams the answer to stdout; an answer that was stopped stays in the conversation as it is. */
+async function answer(
+  generator: Generator,
+  conversation: Conversation,
+  said: string,
+  options: Options,
+  signal: AbortSignal,
+): Promise<void> {
+  const { temperature, topK, topP, maxNewTokens, seed, raw } = options
+  const messages = [...conversation.messages, { role: "user", content: said }]
+  const text = conversation.text + said
+  const request = {
+    prompt: raw ? text : messages,
+    n: 1,
+    temperature,
+    maxNewTokens,
+    seed: seed + conversation.turns,
+    ...(topK === undefined ? {} : { topK }),
+    ...(topP === undefined ? {} : { topP }),
+  }
+  let shown = ""
+  let length = false
+  const onToken = ({ text: part }: { readonly text: string }) => {
+    shown += part
+    process.stdout.write(part)
+  }
+  try {
+    for await (const sample of generator.sample([request], { signal, onToken })) {
+      length = sample.finishReason === "length"
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+  process.stdout.write("\n")
+  if (signal.aborted) say("(stopped)")
+  if (length) say(`(cut off at ${maxNewTokens} tokens: --max-new-tokens)`)
+  conversation.messages = [...messages, { role: "assistant", content: shown }]
+  conversation.text = text + shown
+  conversation.turns++
+}
+
+/** The lines typed, and what Ctrl-C means at each moment. */
+function talk(generator: Generator, options: Options): Promise<void> {
+  const { bold } = colorsFor(process.stderr)
+  const terminal = process.stdin.isTTY === true
+  const lines: Interface = createInterface({
+    input: process.stdin,
+    ...(terminal ? { output: process.stderr, prompt: bold("> ") } : {}),
+  })
+  let conversation = opening(options)
+  let stopAnswer: AbortController | undefined
+  let leaving = false
+  lines.on("SIGINT", () => {
+    if (stopAnswer && !stopAnswer.signal.aborted) stopAnswer.abort()
+    else if (leaving || stopAnswer) lines.close()
+    else {
+      leaving = true
+      say("\nCtrl-C again or /exit ends the conversation")
+      lines.prompt()
+    }
+  })
+  const turn = async (line: string): Promise<boolean> => {
+    leaving = false
+    const said = line.trim()
+    if (said === "/exit" || said === "/quit") return false
+    if (said === "/reset") {
+      conversation = opening(options)
+      say("(the conversation begins anew)")
+    } else if (said.startsWith("/")) say(HELP)
+    else if (said !== "") {
+      stopAnswer = new AbortController()
+      await answer(generator, conversation, options.raw ? line : said, options, stopAnswer.signal)
+      stopAnswer = undefined
+    }
+    return true
+  }
+  const loop = async (): Promise<void> => {
+    if (terminal) lines.prompt()
+    for await (const line of lines) {
+      if (!(await turn(line))) break
+      if (terminal) lines.prompt()
+    }
+    lines.close()
+  }
+  return loop()
+}
+
+async function chat(model: string, options: Options): Promise<void> {
+  const { show, clear } = progressLine()
+  const generator = await interruptible((signal) =>
+    openGenerator(model, {
+      mode: "alone",
+      continues: true,
+      signal,
+      onProgress: show,
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+    }),
+  )
+  clear()
+  try {
+    if (!options.raw && generator.open.template === null) {
+      throw new InputError(
+        `${generator.open.folder}: this model has no chat template; --raw continues plain text`,
+      )
+    }
+    if (process.stdin.isTTY) say(`${generator.open.folder}\n${HELP}`)
+    await talk(generator, options)
+  } finally {
+    await generator.close()
+  }
+}
+
+export function command(verb: Command): void {
+  verb
+    .argument("<model>", "model folder, adapter folder, run folder or hub id")
+    .option("--system <text>", "what the model is told before the conversation")
+    .option("--raw", "no template: the model continues the text as it stands")
+    .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 0.7)
+    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
+    .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))
+    .option("--max-new-tokens <count>", "longest answer", wholeFrom(1), 1024)
+    .option("--seed <seed>", "answer i is drawn with SEED + i", wholeFrom(0), 0)
+    .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
+    .addHelpText("after", `\n${HELP}.`)
+    .action(chat)
+}
