@@ -154,11 +154,15 @@ export interface Setting {
   readonly values: readonly (string | undefined)[]
 }
 
+/** Two runs always differ in these, and nothing follows from it. */
+const OF_NO_CONSEQUENCE = ["output_dir", "resume"]
+
 /** The settings in which the runs' configs differ, by dotted key. */
 export function differingSettings(runs: readonly RunSummary[]): Setting[] {
   const flattened = runs.map(({ config }) => flatten(config))
   const keys = new Set(flattened.flatMap((settings) => [...settings.keys()]))
   return [...keys]
+    .filter((key) => !OF_NO_CONSEQUENCE.includes(key))
     .map((key) => ({ key, values: flattened.map((settings) => settings.get(key)) }))
     .filter(({ values }) => new Set(values).size > 1)
 }

@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 function written(name: string, objective: "sft" | "dft", more: object = {}): string {
   const path = join(folder, name)
-  const config = { objective: { name: objective }, max_grad_norm: 1, ...more }
+  const config = { objective: { name: objective }, max_grad_norm: 1, output_dir: path, ...more }
   const run = openRunFolder(path, { record: { config, versions: {} } })
   for (const event of madeUpRun({ objective, steps: 40 })) run.append(event)
   run.close()
