@@ -33,6 +33,16 @@ const VERBS: readonly Verb[] = [
     load: () => import("./init.ts"),
   },
   {
+    name: "grade",
+    summary: "grade samples against gold answers; keep the correct ones for training",
+    load: () => import("./grade.ts"),
+  },
+  {
+    name: "eval",
+    summary: "score a model on benchmarks, with intervals and every verdict explained",
+    load: () => import("./eval.ts"),
+  },
+  {
     name: "compare",
     summary: "runs side by side: table, curves, token-probability histograms",
     load: () => import("./compare.ts"),

@@ -1,3 +1,14 @@
+export {
+  type EvaluateOptions,
+  type EvaluationRecord,
+  type EvaluationSettings,
+  evalEvent,
+  evaluateSuite,
+  recordsPath,
+  type SuiteResult,
+  verdictFields,
+} from "./evaluation.ts"
+export { type GradeFileOptions, type GradeSummary, gradeFile } from "./grade-file.ts"
 export { extractAnswer, goldText } from "./grader/extract.ts"
 export { type GradeItem, Grader, gradeAll } from "./grader/grader.ts"
 export {
@@ -9,3 +20,9 @@ export {
   type Mode,
   type Verdict,
 } from "./grader/verdict.ts"
+export { PAPER_PRESET, PROMPT_STYLES, type PromptStyle, promptIn } from "./prompts.ts"
+export { evaluationHtml, resultTable } from "./report.ts"
+export { type SelectionOptions, selectCorrect } from "./selection.ts"
+export * from "./statistics.ts"
+export { openSuite, PAPER_SUITES, SUITES } from "./suites/index.ts"
+export type { Problem, Suite } from "./suites/suite.ts"

@@ -1,0 +1,166 @@
+import { join } from "node:path"
+import { type Command, InvalidArgumentError, Option } from "commander"
+import {
+  type EvaluationSettings,
+  evaluateSuite,
+  MODES,
+  type Mode,
+  openSuite,
+  PAPER_PRESET,
+  PAPER_SUITES,
+  PROMPT_STYLES,
+  type PromptStyle,
+  type SuiteResult,
+} from "../evaluate/index.ts"
+import { evaluationHtml, resultTable } from "../evaluate/report.ts"
+import { writeFileAtomic } from "../formats/atomic.ts"
+import { EndpointSource, openGenerator, type SampleSource } from "../generate/index.ts"
+import { InputError } from "../run/errors.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, printJson, progressLine, say } from "./terminal.ts"
+
+interface Options {
+  readonly suite?: string
+  readonly suiteDir?: string
+  readonly preset?: "paper"
+  readonly n?: number
+  readonly temperature?: number
+  readonly topP?: number
+  readonly maxNewTokens?: number
+  readonly seed: number
+  readonly limit?: number
+  readonly prompt?: PromptStyle
+  readonly mode?: Mode
+  readonly out?: string
+  readonly endpoint?: string
+  readonly concurrency: number
+  readonly threads?: number
+  readonly json?: boolean
+}
+
+const whole = (least: number) => (text: string) => {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new InvalidArgumentError(`expected a whole number from ${least}`)
+}
+const number = (least: number, most: number) => (text: string) => {
+  const value = Number(text)
+  if (text.trim() !== "" && value >= least && value <= most) return value
+  throw new InvalidArgumentError(`expected a number from ${least} to ${most}`)
+}
+
+/** Flags win over the preset, the preset over the defaults. */
+function settingsOf(options: Options): EvaluationSettings {
+  const preset = options.preset === "paper" ? PAPER_PRESET : undefined
+  const topP = options.topP ?? preset?.topP
+  return {
+    n: options.n ?? preset?.n ?? 1,
+    temperature: options.temperature ?? preset?.temperature ?? 1,
+    maxNewTokens: options.maxNewTokens ?? preset?.maxNewTokens ?? 1024,
+    seed: options.seed,
+    prompt: options.prompt ?? preset?.prompt ?? "chat",
+    mode: options.mode ?? preset?.mode ?? "lenient",
+    stop: preset?.stop ?? [],
+    ...(topP === undefined ? {} : { topP }),
+  }
+}
+
+function opener(model: string, options: Options, signal: AbortSignal, show: (t: string) => void) {
+  let opened: Promise<{ source: SampleSource; close: () => Promise<void> }> | undefined
+  const { endpoint, concurrency, threads } = options
+  const open = async () => {
+    if (endpoint !== undefined) {
+      const apiKey = process.env.OPENAI_API_KEY
+      const source = new EndpointSource({ url: endpoint, model, apiKey, concurrency, onRetry: say })
+      return { source, close: async () => {} }
+    }
+    const source = await openGenerator(model, {
+      signal,
+      onProgress: show,
+      ...(threads === undefined ? {} : { threads }),
+    })
+    return { source, close: () => source.close() }
+  }
+  return {
+    /** One model serves all suites: it is let go of at the end. */
+    async openSource() {
+      opened ??= open()
+      const { source } = await opened
+      return { source, release: async () => {} }
+    },
+    async close() {
+      if (opened) await (await opened).close()
+    },
+  }
+}
+
+async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))
+    .split(",")
+    .map((name) => name.trim())
+    .filter(Boolean)
+  if (names.length === 0) throw new InputError("eval: expected --suite NAME,... or a file of rows")
+  const load = { folder: options.suiteDir, limit: options.limit }
+  const suites = []
+  for (const name of names) suites.push(await openSuite(name, load))
+  const settings = settingsOf(options)
+  const folder = options.out ?? join("evals", model.replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, ""))
+  const { show, clear } = progressLine()
+  const { openSource, close } = opener(model, options, signal, show)
+  const results: SuiteResult[] = []
+  try {
+    for (const { name: suite, problems } of suites) {
+      const onProgress = (done: number, wanted: number) =>
+        show(`${suite}: ${done}/${wanted} samples`)
+      const shared = { openSource, model, suite, problems, settings, folder, signal, onProgress }
+      results.push(await evaluateSuite(shared))
+      clear()
+    }
+  } finally {
+    clear()
+    await close()
+  }
+  await writeFileAtomic(join(folder, "eval.json"), `${JSON.stringify(results, null, 2)}\n`)
+  await writeFileAtomic(join(folder, "report.html"), await evaluationHtml(folder, results))
+  if (options.json) printJson({ folder, results })
+  else print(resultTable(results))
+  say(`wrote ${join(folder, "report.html")}`)
+}
+
+export function command(verb: Command): void {
+  verb
+    .argument(
+      "<model>",
+      "model folder, adapter folder, run folder or hub id; with --endpoint a name",
+    )
+    .option(
+      "--suite <names>",
+      "gsm8k, math500, minerva_math, olympiadbench, aime24, amc23, or files of rows; comma separated",
+    )
+    .option("--suite-dir <dir>", "folder with the suites' files; the hub without")
+    .addOption(
+      new Option("--preset <name>", "the paper's prompts, settings and grader").choices(["paper"]),
+    )
+    .option("--n <count>", "samples of each problem (1)", whole(1))
+    .option("--temperature <t>", "0 is greedy (1)", number(0, 100))
+    .option("--top-p <p>", "only the most likely tokens that add up to p", number(1e-9, 1))
+    .option("--max-new-tokens <count>", "longest completion (1024)", whole(1))
+    .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", whole(0), 0)
+    .option("--limit <count>", "only the first problems of each suite", whole(1))
+    .addOption(new Option("--prompt <style>", "how a problem is put (chat)").choices(PROMPT_STYLES))
+    .addOption(new Option("--mode <mode>", "how answers are judged (lenient)").choices(MODES))
+    .option(
+      "--out <dir>",
+      "folder for samples, records, eval.json and report.html; evals/MODEL without",
+    )
+    .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
+    .option("--concurrency <count>", "requests to the endpoint at once", whole(1), 16)
+    .option("--threads <count>", "processor threads; all cores without", whole(1))
+    .option("--json", "print one JSON document")
+    .addHelpText("after", "\nAn interrupted evaluation goes on when the same command is run again.")
+    .action((model: string, options: Options) =>
+      interruptible((signal) => run(model, options, signal), {
+        stopping: "stopping; run again to go on",
+      }),
+    )
+}

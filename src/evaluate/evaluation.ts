@@ -1,0 +1,252 @@
+import { mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { replaceFile } from "../formats/atomic.ts"
+import type { JsonObject } from "../formats/json.ts"
+import { generate } from "../generate/generate.ts"
+import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
+import type { SampleSource } from "../generate/sample-source.ts"
+import type { EvalEvent } from "../run/events.ts"
+import { Grader } from "./grader/grader.ts"
+import { GRADER_VERSION, type Mode, type Verdict } from "./grader/verdict.ts"
+import { type PromptStyle, promptIn } from "./prompts.ts"
+import {
+  averageAtN,
+  bootstrapInterval,
+  type Interval,
+  majorityCorrect,
+  meanPassAtK,
+  paperScore,
+} from "./statistics.ts"
+import type { Problem } from "./suites/suite.ts"
+import { rowsOf } from "./suites/suite.ts"
+
+export interface EvaluationSettings {
+  readonly n: number
+  readonly temperature: number
+  readonly topP?: number
+  readonly maxNewTokens: number
+  readonly seed: number
+  readonly prompt: PromptStyle
+  readonly mode: Mode
+  readonly stop: readonly string[]
+}
+
+export interface EvaluateOptions {
+  /** Opened only when samples are missing. */
+  readonly openSource: () => Promise<{ source: SampleSource; release: () => Promise<void> }>
+  /** Named in the records; continuing with another one is refused. */
+  readonly model: string
+  readonly suite: string
+  readonly problems: readonly Problem[]
+  readonly settings: EvaluationSettings
+  /** Gets `SUITE.samples.jsonl` (grows, can be continued) and `SUITE.jsonl` (graded). */
+  readonly folder: string
+  readonly signal?: AbortSignal
+  readonly onProgress?: (done: number, wanted: number) => void
+}
+
+/** One graded sample, a row of `SUITE.jsonl`. */
+export type EvaluationRecord = JsonObject & {
+  readonly id: string
+  readonly problem: string
+  readonly completion: string
+  readonly finish_reason: string
+  readonly correct: boolean
+  readonly decided: boolean
+  readonly extracted: string | null
+  readonly gold: string | null
+  readonly reason: string
+}
+
+export interface SuiteResult {
+  readonly suite: string
+  readonly model: string
+  readonly problems: number
+  readonly n: number
+  /** avg@n, 0 to 1. */
+  readonly score: number
+  /** 95 %, by problem-level bootstrap. */
+  readonly ci95: Interval
+  readonly strict: number
+  readonly lenient: number
+  readonly pass_at: Readonly<Record<string, number>>
+  readonly majority: number
+  /** Percent, from columns rounded to one decimal. */
+  readonly paper_score: number
+  readonly undecided: number
+  readonly no_answer: number
+  readonly finish_reasons: Readonly<Record<string, number>>
+  /** Mean tokens of a completion; null where the endpoint names none. */
+  readonly mean_tokens: number | null
+  readonly mean_characters: number
+  /** Of this call's sampling; null when all samples were there already. */
+  readonly tokens_per_second: number | null
+  readonly mode: Mode
+  readonly grader_version: string
+  readonly settings: EvaluationSettings
+}
+
+/**
+ * Samples a suite, grades every sample, and sums up. Interrupted calls go on where they stopped;
+ * the same seed gives the same samples.
+ */
+export async function evaluateSuite(options: EvaluateOptions): Promise<SuiteResult> {
+  mkdirSync(options.folder, { recursive: true })
+  const tokensPerSecond = await sampleSuite(options)
+  const records = await gradeSuite(options)
+  return { ...summary(records, options), tokens_per_second: tokensPerSecond }
+}
+
+const samplesPath = ({ folder, suite }: EvaluateOptions): string =>
+  join(folder, `${suite}.samples.jsonl`)
+export const recordsPath = (folder: string, suite: string): string => join(folder, `${suite}.jsonl`)
+
+async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
+  const { problems, settings, model, suite, signal, onProgress } = options
+  const { n, seed, prompt, temperature, topP, maxNewTokens, stop } = settings
+  const sampling = { temperature, top_p: topP ?? 1, max_new_tokens: maxNewTokens, stop: [...stop] }
+  const rows = problems.map(({ id, problem, gold }) => ({
+    where: `${suite} ${id}`,
+    // the sample file compares these fields, so other settings cannot be mixed into one file
+    fields: { suite, id, problem, answer: gold, model, prompt_style: prompt, sampling },
+    prompt: promptIn(prompt, problem),
+  }))
+  const wanted = rows.length * n
+  const file = await openSampleFile(samplesPath(options), { rows, n, seed })
+  let done = file.done.size
+  try {
+    if (done === wanted) return null
+    const { source, release } = await options.openSource()
+    const begun = performance.now()
+    let tokens = 0
+    try {
+      for await (const sample of generate({
+        source,
+        rows,
+        n,
+        seed,
+        done: file.done,
+        settings: { temperature, maxNewTokens, stop, ...(topP === undefined ? {} : { topP }) },
+        ...(signal ? { signal } : {}),
+      })) {
+        const { logprobs: _, ...row } = sampleRow(rows[sample.row]!.fields, sample)
+        file.append(row)
+        tokens += Math.max(sample.tokenIds.length, sample.logprobs.length)
+        onProgress?.(++done, wanted)
+      }
+    } finally {
+      await release()
+    }
+    signal?.throwIfAborted()
+    await file.finish()
+    return tokens === 0 ? null : tokens / ((performance.now() - begun) / 1000)
+  } finally {
+    file.close()
+  }
+}
+
+const CHUNK = 512
+
+async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]> {
+  const { folder, suite, settings, signal } = options
+  const records: EvaluationRecord[] = []
+  await using grader = new Grader({ mode: settings.mode })
+  let chunk: JsonObject[] = []
+  const flush = async (): Promise<void> => {
+    signal?.throwIfAborted()
+    const items = chunk.map((row) => ({
+      completion: String(row.completion),
+      gold: String(row.answer),
+    }))
+    const verdicts = await grader.grade(items)
+    chunk.forEach((row, i) => {
+      const tokens = Array.isArray(row.token_ids) ? row.token_ids.length : 0
+      const { token_ids: _, ...rest } = row
+      records.push({
+        ...rest,
+        tokens,
+        ...verdictFields(verdicts[i]!),
+      } as unknown as EvaluationRecord)
+    })
+    chunk = []
+  }
+  for await (const { row } of rowsOf(samplesPath(options))) {
+    chunk.push(row)
+    if (chunk.length === CHUNK) await flush()
+  }
+  await flush()
+  await replaceFile(recordsPath(folder, suite), async (handle) => {
+    for (const record of records) await handle.write(`${JSON.stringify(record)}\n`)
+  })
+  return records
+}
+
+/** A verdict as a row's fields. */
+export function verdictFields(verdict: Verdict): JsonObject {
+  const { version, mode, ...rest } = verdict
+  return { ...rest, grading: mode, grader_version: version }
+}
+
+function summary(
+  records: readonly EvaluationRecord[],
+  { suite, model, settings }: EvaluateOptions,
+): Omit<SuiteResult, "tokens_per_second"> {
+  const problems = [...groupById(records).values()]
+  const outcomes = problems.map((group) => group.map(({ correct }) => correct))
+  const by = (key: "strict" | "lenient"): number =>
+    averageAtN(problems.map((group) => group.map((record) => record[key] === true)))
+  const tokens = records.map((record) => Number(record.tokens))
+  const reasons: Record<string, number> = {}
+  for (const { finish_reason } of records)
+    reasons[finish_reason] = (reasons[finish_reason] ?? 0) + 1
+  const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+  return {
+    suite,
+    model,
+    problems: problems.length,
+    n: settings.n,
+    score: averageAtN(outcomes),
+    ci95: bootstrapInterval(outcomes, { seed: settings.seed }),
+    strict: by("strict"),
+    lenient: by("lenient"),
+    pass_at: Object.fromEntries(
+      passCounts(settings.n).map((k) => [String(k), meanPassAtK(outcomes, k)]),
+    ),
+    majority: averageAtN(
+      problems.map((group) => [
+        majorityCorrect(group.map(({ extracted, correct }) => ({ answer: extracted, correct }))),
+      ]),
+    ),
+    paper_score: paperScore(outcomes),
+    undecided: records.filter(({ decided }) => !decided).length,
+    no_answer: records.filter(({ extracted }) => extracted === null).length,
+    finish_reasons: reasons,
+    mean_tokens: total(tokens) === 0 ? null : total(tokens) / records.length,
+    mean_characters: total(records.map(({ completion }) => completion.length)) / records.length,
+    mode: settings.mode,
+    grader_version: GRADER_VERSION,
+    settings,
+  }
+}
+
+function groupById(records: readonly EvaluationRecord[]): Map<string, EvaluationRecord[]> {
+  const groups = new Map<string, EvaluationRecord[]>()
+  for (const record of records) {
+    const group = groups.get(record.id)
+    if (group) group.push(record)
+    else groups.set(record.id, [record])
+  }
+  return groups
+}
+
+/** 1, 2, 4, ... up to n, and n. */
+function passCounts(n: number): number[] {
+  const counts: number[] = []
+  for (let k = 1; k < n; k *= 2) counts.push(k)
+  return [...counts, n]
+}
+
+/** The event of a suite's result (CONTRACT.md, section 6). */
+export function evalEvent({ suite, score, ci95, n }: SuiteResult, step = 0): EvalEvent {
+  return { type: "eval", time: new Date().toISOString(), step, name: suite, score, n, ci95 }
+}

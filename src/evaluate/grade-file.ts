@@ -1,0 +1,156 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { dirname } from "node:path"
+import { writeError } from "../formats/atomic.ts"
+import type { JsonObject } from "../formats/json.ts"
+import { InputError } from "../run/errors.ts"
+import { verdictFields } from "./evaluation.ts"
+import { type GradeItem, Grader } from "./grader/grader.ts"
+import { type Gold, goldString, type Mode, type Verdict } from "./grader/verdict.ts"
+import { type GradedMark, gradedMark, type SelectionOptions, selectCorrect } from "./selection.ts"
+import { rowsOf } from "./suites/suite.ts"
+
+export interface GradeFileOptions {
+  readonly mode: Mode
+  /** Keep only correct rows, thinned as said. */
+  readonly keep?: SelectionOptions | undefined
+  /** File to write (atomically), or a receiver of rows. */
+  readonly out: string | ((row: JsonObject) => void)
+  readonly signal?: AbortSignal
+  readonly onProgress?: (graded: number) => void
+}
+
+export interface GradeSummary {
+  readonly rows: number
+  readonly correct: number
+  readonly undecided: number
+  readonly no_answer: number
+  readonly strict: number
+  readonly lenient: number
+  readonly prompts: number
+  /** Prompts with at least one correct row. */
+  readonly prompts_solved: number
+  readonly kept: number
+}
+
+const CHUNK = 512
+
+/**
+ * Grades a file of samples: `completion` against `answer`. Rows stream; what is held of each is
+ * two hashes, and with `keep` its verdict, while the rows themselves are read a second time.
+ *
+ * @throws InputError naming file and line of a row without completion or answer.
+ */
+export async function gradeFile(path: string, options: GradeFileOptions): Promise<GradeSummary> {
+  const { mode, keep, out, signal, onProgress } = options
+  const output = typeof out === "string" ? lineFile(out) : { write: out, finish() {}, abandon() {} }
+  const marks: GradedMark[] = []
+  const tally = { rows: 0, correct: 0, undecided: 0, no_answer: 0, strict: 0, lenient: 0 }
+  const held: Verdict[] = []
+  let written = 0
+  try {
+    for await (const { row, verdict } of gradedRows(path, mode, signal)) {
+      marks.push(gradedMark(row, verdict.correct))
+      tally.rows++
+      tally.correct += Number(verdict.correct)
+      tally.undecided += Number(!verdict.decided)
+      tally.no_answer += Number(verdict.found === "nothing")
+      tally.strict += Number(verdict.strict)
+      tally.lenient += Number(verdict.lenient)
+      onProgress?.(tally.rows)
+      if (keep) held.push(verdict)
+      else {
+        output.write({ ...row, ...verdictFields(verdict) })
+        written++
+      }
+    }
+    if (tally.rows === 0) throw new InputError(`${path}: expected rows to grade, found none`)
+    if (keep) {
+      const kept = selectCorrect(marks, keep)
+      let i = 0
+      for await (const { row } of rowsOf(path)) {
+        if (kept.has(i)) output.write({ ...row, ...verdictFields(held[i]!) })
+        i++
+      }
+      written = kept.size
+    }
+    output.finish()
+  } catch (error) {
+    output.abandon()
+    throw error
+  }
+  const solved = new Set(marks.filter(({ correct }) => correct).map(({ prompt }) => prompt))
+  const prompts = new Set(marks.map(({ prompt }) => prompt)).size
+  return { ...tally, prompts, prompts_solved: solved.size, kept: written }
+}
+
+async function* gradedRows(
+  path: string,
+  mode: Mode,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<{ row: JsonObject; verdict: Verdict }> {
+  await using grader = new Grader({ mode })
+  let rows: JsonObject[] = []
+  let items: GradeItem[] = []
+  for await (const { where, row } of rowsOf(path)) {
+    rows.push(row)
+    items.push(itemOf(row, where))
+    if (rows.length < CHUNK) continue
+    signal?.throwIfAborted()
+    const verdicts = await grader.grade(items)
+    yield* rows.map((each, i) => ({ row: each, verdict: verdicts[i]! }))
+    ;[rows, items] = [[], []]
+  }
+  const verdicts = await grader.grade(items)
+  yield* rows.map((each, i) => ({ row: each, verdict: verdicts[i]! }))
+}
+
+const GOLD_KEYS = ["answer", "gold", "final_answer", "solution"]
+
+function itemOf(row: JsonObject, where: string): GradeItem {
+  if (typeof row.completion !== "string") {
+    throw new InputError(
+      `${where}: expected "completion" to be text, got ${kindOf(row.completion)}`,
+    )
+  }
+  const key = GOLD_KEYS.find((name) => row[name] !== undefined && row[name] !== null)
+  const gold = key === undefined ? undefined : goldString(row[key] as Gold)
+  if (gold !== undefined && typeof row[key!] !== "object")
+    return { completion: row.completion, gold }
+  if (gold !== undefined && Array.isArray(row[key!])) return { completion: row.completion, gold }
+  throw new InputError(
+    `${where}: expected a gold answer under "answer"; the row has ${Object.keys(row).slice(0, 8).join(", ")}`,
+  )
+}
+
+const kindOf = (value: unknown): string =>
+  value === undefined ? "nothing" : value === null ? "null" : typeof value
+
+/** A file written line by line under a temporary name, renamed when it is whole. */
+function lineFile(path: string) {
+  const temporary = `${path}.${process.pid}.tmp`
+  let file: number
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    file = openSync(temporary, "w")
+  } catch (error) {
+    throw writeError(error, path)
+  }
+  return {
+    write(row: JsonObject): void {
+      try {
+        writeSync(file, `${JSON.stringify(row)}\n`)
+      } catch (error) {
+        throw writeError(error, path)
+      }
+    },
+    finish(): void {
+      fsyncSync(file)
+      closeSync(file)
+      renameSync(temporary, path)
+    },
+    abandon(): void {
+      closeSync(file)
+      rmSync(temporary, { force: true })
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import type { SampleRequest } from "../generate/sample-source.ts"
+
+export const BOXED_INSTRUCTION =
+  "Please reason step by step, and put your final answer within \\boxed{}."
+
+const STYLES = {
+  /** The model's own chat template, the instruction after the problem. */
+  chat: (problem: string) => [{ role: "user", content: `${problem}\n${BOXED_INSTRUCTION}` }],
+  /** The problem alone, as in training rows of problem and solution. */
+  raw: (problem: string) => problem,
+  "qwen-boxed": (problem: string) =>
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" +
+    `<|im_start|>user\n${problem}\n${BOXED_INSTRUCTION}<|im_end|>\n<|im_start|>assistant\n`,
+  "llama-base-boxed": (problem: string) =>
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n" +
+    `${problem}\n${BOXED_INSTRUCTION}<|end_of_text|>` +
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+  "deepseek-math": (problem: string) => `User: ${problem}\n${BOXED_INSTRUCTION}\n\nAssistant:`,
+} as const satisfies Record<string, (problem: string) => SampleRequest["prompt"]>
+
+export type PromptStyle = keyof typeof STYLES
+export const PROMPT_STYLES = Object.keys(STYLES) as PromptStyle[]
+
+export const promptIn = (style: PromptStyle, problem: string): SampleRequest["prompt"] =>
+  STYLES[style](problem)
+
+/** The paper's settings (METHOD.md section 1.4): 16 samples at temperature 1, 4,096 new tokens. */
+export const PAPER_PRESET = {
+  n: 16,
+  temperature: 1,
+  topP: 1,
+  maxNewTokens: 4096,
+  prompt: "qwen-boxed",
+  mode: "paper",
+  stop: ["</s>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>"],
+} as const

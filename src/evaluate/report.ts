@@ -1,0 +1,145 @@
+import type { EvaluationRecord, SuiteResult } from "./evaluation.ts"
+import { recordsPath } from "./evaluation.ts"
+import { SCRIPT, STYLE } from "./report-page.ts"
+import type { Difference } from "./statistics.ts"
+import { rowsOf } from "./suites/suite.ts"
+
+const percent = (share: number): string => (100 * share).toFixed(2)
+
+function cells(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+        .join("  "),
+    )
+    .join("\n")
+}
+
+const COLUMNS: readonly (readonly [string, (result: SuiteResult) => string])[] = [
+  ["suite", ({ suite }) => suite],
+  ["problems", ({ problems }) => String(problems)],
+  ["n", ({ n }) => String(n)],
+  ["avg@n %", ({ score }) => percent(score)],
+  ["95 %", ({ ci95: [low, high] }) => `${percent(low)}-${percent(high)}`],
+  ["pass@n", ({ pass_at, n }) => percent(pass_at[String(n)]!)],
+  ["maj@n", ({ majority }) => percent(majority)],
+  ["strict", ({ strict }) => percent(strict)],
+  ["lenient", ({ lenient }) => percent(lenient)],
+  ["no answer", ({ no_answer }) => String(no_answer)],
+  ["undecided", ({ undecided }) => String(undecided)],
+  ["cut off", ({ finish_reasons }) => String(finish_reasons.length ?? 0)],
+  ["tokens", ({ mean_tokens }) => (mean_tokens === null ? "-" : mean_tokens.toFixed(0))],
+  ["tok/s", ({ tokens_per_second: rate }) => (rate === null ? "-" : rate.toFixed(1))],
+]
+
+/** A line per suite. In `paper` mode the paper's own figure follows (columns rounded first). */
+export function resultTable(results: readonly SuiteResult[]): string {
+  const columns = results.some(({ mode }) => mode === "paper")
+    ? [...COLUMNS, ["paper %", ({ paper_score }: SuiteResult) => paper_score.toFixed(2)] as const]
+    : COLUMNS
+  return cells([
+    columns.map(([title]) => title),
+    ...results.map((result) => columns.map(([, cell]) => cell(result))),
+  ])
+}
+
+export interface ComparedSuite extends Difference {
+  readonly suite: string
+  readonly a: number
+  readonly b: number
+}
+
+export function comparisonTable(rows: readonly ComparedSuite[]): string {
+  return cells([
+    ["suite", "problems", "a %", "b %", "b - a", "95 %", "p", "beyond noise"],
+    ...rows.map(({ suite, problems, a, b, difference, ci95, p, exceedsNoise }) => [
+      suite,
+      String(problems),
+      percent(a),
+      percent(b),
+      percent(difference),
+      `${percent(ci95[0])} to ${percent(ci95[1])}`,
+      p.toFixed(3),
+      exceedsNoise ? "yes" : "no",
+    ]),
+  ])
+}
+
+/** Samples a page shows; a larger evaluation's page names the records file for the rest. */
+const MAX_SAMPLES = 4_000
+const MAX_TEXT = 6_000
+
+/** One page that opens offline: scores, and every problem with its samples, verdicts and reasons. */
+export async function evaluationHtml(
+  folder: string,
+  results: readonly SuiteResult[],
+): Promise<string> {
+  const problems: unknown[] = []
+  let samples = 0
+  let left = 0
+  for (const { suite } of results) {
+    const groups = new Map<string, EvaluationRecord[]>()
+    for await (const { row } of rowsOf(recordsPath(folder, suite))) {
+      if (samples >= MAX_SAMPLES) {
+        left++
+        continue
+      }
+      samples++
+      const record = row as EvaluationRecord
+      const group = groups.get(record.id)
+      if (group) group.push(record)
+      else groups.set(record.id, [record])
+    }
+    for (const [id, group] of groups) problems.push(problemData(suite, id, group))
+  }
+  const figures = results.map(
+    (result) =>
+      `<tr>${COLUMNS.map(([, cell]) => `<td>${escaped(cell(result))}</td>`).join("")}</tr>`,
+  )
+  const more =
+    left === 0 ? "" : `<p class="dim">${left} further samples are in the records (SUITE.jsonl).</p>`
+  const first = results[0]
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Evaluation of ${escaped(first?.model ?? "")}</title><style>${STYLE}</style></head><body>
+<h1>Evaluation of ${escaped(first?.model ?? "")}</h1>
+<p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.maxNewTokens} new tokens, prompts: ${escaped(first?.settings.prompt ?? "")}. Intervals are over problems.</p>
+<div class="scroll"><table><thead><tr>${COLUMNS.map(([title]) => `<th>${title}</th>`).join("")}</tr></thead><tbody>${figures.join("")}</tbody></table></div>
+${more}
+<div class="bar"><span id="filters"></span><input id="search" type="search" placeholder="search problems and samples" aria-label="search"><span id="count" class="dim"></span></div>
+<div id="list"></div>
+<script type="application/json" id="data">${JSON.stringify(problems).replace(/</g, "\\u003c")}</script>
+<script>${SCRIPT}</script></body></html>
+`
+}
+
+function problemData(suite: string, id: string, group: readonly EvaluationRecord[]) {
+  return {
+    suite,
+    id,
+    problem: cut(group[0]!.problem),
+    gold: group[0]!.gold,
+    samples: group.map((record) => ({
+      text: cut(record.completion),
+      correct: record.correct,
+      decided: record.decided,
+      extracted: record.extracted,
+      found: record.found,
+      reason: record.reason,
+      strict: record.strict,
+      lenient: record.lenient,
+      finish: record.finish_reason,
+      seed: record.seed,
+    })),
+  }
+}
+
+const cut = (text: string): string =>
+  text.length <= MAX_TEXT
+    ? text
+    : `${text.slice(0, MAX_TEXT / 2)}\n[...]\n${text.slice(-MAX_TEXT / 2)}`
+
+const escaped = (text: string): string =>
+  text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!)

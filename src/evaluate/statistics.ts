@@ -1,0 +1,146 @@
+import { randomStream } from "../run/random.ts"
+
+/** Correct answers of one problem, in the order of its samples. */
+export type Outcomes = readonly boolean[]
+
+const mean = (values: readonly number[]): number =>
+  values.length === 0 ? Number.NaN : values.reduce((a, b) => a + b, 0) / values.length
+
+/** Mean over problems of the share of correct samples, 0 to 1. */
+export const averageAtN = (problems: readonly Outcomes[]): number => mean(problemScores(problems))
+
+const problemScores = (problems: readonly Outcomes[]): number[] =>
+  problems.map((outcomes) => mean(outcomes.map(Number)))
+
+/**
+ * Unbiased pass@k of one problem with c of n samples correct: 1 - C(n - c, k) / C(n, k).
+ * Source: Chen et al. 2021 (arXiv 2107.03374), equation 1, in its product form.
+ *
+ * @returns NaN when fewer than k samples exist.
+ */
+export function passAtK(n: number, c: number, k: number): number {
+  if (k > n) return Number.NaN
+  if (n - c < k) return 1
+  let missed = 1
+  for (let i = n - c + 1; i <= n; i++) missed *= 1 - k / i
+  return 1 - missed
+}
+
+/** Mean over problems of pass@k. */
+export function meanPassAtK(problems: readonly Outcomes[], k: number): number {
+  return mean(
+    problems.map((outcomes) => passAtK(outcomes.length, outcomes.filter(Boolean).length, k)),
+  )
+}
+
+/** One sample's answer, for voting. Correct answers are one party, whatever their writing. */
+export interface Vote {
+  readonly answer: string | null
+  readonly correct: boolean
+}
+
+/** Whether the commonest answer is correct; samples without an answer abstain; a tie goes to the first seen. */
+export function majorityCorrect(votes: readonly Vote[]): boolean {
+  const counts = new Map<string, number>()
+  for (const { answer, correct } of votes) {
+    if (answer === null && !correct) continue
+    const party = correct ? "correct" : `wrong: ${answer!.replace(/[\s$]|\\[,!;]/g, "")}`
+    counts.set(party, (counts.get(party) ?? 0) + 1)
+  }
+  const most = Math.max(0, ...counts.values())
+  return [...counts].find(([, count]) => count === most)?.[0] === "correct"
+}
+
+/**
+ * The paper's figure: each sample column's accuracy in percent rounded to one decimal, then their
+ * mean (METHOD.md section 1.4). 0 to 100.
+ */
+export function paperScore(problems: readonly Outcomes[]): number {
+  const columns = Math.min(...problems.map((outcomes) => outcomes.length))
+  const accuracies = Array.from({ length: columns }, (_, column) => {
+    const correct = problems.filter((outcomes) => outcomes[column]).length
+    return Math.round((1000 * correct) / problems.length) / 10
+  })
+  return mean(accuracies)
+}
+
+export type Interval = readonly [low: number, high: number]
+
+interface BootstrapOptions {
+  readonly seed?: number
+  readonly resamples?: number
+}
+
+const quantile = (sorted: readonly number[], q: number): number => {
+  const at = q * (sorted.length - 1)
+  const below = Math.floor(at)
+  const above = Math.min(below + 1, sorted.length - 1)
+  return sorted[below]! + (at - below) * (sorted[above]! - sorted[below]!)
+}
+
+/** Means of resamples of the values with replacement, sorted. */
+function bootstrapMeans(
+  values: readonly number[],
+  { seed = 0, resamples = 2_000 }: BootstrapOptions,
+): number[] {
+  const uniform = randomStream(seed, "bootstrap")
+  const means = Array.from({ length: resamples }, () => {
+    let sum = 0
+    for (let i = 0; i < values.length; i++) sum += values[Math.floor(uniform() * values.length)]!
+    return sum / values.length
+  })
+  return means.sort((a, b) => a - b)
+}
+
+/** 95 % percentile interval of avg@n, resampling problems (not samples: those of a problem are alike). */
+export function bootstrapInterval(
+  problems: readonly Outcomes[],
+  options: BootstrapOptions = {},
+): Interval {
+  if (problems.length === 0) return [Number.NaN, Number.NaN]
+  const means = bootstrapMeans(problemScores(problems), options)
+  return [quantile(means, 0.025), quantile(means, 0.975)]
+}
+
+export interface Difference {
+  /** Mean of b minus mean of a, over the problems both have. */
+  readonly difference: number
+  readonly ci95: Interval
+  /** Twice the smaller tail of the bootstrap beyond zero. */
+  readonly p: number
+  readonly problems: number
+  /** Whether the interval leaves zero out. */
+  readonly exceedsNoise: boolean
+}
+
+/** Paired bootstrap over problems: the same problems are drawn for both sides. */
+export function pairedDifference(
+  a: ReadonlyMap<string, Outcomes>,
+  b: ReadonlyMap<string, Outcomes>,
+  options: BootstrapOptions = {},
+): Difference {
+  const both = [...a.keys()].filter((id) => b.has(id)).sort()
+  const differences = both.map((id) => mean(b.get(id)!.map(Number)) - mean(a.get(id)!.map(Number)))
+  if (both.length === 0) {
+    return {
+      difference: Number.NaN,
+      ci95: [Number.NaN, Number.NaN],
+      p: 1,
+      problems: 0,
+      exceedsNoise: false,
+    }
+  }
+  const means = bootstrapMeans(differences, options)
+  const ci95: Interval = [quantile(means, 0.025), quantile(means, 0.975)]
+  const tail = Math.min(
+    means.filter((value) => value <= 0).length,
+    means.filter((value) => value >= 0).length,
+  )
+  return {
+    difference: mean(differences),
+    ci95,
+    p: Math.min(1, (2 * tail) / means.length),
+    problems: both.length,
+    exceedsNoise: ci95[0] > 0 || ci95[1] < 0,
+  }
+}

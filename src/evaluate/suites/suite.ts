@@ -1,0 +1,111 @@
+import { existsSync } from "node:fs"
+import { basename, join } from "node:path"
+import { type RawRow, rawRows, rowFileKind } from "../../data/row-files.ts"
+import { resolveDataset } from "../../formats/index.ts"
+import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
+import { InputError } from "../../run/errors.ts"
+import { boxedGroups } from "../grader/extract.ts"
+import { type Gold, goldString } from "../grader/verdict.ts"
+
+export interface Problem {
+  /** Unique within the suite. */
+  readonly id: string
+  readonly problem: string
+  readonly gold: string
+}
+
+/** A benchmark: where it comes from, and how a row is read. One file each. */
+export interface Suite {
+  readonly name: string
+  readonly title: string
+  /** Files looked for under the suite folder, first match wins. */
+  readonly files: readonly string[]
+  readonly hub: { readonly id: string; readonly name?: string; readonly split: string } | undefined
+  readonly read: (row: JsonObject, where: string) => { problem: string; gold: Gold; id?: string }
+}
+
+/** The first of `keys` that holds text or a number. */
+export function field(row: JsonObject, keys: readonly string[], where: string): string {
+  for (const key of keys) {
+    const value = row[key]
+    if (typeof value === "string" && value.trim() !== "") return value
+    if (typeof value === "number") return String(value)
+  }
+  throw new InputError(
+    `${where}: expected ${keys.join(" or ")}; the row has ${Object.keys(row).slice(0, 8).join(", ")}`,
+  )
+}
+
+/** `answer`, or the last box of the worked solution. */
+export function answerOrBox(row: JsonObject, where: string): string {
+  const { answer } = row
+  if (typeof answer === "string" || typeof answer === "number") return String(answer)
+  const solution = field(row, ["solution"], where)
+  const boxes = boxedGroups(solution)
+  if (boxes !== "cut off" && boxes.length > 0) return solution
+  throw new InputError(`${where}: expected answer, or a solution with \\boxed{}`)
+}
+
+export interface LoadOptions {
+  /** Folder with the suites' files; without it they come from the hub. */
+  readonly folder?: string | undefined
+  readonly limit?: number | undefined
+}
+
+/**
+ * A suite's problems, from a local folder or the hub.
+ *
+ * @throws InputError when files are missing, or a row has no problem or answer.
+ */
+export async function loadSuite(suite: Suite, { folder, limit }: LoadOptions): Promise<Problem[]> {
+  const paths = await suiteFiles(suite, folder)
+  const problems: Problem[] = []
+  const seen = new Set<string>()
+  for (const path of paths) {
+    for await (const { where, row } of rowsOf(path)) {
+      const { problem, gold, id } = suite.read(row, where)
+      const answer = goldString(gold)
+      if (answer === undefined || answer.trim() === "") {
+        throw new InputError(`${where}: expected a gold answer, got an empty one`)
+      }
+      const key =
+        id !== undefined && !seen.has(id) ? id : `${basename(path)}:${problems.length + 1}`
+      seen.add(key)
+      problems.push({ id: key, problem, gold: answer })
+      if (limit !== undefined && problems.length >= limit) return problems
+    }
+  }
+  if (problems.length === 0) throw new InputError(`${suite.name}: expected problems, found none`)
+  return problems
+}
+
+async function suiteFiles(suite: Suite, folder: string | undefined): Promise<readonly string[]> {
+  if (folder !== undefined) {
+    const found = suite.files.map((file) => join(folder, file)).find((path) => existsSync(path))
+    if (found !== undefined) return [found]
+    throw new InputError(
+      `--suite-dir ${folder}: found no file of ${suite.name}; looked for ${suite.files.join(", ")}`,
+    )
+  }
+  if (suite.hub === undefined) throw new InputError(`${suite.name}: give --suite-dir`)
+  const { id, ...options } = suite.hub
+  return resolveDataset(id, options)
+}
+
+/** Objects of a jsonl, json, csv or parquet file, in order. */
+export async function* rowsOf(path: string): AsyncGenerator<{ where: string; row: JsonObject }> {
+  const kind = rowFileKind(path) ?? "jsonl"
+  for await (const { rows } of rawRows(path, kind)) {
+    for (const raw of rows) {
+      const where = `${path}:${raw.line}`
+      const row = rowValue(raw, where)
+      if (!isObject(row)) throw new InputError(`${where}: expected an object`)
+      yield { where, row }
+    }
+  }
+}
+
+function rowValue(raw: RawRow, where: string): unknown {
+  if ("problem" in raw) throw new InputError(`${where}: ${raw.problem}`)
+  return "value" in raw ? raw.value : parseJson(new TextDecoder().decode(raw.json), where)
+}
