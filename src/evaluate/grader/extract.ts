@@ -170,7 +170,9 @@ function whole(text: string): Extracted | undefined {
   ) {
     return undefined
   }
-  if (/^[A-Za-z]{3,}\s*:?\s+[\d$\\]/.test(trimmed)) return undefined // "Answer \[ 9 \]"
+  // "Answer \[ 9 \]", "so 0.5": a word before the value is a sentence's
+  if (/^(?!(?:ln|pi|log|sin|cos|tan|sqrt)\b)[A-Za-z]{2,}\s*:?\s+[-\d.$\\]/.test(trimmed))
+    return undefined
   return bracesBalance(trimmed) ? filled(trimmed, "whole") : undefined
 }
 

@@ -1,0 +1,223 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, expect, test } from "vitest"
+import {
+  type EvaluateOptions,
+  evaluateSuite,
+  evaluationHtml,
+  gradeFile,
+  openSuite,
+  resultTable,
+  SUITES,
+  selectCorrect,
+} from "../../src/evaluate/index.ts"
+import type { SampleSource } from "../../src/generate/index.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "dftune-evaluate-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+const file = (name: string, rows: readonly object[]): string => {
+  const path = join(folder, name)
+  writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+  return path
+}
+
+/** Answers by seed: every third sample is wrong; counts what it is asked. */
+function memorySource(): { source: SampleSource; asked: () => number } {
+  let asked = 0
+  const source: SampleSource = {
+    async *sample(requests) {
+      for (const [requestIndex, { prompt, n, seed }] of requests.entries()) {
+        for (let sampleIndex = 0; sampleIndex < n; sampleIndex++) {
+          asked++
+          const value =
+            Number(/\d+/.exec(String(prompt))![0]) + ((seed + sampleIndex) % 3 === 0 ? 1 : 0)
+          yield {
+            requestIndex,
+            sampleIndex,
+            completion: `It is \\boxed{${value}}.`,
+            tokenIds: [1, 2],
+            logprobs: [-0.1, -0.2],
+            finishReason: "stop" as const,
+            seed: seed + sampleIndex,
+          }
+        }
+      }
+    },
+  }
+  return { source, asked: () => asked }
+}
+
+const problems = [10, 20, 30, 40].map((value) => ({
+  id: `p${value}`,
+  problem: `What is ${value}?`,
+  gold: String(value),
+}))
+const settings = {
+  n: 3,
+  temperature: 1,
+  maxNewTokens: 8,
+  seed: 0,
+  prompt: "raw",
+  mode: "lenient",
+  stop: [],
+} as const
+const options = (source: SampleSource, name: string): EvaluateOptions => ({
+  openSource: async () => ({ source, release: async () => {} }),
+  model: "memory",
+  suite: "counting",
+  problems,
+  settings,
+  folder: join(folder, name),
+})
+
+test("a suite is sampled, graded and summed up; a second call samples nothing", async () => {
+  const { source, asked } = memorySource()
+  const result = await evaluateSuite(options(source, "a"))
+  expect(result).toMatchObject({ problems: 4, n: 3, majority: 1, undecided: 0, mean_tokens: 2 })
+  expect(result.score).toBeCloseTo(2 / 3, 12)
+  expect(result.pass_at).toEqual({ 1: result.score, 2: 1, 3: 1 })
+  expect(asked()).toBe(12)
+  const again = await evaluateSuite(options(source, "a"))
+  expect(asked()).toBe(12)
+  expect({ ...again, tokens_per_second: 0 }).toEqual({ ...result, tokens_per_second: 0 })
+  const records = readFileSync(join(folder, "a", "counting.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+  expect(JSON.parse(records[0]!)).toMatchObject({
+    id: "p10",
+    correct: false,
+    extracted: "11",
+    gold: "10",
+    reason: "different values",
+    found: "boxed",
+  })
+})
+
+test("an interrupted evaluation goes on with what is missing and ends the same", async () => {
+  const { source } = memorySource()
+  const whole = await evaluateSuite(options(source, "whole"))
+  const torn: SampleSource = {
+    async *sample(requests) {
+      let left = 5
+      for await (const sample of source.sample(requests)) {
+        if (left-- === 0) throw new Error("the machine went away")
+        yield sample
+      }
+    },
+  }
+  await expect(evaluateSuite(options(torn, "torn"))).rejects.toThrow("went away")
+  const rest = memorySource()
+  const resumed = await evaluateSuite(options(rest.source, "torn"))
+  expect(rest.asked()).toBe(7)
+  expect({ ...resumed, tokens_per_second: 0 }).toEqual({ ...whole, tokens_per_second: 0 })
+})
+
+test("a folder of other settings is not continued", async () => {
+  const { source } = memorySource()
+  await evaluateSuite(options(source, "settings"))
+  const other = { ...options(source, "settings"), settings: { ...settings, temperature: 0.5 } }
+  await expect(evaluateSuite(other)).rejects.toThrow(/cannot be continued/)
+})
+
+test("the table and the page show every problem, and the data cannot become markup", async () => {
+  const { source } = memorySource()
+  const evil = { id: "evil", problem: "What is 7 </script><b>?", gold: "7" }
+  const asked = { ...options(source, "page"), problems: [...problems, evil] }
+  const result = await evaluateSuite(asked)
+  expect(resultTable([result])).toMatch(/counting +5 +3/)
+  const html = await evaluationHtml(asked.folder, [result])
+  expect(html).not.toContain("7 </script>")
+  expect(html.match(/<\/script>/g)).toHaveLength(2)
+  expect(html).not.toMatch(/(?:src|href)=["']?http/)
+})
+
+test("grade adds a verdict to every row, and names the row that has no answer", async () => {
+  const rows = [
+    { problem: "a", completion: "\\boxed{2}", answer: "#### 2" },
+    { problem: "a", completion: "\\boxed{3}", answer: "\\boxed{2}" },
+    { problem: "b", completion: "nothing here", answer: 5 },
+  ]
+  const path = file("samples.jsonl", rows)
+  const out = join(folder, "graded.jsonl")
+  const summary = await gradeFile(path, { mode: "lenient", out })
+  expect(summary).toMatchObject({
+    rows: 3,
+    correct: 1,
+    no_answer: 1,
+    prompts: 2,
+    prompts_solved: 1,
+  })
+  const graded = readFileSync(out, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+  expect(graded.map(({ correct }) => correct)).toEqual([true, false, false])
+  expect(graded[2]).toMatchObject({ ...rows[2], extracted: null, gold: "5" })
+  const bad = file("bad.jsonl", [rows[0]!, { completion: "x" }])
+  await expect(gradeFile(bad, { mode: "lenient", out })).rejects.toThrow(
+    /bad\.jsonl:2.*gold answer/,
+  )
+  await expect(gradeFile(file("empty.jsonl", []), { mode: "lenient", out })).rejects.toThrow(
+    /found none/,
+  )
+})
+
+const mark = (prompt: string, completion: string, correct: boolean) => ({
+  prompt,
+  completion,
+  correct,
+})
+
+test("what is kept: correct, at most k of a prompt, repeats once, quarters of difficulty alike", () => {
+  const plain = { dedupe: false, maxPerPrompt: undefined, balance: false }
+  const rows = [
+    mark("easy", "1", true),
+    mark("easy", "1", true),
+    mark("easy", "2", true),
+    mark("easy", "3", true),
+    mark("hard", "1", true),
+    mark("hard", "2", false),
+    mark("hard", "3", false),
+    mark("hard", "4", false),
+  ]
+  expect([...selectCorrect(rows, plain)]).toEqual([0, 1, 2, 3, 4])
+  expect([...selectCorrect(rows, { ...plain, dedupe: true })]).toEqual([0, 2, 3, 4])
+  expect([...selectCorrect(rows, { ...plain, maxPerPrompt: 2 })]).toEqual([0, 1, 4])
+  const balanced = selectCorrect(rows, { ...plain, balance: true })
+  expect(balanced.size).toBe(2)
+  expect(balanced.has(4)).toBe(true)
+  expect(selectCorrect(rows, { ...plain, balance: true })).toEqual(balanced)
+})
+
+test("a user's own file is a suite; unknown names and empty answers are told", async () => {
+  const path = file("own.jsonl", [{ question: "1+1?", answer: 2 }])
+  expect(await openSuite(path, {})).toMatchObject({
+    name: "own",
+    problems: [{ problem: "1+1?", gold: "2" }],
+  })
+  await expect(openSuite("math50", {})).rejects.toThrow(/math500/)
+  await expect(openSuite("gsm8k", { folder })).rejects.toThrow(/gsm8k\/test.jsonl/)
+  const bad = file("bad-suite.jsonl", [{ question: "1+1?" }])
+  await expect(openSuite(bad, {})).rejects.toThrow(/bad-suite.jsonl:1/)
+})
+
+const BENCHMARKS = new URL("../../../shared/data/benchmarks/", import.meta.url).pathname
+const SIZES = {
+  gsm8k: 1319,
+  math500: 500,
+  minerva_math: 272,
+  olympiadbench: 675,
+  aime24: 30,
+  amc23: 40,
+}
+
+test("every suite reads its files with unique ids", async ({ skip }) => {
+  const present = await openSuite("aime24", { folder: BENCHMARKS }).catch(() => undefined)
+  if (!present) skip("shared data absent: the suites' files were not read")
+  for (const { name } of SUITES) {
+    const { problems: found } = await openSuite(name, { folder: BENCHMARKS })
+    expect([name, found.length]).toEqual([name, SIZES[name as keyof typeof SIZES]])
+    expect(new Set(found.map(({ id }) => id)).size).toBe(found.length)
+  }
+})
