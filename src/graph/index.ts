@@ -1,6 +1,7 @@
 import "./ops.ts"
 
 export { type Graph, graph, type Port } from "./graph.ts"
+export { overwriteProblem } from "./in-place.ts"
 export { type NdArray, ndarray } from "./ndarray.ts"
 export { type DeviceKind, hostIntegers, onnxModel, storedAs } from "./onnx.ts"
 export { type ForwardBackward, KEEP_LEVELS, type KeepLevel, partition } from "./partition.ts"

@@ -6,10 +6,11 @@ import {
   graph,
   input,
   onnxModel,
+  overwriteProblem,
   type Port,
   storedAs,
 } from "../graph/index.ts"
-import { InputError } from "../run/errors.ts"
+import { assert, InputError } from "../run/errors.ts"
 import type {
   Device,
   DeviceTensor,
@@ -57,6 +58,8 @@ class OnnxExecutable implements Executable {
   readonly #session: InferenceSession
   readonly #kind: DeviceKind
   readonly #stored: ReadonlyMap<string, DType>
+  /** Pairs of an input and an output that were found to be safe in one place. */
+  readonly #inPlace = new Set<string>()
 
   constructor(graph: Graph, session: InferenceSession, kind: DeviceKind) {
     this.graph = graph
@@ -73,6 +76,7 @@ class OnnxExecutable implements Executable {
       inputs[port.name] = checkFeed(this.graph, port, feeds[port.name]).ort(stored)
     }
     const inPlace = this.#kind === "cpu"
+    if (inPlace) this.#checkInto(feeds, into)
     const fetches: Record<string, OrtTensor | null> = {}
     for (const { name, dtype } of this.graph.outputs) {
       const target = into[name]
@@ -89,6 +93,22 @@ class OnnxExecutable implements Executable {
       else outputs[name] = remoteTensor(made, dtype)
     }
     return outputs
+  }
+
+  /** An input given as an output must not be read after it is written. */
+  #checkInto(feeds: Feeds, into: Feeds): void {
+    for (const { name: output } of this.graph.outputs) {
+      const target = into[output]
+      if (!target) continue
+      for (const { name } of this.graph.inputs) {
+        if (feeds[name]?.data !== target.data) continue
+        const pair = `${name} ${output}`
+        if (this.#inPlace.has(pair)) continue
+        const problem = overwriteProblem(this.graph, name, output)
+        assert(!problem, `${this.graph.name}: ${output} into its input ${name}: ${problem}`)
+        this.#inPlace.add(pair)
+      }
+    }
   }
 
   async release(): Promise<void> {
