@@ -58,7 +58,7 @@ const SCRIPT = `
 const names = ${JSON.stringify(CLASS_NAMES)}
 const tip = document.getElementById("tip")
 document.addEventListener("pointermove", (event) => {
-  const token = event.target.closest?.(".t")
+  const token = event.target.closest?.("pre .t")
   tip.style.display = token ? "block" : "none"
   if (!token) return
   const { i, id, t } = token.dataset

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto"
 import type { DataFormat, Supervise } from "../run/config.ts"
 import { loadTokenizer } from "../text/index.ts"
+import { hashOf } from "./hash.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
 import { promptText, type Rendered, type RenderOptions } from "./render.ts"
@@ -122,14 +122,6 @@ function rowBatch(rows: readonly Rendered[], lines: readonly number[]): RowBatch
     at += tokenIds.length
   }
   return batch
-}
-
-/** 64 bits of SHA-256: two rows of a million share one by chance with probability 3e-8. */
-function hashOf(...parts: readonly (string | Int32Array)[]): bigint {
-  const hash = createHash("sha256")
-  for (const part of parts)
-    hash.update(typeof part === "string" ? part : new Uint8Array(part.buffer))
-  return hash.digest().readBigInt64LE(0)
 }
 
 /** Buffers of a result that a worker may hand over without copying. */

@@ -1,5 +1,6 @@
-export { type Lint, type LintCode, overlapLint } from "./lints.ts"
+export type { Lint, LintCode } from "./lints.ts"
 export { epochOrder, type RunOrder, rowsPerEpoch, runOrder, writeOrder } from "./order.ts"
+export { overlapLints } from "./overlap.ts"
 export { packRows } from "./packing.ts"
 export {
   type PreparedData,
@@ -15,4 +16,5 @@ export {
   type PreparedSource,
   readManifest,
 } from "./prepared.ts"
+export { type PreviewExample, type PreviewSummary, previewData } from "./preview.ts"
 export { type Example, type Message, type Purpose, readRow, type Turns } from "./row-shapes.ts"

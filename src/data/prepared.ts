@@ -67,6 +67,8 @@ export interface Prepared {
   row(index: number): PreparedRow
   /** Row `index` of preference data. */
   pair(index: number): { readonly chosen: PreparedRow; readonly rejected: PreparedRow }
+  /** `file:line` of a row. */
+  place(index: number): string
   close(): void
 }
 
@@ -145,6 +147,11 @@ export async function openPrepared(dir: string): Promise<Prepared> {
     pair(index) {
       assert(manifest.purpose === "preference", "pair() of supervised data; use row()")
       return { chosen: read(index, 0), rejected: read(index, 1) }
+    },
+    place(index) {
+      const { sides, firstRow: first } = locate(index)
+      const { source, line } = sides[0]!
+      return `${manifest.sources[source[index - first]!]!.path}:${line[index - first]}`
     },
     close() {
       for (const { file } of shards) closeSync(file)

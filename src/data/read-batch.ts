@@ -47,6 +47,17 @@ export function* readBatch(
   for (const problem of problems.slice(nextProblem)) yield unread(path, problem)
 }
 
+/** The parsed rows alone, before their shape is told. Throws at the first that cannot be read. */
+export function* rawValues({ path, lines, rows, problems }: RawBatch): Generator<{
+  readonly line: number
+  readonly value: unknown
+}> {
+  const [problem] = problems
+  if (problem !== undefined) throw new InputError(`${path}:${problem[0]}: ${problem[1]}`)
+  for (const [i, line] of lines.entries())
+    yield { line, value: valueOf(rows, i, `${path}:${line}`) }
+}
+
 function unread(path: string, [line, message]: readonly [number, string]): ReadRow {
   return { line, problem: `${path}:${line}: ${message}` }
 }

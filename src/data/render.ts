@@ -162,9 +162,14 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
   }
 }
 
-/** What identifies a row's question when sets are compared: letter case and white space do not. */
+/** What identifies a row's question when sets are compared. */
 export function promptText(example: Example): string {
-  return spoken(example).toLowerCase().replaceAll(/\s+/g, " ").trim()
+  return comparable(spoken(example))
+}
+
+/** Letter case and white space do not make another question. */
+export function comparable(text: string): string {
+  return text.toLowerCase().replaceAll(/\s+/g, " ").trim()
 }
 
 function spoken(example: Example): string {

@@ -102,6 +102,10 @@ const data = z
   .strictObject({
     train: z.array(source).min(1).describe("Where the training rows come from."),
     eval: z.array(source).describe("Rows whose loss is measured every eval_steps.").default([]),
+    benchmarks: z
+      .array(source)
+      .describe("Files of benchmark questions; training rows that ask one of them are warned of.")
+      .default([]),
     format: z
       .enum(FORMATS)
       .describe("The shape of the rows; auto tells it by their keys, row by row.")
@@ -359,9 +363,10 @@ export type DataFormat = (typeof FORMATS)[number]
 export type Supervise = (typeof SUPERVISE)[number]
 export type Normalization = (typeof NORMALIZATIONS)[number]
 
-export interface DataConfig extends Omit<Parsed["data"], "train" | "eval"> {
+export interface DataConfig extends Omit<Parsed["data"], "train" | "eval" | "benchmarks"> {
   train: SourceConfig[]
   eval: SourceConfig[]
+  benchmarks: SourceConfig[]
 }
 
 /** `name`, the modifiers, and the objective's own parameters as further keys. */
@@ -407,7 +412,12 @@ export function resolve(parsed: Parsed): Config {
   const { objective, engine, data } = parsed
   return {
     ...parsed,
-    data: { ...data, train: data.train.map(writtenOut), eval: data.eval.map(writtenOut) },
+    data: {
+      ...data,
+      train: data.train.map(writtenOut),
+      eval: data.eval.map(writtenOut),
+      benchmarks: data.benchmarks.map(writtenOut),
+    },
     objective:
       typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
     engine:

@@ -222,7 +222,13 @@ function withFoundPaths(config: Config, folder: string): Config {
   return {
     ...config,
     model: foundPath(config.model, folder),
-    data: { ...data, template, train: sources(data.train), eval: sources(data.eval) },
+    data: {
+      ...data,
+      template,
+      train: sources(data.train),
+      eval: sources(data.eval),
+      benchmarks: sources(data.benchmarks),
+    },
   }
 }
 

@@ -23,6 +23,7 @@ export function memoryRows(rows: readonly PlainRow[]): Prepared {
     pair: () => {
       throw new Error("no pairs")
     },
+    place: (index) => `memory:${index + 1}`,
     close: () => {},
   }
 }

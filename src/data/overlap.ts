@@ -1,0 +1,77 @@
+import { isObject } from "../formats/json.ts"
+import type { SourceConfig } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
+import { hashOf } from "./hash.ts"
+import { type Lint, MAX_EXAMPLES, overlapLint } from "./lints.ts"
+import { openPrepared } from "./prepared.ts"
+import { rawValues } from "./read-batch.ts"
+import { comparable } from "./render.ts"
+import { promptHashes } from "./row-hashes.ts"
+import { resolveSources, sourceBatches } from "./sources.ts"
+
+interface OverlapOptions {
+  /** Prepared folder of the training rows. */
+  readonly train: string
+  /** Prepared folders of eval rows. */
+  readonly evals: readonly string[]
+  /** Files of benchmark questions; of their keys only the question is looked at. */
+  readonly benchmarks?: readonly SourceConfig[]
+}
+
+/**
+ * Training rows whose question (letter case and white space aside) is also in an eval set or a
+ * benchmark: scores there would measure memory.
+ */
+export async function overlapLints({
+  train,
+  evals,
+  benchmarks = [],
+}: OverlapOptions): Promise<Lint[]> {
+  const rows = await promptHashes(train)
+  const lints: Lint[] = []
+  if (evals.length > 0) {
+    const asked = new Set<bigint>()
+    for (const dir of evals) for (const hash of await promptHashes(dir)) asked.add(hash)
+    lints.push(...overlapLint("eval", "the eval rows", await sharedRows(train, rows, asked)))
+  }
+  for (const source of benchmarks) {
+    const asked = await questionHashes(source)
+    lints.push(...overlapLint("benchmark", source.path, await sharedRows(train, rows, asked)))
+  }
+  return lints
+}
+
+async function sharedRows(train: string, rows: BigInt64Array, asked: ReadonlySet<bigint>) {
+  const found: number[] = []
+  let count = 0
+  for (const [row, hash] of rows.entries()) {
+    if (!asked.has(hash)) continue
+    count++
+    if (found.length < MAX_EXAMPLES) found.push(row)
+  }
+  const prepared = await openPrepared(train)
+  try {
+    return { count, examples: found.map((row) => prepared.place(row)) }
+  } finally {
+    prepared.close()
+  }
+}
+
+const QUESTION_KEYS = ["problem", "question", "prompt", "instruction", "text"] as const
+
+async function questionHashes(source: SourceConfig): Promise<Set<bigint>> {
+  const asked = new Set<bigint>()
+  for await (const { batch } of sourceBatches(await resolveSources([source]))) {
+    for (const { line, value } of rawValues(batch)) {
+      const texts = isObject(value) ? QUESTION_KEYS.map((key) => value[key]) : []
+      const questions = texts.filter((text): text is string => typeof text === "string")
+      if (questions.length === 0) {
+        throw new InputError(
+          `${batch.path}:${line}: expected a question under ${QUESTION_KEYS.join(", ")}`,
+        )
+      }
+      for (const question of questions) asked.add(hashOf(comparable(question)))
+    }
+  }
+  return asked
+}
