@@ -64,8 +64,8 @@ const SETS: readonly {
     name: "GSM8K test against its solutions",
     mode: "strict",
     pairs: () =>
-      rows("benchmarks/gsm8k/test.jsonl").map(({ answer }: { answer: string }) => [
-        { gold: answer.split("####")[1]!, answer, equal: true },
+      rows("benchmarks/gsm8k/test.jsonl").map(({ answer }) => [
+        { gold: asText(answer).split("####")[1]!, answer, equal: true },
       ]),
   },
   {
