@@ -33,6 +33,11 @@ const opening = ({ system }: Options): Conversation => ({
   turns: 0,
 })
 
+/** A model can say anything; what it says must not command the terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => (c === "\n" || c === "\t" ? c : "\ufffd"))
+}
+
 /** Streams the answer to stdout; an answer that was stopped stays in the conversation as it is. */
 async function answer(
   generator: Generator,
@@ -57,7 +62,7 @@ async function answer(
   let length = false
   const onToken = ({ text: part }: { readonly text: string }) => {
     shown += part
-    process.stdout.write(part)
+    process.stdout.write(process.stdout.isTTY ? printable(part) : part)
   }
   try {
     for await (const sample of generator.sample([request], { signal, onToken })) {

@@ -1,0 +1,95 @@
+import { afterAll, describe, expect, test } from "vitest"
+import { openSafetensors } from "../../src/formats/index.ts"
+import type { DecodeMode } from "../../src/models/cached-block.ts"
+import { CachedDecoder } from "../../src/models/cached-decoder.ts"
+import { openDevice } from "../../src/runtime/index.ts"
+import { families, golden, MODELS, tinyModel } from "./tiny-models.ts"
+
+const device = await openDevice({ device: "cpu", threads: 2 })
+afterAll(() => device.release())
+
+/** Every logit of Transformers' full forward pass over the golden sequences, [T][V]. */
+async function fullLogits(family: string, vocabSize: number): Promise<Float32Array[][]> {
+  const reader = await openSafetensors(`${MODELS}${family}/golden.safetensors`)
+  const all: Float32Array[][] = []
+  for (const [i, { token_ids }] of golden(family).sequences.entries()) {
+    const flat = await reader.readFloat32(`logits.${i}`)
+    all.push(token_ids.map((_, t) => flat.subarray(t * vocabSize, (t + 1) * vocabSize)))
+  }
+  await reader.close()
+  return all
+}
+
+function worst(a: Float32Array, b: Float32Array): number {
+  return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0)
+}
+
+const modes: readonly DecodeMode[] = ["alone", "side-by-side"]
+
+describe.each(families)("%s", (family) => {
+  test.each(modes)("cached decoding equals the full forward pass (%s)", async (mode) => {
+    const model = await tinyModel(device, family)
+    const decoder = new CachedDecoder(model, mode)
+    const full = await fullLogits(family, model.shape.vocabSize)
+    for (const [i, { token_ids }] of golden(family).sequences.entries()) {
+      const cache = await decoder.newCache(1, 1)
+      const begun = 5
+      let hidden = await decoder.prefill(cache, Int32Array.from(token_ids.slice(0, begun)))
+      for (let t = begun - 1; t < token_ids.length; t++) {
+        const { logits, logSumExp } = await decoder.next(hidden, [0])
+        expect(worst(logits[0]!, full[i]![t]!)).toBeLessThan(1e-4)
+        const sum = full[i]![t]!.reduce((total, logit) => total + Math.exp(logit), 0)
+        expect(logSumExp[0]).toBeCloseTo(Math.log(sum), 5)
+        if (t + 1 < token_ids.length) {
+          hidden = await decoder.decode(cache, [token_ids[t + 1]!], [t + 1])
+        }
+      }
+      cache.dispose()
+    }
+    await decoder.release()
+  })
+
+  test("a prompt in two pieces, the second on the cache of the first, equals it whole", async () => {
+    const model = await tinyModel(device, family)
+    const decoder = new CachedDecoder(model)
+    const ids = Int32Array.from(golden(family).sequences[0]!.token_ids)
+    const last = (await fullLogits(family, model.shape.vocabSize))[0]!.at(-1)!
+    const cache = await decoder.newCache(1, 1)
+    for (const split of [0, 1, 7, ids.length - 1]) {
+      if (split > 0) await decoder.prefill(cache, ids.slice(0, split))
+      const { logits } = await decoder.next(
+        await decoder.prefill(cache, ids, { start: split }),
+        [0],
+      )
+      expect(worst(logits[0]!, last)).toBeLessThan(1e-4)
+    }
+    await decoder.release()
+  })
+})
+
+test("temperature divides the logits before the softmax", async () => {
+  const decoder = new CachedDecoder(await tinyModel(device, "qwen2"))
+  const cache = await decoder.newCache(1, 1)
+  const hidden = await decoder.prefill(cache, Int32Array.of(1, 2, 3))
+  const { logits, probabilities } = await decoder.next(hidden, [0.5])
+  const powers = logits[0]!.map((logit) => Math.exp(logit / 0.5))
+  const total = powers.reduce((sum, power) => sum + power, 0)
+  expect(
+    worst(
+      probabilities[0]!,
+      powers.map((power) => power / total),
+    ),
+  ).toBeLessThan(1e-6)
+})
+
+test("a cache that grows keeps what it holds", async () => {
+  const decoder = new CachedDecoder(await tinyModel(device, "qwen3"))
+  const ids = Array.from({ length: 150 }, (_, i) => (i * 7) % 64)
+  const cache = await decoder.newCache(1, 1)
+  let hidden = await decoder.prefill(cache, Int32Array.from(ids.slice(0, 60)))
+  for (let t = 60; t < ids.length; t++) hidden = await decoder.decode(cache, [ids[t]!], [t])
+  const grown = (await decoder.next(hidden, [0])).logits[0]!.slice()
+  expect(cache.places).toBeGreaterThan(128)
+  const whole = await decoder.prefill(await decoder.newCache(1, 1), Int32Array.from(ids))
+  expect(worst(grown, (await decoder.next(whole, [0])).logits[0]!)).toBeLessThan(1e-4)
+})

@@ -1,0 +1,81 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import type { CachedModel } from "../../src/models/cached-decoder.ts"
+import {
+  decoderParameters,
+  loadModel,
+  loraParameters,
+  loraScale,
+  readAdapter,
+} from "../../src/models/index.ts"
+import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
+import type { Tokenizer } from "../../src/text/index.ts"
+
+export const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
+
+/** Families with weights in golden/models. */
+export const families = readdirSync(MODELS).filter((name) =>
+  existsSync(`${MODELS}${name}/model.safetensors`),
+)
+
+export interface Greedy {
+  readonly prompt: number[]
+  readonly token_ids: number[]
+}
+
+export interface Golden {
+  readonly sequences: readonly { readonly token_ids: number[] }[]
+  readonly greedy: readonly Greedy[]
+  readonly adapters?: Readonly<Record<string, { readonly greedy: Greedy }>>
+}
+
+export function golden(family: string): Golden {
+  return JSON.parse(readFileSync(`${MODELS}${family}/golden.json`, "utf8")) as Golden
+}
+
+/** A golden model on a device, with one of its adapters or none. */
+export async function tinyModel(
+  device: Device,
+  family: string,
+  adapter?: string,
+): Promise<CachedModel> {
+  const { config, weights } = await loadModel(`${MODELS}${family}`)
+  const { shape } = config
+  const tensors = new Map<string, DeviceTensor>()
+  for (const { name, shape: dims } of decoderParameters(shape)) {
+    tensors.set(name, await device.upload(float32(dims, weights.get(name)!)))
+  }
+  if (adapter === undefined) return { device, shape, weights: tensors }
+  const read = await readAdapter(`${MODELS}${family}/${adapter}`, shape)
+  for (const { name, shape: dims } of loraParameters(shape, read.spec)) {
+    const own = name.replace("base_model.model.", "")
+    tensors.set(own, await device.upload(float32(dims, read.tensors.get(name)!)))
+  }
+  const { loraRank, targetModules } = read.spec
+  const lora = { modules: new Set(targetModules), rank: loraRank, scale: loraScale(read.spec) }
+  return { device, shape, weights: tensors, lora }
+}
+
+const LETTERS = "\u0002 abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,"
+
+/** One character per id: enough of a tokenizer for models without one. Id 0 is nothing special. */
+export const letters: Tokenizer = {
+  vocabSize: 64,
+  bosTokenId: null,
+  eosTokenId: null,
+  padTokenId: null,
+  addsBos: false,
+  specialTokenIds: new Set(),
+  addedTokens: new Map(),
+  encode: (text) => [...text].map((letter) => LETTERS.indexOf(letter)),
+  encodeWithOffsets: (text) => ({
+    ids: letters.encode(text),
+    offsets: [...text].map((_, i) => [i, i + 1]),
+  }),
+  decode: (ids) => ids.map((id) => LETTERS[id]).join(""),
+  decodeStream: () => ({ push: (id) => LETTERS[id]!, end: () => "" }),
+  tokenText: (id) => LETTERS[id]!,
+}
+
+/** The text whose ids are these. */
+export const spelled = (ids: readonly number[]) => letters.decode(ids)
