@@ -12,7 +12,7 @@ import {
 import { InputError } from "../run/errors.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type DeviceOptions, type DeviceTensor, float32, openDevice } from "../runtime/index.ts"
-import { loadTokenizer } from "../text/index.ts"
+import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { LocalSource, type LocalSourceOptions } from "./local-source.ts"
 
 /** A model on a device with all that text needs, and how to let go of it. */
@@ -105,7 +105,7 @@ export async function openModel(
     folder,
     model: { device, shape, weights: tensors, lora },
     tokenizer,
-    template: null,
+    template: await loadChatTemplate(textFolder),
     ...(mode === undefined ? {} : { mode }),
     ...(continues === undefined ? {} : { continues }),
     stopTokenIds: await stopTokenIds(base, tokenizer),
