@@ -1,5 +1,5 @@
 import type { DataFormat, Supervise } from "../run/config.ts"
-import { loadTokenizer } from "../text/index.ts"
+import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { hashOf } from "./hash.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
@@ -40,7 +40,10 @@ export async function renderOptionsOf(setup: BatchSetup): Promise<RenderOptions>
   const tokenizer = await loadTokenizer(setup.tokenizer)
   return {
     tokenizer,
-    template: null,
+    template: await loadChatTemplate(
+      setup.tokenizer,
+      setup.templateFile === null ? {} : { file: setup.templateFile },
+    ),
     templateForPlain: setup.templateForPlain,
     supervise: setup.supervise,
     maxLength: setup.maxLength,

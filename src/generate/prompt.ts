@@ -31,6 +31,8 @@ export function promptIds(
   if (typeof prompt === "string") {
     if (tokenizer.addsBos) ids.push(tokenizer.bosTokenId!)
     ids.push(...tokenizer.encode(prompt))
+  } else if ("tokenIds" in prompt) {
+    ids.push(...prompt.tokenIds)
   } else {
     if (template === null) {
       throw new InputError(

@@ -4,10 +4,17 @@ export interface PromptMessage {
   readonly content: string
 }
 
+/** What a completion continues. Only models on this machine take ids. */
+export type Prompt = string | readonly PromptMessage[] | PromptTokens
+
+export interface PromptTokens {
+  readonly tokenIds: readonly number[]
+}
+
 /** Ask for `n` completions of one prompt. */
 export interface SampleRequest {
-  /** A string is used as it is, without a template; messages go through the model's own. */
-  readonly prompt: string | readonly PromptMessage[]
+  /** A string is used as it is, without a template; messages go through the model's own; ids are ids. */
+  readonly prompt: Prompt
   readonly n: number
   /** 0 is greedy. */
   readonly temperature: number

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { flushFolder } from "../formats/index.ts"
+import { flushFolder, writeFileAtomic } from "../formats/index.ts"
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import type { Config } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
@@ -18,6 +18,7 @@ import { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { reportHtml } from "./report.ts"
 import { summarizeRuns } from "./run-summary.ts"
+import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
 import { type EventBody, type Progress, START, trainSteps } from "./trainer.ts"
 import { runVersions } from "./versions.ts"
@@ -97,6 +98,7 @@ async function* steps(
   tell: (body: EventBody) => RunEvent,
 ) {
   const { config } = plan
+  const sample = await sampler(plan, session.policy)
   const events = trainSteps(
     {
       policy: session.policy,
@@ -119,6 +121,7 @@ async function* steps(
       },
       save: (progress) => saveCheckpoint(plan, session, progress),
       ...(session.reference ? { reference: session.reference } : {}),
+      ...(sample ? { sample } : {}),
       ...(signal ? { signal } : {}),
     },
     checkpoint?.progress ?? START,
@@ -132,7 +135,7 @@ async function* steps(
 }
 
 function runStart(
-  { config, model, objective, order, rows }: RunPlan,
+  { objective, order, rows }: RunPlan,
   { device, policy }: Session,
   checkpoint: Checkpoint | undefined,
 ): EventBody {
@@ -156,10 +159,8 @@ function runStart(
     normalization: NORMALIZATION_IN_WORDS[objective.normalization],
     steps: order.steps,
     objective: objective.name,
-    model_type: model.modelType,
-    output_dir: config.output_dir,
     ...(checkpoint ? { resumed_from: checkpoint.path } : {}),
-  } as EventBody
+  }
 }
 
 async function saveCheckpoint(
@@ -218,7 +219,6 @@ async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
 }
 
 async function writeReport({ path }: RunFolder): Promise<void> {
-  const { writeFileAtomic } = await import("../formats/index.ts")
   const html = reportHtml(summarizeRuns([readRun(path)]))
   await writeFileAtomic(join(path, RUN_FILES.report), html)
 }

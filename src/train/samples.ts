@@ -1,0 +1,61 @@
+import { stopTokenIds } from "../data/stop-tokens.ts"
+import { LocalSource } from "../generate/index.ts"
+import { loadTokenizer } from "../text/index.ts"
+import { loraInputs, type RunPlan } from "./plan.ts"
+import type { Policy } from "./policy.ts"
+import type { EventBody } from "./trainer.ts"
+
+/** Samples a run's prompts as the model is at a step. */
+export type Sampler = (step: number) => AsyncGenerator<EventBody>
+
+/** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
+function prompts({ evalSets, rows, config }: RunPlan): number[][] {
+  const from = evalSets[0]?.rows ?? rows
+  const count = Math.min(config.generate_samples?.prompts ?? 0, from.rows)
+  return Array.from({ length: count }, (_, i) => {
+    const { tokenIds, lossMask } = from.row(i)
+    return [...tokenIds.subarray(0, Math.max(1, lossMask.indexOf(1)))]
+  })
+}
+
+/**
+ * Greedy completions of a few prompts from the weights that are being trained; nothing is copied.
+ * undefined when the config asks for none.
+ */
+export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | undefined> {
+  const settings = plan.config.generate_samples
+  if (!settings) return undefined
+  const tokenizer = await loadTokenizer(plan.modelFolder)
+  const stops = await stopTokenIds(plan.modelFolder, tokenizer)
+  const requests = prompts(plan).map((tokenIds) => ({
+    prompt: { tokenIds },
+    n: 1,
+    temperature: 0,
+    maxNewTokens: settings.max_new_tokens,
+    seed: plan.config.seed,
+  }))
+  const { decoder } = policy
+  const source = new LocalSource({
+    model: {
+      device: decoder.device,
+      shape: decoder.shape,
+      weights: decoder.weights,
+      lora: loraInputs(plan.lora),
+    },
+    tokenizer,
+    template: null,
+    stopTokenIds: stops,
+  })
+  return async function* (step) {
+    for await (const sample of source.sample(requests)) {
+      yield {
+        type: "sample",
+        step,
+        prompt: tokenizer.decode(requests[sample.requestIndex]!.prompt.tokenIds),
+        completion: sample.completion,
+        tokens: sample.tokenIds.map((id) => tokenizer.tokenText(id)),
+        probabilities: sample.logprobs.map((logp) => Math.exp(logp)),
+      }
+    }
+  }
+}
