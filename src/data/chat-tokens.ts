@@ -1,26 +1,10 @@
 import type { Supervise } from "../run/config.ts"
-import type { Tokenizer } from "../text/index.ts"
+import type { AssistantSpan, ChatTemplate, Tokenizer } from "../text/index.ts"
 import type { Message } from "./row-shapes.ts"
 
 const CONTENT = 0
 const END_OF_TURN = 1
 const TEMPLATE = 2
-
-/** What this needs of a chat template. */
-export interface ChatTemplate {
-  renderWithSpans(
-    messages: readonly Message[],
-    options: { readonly tools?: unknown },
-  ): { readonly text: string; readonly spans: readonly AssistantSpan[] }
-}
-
-/** What an assistant message says, and the end of turn that closes it, in the rendered text. */
-export interface AssistantSpan {
-  readonly message: number
-  readonly start: number
-  readonly end: number
-  readonly turnEnd: number
-}
 
 /** A tokenised sequence before it is cut to length. */
 export interface ChatTokens {
@@ -40,6 +24,9 @@ interface ChatOptions {
   readonly tools: unknown
 }
 
+/** Llama 3's templates write today's date unless told one; this is the date they fall back to. */
+const FIXED_VARIABLES = { date_string: "26 Jul 2024" }
+
 /** Half-open, in UTF-16 units of the rendered text. */
 type Range = readonly [start: number, end: number]
 
@@ -52,7 +39,10 @@ export function chatTokens(
   messages: readonly Message[],
   { tokenizer, template, supervise, firstTrained, tools }: ChatOptions,
 ): ChatTokens {
-  const { text, spans } = template.renderWithSpans(messages, tools === undefined ? {} : { tools })
+  const { text, spans } = template.renderWithSpans(messages, {
+    ...(tools === undefined ? {} : { tools }),
+    variables: FIXED_VARIABLES,
+  })
   const { ids, offsets } = tokenizer.encodeWithOffsets(text)
   const trained = spans.filter(({ message }) => message >= firstTrained)
   const said = supervise === "last" ? trained.slice(-1) : trained

@@ -1,7 +1,7 @@
 import type { Supervise } from "../run/config.ts"
 import { assert, InputError } from "../run/errors.ts"
-import type { Tokenizer } from "../text/index.ts"
-import { type ChatTemplate, type ChatTokens, chatTokens } from "./chat-tokens.ts"
+import type { ChatTemplate, Tokenizer } from "../text/index.ts"
+import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
 import type { Example, Message, Turns } from "./row-shapes.ts"
 

@@ -178,7 +178,7 @@ test("the key changes with anything that matters, and with nothing else", async 
   expect(await keyOf({ workers: 2 })).toBe(first)
 
   const template = join(newFolder(), "t.jinja")
-  writeFileSync(template, "{{ messages[0].content }}{{ eos_token }}")
+  writeFileSync(template, "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}")
   const otherModel = tinyModel({ addsBos: false })
   const stops = tinyModel({ addsBos: true })
   writeFileSync(join(stops, "generation_config.json"), '{"eos_token_id": [257, 259]}')

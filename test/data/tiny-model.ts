@@ -24,18 +24,23 @@ interface TinyModel {
   readonly addsBos?: boolean
   /** null: none. */
   readonly template?: string | null
+  readonly bos?: string
   readonly eos?: string
+  /** Further special tokens. */
+  readonly special?: readonly string[]
 }
 
 /** A folder with a tokenizer of single bytes (every text has one tokenisation, easy to check by hand). */
 export function tinyModel({
   addsBos = false,
   template = CHATML,
+  bos = "<bos>",
   eos = "<eos>",
+  special = [],
 }: TinyModel = {}): string {
   const folder = join(newFolder(), "model")
   mkdirSync(folder)
-  const texts = ["<bos>", "<eos>", "<|im_start|>", "<|im_end|>"]
+  const texts = ["<bos>", "<eos>", "<|im_start|>", "<|im_end|>", ...special]
   const vocab = Object.fromEntries(standIns().map((piece, id) => [piece, id]))
   const tokenizer = {
     version: "1.0",
@@ -80,7 +85,7 @@ export function tinyModel({
     },
   }
   const config = {
-    bos_token: "<bos>",
+    bos_token: bos,
     eos_token: eos,
     tokenizer_class: "PreTrainedTokenizerFast",
     ...(template === null ? {} : { chat_template: template }),
