@@ -1,4 +1,5 @@
 export * from "./adapter-files.ts"
+export { type LoraInputs, quantizedNames, type WeightQuantization } from "./block.ts"
 export * from "./config.ts"
 export * from "./decoder.ts"
 export * from "./load.ts"

@@ -144,7 +144,7 @@ function adapterSpec(adapter: NonNullable<Config["adapter"]>): LoraSpec {
 /** Objectives of the list that need sampling or pairs while they train. */
 function refuseUntrainable(objective: Objective): void {
   const inputs = objectiveHead(objective).settings.columns ?? []
-  const missing = inputs.filter((name) => name === "old_logp" || name === "advantage")
+  const missing = inputs.filter((name) => name === "advantage")
   if (missing.length === 0) return
   throw new InputError(
     `objective ${objective.name}: needs ${missing.join(" and ")} per token, which supervised rows do not have; ` +

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { flushFolder, writeFileAtomic } from "../formats/index.ts"
+import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import type { Config } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
@@ -14,6 +14,7 @@ import {
   writeCheckpointFolder,
 } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
+import { OldLogprobs } from "./old-logprobs.ts"
 import { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { reportHtml } from "./report.ts"
@@ -99,6 +100,10 @@ async function* steps(
 ) {
   const { config } = plan
   const sample = await sampler(plan, session.policy)
+  const oldLogprobs = new OldLogprobs(
+    Math.max(1, Math.round(Number(plan.objective.parameters.updates ?? 1))),
+    checkpoint?.tensors,
+  )
   const events = trainSteps(
     {
       policy: session.policy,
@@ -119,7 +124,9 @@ async function* steps(
         evalSteps: config.eval_steps,
         sampleSteps: config.generate_samples?.every ?? null,
       },
-      save: (progress) => saveCheckpoint(plan, session, progress),
+      oldLogprobs,
+      save: (progress) =>
+        saveCheckpoint(plan, session, progress, oldLogprobs.tensorsAfter(progress.step)),
       ...(session.reference ? { reference: session.reference } : {}),
       ...(sample ? { sample } : {}),
       ...(signal ? { signal } : {}),
@@ -167,6 +174,7 @@ async function saveCheckpoint(
   plan: RunPlan,
   { policy, device }: Session,
   progress: Progress,
+  more: readonly TensorToWrite[],
 ): Promise<string> {
   const { decoder } = policy
   const adapter = plan.lora
@@ -180,7 +188,7 @@ async function saveCheckpoint(
       progress,
       fingerprint: plan.fingerprint,
       writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
-      tensors: [...adapter, ...policy.momentTensors()],
+      tensors: [...adapter, ...policy.momentTensors(), ...more],
     },
     { limit: plan.config.save_total_limit },
   )

@@ -1,4 +1,5 @@
 /** From per-token numbers to the fields of `step`, `eval` and `histogram` events; sums, so that parts add up. */
+import type { TokenOutputs } from "../models/index.ts"
 import type { HistogramEvent, StepEvent } from "../run/events.ts"
 
 /** Token classes of prepared data (docs/architecture.md, seam 1). */
@@ -168,4 +169,12 @@ export function histogramFields({
   smallBins,
 }: TokenStatistics): Pick<HistogramEvent, "bins" | "small_bins"> {
   return { bins, small_bins: smallBins }
+}
+
+/** The statistics of what a decoder measured of one micro-batch; nothing where it had no supervised token. */
+export function statisticsOf(outputs: TokenOutputs, tokenClass: Uint8Array): TokenStatistics {
+  const { logp, loss, weight, correct, entropy, kl_ref } = outputs
+  if (!logp || !loss || !weight || !correct || !entropy) return NO_TOKENS
+  const klRef = kl_ref ? { klRef: kl_ref } : {}
+  return tokenStatistics({ logp, loss, weight, correct, entropy, tokenClass, ...klRef })
 }

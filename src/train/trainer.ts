@@ -1,21 +1,24 @@
 import type { RunOrder } from "../data/order.ts"
-import type { Prepared, PreparedRow } from "../data/prepared.ts"
-import type { LossInputs, Reference, TokenOutputs } from "../models/index.ts"
+import type { Prepared } from "../data/prepared.ts"
+import type { Reference } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
 import { clipScale, learningRate, type ScheduleName, warmupSteps } from "../optim/index.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEvent, StepEvent } from "../run/events.ts"
 import { abandonedTokensWarning } from "./abandoned-tokens.ts"
+import { type EvalSet, type EvaluationParts, evaluations } from "./evaluation.ts"
+import { lossInputs } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatch, stepBatch } from "./micro-batches.ts"
-import { CROSS_ENTROPY, type ObjectiveHead, objectiveHead } from "./objective-head.ts"
+import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
+import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
 import {
   addStatistics,
   histogramFields,
   NO_TOKENS,
   statisticsFields,
+  statisticsOf,
   type TokenStatistics,
-  tokenStatistics,
 } from "./token-statistics.ts"
 
 /** An event before it is stamped with its time. */
@@ -39,11 +42,6 @@ export interface TrainerSettings {
   readonly sampleSteps: number | null
 }
 
-export interface EvalSet {
-  readonly name: string
-  readonly rows: Prepared
-}
-
 /** What the loop works with; everything that touches the disk or another model is given to it. */
 export interface TrainerParts {
   readonly policy: Policy
@@ -54,6 +52,8 @@ export interface TrainerParts {
   readonly settings: TrainerSettings
   /** The frozen model of objectives that have one. */
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
+  /** For objectives that compare with an earlier policy. */
+  readonly oldLogprobs?: OldLogprobs
   /** Writes a checkpoint and returns its path. */
   readonly save: (progress: Progress) => Promise<string>
   readonly sample?: (step: number) => AsyncIterable<EventBody>
@@ -97,7 +97,7 @@ export async function* trainSteps(
   let progress = start
   let warned = false
   let saved = start.step
-  if (start.step === 0) yield* evaluations(parts, head, progress)
+  if (start.step === 0) yield* evaluations(evaluationParts(parts, head), progress.step)
 
   while (progress.step < order.steps) {
     if (signal?.aborted) {
@@ -140,7 +140,7 @@ export async function* trainSteps(
     }
     const last = step === order.steps
     if (last || (settings.evalSteps > 0 && step % settings.evalSteps === 0)) {
-      yield* evaluations(parts, head, progress)
+      yield* evaluations(evaluationParts(parts, head), progress.step)
     }
     if (parts.sample && settings.sampleSteps && (last || step % settings.sampleSteps === 0)) {
       yield* parts.sample(step)
@@ -151,6 +151,23 @@ export async function* trainSteps(
     }
   }
   return { progress, reason: "done" }
+}
+
+function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationParts {
+  const { policy, evalSets, order, reference, signal, objective, settings } = parts
+  return {
+    decoder: policy.decoder,
+    head,
+    evalSets,
+    steps: order.steps,
+    batch: {
+      capacity: settings.microBatchTokens,
+      packing: settings.packing,
+      normalization: objective.normalization,
+    },
+    ...(reference ? { reference } : {}),
+    ...(signal ? { signal } : {}),
+  }
 }
 
 const checkpoint = (path: string, { step }: Progress): EventBody => ({
@@ -168,6 +185,18 @@ function advance({ first, ...progress }: Progress, step: number, result: StepRes
   }
 }
 
+/** The rows of a step (from 1) in micro-batches. */
+function batchOfStep({ rows, order, settings, objective }: TrainerParts, step: number): StepBatch {
+  return stepBatch(
+    Array.from(order.stepRows(step - 1), (index) => rows.row(index)),
+    {
+      capacity: settings.microBatchTokens,
+      packing: settings.packing,
+      normalization: objective.normalization,
+    },
+  )
+}
+
 /** Gradients of one step's rows, summed over its micro-batches. */
 async function forwardBackward(
   parts: TrainerParts,
@@ -176,12 +205,21 @@ async function forwardBackward(
 ): Promise<StepResult> {
   const { policy, objective, settings, order } = parts
   const { normalization } = objective
-  const batch = stepBatch(
-    Array.from(order.stepRows(step - 1), (index) => parts.rows.row(index)),
-    { capacity: settings.microBatchTokens, packing: settings.packing, normalization },
-  )
+  const batch = batchOfStep(parts, step)
   const scalars = { progress: (step - 1) / order.steps, step, steps: order.steps }
-  const inputs = await lossInputs(parts, head, batch, scalars)
+  const oldLogprobs = head.needsOldLogprobs
+    ? await parts.oldLogprobs!.ofStep(step, policy.decoder, (other) =>
+        other <= order.steps ? batchOfStep(parts, other).microBatches : undefined,
+      )
+    : undefined
+  const inputs = await lossInputs({
+    decoder: policy.decoder,
+    head,
+    microBatches: batch.microBatches,
+    scalars,
+    reference: parts.reference,
+    oldLogprobs,
+  })
 
   await policy.decoder.zeroGradients()
   let statistics = NO_TOKENS
@@ -194,7 +232,7 @@ async function forwardBackward(
       await inputs(microBatch, i),
       seed,
     )
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch))
+    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))
     outputs.loss?.forEach((value, token) => {
       loss += value * microBatch.scale[token]!
     })
@@ -203,80 +241,6 @@ async function forwardBackward(
   const divided = divisor(normalization, batch, statistics.weight) || 1
   const norm = Math.sqrt(await policy.squaredGradientNorm()) / Math.abs(divided)
   return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm }
-}
-
-function statisticsOf(outputs: TokenOutputs, { tokenClass }: MicroBatch): TokenStatistics {
-  const { logp, loss, weight, correct, entropy, kl_ref } = outputs
-  if (!logp) return NO_TOKENS
-  return tokenStatistics({
-    logp,
-    loss: loss!,
-    weight: weight!,
-    correct: correct!,
-    entropy: entropy!,
-    tokenClass,
-    ...(kl_ref ? { klRef: kl_ref } : {}),
-  })
-}
-
-type InputsOf = (microBatch: MicroBatch, index: number) => Promise<LossInputs>
-
-/** What the objective is fed beside the policy's own numbers, micro-batch by micro-batch. */
-async function lossInputs(
-  parts: TrainerParts,
-  head: ObjectiveHead,
-  batch: StepBatch,
-  scalars: Readonly<Record<string, number>>,
-): Promise<InputsOf> {
-  const referenceOf = async (microBatch: MicroBatch) =>
-    head.needsReference ? { reference: await parts.reference!(microBatch) } : {}
-  const columnsOf = ({ tokenClass }: MicroBatch) => ({
-    token_class: Float32Array.from(tokenClass),
-  })
-  if (!head.firstPass) {
-    return async (microBatch) => ({
-      scale: microBatch.scale,
-      scalars,
-      columns: columnsOf(microBatch),
-      ...(await referenceOf(microBatch)),
-    })
-  }
-
-  const measured: TokenOutputs[] = []
-  for (const microBatch of batch.microBatches) {
-    const inputs = { scalars, ...(await referenceOf(microBatch)) }
-    measured.push(await parts.policy.decoder.evaluate(microBatch.pack, head.firstPass, inputs))
-  }
-  const reduced = head.reduced(
-    joined(measured),
-    joined(batch.microBatches.map(columnsOf)),
-    scalars,
-    Int32Array.from(batch.microBatches.flatMap(({ sequences }) => [...sequences])),
-  )
-  return async (microBatch, index) => {
-    const before = batch.microBatches.slice(0, index)
-    const start = before.reduce((sum, { pack }) => sum + pack.labels.length, 0)
-    const part = (values: Float32Array) =>
-      values.slice(start, start + microBatch.pack.labels.length)
-    const own = Object.entries(reduced).map(([name, values]) => [name, part(values)] as const)
-    return {
-      scale: microBatch.scale,
-      scalars,
-      columns: { ...columnsOf(microBatch), ...Object.fromEntries(own) },
-      ...(await referenceOf(microBatch)),
-    }
-  }
-}
-
-/** Columns of several micro-batches one after the other. */
-function joined(columns: readonly TokenOutputs[]): Record<string, Float32Array> {
-  const names = new Set(columns.flatMap((column) => Object.keys(column)))
-  return Object.fromEntries(
-    [...names].map((name) => [
-      name,
-      Float32Array.from(columns.flatMap((column) => [...(column[name] ?? [])])),
-    ]),
-  )
 }
 
 /** Another number for every micro-batch of a run, the same in a resumed one. */
@@ -327,64 +291,4 @@ function abandoned(objective: Objective, { first }: Progress, now: TokenStatisti
   const keepsThem =
     objective.name === "sft" || keep_special === true || Number(weight_floor ?? 0) > 0
   return first ? abandonedTokensWarning({ first, now, keepsThem }) : undefined
-}
-
-/** Each eval set's cross-entropy, the objective's value there, and its histogram. */
-async function* evaluations(
-  parts: TrainerParts,
-  head: ObjectiveHead,
-  { step }: Progress,
-): AsyncGenerator<EventBody> {
-  for (const { name, rows } of parts.evalSets) {
-    if (parts.signal?.aborted) return
-    const statistics = await evaluateRows(parts, head, rows, step)
-    const { nll, loss, mean_p } = statisticsFields(statistics)
-    const value = head.firstPass ? {} : { loss }
-    yield {
-      type: "eval",
-      step,
-      name,
-      nll,
-      mean_p,
-      ...value,
-      supervised_tokens: statistics.count,
-    }
-    yield { type: "histogram", step, name, ...histogramFields(statistics) }
-  }
-}
-
-const EVAL_ROWS = 64
-
-async function evaluateRows(
-  { policy, objective, settings, order, reference }: TrainerParts,
-  head: ObjectiveHead,
-  rows: Prepared,
-  step: number,
-): Promise<TokenStatistics> {
-  const { steps } = order
-  const scalars = { progress: step / steps, step: Math.max(1, step), steps }
-  // What couples the tokens of a training step has no meaning here: cross-entropy alone then.
-  const own = head.firstPass ? CROSS_ENTROPY : head.settings
-  let statistics = NO_TOKENS
-  for (const microBatch of rowBatches(rows, settings, objective)) {
-    const outputs = await policy.decoder.evaluate(microBatch.pack, own, {
-      scalars,
-      columns: { token_class: Float32Array.from(microBatch.tokenClass) },
-      ...(own.reference ? { reference: await reference!(microBatch) } : {}),
-    })
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch))
-  }
-  return statistics
-}
-
-function* rowBatches(
-  rows: Prepared,
-  { microBatchTokens, packing }: TrainerSettings,
-  { normalization }: Objective,
-): Generator<MicroBatch> {
-  for (let start = 0; start < rows.rows; start += EVAL_ROWS) {
-    const length = Math.min(EVAL_ROWS, rows.rows - start)
-    const part: PreparedRow[] = Array.from({ length }, (_, i) => rows.row(start + i))
-    yield* stepBatch(part, { capacity: microBatchTokens, packing, normalization }).microBatches
-  }
 }

@@ -117,6 +117,17 @@ test("an adapter's run resumes to the same bits, dropout too", async () => {
   expect(modelBytes(name, file).equals(modelBytes("lora", file))).toBe(true)
 })
 
+test("a run that shares an old policy over several steps resumes inside them to the same bits", async () => {
+  const psft = { objective: { name: "psft", updates: 4 }, max_steps: 8 }
+  await finished("psft", psft)
+  const controller = new AbortController()
+  const run = train(parseConfig(settings("psft-stopped", psft)), { signal: controller.signal })
+  for await (const event of run) if (event.type === "step" && event.step === 2) controller.abort()
+  await run.result
+  await finished("psft-stopped", { ...psft, resume: true })
+  expect(modelBytes("psft-stopped").equals(modelBytes("psft"))).toBe(true)
+})
+
 test("a damaged checkpoint is named, and so is a checkpoint of another run", async () => {
   const newest = join(root, "killed", "checkpoints", "step-000009", "trainer.safetensors")
   const bytes = readFileSync(newest)

@@ -1,25 +1,9 @@
-import { readFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, test } from "vitest"
-import { Decoder, loadModel } from "../../src/models/index.ts"
-import { objectiveFromConfig } from "../../src/objectives/index.ts"
-import type { StepEvent } from "../../src/run/events.ts"
-import { float32, openDevice } from "../../src/runtime/index.ts"
-import { Policy } from "../../src/train/policy.ts"
-import { trainSteps } from "../../src/train/trainer.ts"
-import { fixedOrder, memoryRows, type PlainRow } from "./memory-rows.ts"
+import { openDevice } from "../../src/runtime/index.ts"
+import { apart, goldenRun, goldenTrajectory } from "./golden-run.ts"
 
-const GOLDEN = fileURLToPath(new URL("../../golden/", import.meta.url))
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
-
-type Step = Pick<StepEvent, "loss" | "nll" | "grad_norm" | "learning_rate">
-interface Trajectory {
-  readonly settings: { readonly learning_rate: number; readonly batch_size: number }
-  readonly rows: readonly PlainRow[]
-  readonly order: readonly number[]
-  readonly full: Readonly<Record<string, { readonly steps: readonly Step[] }>>
-}
 
 const OBJECTIVES = {
   sft: "sft",
@@ -28,70 +12,70 @@ const OBJECTIVES = {
   threshold: { name: "threshold", tau: 0.2 },
   alpha: { name: "alpha", a: 0.5 },
 } as const
-
-async function trajectory(
-  family: string,
-  golden: Trajectory,
-  objective: keyof typeof OBJECTIVES,
-  capacity: number,
-) {
-  const { config, weights } = await loadModel(`${GOLDEN}models/${family}`)
-  const shapes = new Map([...weights].map(([name, data]) => [name, data]))
-  const { decoderParameters } = await import("../../src/models/parameters.ts")
-  const host = new Map(
-    decoderParameters(config.shape).map(({ name, shape }) => [
-      name,
-      float32(shape, shapes.get(name)!),
-    ]),
-  )
-  const decoder = await Decoder.open({ device, shape: config.shape, weights: host, capacity })
-  const policy = await Policy.open(decoder, {
-    beta1: 0.9,
-    beta2: 0.95,
-    epsilon: 1e-8,
-    weightDecay: 0.01,
-  })
-  const steps: StepEvent[] = []
-  const events = trainSteps({
-    policy,
-    objective: objectiveFromConfig(OBJECTIVES[objective] as never),
-    rows: memoryRows(golden.rows),
-    order: fixedOrder(golden.order, golden.settings.batch_size, golden.rows.length),
-    evalSets: [],
-    save: async () => "nowhere",
-    settings: {
-      learningRate: golden.settings.learning_rate,
-      schedule: "cosine",
-      warmupRatio: 0.1,
-      maxGradNorm: 1,
-      microBatchTokens: capacity,
-      packing: true,
-      seed: 0,
-      onNonfinite: "stop",
-      saveSteps: 0,
-      evalSteps: 0,
-      sampleSteps: null,
-    },
-  })
-  for await (const event of events) if (event.type === "step") steps.push(event as StepEvent)
-  await policy.release()
-  return steps
-}
+const FIELDS = ["loss", "nll", "grad_norm", "learning_rate"] as const
 
 describe.each(["qwen2", "llama", "qwen3"])("20 steps of %s are PyTorch's", (family) => {
-  const golden = JSON.parse(
-    readFileSync(`${GOLDEN}trajectory/${family}.json`, "utf8"),
-  ) as Trajectory
+  const golden = goldenTrajectory(family)
 
-  test.each(Object.keys(OBJECTIVES) as (keyof typeof OBJECTIVES)[])("%s", async (objective) => {
-    const steps = await trajectory(family, golden, objective, 128)
-    const expected = golden.full[objective]!.steps
-    expect(steps.length).toBe(expected.length)
-    for (const [i, step] of expected.entries()) {
-      for (const key of ["loss", "nll", "grad_norm", "learning_rate"] as const) {
-        const error = Math.abs(steps[i]![key] - step[key]) / Math.max(1e-6, Math.abs(step[key]))
-        expect(error, `step ${i + 1} ${key}: ${steps[i]![key]} for ${step[key]}`).toBeLessThan(1e-3)
-      }
+  test.each(Object.entries(OBJECTIVES))("%s", async (name, objective) => {
+    const steps = await goldenRun({ device, family, objective })
+    for (const field of FIELDS) {
+      expect(apart(steps, golden.full[name]!.steps, field), field).toBeLessThan(1e-3)
     }
   })
+
+  test.each(["sft", "dft"])("%s of PEFT's adapter", async (objective) => {
+    const steps = await goldenRun({ device, family, objective, adapter: true })
+    for (const field of FIELDS) {
+      expect(apart(steps, golden.lora[objective]!.steps, field), field).toBeLessThan(1e-3)
+    }
+  })
+})
+
+describe("any split of a step into micro-batches gives the same run", () => {
+  test.each(["tokens", "sequences", "weights"])("normalization: %s", async (normalization) => {
+    const run = { device, family: "qwen2", objective: { name: "dft", normalization }, steps: 6 }
+    const packed = await goldenRun(run)
+    const alone = await goldenRun({ ...run, packing: false })
+    for (const field of FIELDS) expect(apart(alone, packed, field), field).toBeLessThan(1e-3)
+  })
+
+  test("the paper's sum of micro-batch means does not, by construction", async () => {
+    const objective = { name: "dft", normalization: "paper" }
+    const run = { device, family: "qwen2", objective, steps: 2 }
+    const packed = await goldenRun(run)
+    const alone = await goldenRun({ ...run, packing: false })
+    expect(alone[0]!.grad_norm / packed[0]!.grad_norm).toBeGreaterThan(2)
+  })
+})
+
+test.each([
+  [8, 0.02],
+  [4, 0.3],
+] as const)("an adapter on a base of %s bits starts near the float32 base", async (bits, near) => {
+  const run = { device, family: "llama", objective: "sft", adapter: true, steps: 8 }
+  const exact = await goldenRun(run)
+  const coarse = await goldenRun({ ...run, bits })
+  expect(apart(coarse.slice(0, 1), exact.slice(0, 1), "nll")).toBeLessThan(near)
+  expect(coarse.at(-1)!.nll).toBeLessThan(coarse[0]!.nll)
+})
+
+test("a loss that is not finite stops the run and names the rows", async () => {
+  const golden = goldenTrajectory("qwen2")
+  const objective = {
+    name: "broken",
+    expression: {
+      version: 1,
+      // log(progress): minus infinity in the first step
+      nodes: [
+        { op: "input", name: "progress" },
+        { op: "log", args: [0] },
+        { op: "input", name: "logp" },
+        { op: "mul", args: [1, 2] },
+      ],
+      output: 3,
+    },
+  }
+  const run = { device, family: "qwen2", objective: objective as never, rows: golden.rows }
+  await expect(goldenRun(run)).rejects.toThrow(/step 1: the loss is not a finite number.*memory:12/)
 })

@@ -1,0 +1,149 @@
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import {
+  Decoder,
+  decoderParameters,
+  loadModel,
+  loraScale,
+  quantizedNames,
+  quantizedTensors,
+  quantizeMatrix,
+  readAdapter,
+} from "../../src/models/index.ts"
+import { type ObjectiveSettings, objectiveFromConfig } from "../../src/objectives/index.ts"
+import type { StepEvent } from "../../src/run/events.ts"
+import { type Device, float32, type HostTensor } from "../../src/runtime/index.ts"
+import { Policy } from "../../src/train/policy.ts"
+import { type TrainerParts, trainSteps } from "../../src/train/trainer.ts"
+import { fixedOrder, memoryRows, type PlainRow } from "./memory-rows.ts"
+
+export const GOLDEN = fileURLToPath(new URL("../../golden/", import.meta.url))
+
+export type GoldenStep = Pick<StepEvent, "loss" | "nll" | "grad_norm" | "learning_rate">
+type Runs = Readonly<Record<string, { readonly steps: readonly GoldenStep[] }>>
+
+/** What PyTorch did: `golden/trajectory.py`. */
+export interface Trajectory {
+  readonly settings: { readonly learning_rate: number; readonly batch_size: number }
+  readonly rows: readonly PlainRow[]
+  readonly order: readonly number[]
+  readonly full: Runs
+  readonly lora: Runs
+}
+
+export function goldenTrajectory(family: string): Trajectory {
+  return JSON.parse(readFileSync(`${GOLDEN}trajectory/${family}.json`, "utf8")) as Trajectory
+}
+
+export interface GoldenRun {
+  readonly device: Device
+  readonly family: string
+  readonly objective: string | ObjectiveSettings
+  readonly capacity?: number
+  readonly packing?: boolean
+  readonly adapter?: boolean
+  readonly bits?: 4 | 8
+  readonly rows?: readonly PlainRow[]
+  readonly steps?: number
+  readonly onNonfinite?: "stop" | "skip"
+}
+
+async function weightsOf(run: GoldenRun) {
+  const folder = `${GOLDEN}models/${run.family}`
+  const { config, weights } = await loadModel(folder)
+  const host = new Map<string, HostTensor>()
+  for (const { name, shape } of decoderParameters(config.shape)) {
+    const data = weights.get(name)!
+    if (run.bits && shape.length === 2 && name.startsWith("model.layers.")) {
+      const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
+      const options = { bits: run.bits, groupSize: 32 }
+      const tensors = quantizedTensors(quantizeMatrix(data, { outFeatures, inFeatures }, options))
+      const names = quantizedNames(name)
+      host.set(names.codes, tensors.codes)
+      host.set(names.scales, tensors.scales)
+      host.set(names.zeros, tensors.zeros)
+    } else host.set(name, float32(shape, data))
+  }
+  const adapter = run.adapter ? await readAdapter(`${folder}/adapter`, config.shape) : undefined
+  for (const [name, data] of adapter?.tensors ?? []) {
+    const rank = adapter!.spec.loraRank
+    const isA = name.includes("lora_A")
+    const shape = isA ? [rank, data.length / rank] : [data.length / rank, rank]
+    host.set(name.replace("base_model.model.", ""), float32(shape, data))
+  }
+  const lora = adapter && {
+    modules: new Set(adapter.spec.targetModules),
+    rank: adapter.spec.loraRank,
+    scale: loraScale(adapter.spec),
+  }
+  return { config, host, lora }
+}
+
+/** Trains a golden model on its golden rows through the trainer's own loop. */
+export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
+  const golden = goldenTrajectory(run.family)
+  const { capacity = 128, packing = true, rows = golden.rows } = run
+  const { config, host, lora } = await weightsOf(run)
+  const decoder = await Decoder.open({
+    device: run.device,
+    shape: config.shape,
+    weights: host,
+    capacity,
+    lora,
+    ...(run.bits ? { quantization: { bits: run.bits, groupSize: 32 } } : {}),
+  })
+  const policy = await Policy.open(decoder, {
+    beta1: 0.9,
+    beta2: 0.95,
+    epsilon: 1e-8,
+    weightDecay: 0.01,
+  })
+  const parts: TrainerParts = {
+    policy,
+    objective: objectiveFromConfig(run.objective),
+    rows: memoryRows(rows),
+    order: fixedOrder(
+      golden.order.slice(0, (run.steps ?? 20) * golden.settings.batch_size),
+      golden.settings.batch_size,
+      rows.length,
+    ),
+    evalSets: [],
+    save: async () => "nowhere",
+    settings: {
+      learningRate: golden.settings.learning_rate,
+      schedule: "cosine",
+      warmupRatio: 0.1,
+      maxGradNorm: 1,
+      microBatchTokens: capacity,
+      packing,
+      seed: 0,
+      onNonfinite: run.onNonfinite ?? "stop",
+      saveSteps: 0,
+      evalSteps: 0,
+      sampleSteps: null,
+    },
+  }
+  const steps: StepEvent[] = []
+  try {
+    for await (const event of trainSteps(parts)) {
+      if (event.type === "step") steps.push(event as StepEvent)
+    }
+  } finally {
+    await policy.release()
+  }
+  return steps
+}
+
+/** The largest relative difference of a field over all steps. */
+export function apart(
+  got: readonly GoldenStep[],
+  expected: readonly GoldenStep[],
+  field: keyof GoldenStep,
+): number {
+  if (got.length !== expected.length) return Number.POSITIVE_INFINITY
+  return Math.max(
+    ...expected.map((step, i) => {
+      return Math.abs(got[i]![field] - step[field]) / Math.max(1e-6, Math.abs(step[field]))
+    }),
+  )
+}
