@@ -46,6 +46,7 @@ export async function run(args: string[]): Promise<void> {
         peak = Math.max(peak, process.memoryUsage.rss())
       }, 50)
       const start = performance.now()
+      const cpu = process.cpuUsage()
       const { manifest } = await prepareData({
         sources: [{ path, weight: 1 }],
         tokenizer: values.tokenizer,
@@ -54,11 +55,12 @@ export async function run(args: string[]): Promise<void> {
         maxLength: 2048,
       })
       const seconds = (performance.now() - start) / 1000
+      const { user, system } = process.cpuUsage(cpu)
       clearInterval(watch)
       rmSync(cache, { recursive: true })
       console.log(
         `workers ${workers}: ${seconds.toFixed(1)} s, ${(characters / seconds / 1e6).toFixed(2)} M characters/s, ` +
-          `${(manifest.tokens / seconds / 1e6).toFixed(2)} M tokens/s, peak ${(peak / 1e6).toFixed(0)} MB`,
+          `${(manifest.tokens / seconds / 1e6).toFixed(2)} M tokens/s, peak ${(peak / 1e6).toFixed(0)} MB, ${(characters / (user + system)).toFixed(2)} M characters per CPU second`,
       )
     }
   } finally {

@@ -14,6 +14,7 @@ import { type DecodeStream, decoderOf } from "./decoder.ts"
 import { byteLevelBytes, fallbackByte } from "./pieces.ts"
 import { type AddedToken, sectionSplitter } from "./sections.ts"
 import { namedToken, readTokenizerFiles, type TokenizerFiles } from "./tokenizer-files.ts"
+import { wordEncoder } from "./word-cache.ts"
 
 export type { DecodeStream } from "./decoder.ts"
 
@@ -181,9 +182,32 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     return model._call(words)
   }
 
+  const wordsOf = wordEncoder({
+    preTokenizer: library.pre_tokenizer,
+    config: files.tokenizer.pre_tokenizer,
+    encodeWord: (word, laterStages) => {
+      const parts = laterStages.reduce(
+        (words, stage) => words.flatMap((part) => stage.pre_tokenize(part)),
+        [word],
+      )
+      const pieces: string[] = model._call(parts)
+      return { ids: pieces.map((piece) => idOf(library, piece, path)), pieces }
+    },
+  })
+
+  /** Ids, and the pieces they stand for. */
+  const encodePart = (text: string, first: boolean): [number[], () => string[]] => {
+    if (wordsOf !== null) {
+      const words = wordsOf(text)
+      return [words.flatMap(({ ids }) => ids), () => words.flatMap(({ pieces }) => pieces)]
+    }
+    const pieces = piecesOf(text, first)
+    return [pieces.map((piece) => idOf(library, piece, path)), () => pieces]
+  }
+
   const encodeSections = (
     text: string,
-    found: (ids: number[], pieces: string[] | null, source: () => Aligned) => void,
+    found: (ids: number[], pieces: (() => string[]) | null, source: () => Aligned) => void,
   ): void => {
     for (const section of splitRaw(text)) {
       const sectionText = text.slice(section.start, section.end)
@@ -208,11 +232,9 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
           continue
         }
         const first = section.start === 0 && part.start === 0
-        const pieces = piecesOf(normalizedText.slice(part.start, part.end), first)
-        found(
-          pieces.map((piece) => idOf(library, piece, path)),
-          pieces,
-          () => pretokenizeAligned(partSource(), files.tokenizer.pre_tokenizer, first),
+        const [ids, pieces] = encodePart(normalizedText.slice(part.start, part.end), first)
+        found(ids, pieces, () =>
+          pretokenizeAligned(partSource(), files.tokenizer.pre_tokenizer, first),
         )
       }
     }
@@ -273,7 +295,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
         const placed =
           pieces === null
             ? [[aligned.start[0]!, aligned.end.at(-1)!] as [number, number]]
-            : placePieces(pieces, aligned, byteLevel)
+            : placePieces(pieces(), aligned, byteLevel)
         if (placed === null) {
           throw new InputError(
             `${path}: its tokens do not add up to the text, so they cannot be placed in it`,

@@ -1,0 +1,150 @@
+/**
+ * Generation beside Transformers' `generate`: tokens a second, prompts included.
+ *
+ *     npm run bench -- generate [--model FOLDER] [--repeats 3] [--sequences 1,16] [--prompt 128] [--new 64]
+ *
+ * Without --model a folder of Qwen2.5-0.5B's shape is made once in the temporary folder
+ * (../shared/bench/make_model.py). The measurements alternate; medians count. Greedy, float32.
+ * Transformers runs when Python does (DFTUNE_PYTHON, or /opt/torch-venv/bin/python).
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { existsSync } from "node:fs"
+import { availableParallelism, tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import {
+  LocalSource,
+  type OpenModel,
+  openModel,
+  type SampleRequest,
+} from "../src/generate/index.ts"
+
+const PYTHON = process.env.DFTUNE_PYTHON ?? "/opt/torch-venv/bin/python"
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+interface Case {
+  readonly name: string
+  readonly sequences: number
+  /** Seconds of one run. */
+  readonly measure: () => Promise<number>
+}
+
+function bundledModel(): string | undefined {
+  const folder = join(tmpdir(), "models", "qwen05")
+  if (existsSync(join(folder, "model.safetensors"))) return folder
+  const maker = here("../../shared/bench/make_model.py")
+  const tokenizer = here("../../shared/data/tokenizers/qwen2.5")
+  if (!existsSync(maker) || !existsSync(PYTHON)) return undefined
+  const made = spawnSync(PYTHON, [maker, tokenizer, folder], {
+    stdio: ["ignore", "ignore", "inherit"],
+  })
+  return made.status === 0 ? folder : undefined
+}
+
+interface Sizes {
+  readonly promptTokens: number
+  readonly newTokens: number
+  readonly threads: number
+}
+
+/** The same ids as bench/generate.py. */
+const prompt = (index: number, { promptTokens }: Sizes) =>
+  Array.from({ length: promptTokens }, (_, t) => 1000 + ((index * 131 + t * 7) % 50000))
+
+function ours(
+  open: OpenModel,
+  mode: "alone" | "side-by-side",
+  sequences: number,
+  sizes: Sizes,
+): Case {
+  const encode = (text: string) => prompt(Number(text), sizes)
+  const tokenizer = { ...open.tokenizer, addsBos: false, encode }
+  const source = new LocalSource({ ...open, tokenizer, mode, stopTokenIds: new Set() })
+  const requests = Array.from({ length: sequences }, (_, i): SampleRequest => {
+    return { prompt: `${i}`, n: 1, temperature: 0, maxNewTokens: sizes.newTokens, seed: i }
+  })
+  return {
+    name: `dftune float32, ${mode}`,
+    sequences,
+    async measure() {
+      const begun = performance.now()
+      let tokens = 0
+      for await (const { tokenIds } of source.sample(requests)) tokens += tokenIds.length
+      if (tokens !== sequences * sizes.newTokens) throw new Error(`${tokens} tokens`)
+      return (performance.now() - begun) / 1000
+    },
+  }
+}
+
+/** Transformers in a process of its own, asked line by line; undefined where it does not run. */
+async function transformers(folder: string, { promptTokens, newTokens, threads }: Sizes) {
+  if (!existsSync(PYTHON)) return undefined
+  const args = [here("generate.py"), folder, threads, promptTokens, newTokens].map(String)
+  const child: ChildProcess = spawn(PYTHON, args, { stdio: ["pipe", "pipe", "inherit"] })
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+  if ((await lines.next()).value !== "ready") return undefined
+  const of = (dtype: string, sequences: number): Case => ({
+    name: `Transformers ${dtype}`,
+    sequences,
+    async measure() {
+      child.stdin!.write(`${dtype} ${sequences}\n`)
+      return Number((await lines.next()).value)
+    },
+  })
+  return { of, end: () => child.stdin!.end() }
+}
+
+const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      model: { type: "string" },
+      repeats: { type: "string", default: "3" },
+      sequences: { type: "string", default: "1,16" },
+      prompt: { type: "string", default: "128" },
+      new: { type: "string", default: "64" },
+      threads: { type: "string", default: `${availableParallelism()}` },
+    },
+  })
+  const folder = values.model ?? bundledModel()
+  if (folder === undefined) {
+    console.log("generate: no model (--model FOLDER), and none can be made here; nothing measured")
+    return
+  }
+  const threads = Number(values.threads)
+  const sizes = { promptTokens: Number(values.prompt), newTokens: Number(values.new), threads }
+  const open = await openModel(folder, { threads })
+  const python = await transformers(folder, sizes)
+  if (!python) console.log(`Transformers: absent (${PYTHON}); its rows are left out`)
+  const rows = []
+  for (const sequences of values.sequences.split(",").map(Number)) {
+    const cases = [
+      ...(sequences === 1 ? [ours(open, "alone", 1, sizes)] : []),
+      ours(open, "side-by-side", sequences, sizes),
+      ...["float32", "bfloat16"].flatMap((dtype) => python?.of(dtype, sequences) ?? []),
+    ]
+    const seconds = cases.map((): number[] => [])
+    for (const { measure } of cases) await measure() // compiles and loads
+    for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
+      for (const [i, { measure }] of cases.entries()) seconds[i]!.push(await measure())
+    }
+    for (const [i, { name }] of cases.entries()) {
+      const middle = median(seconds[i]!)
+      const tokensPerSecond = (sequences * sizes.newTokens) / middle
+      rows.push({ name, sequences, seconds: middle, tokens_per_second: tokensPerSecond })
+      const each = seconds[i]!.map((s) => s.toFixed(2)).join(" ")
+      console.log(
+        `${String(sequences).padStart(3)} sequences  ${name.padEnd(30)} ` +
+          `${tokensPerSecond.toFixed(1).padStart(7)} tokens/s  (${each} s)`,
+      )
+    }
+  }
+  python?.end()
+  await open.release()
+  console.log(JSON.stringify({ bench: "generate", model: folder, ...sizes, rows }))
+}
