@@ -10,6 +10,7 @@ import {
   replaceAll,
   sliceAligned,
 } from "./alignment.ts"
+import { placeBytePieces } from "./byte-places.ts"
 import { type DecodeStream, decoderOf } from "./decoder.ts"
 import { byteLevelBytes, fallbackByte } from "./pieces.ts"
 import { type AddedToken, sectionSplitter } from "./sections.ts"
@@ -207,7 +208,13 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 
   const encodeSections = (
     text: string,
-    found: (ids: number[], pieces: (() => string[]) | null, source: () => Aligned) => void,
+    found: (
+      ids: number[],
+      pieces: (() => string[]) | null,
+      source: () => Aligned,
+      /** Where the pieces' own text begins in `text`, when nothing rewrote it. */
+      plain?: { readonly text: string; readonly from: number },
+    ) => void,
   ): void => {
     for (const section of splitRaw(text)) {
       const sectionText = text.slice(section.start, section.end)
@@ -232,9 +239,14 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
           continue
         }
         const first = section.start === 0 && part.start === 0
-        const [ids, pieces] = encodePart(normalizedText.slice(part.start, part.end), first)
-        found(ids, pieces, () =>
-          pretokenizeAligned(partSource(), files.tokenizer.pre_tokenizer, first),
+        const partText = normalizedText.slice(part.start, part.end)
+        const [ids, pieces] = encodePart(partText, first)
+        const isPlain = wordsOf !== null && normalizedText === sectionText
+        found(
+          ids,
+          pieces,
+          () => pretokenizeAligned(partSource(), files.tokenizer.pre_tokenizer, first),
+          isPlain ? { text: partText, from: section.start + part.start } : undefined,
         )
       }
     }
@@ -290,12 +302,13 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     encodeWithOffsets(text) {
       const ids: number[] = []
       const offsets: [number, number][] = []
-      encodeSections(text, (found, pieces, source) => {
-        const aligned = source()
+      encodeSections(text, (found, pieces, source, plain) => {
         const placed =
-          pieces === null
-            ? [[aligned.start[0]!, aligned.end.at(-1)!] as [number, number]]
-            : placePieces(pieces(), aligned, byteLevel)
+          pieces !== null && plain !== undefined
+            ? placeBytePieces(pieces(), plain.text, plain.from)
+            : pieces !== null
+              ? placePieces(pieces(), source(), byteLevel)
+              : [[source().start[0]!, source().end.at(-1)!] as [number, number]]
         if (placed === null) {
           throw new InputError(
             `${path}: its tokens do not add up to the text, so they cannot be placed in it`,
