@@ -4,6 +4,7 @@ import * as ort from "onnxruntime-node"
 import { graph, input } from "../graph/index.ts"
 import { InputError } from "../run/errors.ts"
 import { type Device, type DeviceOptions, float32 } from "./device.ts"
+import { NativeSession } from "./native-session.ts"
 import { OnnxDevice } from "./onnx-runtime.ts"
 
 /**
@@ -35,20 +36,15 @@ const GPU_ADVICE =
   "Metal on macOS; Direct3D 12 on Windows). Set device: cpu, or auto, to go on without it."
 
 function cpuDevice(threads: number): Device {
-  return new OnnxDevice(ort, {
-    kind: "cpu",
-    description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}`,
-    session: {
-      executionProviders: ["cpu"],
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      executionMode: "sequential",
-      graphOptimizationLevel: "all",
-      enableCpuMemArena: true,
-      enableMemPattern: false,
-      logSeverityLevel: 3,
+  const create = async (model: Uint8Array) => new NativeSession(model, threads, ort.Tensor)
+  return new OnnxDevice(
+    { InferenceSession: { create }, Tensor: ort.Tensor },
+    {
+      kind: "cpu",
+      description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}`,
+      session: {},
     },
-  })
+  )
 }
 
 function webgpuDevice(): Device {

@@ -1,6 +1,6 @@
-import type { InferenceSession } from "onnxruntime-common"
 import { type Graph, graph, hostIntegers, input, type Tensor } from "../graph/index.ts"
 import { InputError } from "../run/errors.ts"
+import type { Session } from "./onnx-runtime.ts"
 
 /** ONNX Runtime's errors in the user's terms. */
 export function explain(graph: Graph, error: unknown): Error {
@@ -17,7 +17,7 @@ export function explain(graph: Graph, error: unknown): Error {
 
 const FALLBACK = /fallback to CPU EP has been explicitly disabled/
 
-type CreateSession = (part: Graph, strict: boolean) => Promise<InferenceSession>
+type CreateSession = (part: Graph, strict: boolean) => Promise<Session>
 
 /**
  * A session of `graph` none of whose work runs on the CPU, or an error naming the op that would.
@@ -29,7 +29,7 @@ export async function sessionWithoutFallback(
   graph: Graph,
   placed: Map<string, boolean>,
   create: CreateSession,
-): Promise<InferenceSession> {
+): Promise<Session> {
   try {
     return await create(graph, true)
   } catch (error) {

@@ -30,9 +30,19 @@ import {
   travellingTensor,
 } from "./onnx-tensor.ts"
 
+export interface Session {
+  run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Promise<Readonly<Record<string, unknown>>>
+  release(): Promise<void>
+}
+
 /** What is used of onnxruntime-node or onnxruntime-web: they share it. */
 export interface OnnxRuntime {
-  readonly InferenceSession: typeof InferenceSession
+  readonly InferenceSession: {
+    create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<Session>
+  }
   readonly Tensor: typeof OrtTensor
 }
 
@@ -55,13 +65,13 @@ function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): Onn
 
 class OnnxExecutable implements Executable {
   readonly graph: Graph
-  readonly #session: InferenceSession
+  readonly #session: Session
   readonly #kind: DeviceKind
   readonly #stored: ReadonlyMap<string, DType>
   /** Pairs of an input and an output that were found to be safe in one place. */
   readonly #inPlace = new Set<string>()
 
-  constructor(graph: Graph, session: InferenceSession, kind: DeviceKind) {
+  constructor(graph: Graph, session: Session, kind: DeviceKind) {
     this.graph = graph
     this.#session = session
     this.#kind = kind
@@ -88,7 +98,7 @@ class OnnxExecutable implements Executable {
     if (!inPlace) for (const old of Object.values(into)) old.dispose()
     const outputs: Record<string, DeviceTensor> = {}
     for (const { name, dtype } of this.graph.outputs) {
-      const made = results[name]!
+      const made = results[name] as OrtTensor
       if (inPlace) outputs[name] = into[name] ?? hostTensor(made)
       else outputs[name] = remoteTensor(made, dtype)
     }
@@ -129,7 +139,7 @@ export class OnnxDevice implements Device {
   readonly #ort: OnnxRuntime
   readonly #session: InferenceSession.SessionOptions
   /** Sessions that copy to the device or back, by type and rank. */
-  readonly #copies = new Map<string, Promise<InferenceSession>>()
+  readonly #copies = new Map<string, Promise<Session>>()
   /** Ops known to have a kernel on this device, by signature. */
   readonly #placed = new Map<string, boolean>()
 
@@ -147,7 +157,7 @@ export class OnnxDevice implements Device {
     return new OnnxExecutable(graph, session, this.kind)
   }
 
-  async #createSession(graph: Graph): Promise<InferenceSession> {
+  async #createSession(graph: Graph): Promise<Session> {
     const model = onnxModel(graph, this.kind)
     if (this.kind === "cpu") return this.#ort.InferenceSession.create(model, this.#session)
     const options = { ...this.#session, preferredOutputLocation: "gpu-buffer" } as const
@@ -191,7 +201,7 @@ export class OnnxDevice implements Device {
     }
     const session = this.#copies.get(key) ?? create()
     this.#copies.set(key, session)
-    const { y } = await (await session).run({ x: tensor })
+    const { y } = await (await session).run({ x: tensor }, { y: null })
     return y as OrtTensor
   }
 

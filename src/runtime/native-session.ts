@@ -1,0 +1,168 @@
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
+import { type OrtApi, ortApi, type Pointer } from "./ort-api.ts"
+
+/** ONNX's numbers for element types, with what holds them here. */
+const TYPES = {
+  float32: [1, Float32Array],
+  uint8: [2, Uint8Array],
+  int32: [6, Int32Array],
+  int64: [7, BigInt64Array],
+  bool: [9, Uint8Array],
+} as const
+type TypeName = keyof typeof TYPES
+type HostArray = InstanceType<(typeof TYPES)[TypeName][1]>
+
+interface Environment {
+  readonly api: OrtApi
+  readonly env: Pointer
+  readonly memory: Pointer
+}
+
+const LOG_ERRORS = 3
+const ALL_OPTIMIZATIONS = 99
+let environment: Environment | undefined
+
+function open(): Environment {
+  const api = ortApi()
+  environment ??= {
+    api,
+    env: api.make("CreateEnv", LOG_ERRORS, "dftune"),
+    memory: api.make("CreateCpuMemoryInfo", 1, 0),
+  }
+  return environment
+}
+
+type TensorClass = typeof OrtTensor
+
+/**
+ * A session on the CPU over ONNX Runtime's C interface: results are written into the arrays they
+ * are given, where onnxruntime-node's own binding copies every result once more into fresh memory.
+ */
+export class NativeSession implements Pick<InferenceSession, "run" | "release"> {
+  readonly #session: Pointer
+  readonly #Tensor: TensorClass
+  readonly #names = new Map<string, CStrings>()
+  /** What runs under way point into: the collector must not take it. */
+  readonly #running = new Set<unknown>()
+  #released = false
+  #freed = false
+
+  constructor(model: Uint8Array, threads: number, Tensor: TensorClass) {
+    const { api, env } = open()
+    this.#Tensor = Tensor
+    const options = api.make("CreateSessionOptions")
+    try {
+      api.check("SetIntraOpNumThreads", options, threads)
+      api.check("SetInterOpNumThreads", options, 1)
+      api.check("SetSessionGraphOptimizationLevel", options, ALL_OPTIMIZATIONS)
+      api.check("DisableMemPattern", options)
+      api.check("SetSessionLogSeverityLevel", options, LOG_ERRORS)
+      this.#session = api.make("CreateSessionFromArray", env, model, model.length, options)
+    } finally {
+      api.release("ReleaseSessionOptions", options)
+    }
+  }
+
+  /** Results that were given no array come in a new one. */
+  async run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Promise<Record<string, OrtTensor>> {
+    const { api } = open()
+    const names = Object.keys(fetches)
+    const inputs = BigUint64Array.from(Object.values(feeds), valueOver)
+    const given = names.map((name) => fetches[name])
+    const outputs = BigUint64Array.from(given, (tensor) => (tensor ? valueOver(tensor) : 0n))
+    const alive = { feeds, given, inputs, outputs }
+    this.#running.add(alive)
+    try {
+      await api.checkAsync(
+        "Run",
+        this.#session,
+        null,
+        this.#cStrings(Object.keys(feeds)).pointers,
+        inputs,
+        inputs.length,
+        this.#cStrings(names).pointers,
+        names.length,
+        outputs,
+      )
+      return Object.fromEntries(
+        names.map((name, i) => [name, given[i] ?? tensorOf(outputs[i]!, this.#Tensor)]),
+      )
+    } finally {
+      for (const value of [...inputs, ...outputs]) if (value) api.release("ReleaseValue", value)
+      this.#running.delete(alive)
+      this.#free()
+    }
+  }
+
+  async release(): Promise<void> {
+    this.#released = true
+    this.#free()
+  }
+
+  #free(): void {
+    if (!this.#released || this.#freed || this.#running.size > 0) return
+    this.#freed = true
+    open().api.release("ReleaseSession", this.#session)
+  }
+
+  #cStrings(names: readonly string[]): CStrings {
+    const key = names.join("\n")
+    const known = this.#names.get(key) ?? cStrings(names)
+    this.#names.set(key, known)
+    return known
+  }
+}
+
+interface CStrings {
+  readonly pointers: BigUint64Array
+  /** What the pointers point into. */
+  readonly bytes: Uint8Array
+}
+
+function cStrings(names: readonly string[]): CStrings {
+  const encoded = names.map((name) => new TextEncoder().encode(`${name}\0`))
+  const bytes = new Uint8Array(encoded.reduce((sum, { length }) => sum + length, 0))
+  const start = ortApi().address(bytes)
+  let offset = 0
+  const pointers = BigUint64Array.from(encoded, (name) => {
+    bytes.set(name, offset)
+    offset += name.length
+    return start + BigInt(offset - name.length)
+  })
+  return { pointers, bytes }
+}
+
+/** A value over the tensor's own memory, which must outlive it. */
+function valueOver({ type, data, dims }: OrtTensor): Pointer {
+  const { api, memory } = open()
+  const array = data as HostArray
+  const shape = BigInt64Array.from(dims, BigInt)
+  const [number] = TYPES[type as TypeName]
+  const { byteLength } = array
+  const make = "CreateTensorWithDataAsOrtValue"
+  return api.make(make, memory, array, byteLength, shape, dims.length, number)
+}
+
+/** A copy of a value that ONNX Runtime made. */
+function tensorOf(value: Pointer, Tensor: TensorClass): OrtTensor {
+  const { api } = open()
+  const info = api.make("GetTensorTypeAndShape", value)
+  try {
+    const rank = api.number("GetDimensionsCount", info)
+    const dims = new BigInt64Array(rank)
+    if (rank > 0) api.check("GetDimensions", info, dims, rank)
+    const number = api.number("GetTensorElementType", info)
+    const found = Object.entries(TYPES).find(([, [each]]) => each === number)
+    if (!found) throw new Error(`a result of element type ${number}`)
+    const [type, [, HostArrayType]] = found
+    const shape = Array.from(dims, Number)
+    const data = new HostArrayType(shape.reduce((product, dim) => product * dim, 1))
+    if (data.length > 0) api.copy(api.make("GetTensorMutableData", value), data.buffer)
+    return new Tensor(type as "float32", data as Float32Array, shape)
+  } finally {
+    api.release("ReleaseTensorTypeAndShapeInfo", info)
+  }
+}

@@ -1,0 +1,150 @@
+import { readdirSync } from "node:fs"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
+import koffi from "koffi"
+
+/** A pointer of the C side. */
+export type Pointer = bigint
+
+type Status = Pointer | null
+
+/**
+ * The functions used of ONNX Runtime's C interface (onnxruntime_c_api.h), each by its place in the
+ * table OrtApi, which never changes.
+ */
+const FUNCTIONS = {
+  GetErrorMessage: [2, "const char *GetErrorMessage(void *status)"],
+  CreateEnv: [3, "void *CreateEnv(int level, const char *name, _Out_ void **env)"],
+  CreateSessionFromArray: [
+    8,
+    "void *CreateSessionFromArray(void *env, void *model, size_t length, void *options, _Out_ void **session)",
+  ],
+  Run: [
+    9,
+    "void *Run(void *session, void *options, void *inputNames, void *inputs, size_t inputCount, " +
+      "void *outputNames, size_t outputCount, void *outputs)",
+  ],
+  CreateSessionOptions: [10, "void *CreateSessionOptions(_Out_ void **options)"],
+  DisableMemPattern: [17, "void *DisableMemPattern(void *options)"],
+  SetSessionLogSeverityLevel: [22, "void *SetSessionLogSeverityLevel(void *options, int level)"],
+  SetSessionGraphOptimizationLevel: [
+    23,
+    "void *SetSessionGraphOptimizationLevel(void *options, int level)",
+  ],
+  SetIntraOpNumThreads: [24, "void *SetIntraOpNumThreads(void *options, int threads)"],
+  SetInterOpNumThreads: [25, "void *SetInterOpNumThreads(void *options, int threads)"],
+  CreateTensorWithDataAsOrtValue: [
+    49,
+    "void *CreateTensorWithDataAsOrtValue(void *info, void *data, size_t length, void *shape, " +
+      "size_t rank, int type, _Out_ void **value)",
+  ],
+  GetTensorMutableData: [51, "void *GetTensorMutableData(void *value, _Out_ void **data)"],
+  GetTensorElementType: [60, "void *GetTensorElementType(void *info, _Out_ int *type)"],
+  GetDimensionsCount: [61, "void *GetDimensionsCount(void *info, _Out_ size_t *count)"],
+  GetDimensions: [62, "void *GetDimensions(void *info, void *dims, size_t count)"],
+  GetTensorTypeAndShape: [65, "void *GetTensorTypeAndShape(void *value, _Out_ void **info)"],
+  CreateCpuMemoryInfo: [
+    69,
+    "void *CreateCpuMemoryInfo(int allocator, int memory, _Out_ void **info)",
+  ],
+  ReleaseStatus: [93, "void ReleaseStatus(void *status)"],
+  ReleaseSession: [95, "void ReleaseSession(void *session)"],
+  ReleaseValue: [96, "void ReleaseValue(void *value)"],
+  ReleaseTensorTypeAndShapeInfo: [99, "void ReleaseTensorTypeAndShapeInfo(void *info)"],
+  ReleaseSessionOptions: [100, "void ReleaseSessionOptions(void *options)"],
+} as const
+type FunctionName = keyof typeof FUNCTIONS
+type CFunction = ((...args: unknown[]) => unknown) & {
+  async: (...args: unknown[]) => void
+}
+
+/** The version of the table that holds all of the above; newer libraries still offer it. */
+const API_VERSION = 20
+
+export interface OrtApi {
+  /** Calls a function that returns a status; throws its message. */
+  check(name: FunctionName, ...args: unknown[]): void
+  /** The same, away from the event loop. */
+  checkAsync(name: FunctionName, ...args: unknown[]): Promise<void>
+  /** Calls a function whose last parameter receives a pointer. */
+  make(name: FunctionName, ...args: unknown[]): Pointer
+  number(name: FunctionName, ...args: unknown[]): number
+  release(name: FunctionName, pointer: Pointer): void
+  address(array: ArrayBufferView): Pointer
+  /** Host memory of the C side, copied. */
+  copy(from: Pointer, into: ArrayBuffer): void
+}
+
+/** The library that onnxruntime-node brings for this platform. */
+function libraryPath(): string {
+  const root = dirname(dirname(createRequire(import.meta.url).resolve("onnxruntime-node")))
+  const folder = join(root, "bin", "napi-v6", process.platform, process.arch)
+  const file = readdirSync(folder).find((name) => /^(lib)?onnxruntime\.(so|dll|.*dylib)/.test(name))
+  if (!file) throw new Error(`no ONNX Runtime library in ${folder}`)
+  return join(folder, file)
+}
+
+let loaded: OrtApi | undefined
+
+/** ONNX Runtime's C interface, from the library that onnxruntime-node has loaded already. */
+export function ortApi(): OrtApi {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): OrtApi {
+  const library = koffi.load(libraryPath())
+  const pointerAt = (table: Pointer, index: number, prototype: string) =>
+    koffi.decode(
+      koffi.decode(table, index * koffi.sizeof("void *"), "void *"),
+      koffi.proto(prototype),
+    ) as CFunction
+  const base = library.func("const void *OrtGetApiBase()")() as Pointer
+  const table = pointerAt(base, 0, "const void *GetApi(uint32_t version)")(API_VERSION) as Pointer
+  const functions = Object.fromEntries(
+    Object.entries(FUNCTIONS).map(([name, [index, prototype]]) => [
+      name,
+      pointerAt(table, index, prototype),
+    ]),
+  ) as Readonly<Record<FunctionName, CFunction>>
+
+  const refuse = (status: Status) => {
+    if (!status) return
+    const message = functions.GetErrorMessage(status) as string
+    functions.ReleaseStatus(status)
+    throw new Error(message)
+  }
+  const check: OrtApi["check"] = (name, ...args) => refuse(functions[name](...args) as Status)
+  return {
+    check,
+    checkAsync: (name, ...args) =>
+      new Promise((resolve, reject) => {
+        functions[name].async(...args, (error: unknown, status: Status) => {
+          try {
+            if (error) throw error
+            refuse(status)
+            resolve()
+          } catch (problem) {
+            reject(problem)
+          }
+        })
+      }),
+    make(name, ...args) {
+      const out: [Pointer | null] = [null]
+      check(name, ...args, out)
+      return out[0]!
+    },
+    number(name, ...args) {
+      const out = [0]
+      check(name, ...args, out)
+      return Number(out[0])
+    },
+    release(name, pointer) {
+      functions[name](pointer)
+    },
+    address: (array) => koffi.address(array),
+    copy(from, into) {
+      new Uint8Array(into).set(new Uint8Array(koffi.view(from, into.byteLength)))
+    },
+  }
+}
