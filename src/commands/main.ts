@@ -23,6 +23,11 @@ import { runCli, type Verb } from "./frame.ts"
 
 const VERBS: readonly Verb[] = [
   {
+    name: "probe",
+    summary: "before training: does the data suit DFT, what will it cost, which learning rate",
+    load: () => import("./probe.ts"),
+  },
+  {
     name: "train",
     summary: "train a model as a config says",
     load: () => import("./train.ts"),

@@ -1,0 +1,61 @@
+import type { Command } from "commander"
+import { loadConfig } from "../run/load-config.ts"
+import { type ProbeResult, probe } from "../train/probe.ts"
+import { shortBytes, shortCount, shortDuration, shortNumber } from "../train/units.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, printJson, progressLine, sayWarning } from "./terminal.ts"
+
+export function command(verb: Command): void {
+  verb
+    .argument("<config>", "the config file")
+    .option("--set <key=value...>", "override a setting")
+    .option("--lr-range", "also try growing learning rates for some steps")
+    .option("--json", "print one JSON document")
+    .action(
+      async (path: string, options: { set?: string[]; lrRange?: boolean; json?: boolean }) => {
+        const config = await loadConfig(path, { set: options.set ?? [] })
+        const line = progressLine()
+        const result = await interruptible((signal) =>
+          probe(config, { signal, onProgress: line.show, lrRange: options.lrRange === true }),
+        )
+        line.clear()
+        if (options.json) return printJson(result)
+        for (const { code, message, hint } of result.warnings) sayWarning(code, message, hint)
+        print(probeText(result))
+      },
+    )
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+
+/** The probe's findings for people. */
+export function probeText({ sources, estimate, lr_range }: ProbeResult): string {
+  const lines = sources.flatMap((source) => [
+    `${source.source}  (${source.rows} rows looked at)`,
+    `  targets     ${shortCount(source.supervised_tokens)}, mean p ${source.mean_p.toFixed(3)}, nll ${source.nll.toFixed(3)}, below 0.1: ${percent(source.unlikely)}`,
+    ...Object.entries(source.classes).map(
+      ([name, { count, mean_p, unlikely }]) =>
+        `  ${name.padEnd(11)} ${shortCount(count)}, mean p ${shortNumber(mean_p)}, below 0.1: ${percent(unlikely)}`,
+    ),
+    `  suits       ${source.advice}: ${source.why}`,
+  ])
+  lines.push(
+    "",
+    `estimate: ${estimate.steps} steps in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
+  )
+  if (lr_range) {
+    lines.push("", "learning rate   loss      nll")
+    for (const { learning_rate, loss, nll } of lr_range.points) {
+      lines.push(
+        `${learning_rate.toExponential(1).padEnd(15)} ${shortNumber(loss).padEnd(9)} ${shortNumber(nll)}`,
+      )
+    }
+    const { suggested } = lr_range
+    lines.push(
+      suggested === null
+        ? "no rate lowered the loss: look at the data, or raise batch_size"
+        : `try learning_rate: ${suggested.toExponential(1)}`,
+    )
+  }
+  return lines.join("\n")
+}
