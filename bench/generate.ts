@@ -7,10 +7,9 @@
  * (../shared/bench/make_model.py). The measurements alternate; medians count. Greedy, float32.
  * Transformers runs when Python does (DFTUNE_PYTHON, or /opt/torch-venv/bin/python).
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
-import { availableParallelism, tmpdir } from "node:os"
-import { join } from "node:path"
+import { availableParallelism } from "node:os"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -20,8 +19,8 @@ import {
   openModel,
   type SampleRequest,
 } from "../src/generate/index.ts"
+import { PYTHON, qwenModel } from "./setup/qwen-model.ts"
 
-const PYTHON = process.env.DFTUNE_PYTHON ?? "/opt/torch-venv/bin/python"
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 interface Case {
@@ -29,18 +28,6 @@ interface Case {
   readonly sequences: number
   /** Seconds of one run. */
   readonly measure: () => Promise<number>
-}
-
-function bundledModel(): string | undefined {
-  const folder = join(tmpdir(), "models", "qwen05")
-  if (existsSync(join(folder, "model.safetensors"))) return folder
-  const maker = here("../../shared/bench/make_model.py")
-  const tokenizer = here("../../shared/data/tokenizers/qwen2.5")
-  if (!existsSync(maker) || !existsSync(PYTHON)) return undefined
-  const made = spawnSync(PYTHON, [maker, tokenizer, folder], {
-    stdio: ["ignore", "ignore", "inherit"],
-  })
-  return made.status === 0 ? folder : undefined
 }
 
 interface Sizes {
@@ -111,7 +98,7 @@ export async function run(args: string[]): Promise<void> {
       threads: { type: "string", default: `${availableParallelism()}` },
     },
   })
-  const folder = values.model ?? bundledModel()
+  const folder = values.model ?? qwenModel()
   if (folder === undefined) {
     console.log("generate: no model (--model FOLDER), and none can be made here; nothing measured")
     return

@@ -8,3 +8,6 @@ export {
   where,
 } from "./objectives/index.ts"
 export * from "./run/index.ts"
+export { type LoadConfigOptions, loadConfig } from "./run/load-config.ts"
+export type { RunResult } from "./train/run.ts"
+export { type Run, type TrainOptions, train } from "./train/train.ts"

@@ -1,6 +1,13 @@
 /** Whether an objective that weighs tokens by their probability is giving up those that end a turn or make up the template. */
+import type { Objective } from "../objectives/index.ts"
 import type { WarningEvent } from "../run/events.ts"
 import { TOKEN_CLASSES, type TokenStatistics } from "./token-statistics.ts"
+
+/** Whether an objective gives end-of-turn and template tokens a weight whatever their probability. */
+export function keepsSpecialTokens({ name, parameters }: Objective): boolean {
+  const { keep_special, weight_floor } = parameters
+  return name === "sft" || keep_special === true || Number(weight_floor ?? 0) > 0
+}
 
 /** Below this mean probability a token class counts as not known by the model. */
 const UNKNOWN_P = 0.1

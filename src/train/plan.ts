@@ -4,6 +4,7 @@ import { basename, extname } from "node:path"
 import {
   type Lint,
   openPrepared,
+  overlapLints,
   type Prepared,
   type PreparedData,
   prepareData,
@@ -88,11 +89,15 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const quantization = weightQuantization(config)
   const prepared = await prepareRows(config, modelFolder, config.data.train, options)
   const evalSets: NamedRows[] = []
+  const evals: string[] = []
   for (const [i, source] of config.data.eval.entries()) {
     const { dir } = await prepareRows(config, modelFolder, [source], options)
+    evals.push(dir)
     evalSets.push({ name: setName(source, i, config.data.eval), rows: await openPrepared(dir) })
   }
   const rows = await openPrepared(prepared.dir)
+  const { benchmarks } = config.data
+  const overlaps = await overlapLints({ train: prepared.dir, evals, benchmarks })
   const order = runOrder({
     manifest: prepared.manifest,
     seed: config.seed,
@@ -120,7 +125,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     rows,
     order,
     evalSets,
-    lints: prepared.lints,
+    lints: [...prepared.lints, ...overlaps],
     memory,
     fingerprint: fingerprint(config, prepared, objective),
   }

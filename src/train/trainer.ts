@@ -5,7 +5,7 @@ import type { Objective } from "../objectives/index.ts"
 import { clipScale, learningRate, type ScheduleName, warmupSteps } from "../optim/index.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEvent, StepEvent } from "../run/events.ts"
-import { abandonedTokensWarning } from "./abandoned-tokens.ts"
+import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./evaluation.ts"
 import { lossInputs } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatch, stepBatch } from "./micro-batches.ts"
@@ -287,8 +287,6 @@ function stepEvent(
 }
 
 function abandoned(objective: Objective, { first }: Progress, now: TokenStatistics) {
-  const { keep_special, weight_floor } = objective.parameters
-  const keepsThem =
-    objective.name === "sft" || keep_special === true || Number(weight_floor ?? 0) > 0
+  const keepsThem = keepsSpecialTokens(objective)
   return first ? abandonedTokensWarning({ first, now, keepsThem }) : undefined
 }

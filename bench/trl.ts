@@ -1,0 +1,168 @@
+/**
+ * Fine-tuning beside TRL: real tokens a second and peak memory on the same GSM8K rows as chats,
+ * Qwen2.5-0.5B's shape, DFT, four rows a step.
+ *
+ *     npm run bench -- trl [--steps 4] [--repeats 1] [--only full|lora]
+ *
+ * TRL is ../shared/bench/trl_dft.py under DFTUNE_PYTHON (or /opt/torch-venv/bin/python). Processes
+ * run in turns; a process's rate is the median of its steps after the first.
+ */
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
+
+const ROWS_PER_STEP = 4
+const MAX_LENGTH = 1024
+
+interface Measured {
+  readonly rates: readonly number[]
+  readonly peakGb: number
+}
+
+interface Contender {
+  readonly name: string
+  readonly measure: () => Promise<Measured>
+}
+
+const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+
+/** Runs a process to its end and returns the lines of its stdout. */
+async function lines(command: string, args: readonly string[], cwd: string): Promise<string[]> {
+  const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] })
+  let out = ""
+  let err = ""
+  child.stdout.on("data", (part) => {
+    out += part
+  })
+  child.stderr.on("data", (part) => {
+    err += part
+  })
+  const code = await new Promise((resolve) => child.on("close", resolve))
+  if (code !== 0) throw new Error(`${command} ${args[0]}: exit ${code}\n${err.slice(-2000)}`)
+  return out.split("\n")
+}
+
+/** GSM8K rows as chats: what trl_dft.py makes of them. */
+function chats(folder: string, source: string, rows: number): string {
+  const path = join(folder, "chats.jsonl")
+  const text = readFileSync(source, "utf8").split("\n").slice(0, rows)
+  const messages = text.map((line) => {
+    const { question, answer } = JSON.parse(line)
+    const turns = [
+      { role: "user", content: question },
+      { role: "assistant", content: answer },
+    ]
+    return JSON.stringify({ messages: turns })
+  })
+  writeFileSync(path, `${messages.join("\n")}\n`)
+  return path
+}
+
+interface Setup {
+  readonly folder: string
+  readonly model: string
+  readonly source: string
+  readonly steps: number
+}
+
+function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): Contender {
+  const config = {
+    model,
+    ...(mode === "lora" ? { adapter: { type: "lora", r: 8, lora_alpha: 16 } } : {}),
+    data: {
+      train: [{ path: chats(folder, source, ROWS_PER_STEP * steps * 2) }],
+      max_length: MAX_LENGTH,
+    },
+    objective: "dft",
+    batch_size: ROWS_PER_STEP,
+    micro_batch_tokens: MAX_LENGTH,
+    learning_rate: 1e-5,
+    max_steps: steps,
+    save_steps: 0,
+    eval_steps: 0,
+    output_dir: join(folder, `run-${mode}`),
+  }
+  const path = join(folder, `${mode}.json`)
+  writeFileSync(path, JSON.stringify(config))
+  const script = fileURLToPath(new URL("setup/train-once.ts", import.meta.url))
+  return {
+    name: `dftune float32, ${mode}`,
+    async measure() {
+      const out = await lines(process.execPath, ["--import", "tsx", script, path], process.cwd())
+      const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+      const rates = values.filter((v) => v.step > 1).map((v) => v.real / v.seconds)
+      return { rates, peakGb: values.at(-1).peak_gb }
+    },
+  }
+}
+
+function theirs(
+  { folder, model, source, steps }: Setup,
+  precision: string,
+  mode: string,
+): Contender {
+  const script = besideProject("shared/bench/trl_dft.py")
+  return {
+    name: `TRL ${precision === "fp32" ? "float32" : "bfloat16"}, ${mode}`,
+    async measure() {
+      const args = [script, model, source, precision, mode, `${ROWS_PER_STEP}`, `${steps}`]
+      const out = await lines(PYTHON, [...args, `${MAX_LENGTH}`], folder)
+      const real = out
+        .filter((line) => line.startsWith("batch"))
+        .map((line) => Number(/real (\d+)/.exec(line)![1]))
+      const seconds = out
+        .filter((line) => line.startsWith("step"))
+        .map((line) => Number(/seconds ([\d.]+)/.exec(line)![1]))
+      const peak = out.find((line) => line.startsWith("peak_rss_gb"))!
+      const rates = seconds.map((s, i) => real[i]! / s).slice(1)
+      return { rates, peakGb: Number(peak.split(" ")[1]) }
+    },
+  }
+}
+
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      steps: { type: "string", default: "4" },
+      repeats: { type: "string", default: "1" },
+      only: { type: "string" },
+    },
+  })
+  const model = qwenModel()
+  const source = besideProject("shared/data/sft/gsm8k_train/train.jsonl")
+  if (!model || !existsSync(source)) {
+    console.log("absent: Python with transformers, or ../shared; nothing measured")
+    return
+  }
+  const folder = mkdtempSync(join(tmpdir(), "dftune-bench-trl-"))
+  const setup = { folder, model, source, steps: Number(values.steps) }
+  const results: Record<string, { tokens_per_second: number; peak_gb: number }> = {}
+  for (const mode of (["full", "lora"] as const).filter((m) => !values.only || m === values.only)) {
+    const contenders = [ours(setup, mode), theirs(setup, "fp32", mode), theirs(setup, "bf16", mode)]
+    const measured = new Map<string, Measured[]>()
+    for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
+      for (const { name, measure } of contenders) {
+        const result = await measure()
+        console.error(
+          `${name}: ${median(result.rates).toFixed(1)} tokens/s, ${result.peakGb.toFixed(2)} GB`,
+        )
+        measured.set(name, [...(measured.get(name) ?? []), result])
+      }
+    }
+    for (const [name, runs] of measured) {
+      results[name] = {
+        tokens_per_second: median(runs.flatMap(({ rates }) => rates)),
+        peak_gb: Math.max(...runs.map(({ peakGb }) => peakGb)),
+      }
+    }
+  }
+  rmSync(folder, { recursive: true, force: true })
+  console.table(results)
+  console.log(JSON.stringify(results))
+}
