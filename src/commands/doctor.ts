@@ -118,7 +118,9 @@ function tryDevice(device: "cpu" | "webgpu"): Promise<Finding> {
       done({
         name: `device ${device}`,
         state: answer?.ok ? "ok" : broken,
-        detail: answer?.detail ?? `the probe ended with ${signal ?? `exit code ${code}`}`,
+        detail:
+          answer?.detail.replaceAll("\n", " ") ??
+          `the probe ended with ${signal ?? `exit code ${code}`}`,
       })
     })
   })
