@@ -1,7 +1,7 @@
 import { resolveModel } from "../formats/hub.ts"
 import type { Config } from "../run/config.ts"
 
-/** The folder with a model's tokenizer: the model's own, downloaded when it is a hub id. */
+/** The folder with a model's tokenizer; of a hub id the small files alone are downloaded. */
 export function tokenizerFolder(config: Config, signal: AbortSignal): Promise<string> {
-  return resolveModel(config.model, { revision: config.model_revision, signal })
+  return resolveModel(config.model, { revision: config.model_revision, withWeights: false, signal })
 }

@@ -151,14 +151,10 @@ function text(row: JsonObject, key: string, where: string): string {
 
 /** Half of a surrogate pair cannot be written as UTF-8: the tokens would say something else. */
 function wellFormed(value: string, key: string, where: string): string {
-  if (!/[\ud800-\udfff]/.test(value) || isWellFormed(value)) return value
+  if (!/\p{Surrogate}/u.test(value)) return value
   throw new InputError(
     `${where}: "${key}" holds half of a surrogate pair, which is not Unicode text`,
   )
-}
-
-function isWellFormed(value: string): boolean {
-  return !/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(value)
 }
 
 function filledText(row: JsonObject, key: string, where: string): string {

@@ -61,13 +61,21 @@ export function isHubId(name: string): boolean {
   return REPO_ID.test(name) && !name.includes("..") && !isAbsolute(name)
 }
 
+export interface ModelOptions extends HubOptions {
+  /** false: configs and tokenizer only. */
+  readonly withWeights?: boolean
+}
+
 /**
  * A local folder as it is, or the folder of a model of the hub, downloaded into the cache that
  * Python's huggingface_hub uses. Interrupted downloads are continued.
  *
  * @throws InputError when it is missing, gated, or not in the cache while offline
  */
-export async function resolveModel(idOrPath: string, options: HubOptions = {}): Promise<string> {
+export async function resolveModel(
+  idOrPath: string,
+  { withWeights = true, ...options }: ModelOptions = {},
+): Promise<string> {
   if (existsSync(idOrPath)) {
     if ((await stat(idOrPath)).isDirectory()) return idOrPath
     throw new InputError(`model: ${idOrPath} is a file; expected a folder in Hugging Face's layout`)
@@ -78,7 +86,9 @@ export async function resolveModel(idOrPath: string, options: HubOptions = {}): 
     )
   }
   const repo: Repo = { type: "model", name: idOrPath }
-  const { folder } = await snapshot(repo, (path) => MODEL_FILES.test(path), options)
+  const wanted = (path: string) =>
+    MODEL_FILES.test(path) && (withWeights || !path.endsWith(".safetensors"))
+  const { folder } = await snapshot(repo, wanted, options)
   return folder
 }
 

@@ -131,7 +131,9 @@ const said = fc
       "",
     ),
   )
-  .filter((text) => text.trim() !== "" && text.isWellFormed() && text.normalize("NFC") === text)
+  .filter(
+    (text) => text.trim() !== "" && !/\p{Surrogate}/u.test(text) && text.normalize("NFC") === text,
+  )
 
 /** The tokens that the templates under ../shared/data write, so that one tokenizer fits them all. */
 const TEMPLATE_TOKENS = [
