@@ -35,10 +35,8 @@ export interface AdamW {
   release(): Promise<void>
 }
 
-/** Elements per chunk: its intermediates stay in the second-level cache. */
-const CHUNK = 32_768
-/** Chunks of one run, so that a run's own cost does not count. */
-const CHUNKS_PER_RUN = 4
+/** Elements of one run: few enough that intermediates stay in cache, many enough to pay for it. */
+const CHUNK = 262_144
 
 const SCALARS = ["keep", "rate", "epsilon", "gradientToFirst", "squareToSecond"] as const
 type Scalars = Readonly<Record<(typeof SCALARS)[number], number>>
@@ -65,63 +63,41 @@ function scalars(
 }
 
 /**
- * AdamW (arXiv 1711.05101, algorithm 2) over `chunks` sets of p, m, v, g of one named size:
+ * AdamW (arXiv 1711.05101, algorithm 2) over p, m, v, g of one shape, known when it runs:
  *
  *     m <- b1 m + (1 - b1) s g,   v <- b2 v + (1 - b2) s^2 g^2,   p <- keep p - rate m / (sqrt(v) + eps')
  */
-function adamwGraph({ beta1, beta2 }: AdamWSettings, chunks: number, rank: number) {
+function adamwGraph({ beta1, beta2 }: AdamWSettings, rank: number) {
   const s = Object.fromEntries(SCALARS.map((name) => [name, input(name, [])])) as Readonly<
     Record<keyof Scalars, Tensor>
   >
   const shape = Array.from({ length: rank }, (_, axis) => `n${axis}`)
-  const outputs: Record<string, Tensor> = {}
-  for (let k = 0; k < chunks; k++) {
-    const [p, m, v, g] = ["p", "m", "v", "g"].map((name) => input(`${name}${k}`, shape)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-      Tensor,
-    ]
-    const first = m.mul(beta1).add(g.mul(s.gradientToFirst))
-    const second = v.mul(beta2).add(g.mul(g).mul(s.squareToSecond))
-    const change = first.mul(s.rate).div(second.sqrt().add(s.epsilon))
-    outputs[`p${k}.next`] = p.mul(s.keep).sub(change)
-    outputs[`m${k}.next`] = first
-    outputs[`v${k}.next`] = second
-  }
-  return graph("adamw", outputs)
+  const [p, m, v, g] = [input("p", shape), input("m", shape), input("v", shape), input("g", shape)]
+  const first = m.mul(beta1).add(g.mul(s.gradientToFirst))
+  const second = v.mul(beta2).add(g.mul(g).mul(s.squareToSecond))
+  const change = first.mul(s.rate).div(second.sqrt().add(s.epsilon))
+  return graph("adamw", {
+    parameter: p.mul(s.keep).sub(change),
+    first,
+    second,
+  })
 }
 
 type Feeds = Record<string, DeviceTensor>
 
 /** Compiles AdamW for a device. */
 export async function createAdamW(device: Device, settings: AdamWSettings): Promise<AdamW> {
-  const compiled = new Map<string, Promise<Executable>>()
-  const executable = (chunks: number, rank: number) => {
-    const key = `${chunks} ${rank}`
-    const known = compiled.get(key) ?? device.compile(adamwGraph(settings, chunks, rank))
-    compiled.set(key, known)
+  const compiled = new Map<number, Promise<Executable>>()
+  const executable = (rank: number) => {
+    const known = compiled.get(rank) ?? device.compile(adamwGraph(settings, rank))
+    compiled.set(rank, known)
     return known
   }
-
-  const run = async (sets: readonly AdamWTensors[], scalarFeeds: Feeds) => {
-    const feeds: Feeds = { ...scalarFeeds }
-    const into: Feeds = {}
-    sets.forEach(({ parameter, gradient, first, second }, k) => {
-      Object.assign(feeds, {
-        [`p${k}`]: parameter,
-        [`m${k}`]: first,
-        [`v${k}`]: second,
-        [`g${k}`]: gradient,
-      })
-      Object.assign(into, {
-        [`p${k}.next`]: parameter,
-        [`m${k}.next`]: first,
-        [`v${k}.next`]: second,
-      })
-    })
-    const update = await executable(sets.length, sets[0]!.parameter.shape.length)
-    return update.run(feeds, { into })
+  const run = async (tensors: AdamWTensors, scalarFeeds: Feeds) => {
+    const { parameter, gradient: g, first, second } = tensors
+    const feeds = { ...scalarFeeds, p: parameter, m: first, v: second, g }
+    const update = await executable(parameter.shape.length)
+    return update.run(feeds, { into: { parameter, first, second } })
   }
 
   return {
@@ -130,20 +106,13 @@ export async function createAdamW(device: Device, settings: AdamWSettings): Prom
       for (const [name, value] of Object.entries(scalars(settings, step))) {
         scalarFeeds[name] = await device.upload(float32([], Float32Array.of(value)))
       }
-      try {
-        if (tensors.parameter.data === undefined) {
-          const next = await run([tensors], scalarFeeds)
-          return { parameter: next["p0.next"]!, first: next["m0.next"]!, second: next["v0.next"]! }
-        }
-        const pieces = await chunksOf(device, tensors)
-        while (pieces.length > 0) {
-          const even = pieces.length > CHUNKS_PER_RUN
-          await run(pieces.splice(0, even ? CHUNKS_PER_RUN : 1), scalarFeeds)
-        }
+      if (tensors.parameter.data !== undefined) {
+        for (const chunk of await chunksOf(device, tensors)) await run(chunk, scalarFeeds)
         return tensors
-      } finally {
-        for (const scalar of Object.values(scalarFeeds)) scalar.dispose()
       }
+      const { parameter, first, second } = await run(tensors, scalarFeeds)
+      for (const scalar of Object.values(scalarFeeds)) scalar.dispose()
+      return { parameter: parameter!, first: first!, second: second! }
     },
     async release() {
       for (const each of compiled.values()) await (await each).release()

@@ -10,7 +10,7 @@ export interface SquaredNorm {
 /** Elements summed in float32; the sums of the rows are added in float64. */
 const ROW = 1024
 /** Elements of one run on the CPU: the squares stay in cache. */
-const PIECE = 65_536
+const PIECE = 262_144
 
 /**
  * The squared Euclidean norm, for clipping by global norm: per row in float32 on the device,
