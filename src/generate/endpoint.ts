@@ -1,7 +1,14 @@
 import { describeValue, isObject } from "../formats/json.ts"
 import { InputError } from "../run/errors.ts"
 import { readChoice } from "./endpoint-answer.ts"
-import type { Sample, SampleOptions, SampleRequest, SampleSource } from "./sample-source.ts"
+import type {
+  Prompt,
+  PromptMessage,
+  Sample,
+  SampleOptions,
+  SampleRequest,
+  SampleSource,
+} from "./sample-source.ts"
 
 export interface EndpointOptions {
   /** The server, with or without /v1: http://127.0.0.1:8000. */
@@ -125,7 +132,7 @@ export class EndpointSource implements SampleSource {
 
   async #complete(job: Job, signal: AbortSignal): Promise<Sample> {
     const { attempts = 6, backOffSeconds = 1, onRetry } = this.#options
-    const chat = typeof job.request.prompt !== "string"
+    const chat = isChat(job.request.prompt)
     const url = `${this.#base}/${chat ? "chat/completions" : "completions"}`
     for (let attempt = 1; ; attempt++) {
       const outcome = await this.#post(url, this.#body(job), signal)
@@ -148,10 +155,11 @@ export class EndpointSource implements SampleSource {
 
   #body({ request, sampleIndex }: Job): Record<string, unknown> {
     const { prompt, temperature, topP, topK, maxNewTokens, seed, stop } = request
-    const chat = typeof prompt !== "string"
+    const chat = isChat(prompt)
+    const asked = typeof prompt === "object" && "tokenIds" in prompt ? prompt.tokenIds : prompt
     return {
       model: this.#options.model,
-      ...(chat ? { messages: prompt } : { prompt }),
+      ...(chat ? { messages: prompt } : { prompt: asked }),
       n: 1,
       temperature,
       ...(topP === undefined ? {} : { top_p: topP }),
@@ -198,6 +206,9 @@ export class EndpointSource implements SampleSource {
     }
   }
 }
+
+/** Messages are a chat; text, and ids where a server takes them, are continued. */
+const isChat = (prompt: Prompt): prompt is readonly PromptMessage[] => Array.isArray(prompt)
 
 const identity = ({ request, requestIndex, sampleIndex }: Job) => ({
   requestIndex,

@@ -4,7 +4,7 @@ export interface PromptMessage {
   readonly content: string
 }
 
-/** What a completion continues. Only models on this machine take ids. */
+/** What a completion continues. Not every endpoint takes ids. */
 export type Prompt = string | readonly PromptMessage[] | PromptTokens
 
 export interface PromptTokens {

@@ -66,17 +66,21 @@ function dequantized(name: string, [out, inFeatures]: readonly number[], q: Weig
   )
 }
 
-/** A block's weights as graph inputs, by their names in the checkpoint below the layer's prefix. */
+/**
+ * A block's weights as graph inputs, by their names in the checkpoint below the layer's prefix; with
+ * `prefix` that is what the inputs' names begin with.
+ */
 export function blockWeights(
   shape: DecoderShape,
   quantization?: WeightQuantization,
+  prefix = "",
 ): Map<string, Tensor> {
   return new Map(
     blockParameters(shape).map(({ name, shape }) => [
       name,
       quantization && shape.length === 2
-        ? dequantized(name, shape, quantization)
-        : input(name, shape),
+        ? dequantized(prefix + name, shape, quantization)
+        : input(prefix + name, shape),
     ]),
   )
 }

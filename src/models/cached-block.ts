@@ -7,7 +7,7 @@ import {
   input,
   type Tensor,
 } from "../graph/index.ts"
-import { blockWeights, type LoraInputs, loraNames } from "./block.ts"
+import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./block.ts"
 import { decoderParameters, type LinearModule, layerPrefix } from "./parameters.ts"
 import type { DecoderShape } from "./shape.ts"
 import { adapterShapes } from "./stages.ts"
@@ -27,6 +27,8 @@ export type DecodeMode = "alone" | "side-by-side"
 export interface CachedOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
+  /** The linear weights come as codes, scales and zero points. */
+  readonly quantization?: WeightQuantization | undefined
 }
 
 /** Names of a layer's cache in a graph's inputs; after the new tokens, in its outputs. */
@@ -165,14 +167,12 @@ function cachedBlock(
 }
 
 function layerInputs(options: CachedOptions, layer: number | undefined): Map<string, Tensor> {
+  const { shape, quantization } = options
   const prefix = layer === undefined ? "" : layerPrefix(layer)
-  const names = new Map<string, readonly number[]>([
-    ...[...blockWeights(options.shape)].map(
-      ([name, tensor]) => [name, tensor.shape as readonly number[]] as const,
-    ),
-    ...adapterShapes({ ...options, tokens: 1 }),
-  ])
-  return new Map([...names].map(([name, dims]) => [name, input(prefix + name, dims)]))
+  const adapter = [...adapterShapes({ ...options, tokens: 1 })].map(
+    ([name, dims]) => [name, input(prefix + name, dims)] as const,
+  )
+  return new Map([...blockWeights(shape, quantization, prefix), ...adapter])
 }
 
 /**

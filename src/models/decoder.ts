@@ -123,6 +123,9 @@ export class Decoder {
   get lora(): LoraInputs | undefined {
     return this.#options.lora
   }
+  get quantization(): WeightQuantization | undefined {
+    return this.#options.quantization
+  }
 
   /**
    * What an objective with a reference needs of this decoder, as it is now: the final hidden states

@@ -1,7 +1,7 @@
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { LocalSource } from "../generate/index.ts"
 import { loadTokenizer } from "../text/index.ts"
-import { loraInputs, type RunPlan } from "./plan.ts"
+import type { RunPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
 import type { EventBody } from "./trainer.ts"
 
@@ -36,12 +36,7 @@ export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | 
   }))
   const { decoder } = policy
   const source = new LocalSource({
-    model: {
-      device: decoder.device,
-      shape: decoder.shape,
-      weights: decoder.weights,
-      lora: loraInputs(plan.lora),
-    },
+    model: decoder,
     tokenizer,
     template: null,
     stopTokenIds: stops,

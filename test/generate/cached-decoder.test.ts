@@ -1,8 +1,10 @@
 import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
+import { quantizedNames } from "../../src/models/block.ts"
 import type { DecodeMode } from "../../src/models/cached-block.ts"
 import { CachedDecoder } from "../../src/models/cached-decoder.ts"
-import { openDevice } from "../../src/runtime/index.ts"
+import { dequantizeMatrix, quantizedTensors, quantizeMatrix } from "../../src/models/quantize.ts"
+import { float32, openDevice } from "../../src/runtime/index.ts"
 import { families, golden, MODELS, tinyModel } from "./tiny-models.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
@@ -92,4 +94,37 @@ test("a cache that grows keeps what it holds", async () => {
   expect(cache.places).toBeGreaterThan(128)
   const whole = await decoder.prefill(await decoder.newCache(1, 1), Int32Array.from(ids))
   expect(worst(grown, (await decoder.next(whole, [0])).logits[0]!)).toBeLessThan(1e-4)
+})
+
+test.each([4, 8] as const)("a base of %i-bit codes gives what its weights give", async (bits) => {
+  const plain = await tinyModel(device, "qwen3")
+  const weights = new Map(plain.weights)
+  const coded = new Map(plain.weights)
+  for (const [name, tensor] of plain.weights) {
+    if (!name.startsWith("model.layers.") || tensor.shape.length !== 2) continue
+    const [outFeatures, inFeatures] = tensor.shape as [number, number]
+    const sizes = { outFeatures, inFeatures }
+    const matrix = quantizeMatrix(tensor.data as Float32Array, sizes, { bits, groupSize: 32 })
+    weights.set(name, await device.upload(float32(tensor.shape, dequantizeMatrix(matrix))))
+    coded.delete(name)
+    const names = quantizedNames(name)
+    for (const [part, host] of Object.entries(quantizedTensors(matrix))) {
+      coded.set(names[part as keyof typeof names], await device.upload(host))
+    }
+  }
+  const ids = golden("qwen3").sequences[0]!.token_ids
+  const last: Float32Array[] = []
+  const quantization = { bits, groupSize: 32 }
+  for (const model of [
+    { ...plain, weights },
+    { ...plain, weights: coded, quantization },
+  ]) {
+    const decoder = new CachedDecoder(model)
+    const cache = await decoder.newCache(1, 1)
+    let hidden = await decoder.prefill(cache, Int32Array.from(ids.slice(0, 9)))
+    for (let t = 9; t < ids.length; t++) hidden = await decoder.decode(cache, [ids[t]!], [t])
+    last.push((await decoder.next(hidden, [0])).logits[0]!.slice())
+    await decoder.release()
+  }
+  expect(worst(last[0]!, last[1]!)).toBeLessThan(1e-4)
 })
