@@ -344,6 +344,9 @@ function explain(error: unknown, { name, type }: Repo, revision: string): unknow
   }
   const { name: kind, message, cause } = error as Error
   if (kind === "AbortError") return error
+  if (error instanceof TypeError && message.startsWith("Your access token")) {
+    return new InputError(`HF_TOKEN: ${message}`)
+  }
   if (error instanceof TypeError) {
     const why = cause instanceof Error ? cause.message : message
     return new InputError(
