@@ -21,7 +21,7 @@ import {
 const TOKENS = 1024
 const ROUNDS = 7
 /** Qwen2.5-0.5B. */
-const SHAPE = {
+export const QWEN_HALF_B: DecoderShape = {
   hiddenSize: 896,
   intermediateSize: 4864,
   numHiddenLayers: 24,
@@ -34,7 +34,11 @@ const SHAPE = {
   attentionOutputBias: false,
   mlpBias: false,
   qkNorm: false,
-} as const satisfies Partial<DecoderShape>
+  rope: { ropeType: "default", ropeTheta: 1e6 },
+  tieWordEmbeddings: true,
+  maxPositionEmbeddings: 32768,
+  hiddenAct: "silu",
+}
 /** Linear layers of a block: in, out. */
 const LINEARS = [
   [896, 896],
@@ -49,9 +53,9 @@ const LINEARS = [
 type Feeds = Record<string, DeviceTensor>
 type Numbers = { readonly [name: string]: number }
 
-const median = (values: readonly number[]) =>
+export const median = (values: readonly number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-const timed = async (f: () => Promise<unknown>) => {
+export const timed = async (f: () => Promise<unknown>) => {
   const start = performance.now()
   await f()
   return performance.now() - start
@@ -73,7 +77,7 @@ function random(shape: readonly number[], scale: number) {
 function operations() {
   const weights = LINEARS.reduce((sum, [rows, columns]) => sum + rows * columns, 0)
   const linear = 2 * TOKENS * weights
-  const { numAttentionHeads: heads, headDim } = SHAPE
+  const { numAttentionHeads: heads, headDim } = QWEN_HALF_B
   const product = (2 * heads * headDim * (TOKENS * (TOKENS + 1))) / 2
   return { forward: linear + 2 * product, backward: 2 * linear + 5 * product, linear }
 }
@@ -95,7 +99,7 @@ async function blockInputs(device: Device, graphs: readonly Graph[]): Promise<Fe
 /** Forward and backward of the block, results into the same buffers every time. */
 async function ours(device: Device) {
   const start = performance.now()
-  const graphs = blockGraphs({ shape: SHAPE as DecoderShape, tokens: TOKENS }, "keep")
+  const graphs = blockGraphs({ shape: QWEN_HALF_B, tokens: TOKENS }, "keep")
   const forward = await device.compile(graphs.forward)
   const backward = await device.compile(graphs.backward)
   const compile = performance.now() - start
