@@ -23,6 +23,11 @@ import { runCli, type Verb } from "./frame.ts"
 
 const VERBS: readonly Verb[] = [
   {
+    name: "demo",
+    summary: "SFT and DFT on the bundled model: trains, asks, writes a report; needs no network",
+    load: () => import("./demo.ts"),
+  },
+  {
     name: "probe",
     summary: "before training: does the data suit DFT, what will it cost, which learning rate",
     load: () => import("./probe.ts"),

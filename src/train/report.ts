@@ -18,10 +18,19 @@ const BEFORE = "#9a9a9a"
 
 const colorOf = (index: number): string => COLORS[index % COLORS.length]!
 
+/** What a page may have beside its runs. */
+export interface ReportExtras {
+  readonly title?: string
+  /** Sections that come first, as HTML whose text is escaped already (`escapeHtml`). */
+  readonly sections?: readonly string[]
+}
+
 /** The page. The same runs always give the same bytes. */
-export function reportHtml(runs: readonly RunSummary[]): string {
-  const title = runs.length === 1 ? runs[0]!.name : runs.map(({ name }) => name).join(" · ")
+export function reportHtml(runs: readonly RunSummary[], extras: ReportExtras = {}): string {
+  const names = runs.map(({ name }) => name).join(" · ")
+  const { title = names } = extras
   const sections = [
+    ...(extras.sections ?? []),
     figuresSection(runs),
     warningsSection(runs),
     curvesSection(runs),

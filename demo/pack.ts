@@ -1,0 +1,26 @@
+/**
+ * Writes a trained demo model to demo/model in bfloat16.
+ *
+ *     npx tsx demo/pack.ts runs/demo-base/decay/model
+ */
+import { mkdir, readFile } from "node:fs/promises"
+import { fileURLToPath } from "node:url"
+import { decoderParameters, loadModel, saveModel } from "../src/models/index.ts"
+import { assert } from "../src/run/errors.ts"
+
+const [source] = process.argv.slice(2)
+assert(source !== undefined, "the trained model's folder")
+const target = fileURLToPath(new URL("./model", import.meta.url))
+await mkdir(target, { recursive: true })
+const { config, weights } = await loadModel(source)
+const json = JSON.parse(await readFile(`${source}/config.json`, "utf8")) as Record<string, unknown>
+await saveModel(target, {
+  json,
+  tensors: decoderParameters(config.shape).map(({ name, shape }) => ({
+    name,
+    shape,
+    read: async () => weights.get(name)!,
+  })),
+  dtype: "bfloat16",
+  source,
+})

@@ -1,0 +1,119 @@
+import { existsSync, readdirSync } from "node:fs"
+import { mkdir, rm, writeFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { type Command, InvalidArgumentError } from "commander"
+import { writeFileAtomic } from "../formats/index.ts"
+import { InputError } from "../run/errors.ts"
+import { shortDuration } from "../train/units.ts"
+import { demoConclusions } from "./demo-conclusions.ts"
+import { type DemoResult, type DemoSettings, runDemo } from "./demo-experiment.ts"
+import { demoPage } from "./demo-page.ts"
+import { demoText } from "./demo-table.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, printJson, progressLine, say } from "./terminal.ts"
+
+interface Options {
+  readonly out: string
+  readonly seeds: number
+  readonly quick?: boolean
+  readonly json?: boolean
+}
+
+/** The model that comes with the package: beside `src` and `dist`. */
+export const DEMO_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
+
+const FULL = { questions: 150, trainRows: 640, newFacts: 150, steps: { noisy: 40, facts: 60 } }
+/** Too little to conclude anything from: it shows that all parts work. */
+const QUICK = { questions: 12, trainRows: 64, newFacts: 24, steps: { noisy: 4, facts: 4 } }
+
+/** Marks a folder that a demo made, which the next one may clear. */
+const MARK = ".dftune-demo"
+
+export function command(verb: Command): void {
+  verb
+    .option("--out <dir>", "folder for the data, the runs and report.html", "runs/demo")
+    .option("--seeds <n>", "fine-tuning runs of each objective on the noisy data", wholeNumber, 2)
+    .option("--quick", "a few steps and questions only: shows that it works, proves nothing")
+    .option("--json", "print the results as one JSON document on stdout")
+    .action(async ({ out, seeds, quick, json }: Options) => {
+      await emptyFolder(out)
+      const settings: DemoSettings = {
+        model: DEMO_MODEL,
+        folder: out,
+        ...(quick ? { ...QUICK, seeds: 1 } : { ...FULL, seeds }),
+      }
+      await interruptible((signal) => show(settings, signal, json === true))
+    })
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1 && value <= 100) return value
+  throw new InvalidArgumentError("expected a whole number from 1 to 100")
+}
+
+async function emptyFolder(folder: string): Promise<void> {
+  const entries = existsSync(folder) ? readdirSync(folder) : []
+  if (entries.length > 0 && !entries.includes(MARK)) {
+    throw new InputError(
+      `${folder}: holds something that no demo made; give another folder with --out`,
+    )
+  }
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true })
+  await writeFile(join(folder, MARK), "")
+}
+
+async function show(settings: DemoSettings, signal: AbortSignal, json: boolean): Promise<void> {
+  const line = progressLine()
+  const began = performance.now()
+  const clock = () => shortDuration((performance.now() - began) / 1000).padStart(6)
+  say("SFT and DFT from one start, on this machine alone: about three minutes on two cores.")
+  const result = await runDemo(settings, {
+    signal,
+    onStage: (text) => {
+      line.clear()
+      say(`${clock()}  ${text}`)
+    },
+    onProgress: (text) => line.show(`${clock()}    ${text}`),
+  })
+  line.clear()
+  const conclusions = demoConclusions(result)
+  const page = resolve(settings.folder, "report.html")
+  await writeFileAtomic(page, demoPage(result, conclusions))
+  const record = resultRecord(result, conclusions)
+  await writeFileAtomic(
+    join(settings.folder, "results.json"),
+    `${JSON.stringify(record, null, 2)}\n`,
+  )
+  if (json) printJson(record)
+  else {
+    print(
+      `\nPercent right, with 95 % intervals\n\n${demoText(result, process.stdout.columns ?? 80)}\n`,
+    )
+    for (const conclusion of conclusions) print(`- ${conclusion}`)
+  }
+  say(`\nreport: ${pathToFileURL(page).href}`)
+  say(`next:   dftune chat ${result.runs.at(1)!.path}   (the fine-tuned demo model)`)
+  say("        dftune init                              (a config for your own model and data)")
+}
+
+/** `results.json`: the numbers without every sample's tokens. */
+function resultRecord(result: DemoResult, conclusions: readonly string[]) {
+  const { scores, samples, ...rest } = result
+  return {
+    ...rest,
+    tasks: rest.tasks.map(({ sets, ...task }) => ({
+      ...task,
+      sets: sets.map(({ name, about, questions }) => ({
+        name,
+        about,
+        questions: questions.length,
+      })),
+    })),
+    conclusions,
+    scores: scores.map(({ outcomes: _, ...score }) => score),
+    samples: samples.map(({ tokens: _, probabilities: __, ...sample }) => sample),
+  }
+}
