@@ -106,7 +106,7 @@ export function quantizeMatrix(
       const from = o * inFeatures + g * groupSize
       const group = weight.subarray(from, Math.min(from + groupSize, (o + 1) * inFeatures))
       const { scale, zero } = grid(group, bits)
-      if (!Number.isFinite(scale)) {
+      if (!Number.isFinite(scale) || group.some(Number.isNaN)) {
         throw new InputError(
           `quantization: a weight in row ${o}, inputs ${g * groupSize} on, is not finite`,
         )
@@ -140,17 +140,12 @@ export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array {
   return weight
 }
 
-export function quantizedBytes({ codes, scales, zeroPoints }: QuantizedMatrix): number {
-  return codes.byteLength + scales.byteLength + (zeroPoints?.byteLength ?? 0)
-}
-
-/** Bytes per weight: codes, a float32 scale per group, and its zero point (int4, groups of 64: 0.570). */
-export function quantizedBytesPerWeight({
-  bits,
-  groupSize = DEFAULT_GROUP_SIZE,
-  symmetric = false,
-}: QuantizeOptions): number {
-  return bits / 8 + (4 + (symmetric ? 0 : bits / 8)) / groupSize
+/**
+ * Bytes per weight as the engine holds it: the code, and for each group a float32 scale and a zero
+ * point of a byte (int4 in groups of 64: 0.578; int8: 1.078; float32: 4).
+ */
+export function quantizedBytesPerWeight({ bits, groupSize = DEFAULT_GROUP_SIZE }: QuantizeOptions) {
+  return bits / 8 + 5 / groupSize
 }
 
 /** A quantised weight as the three tensors that a block's graph takes, zero points one a byte. */

@@ -1,0 +1,103 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { afterAll, describe, expect, test } from "vitest"
+import { openSafetensors } from "../../src/formats/index.ts"
+import {
+  Decoder,
+  decoderParameters,
+  loadModel,
+  modelConfig,
+  packSequences,
+} from "../../src/models/index.ts"
+import { inverseFrequencies, ropeTables } from "../../src/models/rope.ts"
+import { float32, openDevice } from "../../src/runtime/index.ts"
+import { sftSettings } from "./losses.ts"
+
+const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
+const readJson = (path: string) => JSON.parse(readFileSync(MODELS + path, "utf8"))
+
+interface FrequencyCase {
+  readonly rope_parameters: Record<string, unknown>
+  readonly head_dim: number
+  readonly max_position_embeddings: number
+  readonly sequence_length: number
+  readonly inverse_frequencies: readonly number[]
+}
+
+function shapeOf({ rope_parameters, head_dim, max_position_embeddings }: FrequencyCase) {
+  return modelConfig({
+    model_type: "llama",
+    hidden_size: head_dim,
+    intermediate_size: 8,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+    vocab_size: 8,
+    max_position_embeddings,
+    rope_parameters,
+  }).shape
+}
+
+const cases: FrequencyCase[] = readJson("rope.json").cases
+test.each(cases.map((c) => [c.rope_parameters.rope_type, c.sequence_length, c] as const))(
+  "inverse frequencies are Transformers' (%s, %d tokens)",
+  (_type, length, golden) => {
+    const ours = inverseFrequencies(shapeOf(golden), length)
+    expect(ours.length).toBe(golden.inverse_frequencies.length)
+    golden.inverse_frequencies.forEach((expected, i) => {
+      expect(Math.abs(ours[i]! - expected)).toBeLessThan(2e-6 * expected)
+    })
+  },
+)
+
+test("tables hold cos and sin of position times frequency", () => {
+  const shape = shapeOf(cases.find((c) => c.rope_parameters.rope_type === "linear")!)
+  const { cos, sin } = ropeTables(shape, 5)
+  const frequency = inverseFrequencies(shape, 5)[3]!
+  const half = shape.headDim / 2
+  expect(cos[4 * half + 3]).toBe(Math.fround(Math.cos(4 * frequency)))
+  expect(sin[4 * half + 3]).toBe(Math.fround(Math.sin(4 * frequency)))
+})
+
+const device = await openDevice({ device: "cpu", threads: 1 })
+afterAll(() => device.release())
+
+interface Sequence {
+  readonly token_ids: number[]
+  readonly loss_mask: number[]
+}
+
+const scaled = readdirSync(MODELS).filter((name) => /^llama-(linear|llama3|dynamic)$/.test(name))
+describe.each(scaled)("%s, with the weights of llama", (name) => {
+  test("every token's NLL is Transformers'", async () => {
+    const { shape } = modelConfig(readJson(`${name}/config.json`))
+    const { weights } = await loadModel(`${MODELS}llama`)
+    const tensors = decoderParameters(shape).map(
+      ({ name, shape }) => [name, float32(shape, weights.get(name)!)] as const,
+    )
+    const options = { device, shape, weights: new Map(tensors), capacity: 64 }
+    const decoder = await Decoder.open(options, { trained: false })
+    const losses: number[] = []
+    // One at a time: dynamic frequencies depend on the longest sequence of a pack, as of a batch.
+    for (const sequence of readJson(`${name}/golden.json`).sequences as Sequence[]) {
+      const pack = packSequences([
+        {
+          tokenIds: Int32Array.from(sequence.token_ids),
+          lossMask: Uint8Array.from(sequence.loss_mask),
+        },
+      ])
+      losses.push(...(await decoder.evaluate(pack, sftSettings)).loss!)
+    }
+    await decoder.release()
+    const golden = await openSafetensors(`${MODELS}${name}/golden.safetensors`)
+    const expected = await golden.readFloat32("nll")
+    await golden.close()
+    expect(losses.length).toBe(expected.length)
+    expected.forEach((nll, i) => {
+      expect(Math.abs(losses[i]! - nll)).toBeLessThan(2e-5 * (1 + nll))
+    })
+  })
+})
+
+test("there is a golden folder for every scaling", () => {
+  expect(scaled).toEqual(["llama-dynamic", "llama-linear", "llama-llama3"])
+})
