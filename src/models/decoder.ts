@@ -28,6 +28,9 @@ export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
 
+/** Pack sizes whose graphs stay compiled. */
+const COMPILED_SIZES = 3
+
 export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 
 export interface DecoderOptions {
@@ -82,7 +85,9 @@ export class Decoder {
   readonly #head: HeadStage
   readonly #keep: (layer: number) => KeepLevel
   readonly #compiled = new Map<string, Promise<Executable | BlockExecutables>>()
-  readonly #pool = new Map<string, DeviceTensor>()
+  readonly #pool = new Map<string, Float32Array>()
+  /** Pack sizes whose graphs are compiled, the one used last at the end. */
+  readonly #sizes: number[] = []
 
   private constructor(
     options: DecoderOptions,
@@ -180,18 +185,14 @@ export class Decoder {
   }
 
   async release(): Promise<void> {
-    for (const made of this.#compiled.values()) {
-      const executables = await made
-      if ("run" in executables) await executables.release()
-      else await Promise.all([executables.forward.release(), executables.backward.release()])
-    }
+    for (const key of [...this.#compiled.keys()]) await this.#forget(key)
     await this.#head.release()
     for (const tensor of [...this.weights.values(), ...this.gradients.values()]) tensor.dispose()
-    for (const tensor of this.#pool.values()) tensor.dispose()
   }
 
   async #packTensors(pack: Pack): Promise<{ tokens: number; tensors: Tensors }> {
     const tokens = bucket(pack.tokenIds.length, this.#options.capacity)
+    await this.#useSize(tokens)
     const layout = packLayout(pack.lengths, tokens)
     const longest = Math.max(...pack.lengths)
     const tables = ropeTables(this.shape, longest)
@@ -245,7 +246,7 @@ export class Decoder {
       const results = await executables.forward.run(
         { ...feeds, ...dropout },
         {
-          into: await this.#pooled(executables.forward, `${tokens} ${layer}`),
+          into: await this.#pooled(executables.forward, `layer ${layer}`),
         },
       )
       states.push(results.y!)
@@ -254,16 +255,24 @@ export class Decoder {
     return { tokens, pack: tensors, states, saved, seed }
   }
 
-  /** Buffers for results of fixed shape, kept from step to step so that memory does not grow. */
-  async #pooled(executable: Executable, owner: string): Promise<Tensors> {
-    if (this.device.kind !== "cpu") return {}
-    const into: Tensors = {}
+  /**
+   * Places for results of fixed shape, kept from step to step so that memory does not grow; a smaller
+   * pack uses the front of a larger one's.
+   */
+  async #pooled(executable: Executable, owner: string, given: Tensors = {}): Promise<Tensors> {
+    if (this.device.kind !== "cpu") return given
+    const into: Tensors = { ...given }
     for (const { name, dtype, shape } of executable.graph.outputs) {
-      if (dtype !== "f32" || shape.some((dim) => typeof dim === "string")) continue
+      if (into[name] || dtype !== "f32" || shape.some((dim) => typeof dim === "string")) continue
+      const dims = shape as readonly number[]
+      const size = dims.reduce((product, dim) => product * dim, 1)
       const key = `${owner} ${name}`
-      const known = this.#pool.get(key) ?? (await this.device.upload(float32(shape as number[])))
-      this.#pool.set(key, known)
-      into[name] = known
+      let place = this.#pool.get(key)
+      if (!place || place.length < size) {
+        place = new Float32Array(size)
+        this.#pool.set(key, place)
+      }
+      into[name] = await this.device.upload(float32(dims, place.subarray(0, size)))
     }
     return into
   }
@@ -277,10 +286,15 @@ export class Decoder {
     for (let layer = this.shape.numHiddenLayers - 1; layer >= 0; layer--) {
       const { backward } = await this.#block(tokens, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
-      const into: Tensors = await this.#pooled(backward, `${tokens} back ${layer % 2}`)
-      for (const [name, tensor] of Object.entries(gradients)) {
-        into[name.replace("acc.", "grad.")] = tensor
-      }
+      const accumulated = Object.entries(gradients).map(
+        ([name, tensor]) => [name.replace("acc.", "grad."), tensor] as const,
+      )
+      // Two places in turn: what a layer reads is not where it writes.
+      const into = await this.#pooled(
+        backward,
+        `backward ${layer % 2}`,
+        Object.fromEntries(accumulated),
+      )
       const results = await backward.run(
         {
           x: states[layer]!,
@@ -310,6 +324,26 @@ export class Decoder {
     const fed: Tensors = {}
     for (const [name, mask] of masks) fed[name] = await this.device.upload(mask)
     return fed
+  }
+
+  async #forget(key: string): Promise<void> {
+    const executables = await this.#compiled.get(key)
+    this.#compiled.delete(key)
+    if (!executables) return
+    if ("run" in executables) await executables.release()
+    else await Promise.all([executables.forward.release(), executables.backward.release()])
+  }
+
+  /** Keeps the graphs of the sizes used last: each holds memory for its intermediates. */
+  async #useSize(tokens: number): Promise<void> {
+    const known = this.#sizes.indexOf(tokens)
+    if (known >= 0) this.#sizes.splice(known, 1)
+    this.#sizes.push(tokens)
+    if (this.#sizes.length <= COMPILED_SIZES) return
+    const old = this.#sizes.shift()
+    for (const key of [...this.#compiled.keys()]) {
+      if (key.split(" ")[1] === `${old}`) await this.#forget(key)
+    }
   }
 
   async #once<T extends Executable | BlockExecutables>(

@@ -78,10 +78,12 @@ export function packLayout(lengths: readonly number[], tokens: number): PackLayo
   }
 }
 
-/** The compiled size for a pack of `used` tokens: few sizes, so that few graphs are compiled. */
+/** Eighths of the capacity: a pack wastes little, and few graphs are compiled. */
+const SIZES = 8
+
+/** The compiled size for a pack of `used` tokens: a multiple of whole query chunks. */
 export function bucket(used: number, capacity: number): number {
-  const round = (tokens: number) => Math.ceil(tokens / QUERY_CHUNK) * QUERY_CHUNK
-  let size = round(capacity)
-  while (round(size / 2) < size && used <= round(size / 2)) size = round(size / 2)
-  return size
+  const chunks = Math.ceil(capacity / QUERY_CHUNK)
+  const grain = Math.ceil(chunks / SIZES) * QUERY_CHUNK
+  return Math.min(chunks * QUERY_CHUNK, Math.ceil(used / grain) * grain)
 }
