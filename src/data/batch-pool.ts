@@ -1,4 +1,6 @@
-import type { Worker } from "node:worker_threads"
+import { statSync } from "node:fs"
+import { join } from "node:path"
+import type { ResourceLimits, Worker } from "node:worker_threads"
 import { assert, InputError } from "../run/errors.ts"
 import { startWorker } from "../run/worker.ts"
 import { type BatchResult, type BatchSetup, batchPreparer } from "./batch.ts"
@@ -34,6 +36,19 @@ export async function batchPool(setup: BatchSetup, workers: number): Promise<Bat
   }
 }
 
+/**
+ * What a thread may take: V8 left alone grows each heap far beyond what it needs. The tokenizer's
+ * tables are some twenty times its file.
+ */
+function resourceLimits({ tokenizer }: BatchSetup): ResourceLimits {
+  const file = statSync(join(tokenizer, "tokenizer.json"), { throwIfNoEntry: false })
+  const megabytes = (file?.size ?? 0) / 2 ** 20
+  return {
+    maxYoungGenerationSizeMb: 8,
+    maxOldGenerationSizeMb: 512 + Math.ceil(32 * megabytes),
+  }
+}
+
 type Answer =
   | { readonly result: BatchResult }
   | {
@@ -44,6 +59,11 @@ type Answer =
       }
     }
 
+const tooLarge = (path: string) =>
+  new InputError(
+    `${path}: a row there is too large to tokenise in the memory of one thread; shorten it`,
+  )
+
 interface Waiting {
   readonly resolve: (result: BatchResult) => void
   readonly reject: (error: Error) => void
@@ -52,8 +72,10 @@ interface Waiting {
 function preparingThread(setup: BatchSetup) {
   const worker: Worker = startWorker(new URL("./prepare-worker.ts", import.meta.url), {
     workerData: setup,
+    resourceLimits: resourceLimits(setup),
   })
   const waiting: Waiting[] = []
+  let current = ""
   let failure: Error | undefined
   const fail = (error: Error): void => {
     failure ??= error
@@ -71,7 +93,9 @@ function preparingThread(setup: BatchSetup) {
     if (!input && stack !== undefined) error.stack = stack
     fail(error)
   })
-  worker.on("error", fail)
+  worker.on("error", (error: NodeJS.ErrnoException) => {
+    fail(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? tooLarge(current) : error)
+  })
   worker.on("exit", (code) => fail(new Error(`a preparing thread ended with code ${code}`)))
   return {
     underWay: () => waiting.length,
@@ -82,6 +106,7 @@ function preparingThread(setup: BatchSetup) {
           return
         }
         waiting.push({ resolve, reject })
+        current = batch.path
         worker.postMessage(batch)
       }),
     close: async () => {

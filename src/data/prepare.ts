@@ -34,7 +34,7 @@ export interface PrepareOptions {
   /** As `data.template` of the config. */
   readonly template?: boolean | string | null
   readonly onBadRow?: "error" | "skip"
-  /** Threads; 0 works in this one. "auto": one a core, 0 for a few megabytes. */
+  /** Threads; 0 works in this one. "auto": one a core, at most 8, 0 for a few megabytes. */
   readonly workers?: number | "auto"
   /** Where prepared folders are kept. */
   readonly cache?: string
@@ -58,6 +58,8 @@ export interface PreparedData {
 }
 
 const SMALL_BYTES = 4 * 2 ** 20
+/** Each thread holds a tokenizer of its own, some 250 MB; more are for those who ask. */
+const MAX_THREADS = 8
 /** A temporary folder this old was left by a process that died. */
 const ABANDONED_MS = 24 * 3600 * 1000
 
@@ -90,7 +92,11 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
       0,
     )
     const threads =
-      workers === "auto" ? (bytes < SMALL_BYTES ? 0 : availableParallelism()) : workers
+      workers === "auto"
+        ? bytes < SMALL_BYTES
+          ? 0
+          : Math.min(MAX_THREADS, availableParallelism())
+        : workers
     const manifest = await prepareInto(temporary, {
       sources: resolved,
       setup,

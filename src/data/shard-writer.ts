@@ -6,8 +6,8 @@ import type { Manifest } from "./prepared.ts"
 import { sidesOf } from "./prepared.ts"
 import type { Purpose } from "./row-shapes.ts"
 
-/** A shard is closed when it has this many tokens: about 50 MB, which also bounds memory. */
-const SHARD_TOKENS = 8 * 2 ** 20
+/** A shard is closed when it has this many tokens: about 25 MB, which also bounds memory. */
+const SHARD_TOKENS = 4 * 2 ** 20
 
 /** Rows of one side (the only one, or chosen, or rejected) on their way to a shard. */
 export interface RowBatch {

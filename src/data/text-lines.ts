@@ -5,7 +5,7 @@ import { readError } from "../formats/json.ts"
 import { InputError } from "../run/errors.ts"
 
 /** A line longer than this is no row: it is named, and reading goes on behind it. */
-export const MAX_LINE_BYTES = 64 * 2 ** 20
+export const MAX_LINE_BYTES = 16 * 2 ** 20
 
 /** A line of a file: its bytes without the newline, or what is wrong with it. */
 export interface FileLine {

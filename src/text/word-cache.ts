@@ -20,7 +20,7 @@ interface CacheParts {
 }
 
 /** Words are remembered up to this many; then the memory is given back and filled anew. */
-const MAX_WORDS = 200_000
+const MAX_WORDS = 50_000
 /** Longer words hardly come again. */
 const MAX_WORD_LENGTH = 32
 
