@@ -1,0 +1,126 @@
+"""Checkpoints: a folder written under a temporary name, verified, renamed; readable by any number of processes.
+
+checkpoints/step-000050/   the model in Hugging Face's layout, trainer.json, and distributed/ (masters and moments)
+"""
+
+import json
+import os
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+
+import torch
+import torch.distributed.checkpoint as dcp
+
+from .errors import InputError, check
+from .export import export_model
+from .parallel import World
+
+PREFIX = "step-"
+TEMPORARY = ".writing-"
+
+
+class Checkpoints:
+    """Writes into `folder`. On a GPU the distributed part is written behind the next steps' back; on a CPU it is not,
+    because a copy of the masters and moments would double the memory."""
+
+    def __init__(self, folder: Path, world: World, keep: int | None, on_done):
+        self.folder, self.world, self.keep, self.on_done = folder, world, keep, on_done
+        self._pending: tuple[Future, int] | None = None
+        self._asynchronous = world.device.type == "cuda"
+        if world.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            for stale in folder.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(stale)
+        world.barrier()
+
+    def save(self, step: int, run, trainer_state: dict) -> None:
+        """All ranks together. Returns when the state may change again."""
+        self.finish()
+        temporary = self.folder / f"{TEMPORARY}{step:06d}"
+        if self.world.first:
+            temporary.mkdir()
+            (temporary / "trainer.json").write_text(json.dumps(trainer_state, indent=1))
+        self.world.barrier()
+        export_model(run, temporary)
+        state, writer = run.optimizer.state(), dcp.FileSystemWriter(str(temporary / "distributed"), sync_files=True)
+        if self._asynchronous:
+            self._pending = (dcp.async_save(state, storage_writer=writer, process_group=_control_group(self.world)), step)
+        else:
+            dcp.save(state, storage_writer=writer, no_dist=self.world.size == 1)
+            self._complete(step)
+
+    def poll(self) -> None:
+        """Finishes a background save if every rank's part is written. Called by all ranks after each step."""
+        if self._pending is not None:
+            unfinished = torch.tensor(float(not self._pending[0].done()), device=self.world.device)
+            if self.world.sum(unfinished).item() == 0:
+                self.finish()
+
+    def finish(self) -> None:
+        if self._pending is None:
+            return
+        future, step = self._pending
+        self._pending = None
+        future.result()
+        self._complete(step)
+
+    def _complete(self, step: int) -> None:
+        self.world.barrier()
+        if self.world.first:
+            temporary, final = self.folder / f"{TEMPORARY}{step:06d}", self.folder / f"{PREFIX}{step:06d}"
+            verify(temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(temporary, final)
+            _sync_folder(self.folder)
+            self.on_done(step, final)
+            self._prune()
+        self.world.barrier()
+
+    def _prune(self) -> None:
+        if self.keep is not None:
+            for old in sorted(self.folder.glob(f"{PREFIX}*"))[: -self.keep]:
+                shutil.rmtree(old)
+
+
+def _control_group(world: World):
+    return torch.distributed.group.WORLD if world.size > 1 else None
+
+
+def verify(folder: Path) -> None:
+    """Reads the index back: every file it names must be there, as long as it must be."""
+    metadata = dcp.FileSystemReader(str(folder / "distributed")).read_metadata()
+    ends: dict[str, int] = {}
+    for info in metadata.storage_data.values():
+        ends[info.relative_path] = max(ends.get(info.relative_path, 0), info.offset + info.length)
+    for name, end in ends.items():
+        path = folder / "distributed" / name
+        check(path.is_file() and path.stat().st_size >= end, f"{path}: the checkpoint is not whole")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def restore(folder: Path, run, world: World) -> dict:
+    """Fills masters, moments and counters from a checkpoint of any number of processes; returns its trainer.json."""
+    path = folder / "trainer.json"
+    try:
+        trainer_state = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; --resume needs a checkpoint of engine: torch") from error
+    check((folder / "distributed").is_dir(), f"{folder}: has no distributed/ folder; it is a checkpoint of another engine")
+    verify(folder)
+    state = run.optimizer.state()
+    known = dcp.FileSystemReader(str(folder / "distributed")).read_metadata().state_dict_metadata
+    for name, tensor in state.items():
+        check(name in known, f"{folder}: {name} is missing; the checkpoint is of another model or adapter")
+        check(tuple(known[name].size) == tuple(tensor.shape), f"{folder}: {name} is {list(known[name].size)}, this run needs {list(tensor.shape)}")
+    dcp.load(state, checkpoint_id=str(folder / "distributed"), no_dist=world.size == 1)
+    run.optimizer.restore(state, trainer_state["optimizer_steps"])
+    return trainer_state

@@ -1,0 +1,109 @@
+"""The model in Hugging Face's layout (or its adapter in PEFT's), consolidated from all ranks, read back once written."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
+
+from .errors import check
+from .model import checkpoint_name
+
+MAX_FILE_BYTES = 5_000_000_000
+TOKENIZER_FILES = (
+    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt "
+    "tokenizer.model chat_template.jinja generation_config.json"
+).split()
+
+
+def export_model(run, folder: Path) -> None:
+    """All ranks call it; rank 0 writes. One tensor at a time is whole, on rank 0's CPU in the end."""
+    first, adapter = run.world.first, run.spec.config["adapter"] is not None
+    writer = _Writer(folder, "adapter_model" if adapter else "model") if first else None
+    dtype = torch.float32 if adapter else saved_dtype(run.spec.model)
+    for name, parameter in run.model.named_parameters():
+        if adapter and "lora_" not in name:
+            continue
+        master = run.optimizer.master(name, parameter)
+        whole = master.full_tensor() if isinstance(master, DTensor) else master
+        if first:
+            key = f"base_model.model.{checkpoint_name(name)}" if adapter else checkpoint_name(name)
+            writer.add(key, whole.detach().to("cpu", dtype, copy=True))
+        del whole
+    if not first:
+        return
+    writer.close()
+    if adapter:
+        config = run.model.lm.peft_config["default"].to_dict()
+        config |= {"base_model_name_or_path": run.spec.config["model"], "inference_mode": True}
+        plain = {k: sorted(v) if isinstance(v, set) else getattr(v, "value", v) for k, v in config.items()}
+        write_whole(folder / "adapter_config.json", json.dumps(plain, indent=2, default=str))
+    else:
+        shutil.copyfile(run.spec.model / "config.json", folder / "config.json")
+    for name in TOKENIZER_FILES:
+        if (run.spec.model / name).is_file():
+            shutil.copyfile(run.spec.model / name, folder / name)
+
+
+def saved_dtype(model: Path) -> torch.dtype:
+    """The precision that the model came in, so that a result is no larger than its base."""
+    raw = json.loads((model / "config.json").read_text())
+    name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name, torch.float32)
+
+
+def write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Puts a finished folder in the place of an older one."""
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+
+
+class _Writer:
+    """safetensors files of at most 5 GB, with an index when there are several."""
+
+    def __init__(self, folder: Path, stem: str):
+        self.folder, self.stem = folder, stem
+        self._pending: dict[str, torch.Tensor] = {}
+        self._bytes = self._total = 0
+        self._files: list[tuple[Path, list[str]]] = []
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        size = tensor.numel() * tensor.element_size()
+        if self._pending and self._bytes + size > MAX_FILE_BYTES:
+            self._flush()
+        self._pending[name] = tensor.contiguous()
+        self._bytes += size
+        self._total += size
+
+    def _flush(self) -> None:
+        path = self.folder / f"{self.stem}-part{len(self._files):05d}.safetensors"
+        save_file(self._pending, str(path), metadata={"format": "pt"})
+        with safe_open(str(path), framework="pt") as back:
+            check(sorted(back.keys()) == sorted(self._pending), f"{path}: what was written does not read back")
+        self._files.append((path, list(self._pending)))
+        self._pending, self._bytes = {}, 0
+
+    def close(self) -> None:
+        self._flush()
+        count, weight_map = len(self._files), {}
+        for number, (path, names) in enumerate(self._files, 1):
+            final = f"{self.stem}.safetensors" if count == 1 else f"{self.stem}-{number:05d}-of-{count:05d}.safetensors"
+            os.replace(path, self.folder / final)
+            weight_map |= dict.fromkeys(names, final)
+        if count > 1:
+            index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
+            write_whole(self.folder / f"{self.stem}.safetensors.index.json", json.dumps(index, indent=2))

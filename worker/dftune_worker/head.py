@@ -1,0 +1,231 @@
+"""The head and the objective at supervised positions, a chunk of tokens at a time.
+
+Logits [n, V] exist for one chunk only, in float32, in the forward pass; the gradients of the hidden states [S, C] and of the
+weight [V, C] are formed there too, so the backward pass holds no logits either. With z the logits, p = softmax(z), H the
+entropy and c_x = d loss / d x from the objective:
+
+    d loss / d z = c_logp (onehot - p) - c_entropy p (log p + H) + c_kl (p - p_ref)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+Tensor = torch.Tensor
+TOP_K = 20
+CHUNK_BYTES = {"cpu": 512 << 20, "cuda": 2 << 30}  # float32 logits of one chunk
+VOCABULARY_BLOCK = 8192
+CACHE_ELEMENTS = 1 << 20
+COMPILE = True  # on a GPU
+
+
+@dataclass
+class Reference:
+    """The frozen reference's side of the head: hidden states [S, C'] and weight [V, C']."""
+
+    hidden: Tensor
+    weight: Tensor
+    full: bool  # the whole distribution is needed (kl_ref), not the target's probability alone
+
+
+@dataclass
+class HeadRequest:
+    """What a pass over one micro-batch computes. Statistics land in `columns` and `correct`, [S] each."""
+
+    targets: Tensor  # [S]
+    columns_given: dict[str, Tensor]  # token_class and the run's numbers
+    objective: Callable | None  # (columns of the chunk, slice) -> (loss [n], gradients); None gives statistics only
+    scale: Tensor | None = None  # [S] float64: what a token's loss is multiplied by
+    needs_topk: bool = False
+    reference: Reference | None = None
+    columns: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class _ChunkStatistics:
+    columns: dict[str, Tensor]
+    lse: Tensor  # [n]
+    ref_logits: Tensor | None = None  # [n, V]
+    ref_lse: Tensor | None = None
+
+
+def head_pass(hidden: Tensor, weight: Tensor, request: HeadRequest) -> Tensor:
+    """The scaled loss of hidden states [S, C] under weight [V, C]: a scalar to call backward on.
+
+    Its gradient is computed here with the scale inside; the gradient from above is taken to be 1.
+    """
+    return _Head.apply(hidden, weight, request)
+
+
+class _Head(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, request: HeadRequest) -> Tensor:
+        trains = request.objective is not None and any(ctx.needs_input_grad[:2])
+        d_hidden = torch.zeros_like(hidden) if trains else None
+        d_weight = _WeightGradient(weight) if trains and ctx.needs_input_grad[1] else None
+        total = hidden.new_zeros((), dtype=torch.float64)
+        parts: list[dict[str, Tensor]] = []
+        rows = max(1, CHUNK_BYTES.get(hidden.device.type, 1 << 30) // (4 * weight.shape[0]))
+        chunks = max(1, -(-len(hidden) // rows))
+        for part in _slices(len(hidden), chunks):
+            logits = float32_product(hidden[part], weight)  # [n, V]
+            targets = request.targets[part]
+            statistics = _statistics(logits, targets, request, part)
+            columns = statistics.columns
+            parts.append(columns)
+            if request.objective is None:
+                continue
+            loss, gradients = request.objective(columns | {n: v[part] if v.ndim else v for n, v in request.columns_given.items()}, part)
+            scale = request.scale[part]
+            columns["loss"], columns["weight"] = loss, -gradients.get("logp", torch.zeros_like(loss))
+            total += (loss * scale).sum()
+            if trains:
+                coefficients = {name: (g * scale).float() for name, g in gradients.items()}
+                d_logits = _logit_gradient(logits, statistics, targets, coefficients, hidden.dtype)
+                d_hidden[part] = d_logits @ weight
+                if d_weight is not None:
+                    d_weight.add(d_logits, hidden[part])
+                del d_logits
+            del logits, statistics
+        request.columns = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+        ctx.gradients = (d_hidden, d_weight.value() if d_weight else None)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx, _upstream: Tensor):
+        d_hidden, d_weight = ctx.gradients
+        ctx.gradients = None
+        return d_hidden, d_weight, None
+
+
+class _WeightGradient:
+    """Sum over chunks of d_logits^T hidden, [V, C]. One chunk needs no float32 sum: its product is rounded once either way."""
+
+    def __init__(self, weight: Tensor):
+        self._like, self._sum = weight, None
+
+    def add(self, d_logits: Tensor, hidden: Tensor) -> None:
+        if self._sum is None:
+            self._sum = d_logits.T @ hidden
+            return
+        if self._sum.dtype != torch.float32:
+            self._sum = self._sum.float()
+        for start in range(0, len(self._sum), VOCABULARY_BLOCK):  # a block at a time: no second [V, C]
+            block = slice(start, start + VOCABULARY_BLOCK)
+            self._sum[block] += d_logits[:, block].T @ hidden
+
+    def value(self) -> Tensor:
+        return torch.zeros_like(self._like) if self._sum is None else self._sum.to(self._like.dtype)
+
+
+def float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Logits [n, V] in float32 from operands of any precision: bfloat16 logits would put p off by percents."""
+    if hidden.dtype == torch.float32:
+        return hidden @ weight.T
+    if hidden.is_cuda:
+        if hasattr(torch.ops.aten.mm, "dtype"):  # PyTorch 2.8 and later write float32 from bfloat16 operands
+            return torch.mm(hidden, weight.T, out_dtype=torch.float32)
+        return (hidden.float() @ weight.T.float()) if len(hidden) else hidden.new_zeros((0, len(weight)), dtype=torch.float32)
+    logits = hidden.new_empty((len(hidden), len(weight)), dtype=torch.float32)
+    hidden = hidden.float()
+    for start in range(0, len(weight), VOCABULARY_BLOCK):
+        block = slice(start, start + VOCABULARY_BLOCK)
+        torch.mm(hidden, weight[block].float().T, out=logits[:, block])
+    return logits
+
+
+def _slices(count: int, chunks: int):
+    size = max(1, -(-count // chunks))
+    return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
+
+
+def _statistics(logits: Tensor, targets: Tensor, request: HeadRequest, part: slice) -> _ChunkStatistics:
+    """Per-token numbers [n] in float64, and what the gradient needs of the chunk."""
+    lse, entropy, best = _by_rows(_row_statistics, logits)
+    at = targets[:, None]
+    columns = {
+        "logp": (logits.gather(-1, at)[:, 0] - lse).double(),
+        "entropy": entropy.double(),
+        "correct": (best == targets).double(),
+    }
+    if request.needs_topk:
+        top = logits.topk(min(TOP_K, logits.shape[-1]), -1).values.double().log_softmax(-1)
+        columns["topk_entropy"] = -(top.exp() * top).sum(-1)
+    reference = request.reference
+    if reference is None:
+        return _ChunkStatistics(columns, lse)
+    ref_logits = float32_product(reference.hidden[part], reference.weight)
+    ref_lse = _by_rows(_row_statistics, ref_logits)[0]
+    columns["ref_logp"] = (ref_logits.gather(-1, at)[:, 0] - ref_lse).double()
+    if not reference.full:
+        return _ChunkStatistics(columns, lse)
+    columns["kl_ref"] = _by_rows(_row_divergence, ref_logits, ref_lse, logits, lse).double()
+    return _ChunkStatistics(columns, lse, ref_logits, ref_lse)
+
+
+def _row_statistics(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-sum-exp, entropy and most likely token of logits [n, V], each [n]."""
+    largest, best = z.max(-1)
+    below = z - largest[:, None]
+    e = below.exp()
+    total = e.sum(-1)
+    log_total = total.log()
+    return largest + log_total, log_total - torch.where(e > 0, e * below, 0.0).sum(-1) / total, best
+
+
+def _row_divergence(ref_z: Tensor, ref_lse: Tensor, z: Tensor, lse: Tensor) -> Tensor:
+    """KL(reference || policy), [n]."""
+    ref_logp = ref_z - ref_lse[:, None]
+    p = ref_logp.exp()
+    return torch.where(p > 0, p * (ref_logp - (z - lse[:, None])), 0.0).sum(-1)
+
+
+def _logit_gradient(logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
+    """d loss / d logits, [n, V] in `dtype`; formed in float32, also at the target, where p near 1 would cancel."""
+    zero = torch.zeros(len(targets), device=logits.device)
+    c_logp, c_entropy, c_kl = (c.get(name, zero) for name in ("logp", "entropy", "kl_ref"))
+    logp, entropy = s.columns["logp"].float(), s.columns["entropy"].float()
+    p, at = logp.exp(), targets[:, None]
+    at_target = -c_logp * torch.expm1(logp) + c_kl * p - c_entropy * torch.where(p > 0, p * (logp + entropy), 0.0)
+    if "entropy" in c:
+        gradient = _by_rows(_gradient_with_entropy, logits, s.lse, c_kl - c_logp, c_entropy, entropy)
+    else:
+        gradient = _by_rows(_gradient_of_probability, logits, s.lse, c_kl - c_logp)
+    if "kl_ref" in c:
+        gradient -= _by_rows(_gradient_of_probability, s.ref_logits, s.ref_lse, c_kl)
+        at_target -= c_kl * (s.ref_logits.gather(-1, at)[:, 0] - s.ref_lse).exp()
+    return gradient.scatter_(-1, at, at_target[:, None]).to(dtype)
+
+
+def _gradient_of_probability(z: Tensor, lse: Tensor, c: Tensor) -> Tensor:
+    return (z - lse[:, None]).exp() * c[:, None]
+
+
+def _gradient_with_entropy(z: Tensor, lse: Tensor, c: Tensor, c_entropy: Tensor, entropy: Tensor) -> Tensor:
+    logp = z - lse[:, None]
+    p = logp.exp()
+    return torch.where(p > 0, p * (c[:, None] - c_entropy[:, None] * (logp + entropy[:, None])), 0.0)
+
+
+def _by_rows(function: Callable, *tensors: Tensor):
+    """`function` of row blocks that stay in cache on a CPU; fused over the whole chunk on a GPU."""
+    z = tensors[0]
+    if z.is_cuda:
+        return _fused(function)(*tensors)
+    rows = max(1, CACHE_ELEMENTS // z.shape[-1])
+    if len(z) <= rows:
+        return function(*tensors)
+    results = [function(*(t[start : start + rows] for t in tensors)) for start in range(0, len(z), rows)]
+    if isinstance(results[0], tuple):
+        return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+    return torch.cat(results)
+
+
+_compiled: dict[Callable, Callable] = {}
+
+
+def _fused(function: Callable) -> Callable:
+    if function not in _compiled:
+        _compiled[function] = torch.compile(function, dynamic=True) if COMPILE else function
+    return _compiled[function]

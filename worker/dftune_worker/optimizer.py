@@ -1,0 +1,191 @@
+"""AdamW (PyTorch's fused kernel) on float32 masters, kept one of two ways.
+
+Split: the model computes with bfloat16 weights; the 16 bits that each lacks of its float32 master are kept beside it, as an
+int16 to be added to the bit pattern. Weight and remainder together are the master exactly, in the memory of the master alone.
+Whole: the parameters are the float32 masters (this rank's shards under FSDP, which casts what it gathers).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim.adamw import adamw
+
+Tensor = torch.Tensor
+PIECE = 1 << 20  # elements updated at once on a CPU, so that the rebuilt master stays in cache
+
+
+@dataclass(frozen=True)
+class AdamWSettings:
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+
+
+def learning_rate(step: int, steps: int, *, peak: float, warmup_ratio: float, shape: str) -> float:
+    """Of step k of n, from 1: peak k/w in the warmup, then the shape from 1 to 0 over the remaining steps."""
+    warmup = warmup_steps(steps, warmup_ratio)
+    if step <= warmup:
+        return peak * step / warmup
+    if shape == "constant":
+        return peak
+    done = (step - warmup) / (steps - warmup)
+    return peak * (1 - done if shape == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def warmup_steps(steps: int, ratio: float) -> int:
+    return min(steps, math.ceil(steps * ratio))
+
+
+def local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def split_master(master: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 to (nearest bfloat16, int16 remainder), ties away from zero: bits = (bfloat16 bits << 16) + remainder."""
+    bits = master.view(torch.int32)
+    high = (bits + 0x8000) >> 16
+    return high.to(torch.int16).view(torch.bfloat16), (bits - (high << 16)).to(torch.int16)
+
+
+def join_master(weight: Tensor, remainder: Tensor) -> Tensor:
+    bits = (weight.view(torch.int16).to(torch.int32) << 16) + remainder
+    return bits.view(torch.float32)
+
+
+class Optimizer:
+    """Owns masters, moments and accumulated gradients of the parameters that train."""
+
+    def __init__(self, model: nn.Module, settings: AdamWSettings, split: bool):
+        self.settings, self.steps_done = settings, 0
+        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.remainders: list[Tensor] | None = [] if split else None
+        if split:
+            for p in model.parameters():
+                weight, remainder = split_master(p.data)
+                p.data = weight
+                if p.requires_grad:
+                    self.remainders.append(remainder)
+        self.exp_avg = [torch.zeros(local(p).shape, dtype=torch.float32, device=p.device) for p in self.parameters]
+        self.exp_avg_sq = [torch.zeros_like(m) for m in self.exp_avg]
+        self._sums: list[Tensor | None] = [None] * len(self.parameters)
+        self._several = False
+        if split:
+            for index, p in enumerate(self.parameters):
+                p.register_post_accumulate_grad_hook(partial(self._sum_in_float32, index))
+
+    def expect(self, micro_batches: int) -> None:
+        """Says how many backward passes the step has. One bfloat16 gradient is left as it is; several are summed in float32."""
+        self._several = micro_batches > 1
+
+    def _sum_in_float32(self, index: int, p: Tensor) -> None:
+        if not self._several:
+            return
+        before = self._sums[index]
+        if before is None:
+            self._sums[index] = p.grad.float()
+        else:
+            before += p.grad
+        p.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """This rank's part of each summed gradient."""
+        found = []
+        for p, total in zip(self.parameters, self._sums, strict=True):
+            gradient = total if total is not None else p.grad
+            found.append(local(gradient) if gradient is not None else torch.zeros_like(local(p)))
+        return found
+
+    def square_norm(self) -> Tensor:
+        """Of this rank's gradients, float64 scalar."""
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.gradients()]
+        return torch.stack([n.double() for n in norms]).square().sum()
+
+    def clear(self) -> None:
+        self._sums = [None] * len(self.parameters)
+        for p in self.parameters:
+            p.grad = None
+
+    @torch.no_grad()
+    def update(self, rate: float, gradient_scale: float) -> None:
+        """One AdamW step with every gradient multiplied by `gradient_scale` (normalisation and clipping in one)."""
+        self.steps_done += 1
+        for index, (p, gradient) in enumerate(zip(self.parameters, self.gradients(), strict=True)):
+            weight, moments = local(p).data, (self.exp_avg[index], self.exp_avg_sq[index])
+            decay = self.settings.weight_decay if p.ndim >= 2 else 0.0
+            flat = [t.reshape(-1) for t in (weight, gradient, *moments)]
+            remainder = None if self.remainders is None else self.remainders[index].reshape(-1)
+            piece = PIECE if p.device.type == "cpu" else 16 * PIECE
+            for start in range(0, flat[0].numel(), piece):
+                part = slice(start, start + piece)
+                self._update_piece([t[part] for t in flat], None if remainder is None else remainder[part], rate, gradient_scale, decay)
+            self._release(index)
+
+    def _update_piece(self, flat: list[Tensor], remainder: Tensor | None, rate: float, scale: float, decay: float) -> None:
+        weight, gradient, exp_avg, exp_avg_sq = flat
+        master = weight if remainder is None else join_master(weight, remainder)
+        adamw(
+            [master],
+            [gradient.float() * scale],
+            [exp_avg],
+            [exp_avg_sq],
+            [],
+            [torch.tensor(float(self.steps_done - 1), device=weight.device)],
+            fused=True,
+            amsgrad=False,
+            beta1=self.settings.beta1,
+            beta2=self.settings.beta2,
+            lr=rate,
+            weight_decay=decay,
+            eps=self.settings.epsilon,
+            maximize=False,
+        )
+        if remainder is not None:
+            new_weight, new_remainder = split_master(master)
+            weight.copy_(new_weight)
+            remainder.copy_(new_remainder)
+
+    def _release(self, index: int) -> None:
+        self._sums[index] = None
+        self.parameters[index].grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, by name: float32 masters and moments; of sharded parameters, distributed tensors."""
+        out = {}
+        for index, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
+            master = p.data if self.remainders is None else join_master(p.data, self.remainders[index])
+            out[f"master.{name}"] = master
+            out[f"exp_avg.{name}"] = _like(p, self.exp_avg[index])
+            out[f"exp_avg_sq.{name}"] = _like(p, self.exp_avg_sq[index])
+        return out
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor], steps_done: int) -> None:
+        """From `state()` filled in place by a checkpoint's reader. Shards and moments were written through already."""
+        self.steps_done = steps_done
+        if self.remainders is None:
+            return
+        for index, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
+            weight, remainder = split_master(state[f"master.{name}"])
+            p.data.copy_(weight)
+            self.remainders[index].copy_(remainder)
+
+    def master(self, name: str, p: Tensor) -> Tensor:
+        """The float32 value of any parameter, whole on this rank under no sharding."""
+        if self.remainders is None:
+            return p.data
+        if not p.requires_grad:
+            return p.data.float()
+        return join_master(p.data, self.remainders[self.names.index(name)])
+
+
+def _like(p: Tensor, part: Tensor) -> Tensor:
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(p, DTensor):
+        return part
+    return DTensor.from_local(part, p.device_mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())

@@ -1,0 +1,93 @@
+"""Rows to micro-batches. Every rank computes the whole plan for itself, from row lengths alone, so nobody has to be asked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .errors import InputError
+from .shards import PreparedRows, Row
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows side by side; a token attends only inside its own row. T tokens, S supervised ones, R rows."""
+
+    token_ids: torch.Tensor  # [1, T]
+    position_ids: torch.Tensor  # [1, T], from 0 in every row
+    lengths: tuple[int, ...]  # R
+    row_starts: torch.Tensor  # [R + 1] int32, for kernels
+    predicting: torch.Tensor  # [S] positions whose hidden state predicts a target
+    targets: torch.Tensor  # [S]
+    token_class: torch.Tensor  # [S]
+    sequence: torch.Tensor  # [S] which row of the optimizer step
+    sources: tuple[str, ...]  # R
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        move = lambda v: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v
+        return MicroBatch(**{name: move(value) for name, value in self.__dict__.items()})
+
+
+def share_rows(lengths: np.ndarray, ranks: int) -> list[list[int]]:
+    """Indices of `lengths` by rank: longest first, each to the rank with the fewest tokens so far."""
+    loads, shares = [0] * ranks, [[] for _ in range(ranks)]
+    for index in sorted(range(len(lengths)), key=lambda i: (-int(lengths[i]), i)):
+        rank = loads.index(min(loads))
+        loads[rank] += int(lengths[index])
+        shares[rank].append(index)
+    return shares
+
+
+def best_fit(lengths: np.ndarray, indices: list[int], capacity: int, packing: bool = True) -> list[list[int]]:
+    """Bins of at most `capacity` tokens: longest first, each into the fullest bin that still holds it."""
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(indices, key=lambda i: (-int(lengths[i]), i)):
+        length = int(lengths[index])
+        if length > capacity:
+            raise InputError(f"a row of {length} tokens does not fit micro_batch_tokens: {capacity}; raise it or lower data.max_length")
+        fitting = [b for b in range(len(bins)) if room[b] >= length] if packing else []
+        if not fitting:
+            bins.append([index])
+            room.append(capacity - length)
+        else:
+            tightest = min(fitting, key=lambda b: (room[b], b))
+            bins[tightest].append(index)
+            room[tightest] -= length
+    return [sorted(b) for b in bins]
+
+
+def plan_step(lengths: np.ndarray, ranks: int, rank: int, capacity: int, packing: bool) -> list[list[int]]:
+    """This rank's micro-batches as positions within the step. All ranks get the same number: collectives must match."""
+    shares = share_rows(lengths, ranks)
+    bins = [best_fit(lengths, share, capacity, packing) for share in shares]
+    most = max(len(b) for b in bins)
+    return bins[rank] + [[] for _ in range(most - len(bins[rank]))]
+
+
+def micro_batch(rows: PreparedRows, order: np.ndarray, positions: list[int], vocab_size: int) -> MicroBatch:
+    """The rows `order[positions]` packed. Without rows it is one unsupervised token, so that collectives still match."""
+    chosen = [rows[int(order[p])] for p in positions]
+    for row in chosen:
+        low, high = int(row.token_ids.min()), int(row.token_ids.max())
+        if low < 0 or high >= vocab_size:
+            raise InputError(f"{row.source}: token id {low if low < 0 else high} is outside the model's vocabulary of {vocab_size}; the data was prepared with another tokenizer")
+    if not chosen:
+        nothing = np.zeros(1, np.uint8)
+        chosen, positions = [Row(np.zeros(1, np.int32), nothing, nothing, "(no row)")], [0]
+    lengths = [len(row.token_ids) for row in chosen]
+    starts = np.cumsum([0, *lengths])
+    token_ids = np.concatenate([row.token_ids for row in chosen]).astype(np.int64)
+    supervised = np.flatnonzero(np.concatenate([row.supervised for row in chosen]))
+    sequence = np.repeat(np.asarray(positions, np.int64), lengths)
+    return MicroBatch(
+        token_ids=torch.from_numpy(token_ids)[None],
+        position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
+        lengths=tuple(lengths),
+        row_starts=torch.from_numpy(starts.astype(np.int32)),
+        predicting=torch.from_numpy(supervised - 1),
+        targets=torch.from_numpy(token_ids[supervised]),
+        token_class=torch.from_numpy(np.concatenate([row.token_class for row in chosen])[supervised].astype(np.int64)),
+        sequence=torch.from_numpy(sequence[supervised]),
+        sources=tuple(row.source for row in chosen),
+    )

@@ -1,0 +1,134 @@
+"""Processes, devices and sharding. One process shards nothing; several shard everything with FSDP2."""
+
+import ctypes
+import os
+import signal
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from .errors import check
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum over ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def largest(self, value: float) -> float:
+        if self.size == 1:
+            return value
+        values = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return values.item()
+
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """[n] of every rank, one after the other; n may differ."""
+        if self.size == 1:
+            return values
+        parts = self.gather_objects(values.cpu())
+        return torch.cat(parts).to(values.device)
+
+    def gather_objects(self, value) -> list:
+        if self.size == 1:
+            return [value]
+        parts = [None] * self.size
+        dist.all_gather_object(parts, value)
+        return parts
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+
+def die_with_parent() -> None:
+    """A worker whose launcher is gone has nobody to report to: the kernel ends it (Linux)."""
+    if not os.environ.get("DFTUNE_LAUNCHED") and not os.environ.get("TORCHELASTIC_RUN_ID"):
+        return
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        return  # not Linux: the launcher's own group kill is all there is
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+def join_world() -> World:
+    """This process's place, from torchrun's environment; alone without it."""
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        check(local_rank < count, f"engine.nproc_per_node: process {local_rank} has no GPU, this machine has {count}")
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if size > 1:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    return World(rank, size, device)
+
+
+def leave_world() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def place(model: nn.Module, world: World, dtype: torch.dtype) -> None:
+    """Parameters from the meta device onto this one, empty: whole where one process runs, sharded where several do."""
+    if world.size > 1:
+        _shard(model, world, dtype)
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = buffer.to(world.device)
+    _materialise(model, world.device)
+
+
+def _shard(model: nn.Module, world: World, dtype: torch.dtype) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for layer in model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def _materialise(model: nn.Module, device: torch.device) -> None:
+    """`to_empty` without touching buffers, which hold values already. Tied parameters stay tied."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is None or not parameter.is_meta:
+                continue
+            if id(parameter) not in made:
+                made[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device=device), requires_grad=parameter.requires_grad)
+            module._parameters[name] = made[id(parameter)]
+    model._apply(lambda tensor: tensor)  # FSDP looks its parameters up again
+
+
+def precision_in_words(world: World, dtype: torch.dtype, split: bool) -> str:
+    if dtype == torch.float32:
+        return "weights, gradients, moments and computation in float32"
+    if split:
+        return "computes in bfloat16; float32 master weights as bfloat16 plus 16 bits, float32 moments; gradients bfloat16, summed over micro-batches in float32; logits and log-sum-exp float32"
+    return "computes in bfloat16; float32 master weights, gradients and moments in shards; gradients reduced in float32; logits and log-sum-exp float32"

@@ -1,0 +1,149 @@
+"""What a step does with the model: its rows as micro-batches, a first pass where the objective reduces over the step, then forward and backward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .expression import Objective
+from .head import HeadRequest, Reference
+from .model import PackedModel, activation_bytes_per_token, kept_layers
+from .optimizer import Optimizer
+from .packing import MicroBatch, micro_batch, plan_step
+from .parallel import DTYPES, World
+from .shards import PreparedRows
+from .statistics import TokenSums
+
+Columns = dict[str, torch.Tensor]
+
+
+@dataclass
+class StepOutcome:
+    sums: TokenSums
+    losses: list[tuple[MicroBatch, torch.Tensor]]
+    """Each micro-batch with its tokens' losses [S]."""
+    rows: np.ndarray
+
+    def not_finite_rows(self) -> list[str]:
+        """file:line of the rows with a loss that is no number."""
+        found = []
+        for batch, loss in self.losses:
+            bad = set(batch.sequence[~torch.isfinite(loss)].tolist())
+            order = sorted(set(batch.sequence.tolist()))
+            found += [source for position, source in zip(order, batch.sources, strict=False) if position in bad]
+        return found
+
+
+class Passes:
+    def __init__(self, model: PackedModel, reference: PackedModel | None, objective: Objective, world: World, config: dict, activation_budget: int):
+        self.model, self.reference, self.objective, self.world, self.config = model, reference, objective, world, config
+        self._budget = activation_budget
+        dtype = DTYPES[config["engine"]["dtype"]]
+        self._vocab_size = model.backbone.config.vocab_size
+        self._activation_bytes = activation_bytes_per_token(model.backbone.config, dtype.itemsize)
+        self._full_reference = "kl_ref" in objective.inputs
+
+    def recompute_in_words(self) -> str:
+        tokens = self.config["micro_batch_tokens"]
+        kept, layers = self._kept(tokens), len(self.model.layers)
+        return f"a full micro-batch of {tokens} tokens keeps the activations of {kept} of {layers} layers and computes the others again"
+
+    def _kept(self, tokens: int) -> int:
+        return kept_layers(self.config["recompute"], len(self.model.layers), tokens, self._activation_bytes, self._budget)
+
+    def train(self, rows: PreparedRows, order: np.ndarray, step: int, steps: int, optimizer: Optimizer) -> StepOutcome:
+        """Forward and backward over the step's rows; gradients are left with the optimizer."""
+        batches = self._micro_batches(rows, order)
+        optimizer.expect(len(batches))
+        given = self._run_columns(step, steps)
+        reduced = self._first_pass(batches, given)
+        scales = self._scales(batches)
+        outcome = StepOutcome(TokenSums(self.world.device), [], order)
+        for index, batch in enumerate(batches):
+            request = self._request(batch, given, reduced[index], scales[index] * self.world.size)  # FSDP takes the mean over ranks
+            self.model.recompute.keep_layers = self._kept(batch.token_ids.shape[1])
+            loss = self.model(batch, request, self._adapter_reference())
+            loss.backward()
+            self._count(outcome.sums, batch, request, loss.detach() / self.world.size)
+            outcome.losses.append((batch, request.columns["loss"]))
+        return outcome
+
+    @torch.no_grad()
+    def measure(self, rows: PreparedRows, step: int, steps: int) -> TokenSums:
+        """The objective and its statistics over all rows, as if they were one step; nothing is trained."""
+        self.model.eval()
+        batches, given = self._micro_batches(rows, np.arange(len(rows))), self._run_columns(step, steps)
+        reduced, scales, sums = self._first_pass(batches, given), self._scales(batches), TokenSums(self.world.device)
+        for index, batch in enumerate(batches):
+            request = self._request(batch, given, reduced[index], scales[index])
+            loss = self.model(batch, request, self._adapter_reference())
+            self._count(sums, batch, request, loss)
+        self.model.train()
+        return sums
+
+    def _count(self, sums: TokenSums, batch: MicroBatch, request: HeadRequest, loss: torch.Tensor) -> None:
+        padding = batch.sources == ("(no row)",)
+        sums.add(request.columns, batch.token_class, 0 if padding else batch.token_ids.shape[1], loss)
+
+    def _micro_batches(self, rows: PreparedRows, order: np.ndarray) -> list[MicroBatch]:
+        lengths, world = rows.lengths[order], self.world
+        plan = plan_step(lengths, world.size, world.rank, self.config["micro_batch_tokens"], self.config["data"]["packing"])
+        return [micro_batch(rows, order, positions, self._vocab_size).to(world.device) for positions in plan]
+
+    def _run_columns(self, step: int, steps: int) -> Columns:
+        numbers = {"progress": (step - 1) / steps, "step": float(step), "steps": float(steps)}
+        return {name: torch.tensor(value, dtype=torch.float64, device=self.world.device) for name, value in numbers.items()}
+
+    def _scales(self, batches: list[MicroBatch]) -> list[torch.Tensor]:
+        """What multiplies each token's loss, [S] a micro-batch. `weights` divides later, when their sum is known."""
+        sizes = [torch.bincount(b.sequence) for b in batches]
+        own = torch.tensor([float(sum(len(b.targets) for b in batches)), float(sum((n > 0).sum() for n in sizes))], dtype=torch.float64, device=self.world.device)
+        tokens, sequences = self.world.sum(own)
+        one = tokens.new_ones(())
+        by_rule: dict[str, Callable] = {
+            "tokens": lambda b, n: one / tokens,
+            "sequences": lambda b, n: 1 / (n[b.sequence] * sequences),
+            "weights": lambda b, n: one,
+            "paper": lambda b, n: one / max(1, len(b.targets)),
+        }
+        rule = by_rule[self.objective.normalization]
+        return [rule(b, n).expand(len(b.targets)) for b, n in zip(batches, sizes, strict=True)]
+
+    def _first_pass(self, batches: list[MicroBatch], given: Columns) -> list[dict[int, torch.Tensor]]:
+        """Reductions over sequences and over the whole step, by node and micro-batch; needs every token's numbers before any gradient."""
+        if not self.objective.needs_first_pass:
+            return [{} for _ in batches]
+        seen: list[Columns] = []
+        with torch.no_grad():
+            for batch in batches:
+                request = self._request(batch, given, None, None)
+                self.model(batch, request, self._adapter_reference())
+                seen.append(request.columns | {"token_class": batch.token_class.double()})
+        columns = {name: torch.cat([c[name] for c in seen]) for name in seen[0]} | given
+        reduced = self.objective.reduce(columns, torch.cat([b.sequence for b in batches]), self.world.gather)
+        bounds = np.cumsum([0, *(len(b.targets) for b in batches)])
+        return [{node: values[lo:hi] for node, values in reduced.items()} for lo, hi in zip(bounds, bounds[1:], strict=False)]
+
+    def _request(self, batch: MicroBatch, given: Columns, reduced: dict[int, torch.Tensor] | None, scale: torch.Tensor | None) -> HeadRequest:
+        objective = None
+        if reduced is not None:
+            objective = lambda columns, part: self.objective(columns, {node: values[part] for node, values in reduced.items()})
+        request = HeadRequest(
+            targets=batch.targets,
+            columns_given={"token_class": batch.token_class.double(), **given},
+            objective=objective,
+            scale=scale,
+            needs_topk="topk_entropy" in self.objective.inputs,
+        )
+        if self.reference is not None:
+            with torch.no_grad():
+                hidden, weight = self.reference(batch, None)
+            request.reference = Reference(hidden, weight, self._full_reference)
+        return request
+
+    def _adapter_reference(self) -> str:
+        """Under an adapter the reference is the same model without it."""
+        if not self.objective.needs_reference or self.reference is not None:
+            return ""
+        return "all" if self._full_reference else "logp"

@@ -1,0 +1,119 @@
+"""Prepared rows (docs/architecture.md, seam 1), by memory map, and the order in which a run sees them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError, check
+from .safetensors_map import map_safetensors
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence of T tokens; `supervised[t]` is 1 where token t is a target, predicted from t-1."""
+
+    token_ids: np.ndarray  # [T] int32
+    supervised: np.ndarray  # [T] uint8
+    token_class: np.ndarray  # [T] uint8
+    source: str
+
+
+class PreparedRows:
+    """The rows of a prepared folder, numbered over all its shards. Pages are read when a row is."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest = _read_manifest(folder / "manifest.json")
+        self._shards = [self._open(entry) for entry in self.manifest["shards"]]
+        self._first_row = np.cumsum([0] + [len(s["row_offsets"]) - 1 for s in self._shards])
+        expected = self.manifest["rows"]
+        check(len(self) == expected, f"{folder}: manifest.json says {expected} rows, the shards hold {len(self)}")
+        per_shard = [np.diff(s["row_offsets"]) for s in self._shards]
+        self.lengths = np.concatenate(per_shard) if per_shard else np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return int(self._first_row[-1])
+
+    def __getitem__(self, index: int) -> Row:
+        if not 0 <= index < len(self):
+            raise InputError(f"{self.folder}: row {index} is asked for, there are {len(self)}; prepare again")
+        shard_index = int(np.searchsorted(self._first_row, index, side="right")) - 1
+        shard = self._shards[shard_index]
+        local = index - int(self._first_row[shard_index])
+        start, end = (int(n) for n in shard["row_offsets"][local : local + 2])
+        part = slice(start, end)
+        row = Row(shard["token_ids"][part], shard["loss_mask"][part], shard["token_class"][part], self._source(shard, local))
+        check(len(row.token_ids) > 0 and not row.supervised[0], f"{row.source}: the first token of a row is never a target")
+        return row
+
+    def _source(self, shard: dict[str, np.ndarray], local: int) -> str:
+        sources, index = self.manifest["sources"], int(shard["row_source"][local])
+        path = sources[index]["path"] if 0 <= index < len(sources) else f"source {index}"
+        return f"{path}:{int(shard['row_line'][local])}"
+
+    def _open(self, entry: dict) -> dict[str, np.ndarray]:
+        name = str(entry.get("file", ""))
+        check(name == Path(name).name and name not in ("", ".", ".."), f"{self.folder}/manifest.json: shard name {name!r} leaves its folder")
+        path = self.folder / name
+        shard = map_safetensors(path)
+        names = ("token_ids", "loss_mask", "token_class", "row_offsets", "row_source", "row_line")
+        missing = [n for n in names if n not in shard]
+        if missing and "chosen.token_ids" in shard:
+            raise InputError(f"{path}: holds preference pairs; engine: onnx trains on those, engine: torch does not")
+        check(not missing, f"{path}: tensors {', '.join(missing)} are missing; prepare the data again")
+        offsets, tokens = shard["row_offsets"], len(shard["token_ids"])
+        whole = len(offsets) >= 1 and offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) > 0).all()
+        check(bool(whole), f"{path}: row_offsets must rise from 0 to {tokens}")
+        same = len(shard["loss_mask"]) == len(shard["token_class"]) == tokens
+        rows = len(offsets) - 1
+        check(same and len(shard["row_source"]) == len(shard["row_line"]) == rows, f"{path}: tensors disagree about the number of rows or tokens")
+        return shard
+
+
+def _read_manifest(path: Path) -> dict:
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    for key in ("key", "rows", "supervised_tokens", "sources", "shards"):
+        check(key in manifest, f"{path}: key {key!r} is missing; prepare the data again")
+    return manifest
+
+
+def verify_shards(rows: PreparedRows) -> None:
+    """Compares each shard's SHA-256 with the manifest's. One rank does this, once, before training."""
+    for entry in rows.manifest["shards"]:
+        path = rows.folder / entry["file"]
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        check(digest.hexdigest() == entry["sha256"], f"{path}: its SHA-256 is not the manifest's; prepare the data again")
+
+
+class RunOrder:
+    """Which rows make which optimizer step, for the whole run, as TypeScript wrote it."""
+
+    def __init__(self, path: Path, rows: PreparedRows):
+        tensors = map_safetensors(path)
+        check({"order", "step_offsets"} <= tensors.keys(), f"{path}: expected tensors order and step_offsets")
+        self._order, self._offsets = tensors["order"], tensors["step_offsets"]
+        rising = len(self._offsets) >= 2 and self._offsets[0] == 0 and (np.diff(self._offsets) > 0).all()
+        check(bool(rising) and self._offsets[-1] == len(self._order), f"{path}: step_offsets must rise from 0 to {len(self._order)}")
+        inside = 0 <= self._order.min() and self._order.max() < len(rows)
+        check(bool(inside), f"{path}: names rows that {rows.folder} does not have; shards and order belong to different runs")
+
+    @property
+    def steps(self) -> int:
+        return len(self._offsets) - 1
+
+    def rows_before(self, step: int) -> int:
+        """Rows seen before step `step` (from 1)."""
+        return int(self._offsets[step - 1])
+
+    def rows_of(self, step: int) -> np.ndarray:
+        """Row indices of step `step` (from 1)."""
+        return self._order[self._offsets[step - 1] : self._offsets[step]]

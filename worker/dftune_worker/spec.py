@@ -1,0 +1,60 @@
+"""What TypeScript asks of a run: run-spec.json (docs/torch.md)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError, check
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    name: str
+    prepared: Path
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    run_id: str
+    config: dict
+    """The resolved config: every default is written out, none is stated here."""
+    model: Path
+    prepared: Path
+    order: Path
+    eval: tuple[EvalSet, ...]
+    objective: dict
+    output_dir: Path
+    resume: Path | None
+    adapter_start: Path | None
+    normalization_in_words: str
+
+    @property
+    def engine(self) -> dict:
+        return self.config["engine"]
+
+
+def read_spec(path: Path) -> RunSpec:
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    check(raw.get("version") == 1, f"{path}: version: expected 1, got {raw.get('version')!r}; dftune and its worker are of different releases")
+    optional = lambda key: Path(raw[key]) if raw.get(key) else None
+    try:
+        spec = RunSpec(
+            run_id=raw["run_id"],
+            config=raw["config"],
+            model=Path(raw["model"]),
+            prepared=Path(raw["prepared"]),
+            order=Path(raw["order"]),
+            eval=tuple(EvalSet(e["name"], Path(e["prepared"])) for e in raw["eval"]),
+            objective=raw["objective"],
+            output_dir=Path(raw["output_dir"]),
+            resume=optional("resume"),
+            adapter_start=optional("adapter_start"),
+            normalization_in_words=raw["normalization_in_words"],
+        )
+    except KeyError as error:
+        raise InputError(f"{path}: key {error} is missing") from error
+    check(spec.config["quantization"] == "none", "quantization: engine: torch does not quantise; engine: onnx does")
+    return spec

@@ -1,0 +1,52 @@
+"""A step's numbers from its tokens: everything is a sum, so that micro-batches and ranks add up."""
+
+import torch
+
+from .parallel import World
+
+BIN_EDGES = torch.linspace(0, 1, 11, dtype=torch.float64)[1:-1]
+SMALL_EDGES = torch.tensor([1e-4, 1e-3, 1e-2], dtype=torch.float64)
+SUMS = ("tokens", "supervised", "loss", "nll", "p", "weight", "weight_squares", "entropy", "correct", "eos", "eos_p", "kl_ref", "loss_scaled")
+END_OF_TURN = 1
+
+
+class TokenSums:
+    """Sums over supervised tokens, on the device until `totals`."""
+
+    def __init__(self, device: torch.device):
+        self._sums = torch.zeros(len(SUMS), dtype=torch.float64, device=device)
+        self._bins = torch.zeros(10 + 4, dtype=torch.float64, device=device)
+        self._edges = (BIN_EDGES.to(device), SMALL_EDGES.to(device))
+
+    def add(self, columns: dict[str, torch.Tensor], token_class: torch.Tensor, tokens: int, loss_scaled: torch.Tensor) -> None:
+        """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss."""
+        p, weight = columns["logp"].exp(), columns["weight"]
+        ends = (token_class == END_OF_TURN).double()
+        zero = p.new_zeros(())
+        kl = columns["kl_ref"].sum() if "kl_ref" in columns else zero
+        parts = [zero + tokens, zero + len(p), columns["loss"].sum(), -columns["logp"].sum(), p.sum(), weight.sum(), weight.square().sum()]
+        parts += [columns["entropy"].sum(), columns["correct"].sum(), ends.sum(), (ends * p).sum(), kl, loss_scaled.double()]
+        self._sums += torch.stack(parts)
+        edges, small = self._edges
+        self._bins[:10] += torch.bincount(torch.bucketize(p, edges, right=True), minlength=10)
+        self._bins[10:] += torch.bincount(torch.bucketize(p, small, right=True), minlength=4)
+
+    def totals(self, world: World) -> tuple[dict[str, float], list[int], list[int]]:
+        """Over all ranks: sums by name, the ten bins, and the three small ones."""
+        everything = world.sum(torch.cat([self._sums, self._bins])).tolist()
+        bins = [round(n) for n in everything[len(SUMS) :]]
+        return dict(zip(SUMS, everything, strict=False)), bins[:10], bins[10:13]
+
+
+def means(t: dict[str, float]) -> dict[str, float | None]:
+    """The per-token fields of a step event from its totals."""
+    n = max(1.0, t["supervised"])
+    return {
+        "nll": t["nll"] / n,
+        "mean_p": t["p"] / n,
+        "mean_weight": t["weight"] / n,
+        "effective_tokens": t["weight"] ** 2 / t["weight_squares"] if t["weight_squares"] > 0 else 0.0,
+        "entropy": t["entropy"] / n,
+        "token_accuracy": t["correct"] / n,
+        "eos_p": t["eos_p"] / t["eos"] if t["eos"] > 0 else None,
+    }

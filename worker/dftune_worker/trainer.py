@@ -1,0 +1,285 @@
+"""The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
+
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import model as models
+from .attention import kernel_in_words
+from .checkpoint import Checkpoints, restore
+from .errors import InputError, TrainingStopped, check
+from .events import EventLog
+from .export import export_model, publish
+from .expression import Objective
+from .optimizer import AdamWSettings, Optimizer, learning_rate
+from .parallel import DTYPES, World, place, precision_in_words
+from .passes import Passes
+from .shards import PreparedRows, RunOrder, verify_shards
+from .spec import RunSpec
+from .statistics import TokenSums, means
+
+STOP_FILE = "stop"
+INTERRUPTED = 130
+
+
+@dataclass
+class Run:
+    """What one process of a run holds."""
+
+    spec: RunSpec
+    world: World
+    model: models.PackedModel
+    optimizer: Optimizer
+    passes: Passes
+    rows: PreparedRows
+    order: RunOrder
+    events: EventLog
+    step: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    skipped: int = 0
+
+    @property
+    def config(self) -> dict:
+        return self.spec.config
+
+    def trainer_state(self) -> dict:
+        return {
+            "version": 1,
+            "engine": "torch",
+            "run_id": self.spec.run_id,
+            "step": self.step,
+            "steps": self.order.steps,
+            "optimizer_steps": self.optimizer.steps_done,
+            "tokens": self.tokens,
+            "supervised_tokens": self.supervised_tokens,
+            "data_key": self.rows.manifest["key"],
+            "processes": self.world.size,
+        }
+
+
+def start(spec: RunSpec, world: World) -> Run:
+    """Everything before the first step. Raises InputError for what the user can fix."""
+    rows = PreparedRows(spec.prepared)
+    order = RunOrder(spec.order, rows)
+    longest, capacity = int(rows.lengths.max(initial=0)), spec.config["micro_batch_tokens"]
+    check(longest <= capacity, f"micro_batch_tokens: {capacity} is less than the longest row ({longest} tokens); raise it or lower data.max_length")
+    if world.first and spec.resume is None:
+        verify_shards(rows)
+    dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
+    weights = models.Weights(spec.model)
+    model = _load(spec, world, weights, dtype, adapter=spec.config["adapter"])
+    split = world.size == 1 and dtype == torch.bfloat16
+    settings = AdamWSettings(*(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"])
+    optimizer = Optimizer(model, settings, split)
+    reference = None
+    if objective.needs_reference and spec.config["adapter"] is None:
+        reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
+    passes = Passes(model, reference, objective, world, spec.config, _activation_budget(world))
+    events = EventLog(spec.output_dir / "events.jsonl", world.first)
+    run = Run(spec, world, model, optimizer, passes, rows, order, events)
+    if spec.resume is not None:
+        _resume(run, spec.resume)
+    if world.first:
+        say = [precision_in_words(world, dtype, split), kernel_in_words(world.device, dtype), passes.recompute_in_words()]
+        print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
+    return run
+
+
+def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False) -> models.PackedModel:
+    model = models.PackedModel(models.build(spec.model, adapter))
+    if frozen:
+        models.freeze(model, dtype)
+    elif world.device.type == "cuda" and spec.engine.get("compile", True):
+        model.compile_layers()
+    place(model, world, dtype)
+    models.fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
+    return model
+
+
+def _activation_budget(world: World) -> int:
+    """Bytes that kept activations may take: half of what the device has left, a quarter of a CPU's."""
+    if world.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(world.device)
+        return free // 2
+    try:
+        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 1 << 30
+    return pages // 4 // world.size
+
+
+def _resume(run: Run, folder: Path) -> None:
+    state = restore(folder, run, run.world)
+    same = state["data_key"] == run.rows.manifest["key"] and state["steps"] == run.order.steps
+    check(same, f"{folder}: was made with other data or another number of steps ({state['steps']}, now {run.order.steps}); start a new run instead")
+    run.step, run.tokens, run.supervised_tokens = state["step"], state["tokens"], state["supervised_tokens"]
+
+
+def train(run: Run) -> int:
+    """To the end, or to a checkpoint on request; returns the exit code. Events tell the rest."""
+    stop = StopRequest(run.spec.output_dir / STOP_FILE, run.world)
+    _say_start(run)
+    save_steps, eval_steps = run.config["save_steps"], run.config["eval_steps"]
+    done = lambda step, path: run.events.write("checkpoint", step, path=str(path.relative_to(run.spec.output_dir)))
+    checkpoints = Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
+    last_saved = None
+    while run.step < run.order.steps:
+        train_step(run)
+        finished = run.step == run.order.steps
+        if finished or (eval_steps and run.step % eval_steps == 0):
+            evaluate(run)
+        stopping = stop.requested()
+        if save_steps and run.step % save_steps == 0 or (stopping and not finished):
+            checkpoints.save(run.step, run, run.trainer_state())
+            last_saved = run.step
+        checkpoints.poll()
+        if stopping and not finished:
+            checkpoints.finish()
+            run.events.write("run.end", run.step, reason="interrupted", message=f"checkpoint at step {last_saved}; --resume continues")
+            return INTERRUPTED
+    checkpoints.finish()
+    run.events.write("run.end", run.step, reason="done", output=_write_result(run))
+    return 0
+
+
+def _write_result(run: Run) -> str:
+    final = run.spec.output_dir / "model"
+    temporary = final.with_name(".model-writing")
+    if run.world.first:
+        if temporary.exists():
+            publish(temporary, temporary.with_name(".model-abandoned"))
+        temporary.mkdir()
+    run.world.barrier()
+    export_model(run, temporary)
+    if run.world.first:
+        publish(temporary, final)
+    run.world.barrier()
+    return str(final)
+
+
+class StopRequest:
+    """A signal to any process, or a file named `stop` in the run folder: all ranks stop after the same step."""
+
+    def __init__(self, file: Path, world: World):
+        self.file, self.world, self._signalled = file, world, False
+        if world.first:
+            file.unlink(missing_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+
+    def _note(self, *_):
+        self._signalled = True
+
+    def requested(self) -> bool:
+        mine = self._signalled or (self.world.first and self.file.exists())
+        return self.world.largest(float(mine)) > 0
+
+
+def train_step(run: Run) -> None:
+    started, config, world = time.monotonic(), run.config, run.world
+    run.step += 1
+    with models.step_randomness(config["seed"], run.step, world.rank):
+        outcome = run.passes.train(run.rows, run.order.rows_of(run.step), run.step, run.order.steps, run.optimizer)
+    totals, bins, small_bins = outcome.sums.totals(world)
+    divisor = totals["weight"] if run.passes.objective.normalization == "weights" else 1.0
+    square = world.sum(run.optimizer.square_norm())
+    norm = math.sqrt(square.item()) / abs(divisor) if divisor else math.nan
+    loss = totals["loss_scaled"] / divisor if divisor else math.nan
+    rate = learning_rate(run.step, run.order.steps, peak=config["learning_rate"], warmup_ratio=config["warmup_ratio"], shape=config["lr_scheduler"])
+    if math.isfinite(loss) and math.isfinite(norm):
+        clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
+        run.optimizer.update(rate, clip / divisor)
+    else:
+        _not_finite(run, outcome.not_finite_rows(), loss, norm)
+    run.optimizer.clear()
+    run.tokens += round(totals["tokens"])
+    run.supervised_tokens += round(totals["supervised"])
+    seconds = time.monotonic() - started
+    extra = {"kl_ref": totals["kl_ref"] / max(1.0, totals["supervised"])} if "kl_ref" in run.passes.objective.inputs else {}
+    run.events.write(
+        "step",
+        run.step,
+        loss=loss,
+        **means(totals),
+        grad_norm=norm,
+        learning_rate=rate,
+        epoch=run.order.rows_before(run.step + 1) / len(run.rows),
+        tokens=run.tokens,
+        supervised_tokens=run.supervised_tokens,
+        tokens_per_second=totals["tokens"] / seconds,
+        memory_bytes=int(world.largest(memory_bytes(world))),
+        **extra,
+    )
+    run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
+
+
+def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
+    rows = [row for part in run.world.gather_objects(mine) for row in part]
+    named = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+    what = f"step {run.step}: the loss is {loss}, the gradient norm {norm}"
+    where = f"; rows {named}" if rows else "; every row's own loss is finite, so it arose in the gradient: lower learning_rate"
+    if run.config["on_nonfinite"] == "stop":
+        raise TrainingStopped(f"{what}{where}. The last checkpoint is good; on_nonfinite: skip would leave such steps out")
+    run.skipped += 1
+    run.events.write("warning", run.step, code="nonfinite_step_skipped", message=what + where, hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many")
+
+
+def evaluate(run: Run) -> None:
+    for entry in run.spec.eval:
+        rows = PreparedRows(entry.prepared)
+        measured: TokenSums = run.passes.measure(rows, run.step, run.order.steps)
+        totals, bins, small_bins = measured.totals(run.world)
+        divisor = totals["weight"] if run.passes.objective.normalization == "weights" else 1.0
+        numbers = means(totals)
+        loss = totals["loss_scaled"] / divisor if divisor else math.nan
+        run.events.write("eval", run.step, name=entry.name, nll=numbers["nll"], loss=loss, mean_p=numbers["mean_p"], supervised_tokens=round(totals["supervised"]))
+        run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
+
+
+def memory_bytes(world: World) -> int:
+    """Peak so far: of the GPU's allocator, or resident on a CPU."""
+    if world.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(world.device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _say_start(run: Run) -> None:
+    world, parameters = run.world, list(run.model.parameters())
+    name = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
+    resumed = {"resumed_from": str(run.spec.resume)} if run.spec.resume else {}
+    run.events.write(
+        "run.start",
+        run.step,
+        run_id=run.spec.run_id,
+        engine="torch",
+        device=name if world.size == 1 else f"{name} x {world.size}",
+        parameters={"total": sum(p.numel() for p in parameters), "trained": sum(p.numel() for p in parameters if p.requires_grad)},
+        supervised_tokens_per_epoch=run.rows.manifest["supervised_tokens"],
+        normalization=run.spec.normalization_in_words,
+        steps=run.order.steps,
+        objective=run.passes.objective.name,
+        **resumed,
+    )
+
+
+def explain(error: BaseException, spec: RunSpec | None) -> tuple[str, str]:
+    """(kind, message) of what ended a rank, for its error file: input, stopped, memory or bug."""
+    if isinstance(error, InputError):
+        return "input", str(error)
+    if isinstance(error, TrainingStopped):
+        return "stopped", str(error)
+    text = str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in text or "not enough memory" in text:
+        tokens = spec.config["micro_batch_tokens"] if spec else "?"
+        advice = f"micro_batch_tokens (now {tokens}) lowers it, then recompute: always, then more processes (engine.nproc_per_node) or an adapter"
+        return "memory", f"out of memory: {text.splitlines()[0] if text else 'no more could be allocated'}\n{advice}"
+    return "bug", f"{type(error).__name__}: {text}"
