@@ -1,0 +1,152 @@
+"""The parts against PyTorch's own: logits whole, autograd through everything, AdamW with float32 parameters."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import NODES, VOCABULARY, objective
+from dftune_worker import attention
+from dftune_worker.errors import InputError
+from dftune_worker.expression import Objective
+from dftune_worker.head import HeadRequest, Reference, head_pass
+from dftune_worker.model import PackedModel, Weights, build, fill_parameters
+from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
+from dftune_worker.packing import best_fit, plan_step
+from dftune_worker.parallel import World, place
+
+
+def plain(name, z, targets, ref_z=None):
+    """The objectives written with PyTorch, on whole logits: loss per token [n]."""
+    logp = z.log_softmax(-1)
+    token = logp.gather(-1, targets[:, None])[:, 0]
+    if name == "sft":
+        return -token
+    dft = -token.exp().detach() * token
+    if name == "dft":
+        return dft
+    ref = ref_z.log_softmax(-1)
+    return dft + 0.05 * (ref.exp() * (ref - logp)).sum(-1)
+
+
+@pytest.mark.parametrize("name", ["sft", "dft", "asft"])
+@pytest.mark.parametrize("chunk_rows", [3, 1000])
+def test_head_is_the_plain_formula(monkeypatch, name, chunk_rows):
+    torch.manual_seed(0)
+    monkeypatch.setattr("dftune_worker.head.CHUNK_BYTES", {"cpu": 4 * VOCABULARY * chunk_rows})
+    hidden, weight = torch.randn(8, 16, requires_grad=True), torch.randn(VOCABULARY, 16, requires_grad=True)
+    ref_hidden, targets = torch.randn(8, 16), torch.randint(0, VOCABULARY, (8,))
+    expected = plain(name, hidden @ weight.T, targets, ref_hidden @ weight.detach().T).sum() / 8
+    expected_gradients = torch.autograd.grad(expected, (hidden, weight))
+    made = Objective(objective(name))
+    reference = Reference(ref_hidden, weight.detach(), True) if name == "asft" else None
+    request = HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.full((8,), 1 / 8, dtype=torch.float64), reference=reference)
+    loss = head_pass(hidden, weight, request)
+    gradients = torch.autograd.grad(loss, (hidden, weight))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-7)
+    for mine, theirs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_entropy_reaches_the_model():
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(5, 16, requires_grad=True), torch.randn(VOCABULARY, 16, requires_grad=True)
+    targets = torch.randint(0, VOCABULARY, (5,))
+    logp = (hidden @ weight.T).log_softmax(-1)
+    expected = torch.autograd.grad((-(logp.exp() * logp).sum(-1)).sum(), (hidden, weight))
+    nodes = [{"op": "input", "name": "entropy"}]
+    made = Objective({"version": 1, "name": "h", "nodes": nodes, "output": 0})
+    request = HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.ones(5, dtype=torch.float64))
+    gradients = torch.autograd.grad(head_pass(hidden, weight, request), (hidden, weight))
+    for mine, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_token_of_probability_zero_has_no_weight_and_no_nan():
+    columns = {"logp": torch.tensor([-math.inf, -1.0], dtype=torch.float64)}
+    loss, gradients = Objective(objective("dft"))(columns, {})
+    assert loss[0] == 0 and gradients["logp"][0] == 0
+    assert gradients["logp"][1] == pytest.approx(-math.exp(-1))
+
+
+def test_median_is_the_lower_middle_over_all_ranks():
+    nodes = [{"op": "input", "name": "logp"}, {"op": "detach", "args": [0]}, {"op": "sequence_mean", "args": [1]}]
+    nodes += [{"op": "detach", "args": [2]}, {"op": "batch_median", "args": [3]}, {"op": "mul", "args": [4, 0]}]
+    made = Objective({"version": 1, "name": "m", "nodes": nodes, "output": 5})
+    logp = torch.tensor([-1.0, -3.0, -5.0, -7.0], dtype=torch.float64)
+    other = torch.tensor([-9.0, -11.0], dtype=torch.float64)
+    reduced = made.reduce({"logp": logp}, torch.tensor([0, 0, 2, 5]), lambda mine: torch.cat([mine, other]))
+    assert reduced[2].tolist() == [-2, -2, -5, -7]
+    assert reduced[4].tolist() == [-7] * 4  # of -11, -9, -7, -5, -2
+
+
+@pytest.mark.parametrize("bad", [{"op": "input", "name": "eval"}, {"op": "import", "args": [0]}, {"op": "exp", "args": [7]}, {"op": "constant", "value": math.nan}])
+def test_a_stranger_s_expression_is_checked(bad):
+    with pytest.raises(InputError, match=r"nodes\[1\]"):
+        Objective({"version": 1, "name": "x", "nodes": [{"op": "input", "name": "logp"}, bad], "output": 1})
+
+
+def test_packed_rows_are_the_rows_alone(tiny_model):
+    from transformers import AutoModelForCausalLM
+
+    model = PackedModel(build(tiny_model, None))
+    place(model, World(0, 1, torch.device("cpu")), torch.float32)
+    fill_parameters(model, Weights(tiny_model), 0, None)
+    theirs = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation="eager")
+    rows = [torch.randint(0, VOCABULARY, (n,)) for n in (7, 1, 12)]
+    packing = attention.Packing((7, 1, 12), torch.tensor([0, 7, 8, 20], dtype=torch.int32))
+    positions = torch.cat([torch.arange(len(r)) for r in rows])[None]
+    packed = model.backbone(input_ids=torch.cat(rows)[None], position_ids=positions, use_cache=False, packing=packing).last_hidden_state
+    alone = torch.cat([theirs.model(input_ids=r[None]).last_hidden_state for r in rows], 1)
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_flex_attention_is_attention_row_by_row(window):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 4, 20, 8), torch.randn(1, 2, 20, 8), torch.randn(1, 2, 20, 8)
+    packing = attention.Packing((7, 1, 12), torch.tensor([0, 7, 8, 20], dtype=torch.int32))
+    flexible = attention._flex(q, k, v, packing, 0.3, window)
+    torch.testing.assert_close(flexible, attention._row_by_row(q, k, v, packing, 0.3, window), rtol=1e-4, atol=1e-5)
+
+
+def test_weight_and_remainder_are_the_float32_master():
+    master = torch.cat([torch.randn(10_000) * 10.0 ** torch.randint(-30, 30, (10_000,)), torch.tensor([0.0, -0.0, 1e-40])])
+    weight, remainder = split_master(master)
+    assert torch.equal(join_master(weight, remainder).view(torch.int32), master.view(torch.int32))
+    off = (weight.float() - master).abs() - (master.bfloat16().float() - master).abs()
+    assert off.max() == 0  # as near as rounding to nearest
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_optimizer_is_pytorch_s_adamw_on_float32(split):
+    torch.manual_seed(0)
+    mine, theirs = torch.nn.Linear(9, 5), torch.nn.Linear(9, 5)
+    theirs.load_state_dict(mine.state_dict())
+    groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8)
+    optimizer = Optimizer(mine, AdamWSettings(0.9, 0.95, 1e-8, 0.1), split)
+    for _ in range(5):
+        for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.float() * 0.5
+        optimizer.update(0.01, 0.5)
+        reference.step()
+        for (name, p), q in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(optimizer.master(name, p), q.data, rtol=1e-6, atol=1e-7)
+
+
+def test_learning_rate_is_the_contract_s():
+    rate = lambda k: learning_rate(k, 100, peak=2.0, warmup_ratio=0.1, shape="cosine")
+    assert [rate(1), rate(10), rate(55), rate(100)] == pytest.approx([0.2, 2.0, 1.0, 0.0])
+
+
+def test_packing_holds_every_row_once_and_fits():
+    lengths = np.random.default_rng(0).integers(1, 50, 64)
+    for ranks in (1, 2, 3):
+        plans = [plan_step(lengths, ranks, rank, 64, True) for rank in range(ranks)]
+        assert len({len(plan) for plan in plans}) == 1
+        assert sorted(i for plan in plans for b in plan for i in b) == list(range(64))
+        assert all(lengths[b].sum() <= 64 for plan in plans for b in plan)
+    with pytest.raises(InputError, match="micro_batch_tokens"):
+        best_fit(np.array([65]), [0], 64)
