@@ -38,6 +38,16 @@ const VERBS: readonly Verb[] = [
     load: () => import("./train.ts"),
   },
   {
+    name: "torch",
+    summary: "set up or check the Python of engine: torch",
+    load: () => import("./torch.ts"),
+  },
+  {
+    name: "launch",
+    summary: "train on several processes or nodes with engine: torch (torchrun, slurm)",
+    load: () => import("./launch.ts"),
+  },
+  {
     name: "init",
     summary: "write a commented dftune.yaml",
     load: () => import("./init.ts"),

@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import type { Config } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
 import { loadConfig } from "../run/load-config.ts"
 import { planRun, type RunPlan } from "../train/plan.ts"
 import { terminalOptions, terminalView } from "../train/terminal.ts"
@@ -28,7 +29,7 @@ export function command(verb: Command): void {
       await interruptible(
         async (signal) => {
           if (dryRun) await showPlan(config, signal, json === true)
-          else await follow(await start(config, signal), json === true)
+          else await followRun(await start(config, signal), json === true)
         },
         { stopping: "stopping after this step, with a checkpoint" },
       )
@@ -39,10 +40,20 @@ export function command(verb: Command): void {
 async function start(config: Config, signal: AbortSignal): Promise<Run> {
   const line = progressLine()
   const onProgress = (message: string) => line.show(message)
+  if (config.engine.name === "torch") {
+    if (config.engine.launcher === "slurm") {
+      throw new InputError(
+        "engine.launcher: slurm; dftune launch slurm CONFIG writes the sbatch file, then submit it",
+      )
+    }
+    const { trainWithTorch } = await import("./torch-run.ts")
+    return trainWithTorch(config, { signal, onProgress })
+  }
   return train(config, { signal, onProgress })
 }
 
-async function follow(run: Run, json: boolean): Promise<void> {
+/** Shows a run's events until it ends. */
+export async function followRun(run: Run, json: boolean): Promise<void> {
   const view = terminalView((text) => process.stderr.write(text), terminalOptions(process.stderr))
   try {
     for await (const event of run) {

@@ -1,0 +1,52 @@
+import type { Command } from "commander"
+import type { Config } from "../run/config.ts"
+import { loadConfig } from "../run/load-config.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, progressLine, say } from "./terminal.ts"
+import { trainWithTorch, writeSbatch } from "./torch-run.ts"
+import { followRun } from "./train.ts"
+
+interface Options {
+  readonly set?: string[]
+  readonly resume?: boolean | string
+  readonly json?: boolean
+}
+
+export function command(verb: Command): void {
+  launcher(verb, "torchrun", "train here on engine: torch; of several nodes, run it on each")
+    .option("--json", "print every event as a line of JSON on stdout")
+    .action(async (path: string, torchrunArgs: string[], options: Options) => {
+      const config = await read(path, options)
+      const line = progressLine()
+      await interruptible(
+        (signal) => {
+          const run = trainWithTorch(config, { signal, torchrunArgs, onProgress: line.show })
+          return followRun(run, options.json === true)
+        },
+        { stopping: "stopping all processes after this step, with a checkpoint" },
+      )
+    })
+  launcher(verb, "slurm", "prepare the data and write an sbatch file").action(
+    async (path: string, torchrunArgs: string[], options: Options) => {
+      const config = await read(path, options)
+      const file = await interruptible((signal) => writeSbatch(config, { signal, torchrunArgs }))
+      say("written; submit it with sbatch")
+      print(file)
+    },
+  )
+}
+
+function launcher(verb: Command, name: string, summary: string): Command {
+  return verb
+    .command(name)
+    .description(summary)
+    .argument("<config>", "dftune.yaml, a .json or a TypeScript module")
+    .argument("[torchrun...]", "after --: arguments for torchrun")
+    .option("--set <key=value...>", "override a setting, e.g. --set engine.nnodes=4")
+    .option("--resume [checkpoint]", "continue output_dir's newest checkpoint, or this one")
+}
+
+async function read(path: string, { set = [], resume }: Options): Promise<Config> {
+  const loaded = await loadConfig(path, { set })
+  return resume === undefined ? loaded : { ...loaded, resume }
+}

@@ -1,0 +1,189 @@
+/** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
+import { writeFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import type { Config, TorchEngineConfig } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
+import type { RunEnd, RunEvent } from "../run/events.ts"
+import { openRunFolder, RUN_FILES, readRun } from "../run/run-folder.ts"
+import {
+  checkPython,
+  choosePython,
+  launchCommand,
+  sbatchFile,
+  workerRun,
+  writeRunSpec,
+} from "../torch/index.ts"
+import {
+  checkpointFolders,
+  type PlanOptions,
+  planRun,
+  type Run,
+  type RunPlan,
+  type RunResult,
+  reportHtml,
+  summarizeRuns,
+} from "../train/index.ts"
+import { runVersions } from "../train/versions.ts"
+
+export interface TorchOptions extends PlanOptions {
+  /** Handed to torchrun as they are. */
+  readonly torchrunArgs?: readonly string[]
+}
+
+/** Starts the worker and follows its events; `result` settles when they are read to their end. */
+export function trainWithTorch(config: Config, options: TorchOptions = {}): Run {
+  let done: (result: RunResult) => void
+  let reject: (error: unknown) => void
+  const promise = new Promise<RunResult>((...settle) => {
+    ;[done, reject] = settle
+  })
+  promise.catch(() => {}) // whoever reads only the events sees the error there
+  return {
+    result: promise,
+    async *[Symbol.asyncIterator]() {
+      try {
+        done(yield* torchRun(config, options))
+      } catch (error) {
+        reject(error)
+        throw error
+      }
+    },
+  }
+}
+
+async function* torchRun(
+  config: Config,
+  options: TorchOptions,
+): AsyncGenerator<RunEvent, RunResult> {
+  const { signal, onProgress, torchrunArgs = [] } = options
+  const engine = torchEngine(config)
+  const environment = checkPython(choosePython(engine.python))
+  const plan = await planRun(config, options)
+  closePlan(plan)
+  const resume = await resumeFrom(config)
+  const { torch = "?" } = environment.versions
+  const folder = openRunFolder(config.output_dir, {
+    record: { config, versions: { ...(await runVersions(plan)), torch } },
+    resume: resume !== null,
+  })
+  const tell = (event: RunEvent): RunEvent => {
+    folder.append(event)
+    return event
+  }
+  let step = 0
+  let ended = false
+  try {
+    const specPath = await writeSpec(plan, resume)
+    const launch = launchCommand(specPath, engine, environment, torchrunArgs)
+    onProgress?.(
+      `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
+    )
+    const running = workerRun({
+      launch,
+      specPath,
+      outputDir: folder.path,
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onLine: onProgress } : {}),
+    })
+    let end: RunEnd | undefined
+    for (;;) {
+      const next = await running.next()
+      if (next.done) {
+        end = next.value
+        break
+      }
+      const event = next.value
+      step = event.step
+      ended ||= event.type === "run.end"
+      if (event.type === "run.end") await writeReport(folder.path)
+      yield event
+      if (event.type === "run.start") for (const lint of lintEvents(plan, step)) yield tell(lint)
+    }
+    return runResult(end, config.output_dir)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    if (!ended) yield tell({ type: "run.end", time: now(), step, reason: "failed", message })
+    throw error
+  } finally {
+    folder.close()
+  }
+}
+
+function runResult(end: RunEnd, path: string): RunResult {
+  const reason = end.reason === "interrupted" ? "interrupted" : "done"
+  return {
+    reason,
+    steps: end.step,
+    path,
+    model: reason === "done" ? join(path, RUN_FILES.model) : null,
+  }
+}
+
+/** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
+export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
+  const engine = torchEngine(config)
+  const plan = await planRun(config, options)
+  closePlan(plan)
+  const resume = await resumeFrom(config)
+  const folder = openRunFolder(config.output_dir, {
+    record: { config, versions: await runVersions(plan) },
+    resume: resume !== null,
+  })
+  folder.close()
+  const outputDir = resolve(config.output_dir)
+  const path = join(outputDir, "run.sbatch")
+  const text = sbatchFile({
+    config,
+    engine,
+    specPath: await writeSpec(plan, resume),
+    outputDir,
+    python: choosePython(engine.python),
+    torchrunArgs: options.torchrunArgs ?? [],
+  })
+  await writeFile(path, text)
+  return path
+}
+
+function writeSpec(plan: RunPlan, resume: string | null): Promise<string> {
+  return writeRunSpec({
+    config: plan.config,
+    modelFolder: plan.modelFolder,
+    objective: plan.objective,
+    order: plan.order,
+    prepared: plan.rows.dir,
+    evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
+    resume,
+  })
+}
+
+function torchEngine({ engine }: Config): TorchEngineConfig {
+  if (engine.name === "torch") return engine
+  throw new InputError(`engine: ${engine.name}; this needs engine: torch (or --set engine=torch)`)
+}
+
+async function resumeFrom({ resume, output_dir }: Config): Promise<string | null> {
+  if (resume === false) return null
+  if (typeof resume === "string") return resume
+  const [newest] = await checkpointFolders(join(output_dir, RUN_FILES.checkpoints))
+  if (newest !== undefined) return newest
+  throw new InputError(
+    `${output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
+  )
+}
+
+function* lintEvents({ lints }: RunPlan, step: number): Generator<RunEvent> {
+  for (const { code, message, hint } of lints) {
+    yield { type: "warning", time: now(), step, code, message, hint }
+  }
+}
+
+function closePlan({ rows, evalSets }: RunPlan): void {
+  rows.close()
+  for (const { rows } of evalSets) rows.close()
+}
+
+async function writeReport(path: string): Promise<void> {
+  await writeFile(join(path, RUN_FILES.report), reportHtml(summarizeRuns([readRun(path)])))
+}
+
+const now = () => new Date().toISOString()

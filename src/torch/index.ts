@@ -1,0 +1,14 @@
+export {
+  checkPython,
+  choosePython,
+  managedPython,
+  type PythonEnvironment,
+  type SetupOptions,
+  setupEnvironment,
+  WORKER_FOLDER,
+} from "./environment.ts"
+export { followEvents } from "./follow.ts"
+export { type LaunchCommand, launchCommand, processesPerNode } from "./launch.ts"
+export { type RunSpecParts, writeRunSpec } from "./run-spec.ts"
+export { type SbatchParts, sbatchFile } from "./slurm.ts"
+export { type WorkerRunOptions, workerRun } from "./worker-run.ts"

@@ -1,0 +1,66 @@
+/** What the worker is told: one JSON file, all paths absolute (docs/torch.md). */
+import { randomUUID } from "node:crypto"
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { type RunOrder, writeOrder } from "../data/index.ts"
+import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../objectives/index.ts"
+import type { Config } from "../run/config.ts"
+import { InputError } from "../run/errors.ts"
+
+export interface RunSpecParts {
+  readonly config: Config
+  readonly modelFolder: string
+  readonly objective: Objective
+  readonly order: RunOrder
+  /** Prepared folders (docs/architecture.md, seam 1). */
+  readonly prepared: string
+  readonly evalSets: readonly { readonly name: string; readonly prepared: string }[]
+  /** A checkpoint folder; null for a new run. */
+  readonly resume: string | null
+  /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
+  readonly adapterStart?: string
+}
+
+/** Writes `<output_dir>/torch/run-spec.json` and `order.safetensors`; returns the spec's path. */
+export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
+  const { config, objective, order } = parts
+  refuseForTorch(parts)
+  const folder = resolve(config.output_dir, "torch")
+  rmSync(folder, { recursive: true, force: true }) // of an earlier start: its error files would mislead
+  mkdirSync(folder, { recursive: true })
+  const spec = {
+    version: 1,
+    run_id: randomUUID(),
+    config,
+    model: resolve(parts.modelFolder),
+    prepared: resolve(parts.prepared),
+    order: await writeOrder(folder, order),
+    eval: parts.evalSets.map(({ name, prepared }) => ({ name, prepared: resolve(prepared) })),
+    objective: objectiveToJson(objective),
+    output_dir: resolve(config.output_dir),
+    resume: parts.resume === null ? null : resolve(parts.resume),
+    adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
+    normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
+    rows_per_epoch: order.rowsPerEpoch,
+  }
+  const path = join(folder, "run-spec.json")
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(spec, null, 2)}\n`)
+  renameSync(`${path}.tmp`, path)
+  return path
+}
+
+function refuseForTorch({ objective, resume }: RunSpecParts): void {
+  const { nodes } = objectiveToJson(objective)
+  for (const name of ["old_logp", "advantage"]) {
+    if (nodes.some((node) => node.op === "input" && node.name === name)) {
+      throw new InputError(
+        `objective ${objective.name}: needs ${name}, which engine torch does not make; engine: onnx does`,
+      )
+    }
+  }
+  if (resume !== null && !existsSync(join(resume, "distributed"))) {
+    throw new InputError(
+      `${resume}: not a checkpoint of engine torch (no distributed folder in it); resume it with the engine that wrote it`,
+    )
+  }
+}

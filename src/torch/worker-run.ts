@@ -1,0 +1,117 @@
+/** Starts the worker, follows it, stops it, and says why it failed. */
+import { spawn } from "node:child_process"
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { InputError } from "../run/errors.ts"
+import type { RunEnd, RunEvent } from "../run/events.ts"
+import { RUN_FILES } from "../run/run-folder.ts"
+import { followEvents } from "./follow.ts"
+import type { LaunchCommand } from "./launch.ts"
+
+export interface WorkerRunOptions {
+  readonly launch: LaunchCommand
+  readonly specPath: string
+  readonly outputDir: string
+  /** Aborting makes a checkpoint and ends the run with `interrupted`. */
+  readonly signal?: AbortSignal
+  /** Lines that the worker writes for people. */
+  readonly onLine?: (line: string) => void
+}
+
+const STDERR_KEPT = 16_000
+const STOP_EVERY_MS = 200
+
+/**
+ * The worker's events as they are written, ending with `run.end`. Throws InputError for what the
+ * user can mend, and an Error with the failing rank's own message for the rest.
+ */
+export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunEvent, RunEnd> {
+  const { launch, specPath, outputDir, signal, onLine } = options
+  const path = join(outputDir, RUN_FILES.events)
+  const from = existsSync(path) ? statSync(path).size : 0
+  const child = spawn(launch.command, launch.args, {
+    env: launch.env,
+    stdio: ["ignore", "ignore", "pipe"],
+    detached: true, // Ctrl-C in a terminal reaches us alone; the worker is told by a file
+  })
+  let errors = ""
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    errors = (errors + text).slice(-STDERR_KEPT)
+    for (const line of text.split("\n")) if (line.startsWith("dftune_worker: ")) onLine?.(line)
+  })
+  let exit: { code: number | null; error?: Error } | undefined
+  child.on("error", (error) => {
+    exit = { code: null, error }
+  })
+  child.on("close", (code) => {
+    exit ??= { code }
+  })
+  // A worker that is only just starting clears the file, so it is made again until the end.
+  const stopping = setInterval(() => {
+    if (signal?.aborted && exit === undefined) writeFileSync(join(outputDir, "stop"), "")
+  }, STOP_EVERY_MS)
+  let end: RunEnd | undefined
+  try {
+    for await (const event of followEvents(path, { from, ended: () => exit !== undefined })) {
+      if (event.type === "run.end") end = event
+      yield event
+    }
+  } finally {
+    clearInterval(stopping)
+    if (exit === undefined) killGroup(child.pid)
+  }
+  if (end !== undefined && end.reason !== "failed") return end
+  throw failure(dirname(specPath), exit, errors, launch)
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, "SIGKILL")
+  } catch {
+    // it has ended by itself
+  }
+}
+
+interface RankError {
+  readonly rank: number
+  readonly kind: "input" | "stopped" | "memory" | "bug"
+  readonly message: string
+  readonly time: number
+}
+
+function failure(
+  folder: string,
+  exit: { code: number | null; error?: Error } | undefined,
+  errors: string,
+  { command, processes }: LaunchCommand,
+): Error {
+  if (exit?.error !== undefined) return new InputError(`${command}: ${exit.error.message}`)
+  const [first] = rankErrors(folder)
+  const who = processes > 1 ? `rank ${first?.rank}: ` : ""
+  if (first?.kind === "input" || first?.kind === "stopped")
+    return new InputError(who + first.message)
+  if (first !== undefined) return plain(`${who}${first.message}`)
+  const killed = /rank\s*:\s*(\d+)[\s\S]*?exitcode\s*:\s*(-?\d+)/.exec(errors)
+  const what = killed
+    ? `rank ${killed[1]} ended with ${Number(killed[2]) < 0 ? `signal ${-Number(killed[2])}` : `code ${killed[2]}`}`
+    : `the worker ended with code ${exit?.code}`
+  return plain(
+    `${what}; what was saved before is kept, --resume goes on from it\n${errors.trim().slice(-2000)}`,
+  )
+}
+
+/** An error whose stack is ours and would say nothing. */
+function plain(message: string): Error {
+  const error = new Error(message)
+  error.stack = message
+  return error
+}
+
+/** What ranks wrote before they ended, the first to fail first: the others fail for want of it. */
+function rankErrors(folder: string): RankError[] {
+  return readdirSync(folder)
+    .filter((name) => /^rank-\d+\.error\.json$/.test(name))
+    .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as RankError)
+    .sort((a, b) => a.time - b.time)
+}
