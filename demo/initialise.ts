@@ -12,11 +12,10 @@ import { documents } from "./text.ts"
 import { tokenizerFiles } from "./tokenizer.ts"
 
 const folder = process.argv[2] ?? "runs/demo-base"
-const DOCUMENTS = Number(process.env.DEMO_DOCUMENTS ?? 200_000)
 const SHAPE = {
   hidden_size: 128,
   intermediate_size: 512,
-  num_hidden_layers: Number(process.env.DEMO_LAYERS ?? 4),
+  num_hidden_layers: 4,
   num_attention_heads: 4,
   num_key_value_heads: 2,
 }
@@ -70,11 +69,15 @@ const tensors = decoderParameters(shape).map((parameter) => {
 })
 await saveModel(start, { json: config, tensors, dtype: "float32", source: start })
 
-const lines: string[] = []
-for (const text of documents(1, DOCUMENTS)) lines.push(JSON.stringify({ text }))
-await writeFileAtomic(join(folder, "text.jsonl"), `${lines.join("\n")}\n`)
-const held = [...documents(2, 300)].map((text) => JSON.stringify({ text }))
-await writeFileAtomic(join(folder, "held-out.jsonl"), `${held.join("\n")}\n`)
-console.error(
-  `${folder}: ${tensors.reduce((n, { shape }) => n + shape.reduce((a, b) => a * b, 1), 0)} parameters, ${lines.length} documents`,
-)
+/** Training text of the two halves of the recipe, and what its loss is measured on. */
+const TEXTS = [
+  { file: "text.jsonl", seed: 1, count: 400_000 },
+  { file: "held-out.jsonl", seed: 2, count: 300 },
+  { file: "more-text.jsonl", seed: 3, count: 40_000 },
+] as const
+for (const { file, seed, count } of TEXTS) {
+  const lines = Array.from(documents(seed, count), (text) => JSON.stringify({ text }))
+  await writeFileAtomic(join(folder, file), `${lines.join("\n")}\n`)
+}
+const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((a, b) => a * b, 1), 0)
+console.error(`${folder}: ${parameters} parameters`)

@@ -10,10 +10,16 @@ import {
 
 const percent = (share: number): string => (100 * share).toFixed(0)
 
-/** Percent, and half the width of the interval. */
+/**
+ * Percent, and half the width of the interval. None or all of n right leaves nothing to resample:
+ * the bound is then 3 / n (95 %, one-sided).
+ */
 export function scoreText(score: Score | undefined): string {
   if (score === undefined) return ""
   const [low, high] = score.ci95
+  const bound = 3 / score.problems
+  if (score.score === 0) return `0 (<${percent(bound)})`
+  if (score.score === 1) return `100 (>${percent(1 - bound)})`
   return `${percent(score.score)} ±${percent((high - low) / 2)}`
 }
 

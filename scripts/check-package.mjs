@@ -1,0 +1,109 @@
+/**
+ * Packs the project as npm would, installs that in an empty folder elsewhere, and uses it from
+ * there: the command line, a short run on the bundled model, and the types of its exports.
+ *
+ *     npm run build && node scripts/check-package.mjs
+ */
+import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const MAX_PACKED_BYTES = 6e6
+const BELONGS = /^(dist|worker|demo\/model)\/|^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/
+const STRAY = /\.test\.|__pycache__|\.pyc$|\.py\.orig$/
+
+const folder = realpathSync(mkdtempSync(join(tmpdir(), "dftune-package-")))
+const say = (text) => console.error(`check-package: ${text}`)
+// Settings of the run that started this one would reach the inner npm.
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config|package|lifecycle)_/i.test(name)),
+)
+const run = (command, args, cwd) =>
+  execFileSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    shell: process.platform === "win32",
+    env: { ...env, ONNXRUNTIME_NODE_INSTALL: "skip", NO_COLOR: "1" },
+  })
+
+try {
+  const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], root))
+  const names = packed.files.map(({ path }) => path)
+  const stray = names.filter((name) => !BELONGS.test(name) || STRAY.test(name))
+  assert.deepEqual(stray, [], "files that do not belong into the package")
+  for (const needed of [
+    "dist/commands/main.js",
+    "dist/index.d.ts",
+    "demo/model/model.safetensors",
+    "LICENSE",
+  ]) {
+    assert(names.includes(needed), `${needed} is not in the package`)
+  }
+  assert(packed.size < MAX_PACKED_BYTES, `the package has ${packed.size} bytes`)
+  say(`${names.length} files, ${(packed.size / 1e6).toFixed(2)} MB packed`)
+
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${packed.filename}`]
+  run("npm", install, folder)
+
+  const dftune = (...args) =>
+    run(process.execPath, ["node_modules/dftune/dist/commands/main.js", ...args], folder)
+  assert.match(dftune("demo", "--help"), /--quick/)
+  assert.match(dftune("doctor"), /node/i)
+  const model = "node_modules/dftune/demo/model"
+  const row = {
+    messages: [
+      { role: "user", content: "calc 3 + 4" },
+      { role: "assistant", content: "The answer is 7." },
+    ],
+  }
+  writeFileSync(join(folder, "train.jsonl"), `${JSON.stringify(row)}\n`.repeat(8))
+  const config = {
+    model,
+    data: { train: ["train.jsonl"] },
+    batch_size: 8,
+    max_steps: 2,
+    eval_steps: 0,
+    output_dir: "run",
+  }
+  writeFileSync(join(folder, "dftune.json"), JSON.stringify(config))
+  const events = dftune("train", "dftune.json", "--json")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+  assert.equal(events.at(-1).reason, "done")
+  assert.equal(events.filter(({ type }) => type === "step").length, 2)
+  say("the command line trains")
+
+  // What a TypeScript user's compiler and Node see of the exports.
+  writeFileSync(
+    join(folder, "use.ts"),
+    `import { type Config, parseConfig, train } from "dftune"
+const config: Config = parseConfig({ model: "${model}", data: { train: ["train.jsonl"] }, max_steps: 1, batch_size: 8, eval_steps: 0, output_dir: "run-library" })
+const { reason, model } = await train(config).result
+console.log(reason, typeof model)
+`,
+  )
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc")
+  const flags = [
+    "--module",
+    "nodenext",
+    "--target",
+    "es2023",
+    "--strict",
+    "--skipLibCheck",
+    "--types",
+    "node",
+  ]
+  const roots = ["--typeRoots", join(root, "node_modules", "@types")]
+  run(process.execPath, [tsc, ...flags, ...roots, "use.ts"], folder)
+  assert.equal(run(process.execPath, ["use.js"], folder).trim(), "done string")
+  say("the library trains, and its types hold")
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,101 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { Command } from "commander"
+import { expect, test } from "vitest"
+import { parse } from "yaml"
+import { configReference } from "../../scripts/config-reference.ts"
+import { loadConfig } from "../../src/run/config.ts"
+import { parseConfig } from "../../src/run/parse-config.ts"
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url))
+
+const filesBelow = (folder: string, ending: string): string[] =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => join(folder, name))
+
+const PAGES = [
+  "README.md",
+  "CONTRIBUTING.md",
+  ...readdirSync(join(ROOT, "docs"))
+    .filter((name) => name.endsWith(".md") && name !== "log.md")
+    .map((name) => join("docs", name)),
+  ...filesBelow("recipes", ".md"),
+  "demo/README.md",
+]
+
+function blocks(page: string, language: string): string[] {
+  const text = readFileSync(join(ROOT, page), "utf8")
+  const fence = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, "gm")
+  return [...text.matchAll(fence)].map(([, block]) => block!)
+}
+
+test.each([...filesBelow("recipes", ".yaml"), "demo/pretrain.yaml", "demo/anneal.yaml"])(
+  "%s is a valid config",
+  async (path) => {
+    const config = await loadConfig(join(ROOT, path))
+    expect(config.data.train.length).toBeGreaterThan(0)
+  },
+)
+
+const yamlBlocks = PAGES.flatMap((page) => blocks(page, "yaml").map((block) => ({ page, block })))
+
+test("every YAML block of the docs holds known keys", () => {
+  expect(yamlBlocks.length).toBeGreaterThan(0)
+  for (const { page, block } of yamlBlocks) {
+    // A block may show several ways to write one key, a line each.
+    const alternatives = /^(\w+):.*\n\1:/m.test(block) ? block.trim().split("\n") : [block]
+    for (const text of alternatives) {
+      const value = parse(text) as Record<string, unknown>
+      const whole = { model: "m", data: { train: ["t.jsonl"] }, ...value }
+      expect(() => parseConfig(whole), `${page}:\n${text}`).not.toThrow()
+    }
+  }
+})
+
+test("docs/configuration.md is what the schema says", () => {
+  const written = readFileSync(join(ROOT, "docs/configuration.md"), "utf8")
+  expect(written, "run npx tsx scripts/config-reference.ts").toBe(configReference())
+})
+
+/** Lines of the shell blocks that call dftune, with what follows it. */
+const calls = PAGES.flatMap((page) =>
+  blocks(page, "sh").flatMap((block) =>
+    block
+      .replaceAll("\\\n", " ")
+      .split("\n")
+      .flatMap((line) => {
+        const call = /^(?:npx |npm run )?dftune (?:-- )?(.*?)(?:\s#.*)?$/.exec(line.trim())
+        return call ? [{ page, words: call[1]!.trim().split(/\s+/) }] : []
+      }),
+  ),
+)
+
+test("every dftune command of the docs names verbs and options that exist", async () => {
+  expect(calls.length).toBeGreaterThan(10)
+  for (const { page, words } of calls) {
+    const [name, ...rest] = words
+    const { command } = (await import(`../../src/commands/${name}.ts`)) as {
+      command: (verb: Command) => void
+    }
+    const verb = new Command(name)
+    command(verb)
+    const known = new Set(verb.options.flatMap(({ long, short }) => [long, short]))
+    for (const word of rest.filter((word) => /^--?[a-z]/.test(word))) {
+      expect(known.has(word.split("=")[0]), `${page}: dftune ${words.join(" ")}: ${word}`).toBe(
+        true,
+      )
+    }
+  }
+})
+
+test("every relative link of the docs leads to a file", () => {
+  for (const page of PAGES) {
+    const text = readFileSync(join(ROOT, page), "utf8")
+    for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
+      const path = join(ROOT, page, "..", target!)
+      expect(existsSync(path), `${page} links to ${target}`).toBe(true)
+    }
+  }
+})
