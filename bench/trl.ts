@@ -15,20 +15,20 @@ import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
 
-const ROWS_PER_STEP = 4
-const MAX_LENGTH = 1024
+export const ROWS_PER_STEP = 4
+export const MAX_LENGTH = 1024
 
-interface Measured {
+export interface Measured {
   readonly rates: readonly number[]
   readonly peakGb: number
 }
 
-interface Contender {
+export interface Contender {
   readonly name: string
   readonly measure: () => Promise<Measured>
 }
 
-const median = (values: readonly number[]) =>
+export const median = (values: readonly number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
 /** Runs a process to its end and returns the lines of its stdout. */
@@ -48,7 +48,7 @@ async function lines(command: string, args: readonly string[], cwd: string): Pro
 }
 
 /** GSM8K rows as chats: what trl_dft.py makes of them. */
-function chats(folder: string, source: string, rows: number): string {
+export function chats(folder: string, source: string, rows: number): string {
   const path = join(folder, "chats.jsonl")
   const text = readFileSync(source, "utf8").split("\n").slice(0, rows)
   const messages = text.map((line) => {
@@ -63,7 +63,7 @@ function chats(folder: string, source: string, rows: number): string {
   return path
 }
 
-interface Setup {
+export interface Setup {
   readonly folder: string
   readonly model: string
   readonly source: string
@@ -101,7 +101,7 @@ function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): C
   }
 }
 
-function theirs(
+export function theirs(
   { folder, model, source, steps }: Setup,
   precision: string,
   mode: string,

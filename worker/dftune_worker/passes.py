@@ -56,7 +56,7 @@ class Passes:
         """Forward and backward over the step's rows; gradients are left with the optimizer."""
         batches = self._micro_batches(rows, order)
         optimizer.expect(len(batches))
-        given = self._run_columns(step, steps)
+        given = self._run_columns((step - 1) / steps, step, steps)
         reduced = self._first_pass(batches, given)
         scales = self._scales(batches)
         outcome = StepOutcome(TokenSums(self.world.device), [], order)
@@ -73,7 +73,7 @@ class Passes:
     def measure(self, rows: PreparedRows, step: int, steps: int) -> TokenSums:
         """The objective and its statistics over all rows, as if they were one step; nothing is trained."""
         self.model.eval()
-        batches, given = self._micro_batches(rows, np.arange(len(rows))), self._run_columns(step, steps)
+        batches, given = self._micro_batches(rows, np.arange(len(rows))), self._run_columns(step / steps, max(1, step), steps)
         reduced, scales, sums = self._first_pass(batches, given), self._scales(batches), TokenSums(self.world.device)
         for index, batch in enumerate(batches):
             request = self._request(batch, given, reduced[index], scales[index])
@@ -91,8 +91,8 @@ class Passes:
         plan = plan_step(lengths, world.size, world.rank, self.config["micro_batch_tokens"], self.config["data"]["packing"])
         return [micro_batch(rows, order, positions, self._vocab_size).to(world.device) for positions in plan]
 
-    def _run_columns(self, step: int, steps: int) -> Columns:
-        numbers = {"progress": (step - 1) / steps, "step": float(step), "steps": float(steps)}
+    def _run_columns(self, progress: float, step: int, steps: int) -> Columns:
+        numbers = {"progress": progress, "step": float(step), "steps": float(steps)}
         return {name: torch.tensor(value, dtype=torch.float64, device=self.world.device) for name, value in numbers.items()}
 
     def _scales(self, batches: list[MicroBatch]) -> list[torch.Tensor]:

@@ -27,6 +27,7 @@ class RunSpec:
     resume: Path | None
     adapter_start: Path | None
     normalization_in_words: str
+    rows_per_epoch: int
 
     @property
     def engine(self) -> dict:
@@ -53,6 +54,7 @@ def read_spec(path: Path) -> RunSpec:
             resume=optional("resume"),
             adapter_start=optional("adapter_start"),
             normalization_in_words=raw["normalization_in_words"],
+            rows_per_epoch=raw["rows_per_epoch"],
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing") from error

@@ -128,16 +128,18 @@ def train(run: Run) -> int:
     stop = StopRequest(run.spec.output_dir / STOP_FILE, run.world)
     _say_start(run)
     save_steps, eval_steps = run.config["save_steps"], run.config["eval_steps"]
-    done = lambda step, path: run.events.write("checkpoint", step, path=str(path.relative_to(run.spec.output_dir)))
+    done = lambda step, path: run.events.write("checkpoint", step, path=str(path))
     checkpoints = Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
     last_saved = None
+    if run.step == 0:
+        evaluate(run)
     while run.step < run.order.steps:
         train_step(run)
         finished = run.step == run.order.steps
         if finished or (eval_steps and run.step % eval_steps == 0):
             evaluate(run)
         stopping = stop.requested()
-        if save_steps and run.step % save_steps == 0 or (stopping and not finished):
+        if not finished and (stopping or (save_steps and run.step % save_steps == 0)):
             checkpoints.save(run.step, run, run.trainer_state())
             last_saved = run.step
         checkpoints.poll()
@@ -189,10 +191,10 @@ def train_step(run: Run) -> None:
     with models.step_randomness(config["seed"], run.step, world.rank):
         outcome = run.passes.train(run.rows, run.order.rows_of(run.step), run.step, run.order.steps, run.optimizer)
     totals, bins, small_bins = outcome.sums.totals(world)
-    divisor = totals["weight"] if run.passes.objective.normalization == "weights" else 1.0
+    divisor = divisor_of(run, totals)
     square = world.sum(run.optimizer.square_norm())
-    norm = math.sqrt(square.item()) / abs(divisor) if divisor else math.nan
-    loss = totals["loss_scaled"] / divisor if divisor else math.nan
+    norm = math.sqrt(square.item()) / abs(divisor)
+    loss = totals["loss_scaled"] / divisor
     rate = learning_rate(run.step, run.order.steps, peak=config["learning_rate"], warmup_ratio=config["warmup_ratio"], shape=config["lr_scheduler"])
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
@@ -211,7 +213,7 @@ def train_step(run: Run) -> None:
         **means(totals),
         grad_norm=norm,
         learning_rate=rate,
-        epoch=run.order.rows_before(run.step + 1) / len(run.rows),
+        epoch=run.order.rows_before(run.step + 1) / run.spec.rows_per_epoch,
         tokens=run.tokens,
         supervised_tokens=run.supervised_tokens,
         tokens_per_second=totals["tokens"] / seconds,
@@ -219,6 +221,11 @@ def train_step(run: Run) -> None:
         **extra,
     )
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
+
+
+def divisor_of(run: Run, totals: dict[str, float]) -> float:
+    """What remains to divide by. Without any weight there is no gradient either: dividing by one leaves it so."""
+    return (totals["weight"] or 1.0) if run.passes.objective.normalization == "weights" else 1.0
 
 
 def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
@@ -229,7 +236,7 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
     if run.config["on_nonfinite"] == "stop":
         raise TrainingStopped(f"{what}{where}. The last checkpoint is good; on_nonfinite: skip would leave such steps out")
     run.skipped += 1
-    run.events.write("warning", run.step, code="nonfinite_step_skipped", message=what + where, hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many")
+    run.events.write("warning", run.step, code="skipped-step", message=what + where, hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many")
 
 
 def evaluate(run: Run) -> None:
@@ -237,9 +244,9 @@ def evaluate(run: Run) -> None:
         rows = PreparedRows(entry.prepared)
         measured: TokenSums = run.passes.measure(rows, run.step, run.order.steps)
         totals, bins, small_bins = measured.totals(run.world)
-        divisor = totals["weight"] if run.passes.objective.normalization == "weights" else 1.0
+        divisor = divisor_of(run, totals)
         numbers = means(totals)
-        loss = totals["loss_scaled"] / divisor if divisor else math.nan
+        loss = totals["loss_scaled"] / divisor
         run.events.write("eval", run.step, name=entry.name, nll=numbers["nll"], loss=loss, mean_p=numbers["mean_p"], supervised_tokens=round(totals["supervised"]))
         run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
 

@@ -100,7 +100,7 @@ def make_spec(tmp_path, tiny_model):
             "version": 1, "run_id": name, "config": config, "model": str(tiny_model), "prepared": str(prepared),
             "order": str(tmp_path / "order.safetensors"), "eval": [{"name": "held-out", "prepared": str(held_out)}],
             "objective": objective, "output_dir": str(tmp_path / name), "resume": None, "adapter_start": None,
-            "normalization_in_words": "sum / tokens",
+            "normalization_in_words": "sum / tokens", "rows_per_epoch": 40,
         } | changes
         folder = Path(spec["output_dir"]) / "torch"
         folder.mkdir(parents=True, exist_ok=True)
