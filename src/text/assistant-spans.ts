@@ -8,6 +8,10 @@ const STAND_IN = "\uE0F2stand\uE0F3in\uE0F2"
 
 const isAssistant = ({ role }: ChatMessage) => role === "assistant" || role === "model"
 
+/** Such a message says more than its content. */
+const callsTools = ({ tool_calls }: ChatMessage) =>
+  Array.isArray(tool_calls) && tool_calls.length > 0
+
 /**
  * The template with its `{% generation %}` blocks turned into marks in the text; undefined where it
  * has none. Whitespace control stays on the tags that remain.
@@ -21,42 +25,61 @@ export function markedSource(source: string): string | undefined {
   })
 }
 
-/** The spans between the marks; the text without them must be the plain rendering. */
-export function generationSpans(
-  marked: string,
-  messages: readonly ChatMessage[],
-  { text, path }: { readonly text: string; readonly path: string },
-): AssistantSpan[] {
-  const said = messages.flatMap((message, i) => (isAssistant(message) ? [i] : []))
-  const ranges: { start: number; end: number }[] = []
-  let plain = ""
-  let start = -1
-  for (const part of marked.split(new RegExp(`([${OPEN}${CLOSE}])`))) {
-    if (part === OPEN) start = plain.length
-    else if (part === CLOSE) ranges.push({ start, end: plain.length })
-    else plain += part
-  }
-  if (plain !== text || ranges.length !== said.length) {
-    throw new InputError(
-      `${path}: its {% generation %} blocks do not enclose each assistant message once ` +
-        `(${ranges.length} blocks for ${said.length} messages)`,
-    )
-  }
-  return ranges.map(({ start, end }, i) => {
-    const message = said[i]!
-    // The block holds the end of turn as well: content ends where the message's own text does.
-    const own = messages[message]!.content.trim()
-    const at = own === "" ? -1 : text.lastIndexOf(own, end - own.length)
-    const contentEnd = at >= start ? at + own.length : end
-    return { message, start, end: contentEnd, turnEnd: end }
-  })
-}
-
 export interface SpanSearch {
   readonly text: string
   readonly path: string
   readonly specialTokens: readonly string[]
   readonly render: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string
+}
+
+interface MarkedSearch extends SpanSearch {
+  /** Renders with marks at the ends of the template's generation blocks. */
+  readonly marked: (messages: readonly ChatMessage[]) => string
+}
+
+interface Blocks {
+  readonly text: string
+  readonly ranges: readonly { readonly start: number; readonly end: number }[]
+}
+
+function readBlocks(marked: string): Blocks {
+  const ranges: { start: number; end: number }[] = []
+  let text = ""
+  let start = -1
+  for (const part of marked.split(new RegExp(`([${OPEN}${CLOSE}])`))) {
+    if (part === OPEN) start = text.length
+    else if (part === CLOSE) ranges.push({ start, end: text.length })
+    else text += part
+  }
+  return { text, ranges }
+}
+
+/** The spans between the marks; the text without them must be the plain rendering. */
+export function generationSpans(
+  messages: readonly ChatMessage[],
+  { text, path, marked }: MarkedSearch,
+): AssistantSpan[] {
+  const said = messages.flatMap((message, i) => (isAssistant(message) ? [i] : []))
+  const blocks = readBlocks(marked(messages))
+  if (blocks.text !== text || blocks.ranges.length !== said.length) {
+    throw new InputError(
+      `${path}: its {% generation %} blocks do not enclose each assistant message once ` +
+        `(${blocks.ranges.length} blocks for ${said.length} messages)`,
+    )
+  }
+  const replaced = attempt(() =>
+    readBlocks(marked(messages.map((m) => (isAssistant(m) ? { ...m, content: STAND_IN } : m)))),
+  )
+  return blocks.ranges.map(({ start, end }, i) => {
+    const message = said[i]!
+    const other = replaced?.ranges.length === said.length ? replaced.ranges[i] : undefined
+    const block = other === undefined ? "" : replaced!.text.slice(other.start, other.end)
+    // The block may hold the end of turn as well: it is what follows the message's own text.
+    const at = callsTools(messages[message]!) ? -1 : block.lastIndexOf(STAND_IN)
+    const closing = at < 0 ? "" : block.slice(at + STAND_IN.length)
+    const holds = closing.length <= end - start && text.slice(start, end).endsWith(closing)
+    return { message, start, end: holds ? end - closing.length : end, turnEnd: end }
+  })
 }
 
 /**
@@ -73,9 +96,11 @@ export function finishedSpans(
 ): AssistantSpan[] {
   const spans: AssistantSpan[] = []
   let from = 0
-  for (const [message, { role, content }] of messages.entries()) {
-    if (!isAssistant({ role, content })) continue
-    const span = messageSpan(messages, message, search)
+  for (const [message, sent] of messages.entries()) {
+    if (!isAssistant(sent)) continue
+    const span = callsTools(sent)
+      ? turnSpan(messages, message, search)
+      : messageSpan(messages, message, search)
     if (span.start < from) throw unclear(search.path, message)
     from = span.turnEnd
     spans.push(span)
@@ -105,7 +130,45 @@ function messageSpan(
 
   const start = beginning(messages, message, { text, before, render })
   if (start === undefined || start > end) throw unclear(path, message)
-  return { message, start, end, turnEnd: end + closingLength(after, specialTokens) }
+  const closing =
+    closingToken(after, specialTokens) || unknownClosing(messages, message, after, render)
+  return { message, start, end, turnEnd: end + closing.length }
+}
+
+/**
+ * A turn that holds tool calls: from the generation prompt to the token that closes a plain message
+ * in its place.
+ */
+function turnSpan(
+  messages: readonly ChatMessage[],
+  message: number,
+  { text, path, specialTokens, render }: SpanSearch,
+): AssistantSpan {
+  const context = messages.slice(0, message)
+  const { role } = messages[message]!
+  const prompt = attempt(() => render(context, true))
+  const bare = attempt(() => render(context, false))
+  const whole = attempt(() => render(messages.slice(0, message + 1), false))
+  const plain = attempt(() => render([...context, { role, content: STAND_IN }], false))
+  const at = plain?.indexOf(STAND_IN) ?? -1
+  if (prompt === undefined || whole === undefined || plain === undefined || at < 0) {
+    throw unclear(path, message)
+  }
+  // A template without a generation prompt shows by a plain message's header where the model begins.
+  const opening = prompt === bare ? plain.slice(0, at) : prompt
+  const token = closingToken(plain.slice(at + STAND_IN.length), specialTokens).trimStart()
+  const written = whole.slice(0, sharedLength(text, whole))
+  const end = written.lastIndexOf(token)
+  if (!text.startsWith(opening) || token === "" || end < opening.length) {
+    throw unclear(path, message)
+  }
+  return { message, start: opening.length, end, turnEnd: end + token.length }
+}
+
+function sharedLength(a: string, b: string): number {
+  let length = 0
+  while (length < a.length && length < b.length && a[length] === b[length]) length++
+  return length
 }
 
 /** Where the model begins to speak: after the generation prompt, or where the content begins. */
@@ -142,13 +205,32 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-/** Length of the special token that closes the turn, with the space before it; 0 where none follows. */
-function closingLength(after: string, specialTokens: readonly string[]): number {
-  const space = after.length - after.trimStart().length
-  const rest = after.slice(space)
-  let longest = 0
+/** The special token that closes the turn, with the space before it; "" where none follows. */
+function closingToken(after: string, specialTokens: readonly string[]): string {
+  const space = after.slice(0, after.length - after.trimStart().length)
+  const rest = after.slice(space.length)
+  let longest = ""
   for (const token of specialTokens) {
-    if (token !== "" && rest.startsWith(token)) longest = Math.max(longest, token.length)
+    if (token.length > longest.length && rest.startsWith(token)) longest = token
   }
-  return longest === 0 ? 0 : space + longest
+  return longest === "" ? "" : space + longest
+}
+
+/**
+ * A closing that the tokenizer does not know as special (a chat template on a base model): what
+ * looks like one, and is there too when nothing follows, so that it is not the next message's
+ * beginning.
+ */
+function unknownClosing(
+  messages: readonly ChatMessage[],
+  message: number,
+  after: string,
+  render: SpanSearch["render"],
+): string {
+  const looks = /^\s*<[^<>\s]{1,64}>/.exec(after)?.[0]
+  if (looks === undefined) return ""
+  const last = [...messages.slice(0, message), { ...messages[message]!, content: STAND_IN }]
+  const alone = attempt(() => render(last, false)) ?? ""
+  const at = alone.indexOf(STAND_IN)
+  return at >= 0 && alone.startsWith(looks, at + STAND_IN.length) ? looks : ""
 }

@@ -1,6 +1,6 @@
-import { Template } from "@huggingface/jinja"
 import { InputError } from "../run/errors.ts"
 import { finishedSpans, generationSpans, markedSource } from "./assistant-spans.ts"
+import { compileJinja } from "./jinja.ts"
 
 export interface ChatMessage {
   readonly role: string
@@ -51,17 +51,18 @@ export interface TemplateSource {
 type Renderer = (messages: readonly ChatMessage[], options: RenderOptions) => string
 
 function compiled(path: string, source: string, tokens: TemplateSource["tokens"]): Renderer {
-  let template: Template
+  let template: ReturnType<typeof compileJinja>
   try {
-    template = new Template(source)
+    template = compileJinja(source)
   } catch (error) {
     throw new InputError(`${path}: the chat template does not parse: ${(error as Error).message}`)
   }
   return (messages, { addGenerationPrompt = false, tools, variables = {} }) => {
     try {
-      return template.render({
+      return template({
         ...tokens,
-        ...(tools === undefined ? {} : { tools }),
+        tools: tools ?? null, // there, but none: as Transformers passes them
+        documents: null,
         ...variables,
         messages,
         add_generation_prompt: addGenerationPrompt,
@@ -88,14 +89,16 @@ export function chatTemplate(from: TemplateSource): ChatTemplate {
     render: (messages, options = {}) => render(messages, options),
     renderWithSpans(messages, options = {}) {
       const text = render(messages, options)
+      const search = {
+        text,
+        path,
+        specialTokens,
+        render: (m: readonly ChatMessage[], add: boolean) =>
+          render(m, { ...options, addGenerationPrompt: add }),
+      }
       const spans = renderMarked
-        ? generationSpans(renderMarked(messages, options), messages, { text, path })
-        : finishedSpans(messages, {
-            text,
-            path,
-            specialTokens,
-            render: (m, add) => render(m, { ...options, addGenerationPrompt: add }),
-          })
+        ? generationSpans(messages, { ...search, marked: (m) => renderMarked(m, options) })
+        : finishedSpans(messages, search)
       return { text, spans }
     },
   }
