@@ -1,4 +1,5 @@
 /** The paper's experiment in miniature: one start, two objectives, the same data. */
+import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import {
   averageAtN,
@@ -115,7 +116,7 @@ export function demoConfig(
     eval_steps: 10,
     save_steps: 0,
     seed,
-    engine: { name: "onnx", device: "cpu" },
+    engine: { name: "onnx", device: "cpu", threads: 1 },
     output_dir: join(folder, `${task.name}-${objective}-${seed}`),
   }
   return parseConfig(input)
@@ -128,34 +129,75 @@ export async function runDemo(
 ): Promise<DemoResult> {
   const began = performance.now()
   const tasks = await writeDemoData(join(settings.folder, "data"), settings)
-  const runs: DemoRun[] = []
-  const answers: Answers[] = []
-  for (const task of tasks) {
-    // One run shows that a fact is learnt or not; on noisy data runs differ more.
-    const seeds = task.name === "noisy" ? settings.seeds : 1
-    options.onStage?.(`${task.name}: ${task.about}`)
-    options.onStage?.("  base: asking")
-    answers.push(...(await askAll({ path: settings.model, task, model: "base", seed: 0 }, options)))
-    for (let seed = 1; seed <= seeds; seed++) {
-      for (const objective of OBJECTIVES) {
-        options.onStage?.(
-          `  ${objective.toUpperCase()}${seeds > 1 ? ` ${seed}/${seeds}` : ""}: training, then asking`,
-        )
-        const config = demoConfig(settings, task, { objective, seed })
-        const model = await fineTune(config, options)
-        runs.push({ task: task.name, objective, seed, path: config.output_dir })
-        answers.push(...(await askAll({ path: model, task, model: objective, seed }, options)))
-      }
-    }
-  }
+  const jobs = tasks.flatMap((task) => jobsOf(settings, task))
+  const progress = new Map<string, string>()
+  const answers = await inLanes(jobs, (job) => {
+    options.onStage?.(job.name)
+    return job
+      .run({
+        ...options,
+        onProgress: (text) => {
+          progress.set(job.name, `${job.name}: ${text}`)
+          options.onProgress?.([...progress.values()].join(" · "))
+        },
+      })
+      .finally(() => progress.delete(job.name))
+  })
+  const runs = jobs.flatMap(({ made }) => made ?? [])
   return {
     settings,
     tasks,
     runs,
-    scores: scoresOf(answers),
-    samples: answers.flatMap(({ samples }) => samples),
+    scores: scoresOf(answers.flat()),
+    samples: answers.flat().flatMap(({ samples }) => samples),
     seconds: (performance.now() - began) / 1000,
   }
+}
+
+/** A part that waits for no other. */
+interface Job {
+  readonly name: string
+  readonly made?: DemoRun
+  readonly run: (options: DemoOptions) => Promise<Answers[]>
+}
+
+function jobsOf(settings: DemoSettings, task: TaskData): Job[] {
+  // One run shows that a fact is learnt or not; on noisy data runs differ more.
+  const seeds = task.name === "noisy" ? settings.seeds : 1
+  const base: Job = {
+    name: `base, asked about ${task.name}`,
+    run: (options) => askAll({ path: settings.model, task, model: "base", seed: 0 }, options),
+  }
+  const tuned = Array.from({ length: seeds }, (_, i) =>
+    OBJECTIVES.map((objective): Job => {
+      const seed = i + 1
+      const config = demoConfig(settings, task, { objective, seed })
+      const which = seeds > 1 ? `, run ${seed} of ${seeds}` : ""
+      return {
+        name: `${objective.toUpperCase()} on ${task.name}${which}`,
+        made: { task: task.name, objective, seed, path: config.output_dir },
+        run: async (options) => {
+          const path = await fineTune(config, options)
+          return askAll({ path, task, model: objective, seed }, options)
+        },
+      }
+    }),
+  )
+  return [base, ...tuned.flat()]
+}
+
+/** Results in the order of the jobs; two at once where there are two cores, each on one thread. */
+async function inLanes<J, R>(jobs: readonly J[], run: (job: J) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  let next = 0
+  const lane = async () => {
+    while (next < jobs.length) {
+      const index = next++
+      results[index] = await run(jobs[index]!)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, lane))
+  return results
 }
 
 async function fineTune(config: Config, { signal, onProgress }: DemoOptions): Promise<string> {
@@ -195,7 +237,7 @@ async function askAll(
   { path, task, model, seed }: Asked,
   options: DemoOptions,
 ): Promise<Answers[]> {
-  const generator = await openGenerator(path)
+  const generator = await openGenerator(path, { threads: 1 })
   try {
     const all: Answers[] = []
     for (const set of task.sets) {

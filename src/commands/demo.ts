@@ -76,7 +76,7 @@ async function show(settings: DemoSettings, signal: AbortSignal, json: boolean):
       line.clear()
       say(`${clock()}  ${text}`)
     },
-    onProgress: (text) => line.show(`${clock()}    ${text}`),
+    onProgress: (text) => line.show(`${clock()}  ${text}`),
   })
   line.clear()
   const conclusions = demoConclusions(result)

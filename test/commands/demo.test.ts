@@ -185,4 +185,4 @@ test("the demo runs to its page on the bundled model", async () => {
   expect(html).toMatch(/Answers and verdicts/)
   expect(html).not.toMatch(/<script|https?:\/\//)
   expect(stages.length).toBeGreaterThan(5)
-})
+}, 300_000)

@@ -1,0 +1,68 @@
+import { execFile } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { promisify } from "node:util"
+import { expect, test } from "vitest"
+import {
+  answerOf,
+  calcPrompt,
+  problem,
+  solution,
+  wordPrompt,
+} from "../../src/commands/demo-problems.ts"
+import { randomStream } from "../../src/run/random.ts"
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url))
+const TSX = pathToFileURL(join(ROOT, "node_modules/tsx/dist/loader.mjs")).href
+
+/** docs/getting-started.md from end to end, as a new user: an empty HOME, no colour, output to a file. */
+test("the way of docs/getting-started.md works", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-walk-"))
+  const env = { PATH: process.env.PATH ?? "", HOME: folder, NO_COLOR: "1", COLUMNS: "50" }
+  const dftune = async (...args: string[]) => {
+    const argv = ["--import", TSX, join(ROOT, "src/commands/main.ts"), ...args]
+    const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: folder, env })
+    expect(stdout).not.toContain("\u001b")
+    return stdout
+  }
+  const random = randomStream(0, "walk")
+  const range = { minSteps: 1, maxSteps: 2, maxOperand: 20, maxValue: 99 }
+  const tasks = Array.from({ length: 24 }, () => problem(random, range))
+  const lines = (rows: unknown[]) => `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`
+  const user = (content: string) => ({ role: "user", content })
+  const chats = tasks.map((task) => ({
+    messages: [
+      user(wordPrompt(random, task)),
+      { role: "assistant", content: solution(random, task, { style: "verbose" }) },
+    ],
+  }))
+  writeFileSync(join(folder, "train.jsonl"), lines(chats))
+  const questions = tasks.slice(0, 4).map((task) => ({
+    prompt: [user(calcPrompt(task))],
+    answer: String(answerOf(task)),
+  }))
+  writeFileSync(join(folder, "questions.jsonl"), lines(questions))
+
+  const model = join(ROOT, "demo/model")
+  await dftune("init", "--yes", "--model", model, "--train", "train.jsonl", "--lora")
+  const shown = await dftune("preview", "dftune.yaml", "--json")
+  const [example] = shown
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+  expect(example.loss_mask.length).toBe(example.token_ids.length)
+
+  const short = ["--set", "max_steps=2", "batch_size=8", "eval_steps=0"]
+  await dftune("train", "dftune.yaml", ...short)
+  await dftune("train", "dftune.yaml", ...short, "objective=sft", "output_dir=runs/sft")
+  const samples = ["--n", "2", "--max-new-tokens", "40", "--out", "samples.jsonl"]
+  await dftune("generate", "runs/my-run", "--prompts", "questions.jsonl", ...samples)
+  await dftune("grade", "samples.jsonl", "--out", "graded.jsonl")
+  const graded = readFileSync(join(folder, "graded.jsonl"), "utf8").trim().split("\n")
+  expect(graded.length).toBe(8)
+  expect(typeof JSON.parse(graded[0]!).correct).toBe("boolean")
+  await dftune("compare", "runs/my-run", "runs/sft", "--html", "compare.html")
+  expect(existsSync(join(folder, "compare.html"))).toBe(true)
+}, 300_000)
