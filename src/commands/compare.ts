@@ -1,5 +1,8 @@
 import type { Command } from "commander"
+import { compareEvaluations, isEvaluation } from "../evaluate/compare-evaluations.ts"
+import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
+import { InputError } from "../run/errors.ts"
 import { readRun } from "../run/run-folder.ts"
 import { evalText, reportHtml } from "../train/report.ts"
 import {
@@ -14,10 +17,11 @@ import { print, printJson, say, sayWarning } from "./terminal.ts"
 
 export function command(verb: Command): void {
   verb
-    .argument("<run...>", "run folders")
+    .argument("<run...>", "run folders, or folders of dftune eval")
     .option("--html <file>", "write curves, histograms, samples and settings as one page")
     .option("--json", "print one JSON document")
     .action(async (paths: string[], { html, json }: { html?: string; json?: boolean }) => {
+      if (paths.some(isEvaluation)) return printEvaluations(paths, { html, json })
       const runs = summarizeRuns(paths.map(readRun))
       for (const { path, badLines } of runs) {
         if (badLines.length === 0) continue
@@ -29,6 +33,27 @@ export function command(verb: Command): void {
       else print(comparisonTable(runs))
       if (html !== undefined) say(`wrote ${html}`)
     })
+}
+
+/** Evaluations side by side: which differences exceed noise. */
+async function printEvaluations(
+  paths: readonly string[],
+  { html, json }: { html?: string | undefined; json?: boolean | undefined },
+): Promise<void> {
+  const runs = paths.filter((path) => !isEvaluation(path))
+  if (runs.length > 0) {
+    throw new InputError(`${runs[0]}: expected a folder of dftune eval, as the others are`)
+  }
+  if (html !== undefined) {
+    throw new InputError("--html: evaluations have a report.html each; compare prints a table")
+  }
+  const comparisons = await compareEvaluations(paths)
+  if (json) printJson({ comparisons })
+  else {
+    for (const { a, b, suites } of comparisons) {
+      print(`a: ${a}\nb: ${b}\n${evaluationsTable(suites)}`)
+    }
+  }
 }
 
 /** What `--json` prints: figures of each run, the settings that differ, and the curves by column. */

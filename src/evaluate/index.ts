@@ -1,4 +1,9 @@
 export {
+  compareEvaluations,
+  type EvaluationComparison,
+  isEvaluation,
+} from "./compare-evaluations.ts"
+export {
   type EvaluateOptions,
   type EvaluationRecord,
   type EvaluationSettings,

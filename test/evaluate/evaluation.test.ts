@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import {
+  compareEvaluations,
   type EvaluateOptions,
   evaluateSuite,
   evaluationHtml,
@@ -19,6 +20,11 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const file = (name: string, rows: readonly object[]): string => {
   const path = join(folder, name)
   writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+  return path
+}
+
+const mkdir = (path: string): string => {
+  mkdirSync(path, { recursive: true })
   return path
 }
 
@@ -130,6 +136,36 @@ test("the table and the page show every problem, and the data cannot become mark
   expect(html).not.toContain("7 </script>")
   expect(html.match(/<\/script>/g)).toHaveLength(2)
   expect(html).not.toMatch(/(?:src|href)=["']?http/)
+})
+
+test("two evaluations are compared problem by problem, in the same mode only", async () => {
+  const { source } = memorySource()
+  const perfect: SampleSource = {
+    async *sample(requests) {
+      for await (const sample of source.sample(requests)) {
+        const { prompt } = requests[sample.requestIndex]!
+        yield { ...sample, completion: `\\boxed{${/\d+/.exec(String(prompt))![0]}}` }
+      }
+    },
+  }
+  const folders = ["a", "b", "c"].map((name) => join(folder, "compared", name))
+  for (const [i, from] of [source, perfect, source].entries()) {
+    const mode = i === 2 ? "strict" : "lenient"
+    const asked = {
+      ...options(from, `compared/${"abc"[i]}`),
+      settings: { ...settings, mode },
+    } as const
+    writeFileSync(
+      join(mkdir(asked.folder), "eval.json"),
+      JSON.stringify([await evaluateSuite(asked)]),
+    )
+  }
+  const [compared] = await compareEvaluations(folders.slice(0, 2))
+  expect(compared!.suites).toMatchObject([
+    { suite: "counting", b: 1, problems: 4, exceedsNoise: true },
+  ])
+  expect(compared!.suites[0]!.difference).toBeCloseTo(1 / 3, 12)
+  await expect(compareEvaluations([folders[0]!, folders[2]!])).rejects.toThrow(/strict mode/)
 })
 
 test("grade adds a verdict to every row, and names the row that has no answer", async () => {
