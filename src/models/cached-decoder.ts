@@ -1,4 +1,4 @@
-import { assert, InputError } from "../run/errors.ts"
+import { assert } from "../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
@@ -22,10 +22,18 @@ import { layerPrefix } from "./parameters.ts"
 import { type RopeTables, ropeTables } from "./rope.ts"
 import { RowOps } from "./rows.ts"
 
-/** Prompts go through in pieces of at most this many tokens. */
-const PREFILL_TOKENS = 512
-/** Compiled sizes of a piece are multiples of this: few graphs, little filling. */
-const PREFILL_STEP = 32
+/** A prompt goes through in pieces of at most `most` tokens, filled up to a multiple of `step`. */
+interface PieceSizes {
+  readonly most: number
+  readonly step: number
+}
+/** Few graphs, little filling. */
+const PIECES: PieceSizes = { most: 512, step: 32 }
+/**
+ * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
+ * wrong rows without a word where subgroups have four lanes (SwiftShader).
+ */
+const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8 }
 
 /** What decoding needs of a model; a `Decoder` is one, its weights are read at each step. */
 export interface CachedModel extends CachedOptions {
@@ -58,11 +66,6 @@ export class CachedDecoder {
   #rope: RopeTables
 
   constructor(model: CachedModel, mode: DecodeMode = "side-by-side") {
-    if (model.device.kind !== "cpu") {
-      throw new InputError(
-        `generation runs on the device cpu; this model is on ${model.device.kind}`,
-      )
-    }
     this.model = model
     this.mode = mode
     this.#rows = new RowOps(model.device)
@@ -80,14 +83,7 @@ export class CachedDecoder {
   }
 
   newCache(lanes: number, places: number): Promise<KvCache> {
-    return KvCache.open(this.model.device, this.model.shape, lanes, places)
-  }
-
-  /** Places that `prefill` writes for tokens start .. end: pieces are filled up. */
-  static prefillPlaces(start: number, end: number): number {
-    let at = start
-    for (const { size } of pieces(end - start)) at += size
-    return at
+    return KvCache.open(this.model, { lanes, places }, (key, trace) => this.#once(key, trace))
   }
 
   /**
@@ -104,10 +100,12 @@ export class CachedDecoder {
   ): Promise<DeviceTensor> {
     assert(cache.lanes === 1 && tokenIds.length > start, "prefill: one lane and some tokens")
     const { device, weights, shape } = this.model
-    await cache.reserve(CachedDecoder.prefillPlaces(start, tokenIds.length))
+    const sizes = device.kind === "webgpu" ? PIECES_ON_WEBGPU : PIECES
+    const parts = pieces(tokenIds.length - start, sizes)
+    await cache.reserve(parts.reduce((end, { size }) => end + size, start))
     const C = shape.hiddenSize
     const lastRow = new Float32Array(this.lanes * C)
-    for (const { from, count, size } of pieces(tokenIds.length - start)) {
+    for (const { from, count, size } of parts) {
       const at = start + from
       const ids = tokenIds.subarray(at, at + count)
       let x = await this.#rows.gather(weights.get(EMBEDDING)!, ids, size)
@@ -123,9 +121,11 @@ export class CachedDecoder {
           { into: { [names.keysAfter]: keys, [names.valuesAfter]: values } },
         )
         cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
+        x.dispose()
         x = results.y!
       }
       const y = (await device.download(x)).data as Float32Array
+      disposeAll([x, ...Object.values(shared)])
       lastRow.set(y.subarray((count - 1) * C, count * C))
     }
     return device.upload(float32([this.lanes, C], lastRow))
@@ -147,9 +147,10 @@ export class CachedDecoder {
     const executable = await this.#once(`decode ${lanes}`, () =>
       decodeBlocks(this.model, lanes, this.mode),
     )
+    const shared = await this.#placeFeeds(places, places)
     const feeds: Record<string, DeviceTensor> = {
       ids: await device.upload(int64([lanes], tokenIds)),
-      ...(await this.#placeFeeds(places, places)),
+      ...shared,
     }
     for (const [name, tensor] of weights) feeds[name] = tensor
     const into: Record<string, DeviceTensor> = {}
@@ -164,10 +165,14 @@ export class CachedDecoder {
       const names = cacheNames(layer)
       cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
     }
+    disposeAll([feeds.ids!, ...Object.values(shared)])
     return results.hidden!
   }
 
-  /** Distributions of the first temperatures.length rows; a temperature of 0 counts as 1 here. */
+  /**
+   * Distributions of the first temperatures.length rows; a temperature of 0 counts as 1 here. The
+   * hidden states are let go of.
+   */
   async next(hidden: DeviceTensor, temperatures: readonly number[]): Promise<NextTokens> {
     const { device, weights, shape } = this.model
     const V = shape.vocabSize
@@ -187,13 +192,20 @@ export class CachedDecoder {
       all.set(inverse)
       feeds.inverse_temperature = await device.upload(float32([lanes, 1], all))
     }
-    const into: Record<string, DeviceTensor> = {
-      logits: await this.#buffer("logits", [lanes, V]),
-      p: await this.#buffer("p", [lanes, V]),
-    }
-    const results = await executable.run(feeds, { into: into as Feeds })
+    const into: Feeds =
+      device.kind === "cpu"
+        ? {
+            logits: await this.#buffer("logits", [lanes, V]),
+            p: await this.#buffer("p", [lanes, V]),
+          }
+        : {}
+    const results = await executable.run(feeds, { into })
+    hidden.dispose()
+    feeds.inverse_temperature?.dispose()
     const numbers = async (name: string) => {
-      return (await device.download(results[name]!)).data as Float32Array
+      const { data } = await device.download(results[name]!)
+      if (device.kind !== "cpu") results[name]!.dispose()
+      return data as Float32Array
     }
     const [logits, p] = [await numbers("logits"), await numbers("p")]
     const [top, peak] = [await numbers("top"), await numbers("peak")]
@@ -216,13 +228,15 @@ export class CachedDecoder {
   async #placeFeeds(lasts: readonly number[], places: readonly number[]): Promise<Feeds> {
     const { device, shape } = this.model
     const half = shape.headDim / 2
-    const furthest = Math.max(...places) + 1
-    if (this.#rope.cos.length < furthest * half) {
-      this.#rope = ropeTables(shape, Math.max(furthest, this.contextLength))
+    // Filling may lie past the context; a longer table would change how `dynamic` stretches.
+    const known = places.map((place) => Math.min(place, this.contextLength - 1))
+    const needed = Math.max(...known) + 1
+    if (this.#rope.cos.length < needed * half) {
+      this.#rope = ropeTables(shape, Math.min(this.contextLength, Math.max(256, 2 * needed)))
     }
     const rows = (table: Float32Array) => {
       const result = new Float32Array(places.length * half)
-      places.forEach((place, i) => {
+      known.forEach((place, i) => {
         result.set(table.subarray(place * half, (place + 1) * half), i * half)
       })
       return device.upload(float32([places.length, half], result))
@@ -263,6 +277,10 @@ export class CachedDecoder {
   }
 }
 
+function disposeAll(tensors: readonly DeviceTensor[]): void {
+  for (const tensor of tensors) tensor.dispose()
+}
+
 /** The compiled number of lanes for `wanted` sequences. */
 export function laneBucket(wanted: number): number {
   assert(wanted >= 1 && wanted <= LANES, `${wanted} lanes`)
@@ -277,11 +295,11 @@ interface Piece {
 }
 
 /** The pieces of a prompt: a function of its length alone. */
-function pieces(tokens: number): Piece[] {
+function pieces(tokens: number, { most, step }: PieceSizes): Piece[] {
   const result: Piece[] = []
-  for (let from = 0; from < tokens; from += PREFILL_TOKENS) {
-    const count = Math.min(PREFILL_TOKENS, tokens - from)
-    result.push({ from, count, size: Math.ceil(count / PREFILL_STEP) * PREFILL_STEP })
+  for (let from = 0; from < tokens; from += most) {
+    const count = Math.min(most, tokens - from)
+    result.push({ from, count, size: Math.ceil(count / step) * step })
   }
   return result
 }

@@ -1,11 +1,15 @@
+import { concat, type Graph, graph, input, type Tensor } from "../graph/index.ts"
 import { assert } from "../run/errors.ts"
-import { type Device, type DeviceTensor, float32 } from "../runtime/index.ts"
+import { type Device, type DeviceTensor, type Executable, float32 } from "../runtime/index.ts"
 import type { DecoderShape } from "./shape.ts"
 
 interface LayerCache {
   readonly keys: DeviceTensor
   readonly values: DeviceTensor
 }
+
+/** A graph compiled once for each key. */
+export type Compiled = (key: string, trace: () => Graph) => Promise<Executable>
 
 /** Places are added by doubling from this. */
 const LEAST_PLACES = 64
@@ -17,8 +21,10 @@ export class KvCache {
   readonly #shape: DecoderShape
   #places: number
   #layers: LayerCache[]
+  readonly #compiled: Compiled
 
-  private constructor(device: Device, shape: DecoderShape, lanes: number) {
+  private constructor(device: Device, shape: DecoderShape, lanes: number, compiled: Compiled) {
+    this.#compiled = compiled
     this.#device = device
     this.#shape = shape
     this.lanes = lanes
@@ -27,12 +33,11 @@ export class KvCache {
   }
 
   static async open(
-    device: Device,
-    shape: DecoderShape,
-    lanes: number,
-    places: number,
+    { device, shape }: { readonly device: Device; readonly shape: DecoderShape },
+    { lanes, places }: { readonly lanes: number; readonly places: number },
+    compiled: Compiled,
   ): Promise<KvCache> {
-    const cache = new KvCache(device, shape, lanes)
+    const cache = new KvCache(device, shape, lanes, compiled)
     await cache.reserve(places)
     return cache
   }
@@ -57,16 +62,25 @@ export class KvCache {
     let size = Math.max(LEAST_PLACES, this.#places)
     while (size < places) size *= 2
     const { numKeyValueHeads: K, headDim: D, numHiddenLayers } = this.#shape
-    const dims = [this.lanes, K, size, D]
     const old = this.#places
+    const zeros = async (places: number) =>
+      this.#device.upload(
+        float32([this.lanes, K, places, D], new Float32Array(this.lanes * K * places * D)),
+      )
     const grown = async (from: DeviceTensor | undefined) => {
-      const data = new Float32Array(this.lanes * K * size * D)
-      const known = from && hostData(from)
-      for (let row = 0; known && row < this.lanes * K; row++) {
-        data.set(known.subarray(row * old * D, (row + 1) * old * D), row * size * D)
+      if (!from) return zeros(size)
+      if (from.data) {
+        const result = await zeros(size)
+        for (let row = 0; row < this.lanes * K; row++) {
+          const kept = hostData(from).subarray(row * old * D, (row + 1) * old * D)
+          hostData(result).set(kept, row * size * D)
+        }
+        return result
       }
-      from?.dispose()
-      return this.#device.upload(float32(dims, data))
+      return this.#onDevice("grow", { from, more: await zeros(size - old) }, () => {
+        const dims = (places: string) => [this.lanes, K, places, D]
+        return concat([input("from", dims("places")), input("more", dims("more"))], 2)
+      })
     }
     for (let layer = 0; layer < numHiddenLayers; layer++) {
       const { keys, values } = this.#layers[layer] ?? {}
@@ -80,17 +94,51 @@ export class KvCache {
     assert(lane < this.lanes && tokens <= from.places, "copyFrom: no such lane or places")
     await this.reserve(tokens)
     const { numKeyValueHeads: K, headDim: D, numHiddenLayers } = this.#shape
-    const copy = (source: DeviceTensor, target: DeviceTensor) => {
-      const [a, b] = [hostData(source), hostData(target)]
-      for (let head = 0; head < K; head++) {
-        const start = head * from.places * D
-        b.set(a.subarray(start, start + tokens * D), (lane * K + head) * this.#places * D)
+    const copied = async (one: DeviceTensor, all: DeviceTensor) => {
+      if (one.data) {
+        for (let head = 0; head < K; head++) {
+          const start = head * from.places * D
+          const rows = hostData(one).subarray(start, start + tokens * D)
+          hostData(all).set(rows, (lane * K + head) * this.#places * D)
+        }
+        return all
       }
+      return this.#onDevice(`copy ${lane}`, { all, one }, () => {
+        const before = input("all", [this.lanes, K, "places", D])
+        const source = input("one", [1, K, "places", D])
+        const parts: Tensor[] = [source]
+        if (lane > 0) parts.unshift(before.slice(0, 0, lane))
+        if (lane + 1 < this.lanes) parts.push(before.slice(0, lane + 1, this.lanes))
+        return concat(parts, 0)
+      })
+    }
+    // A device copies whole lanes.
+    if (!this.layer(0).keys.data) {
+      await this.reserve(from.places)
+      await from.reserve(this.places)
     }
     for (let layer = 0; layer < numHiddenLayers; layer++) {
-      copy(from.layer(layer).keys, this.layer(layer).keys)
-      copy(from.layer(layer).values, this.layer(layer).values)
+      const [one, all] = [from.layer(layer), this.layer(layer)]
+      this.#layers[layer] = {
+        keys: await copied(one.keys, all.keys),
+        values: await copied(one.values, all.values),
+      }
     }
+  }
+
+  /** Runs a small graph on the device and lets go of what its result replaces. */
+  async #onDevice(
+    key: string,
+    feeds: Readonly<Record<string, DeviceTensor>>,
+    result: () => Tensor,
+  ): Promise<DeviceTensor> {
+    const trace = () => graph("cache", { y: result() })
+    const executable = await this.#compiled(`cache ${this.lanes} ${key}`, trace)
+    const { y } = await executable.run(feeds)
+    feeds.from?.dispose()
+    feeds.more?.dispose()
+    feeds.all?.dispose()
+    return y!
   }
 
   dispose(): void {
