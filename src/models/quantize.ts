@@ -45,21 +45,13 @@ interface Grid {
 }
 
 /** The element of largest magnitude gets the one code that has no opposite, so none is clipped. */
-function symmetricGrid(group: Float32Array, bits: number): Grid {
-  let extreme = 0
-  for (const value of group) if (Math.abs(value) > Math.abs(extreme)) extreme = value
+function symmetricGrid(low: number, high: number, bits: number): Grid {
   const zero = 2 ** (bits - 1)
-  return { scale: Math.fround(-extreme / zero), zero }
+  return { scale: Math.fround(-(high > -low ? high : low) / zero), zero }
 }
 
 /** The group's range, stretched to hold zero, over all codes. */
-function asymmetricGrid(group: Float32Array, bits: number): Grid {
-  let low = 0
-  let high = 0
-  for (const value of group) {
-    if (value < low) low = value
-    if (value > high) high = value
-  }
+function asymmetricGrid(low: number, high: number, bits: number): Grid {
   const steps = 2 ** bits - 1
   const scale = Math.fround((high - low) / steps)
   return { scale, zero: scale === 0 ? 0 : Math.min(steps, Math.round(-low / scale)) }
@@ -99,24 +91,37 @@ export function quantizeMatrix(
   const scales = new Float32Array(outFeatures * groups)
   const zeroBytes = bytesOf(groups, bits)
   const zeroPoints = symmetric ? undefined : new Uint8Array(outFeatures * zeroBytes)
-  const grid = symmetric ? symmetricGrid : asymmetricGrid
+  const gridOf = symmetric ? symmetricGrid : asymmetricGrid
   const last = 2 ** bits - 1
+  const rounded = new Uint8ClampedArray(groupSize) // storing rounds to nearest, and bounds
   for (let o = 0; o < outFeatures; o++) {
     for (let g = 0; g < groups; g++) {
       const from = o * inFeatures + g * groupSize
-      const group = weight.subarray(from, Math.min(from + groupSize, (o + 1) * inFeatures))
-      const { scale, zero } = grid(group, bits)
-      if (!Number.isFinite(scale) || group.some(Number.isNaN)) {
+      const to = Math.min(from + groupSize, (o + 1) * inFeatures)
+      let low = 0
+      let high = 0
+      for (let i = from; i < to; i++) {
+        low = Math.min(low, weight[i]!) // NaN stays
+        high = Math.max(high, weight[i]!)
+      }
+      const { scale, zero } = gridOf(low, high, bits)
+      if (!Number.isFinite(scale)) {
         throw new InputError(
           `quantization: a weight in row ${o}, inputs ${g * groupSize} on, is not finite`,
         )
       }
       scales[o * groups + g] = scale
-      if (zeroPoints) writeCode(zeroPoints.subarray(o * zeroBytes), g, zero, bits)
-      const base = (o * groups + g) * groupSize
-      for (let i = 0; i < groupSize; i++) {
-        const steps = i < group.length && scale !== 0 ? Math.round(group[i]! / scale) : 0
-        writeCode(codes, base + i, Math.min(last, Math.max(0, steps + zero)), bits)
+      if (zeroPoints) writeCode(zeroPoints, o * zeroBytes * (8 / bits) + g, zero, bits)
+      const inverse = scale === 0 ? 0 : 1 / scale
+      rounded.fill(zero)
+      for (let i = from; i < to; i++) rounded[i - from] = weight[i]! * inverse + zero
+      const base = (o * groups + g) * bytesOf(groupSize, bits)
+      if (bits === 8) codes.set(rounded, base)
+      else {
+        for (let i = 0; i < groupSize; i += 2) {
+          const [first, second] = [Math.min(last, rounded[i]!), Math.min(last, rounded[i + 1]!)]
+          codes[base + i / 2] = first | (second << 4)
+        }
       }
     }
   }
