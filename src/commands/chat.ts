@@ -3,7 +3,7 @@ import type { Command } from "commander"
 import { type Generator, openGenerator, type PromptMessage } from "../generate/index.ts"
 import { InputError } from "../run/errors.ts"
 import { interruptible } from "./interrupt.ts"
-import { numberIn, wholeFrom } from "./option-values.ts"
+import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./option-values.ts"
 import { colorsFor, progressLine, say } from "./terminal.ts"
 
 interface Options {
@@ -14,6 +14,7 @@ interface Options {
   readonly topK?: number
   readonly maxNewTokens: number
   readonly seed: number
+  readonly device: DeviceChoice
   readonly threads?: number
 }
 
@@ -131,6 +132,7 @@ async function chat(model: string, options: Options): Promise<void> {
     openGenerator(model, {
       mode: "alone",
       continues: true,
+      device: options.device,
       signal,
       onProgress: show,
       ...(options.threads === undefined ? {} : { threads: options.threads }),
@@ -160,6 +162,7 @@ export function command(verb: Command): void {
     .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))
     .option("--max-new-tokens <count>", "longest answer", wholeFrom(1), 1024)
     .option("--seed <seed>", "answer i is drawn with SEED + i", wholeFrom(0), 0)
+    .addOption(deviceOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
     .addHelpText("after", `\n${HELP}.`)
     .action(chat)

@@ -15,7 +15,7 @@ import {
 } from "../generate/index.ts"
 import { InputError } from "../run/errors.ts"
 import { interruptible } from "./interrupt.ts"
-import { numberIn, wholeFrom } from "./option-values.ts"
+import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./option-values.ts"
 import { print, printJson, progressLine, say } from "./terminal.ts"
 
 interface Options {
@@ -32,6 +32,7 @@ interface Options {
   readonly out?: string
   readonly endpoint?: string
   readonly concurrency: number
+  readonly device: DeviceChoice
   readonly threads?: number
   readonly json?: boolean
 }
@@ -70,13 +71,13 @@ async function openSource(
   signal: AbortSignal,
   show: (text: string) => void,
 ): Promise<Opened> {
-  const { endpoint, concurrency, threads } = options
+  const { endpoint, concurrency, device, threads } = options
   if (endpoint !== undefined) {
     const apiKey = process.env.OPENAI_API_KEY
     const source = new EndpointSource({ url: endpoint, model, apiKey, concurrency, onRetry: say })
     return { source, release: async () => {} }
   }
-  const opened = { signal, onProgress: show, ...(threads === undefined ? {} : { threads }) }
+  const opened = { signal, device, onProgress: show, ...(threads === undefined ? {} : { threads }) }
   const source = await openGenerator(model, opened)
   return { source, release: () => source.close() }
 }
@@ -201,6 +202,7 @@ export function command(verb: Command): void {
     .option("--out <file>", "JSONL to write, or to go on with; stdout without")
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)
+    .addOption(deviceOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
     .option("--json", "with --out: print one JSON document about what was done")
     .addHelpText(

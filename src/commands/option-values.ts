@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander"
+import { InvalidArgumentError, Option } from "commander"
 
 /** A parser of whole numbers from `least` on. */
 export function wholeFrom(least: number) {
@@ -16,4 +16,12 @@ export function numberIn(least: number, most: number) {
     if (text.trim() !== "" && value >= least && value <= most) return value
     throw new InvalidArgumentError(`expected a number from ${least} to ${most}`)
   }
+}
+
+const DEVICES = ["cpu", "webgpu", "auto"] as const
+export type DeviceChoice = (typeof DEVICES)[number]
+
+/** `--device`, for verbs that run a model. */
+export function deviceOption(): Option {
+  return new Option("--device <kind>", "where the model runs").choices(DEVICES).default("cpu")
 }

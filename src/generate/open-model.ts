@@ -23,7 +23,7 @@ export interface OpenModel extends LocalSourceOptions {
 }
 
 export interface OpenModelOptions
-  extends Pick<DeviceOptions, "threads">,
+  extends DeviceOptions,
     Pick<LocalSourceOptions, "mode" | "continues"> {
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
