@@ -56,11 +56,11 @@ const TRAINED: ProblemRange = { minSteps: 2, maxSteps: 3, maxOperand: 20, maxVal
 const LARGER: ProblemRange = {
   minSteps: 2,
   maxSteps: 3,
-  maxOperand: 99,
-  minOperand: 30,
-  maxValue: 199,
+  minOperand: 21,
+  maxOperand: 50,
+  maxValue: 99,
 }
-const LONGER: ProblemRange = { minSteps: 4, maxSteps: 5, maxOperand: 20, maxValue: 99 }
+const LONGER: ProblemRange = { minSteps: 4, maxSteps: 4, maxOperand: 20, maxValue: 99 }
 
 /** Share of the training solutions with one wrong step. */
 export const NOISE = 0.3
@@ -140,15 +140,15 @@ async function noisyArithmetic(write: Write, sizes: DataSizes): Promise<TaskData
       },
       {
         name: "larger",
-        about: "larger numbers than were trained",
+        about: "larger numbers are added and taken away than were trained",
         questions: ask(fresh(sizes.questions, LARGER), inWords),
         maxNewTokens: 64,
       },
       {
         name: "longer",
-        about: "4 or 5 steps; trained were 2 or 3",
+        about: "4 steps; trained were 2 and 3",
         questions: ask(fresh(sizes.questions, LONGER), inWords),
-        maxNewTokens: 110,
+        maxNewTokens: 80,
       },
     ],
   }
