@@ -177,10 +177,13 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
   slice: [
     [[real(5, 3)], (x) => x.slice(0, 1, 4)],
     [[real(2, 5)], (x) => x.slice(-1, 3, 5)],
+    [[real(4, 2), whole(3, 0, 2)], (x, ids) => x.gather(ids.slice(0, 1, 3))],
   ],
   sliceBy: [
     [[real(5, 3), whole(1), whole(4)], (x, b, e) => x.sliceBy(0, b, e, "n")],
     [[real(2, 5, 3), whole(2), whole(5)], (x, b, e) => x.sliceBy(1, b, e, "n").exp()],
+    [[real(5, 3), whole(1, 4)], (x, be) => x.sliceBy(0, be.slice(0, 0, 1), be.slice(0, 1, 2), "n")],
+    [[real(5, 2), whole(1), whole(4)], (x, b, e) => x.gather(range(5).sliceBy(0, b, e, "n"))],
   ],
   padBy: [
     [[real(2, 3), whole(1), whole(3)], (x, b, e) => x.padBy(0, b, e, 5)],

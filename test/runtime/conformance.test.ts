@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import type { Graph, NdArray } from "../../src/graph/index.ts"
+import { type Graph, KEEP_LEVELS, type NdArray, ndarray } from "../../src/graph/index.ts"
+import { packLayout } from "../../src/models/pack.ts"
+import type { DecoderShape } from "../../src/models/shape.ts"
+import { blockGraphs } from "../../src/models/stages.ts"
 import { type Device, interpret } from "../../src/runtime/index.ts"
 import { difference, seedFor, traced } from "../graph/gradcheck.ts"
-import { opCases, samples, symbols } from "../graph/op-cases.ts"
+import { opCases, samples, spread, symbols } from "../graph/op-cases.ts"
 import { DEVICES, deviceOrSay } from "./devices.ts"
 import { fromDevice, toDevice } from "./transfer.ts"
 
@@ -53,4 +56,52 @@ describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance
     const dy = seedFor(interpret(forward, feeds).y!)
     await agrees(device, backward, { ...feeds, dy }, tolerance)
   })
+
+  test.for(KEEP_LEVELS)(
+    "a whole block, packed, forward and backward: %s",
+    async (level, { skip }) => {
+      if (!device) return skip(`no ${name} here`)
+      const tokens = 160
+      const { forward, backward, saved } = blockGraphs({ shape: BLOCK, tokens }, level)
+      const feeds = blockFeeds([forward, backward], saved, tokens)
+      await agrees(device, forward, feeds, 20 * tolerance)
+      const values = interpret(forward, feeds)
+      await agrees(device, backward, { ...feeds, ...values }, 100 * tolerance)
+    },
+  )
 })
+
+const BLOCK: DecoderShape = {
+  hiddenSize: 16,
+  intermediateSize: 24,
+  numHiddenLayers: 1,
+  numAttentionHeads: 4,
+  numKeyValueHeads: 2,
+  headDim: 4,
+  vocabSize: 32,
+  rmsNormEps: 1e-6,
+  rope: { ropeType: "default", ropeTheta: 1e4 },
+  attentionBias: true,
+  attentionOutputBias: false,
+  mlpBias: false,
+  qkNorm: true,
+  tieWordEmbeddings: true,
+  maxPositionEmbeddings: 256,
+  hiddenAct: "silu",
+}
+
+/** Three sequences in a pack that is not full, and numbers for everything else. */
+function blockFeeds(graphs: readonly Graph[], saved: readonly string[], tokens: number): Feeds {
+  const { segments, keyBegins } = packLayout([100, 1, 45], tokens)
+  const feeds: Feeds = {
+    segments: ndarray([tokens], segments),
+    key_begins: ndarray([keyBegins.length], keyBegins),
+  }
+  for (const [i, { name, shape }] of graphs.flatMap((each) => each.inputs).entries()) {
+    if (name in feeds || saved.includes(name)) continue
+    const dims = shape as readonly number[]
+    const size = dims.reduce((product, dim) => product * dim, 1)
+    feeds[name] = ndarray(dims, spread(size, [-0.7, 0.7], i))
+  }
+  return feeds
+}

@@ -33,6 +33,15 @@ function place(into: NdArray, x: NdArray, axis: number, start: number): void {
   )
 }
 
+/** WebGPU slices float32 only: whole numbers there take a detour (exact below 2^24). */
+function emitSlice(emit: Emitter, node: Tensor, x: string, bounds: readonly string[]): string {
+  const whole = node.dtype === "i64" && emit.integers(node) === "i32"
+  if (!whole) return emit.node("Slice", [x, ...bounds])
+  const real = emit.node("Cast", [x], { to: { i: emit.dataType("f32") } })
+  const part = emit.node("Slice", [real, ...bounds])
+  return emit.node("Cast", [part], { to: { i: emit.dataType("i64") } })
+}
+
 /** Pad without a shape computed on the host: rows gathered where there are any, else 0. */
 function padByGather(
   emit: Emitter,
@@ -123,8 +132,10 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape: replaceDim(x!.shape, axisOf(axis, x!.rank), end - start) }
     },
-    onnx: (emit, [x], { attributes: { axis, start, end } }) =>
-      emit.node("Slice", [x!, ints(emit, [start]), ints(emit, [end]), ints(emit, [axis])]),
+    onnx: (emit, [x], node) => {
+      const { axis, start, end } = node.attributes
+      return emitSlice(emit, node, x!, [ints(emit, [start]), ints(emit, [end]), ints(emit, [axis])])
+    },
     gradient: (dy, node) => {
       const { start, end } = node.attributes
       const axis = axisOf(node.attributes.axis, node.rank)
@@ -142,8 +153,8 @@ export const layout = {
       dtype: x!.dtype,
       shape: replaceDim(x!.shape, axisOf(axis, x!.rank), name),
     }),
-    onnx: (emit, [x, begin, end], { attributes: { axis } }) =>
-      emit.node("Slice", [x!, begin!, end!, ints(emit, [axis])]),
+    onnx: (emit, [x, begin, end], node) =>
+      emitSlice(emit, node, x!, [begin!, end!, ints(emit, [node.attributes.axis])]),
     gradient: (dy, node) => {
       const [x, begin, end] = node.inputs as [Tensor, Tensor, Tensor]
       const axis = axisOf(node.attributes.axis, x.rank)
