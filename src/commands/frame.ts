@@ -78,7 +78,8 @@ function reportError(error: unknown): number {
 /** The reader of our output has gone (`dftune ... | head`): there is nobody to tell. */
 function endOnClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code === "EPIPE") process.exit(EXIT.done)
-  throw error
+  sayError(`cannot write the output: ${error.message}`)
+  process.exit(EXIT.failed)
 }
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {

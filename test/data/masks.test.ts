@@ -96,6 +96,24 @@ describe("chats through a byte-level tokenizer, counted by hand", async () => {
     expect(trainedTexts(asked, tokenizer)).toEqual(["a<|im_end|>"])
   })
 
+  test("a closing token that the tokenizer does not know is trained; the next turn's opening is not", async () => {
+    const marked = (closing: string) =>
+      `{% for m in messages %}<turn:{{ m.role }}>{{ m.content }}${closing}{% endfor %}`
+    const closed = await renderer({
+      tokenizer: tinyModel({ template: marked("</turn>") }),
+      templateFile: null,
+    })
+    expect(trainedTexts(closed.render({ messages }), tokenizer)).toEqual([
+      " a\n</turn>",
+      "é</turn>",
+    ])
+    const open = await renderer({
+      tokenizer: tinyModel({ template: marked("") }),
+      templateFile: null,
+    })
+    expect(trainedTexts(open.render({ messages }), tokenizer)).toEqual([" a\n", "é"])
+  })
+
   test("a message that the template leaves out is noticed", async () => {
     const template = `{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<eos>{% endfor %}`
     const dropping = await renderer({ tokenizer: tinyModel({ template }), templateFile: null })
