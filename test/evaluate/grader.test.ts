@@ -166,6 +166,29 @@ test("texts that blow up the parser are given up as undecided, and the others ar
   expect(verdicts[4]).toMatchObject({ decided: true })
 })
 
+test.each<Mode>(["strict", "lenient", "paper"])(
+  "%s: enormous texts are wrong, not slow or fatal",
+  async (mode) => {
+    const texts = [
+      "the answer is ".repeat(14_000),
+      "$".repeat(200_000),
+      "\\boxed{".repeat(20_000),
+      "1".repeat(200_000),
+      "1,".repeat(100_000),
+      "\\[ ".repeat(60_000),
+      `\\boxed{${"\\pm 1".repeat(300)}}`,
+      `\\boxed{${"\\{".repeat(400)}1${"\\}".repeat(400)}}`,
+      "\\boxed{\\sum_{i=1}^{1000}\\sum_{j=1}^{1000}\\sum_{k=1}^{1000} ijk}",
+      "\\boxed{5000!^{5000!}}",
+    ]
+    const verdicts = await gradeAll(
+      texts.map((completion) => ({ completion, gold: "8" })),
+      mode,
+    )
+    for (const verdict of verdicts) expect(verdict.correct).toBe(false)
+  },
+)
+
 const DATA = fileURLToPath(new URL("../../../shared/data/", import.meta.url))
 const present = existsSync(DATA)
 const rows = (file: string): Record<string, unknown>[] => {

@@ -1,3 +1,4 @@
+import { MAX_ANSWER_LENGTH } from "./answer.ts"
 import { parseExpression } from "./expression.ts"
 import { boxedGroups, type Extracted } from "./extract.ts"
 import { isEnclosed, normalizeLatex, splitTopLevel } from "./latex.ts"
@@ -16,6 +17,10 @@ export function gradeLikePaper(
   gold: string,
 ): { judgement: Judgement; extracted: string; found: Extracted["found"] } {
   const { text, found } = paperAnswer(completion)
+  if (text.length > MAX_ANSWER_LENGTH) {
+    const reason = `the answer has ${text.length} characters (at most ${MAX_ANSWER_LENGTH})`
+    return { judgement: { equal: false, reason }, extracted: text, found }
+  }
   return { judgement: paperEqual(paperNormal(text), paperNormal(gold)), extracted: text, found }
 }
 
