@@ -1,6 +1,6 @@
 import { type Answer, type RelationOperator, symbolsOf } from "./answer.ts"
 import { type Expression, integer, renameSymbol, subtract } from "./expression.ts"
-import { compareScalars, constantRatio, type Judgement, realConstant } from "./scalar.ts"
+import { compareScalars, constantRatio, type Judgement } from "./scalar.ts"
 import { unitsConflict } from "./units.ts"
 
 export interface Rules {
@@ -395,7 +395,3 @@ function every(judgements: readonly (() => Judgement)[], how: string): Judgement
   }
   return undecided ?? yes(`equal ${how}`)
 }
-
-/** A scalar's real value, for sorting and reports. */
-export const realValue = (answer: Answer): number | undefined =>
-  answer.kind === "scalar" ? realConstant(answer.value) : undefined

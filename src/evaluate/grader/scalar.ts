@@ -122,10 +122,3 @@ export function constantRatio(a: Expression, b: Expression): number | undefined 
   }
   return compared >= 3 ? ratio : undefined
 }
-
-/** The value of a constant expression when it is real and finite. */
-export function realConstant(x: Expression): number | undefined {
-  if (freeSymbols(x).size > 0) return undefined
-  const value = numericValue(x, () => Number.NaN)
-  return isFiniteNumber(value) && Math.abs(value.im) <= 1e-12 * value.scale ? value.re : undefined
-}
