@@ -3,6 +3,7 @@ import { assert } from "../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
+  disposeAll,
   type Executable,
   float32,
   type HostTensor,
@@ -137,11 +138,13 @@ export class Decoder {
    * at the supervised positions, with or without the adapter.
    */
   async reference(pack: Pack, { adapter }: { readonly adapter: boolean }): Promise<Reference> {
-    const { states } = await this.#forward(pack, { keep: false, adapter, seed: 0 })
-    const last = await this.device.download(states[states.length - 1]!)
+    const activations = await this.#forward(pack, { keep: false, adapter, seed: 0 })
+    const last = await this.device.download(activations.states.at(-1)!)
+    const hidden = rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize)
+    release(activations)
     const head = this.shape.tieWordEmbeddings ? EMBEDDING : HEAD
     return {
-      hidden: rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize),
+      hidden,
       norm: this.weights.get(FINAL_NORM)!,
       head: this.weights.get(head)!,
     }
@@ -153,8 +156,10 @@ export class Decoder {
     settings: HeadSettings,
     inputs: LossInputs = {},
   ): Promise<TokenOutputs> {
-    const { states } = await this.#forward(pack, { keep: false, adapter: true, seed: 0 })
-    return this.#head.evaluate(states[states.length - 1]!, pack, settings, inputs)
+    const activations = await this.#forward(pack, { keep: false, adapter: true, seed: 0 })
+    const outputs = await this.#head.evaluate(activations.states.at(-1)!, pack, settings, inputs)
+    release(activations)
+    return outputs
   }
 
   /**
@@ -168,9 +173,10 @@ export class Decoder {
     seed = 0,
   ): Promise<TokenOutputs> {
     const activations = await this.#forward(pack, { keep: true, adapter: true, seed })
-    const last = activations.states[activations.states.length - 1]!
+    const last = activations.states.at(-1)!
     const { outputs, dhidden } = await this.#head.train(last, pack, settings, inputs)
     await this.#backward(activations, dhidden, pack)
+    release(activations)
     return outputs
   }
 
@@ -238,7 +244,7 @@ export class Decoder {
       }
       if (!keep) {
         const { y } = await (await this.#plainBlock(tokens, adapter)).run(feeds)
-        states.splice(0, 1, y!)
+        disposeAll(states.splice(0, 1, y!))
         continue
       }
       const executables = await this.#block(tokens, this.#keep(layer))
@@ -249,6 +255,7 @@ export class Decoder {
           into: await this.#pooled(executables.forward, `layer ${layer}`),
         },
       )
+      disposeAll(Object.values(dropout))
       states.push(results.y!)
       saved.push(Object.fromEntries(executables.saved.map((name) => [name, results[name]!])))
     }
@@ -295,6 +302,7 @@ export class Decoder {
         `backward ${layer % 2}`,
         Object.fromEntries(accumulated),
       )
+      const dropout = await this.#dropout(seed, layer, tokens)
       const results = await backward.run(
         {
           x: states[layer]!,
@@ -303,7 +311,7 @@ export class Decoder {
           ...this.#layer(this.weights, layer),
           ...gradients,
           ...saved[layer],
-          ...(await this.#dropout(seed, layer, tokens)),
+          ...dropout,
         },
         { into },
       )
@@ -311,12 +319,14 @@ export class Decoder {
         const key = name.replace("acc.", "")
         this.gradients.set(layerPrefix(layer) + key, results[`grad.${key}`]!)
       }
+      disposeAll([dy], Object.values(dropout))
       dy = results.dx!
     }
     const embedding = this.gradients.get(EMBEDDING)
     if (embedding) {
       this.gradients.set(EMBEDDING, await this.#rowOps.scatterAdd(embedding, tokenIds, dy))
     }
+    dy.dispose()
   }
 
   async #dropout(seed: number, layer: number, tokens: number): Promise<Tensors> {
@@ -376,6 +386,11 @@ export class Decoder {
       this.device.compile(blockForward({ shape, tokens, lora, quantization })),
     )
   }
+}
+
+/** What a pass held; on the CPU the places stay for the next one. */
+function release({ states, saved, pack }: Activations): void {
+  disposeAll(states, Object.values(pack), ...saved.map((tensors) => Object.values(tensors)))
 }
 
 /** Rows `positions` of a row-major matrix with `columns` columns. */

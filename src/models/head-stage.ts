@@ -82,7 +82,9 @@ export class HeadStage {
     await this.#eachChunk(pack, settings, false, async (executable, rows, start, end) => {
       const feeds = await this.#feeds(rows, start, end, pack, settings, inputs)
       feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end), rows)
-      await outputs.add(this.#device, executable, await executable.run(feeds), start, end)
+      const results = await executable.run(feeds)
+      await outputs.add(this.#device, executable, results, start, end)
+      this.#dispose(feeds, results)
     })
     return outputs.columns
   }
@@ -124,6 +126,7 @@ export class HeadStage {
         )
       }
       dhidden = await this.#rowOps.scatterAdd(dhidden, positions, results.dhidden!)
+      this.#dispose(feeds, results)
     })
     return { outputs: outputs.columns, dhidden }
   }
@@ -131,6 +134,14 @@ export class HeadStage {
   async release(): Promise<void> {
     for (const bySize of this.#compiled.values()) {
       for (const made of bySize.values()) await (await made).release()
+    }
+  }
+
+  /** Everything of a chunk but the weights and their gradients, which live on. */
+  #dispose(feeds: Tensors, results: Tensors): void {
+    const lasting = /^(acc\.|grad\.|ref\.norm|ref\.head|norm\.|head\.)/
+    for (const [name, tensor] of [...Object.entries(feeds), ...Object.entries(results)]) {
+      if (!lasting.test(name)) tensor.dispose()
     }
   }
 

@@ -36,7 +36,9 @@ export class RowOps {
       }),
     )
     const fed = await this.#device.upload(int64([count], padded))
-    return (await executable.run({ table, ids: fed })).rows!
+    const { rows } = await executable.run({ table, ids: fed })
+    fed.dispose()
+    return rows!
   }
 
   /** target[ids[i]] += rows[i] for the first ids.length rows; returns the tensor to use from now on. */
@@ -65,7 +67,9 @@ export class RowOps {
       },
     )
     const fed = await this.#device.upload(int64([count], ids))
-    return (await executable.run({ target, ids: fed, rows }, { into: { sum: target } })).sum!
+    const { sum } = await executable.run({ target, ids: fed, rows }, { into: { sum: target } })
+    fed.dispose()
+    return sum!
   }
 
   #executable(key: string, trace: () => Graph): Promise<Executable> {

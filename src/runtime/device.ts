@@ -72,3 +72,8 @@ export function float32(shape: readonly number[], data?: Float32Array): HostTens
 export function int64(shape: readonly number[], values: ArrayLike<number>): HostTensor {
   return { dtype: "i64", shape, data: BigInt64Array.from(Array.from(values), BigInt) }
 }
+
+/** Lets go of tensors that nothing needs any more; on the CPU the collector does. */
+export function disposeAll(...groups: readonly Iterable<DeviceTensor>[]): void {
+  for (const group of groups) for (const tensor of group) tensor.dispose()
+}
