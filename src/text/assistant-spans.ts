@@ -98,9 +98,7 @@ export function finishedSpans(
   let from = 0
   for (const [message, sent] of messages.entries()) {
     if (!isAssistant(sent)) continue
-    const span = callsTools(sent)
-      ? turnSpan(messages, message, search)
-      : messageSpan(messages, message, search)
+    const span = messageSpan(messages, message, search)
     if (span.start < from) throw unclear(search.path, message)
     from = span.turnEnd
     spans.push(span)
@@ -114,13 +112,23 @@ const unclear = (path: string, message: number) =>
       "put {% generation %} and {% endgeneration %} around what the assistant says",
   )
 
+/** The stand-in takes the place of the content and of tool calls, which the assistant says as well. */
+function withStandIn(messages: readonly ChatMessage[], message: number): ChatMessage[] {
+  return messages.map((sent, i) => {
+    if (i !== message) return sent
+    return callsTools(sent)
+      ? { role: sent.role, content: STAND_IN }
+      : { ...sent, content: STAND_IN }
+  })
+}
+
 function messageSpan(
   messages: readonly ChatMessage[],
   message: number,
   { text, path, specialTokens, render }: SpanSearch,
 ): AssistantSpan {
-  const replaced = messages.map((m, i) => (i === message ? { ...m, content: STAND_IN } : m))
-  const other = render(replaced, false)
+  const other = attempt(() => render(withStandIn(messages, message), false))
+  if (other === undefined) throw unclear(path, message)
   const at = other.indexOf(STAND_IN)
   if (at < 0 || other.indexOf(STAND_IN, at + 1) >= 0) throw unclear(path, message)
   const before = other.slice(0, at)
@@ -135,42 +143,6 @@ function messageSpan(
   return { message, start, end, turnEnd: end + closing.length }
 }
 
-/**
- * A turn that holds tool calls: from the generation prompt to the token that closes a plain message
- * in its place.
- */
-function turnSpan(
-  messages: readonly ChatMessage[],
-  message: number,
-  { text, path, specialTokens, render }: SpanSearch,
-): AssistantSpan {
-  const context = messages.slice(0, message)
-  const { role } = messages[message]!
-  const prompt = attempt(() => render(context, true))
-  const bare = attempt(() => render(context, false))
-  const whole = attempt(() => render(messages.slice(0, message + 1), false))
-  const plain = attempt(() => render([...context, { role, content: STAND_IN }], false))
-  const at = plain?.indexOf(STAND_IN) ?? -1
-  if (prompt === undefined || whole === undefined || plain === undefined || at < 0) {
-    throw unclear(path, message)
-  }
-  // A template without a generation prompt shows by a plain message's header where the model begins.
-  const opening = prompt === bare ? plain.slice(0, at) : prompt
-  const token = closingToken(plain.slice(at + STAND_IN.length), specialTokens).trimStart()
-  const written = whole.slice(0, sharedLength(text, whole))
-  const end = written.lastIndexOf(token)
-  if (!text.startsWith(opening) || token === "" || end < opening.length) {
-    throw unclear(path, message)
-  }
-  return { message, start: opening.length, end, turnEnd: end + token.length }
-}
-
-function sharedLength(a: string, b: string): number {
-  let length = 0
-  while (length < a.length && length < b.length && a[length] === b[length]) length++
-  return length
-}
-
 /** Where the model begins to speak: after the generation prompt, or where the content begins. */
 function beginning(
   messages: readonly ChatMessage[],
@@ -181,7 +153,10 @@ function beginning(
     render,
   }: { readonly text: string; readonly before: string; readonly render: SpanSearch["render"] },
 ): number | undefined {
-  const prompt = attempt(() => render(messages.slice(0, message), true))
+  const context = messages.slice(0, message)
+  const prompted = attempt(() => render(context, true))
+  // A template that ignores the flag says nothing about where the model begins.
+  const prompt = prompted === attempt(() => render(context, false)) ? undefined : prompted
   const withoutSpace = prompt?.trimEnd()
   const fits = (prefix: string | undefined): prefix is string =>
     prefix !== undefined && text.startsWith(prefix)
@@ -229,7 +204,7 @@ function unknownClosing(
 ): string {
   const looks = /^\s*<[^<>\s]{1,64}>/.exec(after)?.[0]
   if (looks === undefined) return ""
-  const last = [...messages.slice(0, message), { ...messages[message]!, content: STAND_IN }]
+  const last = withStandIn(messages.slice(0, message + 1), message)
   const alone = attempt(() => render(last, false)) ?? ""
   const at = alone.indexOf(STAND_IN)
   return at >= 0 && alone.startsWith(looks, at + STAND_IN.length) ? looks : ""

@@ -1,7 +1,7 @@
 import { Environment, Interpreter, parse, Template, tokenize } from "@huggingface/jinja"
 
 /** A template comes from a stranger's folder: its loops end, whatever they say. */
-const MAX_STEPS = 20_000_000
+const MAX_STEPS = 1_000_000
 const MAX_RANGE = 1_000_000
 
 /** An interpreter that counts what it evaluates, and stops a template that does not come to an end. */
