@@ -149,7 +149,7 @@ const expression = z
   })
   .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
 
-const objectiveFields = z
+export const objectiveFields = z
   .object({
     name: z
       .string()
@@ -185,7 +185,7 @@ const objective = z
   .union([z.string().min(1).describe("A name alone."), objectiveFields])
   .describe("What is minimised: a name, or { name, parameters, modifiers }.")
 
-const onnxEngine = z.strictObject({
+export const onnxEngine = z.strictObject({
   name: z.literal("onnx").describe("The local engine: ONNX Runtime."),
   device: z.enum(["auto", "cpu", "webgpu"]).describe("Where it computes.").default("auto"),
   threads: z
@@ -193,7 +193,7 @@ const onnxEngine = z.strictObject({
     .describe("CPU threads; auto takes one a core.")
     .default("auto"),
 })
-const torchEngine = z.strictObject({
+export const torchEngine = z.strictObject({
   name: z.literal("torch").describe("PyTorch FSDP2 under torchrun, for GPUs and clusters."),
   nproc_per_node: z
     .union([z.literal("auto"), z.number().int().min(1).max(1024)])
@@ -251,7 +251,7 @@ const rollout = z
   .describe("Sampling of the objectives that generate while they train: grpo and ppo.")
 
 /** The smallest batch of tokens a micro-batch is given when the config does not say. */
-const MICRO_BATCH_TOKENS = 4096
+export const MICRO_BATCH_TOKENS = 4096
 
 const memory = z
   .union([z.literal("auto"), count, z.string().regex(/^\d+(\.\d+)? ?([KMGT]i?B|B)$/)])
@@ -350,7 +350,7 @@ export const configFields = z
 
 /** What a user may write. */
 export type ConfigInput = z.input<typeof configFields>
-type Parsed = z.output<typeof configFields>
+export type Parsed = z.output<typeof configFields>
 
 export type SourceConfig = z.output<typeof sourceFields>
 export type AdapterConfig = z.output<typeof adapter>
@@ -363,96 +363,8 @@ export type DataFormat = (typeof FORMATS)[number]
 export type Supervise = (typeof SUPERVISE)[number]
 export type Normalization = (typeof NORMALIZATIONS)[number]
 
-export interface DataConfig extends Omit<Parsed["data"], "train" | "eval" | "benchmarks"> {
-  train: SourceConfig[]
-  eval: SourceConfig[]
-  benchmarks: SourceConfig[]
-}
-
 /** `name`, the modifiers, and the objective's own parameters as further keys. */
 export type ObjectiveConfig = z.output<typeof objectiveFields>
 
-/**
- * A resolved config: every default filled in, every short form (a name for an engine or an
- * objective, a path for a source) written out. It is itself valid input and resolves to itself.
- */
-export interface Config
-  extends Omit<Parsed, "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"> {
-  data: DataConfig
-  objective: ObjectiveConfig
-  engine: EngineConfig
-  micro_batch_tokens: number
-  /** Bytes, or auto. */
-  device_memory: number | "auto"
-}
-
-const UNITS: Readonly<Record<string, number>> = {
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-}
-
-function memoryBytes(value: Parsed["device_memory"]): number | "auto" {
-  if (typeof value === "number" || value === "auto") return value
-  const [, amount, unit] = /^([\d.]+) ?(\w+)$/.exec(value)!
-  return Math.floor(Number(amount) * UNITS[unit!]!)
-}
-
-const writtenOut = (entry: z.output<typeof source>): SourceConfig =>
-  typeof entry === "string" ? { path: entry, weight: 1 } : entry
-
-/** Fills what depends on other keys and writes short forms out. */
-export function resolve(parsed: Parsed): Config {
-  const { objective, engine, data } = parsed
-  return {
-    ...parsed,
-    data: {
-      ...data,
-      train: data.train.map(writtenOut),
-      eval: data.eval.map(writtenOut),
-      benchmarks: data.benchmarks.map(writtenOut),
-    },
-    objective:
-      typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
-    engine:
-      typeof engine !== "string"
-        ? engine
-        : engine === "onnx"
-          ? onnxEngine.parse({ name: engine })
-          : torchEngine.parse({ name: engine }),
-    micro_batch_tokens: parsed.micro_batch_tokens ?? Math.max(MICRO_BATCH_TOKENS, data.max_length),
-    num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
-    device_memory: memoryBytes(parsed.device_memory),
-  }
-}
-
-interface SchemaNode {
-  description?: string
-  anyOf?: SchemaNode[]
-  properties?: Record<string, SchemaNode>
-}
-
-/** The JSON Schema (2020-12) of what a user may write, with descriptions, for editors. */
-export function configJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(configFields, { io: "input" }) as SchemaNode
-  liftDescriptions(schema)
-  return { ...schema, title: "dftune config" }
-}
-
-/** A nullable key keeps its description one level down, where editors do not look. */
-function liftDescriptions(node: SchemaNode): void {
-  for (const property of Object.values(node.properties ?? {})) {
-    const inner = property.anyOf?.find(({ description }) => description !== undefined)
-    if (property.description === undefined && inner?.description !== undefined) {
-      property.description = inner.description
-    }
-    liftDescriptions(property)
-  }
-  for (const branch of node.anyOf ?? []) liftDescriptions(branch)
-}
+/** An entry of a list of sources. */
+export type SourceEntry = z.output<typeof source>

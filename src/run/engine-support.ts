@@ -1,5 +1,6 @@
 import type { ConfigProblem } from "./config-issues.ts"
-import type { Config, EngineName } from "./config-schema.ts"
+import type { EngineName } from "./config-schema.ts"
+import type { Config } from "./resolve-config.ts"
 
 /** An option that not every engine honours. */
 interface Limit {

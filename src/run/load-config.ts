@@ -11,9 +11,10 @@ import {
   parseDocument,
 } from "yaml"
 import type { KeyPath } from "./config-issues.ts"
-import { type Config, configFields } from "./config-schema.ts"
+import { configFields } from "./config-schema.ts"
 import { InputError } from "./errors.ts"
 import { type Locate, parseConfig } from "./parse-config.ts"
+import type { Config } from "./resolve-config.ts"
 
 /** A config is written by hand; anything larger is the wrong file. */
 const MAX_CONFIG_BYTES = 4 * 2 ** 20

@@ -1,15 +1,9 @@
 import { didYouMean } from "./closest-name.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./config-issues.ts"
-import {
-  type Config,
-  type ConfigInput,
-  configFields,
-  configJsonSchema,
-  OBJECTIVES,
-  resolve,
-} from "./config-schema.ts"
+import { type ConfigInput, configFields, OBJECTIVES } from "./config-schema.ts"
 import { engineProblems } from "./engine-support.ts"
 import { InputError } from "./errors.ts"
+import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
 
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
 export function defineConfig(config: ConfigInput): ConfigInput {
