@@ -131,7 +131,7 @@ def float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
     hidden = hidden.float()
     for start in range(0, len(weight), VOCABULARY_BLOCK):
         block = slice(start, start + VOCABULARY_BLOCK)
-        torch.mm(hidden, weight[block].float().T, out=logits[:, block])
+        logits[:, block] = hidden @ weight[block].float().T
     return logits
 
 
@@ -188,14 +188,15 @@ def _logit_gradient(logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dic
     logp, entropy = s.columns["logp"].float(), s.columns["entropy"].float()
     p, at = logp.exp(), targets[:, None]
     at_target = -c_logp * torch.expm1(logp) + c_kl * p - c_entropy * torch.where(p > 0, p * (logp + entropy), 0.0)
+    terms = [logits, s.lse, c_kl - c_logp]
+    formula = _gradient_of_probability
     if "entropy" in c:
-        gradient = _by_rows(_gradient_with_entropy, logits, s.lse, c_kl - c_logp, c_entropy, entropy)
-    else:
-        gradient = _by_rows(_gradient_of_probability, logits, s.lse, c_kl - c_logp)
+        terms, formula = [*terms, c_entropy, entropy], _gradient_with_entropy
     if "kl_ref" in c:
-        gradient -= _by_rows(_gradient_of_probability, s.ref_logits, s.ref_lse, c_kl)
+        terms, formula = [*terms[:2], s.ref_logits, s.ref_lse, c_kl - c_logp, c_entropy, entropy, c_kl], _gradient_with_reference
         at_target -= c_kl * (s.ref_logits.gather(-1, at)[:, 0] - s.ref_lse).exp()
-    return gradient.scatter_(-1, at, at_target[:, None]).to(dtype)
+    gradient = _rows_into(torch.empty(logits.shape, dtype=dtype, device=logits.device), formula, terms)
+    return gradient.scatter_(-1, at, at_target[:, None].to(dtype))
 
 
 def _gradient_of_probability(z: Tensor, lse: Tensor, c: Tensor) -> Tensor:
@@ -206,6 +207,21 @@ def _gradient_with_entropy(z: Tensor, lse: Tensor, c: Tensor, c_entropy: Tensor,
     logp = z - lse[:, None]
     p = logp.exp()
     return torch.where(p > 0, p * (c[:, None] - c_entropy[:, None] * (logp + entropy[:, None])), 0.0)
+
+
+def _gradient_with_reference(z: Tensor, lse: Tensor, ref_z: Tensor, ref_lse: Tensor, c: Tensor, c_entropy: Tensor, entropy: Tensor, c_kl: Tensor) -> Tensor:
+    return _gradient_with_entropy(z, lse, c, c_entropy, entropy) - (ref_z - ref_lse[:, None]).exp() * c_kl[:, None]
+
+
+def _rows_into(out: Tensor, function: Callable, tensors: list[Tensor]) -> Tensor:
+    """`_by_rows` for a result as large as the logits: each block is rounded and written where it belongs."""
+    if out.is_cuda:
+        return out.copy_(_fused(function)(*tensors))
+    rows = max(1, CACHE_ELEMENTS // out.shape[-1])
+    for start in range(0, len(out), rows):
+        part = slice(start, start + rows)
+        out[part] = function(*(t[part] for t in tensors))
+    return out
 
 
 def _by_rows(function: Callable, *tensors: Tensor):
