@@ -14,15 +14,15 @@ const callsTools = ({ tool_calls }: ChatMessage) =>
 
 /**
  * The template with its `{% generation %}` blocks turned into marks in the text; undefined where it
- * has none. Whitespace control stays on the tags that remain.
+ * has none. A `set` on either side of a mark keeps the tag's own whitespace control.
  */
 export function markedSource(source: string): string | undefined {
-  // A block tag takes the spaces before it on its line and the newline after it along.
-  const tag = /(?:^[ \t]*)?\{%(-?)\s*(end)?generation\s*(-?)%\}\n?/gm
-  if (!tag.test(source)) return undefined
-  return source.replace(tag, (_, before: string, end: string | undefined, after: string) => {
-    return `{{${before} "${end ? CLOSE : OPEN}" ${after}}}`
-  })
+  const marked = source.replace(
+    /\{%(-?)\s*(end)?generation\s*(-?)%\}/g,
+    (_, before: string, end: string | undefined, after: string) =>
+      `{%${before} set edge_ = 0 %}{{ "${end ? CLOSE : OPEN}" }}{% set edge_ = 0 ${after}%}`,
+  )
+  return marked === source ? undefined : marked
 }
 
 export interface SpanSearch {

@@ -158,3 +158,22 @@ test("templates come to an end", () => {
   expect(own("{{ strftime_now('%Y') }}").render([user("q")])).toMatch(/^\d{4}$/)
   expect(own("{{ range(2, 8, 3) }}").render([])).toBe("[2, 5]")
 })
+
+interface GoldenBlocks {
+  readonly name: string
+  readonly template: string
+  readonly messages: ChatMessage[]
+  readonly rendered: string
+  readonly spans: [number, number][]
+}
+const golden: GoldenBlocks[] = JSON.parse(
+  readFileSync(new URL("../../golden/text/generation_blocks.json", import.meta.url), "utf8"),
+)
+
+test.each(golden)("generation blocks are Transformers': $name", (row) => {
+  const template = own(row.template)
+  expect(template.render(row.messages)).toBe(row.rendered)
+  const { text, spans } = template.renderWithSpans(row.messages)
+  expect(text).toBe(row.rendered)
+  expect(spans.map(({ start, turnEnd }) => [start, turnEnd])).toEqual(row.spans)
+})
