@@ -16,6 +16,11 @@ export function demoConclusions(result: DemoResult): string[] {
     sharpening(scores),
     compared(
       scores,
+      { task: "noisy", set: "longer", temperature: 0 },
+      "What it costs: on problems with one step more than was trained (greedy)",
+    ),
+    compared(
+      scores,
       { task: "facts", set: "new codes", temperature: 0 },
       "On the new codes that were trained (greedy)",
     ),
@@ -43,9 +48,9 @@ function sharpening(scores: readonly Score[]): string {
   const at = (model: Score["model"], temperature: Score["temperature"]) =>
     findScore(scores, { task: "noisy", set: "as trained", model, temperature })?.score ?? Number.NaN
   const [base, sharp, dft] = [at("base", 1), at("base", 0.5), at("dft", 1)]
-  const share = dft > base ? (sharp - base) / (dft - base) : Number.NaN
-  const part = Number.isFinite(share)
-    ? ` That is ${(100 * share).toFixed(0)} % of what DFT gains over the base at temperature 1: so much of the gain needs no training at all.`
-    : ""
-  return `The base itself, untrained but sampled at temperature 0.5, gets ${(100 * sharp).toFixed(0)} %.${part}`
+  const opening = `The base itself, not fine-tuned but sampled at temperature 0.5, gets ${(100 * sharp).toFixed(0)} %`
+  if (!(dft > base)) return `${opening}.`
+  if (sharp >= dft) return `${opening}: no less than DFT at temperature 1, without any fine-tuning.`
+  const share = (100 * (sharp - base)) / (dft - base)
+  return `${opening}: ${share.toFixed(0)} % of what DFT gains over the base at temperature 1 needs no fine-tuning.`
 }

@@ -23,7 +23,10 @@ export function scoreText(score: Score | undefined): string {
   return `${percent(score.score)} ±${percent((high - low) / 2)}`
 }
 
-const signed = (share: number): string => `${share >= 0 ? "+" : "−"}${percent(Math.abs(share))}`
+function signed(share: number): string {
+  const text = percent(Math.abs(share))
+  return text === "0" ? text : `${share > 0 ? "+" : "−"}${text}`
+}
 
 export interface TableRow {
   readonly set: string

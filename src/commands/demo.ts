@@ -33,7 +33,7 @@ const MARK = ".dftune-demo"
 export function command(verb: Command): void {
   verb
     .option("--out <dir>", "folder for the data, the runs and report.html", "runs/demo")
-    .option("--seeds <n>", "fine-tuning runs of each objective on the noisy data", wholeNumber, 2)
+    .option("--seeds <n>", "fine-tuning runs of each objective on the noisy data", wholeNumber, 3)
     .option("--quick", "a few steps and questions only: shows that it works, proves nothing")
     .option("--json", "print the results as one JSON document on stdout")
     .action(async ({ out, seeds, quick, json }: Options) => {
@@ -95,8 +95,8 @@ async function show(settings: DemoSettings, signal: AbortSignal, json: boolean):
     for (const conclusion of conclusions) print(`- ${conclusion}`)
   }
   say(`\nreport: ${pathToFileURL(page).href}`)
-  say(`next:   dftune chat ${result.runs.at(1)!.path}   (the fine-tuned demo model)`)
-  say("        dftune init                              (a config for your own model and data)")
+  say(`next:   dftune chat ${join(settings.folder, "noisy-dft-1")}   (try: calc 12 + 5 - 3)`)
+  say("        dftune init   (a config for your own model and data)")
 }
 
 /** `results.json`: the numbers without every sample's tokens. */
