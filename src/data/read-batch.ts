@@ -36,7 +36,7 @@ export function* readBatch(
     const where = `${path}:${line}`
     let row: ReadRow
     try {
-      const example = readRow(valueOf(rows, i, where), { format, purpose, where })
+      const example = readRow(rowValue(rows, i, where), { format, purpose, where })
       row = { line, example, sides: renderExample(example, options, where) }
     } catch (error) {
       if (!(error instanceof InputError)) throw error
@@ -55,7 +55,7 @@ export function* rawValues({ path, lines, rows, problems }: RawBatch): Generator
   const [problem] = problems
   if (problem !== undefined) throw new InputError(`${path}:${problem[0]}: ${problem[1]}`)
   for (const [i, line] of lines.entries())
-    yield { line, value: valueOf(rows, i, `${path}:${line}`) }
+    yield { line, value: rowValue(rows, i, `${path}:${line}`) }
 }
 
 function unread(path: string, [line, message]: readonly [number, string]): ReadRow {
@@ -64,7 +64,7 @@ function unread(path: string, [line, message]: readonly [number, string]): ReadR
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true })
 
-function valueOf(rows: RawBatch["rows"], i: number, where: string): unknown {
+function rowValue(rows: RawBatch["rows"], i: number, where: string): unknown {
   if (rows.kind === "values") return rows.values[i]
   const bytes = rows.bytes.subarray(i === 0 ? 0 : rows.ends[i - 1]!, rows.ends[i])
   let text: string

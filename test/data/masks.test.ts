@@ -145,6 +145,7 @@ const said = fc
   )
   .map((text) =>
     text.replaceAll(
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
       /[<[][^a-zA-Z/]?[^\s]*[>\]]|\ufffd|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|\u2581/g,
       "",
     ),
