@@ -1,7 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises"
 import { assert, InputError } from "../run/errors.ts"
 import { replaceFile } from "./atomic.ts"
-import { bf16ToFloat32, f16ToFloat32 } from "./float.ts"
 import { readError } from "./json.ts"
 import {
   DTYPE_BYTES,
@@ -12,6 +11,7 @@ import {
   type SafetensorsHeader,
   type TensorEntry,
 } from "./safetensors-header.ts"
+import { WIDEN_PIECE, withWideners } from "./widen.ts"
 
 export type { Dtype, TensorEntry } from "./safetensors-header.ts"
 
@@ -38,8 +38,7 @@ export interface TensorToWrite {
   readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>)
 }
 
-/** Half-precision data is widened in pieces of this many bytes, which stay in cache. */
-const PIECE_BYTES = 1 << 20
+const PIECE_BYTES = 2 * WIDEN_PIECE
 /** One read call, below the 2 GB that a single call can return. */
 const MAX_READ = 1 << 30
 
@@ -82,31 +81,30 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
   }
 }
 
-const WIDEN = { BF16: bf16ToFloat32, F16: f16ToFloat32 } as const
-
 /** Reads the next piece while the last one is widened. */
 async function readWidened(
   handle: FileHandle,
   { begin, end }: TensorEntry,
+  dtype: "BF16" | "F16",
   target: Float32Array,
-  widen: (source: Uint16Array, target: Float32Array) => void,
   path: string,
 ): Promise<void> {
-  const buffers = [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)] as const
-  const piece = (k: number): Uint8Array =>
-    buffers[k & 1]!.subarray(0, Math.max(0, Math.min(PIECE_BYTES, end - begin - k * PIECE_BYTES)))
-  const fetched = (k: number): Promise<void> =>
-    readInto(handle, piece(k), begin + k * PIECE_BYTES, path)
   const pieces = Math.ceil((end - begin) / PIECE_BYTES)
-  let next = fetched(0)
-  for (let k = 0; k < pieces; k++) {
-    await next
-    next = k + 1 < pieces ? fetched(k + 1) : Promise.resolve()
-    const bytes = piece(k)
-    const half = new Uint16Array(bytes.buffer, 0, bytes.length / 2)
-    const from = (k * PIECE_BYTES) / 2
-    widen(half, target.subarray(from, from + half.length))
-  }
+  const bytesOf = (k: number): number => Math.min(PIECE_BYTES, end - begin - k * PIECE_BYTES)
+  await withWideners(Math.min(2, pieces), async (wideners) => {
+    const fetched = (k: number): Promise<void> => {
+      if (k >= pieces) return Promise.resolve()
+      const memory = wideners[k % wideners.length]!.halves.subarray(0, bytesOf(k))
+      return readInto(handle, memory, begin + k * PIECE_BYTES, path)
+    }
+    let next = fetched(0)
+    for (let k = 0; k < pieces; k++) {
+      await next
+      next = fetched(k + 1)
+      const floats = wideners[k % wideners.length]!.widen(dtype, bytesOf(k) / 2)
+      target.set(floats, k * WIDEN_PIECE)
+    }
+  })
 }
 
 /**
@@ -149,7 +147,7 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
         const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
         await readInto(handle, bytes, found.begin, path)
       } else if (found.dtype === "BF16" || found.dtype === "F16") {
-        await readWidened(handle, found, target, WIDEN[found.dtype], path)
+        await readWidened(handle, found, found.dtype, target, path)
       } else {
         throw new InputError(
           `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${found.dtype}`,

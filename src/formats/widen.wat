@@ -1,0 +1,36 @@
+(module
+  (memory (export "memory") 64)
+  ;; bytes: a multiple of 16; halves at 0, floats at $to
+  (func (export "bf16") (param $bytes i32) (param $to i32)
+    (local $i i32) (local $x v128) (local $zero v128)
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $i) (local.get $bytes)))
+      (local.set $x (v128.load (local.get $i)))
+      (v128.store (local.get $to)
+        (i8x16.shuffle 0 1 16 17 2 3 18 19 4 5 20 21 6 7 22 23 (local.get $zero) (local.get $x)))
+      (v128.store offset=16 (local.get $to)
+        (i8x16.shuffle 0 1 24 25 2 3 26 27 4 5 28 29 6 7 30 31 (local.get $zero) (local.get $x)))
+      (local.set $i (i32.add (local.get $i) (i32.const 16)))
+      (local.set $to (i32.add (local.get $to) (i32.const 32)))
+      (br $next))))
+  (func $half (param $h v128) (result v128)
+    (local $magnitude v128) (local $y v128)
+    (local.set $magnitude (i32x4.shl (v128.and (local.get $h) (v128.const i32x4 0x7fff 0x7fff 0x7fff 0x7fff)) (i32.const 13)))
+    (local.set $y (f32x4.mul (local.get $magnitude) (v128.const i32x4 0x77800000 0x77800000 0x77800000 0x77800000)))
+    (v128.or
+      (v128.bitselect
+        (v128.or (local.get $magnitude) (v128.const i32x4 0x7f800000 0x7f800000 0x7f800000 0x7f800000))
+        (local.get $y)
+        (i32x4.ge_s (local.get $magnitude) (v128.const i32x4 0x0f800000 0x0f800000 0x0f800000 0x0f800000)))
+      (i32x4.shl (v128.and (local.get $h) (v128.const i32x4 0x8000 0x8000 0x8000 0x8000)) (i32.const 16))))
+  (func (export "f16") (param $bytes i32) (param $to i32)
+    (local $i i32) (local $x v128)
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $i) (local.get $bytes)))
+      (local.set $x (v128.load (local.get $i)))
+      (v128.store (local.get $to) (call $half (i32x4.extend_low_i16x8_u (local.get $x))))
+      (v128.store offset=16 (local.get $to) (call $half (i32x4.extend_high_i16x8_u (local.get $x))))
+      (local.set $i (i32.add (local.get $i) (i32.const 16)))
+      (local.set $to (i32.add (local.get $to) (i32.const 32)))
+      (br $next))))
+)
