@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { createReadStream, existsSync } from "node:fs"
 import {
   copyFile,
   mkdir,
@@ -48,6 +49,7 @@ interface Repo {
 }
 
 const COMMIT = /^[0-9a-f]{40}$/
+const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
 const REPO_ID = /^[\w.-]{1,96}(\/[\w.-]{1,96})?$/
 /** What a model needs here: never pickles, never code. */
 const MODEL_FILES =
@@ -111,6 +113,7 @@ export async function resolveDataset(
   id: string,
   { name, split = "train", ...options }: DatasetOptions = {},
 ): Promise<string[]> {
+  if (!isHubId(id)) throw new InputError(`${id}: expected a data set's hub id, owner/name`)
   const repo: Repo = { type: "dataset", name: id }
   const converted = { ...options, revision: options.revision ?? PARQUET_BRANCH }
   let chosen: string | undefined
@@ -158,6 +161,9 @@ type Wanted = (path: string, all: readonly string[]) => boolean
 
 async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promise<Snapshot> {
   const { revision = "main", signal, onProgress } = options
+  if (!REVISION.test(revision) || revision.includes("..")) {
+    throw new InputError(`${repo.name}: expected a branch, tag or commit, got "${revision}"`)
+  }
   const storage = join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
   if (isOffline()) return cachedSnapshot(repo, storage, revision, wanted)
   const request = await requester(options)
@@ -174,7 +180,11 @@ async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promis
     }
     const all = entries.map(({ path }) => path)
     const files = entries.filter(({ path }) => isSafePath(path) && wanted(path, all))
-    await checkDisk(storage, files)
+    const cached = (path: string) => existsSync(join(storage, "snapshots", commit, path))
+    await checkDisk(
+      storage,
+      files.filter(({ path }) => !cached(path)),
+    )
     for (const { path } of files) {
       signal?.throwIfAborted()
       await fetchFile({ repo, path, commit, storage, request, onProgress })
@@ -285,6 +295,7 @@ async function fetchFile(file: FileRequest): Promise<void> {
     const body = await downloadFile({ repo, path, revision: commit, downloadInfo, ...request })
     if (!body) throw new InputError(`${repo.name}: ${path} has gone from the hub`)
     await continueDownload(`${blob}.incomplete`, body, downloadInfo.size, file)
+    await checkContent(`${blob}.incomplete`, etag, file)
     await rename(`${blob}.incomplete`, blob)
   }
   try {
@@ -323,6 +334,25 @@ async function continueDownload(
   if (bytes === size) return
   await rm(partial)
   throw new InputError(`${repo.name}: ${path}: expected ${size} bytes, got ${bytes}; try again`)
+}
+
+/**
+ * Large files have their SHA-256 as ETag: two processes that wrote into one partial file, or a
+ * proxy's error page, would go unnoticed otherwise.
+ */
+async function checkContent(
+  partial: string,
+  etag: string,
+  { path, repo }: FileRequest,
+): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(etag)) return
+  const hash = createHash("sha256")
+  for await (const chunk of createReadStream(partial, { highWaterMark: 1 << 20 })) {
+    hash.update(chunk as Uint8Array)
+  }
+  if (hash.digest("hex") === etag) return
+  await rm(partial)
+  throw new InputError(`${repo.name}: ${path}: its content is not what the hub says; try again`)
 }
 
 function explain(error: unknown, { name, type }: Repo, revision: string): unknown {

@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import type { Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -6,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 import { resolveDataset, resolveModel } from "../../src/formats/index.ts"
 import { COMMIT, type HubState, hubServer } from "./hub-server.ts"
 
+const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex")
 const root = mkdtempSync(join(tmpdir(), "dftune-hub-"))
 const weights = Buffer.from(Array.from({ length: 200_000 }, (_, i) => i % 251))
 const state: HubState = {
@@ -121,4 +123,23 @@ test("a data set's split is its parquet files in order", async () => {
   await expect(resolveDataset("owner/data", { name: "main", split: "dev" })).rejects.toThrow(
     /no split "dev" in main; it has test, train|no split "dev" in main; it has train, test/,
   )
+})
+
+test("no revision or id leads out of the cache", async () => {
+  const outside = { revision: "../../outside" }
+  await expect(resolveModel("owner/model", outside)).rejects.toThrow(/branch, tag or commit/)
+  await expect(resolveDataset("../data")).rejects.toThrow(/hub id/)
+  expect(state.requests).toEqual([])
+})
+
+test("a partial file with other content is not taken for the real one", async () => {
+  const cache = process.env.HF_HUB_CACHE!
+  const blobs = join(cache, "models--owner--model", "blobs")
+  mkdirSync(blobs, { recursive: true })
+  writeFileSync(join(blobs, `${sha256(weights)}.incomplete`), Buffer.alloc(1000, 7))
+  await expect(resolveModel("owner/model")).rejects.toThrow(
+    /model\.safetensors: its content is not/,
+  )
+  const folder = await resolveModel("owner/model")
+  expect(readFileSync(join(folder, "model.safetensors")).equals(weights)).toBe(true)
 })
