@@ -1,6 +1,8 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
+import { writeSafetensors } from "../formats/index.ts"
+import { initialLora, loraParameters } from "../models/index.ts"
 import type { Config, TorchEngineConfig } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEnd, RunEvent } from "../run/events.ts"
@@ -144,8 +146,10 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   return path
 }
 
-function writeSpec(plan: RunPlan, resume: string | null): Promise<string> {
+async function writeSpec(plan: RunPlan, resume: string | null): Promise<string> {
+  const adapterStart = resume === null ? await writeAdapterStart(plan) : undefined
   return writeRunSpec({
+    ...(adapterStart ? { adapterStart } : {}),
     config: plan.config,
     modelFolder: plan.modelFolder,
     objective: plan.objective,
@@ -154,6 +158,21 @@ function writeSpec(plan: RunPlan, resume: string | null): Promise<string> {
     evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
     resume,
   })
+}
+
+/** The adapter's first values, the local engine's own: both engines start from the same numbers. */
+async function writeAdapterStart({ model, lora, config }: RunPlan): Promise<string | undefined> {
+  if (!lora) return undefined
+  const path = join(config.output_dir, "adapter-start.safetensors")
+  const shapes = new Map(loraParameters(model.shape, lora).map(({ name, shape }) => [name, shape]))
+  const tensors = [...initialLora(model.shape, lora, config.seed)].map(([name, values]) => ({
+    name,
+    dtype: "F32" as const,
+    shape: [...shapes.get(name)!],
+    data: new Uint8Array(values.buffer),
+  }))
+  await writeSafetensors(path, tensors)
+  return path
 }
 
 function torchEngine({ engine }: Config): TorchEngineConfig {

@@ -11,11 +11,11 @@ from .errors import InputError
 from .parallel import die_with_parent, join_world, leave_world
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
     die_with_parent()
     if len(arguments) != 1:
         print("usage: python -m dftune_worker RUN_SPEC.json", file=sys.stderr)
-        return 2
+        _end(2)
     spec = None
     try:
         from . import trainer
@@ -25,13 +25,20 @@ def main(arguments: list[str]) -> int:
         world = join_world()
         code = trainer.train(trainer.start(spec, world))
     except BaseException as error:
-        return _failed(error, spec, Path(arguments[0]))
-    leave_world()
+        _failed(error, spec, Path(arguments[0]))
+    leave_world(world)
     # Under torchrun a code other than 0 is a failed rank; run.end in events.jsonl tells the difference.
-    return 0 if "TORCHELASTIC_RUN_ID" in os.environ else code
+    _end(0 if "TORCHELASTIC_RUN_ID" in os.environ else code)
 
 
-def _failed(error: BaseException, spec, spec_path: Path) -> int:
+def _end(code: int) -> None:
+    """At once: gloo's threads may still run while the interpreter takes itself down, which aborts now and then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _failed(error: BaseException, spec, spec_path: Path) -> None:
     """Says why on stderr and in rank-N.error.json beside the spec, then ends at once: other ranks may wait in a collective."""
     if isinstance(error, SystemExit):
         raise error
@@ -52,9 +59,8 @@ def _failed(error: BaseException, spec, spec_path: Path) -> int:
     if kind == "bug":
         traceback.print_exc()
     print(f"dftune_worker: rank {rank}: {message}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(2 if isinstance(error, InputError) or kind == "input" else 1)
+    _end(2 if isinstance(error, InputError) or kind == "input" else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -86,8 +86,10 @@ def join_world() -> World:
     return World(rank, size, device)
 
 
-def leave_world() -> None:
-    if dist.is_initialized():
+def leave_world(world: World) -> None:
+    """Nobody goes before everybody is done; NCCL also wants to be told."""
+    world.barrier()
+    if world.size > 1 and world.device.type == "cuda":
         dist.destroy_process_group()
 
 

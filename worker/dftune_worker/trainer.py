@@ -74,6 +74,7 @@ def start(spec: RunSpec, world: World) -> Run:
     if world.first and spec.resume is None:
         verify_shards(rows)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
+    models.read_config(spec.model)
     weights = models.Weights(spec.model)
     model = _load(spec, world, weights, dtype, adapter=spec.config["adapter"])
     split = world.size == 1 and dtype == torch.bfloat16

@@ -1,0 +1,228 @@
+import { spawnSync } from "node:child_process"
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { trainWithTorch, writeSbatch } from "../../src/commands/torch-run.ts"
+import { type ConfigInput, parseConfig, type TorchEngineConfig } from "../../src/run/config.ts"
+import { isOlder } from "../../src/torch/environment.ts"
+import {
+  checkPython,
+  followEvents,
+  launchCommand,
+  sbatchFile,
+  workerRun,
+} from "../../src/torch/index.ts"
+import { sumRows, tinyModel } from "../train/tiny-model.ts"
+import { PYTHON, WITH_PYTHON } from "./python.ts"
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-torch-"))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function config(more: Partial<ConfigInput> = {}) {
+  return parseConfig({
+    model: tinyModel(folder),
+    data: { train: [{ path: sumRows(folder, 12) }], max_length: 64 },
+    max_steps: 2,
+    batch_size: 4,
+    engine: "torch",
+    output_dir: join(folder, "run"),
+    ...more,
+  })
+}
+const engine = (more: Partial<TorchEngineConfig> = {}) =>
+  ({ ...config().engine, ...more }) as TorchEngineConfig
+const environment = { python: "python3", gpus: 0 }
+
+describe("the command line of the worker", () => {
+  test("one process is Python alone, several are torchrun on a free port", () => {
+    expect(launchCommand("/s.json", engine(), environment).args).toEqual([
+      "-m",
+      "dftune_worker",
+      "/s.json",
+    ])
+    const two = launchCommand("/s.json", engine({ nproc_per_node: 2 }), environment)
+    expect(two.args).toEqual([
+      "-m",
+      "dftune_worker.agent",
+      "--standalone",
+      "--nproc-per-node=2",
+      "-m",
+      "dftune_worker",
+      "/s.json",
+    ])
+    expect(launchCommand("/s.json", engine(), { ...environment, gpus: 4 }).processes).toBe(4)
+  })
+
+  test("what torchrun is told goes through", () => {
+    const more = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "host:29500"]
+    const { args } = launchCommand("/s.json", engine({ nnodes: 2 }), environment, more)
+    expect(args).toEqual([
+      "-m",
+      "dftune_worker.agent",
+      "--nnodes=2",
+      "--nproc-per-node=1",
+      ...more,
+      "-m",
+      "dftune_worker",
+      "/s.json",
+    ])
+  })
+
+  test("several nodes need a meeting point, more processes than GPUs are refused", () => {
+    expect(() => launchCommand("/s.json", engine({ nnodes: 2 }), environment)).toThrow(
+      /--rdzv-endpoint/,
+    )
+    const three = engine({ nproc_per_node: 3 })
+    expect(() => launchCommand("/s.json", three, { python: "p", gpus: 2 })).toThrow(
+      /this machine has 2 GPUs/,
+    )
+  })
+})
+
+describe("sbatch", () => {
+  const parts = {
+    specPath: "/shared/my run/torch/run-spec.json",
+    outputDir: "/shared/my run",
+    python: "/opt/venv/bin/python",
+    torchrunArgs: ["--max-restarts=1"],
+  }
+  test("a file that bash reads, with the config's own options", () => {
+    const asked = engine({
+      nnodes: 4,
+      nproc_per_node: 8,
+      sbatch: { partition: "gpu", time: "04:00:00" },
+    })
+    const text = sbatchFile({ ...parts, config: config(), engine: asked })
+    for (const line of [
+      "--nodes=4",
+      "--gpus-per-node=8",
+      "--partition=gpu",
+      "--time=04:00:00",
+      "--ntasks-per-node=1",
+    ]) {
+      expect(text).toContain(`#SBATCH ${line}\n`)
+    }
+    expect(text).toContain("'/shared/my run/torch/run-spec.json'")
+    expect(text).toContain("--max-restarts=1")
+    expect(spawnSync("bash", ["-n"], { input: text, encoding: "utf8" })).toMatchObject({
+      status: 0,
+      stderr: "",
+    })
+  })
+  test("an option that would break out of its line is refused", () => {
+    const asked = engine({ sbatch: { partition: "gpu\nrm -rf /" } })
+    expect(() => sbatchFile({ ...parts, config: config(), engine: asked })).toThrow(
+      /engine.sbatch.partition/,
+    )
+  })
+  test("prepares everything that the job reads", async () => {
+    const path = await writeSbatch(config({ output_dir: join(folder, "slurm") }))
+    expect(path).toBe(join(folder, "slurm", "run.sbatch"))
+  })
+})
+
+describe("the Python", () => {
+  test("one that is not there is an error that says what to do", () => {
+    expect(() => checkPython(join(folder, "no-python"))).toThrow(
+      /does not run[\s\S]*dftune torch setup/,
+    )
+  })
+  test("one that lacks packages is an error that names them", () => {
+    const path = join(folder, "old-python")
+    const versions = {
+      python: "3.9.1",
+      torch: "2.4.0+cpu",
+      transformers: "5.1.0",
+      safetensors: "0.5.0",
+    }
+    const answer = JSON.stringify({ versions, gpus: 0 })
+    writeFileSync(path, `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 })
+    expect(() => checkPython(path)).toThrow(
+      /python is 3.9.1, expected 3.10 or later; torch is 2.4.0\+cpu, expected 2.6 or later; peft 0.15 or later is absent/,
+    )
+  })
+  test.each([
+    ["2.13.0+cpu", "2.6", false],
+    ["2.5.1", "2.6", true],
+    ["3.9", "3.10", true],
+    ["4.0", "3.10", false],
+  ])("%s is older than %s: %s", (version, least, older) =>
+    expect(isOlder(version, least)).toBe(older),
+  )
+})
+
+test("events are followed line by line, half a line waits for its end", async () => {
+  const path = join(folder, "followed.jsonl")
+  const line = (step: number) => JSON.stringify({ type: "checkpoint", time: "", step, path: "é" })
+  writeFileSync(path, `${line(1)}\n${line(2).slice(0, 20)}`)
+  let ended = false
+  const seen: number[] = []
+  for await (const event of followEvents(path, { ended: () => ended })) {
+    seen.push(event.step)
+    if (event.step === 1) appendFileSync(path, `${line(2).slice(20)}\n`)
+    if (event.step === 2) ended = true
+  }
+  expect(seen).toEqual([1, 2])
+})
+
+test("a worker that ends without a word is an error with what it wrote", async () => {
+  const launch = {
+    command: "sh",
+    args: ["-c", "echo killed by the kernel >&2; exit 9"],
+    env: {},
+    processes: 1,
+  }
+  const run = workerRun({ launch, specPath: join(folder, "run-spec.json"), outputDir: folder })
+  await expect(run.next()).rejects.toThrow(/ended with code 9[\s\S]*killed by the kernel/)
+})
+
+describe.skipIf(!PYTHON)(`a run, ${WITH_PYTHON}`, () => {
+  const torch = (more = {}) =>
+    ({ name: "torch", dtype: "fp32", python: PYTHON!, nproc_per_node: 1, ...more }) as const
+  test("what the worker refuses reaches the user as it is", { timeout: 120_000 }, async () => {
+    const asked = config({
+      engine: torch(),
+      output_dir: join(folder, "refused"),
+      micro_batch_tokens: 8,
+    })
+    const run = trainWithTorch(asked)
+    const events: string[] = []
+    const read = async () => {
+      for await (const event of run) events.push(event.type)
+    }
+    await expect(read()).rejects.toThrow(/micro_batch_tokens: 8 is less than the longest row/)
+    await expect(run.result).rejects.toThrow()
+    expect(events).toEqual(["run.end"])
+  })
+  test("stops after a checkpoint when asked, and goes on from it", {
+    timeout: 240_000,
+  }, async () => {
+    const asked = config({
+      engine: torch({ nproc_per_node: 2 }),
+      output_dir: join(folder, "stopped"),
+      max_steps: 400,
+    })
+    const controller = new AbortController()
+    const run = trainWithTorch(asked, { signal: controller.signal })
+    let last = 0
+    for await (const event of run) {
+      if (event.type === "step") controller.abort()
+      last = event.step
+    }
+    expect(await run.result).toMatchObject({ reason: "interrupted", model: null })
+    const again = trainWithTorch(
+      { ...asked, resume: true, engine: { ...asked.engine, nproc_per_node: 1 } as never },
+      {},
+    )
+    for await (const event of again) {
+      if (event.type === "step") {
+        expect(event.step).toBe(last + 1)
+        break
+      }
+    }
+  })
+})
