@@ -1,20 +1,21 @@
 /**
  * Packs the project as npm would, installs that in an empty folder elsewhere, and uses it from
- * there: the command line, a short run on the bundled model, and the types of its exports.
+ * there: the command line, the demo, and the library with its types (the README's example too).
  *
  *     npm run build && node scripts/check-package.mjs
  */
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const MAX_PACKED_BYTES = 6e6
-const BELONGS = /^(dist|worker|demo\/model)\/|^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/
-const STRAY = /\.test\.|__pycache__|\.pyc$|\.py\.orig$/
+const BELONGS =
+  /^(dist|worker|demo\/model)\/|^(LICENSE|(demo\/)?README\.md|CHANGELOG\.md|package\.json)$/
+const STRAY = /^worker\/tests\/|\.map$|\.test\.|__pycache__|\.pyc$|\.py\.orig$/
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "dftune-package-")))
 const say = (text) => console.error(`check-package: ${text}`)
@@ -78,7 +79,8 @@ try {
     .map((line) => JSON.parse(line))
   assert.equal(events.at(-1).reason, "done")
   assert.equal(events.filter(({ type }) => type === "step").length, 2)
-  say("the command line trains")
+  dftune("demo", "--quick", "--out", "demo")
+  say("the command line trains, and the demo runs")
 
   // What a TypeScript user's compiler and Node see of the exports.
   writeFileSync(
@@ -101,7 +103,9 @@ console.log(reason, typeof model)
     "node",
   ]
   const roots = ["--typeRoots", join(root, "node_modules", "@types")]
-  run(process.execPath, [tsc, ...flags, ...roots, "use.ts"], folder)
+  const [, example] = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))
+  writeFileSync(join(folder, "readme.ts"), example)
+  run(process.execPath, [tsc, ...flags, ...roots, "use.ts", "readme.ts"], folder)
   assert.equal(run(process.execPath, ["use.js"], folder).trim(), "done string")
   say("the library trains, and its types hold")
 } finally {
