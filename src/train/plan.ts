@@ -29,8 +29,11 @@ import type { Fingerprint } from "./checkpoint.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { objectiveHead } from "./objective-head.ts"
 
-/** Supervised positions whose logits exist at once. */
-export const HEAD_ROWS = 256
+/**
+ * Supervised positions whose logits exist at once. A trained head reads and writes its whole
+ * gradient once a chunk, so its chunks are larger.
+ */
+export const headRows = (adapter: unknown) => (adapter ? 128 : 256)
 
 export interface NamedRows {
   readonly name: string
@@ -111,7 +114,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     tokens: config.micro_batch_tokens,
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() : config.device_memory,
-    headRows: HEAD_ROWS,
+    headRows: headRows(lora),
     reference: objectiveHead(objective).needsReference,
     ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),
   })

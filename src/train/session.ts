@@ -15,7 +15,7 @@ import { type Device, float32, type HostTensor, openDevice } from "../runtime/in
 import type { Checkpoint } from "./checkpoint.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { objectiveHead } from "./objective-head.ts"
-import { HEAD_ROWS, loraInputs, type RunPlan } from "./plan.ts"
+import { headRows, loraInputs, type RunPlan } from "./plan.ts"
 import { Policy } from "./policy.ts"
 
 /** A device with the model on it, ready to train. */
@@ -112,7 +112,7 @@ export async function openSession(
     shape: model.shape,
     quantization: plan.quantization,
     capacity: config.micro_batch_tokens,
-    headRows: HEAD_ROWS,
+    headRows: headRows(lora),
   }
   const decoder = await Decoder.open({
     ...options,
