@@ -63,6 +63,13 @@ test("the way of docs/getting-started.md works", async () => {
   const graded = readFileSync(join(folder, "graded.jsonl"), "utf8").trim().split("\n")
   expect(graded.length).toBe(8)
   expect(typeof JSON.parse(graded[0]!).correct).toBe("boolean")
+  // recipes/offline-rl, on this machine
+  await dftune("grade", "samples.jsonl", "--keep", "correct", "--out", "correct.jsonl")
+  const offline = join(ROOT, "recipes/offline-rl/dft.yaml")
+  const here = ["--set", `model=${model}`, "engine=onnx", "num_train_epochs=1", "batch_size=8"]
+  await dftune("train", offline, ...here, "output_dir=runs/offline")
+  expect(existsSync(join(folder, "runs/offline/model/model.safetensors"))).toBe(true)
+
   await dftune("compare", "runs/my-run", "runs/sft", "--html", "compare.html")
   expect(existsSync(join(folder, "compare.html"))).toBe(true)
 }, 300_000)
