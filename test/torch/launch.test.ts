@@ -184,17 +184,14 @@ describe.skipIf(!PYTHON)(`a run, ${WITH_PYTHON}`, () => {
   const torch = (more = {}) =>
     ({ name: "torch", dtype: "fp32", python: PYTHON!, nproc_per_node: 1, ...more }) as const
   test("what the worker refuses reaches the user as it is", { timeout: 120_000 }, async () => {
-    const asked = config({
-      engine: torch(),
-      output_dir: join(folder, "refused"),
-      micro_batch_tokens: 8,
-    })
+    const asked = config({ engine: torch(), output_dir: join(folder, "refused") })
+    writeFileSync(join(asked.model, "model.safetensors"), "not a model")
     const run = trainWithTorch(asked)
     const events: string[] = []
     const read = async () => {
       for await (const event of run) events.push(event.type)
     }
-    await expect(read()).rejects.toThrow(/micro_batch_tokens: 8 is less than the longest row/)
+    await expect(read()).rejects.toThrow(/model.safetensors: cannot be read as safetensors/)
     await expect(run.result).rejects.toThrow()
     expect(events).toEqual(["run.end"])
   })
