@@ -102,7 +102,9 @@ class Optimizer:
 
     def square_norm(self) -> Tensor:
         """Of this rank's gradients, float64 scalar."""
-        norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.gradients()]
+        piece = PIECE if self.parameters[0].device.type == "cpu" else 1 << 40  # a CPU would copy each whole to float32
+        parts = (part for g in self.gradients() for part in g.reshape(-1).split(piece))
+        norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in parts]
         return torch.stack([n.double() for n in norms]).square().sum()
 
     def clear(self) -> None:
