@@ -4,8 +4,8 @@ import { arch, availableParallelism, cpus, freemem, platform, release, totalmem 
 import { join } from "node:path"
 import type { Command } from "commander"
 import { cacheFolder } from "../run/cache-folder.ts"
+import { version } from "../run/version.ts"
 import { modulePath } from "../run/worker.ts"
-import { version } from "./frame.ts"
 import { colorsFor, print, printJson } from "./terminal.ts"
 
 /** One thing that was looked at. */

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs"
 import { Command, CommanderError } from "commander"
 import { didYouMean } from "../run/closest-name.ts"
 import { InputError } from "../run/errors.ts"
+import { version } from "../run/version.ts"
 import { wasInterrupted } from "./interrupt.ts"
 import { say, sayError } from "./terminal.ts"
 
@@ -84,10 +84,4 @@ function endOnClosedPipe(error: NodeJS.ErrnoException): void {
 
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((done) => stream.write("", () => done()))
-}
-
-/** The package's version, from the package.json beside `src` and `dist`. */
-export function version(): string {
-  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
-  return (JSON.parse(manifest) as { version: string }).version
 }

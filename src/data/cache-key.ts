@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileHash } from "../formats/file-hash.ts"
 import type { BatchSetup } from "./batch.ts"
 import { PREPARED_VERSION } from "./prepared.ts"
-import { fileHash } from "./shard-writer.ts"
 import type { Source } from "./sources.ts"
 
 /** Raised whenever the same input would give other rows, masks, classes or lints. */

@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto"
-import { createReadStream } from "node:fs"
 import { join } from "node:path"
+import { fileHash } from "../formats/file-hash.ts"
 import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts"
 import type { Manifest } from "./prepared.ts"
 import { sidesOf } from "./prepared.ts"
@@ -106,12 +105,4 @@ function sideTensors(
     { name: `${prefix}row_source`, dtype: "I32", shape: [rows], data: bytes(rowSource) },
     { name: `${prefix}row_line`, dtype: "I32", shape: [rows], data: bytes(rowLine) },
   ]
-}
-
-/** SHA-256 of a file, in hexadecimal, read in pieces. */
-export async function fileHash(path: string): Promise<string> {
-  const hash = createHash("sha256")
-  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 }))
-    hash.update(piece as Buffer)
-  return hash.digest("hex")
 }

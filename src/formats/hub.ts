@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto"
-import { createReadStream, existsSync } from "node:fs"
+import { existsSync } from "node:fs"
 import {
   copyFile,
   mkdir,
@@ -24,6 +23,7 @@ import {
 } from "@huggingface/hub"
 import { InputError } from "../run/errors.ts"
 import { writeFileAtomic } from "./atomic.ts"
+import { fileHash } from "./file-hash.ts"
 import { folderFiles } from "./folder-files.ts"
 
 export interface HubOptions {
@@ -346,11 +346,7 @@ async function checkContent(
   { path, repo }: FileRequest,
 ): Promise<void> {
   if (!/^[0-9a-f]{64}$/.test(etag)) return
-  const hash = createHash("sha256")
-  for await (const chunk of createReadStream(partial, { highWaterMark: 1 << 20 })) {
-    hash.update(chunk as Uint8Array)
-  }
-  if (hash.digest("hex") === etag) return
+  if ((await fileHash(partial)) === etag) return
   await rm(partial)
   throw new InputError(`${repo.name}: ${path}: its content is not what the hub says; try again`)
 }

@@ -1,5 +1,6 @@
 export { flushFolder, replaceFile, writeFileAtomic } from "./atomic.ts"
 export { openCheckpoint, writeCheckpoint } from "./checkpoint.ts"
+export { fileHash } from "./file-hash.ts"
 export { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
 export {
   type DatasetOptions,

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { type HubProgress, resolveModel } from "../formats/hub.ts"
 import {
+  decoderName,
   decoderParameters,
   loadModel,
   loraScale,
@@ -53,9 +54,6 @@ export function weightsFolder(path: string): string {
     `${path}: this run has no ${RUN_FILES.model}/ and no checkpoint yet; wait for one or train on`,
   )
 }
-
-/** PEFT's names carry the wrapper's path; below it they are the decoder's. */
-const decoderName = (peftName: string) => peftName.replace(/^base_model\.model\./, "")
 
 /**
  * Loads a model to sample from: a Hugging Face folder, an adapter folder (its base is found by

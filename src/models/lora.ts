@@ -75,6 +75,11 @@ export function loraScale({ loraRank, loraAlpha, useRslora }: LoraSpec): number 
   return loraAlpha / (useRslora ? Math.sqrt(loraRank) : loraRank)
 }
 
+/** PEFT's names carry the wrapper's path; below it they are the decoder's. */
+export function decoderName(peftName: string): string {
+  return peftName.replace(/^base_model\.model\./, "")
+}
+
 /** PEFT's names: the base parameter's path under `base_model.model.`, then the factor. */
 export function loraName(layer: number, module: LinearModule, factor: "A" | "B"): string {
   return `base_model.model.${layerPrefix(layer)}${module}.lora_${factor}.weight`

@@ -1,8 +1,9 @@
-import { createHash, randomUUID } from "node:crypto"
-import { createReadStream, existsSync } from "node:fs"
+import { randomUUID } from "node:crypto"
+import { existsSync } from "node:fs"
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import {
+  fileHash,
   flushFolder,
   openSafetensors,
   parseJson,
@@ -48,17 +49,11 @@ export function checkpointName(step: number): string {
   return `step-${String(step).padStart(6, "0")}`
 }
 
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256")
-  for await (const part of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(part)
-  return hash.digest("hex")
-}
-
 async function describeFiles(folder: string): Promise<StateFile["files"]> {
   const files: Record<string, { bytes: number; sha256: string }> = {}
   for (const name of (await readdir(folder)).sort()) {
     const path = join(folder, name)
-    files[name] = { bytes: (await stat(path)).size, sha256: await sha256(path) }
+    files[name] = { bytes: (await stat(path)).size, sha256: await fileHash(path) }
   }
   return files
 }
@@ -160,7 +155,7 @@ async function verifyFiles(path: string, { files }: StateFile): Promise<void> {
     const file = join(path, name)
     if (!existsSync(file)) throw new InputError(`${file}: is missing from the checkpoint`)
     const size = (await stat(file)).size
-    if (size !== bytes || (await sha256(file)) !== expected) {
+    if (size !== bytes || (await fileHash(file)) !== expected) {
       throw new InputError(
         `${file}: is damaged (${size} bytes, ${bytes} were written); remove this checkpoint to resume from the one before`,
       )

@@ -27,8 +27,14 @@ export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
   )
   const part = (values: Float32Array, index: number) =>
     values.slice(starts[index], starts[index]! + microBatches[index]!.pack.labels.length)
-  const referenceOf = async (microBatch: MicroBatch) =>
-    head.needsReference ? { reference: await reference!(microBatch) } : {}
+  const references = new Map<MicroBatch, Reference>()
+  const referenceOf = async (microBatch: MicroBatch) => {
+    if (!head.needsReference) return {}
+    const found = references.get(microBatch) ?? (await reference!(microBatch))
+    // Frozen, so what the first pass found serves the second.
+    if (head.firstPass) references.set(microBatch, found)
+    return { reference: found }
+  }
   const columnsOf = ({ tokenClass }: MicroBatch, index: number) => ({
     token_class: Float32Array.from(tokenClass),
     ...(oldLogprobs ? { old_logp: part(oldLogprobs, index) } : {}),

@@ -1,6 +1,7 @@
 import {
   copySideFiles,
   type Decoder,
+  decoderName,
   decoderParameters,
   loraParameters,
   saveAdapter,
@@ -8,7 +9,6 @@ import {
   type TensorSource,
 } from "../models/index.ts"
 import type { RunPlan } from "./plan.ts"
-import { adapterName } from "./session.ts"
 
 /**
  * Writes what was trained: the adapter, or the whole model. `exact` keeps float32, which a resumed
@@ -31,7 +31,7 @@ export async function writeTrainedModel(
   })
   if (lora) {
     const tensors = loraParameters(model.shape, lora).map(({ name, shape }) =>
-      source(name, shape, adapterName(name)),
+      source(name, shape, decoderName(name)),
     )
     await saveAdapter(folder, { spec: lora, baseModel: config.model, tensors })
     await copySideFiles(modelFolder, folder)

@@ -1,6 +1,7 @@
 import { quantizedNames, type WeightQuantization } from "../models/block.ts"
 import {
   Decoder,
+  decoderName,
   decoderParameters,
   initialLora,
   loadModel,
@@ -26,11 +27,6 @@ export interface Session {
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
   release(): Promise<void>
 }
-
-/** PEFT's names carry the wrapper's path; below it they are the decoder's. */
-const PEFT_PREFIX = "base_model.model."
-export const adapterName = (peftName: string) => peftName.slice(PEFT_PREFIX.length)
-export const peftName = (name: string) => PEFT_PREFIX + name
 
 /** The base model's weights in memory, by the checkpoint's names. */
 async function baseWeights(
@@ -82,7 +78,7 @@ function adapterWeights(
   const fresh = checkpoint ? undefined : initialLora(model.shape, lora, config.seed)
   return new Map(
     loraParameters(model.shape, lora).map(({ name, shape }) => {
-      const key = adapterName(name)
+      const key = decoderName(name)
       const saved = checkpoint?.tensors.get(`parameter.${key}`)
       return [key, saved ?? float32(shape, fresh!.get(name)!)]
     }),
