@@ -10,6 +10,7 @@ import {
   int64,
 } from "../runtime/index.ts"
 import type { LoraInputs, WeightQuantization } from "./block.ts"
+import { CompiledBlocks } from "./compiled-blocks.ts"
 import { dropoutMasks } from "./dropout.ts"
 import {
   type HeadSettings,
@@ -23,14 +24,11 @@ import { layerPrefix } from "./parameters.ts"
 import { ropeTables } from "./rope.ts"
 import { RowOps } from "./rows.ts"
 import type { DecoderShape } from "./shape.ts"
-import { adapterShapes, blockForward, blockGraphs } from "./stages.ts"
+import { adapterShapes } from "./stages.ts"
 
 export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
-
-/** Pack sizes whose graphs stay compiled. */
-const COMPILED_SIZES = 3
 
 export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 
@@ -49,12 +47,6 @@ export interface DecoderOptions {
   readonly headRows?: number
   /** What layer l keeps for its backward. */
   readonly keep?: (layer: number) => KeepLevel
-}
-
-interface BlockExecutables {
-  readonly forward: Executable
-  readonly backward: Executable
-  readonly saved: readonly string[]
 }
 
 type Tensors = Record<string, DeviceTensor>
@@ -85,10 +77,8 @@ export class Decoder {
   readonly #rowOps: RowOps
   readonly #head: HeadStage
   readonly #keep: (layer: number) => KeepLevel
-  readonly #compiled = new Map<string, Promise<Executable | BlockExecutables>>()
+  readonly #blocks: CompiledBlocks
   readonly #pool = new Map<string, Float32Array>()
-  /** Pack sizes whose graphs are compiled, the one used last at the end. */
-  readonly #sizes: number[] = []
 
   private constructor(
     options: DecoderOptions,
@@ -103,6 +93,7 @@ export class Decoder {
     this.#options = options
     this.#keep = keep
     this.#rowOps = new RowOps(device)
+    this.#blocks = new CompiledBlocks(device, options)
     const head = shape.tieWordEmbeddings ? EMBEDDING : HEAD
     this.#head = new HeadStage(device, {
       shape,
@@ -191,14 +182,14 @@ export class Decoder {
   }
 
   async release(): Promise<void> {
-    for (const key of [...this.#compiled.keys()]) await this.#forget(key)
+    await this.#blocks.release()
     await this.#head.release()
     for (const tensor of [...this.weights.values(), ...this.gradients.values()]) tensor.dispose()
   }
 
   async #packTensors(pack: Pack): Promise<{ tokens: number; tensors: Tensors }> {
     const tokens = bucket(pack.tokenIds.length, this.#options.capacity)
-    await this.#useSize(tokens)
+    await this.#blocks.use(tokens)
     const layout = packLayout(pack.lengths, tokens)
     const longest = Math.max(...pack.lengths)
     const tables = ropeTables(this.shape, longest)
@@ -243,11 +234,11 @@ export class Decoder {
         ...this.#layer(this.weights, layer),
       }
       if (!keep) {
-        const { y } = await (await this.#plainBlock(tokens, adapter)).run(feeds)
+        const { y } = await (await this.#blocks.forward(tokens, adapter)).run(feeds)
         disposeAll(states.splice(0, 1, y!))
         continue
       }
-      const executables = await this.#block(tokens, this.#keep(layer))
+      const executables = await this.#blocks.training(tokens, this.#keep(layer))
       const dropout = await this.#dropout(seed, layer, tokens)
       const results = await executables.forward.run(
         { ...feeds, ...dropout },
@@ -291,7 +282,7 @@ export class Decoder {
   ) {
     let dy = dhidden
     for (let layer = this.shape.numHiddenLayers - 1; layer >= 0; layer--) {
-      const { backward } = await this.#block(tokens, this.#keep(layer))
+      const { backward } = await this.#blocks.training(tokens, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
       const accumulated = Object.entries(gradients).map(
         ([name, tensor]) => [name.replace("acc.", "grad."), tensor] as const,
@@ -334,57 +325,6 @@ export class Decoder {
     const fed: Tensors = {}
     for (const [name, mask] of masks) fed[name] = await this.device.upload(mask)
     return fed
-  }
-
-  async #forget(key: string): Promise<void> {
-    const executables = await this.#compiled.get(key)
-    this.#compiled.delete(key)
-    if (!executables) return
-    if ("run" in executables) await executables.release()
-    else await Promise.all([executables.forward.release(), executables.backward.release()])
-  }
-
-  /** Keeps the graphs of the sizes used last: each holds memory for its intermediates. */
-  async #useSize(tokens: number): Promise<void> {
-    const known = this.#sizes.indexOf(tokens)
-    if (known >= 0) this.#sizes.splice(known, 1)
-    this.#sizes.push(tokens)
-    if (this.#sizes.length <= COMPILED_SIZES) return
-    const old = this.#sizes.shift()
-    for (const key of [...this.#compiled.keys()]) {
-      if (key.split(" ")[1] === `${old}`) await this.#forget(key)
-    }
-  }
-
-  async #once<T extends Executable | BlockExecutables>(
-    key: string,
-    make: () => Promise<T>,
-  ): Promise<T> {
-    const known = this.#compiled.get(key) as Promise<T> | undefined
-    if (known) return known
-    const made = make()
-    this.#compiled.set(key, made)
-    return made
-  }
-
-  #block(tokens: number, level: KeepLevel): Promise<BlockExecutables> {
-    return this.#once(`block ${tokens} ${level}`, async () => {
-      const { lora, shape, quantization } = this.#options
-      const graphs = blockGraphs({ shape, tokens, lora, quantization }, level)
-      return {
-        forward: await this.device.compile(graphs.forward),
-        backward: await this.device.compile(graphs.backward),
-        saved: graphs.saved,
-      }
-    })
-  }
-
-  #plainBlock(tokens: number, adapter: boolean): Promise<Executable> {
-    const { shape, quantization } = this.#options
-    const lora = adapter ? this.#options.lora : undefined
-    return this.#once(`forward ${tokens} ${lora !== undefined}`, () =>
-      this.device.compile(blockForward({ shape, tokens, lora, quantization })),
-    )
   }
 }
 

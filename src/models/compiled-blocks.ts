@@ -1,0 +1,85 @@
+import type { KeepLevel } from "../graph/index.ts"
+import type { Device, Executable } from "../runtime/index.ts"
+import type { BlockOptions } from "./block.ts"
+import { blockForward, blockGraphs } from "./stages.ts"
+
+export interface BlockExecutables {
+  readonly forward: Executable
+  readonly backward: Executable
+  /** Outputs of `forward` that `backward` takes, by name. */
+  readonly saved: readonly string[]
+}
+
+/** Pack sizes whose graphs stay compiled. */
+const COMPILED_SIZES = 3
+
+type Compiled = Map<string, Promise<Executable | BlockExecutables>>
+
+/** A block's graphs for the pack sizes used last: each holds memory for its intermediates. */
+export class CompiledBlocks {
+  readonly #device: Device
+  readonly #options: Omit<BlockOptions, "tokens">
+  /** By pack size, the one used last at the end. */
+  readonly #sizes = new Map<number, Compiled>()
+
+  constructor(device: Device, { shape, lora, quantization }: Omit<BlockOptions, "tokens">) {
+    this.#device = device
+    this.#options = { shape, lora, quantization }
+  }
+
+  /** Says which size comes next, before it is asked for; the one unused longest is let go. */
+  async use(tokens: number): Promise<void> {
+    const compiled: Compiled = this.#sizes.get(tokens) ?? new Map()
+    this.#sizes.delete(tokens)
+    this.#sizes.set(tokens, compiled)
+    if (this.#sizes.size <= COMPILED_SIZES) return
+    const [oldest] = this.#sizes.keys()
+    await this.#forget(oldest!)
+  }
+
+  /** Forward that keeps, and backward. */
+  training(tokens: number, level: KeepLevel): Promise<BlockExecutables> {
+    return this.#once(tokens, `training ${level}`, async () => {
+      const graphs = blockGraphs({ ...this.#options, tokens }, level)
+      return {
+        forward: await this.#device.compile(graphs.forward),
+        backward: await this.#device.compile(graphs.backward),
+        saved: graphs.saved,
+      }
+    })
+  }
+
+  /** Forward alone, with or without the adapter. */
+  forward(tokens: number, adapter: boolean): Promise<Executable> {
+    const lora = adapter ? this.#options.lora : undefined
+    return this.#once(tokens, `forward ${lora !== undefined}`, () =>
+      this.#device.compile(blockForward({ ...this.#options, tokens, lora })),
+    )
+  }
+
+  async release(): Promise<void> {
+    for (const tokens of [...this.#sizes.keys()]) await this.#forget(tokens)
+  }
+
+  async #forget(tokens: number): Promise<void> {
+    const compiled = this.#sizes.get(tokens)!
+    this.#sizes.delete(tokens)
+    for (const made of compiled.values()) {
+      const executables = await made
+      if ("run" in executables) await executables.release()
+      else await Promise.all([executables.forward.release(), executables.backward.release()])
+    }
+  }
+
+  #once<T extends Executable | BlockExecutables>(
+    tokens: number,
+    key: string,
+    make: () => Promise<T>,
+  ): Promise<T> {
+    const compiled = this.#sizes.get(tokens)!
+    const known = compiled.get(key) as Promise<T> | undefined
+    const made = known ?? make()
+    compiled.set(key, made)
+    return made
+  }
+}
