@@ -40,20 +40,15 @@ interface Sizes {
 const prompt = (index: number, { promptTokens }: Sizes) =>
   Array.from({ length: promptTokens }, (_, t) => 1000 + ((index * 131 + t * 7) % 50000))
 
-function ours(
-  open: OpenModel,
-  mode: "alone" | "side-by-side",
-  sequences: number,
-  sizes: Sizes,
-): Case {
+function ours(open: OpenModel, sequences: number, sizes: Sizes): Case {
   const encode = (text: string) => prompt(Number(text), sizes)
   const tokenizer = { ...open.tokenizer, addsBos: false, encode }
-  const source = new LocalSource({ ...open, tokenizer, mode, stopTokenIds: new Set() })
+  const source = new LocalSource({ ...open, tokenizer, stopTokenIds: new Set() })
   const requests = Array.from({ length: sequences }, (_, i): SampleRequest => {
     return { prompt: `${i}`, n: 1, temperature: 0, maxNewTokens: sizes.newTokens, seed: i }
   })
   return {
-    name: `dftune float32, ${mode}`,
+    name: "dftune float32",
     sequences,
     async measure() {
       const begun = performance.now()
@@ -111,8 +106,7 @@ export async function run(args: string[]): Promise<void> {
   const rows = []
   for (const sequences of values.sequences.split(",").map(Number)) {
     const cases = [
-      ...(sequences === 1 ? [ours(open, "alone", 1, sizes)] : []),
-      ours(open, "side-by-side", sequences, sizes),
+      ours(open, sequences, sizes),
       ...["float32", "bfloat16"].flatMap((dtype) => python?.of(dtype, sequences) ?? []),
     ]
     const seconds = cases.map((): number[] => [])

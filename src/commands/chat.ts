@@ -130,7 +130,6 @@ async function chat(model: string, options: Options): Promise<void> {
   const { show, clear } = progressLine()
   const generator = await interruptible((signal) =>
     openGenerator(model, {
-      mode: "alone",
       continues: true,
       device: options.device,
       signal,

@@ -1,6 +1,7 @@
-import type { DecodeMode } from "../models/cached-block.ts"
-import { CachedDecoder, type CachedModel, laneBucket } from "../models/cached-decoder.ts"
+import { CachedDecoder } from "../models/cached-decoder.ts"
+import type { CachedModel } from "../models/decoding-stages.ts"
 import type { KvCache } from "../models/kv-cache.ts"
+import type { PackedModel } from "../models/packed-model.ts"
 import { InputError } from "../run/errors.ts"
 import type { DecodeStream } from "../text/index.ts"
 import { uniform } from "./philox.ts"
@@ -10,14 +11,9 @@ import { argMax, drawToken } from "./sampling.ts"
 import { type StopText, stopText } from "./stop-text.ts"
 
 export interface LocalSourceOptions extends PromptEncoding {
-  readonly model: CachedModel
+  readonly model: CachedModel | PackedModel
   /** Tokens that end a completion: all of generation_config.json's and the tokenizer's own. */
   readonly stopTokenIds: ReadonlySet<number>
-  /**
-   * `alone` decodes one sequence after the other, each as fast as it goes; `side-by-side` sixteen
-   * at once. The two round differently, so one seed may give two samples.
-   */
-  readonly mode?: DecodeMode
   /**
    * For conversations: a prompt that begins as the last one and its answer did is computed from
    * where they part. One sequence at a time.
@@ -73,7 +69,7 @@ export class LocalSource implements SampleSource {
 
   constructor(options: LocalSourceOptions) {
     this.#options = options
-    this.#decoder = new CachedDecoder(options.model, options.mode)
+    this.#decoder = new CachedDecoder(options.model)
   }
 
   async *sample(
@@ -83,7 +79,7 @@ export class LocalSource implements SampleSource {
     const wanted = requests.reduce((sum, { n }) => sum + n, 0)
     if (wanted === 0) return
     const kept = await this.#conversation()
-    const lanes = kept ? 1 : laneBucket(Math.min(this.#decoder.lanes, wanted))
+    const lanes = kept ? 1 : this.#decoder.lanesFor(wanted)
     const cache = kept?.cache ?? (await this.#decoder.newCache(lanes, 1))
     const scratch = kept?.cache ?? (await this.#decoder.newCache(1, 1))
     const active = new Array<Sequence | undefined>(lanes).fill(undefined)

@@ -2,17 +2,26 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { type HubProgress, resolveModel } from "../formats/hub.ts"
+import type { CachedModel } from "../models/decoding-stages.ts"
 import {
+  type DecoderShape,
   decoderName,
-  decoderParameters,
-  loadModel,
+  type LoraInputs,
   loraScale,
+  openWeights,
   readAdapter,
   readAdapterConfig,
 } from "../models/index.ts"
+import { decodingShapes, PackedModel, type PackOptions } from "../models/packed-model.ts"
 import { InputError } from "../run/errors.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
-import { type DeviceOptions, type DeviceTensor, float32, openDevice } from "../runtime/index.ts"
+import {
+  type DeviceOptions,
+  type DeviceTensor,
+  disposeAll,
+  float32,
+  openDevice,
+} from "../runtime/index.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { LocalSource, type LocalSourceOptions } from "./local-source.ts"
 
@@ -23,9 +32,7 @@ export interface OpenModel extends LocalSourceOptions {
   release(): Promise<void>
 }
 
-export interface OpenModelOptions
-  extends DeviceOptions,
-    Pick<LocalSourceOptions, "mode" | "continues"> {
+export interface OpenModelOptions extends DeviceOptions, Pick<LocalSourceOptions, "continues"> {
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
   readonly signal?: AbortSignal
@@ -63,7 +70,7 @@ export function weightsFolder(path: string): string {
  */
 export async function openModel(
   path: string,
-  { signal, onProgress, revision, mode, continues, ...deviceOptions }: OpenModelOptions = {},
+  { signal, onProgress, revision, continues, ...deviceOptions }: OpenModelOptions = {},
 ): Promise<OpenModel> {
   const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
     onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
@@ -74,44 +81,74 @@ export async function openModel(
   })
   const isAdapter = existsSync(join(folder, ADAPTER_CONFIG))
   const base = isAdapter ? await resolveModel(await baseModel(folder), hub) : folder
-  const { config, weights } = await loadModel(base, {
-    ...(signal ? { signal } : {}),
-    onProgress: (read, all) => onProgress?.(`loading ${base}: ${Math.round((100 * read) / all)} %`),
-  })
-  const { shape } = config
-  const adapter = isAdapter ? await readAdapter(folder, shape) : undefined
-  const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
-  const tokenizer = await loadTokenizer(textFolder)
-
+  const source = await openWeights(base)
   const device = await openDevice({ device: "cpu", ...deviceOptions })
-  const tensors = new Map<string, DeviceTensor>()
-  for (const { name, shape: dims } of decoderParameters(shape)) {
-    tensors.set(name, await device.upload(float32(dims, weights.get(name)!)))
+  try {
+    const { shape } = source.config
+    const adapter = isAdapter ? await openAdapter(folder, shape) : undefined
+    const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
+    const tokenizer = await loadTokenizer(textFolder)
+    const template = await loadChatTemplate(textFolder)
+    const stops = await stopTokenIds(base, tokenizer)
+
+    let read = 0
+    const weight = async (name: string) => {
+      const data = adapter?.tensors.get(name) ?? (await source.read(name))
+      const percent = Math.min(100, Math.round((100 * ++read) / source.parameters.length))
+      onProgress?.(`loading ${base}: ${percent} %`)
+      return data
+    }
+    const parts = { device, shape, lora: adapter?.lora, weight, signal }
+    const model = device.kind === "cpu" ? await PackedModel.pack(parts) : await uploaded(parts)
+    return {
+      folder,
+      model,
+      tokenizer,
+      template,
+      ...(continues === undefined ? {} : { continues }),
+      stopTokenIds: stops,
+      async release() {
+        if (model instanceof PackedModel) await model.release()
+        else disposeAll(model.weights.values())
+        await device.release()
+      },
+    }
+  } catch (error) {
+    await device.release()
+    throw error
+  } finally {
+    await source.close()
   }
-  for (const [name, data] of adapter?.tensors ?? []) {
-    const rank = adapter!.spec.loraRank
-    const isA = name.endsWith("lora_A.weight")
-    const dims = isA ? [rank, data.length / rank] : [data.length / rank, rank]
-    tensors.set(decoderName(name), await device.upload(float32(dims, data)))
-  }
-  const lora = adapter && {
-    modules: new Set(adapter.spec.targetModules),
-    rank: adapter.spec.loraRank,
-    scale: loraScale(adapter.spec),
+}
+
+/** An adapter's matrices by PEFT's names below each layer, and what the blocks need to know of it. */
+async function openAdapter(folder: string, shape: DecoderShape) {
+  const { spec, tensors } = await readAdapter(folder, shape)
+  const lora: LoraInputs = {
+    modules: new Set(spec.targetModules),
+    rank: spec.loraRank,
+    scale: loraScale(spec),
   }
   return {
-    folder,
-    model: { device, shape, weights: tensors, lora },
-    tokenizer,
-    template: await loadChatTemplate(textFolder),
-    ...(mode === undefined ? {} : { mode }),
-    ...(continues === undefined ? {} : { continues }),
-    stopTokenIds: await stopTokenIds(base, tokenizer),
-    async release() {
-      for (const tensor of tensors.values()) tensor.dispose()
-      await device.release()
-    },
+    lora,
+    tensors: new Map([...tensors].map(([name, data]) => [decoderName(name), data] as const)),
   }
+}
+
+/** A model whose weights the device holds as they are. */
+async function uploaded({
+  device,
+  shape,
+  lora,
+  weight,
+  signal,
+}: PackOptions): Promise<CachedModel> {
+  const weights = new Map<string, DeviceTensor>()
+  for (const [name, dims] of decodingShapes({ shape, lora })) {
+    signal?.throwIfAborted()
+    weights.set(name, await device.upload(float32(dims, await weight(name))))
+  }
+  return { device, shape, weights, lora }
 }
 
 async function baseModel(adapter: string): Promise<string> {

@@ -105,6 +105,18 @@ function writeConstant(
   writer.uint32((9 << 3) | 2).bytes(new Uint8Array(values.buffer))
 }
 
+// TensorProto: external_data 13 (key 1, value 2), data_location 14 (EXTERNAL 1)
+function writeDeclaration(writer: Writer, { name, dtype, shape }: Port): void {
+  for (const dim of shape) integer(writer, 1, dim as number)
+  integer(writer, 2, DATA_TYPE[dtype])
+  text(writer, 8, name)
+  message(writer, 13, (entry) => {
+    text(entry, 1, "location")
+    text(entry, 2, "given to the session")
+  })
+  integer(writer, 14, 1)
+}
+
 /**
  * Nodes whose integers say how much of something to take. They stay int64 in host memory on every
  * device, and what they are computed from too; a slice's size is needed before a kernel starts.
@@ -131,11 +143,18 @@ export function storedAs(graph: Graph, device: DeviceKind): ReadonlyMap<string, 
   return stored
 }
 
-/** The bytes of an ONNX model that computes `graph` on `device`. */
-export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
+/**
+ * The bytes of an ONNX model that computes `graph` on `device`. Inputs named in `constants` become
+ * initializers, whose data the session is given beside the model.
+ */
+export function onnxModel(
+  graph: Graph,
+  device: DeviceKind,
+  constants: ReadonlySet<string> = new Set(),
+): Uint8Array {
   const writer = protobuf.Writer.create()
   const bodies: ((writer: Writer) => void)[] = []
-  const constants = new Map<string, { name: string; write: (writer: Writer) => void }>()
+  const literals = new Map<string, { name: string; write: (writer: Writer) => void }>()
   const renamed = new Map<string, string>()
   let fresh = 0
   const onHost = hostIntegers(graph)
@@ -164,10 +183,10 @@ export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
     },
     constant(dtype, shape, data) {
       const key = `${dtype} ${shape} ${data}`
-      const known = constants.get(key)
+      const known = literals.get(key)
       if (known) return known.name
-      const name = `c${constants.size}`
-      constants.set(key, { name, write: (w) => writeConstant(w, name, dtype, shape, data) })
+      const name = `c${literals.size}`
+      literals.set(key, { name, write: (w) => writeConstant(w, name, dtype, shape, data) })
       return name
     },
   }
@@ -209,8 +228,11 @@ export function onnxModel(graph: Graph, device: DeviceKind): Uint8Array {
     // GraphProto: node 1, name 2, initializer 5, input 11, output 12
     for (const body of bodies) message(g, 1, body)
     text(g, 2, graph.name)
-    for (const { write } of constants.values()) message(g, 5, write)
-    for (const port of graph.inputs) message(g, 11, (w) => writePort(w, asStored(port)))
+    for (const { write } of literals.values()) message(g, 5, write)
+    for (const port of graph.inputs) {
+      if (constants.has(port.name)) message(g, 5, (w) => writeDeclaration(w, port))
+      else message(g, 11, (w) => writePort(w, asStored(port)))
+    }
     for (const port of graph.outputs) message(g, 12, (w) => writePort(w, asStored(port)))
   })
   for (const [domain, version] of [

@@ -2,27 +2,24 @@ import {
   cachedAttention,
   concat,
   constant,
+  type Dim,
   type Graph,
   graph,
   input,
   type Tensor,
 } from "../graph/index.ts"
+import { assert } from "../run/errors.ts"
 import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./block.ts"
 import { decoderParameters, type LinearModule, layerPrefix } from "./parameters.ts"
 import type { DecoderShape } from "./shape.ts"
 import { adapterShapes } from "./stages.ts"
 
 /**
- * Sequences decoded side by side. Every product of a decoding step is computed for this many
- * columns, used or not: a column's bits then depend on nothing but its own numbers.
+ * Sequences decoded side by side. With weights that are fed, every product of a decoding step is
+ * computed for this many columns, used or not: a column's bits then depend on nothing but its own
+ * numbers.
  */
 export const LANES = 16
-
-/**
- * `side-by-side`: products of LANES columns. `alone`: one sequence, matrix times vector, which reads
- * the weights faster than any wider product; its sums are in another order, so its bits differ.
- */
-export type DecodeMode = "alone" | "side-by-side"
 
 export interface CachedOptions {
   readonly shape: DecoderShape
@@ -44,7 +41,7 @@ type Linear = (x: Tensor, module: LinearModule) => Tensor
 
 type Weights = ReadonlyMap<string, Tensor>
 
-/** For a prompt, many rows as in training; and for a single row. */
+/** Many rows, as in training. */
 function rowLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
   return (x, module) => {
     const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
@@ -84,9 +81,10 @@ function laneLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
 }
 
 /** Rows 0 .. rows of x, or x with zero rows added. */
-function withRows(x: Tensor, rows: number): Tensor {
+function withRows(x: Tensor, rows: Dim): Tensor {
+  if (x.shape[0] === rows) return x
   const [have, columns] = x.shape as [number, number]
-  if (have === rows) return x
+  assert(typeof rows === "number", `${have} rows cannot become "${rows}"`)
   if (have > rows) return x.slice(0, 0, rows)
   return concat(
     [
@@ -110,7 +108,7 @@ interface CacheInputs {
   readonly sin: Tensor
 }
 
-function cacheInputs({ numKeyValueHeads, headDim }: DecoderShape, batch: number, rows: number) {
+function cacheInputs({ numKeyValueHeads, headDim }: DecoderShape, batch: Dim, rows: Dim) {
   return {
     last: input("last", [batch], "i32"),
     total: input("total", [1], "i32"),
@@ -133,10 +131,10 @@ function cachedBlock(
   weights: Weights,
   linear: Linear,
   cache: CacheInputs,
-  { shape, rows }: { readonly shape: DecoderShape; readonly rows: number },
+  { shape, rows }: { readonly shape: DecoderShape; readonly rows: Dim },
 ) {
   const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
-  const filled = x.shape[0] as number
+  const filled = x.shape[0]!
   const heads = (y: Tensor, count: number, norm?: string) => {
     const split = withRows(y, rows).reshape([rows, count, D])
     const normed =
@@ -199,62 +197,97 @@ export function prefillBlock(options: CachedOptions, tokens: number): Graph {
   return graph("prefill", { y, [names.keysAfter]: keys, [names.valuesAfter]: values })
 }
 
-/**
- * One token of each of `batch` sequences (at most LANES) through all blocks: ids i64 [B] -> hidden
- * [LANES, C] before the final norm ([1, C] alone), and each layer's cache. Weights go by the
- * checkpoint's names.
- */
-export function decodeBlocks(options: CachedOptions, batch: number, mode: DecodeMode): Graph {
+/** Several blocks in one graph; weights go by the checkpoint's names. */
+function blocks(
+  x: Tensor,
+  options: CachedOptions,
+  {
+    layers,
+    batch,
+    rows,
+    linear,
+  }: {
+    readonly layers: readonly number[]
+    readonly batch: Dim
+    readonly rows: Dim
+    readonly linear: typeof rowLinear
+  },
+): Record<string, Tensor> {
   const { shape } = options
-  const embedding = decoderParameters(shape)[0]!
-  const ids = input("ids", [batch], "i64")
-  const cache = cacheInputs(shape, batch, batch)
-  const tokens = input(embedding.name, embedding.shape).gather(ids)
-  let x = mode === "alone" ? tokens : withRows(tokens, LANES)
+  const cache = cacheInputs(shape, batch, rows)
   const outputs: Record<string, Tensor> = {}
-  for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
+  let hidden = x
+  for (const layer of layers) {
     const weights = layerInputs(options, layer)
-    const linear = (mode === "alone" ? rowLinear : laneLinear)(weights, options.lora)
     const inputs = { ...cache, ...cache.of(layer) }
-    const { y, keys, values } = cachedBlock(x, weights, linear, inputs, { shape, rows: batch })
+    const project = linear(weights, options.lora)
+    const { y, keys, values } = cachedBlock(hidden, weights, project, inputs, { shape, rows })
     const names = cacheNames(layer)
     Object.assign(outputs, { [names.keysAfter]: keys, [names.valuesAfter]: values })
-    x = y
+    hidden = y
   }
-  return graph("decode", { ...outputs, hidden: x })
-}
-
-export interface LanesHeadOptions {
-  readonly shape: DecoderShape
-  readonly batch: number
-  readonly mode: DecodeMode
-  /** Takes the input `inverse_temperature` f32 [B, 1]; else p is at temperature 1. */
-  readonly tempered: boolean
+  return { ...outputs, hidden }
 }
 
 /**
- * The final norm and the head for LANES rows of which the first `batch` count (one row alone):
+ * One token of each of `batch` sequences (at most LANES) through all blocks: ids i64 [B] -> hidden
+ * [LANES, C] before the final norm, and each layer's cache.
+ */
+export function decodeBlocks(options: CachedOptions, batch: number): Graph {
+  const embedding = decoderParameters(options.shape)[0]!
+  const tokens = input(embedding.name, embedding.shape).gather(input("ids", [batch], "i64"))
+  const layers = Array.from({ length: options.shape.numHiddenLayers }, (_, layer) => layer)
+  const sizes = { layers, batch, rows: batch, linear: laneLinear }
+  return graph("decode", blocks(withRows(tokens, LANES), options, sizes))
+}
+
+/**
+ * Any number of rows through some blocks, for weights that the graph is compiled with: R = B S new
+ * tokens, S of each of B sequences, x [R, C] -> hidden [R, C], and each layer's cache.
+ */
+export function packedBlocks(options: CachedOptions, layers: readonly number[]): Graph {
+  const x = input("x", ["rows", options.shape.hiddenSize])
+  const sizes = { layers, batch: "lanes", rows: "rows", linear: rowLinear }
+  return graph("packed", blocks(x, options, sizes))
+}
+
+/** The input of the head's graphs that holds its weights [V, C]. */
+export const HEAD_WEIGHT = "head.weight"
+export const NORM_WEIGHT = "norm.weight"
+
+function normed(rows: Dim, { hiddenSize, rmsNormEps }: DecoderShape): Tensor {
+  return input("hidden", [rows, hiddenSize]).rmsNorm(input(NORM_WEIGHT, [hiddenSize]), rmsNormEps)
+}
+
+/** The final norm and the head: hidden [LANES, C] -> logits [B, V] of the first `batch` rows. */
+export function laneLogits(shape: DecoderShape, batch: number): Graph {
+  const { hiddenSize: C, vocabSize: V } = shape
+  const columns = input(HEAD_WEIGHT, [V, C])
+    .matmul(normed(LANES, shape).reshape([1, LANES, C]), { transB: true })
+    .reshape([V, LANES])
+  const logits = (batch === LANES ? columns : columns.slice(1, 0, batch)).transpose([1, 0])
+  return graph("head", { logits })
+}
+
+/** The same for any number of rows and weights that the graph is compiled with: [R, C] -> [R, V]. */
+export function packedLogits(shape: DecoderShape): Graph {
+  const head = input(HEAD_WEIGHT, [shape.vocabSize, shape.hiddenSize])
+  return graph("head", { logits: normed("rows", shape).matmul(head, { transB: true }) })
+}
+
+/**
+ * logits [B, V] and, where `tempered`, inverse_temperature f32 [B, 1] (else 1) ->
  *
- *     logits [B, V];  p = softmax(logits / temperature) [B, V];
+ *     p = softmax(logits / temperature) [B, V];
  *     top [B, 1], the largest logit;  peak [B, 1], the largest probability at temperature 1
  *
  * so that log sum exp(logits) = top - log(peak), exact where the sum itself would overflow.
  */
-export function lanesHead({ shape, batch, mode, tempered }: LanesHeadOptions): Graph {
-  const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
-  const rows = mode === "alone" ? 1 : LANES
-  const h = input("hidden", [rows, C]).rmsNorm(input("norm.weight", [C]), rmsNormEps)
-  const head = input("head.weight", [V, C])
-  const product = () => head.matmul(h.reshape([1, rows, C]), { transB: true }).reshape([V, rows])
-  const logits =
-    mode === "alone"
-      ? h.matmul(head, { transB: true })
-      : (batch === rows ? product() : product().slice(1, 0, batch)).transpose([1, 0])
+export function distributions(vocabSize: number, tempered: boolean): Graph {
+  const logits = input("logits", ["rows", vocabSize])
   const p1 = logits.softmax()
-  const p = tempered ? logits.mul(input("inverse_temperature", [batch, 1])).softmax() : p1
-  return graph("head", {
-    logits,
-    p,
+  return graph("distributions", {
+    p: tempered ? logits.mul(input("inverse_temperature", ["rows", 1])).softmax() : p1,
     top: logits.reduceMax(-1, { keepDims: true }),
     peak: p1.reduceMax(-1, { keepDims: true }),
   })

@@ -2,45 +2,21 @@ import { assert } from "../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
+  disposeAll,
   type Executable,
   type Feeds,
   float32,
-  int64,
 } from "../runtime/index.ts"
+import { distributions, LANES } from "./cached-block.ts"
 import {
-  type CachedOptions,
-  cacheNames,
-  type DecodeMode,
-  decodeBlocks,
-  LANES,
-  lanesHead,
-  prefillBlock,
-} from "./cached-block.ts"
-import { EMBEDDING, FINAL_NORM, HEAD } from "./decoder.ts"
+  type CachedModel,
+  type DecodingStages,
+  FedStages,
+  type PieceSizes,
+} from "./decoding-stages.ts"
 import { KvCache } from "./kv-cache.ts"
-import { layerPrefix } from "./parameters.ts"
+import { PackedModel } from "./packed-model.ts"
 import { type RopeTables, ropeTables } from "./rope.ts"
-import { RowOps } from "./rows.ts"
-
-/** A prompt goes through in pieces of at most `most` tokens, filled up to a multiple of `step`. */
-interface PieceSizes {
-  readonly most: number
-  readonly step: number
-}
-/** Few graphs, little filling. */
-const PIECES: PieceSizes = { most: 512, step: 32 }
-/**
- * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
- * wrong rows without a word where subgroups have four lanes (SwiftShader).
- */
-const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8 }
-
-/** What decoding needs of a model; a `Decoder` is one, its weights are read at each step. */
-export interface CachedModel extends CachedOptions {
-  readonly device: Device
-  /** By the checkpoint's names; an adapter's matrices by PEFT's names below each layer. */
-  readonly weights: ReadonlyMap<string, DeviceTensor>
-}
 
 /** Next-token distributions of B sequences; views that the next call writes over. */
 export interface NextTokens {
@@ -54,41 +30,40 @@ export interface NextTokens {
 
 /**
  * A decoder that continues sequences with a key-value cache. A sequence's numbers depend on its own
- * tokens and the mode only, to the bit: not on the other lanes, on which lane it has, or on the
- * cache's size.
+ * tokens and on how the weights are held, to the bit: not on the other lanes, on which lane it has,
+ * or on the cache's size.
  */
 export class CachedDecoder {
-  readonly model: CachedModel
-  readonly mode: DecodeMode
-  readonly #rows: RowOps
+  readonly #stages: DecodingStages
+  /** Packed weights belong to whoever packed them. */
+  readonly #ownsStages: boolean
   readonly #compiled = new Map<string, Promise<Executable>>()
   readonly #buffers = new Map<string, DeviceTensor>()
   #rope: RopeTables
 
-  constructor(model: CachedModel, mode: DecodeMode = "side-by-side") {
-    this.model = model
-    this.mode = mode
-    this.#rows = new RowOps(model.device)
+  constructor(model: CachedModel | PackedModel) {
+    this.#ownsStages = !(model instanceof PackedModel)
+    this.#stages = model instanceof PackedModel ? model : new FedStages(model)
     this.#rope = { cos: new Float32Array(0), sin: new Float32Array(0) }
   }
 
   /** The longest sequence that the model was made for. */
   get contextLength(): number {
-    return this.model.shape.maxPositionEmbeddings
+    return this.#stages.shape.maxPositionEmbeddings
   }
 
-  /** Sequences that `decode` takes at once. */
-  get lanes(): number {
-    return this.mode === "alone" ? 1 : LANES
+  /** The number of lanes to decode `wanted` sequences with; at most LANES of them. */
+  lanesFor(wanted: number): number {
+    return this.#stages.lanesFor(Math.min(wanted, LANES))
   }
 
   newCache(lanes: number, places: number): Promise<KvCache> {
-    return KvCache.open(this.model, { lanes, places }, (key, trace) => this.#once(key, trace))
+    return KvCache.open(this.#stages, { lanes, places }, (key, trace) => this.#once(key, trace))
   }
 
   /**
    * Runs tokenIds[start ..] through the model into a cache of one lane that already holds
-   * tokenIds[.. start]; returns the last token's final hidden state as row 0 of what `next` takes.
+   * tokenIds[.. start]; returns the last token's final hidden state [1, C], for `next`.
    */
   async prefill(
     cache: KvCache,
@@ -99,36 +74,22 @@ export class CachedDecoder {
     }: { readonly start?: number; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<DeviceTensor> {
     assert(cache.lanes === 1 && tokenIds.length > start, "prefill: one lane and some tokens")
-    const { device, weights, shape } = this.model
-    const sizes = device.kind === "webgpu" ? PIECES_ON_WEBGPU : PIECES
+    const { device, shape, pieces: sizes } = this.#stages
     const parts = pieces(tokenIds.length - start, sizes)
     await cache.reserve(parts.reduce((end, { size }) => end + size, start))
     const C = shape.hiddenSize
-    const lastRow = new Float32Array(this.lanes * C)
+    let lastRow = new Float32Array(C)
     for (const { from, count, size } of parts) {
       const at = start + from
+      const rows = Array.from({ length: size }, (_, i) => at + i)
+      const places = await this.#placeFeeds([at + size - 1], rows)
       const ids = tokenIds.subarray(at, at + count)
-      let x = await this.#rows.gather(weights.get(EMBEDDING)!, ids, size)
-      const executable = await this.#once(`prefill ${size}`, () => prefillBlock(this.model, size))
-      const places = Array.from({ length: size }, (_, i) => at + i)
-      const shared = await this.#placeFeeds([at + size - 1], places)
-      const names = cacheNames(0)
-      for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
-        signal?.throwIfAborted()
-        const { keys, values } = cache.layer(layer)
-        const results = await executable.run(
-          { x, ...shared, [names.keys]: keys, [names.values]: values, ...this.#layer(layer) },
-          { into: { [names.keysAfter]: keys, [names.valuesAfter]: values } },
-        )
-        cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
-        x.dispose()
-        x = results.y!
-      }
-      const y = (await device.download(x)).data as Float32Array
-      disposeAll([x, ...Object.values(shared)])
-      lastRow.set(y.subarray((count - 1) * C, count * C))
+      const hidden = await this.#stages.prompt({ cache, ids, places }, size, signal)
+      const y = (await device.download(hidden)).data as Float32Array
+      lastRow = y.slice((count - 1) * C, count * C)
+      disposeAll([hidden], Object.values(places))
     }
-    return device.upload(float32([this.lanes, C], lastRow))
+    return device.upload(float32([1, C], lastRow))
   }
 
   /**
@@ -142,31 +103,15 @@ export class CachedDecoder {
   ): Promise<DeviceTensor> {
     const { lanes } = cache
     assert(tokenIds.length === lanes && places.length === lanes, "decode: a token for each lane")
-    const { device, weights, shape } = this.model
     await cache.reserve(Math.max(...places) + 1)
-    const executable = await this.#once(`decode ${lanes}`, () =>
-      decodeBlocks(this.model, lanes, this.mode),
-    )
-    const shared = await this.#placeFeeds(places, places)
-    const feeds: Record<string, DeviceTensor> = {
-      ids: await device.upload(int64([lanes], tokenIds)),
-      ...shared,
-    }
-    for (const [name, tensor] of weights) feeds[name] = tensor
-    const into: Record<string, DeviceTensor> = {}
-    for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
-      const { keys, values } = cache.layer(layer)
-      const names = cacheNames(layer)
-      Object.assign(feeds, { [names.keys]: keys, [names.values]: values })
-      Object.assign(into, { [names.keysAfter]: keys, [names.valuesAfter]: values })
-    }
-    const results = await executable.run(feeds, { into })
-    for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
-      const names = cacheNames(layer)
-      cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
-    }
-    disposeAll([feeds.ids!, ...Object.values(shared)])
-    return results.hidden!
+    const fed = await this.#placeFeeds(places, places)
+    const hidden = await this.#stages.step({
+      cache,
+      ids: Int32Array.from(tokenIds),
+      places: fed,
+    })
+    disposeAll(Object.values(fed))
+    return hidden
   }
 
   /**
@@ -174,50 +119,43 @@ export class CachedDecoder {
    * hidden states are let go of.
    */
   async next(hidden: DeviceTensor, temperatures: readonly number[]): Promise<NextTokens> {
-    const { device, weights, shape } = this.model
+    const { device, shape } = this.#stages
     const V = shape.vocabSize
-    const lanes = laneBucket(temperatures.length)
+    const lanes = this.#stages.lanesFor(temperatures.length)
+    const buffer = async (name: string) =>
+      device.kind === "cpu" ? { [name]: await this.#buffer(name, [lanes, V]) } : {}
+    const logits = await this.#stages.logits(hidden, lanes, (await buffer("logits")).logits)
+
     const inverse = temperatures.map((t) => (t > 0 ? 1 / t : 1))
     const tempered = inverse.some((t) => t !== 1)
-    const executable = await this.#once(`head ${lanes} ${tempered}`, () =>
-      lanesHead({ shape, batch: lanes, mode: this.mode, tempered }),
+    const executable = await this.#once(`distributions ${tempered}`, () =>
+      distributions(V, tempered),
     )
-    const feeds: Record<string, DeviceTensor> = {
-      hidden,
-      "norm.weight": weights.get(FINAL_NORM)!,
-      "head.weight": weights.get(shape.tieWordEmbeddings ? EMBEDDING : HEAD)!,
-    }
+    const feeds: Record<string, DeviceTensor> = { logits }
     if (tempered) {
       const all = new Float32Array(lanes).fill(1)
       all.set(inverse)
       feeds.inverse_temperature = await device.upload(float32([lanes, 1], all))
     }
-    const into: Feeds =
-      device.kind === "cpu"
-        ? {
-            logits: await this.#buffer("logits", [lanes, V]),
-            p: await this.#buffer("p", [lanes, V]),
-          }
-        : {}
-    const results = await executable.run(feeds, { into })
-    hidden.dispose()
+    const results = await executable.run(feeds, { into: await buffer("p") })
     feeds.inverse_temperature?.dispose()
-    const numbers = async (name: string) => {
-      const { data } = await device.download(results[name]!)
-      if (device.kind !== "cpu") results[name]!.dispose()
+    const numbers = async (tensor: DeviceTensor) => {
+      const { data } = await device.download(tensor)
+      if (device.kind !== "cpu") tensor.dispose()
       return data as Float32Array
     }
-    const [logits, p] = [await numbers("logits"), await numbers("p")]
-    const [top, peak] = [await numbers("top"), await numbers("peak")]
-    const row = (x: Float32Array, i: number) => x.subarray(i * V, (i + 1) * V)
+    const rows = (x: Float32Array) =>
+      temperatures.map((_, lane) => x.subarray(lane * V, (lane + 1) * V))
+    const [top, peak] = [await numbers(results.top!), await numbers(results.peak!)]
     return {
-      logits: temperatures.map((_, i) => row(logits, i)),
-      probabilities: temperatures.map((_, i) => row(p, i)),
-      logSumExp: temperatures.map((_, i) => top[i]! - Math.log(peak[i]!)),
+      probabilities: rows(await numbers(results.p!)),
+      logits: rows(await numbers(logits)),
+      logSumExp: temperatures.map((_, lane) => top[lane]! - Math.log(peak[lane]!)),
     }
   }
 
   async release(): Promise<void> {
+    if (this.#ownsStages) await this.#stages.release()
     for (const made of this.#compiled.values()) await (await made).release()
     for (const tensor of this.#buffers.values()) tensor.dispose()
     this.#compiled.clear()
@@ -226,7 +164,7 @@ export class CachedDecoder {
 
   /** Rotary rows for `places`, and where each lane's sequence ends. */
   async #placeFeeds(lasts: readonly number[], places: readonly number[]): Promise<Feeds> {
-    const { device, shape } = this.model
+    const { device, shape } = this.#stages
     const half = shape.headDim / 2
     // Filling may lie past the context; a longer table would change how `dynamic` stretches.
     const known = places.map((place) => Math.min(place, this.contextLength - 1))
@@ -251,19 +189,9 @@ export class CachedDecoder {
     }
   }
 
-  /** A layer's weights by their names inside a block. */
-  #layer(layer: number): Record<string, DeviceTensor> {
-    const prefix = layerPrefix(layer)
-    const found: Record<string, DeviceTensor> = {}
-    for (const [name, tensor] of this.model.weights) {
-      if (name.startsWith(prefix)) found[name.slice(prefix.length)] = tensor
-    }
-    return found
-  }
-
   async #buffer(name: string, shape: readonly number[]): Promise<DeviceTensor> {
     const key = `${name} ${shape}`
-    const known = this.#buffers.get(key) ?? (await this.model.device.upload(float32(shape)))
+    const known = this.#buffers.get(key) ?? (await this.#stages.device.upload(float32(shape)))
     this.#buffers.set(key, known)
     return known
   }
@@ -271,20 +199,10 @@ export class CachedDecoder {
   #once(key: string, trace: () => Parameters<Device["compile"]>[0]): Promise<Executable> {
     const known = this.#compiled.get(key)
     if (known) return known
-    const made = this.model.device.compile(trace())
+    const made = this.#stages.device.compile(trace())
     this.#compiled.set(key, made)
     return made
   }
-}
-
-function disposeAll(tensors: readonly DeviceTensor[]): void {
-  for (const tensor of tensors) tensor.dispose()
-}
-
-/** The compiled number of lanes for `wanted` sequences. */
-export function laneBucket(wanted: number): number {
-  assert(wanted >= 1 && wanted <= LANES, `${wanted} lanes`)
-  return wanted === 1 ? 1 : wanted <= 4 ? 4 : LANES
 }
 
 interface Piece {

@@ -42,15 +42,24 @@ function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): Ch
   return kinds.has("BF16") ? "bfloat16" : kinds.has("F16") ? "float16" : "float32"
 }
 
-interface OpenModel {
+/** A Hugging Face folder whose tensors fit its config, before any is read. */
+export interface OpenWeights {
   readonly config: ModelConfig
   readonly parameters: readonly Parameter[]
   readonly dtype: CheckpointDtype
-  readonly reader: TensorReader
+  /** A tensor by the checkpoint's name, as float32, into memory of its size if given. */
+  read(name: string, into?: Float32Array): Promise<Float32Array>
+  close(): Promise<void>
 }
 
-/** Everything is checked against the config before the first weight is read. */
-async function openModel(folder: string): Promise<OpenModel> {
+/**
+ * Opens a Hugging Face folder: config.json and safetensors, one file or shards. Everything is
+ * checked against the config before the first weight is read. A tied head is not repeated: it is
+ * `model.embed_tokens.weight`.
+ *
+ * @throws InputError naming the key, file or tensor, what was expected and what came
+ */
+export async function openWeights(folder: string): Promise<OpenWeights> {
   const config = await readModelConfig(folder)
   const parameters = decoderParameters(config.shape)
   const reader = await openCheckpoint(folder)
@@ -60,13 +69,18 @@ async function openModel(folder: string): Promise<OpenModel> {
     await reader.close()
     throw error
   }
-  return { config, parameters, dtype: storedDtype(reader, parameters), reader }
+  return {
+    config,
+    parameters,
+    dtype: storedDtype(reader, parameters),
+    read: (name, into) => reader.readFloat32(name, into),
+    close: () => reader.close(),
+  }
 }
 
 /**
- * Reads a Hugging Face folder: config.json and safetensors, one file or shards. A tensor is read
- * straight into its place (16-bit ones through a small buffer), so memory is that of the weights.
- * A tied head is not repeated: it is `model.embed_tokens.weight`.
+ * Reads a Hugging Face folder ({@link openWeights}). A tensor is read straight into its place
+ * (16-bit ones through a small buffer), so memory is that of the weights.
  *
  * @throws InputError naming the key, file or tensor, what was expected and what came
  */
@@ -74,16 +88,16 @@ export async function loadModel(
   folder: string,
   { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
 ): Promise<LoadedModel> {
-  const { config, parameters, dtype, reader } = await openModel(folder)
+  const { config, parameters, dtype, read, close } = await openWeights(folder)
   const weights: Weights = new Map()
   try {
     for (const { name, shape } of parameters) {
       signal?.throwIfAborted()
-      weights.set(name, await reader.readFloat32(name, allocate(elementCount(shape))))
+      weights.set(name, await read(name, allocate(elementCount(shape))))
       onProgress?.(weights.size, parameters.length)
     }
   } finally {
-    await reader.close()
+    await close()
   }
   return { config, weights, dtype }
 }
@@ -106,7 +120,7 @@ export async function loadQuantizedModel(
   quantization: QuantizeOptions,
   { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
 ): Promise<LoadedQuantizedModel> {
-  const { config, parameters, dtype, reader } = await openModel(folder)
+  const { config, parameters, dtype, read, close } = await openWeights(folder)
   const weights: Weights = new Map()
   const quantized = new Map<string, QuantizedMatrix>()
   const linears = parameters.filter(isBlockLinear)
@@ -117,16 +131,16 @@ export async function loadQuantizedModel(
       const { name, shape } = parameter
       if (isBlockLinear(parameter)) {
         const into = scratch.subarray(0, elementCount(shape))
-        const weight = await reader.readFloat32(name, into)
+        const weight = await read(name, into)
         const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
         quantized.set(name, quantizeMatrix(weight, { outFeatures, inFeatures }, quantization))
       } else {
-        weights.set(name, await reader.readFloat32(name, allocate(elementCount(shape))))
+        weights.set(name, await read(name, allocate(elementCount(shape))))
       }
       onProgress?.(weights.size + quantized.size, parameters.length)
     }
   } finally {
-    await reader.close()
+    await close()
   }
   return { config, weights, quantized, dtype }
 }

@@ -44,14 +44,31 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
   readonly #names = new Map<string, CStrings>()
   /** What runs under way point into: the collector must not take it. */
   readonly #running = new Set<unknown>()
+  /** ONNX Runtime keeps pointers to them. */
+  readonly #initializers: readonly Pointer[]
   #released = false
   #freed = false
 
-  constructor(model: Uint8Array, threads: number, Tensor: TensorClass) {
+  /**
+   * `constants` are the data of the model's initializers that have none; their memory must outlive
+   * the session unless all that reads them keeps a packed copy.
+   */
+  constructor(
+    model: Uint8Array,
+    threads: number,
+    Tensor: TensorClass,
+    constants: Readonly<Record<string, OrtTensor>> = {},
+  ) {
     const { api, env } = open()
     this.#Tensor = Tensor
     const options = api.make("CreateSessionOptions")
+    this.#initializers = Object.values(constants).map(valueOver)
     try {
+      if (this.#initializers.length > 0) {
+        const names = cStrings(Object.keys(constants))
+        const values = BigUint64Array.from(this.#initializers)
+        api.check("AddExternalInitializers", options, names.pointers, values, values.length)
+      }
       api.check("SetIntraOpNumThreads", options, threads)
       api.check("SetInterOpNumThreads", options, 1)
       api.check("SetSessionGraphOptimizationLevel", options, ALL_OPTIMIZATIONS)
@@ -105,7 +122,9 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
   #free(): void {
     if (!this.#released || this.#freed || this.#running.size > 0) return
     this.#freed = true
-    open().api.release("ReleaseSession", this.#session)
+    const { api } = open()
+    api.release("ReleaseSession", this.#session)
+    for (const value of this.#initializers) api.release("ReleaseValue", value)
   }
 
   #cStrings(names: readonly string[]): CStrings {

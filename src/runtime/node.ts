@@ -36,7 +36,8 @@ const GPU_ADVICE =
   "Metal on macOS; Direct3D 12 on Windows). Set device: cpu, or auto, to go on without it."
 
 function cpuDevice(threads: number): Device {
-  const create = async (model: Uint8Array) => new NativeSession(model, threads, ort.Tensor)
+  const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
+    new NativeSession(model, threads, ort.Tensor, constants)
   return new OnnxDevice(
     { InferenceSession: { create }, Tensor: ort.Tensor },
     {

@@ -12,6 +12,7 @@ import {
 } from "../graph/index.ts"
 import { assert, InputError } from "../run/errors.ts"
 import type {
+  CompileOptions,
   Device,
   DeviceTensor,
   Executable,
@@ -41,7 +42,12 @@ export interface Session {
 /** What is used of onnxruntime-node or onnxruntime-web: they share it. */
 export interface OnnxRuntime {
   readonly InferenceSession: {
-    create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<Session>
+    /** `constants`: data of the model's initializers that have none, on the CPU only. */
+    create(
+      model: Uint8Array,
+      options: InferenceSession.SessionOptions,
+      constants?: Record<string, OrtTensor>,
+    ): Promise<Session>
   }
   readonly Tensor: typeof OrtTensor
 }
@@ -68,13 +74,27 @@ class OnnxExecutable implements Executable {
   readonly #session: Session
   readonly #kind: DeviceKind
   readonly #stored: ReadonlyMap<string, DType>
+  /** Inputs that the session was made with; undefined where only its own packed copy is read. */
+  readonly #held: ReadonlyMap<string, OnnxTensor | undefined>
+  /** Inputs that every run is given. */
+  readonly #fed: Feeds
   /** Pairs of an input and an output that were found to be safe in one place. */
   readonly #inPlace = new Set<string>()
 
-  constructor(graph: Graph, session: Session, kind: DeviceKind) {
+  constructor(
+    graph: Graph,
+    session: Session,
+    kind: DeviceKind,
+    {
+      held = new Map(),
+      fed = {},
+    }: { readonly held?: ReadonlyMap<string, OnnxTensor | undefined>; readonly fed?: Feeds },
+  ) {
     this.graph = graph
     this.#session = session
     this.#kind = kind
+    this.#held = held
+    this.#fed = fed
     this.#stored = storedAs(graph, kind)
   }
 
@@ -82,8 +102,10 @@ class OnnxExecutable implements Executable {
     signal?.throwIfAborted()
     const inputs: Record<string, OrtTensor> = {}
     for (const port of this.graph.inputs) {
+      if (this.#held.has(port.name)) continue
       const stored = this.#stored.get(port.name) ?? port.dtype
-      inputs[port.name] = checkFeed(this.graph, port, feeds[port.name]).ort(stored)
+      const fed = feeds[port.name] ?? this.#fed[port.name]
+      inputs[port.name] = checkFeed(this.graph, port, fed).ort(stored)
     }
     const inPlace = this.#kind === "cpu"
     if (inPlace) this.#checkInto(feeds, into)
@@ -123,7 +145,18 @@ class OnnxExecutable implements Executable {
 
   async release(): Promise<void> {
     await this.#session.release()
+    for (const tensor of Object.values(this.#fed)) tensor.dispose()
   }
+}
+
+/** Whether all that is done with an input is to multiply by it from the right. */
+function isOnlyRightFactor(graph: Graph, name: string): boolean {
+  return graph.nodes.every(({ op, inputs }) =>
+    inputs.every((x, i) => {
+      if (x.op !== "input" || x.label !== name) return true
+      return (op === "matmul" || op === "gemm") && i === 1
+    }),
+  )
 }
 
 export interface OnnxDeviceOptions {
@@ -142,6 +175,7 @@ export class OnnxDevice implements Device {
   readonly #copies = new Map<string, Promise<Session>>()
   /** Ops known to have a kernel on this device, by signature. */
   readonly #placed = new Map<string, boolean>()
+  #packs: Promise<boolean> | undefined
 
   constructor(ort: OnnxRuntime, { kind, description, session }: OnnxDeviceOptions) {
     this.#ort = ort
@@ -150,16 +184,60 @@ export class OnnxDevice implements Device {
     this.#session = session
   }
 
-  async compile(graph: Graph): Promise<Executable> {
-    const session = await this.#createSession(graph).catch((error: unknown) => {
+  async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
+    const tensors: Record<string, OnnxTensor> = {}
+    for (const [name, host] of Object.entries(constants)) {
+      const port = graph.inputs.find((port) => port.name === name)
+      assert(port, `${graph.name}: the constant ${name} is no input`)
+      tensors[name] = checkFeed(graph, port, await this.upload(host))
+    }
+    const session = await this.#createSession(graph, tensors).catch((error: unknown) => {
       throw explain(graph, error)
     })
-    return new OnnxExecutable(graph, session, this.kind)
+    if (this.kind !== "cpu") return new OnnxExecutable(graph, session, this.kind, { fed: tensors })
+    const names = Object.keys(tensors)
+    const packs = names.length > 0 && (await this.#packsFactors())
+    const held = new Map(
+      names.map((name) => [
+        name,
+        packs && isOnlyRightFactor(graph, name) ? undefined : tensors[name],
+      ]),
+    )
+    return new OnnxExecutable(graph, session, this.kind, { held })
   }
 
-  async #createSession(graph: Graph): Promise<Session> {
+  /** Whether products keep a copy of a constant right factor: true where a change of it goes unseen. */
+  #packsFactors(): Promise<boolean> {
+    const tried = async () => {
+      const n = 64
+      const weight = new Float32Array(n * n).fill(1)
+      const product = graph("packs", {
+        y: input("x", ["rows", n]).matmul(input("w", [n, n]), { transB: true }),
+      })
+      const constant = { dtype: "f32", shape: [n, n], data: weight } as const
+      const w = checkFeed(product, product.inputs[1]!, await this.upload(constant))
+      const session = await this.#createSession(product, { w })
+      weight.fill(2)
+      const x = new this.#ort.Tensor("float32", new Float32Array(n).fill(1), [1, n])
+      const { y } = await session.run({ x }, { y: null })
+      await session.release()
+      return (y as OrtTensor).data[0] === n
+    }
+    this.#packs ??= tried()
+    return this.#packs
+  }
+
+  async #createSession(
+    graph: Graph,
+    constants: Readonly<Record<string, OnnxTensor>>,
+  ): Promise<Session> {
+    if (this.kind === "cpu") {
+      const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
+      const model = onnxModel(graph, "cpu", new Set(Object.keys(constants)))
+      const { InferenceSession } = this.#ort
+      return InferenceSession.create(model, this.#session, Object.fromEntries(held))
+    }
     const model = onnxModel(graph, this.kind)
-    if (this.kind === "cpu") return this.#ort.InferenceSession.create(model, this.#session)
     const options = { ...this.#session, preferredOutputLocation: "gpu-buffer" } as const
     return sessionWithoutFallback(graph, this.#placed, (part, strict) =>
       this.#ort.InferenceSession.create(part === graph ? model : onnxModel(part, this.kind), {

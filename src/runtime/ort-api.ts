@@ -52,6 +52,10 @@ const FUNCTIONS = {
   ReleaseValue: [96, "void ReleaseValue(void *value)"],
   ReleaseTensorTypeAndShapeInfo: [99, "void ReleaseTensorTypeAndShapeInfo(void *info)"],
   ReleaseSessionOptions: [100, "void ReleaseSessionOptions(void *options)"],
+  AddExternalInitializers: [
+    210,
+    "void *AddExternalInitializers(void *options, void *names, void *values, size_t count)",
+  ],
 } as const
 type FunctionName = keyof typeof FUNCTIONS
 type CFunction = ((...args: unknown[]) => unknown) & {

@@ -1,11 +1,10 @@
 import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
 import { quantizedNames } from "../../src/models/block.ts"
-import type { DecodeMode } from "../../src/models/cached-block.ts"
 import { CachedDecoder } from "../../src/models/cached-decoder.ts"
 import { dequantizeMatrix, quantizedTensors, quantizeMatrix } from "../../src/models/quantize.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
-import { families, golden, MODELS, tinyModel } from "./tiny-models.ts"
+import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
@@ -26,12 +25,10 @@ function worst(a: Float32Array, b: Float32Array): number {
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0)
 }
 
-const modes: readonly DecodeMode[] = ["alone", "side-by-side"]
-
 describe.each(families)("%s", (family) => {
-  test.each(modes)("cached decoding equals the full forward pass (%s)", async (mode) => {
+  test.each(holdings)("cached decoding equals the full forward pass (%s)", async (holding) => {
     const model = await tinyModel(device, family)
-    const decoder = new CachedDecoder(model, mode)
+    const decoder = new CachedDecoder(await HOLDINGS[holding](model))
     const full = await fullLogits(family, model.shape.vocabSize)
     for (const [i, { token_ids }] of golden(family).sequences.entries()) {
       const cache = await decoder.newCache(1, 1)
@@ -67,6 +64,26 @@ describe.each(families)("%s", (family) => {
     }
     await decoder.release()
   })
+})
+
+test.each(holdings)("a lane has the same bits beside any others (%s)", async (holding) => {
+  const model = await HOLDINGS[holding](await tinyModel(device, "qwen2"))
+  const decoder = new CachedDecoder(model)
+  const ids = Array.from({ length: 40 }, (_, i) => (i * 7) % 64)
+  const prompt = await decoder.newCache(1, 1)
+  await decoder.prefill(prompt, Int32Array.from(ids.slice(0, -1)))
+  const logitsIn = async (lanes: number) => {
+    const cache = await decoder.newCache(decoder.lanesFor(lanes), 1)
+    await cache.copyFrom(prompt, lanes - 1, ids.length - 1)
+    const others = Array.from({ length: cache.lanes }, (_, lane) => lane)
+    const tokens = others.with(lanes - 1, ids.at(-1)!)
+    const places = others.fill(0).with(lanes - 1, ids.length - 1)
+    const { logits } = await decoder.next(await decoder.decode(cache, tokens, places), places)
+    return logits[lanes - 1]!.slice()
+  }
+  const alone = await logitsIn(1)
+  for (const lanes of [2, 3, 7, 16]) expect(await logitsIn(lanes)).toEqual(alone)
+  await decoder.release()
 })
 
 test("temperature divides the logits before the softmax", async () => {

@@ -9,16 +9,30 @@ import { CachedDecoder } from "../../src/models/cached-decoder.ts"
 import { Decoder, loadModel } from "../../src/models/index.ts"
 import { decoderParameters } from "../../src/models/parameters.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
-import { families, golden, letters, MODELS, spelled, tinyModel } from "./tiny-models.ts"
+import {
+  families,
+  golden,
+  HOLDINGS,
+  holdings,
+  letters,
+  MODELS,
+  spelled,
+  tinyModel,
+} from "./tiny-models.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
 
+interface SourceOptions extends Partial<LocalSourceOptions> {
+  readonly adapter?: string
+  readonly holding?: keyof typeof HOLDINGS
+}
+
 async function sourceOf(
   family: string,
-  { adapter, ...options }: Partial<LocalSourceOptions> & { adapter?: string } = {},
+  { adapter, holding = "packed", ...options }: SourceOptions = {},
 ) {
-  const model = await tinyModel(device, family, adapter)
+  const model = await HOLDINGS[holding](await tinyModel(device, family, adapter))
   return new LocalSource({
     model,
     tokenizer: letters,
@@ -52,25 +66,25 @@ const asked = (prompt: string, more: Partial<SampleRequest> = {}): SampleRequest
 
 describe.each(families)("%s", (family) => {
   const greedy = golden(family).greedy
-  test.each(["alone", "side-by-side"] as const)(
-    "greedy continuations are Transformers' (%s)",
-    async (mode) => {
-      const source = await sourceOf(family, { mode })
-      const requests = greedy.map(({ prompt, token_ids }) =>
-        asked(spelled(prompt), { temperature: 0, maxNewTokens: token_ids.length }),
-      )
-      const found = await samplesOf(source, requests)
-      for (const [i, { token_ids }] of greedy.entries()) {
-        expect(found.get(`${i}.0`)!.tokenIds).toEqual(token_ids)
-        expect(found.get(`${i}.0`)!.finishReason).toBe("length")
-      }
-      await source.release()
-    },
-  )
+  test.each(holdings)("greedy continuations are Transformers' (%s)", async (holding) => {
+    const source = await sourceOf(family, { holding })
+    const requests = greedy.map(({ prompt, token_ids }) =>
+      asked(spelled(prompt), { temperature: 0, maxNewTokens: token_ids.length }),
+    )
+    const found = await samplesOf(source, requests)
+    for (const [i, { token_ids }] of greedy.entries()) {
+      expect(found.get(`${i}.0`)!.tokenIds).toEqual(token_ids)
+      expect(found.get(`${i}.0`)!.finishReason).toBe("length")
+    }
+    await source.release()
+  })
 
-  const adapters = Object.entries(golden(family).adapters ?? {})
-  test.each(adapters)("with the adapter %s they are PEFT's", async (adapter, { greedy }) => {
-    const source = await sourceOf(family, { adapter })
+  const adapters = Object.entries(golden(family).adapters ?? {}).flatMap(([adapter, { greedy }]) =>
+    holdings.map((holding) => ({ adapter, holding, greedy })),
+  )
+  test.each(adapters)("with the adapter $adapter they are PEFT's ($holding)", async (case_) => {
+    const { greedy, ...options } = case_
+    const source = await sourceOf(family, options)
     const { prompt, token_ids } = greedy
     const request = asked(spelled(prompt), { temperature: 0, maxNewTokens: token_ids.length })
     const found = await samplesOf(source, [request])
@@ -185,8 +199,8 @@ test("an abort stops between tokens", async () => {
 })
 
 test("a conversation goes on from what is computed, and says the same", async () => {
-  const source = await sourceOf("llama", { mode: "alone", continues: true })
-  const fresh = await sourceOf("llama", { mode: "alone" })
+  const source = await sourceOf("llama", { continues: true })
+  const fresh = await sourceOf("llama")
   let text = "hello"
   for (let turn = 0; turn < 3; turn++) {
     const request = asked(text, { temperature: 0, maxNewTokens: 8, n: 2 })

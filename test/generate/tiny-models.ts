@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import type { CachedModel } from "../../src/models/cached-decoder.ts"
+import type { CachedModel } from "../../src/models/decoding-stages.ts"
 import {
   decoderParameters,
   loadModel,
@@ -8,6 +8,7 @@ import {
   loraScale,
   readAdapter,
 } from "../../src/models/index.ts"
+import { PackedModel } from "../../src/models/packed-model.ts"
 import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
 
@@ -55,6 +56,21 @@ export async function tinyModel(
   const lora = { modules: new Set(targetModules), rank: loraRank, scale: loraScale(read.spec) }
   return { device, shape, weights: tensors, lora }
 }
+
+/** The same model with its weights compiled into its graphs. */
+export function packed(model: CachedModel): Promise<PackedModel> {
+  return PackedModel.pack({
+    ...model,
+    weight: (name) => (model.weights.get(name)!.data as Float32Array).slice(),
+  })
+}
+
+/** The two ways to hold weights. */
+export const HOLDINGS = {
+  fed: (model: CachedModel) => Promise.resolve(model),
+  packed,
+} as const
+export const holdings = Object.keys(HOLDINGS) as (keyof typeof HOLDINGS)[]
 
 const LETTERS = "\u0002 abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,"
 

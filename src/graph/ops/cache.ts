@@ -1,6 +1,6 @@
 import { InputError } from "../../run/errors.ts"
 import { type NdArray, ndarray } from "../ndarray.ts"
-import type { Shape } from "../shape.ts"
+import type { Dim, Shape } from "../shape.ts"
 import type { OpRow, Tensor } from "../tensor.ts"
 
 /**
@@ -29,20 +29,26 @@ function sizes(q: NdArray, past: NdArray): Sizes {
   return { batch, kvHeads, places, headDim, steps: rows / batch, heads: width / headDim }
 }
 
+/** S where R and B are known, else a name for it. */
+function stepsOf(rows: Dim, batch: Dim): Dim {
+  return typeof rows === "number" && typeof batch === "number" ? rows / batch : "steps"
+}
+
 function checkShapes([q, k, v, keys, values]: readonly Tensor[]): Shape {
-  const [batch, kvHeads, , headDim] = keys!.shape as [number, number, unknown, number]
-  const [rows, width] = q!.shape as [number, number]
+  const [batch, kvHeads, , headDim] = keys!.shape as [Dim, number, unknown, number]
+  const [rows, width] = q!.shape as [Dim, number]
+  const steps = stepsOf(rows, batch)
   const fits =
     keys!.rank === 4 &&
     `${values!.shape}` === `${keys!.shape}` &&
-    rows % batch === 0 &&
+    (typeof steps === "string" || Number.isInteger(steps)) &&
     width % (headDim * kvHeads) === 0 &&
     `${k!.shape}` === `${[rows, kvHeads * headDim]}` &&
     `${v!.shape}` === `${k!.shape}`
   if (!fits) {
     throw new InputError("expected q [B S, H D], k and v [B S, K D] and a cache [B, K, P, D]")
   }
-  return [batch, (rows as number) / batch, width]
+  return [batch, steps, width]
 }
 
 /** `past` with the new rows [R, K D] at their places. */
@@ -99,11 +105,24 @@ export const cache = {
     type: (inputs) => ({ dtype: "f32", shape: checkShapes(inputs) }),
     onnx: (emit, inputs, node) => {
       const [q, , , past] = node.inputs as [Tensor, Tensor, Tensor, Tensor]
-      const [batch, kvHeads, , headDim] = past.shape as [number, number, unknown, number]
-      const [rows, width] = q.shape as [number, number]
-      const split = (name: string, columns: number) =>
-        emit.node("Reshape", [name, emit.constant("i64", [3], [batch, rows / batch, columns])])
+      const [batch, kvHeads, , headDim] = past.shape as [Dim, number, unknown, number]
+      const [rows, width] = q.shape as [Dim, number]
       const [queries, keys, values, ...rest] = inputs
+      const steps = stepsOf(rows, batch)
+      // Without numbers B is read off the cache, and S is what is left.
+      const shapeOf = (columns: number) =>
+        typeof steps === "number"
+          ? emit.constant("i64", [3], [batch as number, steps, columns])
+          : emit.node(
+              "Concat",
+              [
+                emit.node("Shape", [rest[0]!], { start: { i: 0 }, end: { i: 1 } }),
+                emit.constant("i64", [2], [-1, columns]),
+              ],
+              { axis: { i: 0 } },
+            )
+      const split = (name: string, columns: number) =>
+        emit.node("Reshape", [name, shapeOf(columns)])
       return emit.node(
         "GroupQueryAttention",
         [

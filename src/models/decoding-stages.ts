@@ -1,0 +1,201 @@
+import { assert } from "../run/errors.ts"
+import {
+  type Device,
+  type DeviceTensor,
+  disposeAll,
+  type Executable,
+  type Feeds,
+  float32,
+  int64,
+} from "../runtime/index.ts"
+import {
+  type CachedOptions,
+  cacheNames,
+  decodeBlocks,
+  HEAD_WEIGHT,
+  LANES,
+  laneLogits,
+  NORM_WEIGHT,
+  prefillBlock,
+} from "./cached-block.ts"
+import { EMBEDDING, FINAL_NORM, HEAD } from "./decoder.ts"
+import type { KvCache } from "./kv-cache.ts"
+import { layerPrefix } from "./parameters.ts"
+import { RowOps } from "./rows.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** A prompt goes through in pieces of at most `most` tokens, filled up to a multiple of `step`. */
+export interface PieceSizes {
+  readonly most: number
+  readonly step: number
+}
+
+/** New tokens of sequences whose earlier ones are in a cache. */
+export interface NewTokens {
+  readonly cache: KvCache
+  readonly ids: Int32Array
+  /** Where they are: `last`, `total`, `cos` and `sin` of the blocks' graphs. */
+  readonly places: Feeds
+}
+
+/** The passes that decoding is made of, however the weights are held. */
+export interface DecodingStages {
+  readonly device: Device
+  readonly shape: DecoderShape
+  readonly pieces: PieceSizes
+  /** The number of lanes to use for `wanted` sequences. */
+  lanesFor(wanted: number): number
+  /**
+   * Consecutive tokens of one sequence, filled up to `size` rows, as the places are: hidden states
+   * [size, C]. The cache takes them.
+   */
+  prompt(tokens: NewTokens, size: number, signal?: AbortSignal): Promise<DeviceTensor>
+  /** One token of each lane: hidden states [B or more, C]. The cache takes them. */
+  step(tokens: NewTokens): Promise<DeviceTensor>
+  /** Hidden states [B or more, C], which are let go of, to logits [B, V], into a tensor if given. */
+  logits(hidden: DeviceTensor, lanes: number, into?: DeviceTensor): Promise<DeviceTensor>
+  release(): Promise<void>
+}
+
+/** A model whose weights are read at each run; a `Decoder` that is being trained is one. */
+export interface CachedModel extends CachedOptions {
+  readonly device: Device
+  /** By the checkpoint's names; an adapter's matrices by PEFT's names below each layer. */
+  readonly weights: ReadonlyMap<string, DeviceTensor>
+}
+
+/** Few graphs, little filling. */
+const PIECES: PieceSizes = { most: 512, step: 32 }
+/**
+ * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
+ * wrong rows without a word where subgroups have four lanes (SwiftShader).
+ */
+const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8 }
+
+/** The cache's tensors of some layers as inputs, and the places that its new contents go to. */
+export function cacheFeeds(cache: KvCache, layers: readonly number[]) {
+  const feeds: Record<string, DeviceTensor> = {}
+  const into: Record<string, DeviceTensor> = {}
+  for (const layer of layers) {
+    const { keys, values } = cache.layer(layer)
+    const names = cacheNames(layer)
+    Object.assign(feeds, { [names.keys]: keys, [names.values]: values })
+    Object.assign(into, { [names.keysAfter]: keys, [names.valuesAfter]: values })
+  }
+  return { feeds, into }
+}
+
+export function takeCache(cache: KvCache, layers: readonly number[], results: Feeds): void {
+  for (const layer of layers) {
+    const names = cacheNames(layer)
+    cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
+  }
+}
+
+/** Stages whose graphs are given the weights at each run. */
+export class FedStages implements DecodingStages {
+  readonly #model: CachedModel
+  readonly #rows: RowOps
+  readonly #compiled = new Map<string, Promise<Executable>>()
+  readonly #layers: readonly number[]
+
+  constructor(model: CachedModel) {
+    this.#model = model
+    this.#rows = new RowOps(model.device)
+    this.#layers = Array.from({ length: model.shape.numHiddenLayers }, (_, layer) => layer)
+  }
+
+  get device(): Device {
+    return this.#model.device
+  }
+  get shape(): DecoderShape {
+    return this.#model.shape
+  }
+  get pieces(): PieceSizes {
+    return this.device.kind === "webgpu" ? PIECES_ON_WEBGPU : PIECES
+  }
+
+  /** Each number of lanes is a graph of its own. */
+  lanesFor(wanted: number): number {
+    assert(wanted >= 1 && wanted <= LANES, `${wanted} lanes`)
+    return wanted === 1 ? 1 : wanted <= 4 ? 4 : LANES
+  }
+
+  async prompt({ cache, ids, places }: NewTokens, size: number, signal?: AbortSignal) {
+    const { weights } = this.#model
+    const executable = await this.#once(`prompt ${size}`, () => prefillBlock(this.#model, size))
+    let x = await this.#rows.gather(weights.get(EMBEDDING)!, ids, size)
+    const names = cacheNames(0) // one graph serves all layers
+    for (const layer of this.#layers) {
+      signal?.throwIfAborted()
+      const { keys, values } = cache.layer(layer)
+      const results = await executable.run(
+        { x, ...places, [names.keys]: keys, [names.values]: values, ...this.#layer(layer) },
+        { into: { [names.keysAfter]: keys, [names.valuesAfter]: values } },
+      )
+      cache.replace(layer, results[names.keysAfter]!, results[names.valuesAfter]!)
+      x.dispose()
+      x = results.y!
+    }
+    return x
+  }
+
+  async step({ cache, ids, places }: NewTokens): Promise<DeviceTensor> {
+    const { lanes } = cache
+    const executable = await this.#once(`step ${lanes}`, () => decodeBlocks(this.#model, lanes))
+    const { feeds, into } = cacheFeeds(cache, this.#layers)
+    const fed = await this.device.upload(int64([lanes], ids))
+    const weights = Object.fromEntries(this.#model.weights)
+    const results = await executable.run({ ids: fed, ...places, ...weights, ...feeds }, { into })
+    fed.dispose()
+    takeCache(cache, this.#layers, results)
+    return results.hidden!
+  }
+
+  async logits(hidden: DeviceTensor, lanes: number, into?: DeviceTensor): Promise<DeviceTensor> {
+    const { weights, shape } = this.#model
+    const executable = await this.#once(`head ${lanes}`, () => laneLogits(shape, lanes))
+    const rows = await this.#filled(hidden)
+    const feeds = {
+      hidden: rows,
+      [NORM_WEIGHT]: weights.get(FINAL_NORM)!,
+      [HEAD_WEIGHT]: weights.get(shape.tieWordEmbeddings ? EMBEDDING : HEAD)!,
+    }
+    const { logits } = await executable.run(feeds, into ? { into: { logits: into } } : {})
+    disposeAll([rows])
+    return logits!
+  }
+
+  async release(): Promise<void> {
+    for (const made of this.#compiled.values()) await (await made).release()
+    this.#compiled.clear()
+  }
+
+  /** LANES rows, of which the first are those given. */
+  async #filled(hidden: DeviceTensor): Promise<DeviceTensor> {
+    if (hidden.shape[0] === LANES) return hidden
+    const { data, shape } = await this.device.download(hidden)
+    hidden.dispose()
+    const rows = new Float32Array(LANES * shape[1]!)
+    rows.set(data as Float32Array)
+    return this.device.upload(float32([LANES, shape[1]!], rows))
+  }
+
+  /** A layer's weights by their names inside a block. */
+  #layer(layer: number): Record<string, DeviceTensor> {
+    const prefix = layerPrefix(layer)
+    const found: Record<string, DeviceTensor> = {}
+    for (const [name, tensor] of this.#model.weights) {
+      if (name.startsWith(prefix)) found[name.slice(prefix.length)] = tensor
+    }
+    return found
+  }
+
+  #once(key: string, trace: () => Parameters<Device["compile"]>[0]): Promise<Executable> {
+    const known = this.#compiled.get(key)
+    if (known) return known
+    const made = this.device.compile(trace())
+    this.#compiled.set(key, made)
+    return made
+  }
+}
