@@ -1,5 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises"
 import { assert, InputError } from "../run/errors.ts"
+import { prefault } from "../runtime/prefault.ts"
 import { replaceFile } from "./atomic.ts"
 import { readError } from "./json.ts"
 import {
@@ -143,15 +144,20 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
         target.length === elementCount(found.shape),
         `readFloat32 of "${name}": expected room for [${found.shape}], got ${target.length} elements`,
       )
-      if (found.dtype === "F32") {
-        const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
-        await readInto(handle, bytes, found.begin, path)
-      } else if (found.dtype === "BF16" || found.dtype === "F16") {
-        await readWidened(handle, found, found.dtype, target, path)
-      } else {
-        throw new InputError(
-          `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${found.dtype}`,
-        )
+      const pages = into ? undefined : prefault(target)
+      try {
+        if (found.dtype === "F32") {
+          const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
+          await readInto(handle, bytes, found.begin, path)
+        } else if (found.dtype === "BF16" || found.dtype === "F16") {
+          await readWidened(handle, found, found.dtype, target, path)
+        } else {
+          throw new InputError(
+            `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${found.dtype}`,
+          )
+        }
+      } finally {
+        await pages // the kernel works on this memory: it must not be collected before
       }
       return target
     },

@@ -1,4 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
+import { assert } from "../run/errors.ts"
 import { type OrtApi, ortApi, type Pointer } from "./ort-api.ts"
 
 /** ONNX's numbers for element types, with what holds them here. */
@@ -16,19 +17,39 @@ interface Environment {
   readonly api: OrtApi
   readonly env: Pointer
   readonly memory: Pointer
+  /** Of the pool that all sessions of this number share. */
+  readonly threads: number
 }
 
 const LOG_ERRORS = 3
 const ALL_OPTIMIZATIONS = 99
 let environment: Environment | undefined
 
-function open(): Environment {
+/**
+ * Starts ONNX Runtime with one pool of threads for all sessions: each session's own would go on
+ * waiting by spinning while the next session runs. To be called before anything else of ONNX
+ * Runtime is used; the first call's number of threads counts.
+ */
+export function startOnnxRuntime(threads: number): void {
+  if (environment) return
   const api = ortApi()
-  environment ??= {
-    api,
-    env: api.make("CreateEnv", LOG_ERRORS, "dftune"),
-    memory: api.make("CreateCpuMemoryInfo", 1, 0),
+  const threading = api.make("CreateThreadingOptions")
+  try {
+    api.check("SetGlobalIntraOpNumThreads", threading, threads)
+    api.check("SetGlobalInterOpNumThreads", threading, 1)
+    environment = {
+      api,
+      env: api.make("CreateEnvWithGlobalThreadPools", LOG_ERRORS, "dftune", threading),
+      memory: api.make("CreateCpuMemoryInfo", 1, 0),
+      threads,
+    }
+  } finally {
+    api.release("ReleaseThreadingOptions", threading)
   }
+}
+
+function open(): Environment {
+  assert(environment, "startOnnxRuntime comes first")
   return environment
 }
 
@@ -59,7 +80,7 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
     Tensor: TensorClass,
     constants: Readonly<Record<string, OrtTensor>> = {},
   ) {
-    const { api, env } = open()
+    const { api, env, threads: shared } = open()
     this.#Tensor = Tensor
     const options = api.make("CreateSessionOptions")
     this.#initializers = Object.values(constants).map(valueOver)
@@ -69,7 +90,8 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
         const values = BigUint64Array.from(this.#initializers)
         api.check("AddExternalInitializers", options, names.pointers, values, values.length)
       }
-      api.check("SetIntraOpNumThreads", options, threads)
+      if (threads === shared) api.check("DisablePerSessionThreads", options)
+      else api.check("SetIntraOpNumThreads", options, threads)
       api.check("SetInterOpNumThreads", options, 1)
       api.check("SetSessionGraphOptimizationLevel", options, ALL_OPTIMIZATIONS)
       api.check("DisableMemPattern", options)

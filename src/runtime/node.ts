@@ -4,7 +4,7 @@ import * as ort from "onnxruntime-node"
 import { graph, input } from "../graph/index.ts"
 import { InputError } from "../run/errors.ts"
 import { type Device, type DeviceOptions, float32 } from "./device.ts"
-import { NativeSession } from "./native-session.ts"
+import { NativeSession, startOnnxRuntime } from "./native-session.ts"
 import { OnnxDevice } from "./onnx-runtime.ts"
 
 /**
@@ -36,6 +36,7 @@ const GPU_ADVICE =
   "Metal on macOS; Direct3D 12 on Windows). Set device: cpu, or auto, to go on without it."
 
 function cpuDevice(threads: number): Device {
+  startOnnxRuntime(threads)
   const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
     new NativeSession(model, threads, ort.Tensor, constants)
   return new OnnxDevice(

@@ -14,7 +14,6 @@ type Status = Pointer | null
  */
 const FUNCTIONS = {
   GetErrorMessage: [2, "const char *GetErrorMessage(void *status)"],
-  CreateEnv: [3, "void *CreateEnv(int level, const char *name, _Out_ void **env)"],
   CreateSessionFromArray: [
     8,
     "void *CreateSessionFromArray(void *env, void *model, size_t length, void *options, _Out_ void **session)",
@@ -52,6 +51,22 @@ const FUNCTIONS = {
   ReleaseValue: [96, "void ReleaseValue(void *value)"],
   ReleaseTensorTypeAndShapeInfo: [99, "void ReleaseTensorTypeAndShapeInfo(void *info)"],
   ReleaseSessionOptions: [100, "void ReleaseSessionOptions(void *options)"],
+  CreateEnvWithGlobalThreadPools: [
+    119,
+    "void *CreateEnvWithGlobalThreadPools(int level, const char *name, void *threading, " +
+      "_Out_ void **env)",
+  ],
+  DisablePerSessionThreads: [120, "void *DisablePerSessionThreads(void *options)"],
+  CreateThreadingOptions: [121, "void *CreateThreadingOptions(_Out_ void **threading)"],
+  ReleaseThreadingOptions: [122, "void ReleaseThreadingOptions(void *threading)"],
+  SetGlobalIntraOpNumThreads: [
+    147,
+    "void *SetGlobalIntraOpNumThreads(void *threading, int threads)",
+  ],
+  SetGlobalInterOpNumThreads: [
+    148,
+    "void *SetGlobalInterOpNumThreads(void *threading, int threads)",
+  ],
   AddExternalInitializers: [
     210,
     "void *AddExternalInitializers(void *options, void *names, void *values, size_t count)",
