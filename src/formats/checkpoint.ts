@@ -90,6 +90,7 @@ async function openShards(folder: string, indexPath: string): Promise<TensorRead
     metadata,
     read: async (name) => readerOf(name).read(name),
     readFloat32: async (name, into) => readerOf(name).readFloat32(name, into),
+    readRow: async (name, row, into) => readerOf(name).readRow(name, row, into),
     close,
   }
 }

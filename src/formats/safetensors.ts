@@ -28,6 +28,8 @@ export interface TensorReader {
    * @throws InputError for any other dtype.
    */
   readFloat32(name: string, into?: Float32Array): Promise<Float32Array>
+  /** Row `row` of a matrix, as `readFloat32`, into an array of its columns. */
+  readRow(name: string, row: number, into: Float32Array): Promise<void>
   close(): Promise<void>
 }
 
@@ -129,6 +131,19 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
     if (found === undefined) throw new InputError(`${path}: no tensor "${name}"`)
     return found
   }
+  const readFloats = async (found: TensorEntry, target: Float32Array, name: string) => {
+    const { dtype, begin } = found
+    if (dtype === "F32") {
+      const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
+      await readInto(handle, bytes, begin, path)
+    } else if (dtype === "BF16" || dtype === "F16") {
+      await readWidened(handle, found, dtype, target, path)
+    } else {
+      throw new InputError(
+        `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${dtype}`,
+      )
+    }
+  }
   return {
     ...header,
     async read(name) {
@@ -146,20 +161,20 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
       )
       const pages = into ? undefined : prefault(target)
       try {
-        if (found.dtype === "F32") {
-          const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
-          await readInto(handle, bytes, found.begin, path)
-        } else if (found.dtype === "BF16" || found.dtype === "F16") {
-          await readWidened(handle, found, found.dtype, target, path)
-        } else {
-          throw new InputError(
-            `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${found.dtype}`,
-          )
-        }
+        await readFloats(found, target, name)
       } finally {
         await pages // the kernel works on this memory: it must not be collected before
       }
       return target
+    },
+    async readRow(name, row, into) {
+      const { dtype, shape, begin } = entry(name)
+      const [rows, columns] = shape as [number, number]
+      const fits = shape.length === 2 && row >= 0 && row < rows && into.length === columns
+      assert(fits, `readRow of "${name}" [${shape}]: row ${row} into ${into.length} elements`)
+      const bytes = columns * DTYPE_BYTES[dtype]
+      const start = begin + row * bytes
+      await readFloats({ dtype, shape: [columns], begin: start, end: start + bytes }, into, name)
     },
     close: () => handle.close(),
   }

@@ -6,6 +6,8 @@ import type { CachedModel } from "../models/decoding-stages.ts"
 import {
   type DecoderShape,
   decoderName,
+  EMBEDDING,
+  elementCount,
   type LoraInputs,
   loraScale,
   openWeights,
@@ -92,13 +94,14 @@ export async function openModel(
     const stops = await stopTokenIds(base, tokenizer)
 
     let read = 0
-    const weight = async (name: string) => {
-      const data = adapter?.tensors.get(name) ?? (await source.read(name))
+    const weight = async (name: string, into?: Float32Array) => {
+      const data = adapter?.tensors.get(name) ?? (await source.read(name, into))
       const percent = Math.min(100, Math.round((100 * ++read) / source.parameters.length))
       onProgress?.(`loading ${base}: ${percent} %`)
       return data
     }
-    const parts = { device, shape, lora: adapter?.lora, weight, signal }
+    const embeddingRow = (id: number, into: Float32Array) => source.readRow(EMBEDDING, id, into)
+    const parts = { device, shape, lora: adapter?.lora, weight, embeddingRow, signal }
     const model = device.kind === "cpu" ? await PackedModel.pack(parts) : await uploaded(parts)
     return {
       folder,
@@ -111,13 +114,13 @@ export async function openModel(
         if (model instanceof PackedModel) await model.release()
         else disposeAll(model.weights.values())
         await device.release()
+        await source.close()
       },
     }
   } catch (error) {
     await device.release()
-    throw error
-  } finally {
     await source.close()
+    throw error
   }
 }
 
@@ -146,7 +149,10 @@ async function uploaded({
   const weights = new Map<string, DeviceTensor>()
   for (const [name, dims] of decodingShapes({ shape, lora })) {
     signal?.throwIfAborted()
-    weights.set(name, await device.upload(float32(dims, await weight(name))))
+    weights.set(
+      name,
+      await device.upload(float32(dims, await weight(name, new Float32Array(elementCount(dims))))),
+    )
   }
   return { device, shape, weights, lora }
 }

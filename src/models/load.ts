@@ -49,6 +49,8 @@ export interface OpenWeights {
   readonly dtype: CheckpointDtype
   /** A tensor by the checkpoint's name, as float32, into memory of its size if given. */
   read(name: string, into?: Float32Array): Promise<Float32Array>
+  /** One row of a matrix, into an array of its columns. */
+  readRow(name: string, row: number, into: Float32Array): Promise<void>
   close(): Promise<void>
 }
 
@@ -74,6 +76,7 @@ export async function openWeights(folder: string): Promise<OpenWeights> {
     parameters,
     dtype: storedDtype(reader, parameters),
     read: (name, into) => reader.readFloat32(name, into),
+    readRow: (name, row, into) => reader.readRow(name, row, into),
     close: () => reader.close(),
   }
 }

@@ -1,3 +1,4 @@
+import type { Graph } from "../graph/index.ts"
 import { assert } from "../run/errors.ts"
 import {
   type Device,
@@ -17,7 +18,6 @@ import {
   takeCache,
 } from "./decoding-stages.ts"
 import { blockParameters, elementCount, layerPrefix } from "./parameters.ts"
-import { RowOps } from "./rows.ts"
 import type { DecoderShape } from "./shape.ts"
 import { adapterShapes } from "./stages.ts"
 
@@ -36,8 +36,13 @@ interface PackedShapes {
 
 export interface PackOptions extends PackedShapes {
   readonly device: Device
-  /** A weight by the checkpoint's name, or an adapter's matrix by PEFT's name below each layer. */
-  readonly weight: (name: string) => Float32Array | Promise<Float32Array>
+  /**
+   * A weight by the checkpoint's name, or an adapter's matrix by PEFT's name below each layer; may
+   * use the memory given.
+   */
+  readonly weight: (name: string, into: Float32Array) => Float32Array | Promise<Float32Array>
+  /** A row of the embedding, into an array of its columns; asked for as long as the model lives. */
+  readonly embeddingRow: (id: number, into: Float32Array) => void | Promise<void>
   readonly signal?: AbortSignal | undefined
 }
 
@@ -53,45 +58,46 @@ export class PackedModel implements DecodingStages {
   readonly device: Device
   readonly shape: DecoderShape
   readonly pieces: PieceSizes = { most: 512, step: 1 }
-  readonly #rows: RowOps
-  readonly #embedding: DeviceTensor
+  readonly #embeddingRow: PackOptions["embeddingRow"]
   readonly #sections: readonly Section[]
   readonly #head: Executable
 
   private constructor(
-    { device, shape }: PackOptions,
-    parts: { embedding: DeviceTensor; sections: readonly Section[]; head: Executable },
+    { device, shape, embeddingRow }: PackOptions,
+    sections: readonly Section[],
+    head: Executable,
   ) {
     this.device = device
     this.shape = shape
-    this.#rows = new RowOps(device)
-    this.#embedding = parts.embedding
-    this.#sections = parts.sections
-    this.#head = parts.head
+    this.#embeddingRow = embeddingRow
+    this.#sections = sections
+    this.#head = head
   }
 
-  /** Asks for each weight once and lets go of it when it is packed; the embedding is kept as it is. */
+  /** Asks for each weight once; beyond the packed ones only a section's are in memory at a time. */
   static async pack(options: PackOptions): Promise<PackedModel> {
-    const { device, shape, weight, signal } = options
-    const { hiddenSize: C, vocabSize: V } = shape
-    const embedding = float32([V, C], await weight(EMBEDDING))
-    const head = await device.compile(packedLogits(shape), {
-      constants: {
-        [NORM_WEIGHT]: float32([C], await weight(FINAL_NORM)),
-        [HEAD_WEIGHT]: shape.tieWordEmbeddings ? embedding : float32([V, C], await weight(HEAD)),
-      },
+    const { shape, signal } = options
+    const head = await compiledWith(options, packedLogits(shape), {
+      [NORM_WEIGHT]: FINAL_NORM,
+      [HEAD_WEIGHT]: shape.tieWordEmbeddings ? EMBEDDING : HEAD,
     })
     const sections: Section[] = []
-    for (const layers of sectionLayers(shape)) {
-      signal?.throwIfAborted()
-      const constants: Record<string, HostTensor> = {}
-      for (const [name, dims] of layers.flatMap((layer) => layerShapes(options, layer))) {
-        constants[name] = float32(dims, await weight(name))
+    try {
+      let memory: ArrayBuffer | undefined
+      for (const layers of sectionLayers(shape)) {
+        signal?.throwIfAborted()
+        const traced = packedBlocks(options, layers)
+        const names = layers.flatMap((layer) => layerShapes(options, layer)).map(([name]) => name)
+        memory ??= new ArrayBuffer(weightBytes(traced, names))
+        const own = Object.fromEntries(names.map((name) => [name, name]))
+        sections.push({ layers, executable: await compiledWith(options, traced, own, memory) })
       }
-      const executable = await device.compile(packedBlocks(options, layers), { constants })
-      sections.push({ layers, executable })
+    } catch (error) {
+      await head.release()
+      for (const { executable } of sections) await executable.release()
+      throw error
     }
-    return new PackedModel(options, { embedding: await device.upload(embedding), sections, head })
+    return new PackedModel(options, sections, head)
   }
 
   lanesFor(wanted: number): number {
@@ -114,13 +120,17 @@ export class PackedModel implements DecodingStages {
   }
 
   async release(): Promise<void> {
-    this.#embedding.dispose()
     await this.#head.release()
     for (const { executable } of this.#sections) await executable.release()
   }
 
   async #blocks({ cache, ids, places }: NewTokens, rows: number, signal?: AbortSignal) {
-    let x = await this.#rows.gather(this.#embedding, ids, rows)
+    const C = this.shape.hiddenSize
+    const embedded = new Float32Array(rows * C)
+    for (const [t, id] of ids.entries()) {
+      await this.#embeddingRow(id, embedded.subarray(t * C, (t + 1) * C))
+    }
+    let x = await this.device.upload(float32([rows, C], embedded))
     for (const { layers, executable } of this.#sections) {
       signal?.throwIfAborted()
       const { feeds, into } = cacheFeeds(cache, layers)
@@ -131,6 +141,29 @@ export class PackedModel implements DecodingStages {
     }
     return x
   }
+}
+
+function weightBytes({ inputs }: Graph, names: readonly string[]): number {
+  const weights = inputs.filter(({ name }) => names.includes(name))
+  return 4 * weights.reduce((sum, { shape }) => sum + elementCount(shape as number[]), 0)
+}
+
+/** A graph with some of its inputs, by the names of their weights, made constants. */
+async function compiledWith(
+  { device, weight }: PackOptions,
+  traced: Graph,
+  names: Readonly<Record<string, string>>,
+  memory = new ArrayBuffer(weightBytes(traced, Object.keys(names))),
+): Promise<Executable> {
+  const constants: Record<string, HostTensor> = {}
+  let offset = 0
+  for (const { name, shape } of traced.inputs) {
+    if (names[name] === undefined) continue
+    const place = new Float32Array(memory, offset, elementCount(shape as number[]))
+    offset += place.byteLength
+    constants[name] = float32(shape as number[], await weight(names[name], place))
+  }
+  return device.compile(traced, { constants })
 }
 
 /** All layers in order, cut so that a section holds about SECTION_BYTES. */

@@ -34,7 +34,7 @@ export interface CompileOptions {
   /**
    * Inputs that never change, by name; runs are not given them. On the CPU, products keep a copy
    * packed the way they read it, which makes them faster for few rows and gives a row the same bits
-   * whatever the other rows are. The arrays may be let go of afterwards.
+   * whatever the other rows are. The arrays may be written over afterwards.
    */
   readonly constants?: Readonly<Record<string, HostTensor>>
 }

@@ -185,25 +185,23 @@ export class OnnxDevice implements Device {
   }
 
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
+    const packs =
+      this.kind === "cpu" && Object.keys(constants).length > 0 && (await this.#packsFactors())
     const tensors: Record<string, OnnxTensor> = {}
+    const held = new Map<string, OnnxTensor | undefined>()
     for (const [name, host] of Object.entries(constants)) {
       const port = graph.inputs.find((port) => port.name === name)
       assert(port, `${graph.name}: the constant ${name} is no input`)
-      tensors[name] = checkFeed(graph, port, await this.upload(host))
+      const packed = packs && isOnlyRightFactor(graph, name)
+      const own = this.kind !== "cpu" || packed ? host : { ...host, data: host.data.slice() }
+      tensors[name] = checkFeed(graph, port, await this.upload(own))
+      held.set(name, packed ? undefined : tensors[name])
     }
     const session = await this.#createSession(graph, tensors).catch((error: unknown) => {
       throw explain(graph, error)
     })
-    if (this.kind !== "cpu") return new OnnxExecutable(graph, session, this.kind, { fed: tensors })
-    const names = Object.keys(tensors)
-    const packs = names.length > 0 && (await this.#packsFactors())
-    const held = new Map(
-      names.map((name) => [
-        name,
-        packs && isOnlyRightFactor(graph, name) ? undefined : tensors[name],
-      ]),
-    )
-    return new OnnxExecutable(graph, session, this.kind, { held })
+    const given = this.kind === "cpu" ? { held } : { fed: tensors }
+    return new OnnxExecutable(graph, session, this.kind, given)
   }
 
   /** Whether products keep a copy of a constant right factor: true where a change of it goes unseen. */

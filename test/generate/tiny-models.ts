@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url"
 import type { CachedModel } from "../../src/models/decoding-stages.ts"
 import {
   decoderParameters,
+  EMBEDDING,
   loadModel,
   loraParameters,
   loraScale,
@@ -59,9 +60,15 @@ export async function tinyModel(
 
 /** The same model with its weights compiled into its graphs. */
 export function packed(model: CachedModel): Promise<PackedModel> {
+  const weight = (name: string) => model.weights.get(name)!.data as Float32Array
   return PackedModel.pack({
     ...model,
-    weight: (name) => (model.weights.get(name)!.data as Float32Array).slice(),
+    weight: (name, into) => {
+      into.set(weight(name))
+      return into
+    },
+    embeddingRow: (id, into) =>
+      into.set(weight(EMBEDDING).subarray(id * into.length, (id + 1) * into.length)),
   })
 }
 
