@@ -87,7 +87,7 @@ export class LocalSource implements SampleSource {
     try {
       let prompt = await nextPrompt(source)
       for (;;) {
-        for (let lane = 0; lane < lanes && prompt; lane++) {
+        for (let lane = 0; lane < active.length && prompt; lane++) {
           while (!active[lane] && prompt) {
             const sequence = this.#begin(prompt)
             const sample = this.#accept(sequence, prompt.first, onToken)
@@ -109,6 +109,7 @@ export class LocalSource implements SampleSource {
           active[lane] = undefined
           yield sample
         }
+        if (!prompt && !kept) await this.#giveUpLanes(cache, active)
       }
     } finally {
       if (!kept) {
@@ -212,6 +213,17 @@ export class LocalSource implements SampleSource {
       probabilities: next.probabilities[lane]!,
       logSumExp: next.logSumExp[lane]!,
     }))
+  }
+
+  /** With nobody waiting, lanes whose sequences have ended would be computed for nothing. */
+  async #giveUpLanes(cache: KvCache, active: (Sequence | undefined)[]): Promise<void> {
+    const busy = [...active.keys()].filter((lane) => active[lane])
+    const lanes = busy.length === 0 ? 0 : this.#decoder.lanesFor(busy.length)
+    if (lanes === 0 || lanes >= active.length) return
+    const idle = [...active.keys()].filter((lane) => !active[lane])
+    const kept = [...busy, ...idle.slice(0, lanes - busy.length)].sort((a, b) => a - b)
+    await cache.keepLanes(kept)
+    active.splice(0, active.length, ...kept.map((lane) => active[lane]))
   }
 
   /** Draws the next token; the sample when that ends it. */

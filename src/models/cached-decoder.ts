@@ -38,7 +38,7 @@ export class CachedDecoder {
   /** Packed weights belong to whoever packed them. */
   readonly #ownsStages: boolean
   readonly #compiled = new Map<string, Promise<Executable>>()
-  readonly #buffers = new Map<string, DeviceTensor>()
+  readonly #buffers = new Map<string, Float32Array>()
   #rope: RopeTables
 
   constructor(model: CachedModel | PackedModel) {
@@ -123,7 +123,7 @@ export class CachedDecoder {
     const V = shape.vocabSize
     const lanes = this.#stages.lanesFor(temperatures.length)
     const buffer = async (name: string) =>
-      device.kind === "cpu" ? { [name]: await this.#buffer(name, [lanes, V]) } : {}
+      device.kind === "cpu" ? { [name]: await this.#buffer(name, lanes) } : {}
     const logits = await this.#stages.logits(hidden, lanes, (await buffer("logits")).logits)
 
     const inverse = temperatures.map((t) => (t > 0 ? 1 / t : 1))
@@ -157,7 +157,6 @@ export class CachedDecoder {
   async release(): Promise<void> {
     if (this.#ownsStages) await this.#stages.release()
     for (const made of this.#compiled.values()) await (await made).release()
-    for (const tensor of this.#buffers.values()) tensor.dispose()
     this.#compiled.clear()
     this.#buffers.clear()
   }
@@ -189,11 +188,16 @@ export class CachedDecoder {
     }
   }
 
-  async #buffer(name: string, shape: readonly number[]): Promise<DeviceTensor> {
-    const key = `${name} ${shape}`
-    const known = this.#buffers.get(key) ?? (await this.#stages.device.upload(float32(shape)))
-    this.#buffers.set(key, known)
-    return known
+  /** Room for [rows, V] numbers on the CPU, the same memory each time. */
+  #buffer(name: string, rows: number): Promise<DeviceTensor> {
+    const { device, shape } = this.#stages
+    const size = rows * shape.vocabSize
+    let memory = this.#buffers.get(name)
+    if (!memory || memory.length < size) {
+      memory = new Float32Array(size)
+      this.#buffers.set(name, memory)
+    }
+    return device.upload(float32([rows, shape.vocabSize], memory.subarray(0, size)))
   }
 
   #once(key: string, trace: () => Parameters<Device["compile"]>[0]): Promise<Executable> {

@@ -1,6 +1,12 @@
 import { concat, type Graph, graph, input, type Tensor } from "../graph/index.ts"
 import { assert } from "../run/errors.ts"
-import { type Device, type DeviceTensor, type Executable, float32 } from "../runtime/index.ts"
+import {
+  type Device,
+  type DeviceTensor,
+  type Executable,
+  float32,
+  int64,
+} from "../runtime/index.ts"
 import type { DecoderShape } from "./shape.ts"
 
 interface LayerCache {
@@ -16,7 +22,7 @@ const LEAST_PLACES = 64
 
 /** Keys and values of B sequences, per layer [B, K, P, D] each. P grows; contents are kept. */
 export class KvCache {
-  readonly lanes: number
+  #lanes: number
   readonly #device: Device
   readonly #shape: DecoderShape
   #places: number
@@ -27,7 +33,7 @@ export class KvCache {
     this.#compiled = compiled
     this.#device = device
     this.#shape = shape
-    this.lanes = lanes
+    this.#lanes = lanes
     this.#places = 0
     this.#layers = []
   }
@@ -40,6 +46,11 @@ export class KvCache {
     const cache = new KvCache(device, shape, lanes, compiled)
     await cache.reserve(places)
     return cache
+  }
+
+  /** B: sequences that there is room for. */
+  get lanes(): number {
+    return this.#lanes
   }
 
   /** P: tokens of a sequence that there is room for. */
@@ -124,6 +135,35 @@ export class KvCache {
         values: await copied(one.values, all.values),
       }
     }
+  }
+
+  /** Gives lanes up: lane i then holds what lane kept[i] held; the indices rise. */
+  async keepLanes(kept: readonly number[]): Promise<void> {
+    const { numKeyValueHeads: K, headDim: D } = this.#shape
+    const size = K * this.#places * D
+    const dims = [kept.length, K, this.#places, D]
+    const fewer = async (all: DeviceTensor) => {
+      if (all.data) {
+        const data = hostData(all)
+        kept.forEach((lane, i) => {
+          if (lane !== i) data.copyWithin(i * size, lane * size, (lane + 1) * size)
+        })
+        return this.#device.upload(float32(dims, data.subarray(0, kept.length * size)))
+      }
+      const ids = await this.#device.upload(int64([kept.length], kept))
+      const result = await this.#onDevice(`keep ${kept.length}`, { all, ids }, () => {
+        const before = input("all", [this.lanes, K, "places", D])
+        return before.gather(input("ids", [kept.length], "i64"))
+      })
+      ids.dispose()
+      return result
+    }
+    const layers: LayerCache[] = []
+    for (const { keys, values } of this.#layers) {
+      layers.push({ keys: await fewer(keys), values: await fewer(values) })
+    }
+    this.#layers = layers
+    this.#lanes = kept.length
   }
 
   /** Runs a small graph on the device and lets go of what its result replaces. */

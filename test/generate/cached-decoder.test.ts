@@ -86,6 +86,33 @@ test.each(holdings)("a lane has the same bits beside any others (%s)", async (ho
   await decoder.release()
 })
 
+test.each(holdings)(
+  "lanes that are given up leave the others as they were (%s)",
+  async (holding) => {
+    const decoder = new CachedDecoder(await HOLDINGS[holding](await tinyModel(device, "llama")))
+    const prompts = Array.from({ length: 16 }, (_, lane) => [5 + lane, 9, 30 - lane])
+    const cache = await decoder.newCache(16, 1)
+    const one = await decoder.newCache(1, 1)
+    for (const [lane, ids] of prompts.entries()) {
+      await decoder.prefill(one, Int32Array.from(ids))
+      await cache.copyFrom(one, lane, ids.length)
+    }
+    const kept = [2, 3, 9, 15]
+    const places = prompts.map(() => 3)
+    const step = async (ids: readonly number[]) => {
+      const hidden = await decoder.decode(cache, ids, places.slice(0, ids.length))
+      return (await decoder.next(hidden, places.slice(0, ids.length))).logits.map((row) =>
+        row.slice(),
+      )
+    }
+    const all = await step(prompts.map((_, lane) => lane))
+    await cache.keepLanes(kept)
+    expect(cache.lanes).toBe(4)
+    expect(await step(kept)).toEqual(kept.map((lane) => all[lane]))
+    await decoder.release()
+  },
+)
+
 test("temperature divides the logits before the softmax", async () => {
   const decoder = new CachedDecoder(await tinyModel(device, "qwen2"))
   const cache = await decoder.newCache(1, 1)
