@@ -1,4 +1,4 @@
-import { CachedDecoder } from "../models/cached-decoder.ts"
+import { CachedDecoder, type NextTokens } from "../models/cached-decoder.ts"
 import type { CachedModel } from "../models/decoding-stages.ts"
 import type { KvCache } from "../models/kv-cache.ts"
 import type { PackedModel } from "../models/packed-model.ts"
@@ -7,7 +7,7 @@ import type { DecodeStream } from "../text/index.ts"
 import { uniform } from "./philox.ts"
 import { type PromptEncoding, promptIds } from "./prompt.ts"
 import type { Sample, SampleOptions, SampleRequest, SampleSource } from "./sample-source.ts"
-import { argMax, drawToken } from "./sampling.ts"
+import { drawToken } from "./sampling.ts"
 import { type StopText, stopText } from "./stop-text.ts"
 
 export interface LocalSourceOptions extends PromptEncoding {
@@ -25,7 +25,17 @@ export interface LocalSourceOptions extends PromptEncoding {
 interface Distribution {
   readonly logits: Float32Array
   readonly probabilities: Float32Array
+  readonly top: number
   readonly logSumExp: number
+}
+
+function distributionsOf({ logits, probabilities, top, logSumExp }: NextTokens): Distribution[] {
+  return logits.map((row, lane) => ({
+    logits: row,
+    probabilities: probabilities[lane]!,
+    top: top[lane]!,
+    logSumExp: logSumExp[lane]!,
+  }))
 }
 
 /** A prompt that has been computed, until all its samples have begun. */
@@ -158,19 +168,14 @@ export class LocalSource implements SampleSource {
         )
       }
       const hidden = await this.#prefill(cache, ids, signal)
-      const { logits, probabilities, logSumExp } = await this.#decoder.next(hidden, [
-        request.temperature,
-      ])
+      const [next] = distributionsOf(await this.#decoder.next(hidden, [request.temperature]))
+      const { logits, probabilities } = next!
       yield {
         requestIndex,
         request,
         ids,
         cache,
-        first: {
-          logits: logits[0]!.slice(),
-          probabilities: probabilities[0]!.slice(),
-          logSumExp: logSumExp[0]!,
-        },
+        first: { ...next!, logits: logits.slice(), probabilities: probabilities.slice() },
         begun: 0,
       }
     }
@@ -208,11 +213,7 @@ export class LocalSource implements SampleSource {
       hidden,
       active.map((s) => s?.request.temperature ?? 1),
     )
-    return active.map((_, lane) => ({
-      logits: next.logits[lane]!,
-      probabilities: next.probabilities[lane]!,
-      logSumExp: next.logSumExp[lane]!,
-    }))
+    return distributionsOf(next)
   }
 
   /** With nobody waiting, lanes whose sequences have ended would be computed for nothing. */
@@ -229,13 +230,19 @@ export class LocalSource implements SampleSource {
   /** Draws the next token; the sample when that ends it. */
   #accept(
     sequence: Sequence,
-    { logits, probabilities, logSumExp }: Distribution,
+    { logits, probabilities, top, logSumExp }: Distribution,
     onToken: SampleOptions["onToken"],
   ): Sample | undefined {
     const { request, tokenIds, stream, text, requestIndex, sampleIndex, seed } = sequence
+    if (!Number.isFinite(logSumExp)) {
+      throw new InputError(
+        `prompt ${requestIndex + 1}: the model's logits are no finite numbers after ` +
+          `${tokenIds.length} tokens; its weights are damaged, or its training has diverged`,
+      )
+    }
     const id =
       request.temperature === 0
-        ? argMax(logits)
+        ? logits.indexOf(top)
         : drawToken(probabilities, request, uniform(seed, tokenIds.length))
     const logprob = logits[id]! - logSumExp
     tokenIds.push(id)

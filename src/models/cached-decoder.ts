@@ -24,6 +24,8 @@ export interface NextTokens {
   readonly logits: readonly Float32Array[]
   /** softmax(logits / temperature), [V] for each sequence. */
   readonly probabilities: readonly Float32Array[]
+  /** The largest logit. */
+  readonly top: readonly number[]
   /** log sum exp(logits), float64. */
   readonly logSumExp: readonly number[]
 }
@@ -150,6 +152,7 @@ export class CachedDecoder {
     return {
       probabilities: rows(await numbers(results.p!)),
       logits: rows(await numbers(logits)),
+      top: temperatures.map((_, lane) => top[lane]!),
       logSumExp: temperatures.map((_, lane) => top[lane]! - Math.log(peak[lane]!)),
     }
   }

@@ -213,6 +213,18 @@ test("a conversation goes on from what is computed, and says the same", async ()
   await fresh.release()
 })
 
+test("a model whose weights are not numbers says so instead of sampling", async () => {
+  const model = await tinyModel(device, "llama")
+  const norm = model.weights.get("model.norm.weight")!.data as Float32Array
+  norm[0] = Number.NaN
+  const options = { tokenizer: letters, template: null, stopTokenIds: new Set<number>() }
+  const source = new LocalSource({ ...options, model })
+  await expect(samplesOf(source, [asked("abc")])).rejects.toThrow(
+    /no finite numbers after 0 tokens/,
+  )
+  await source.release()
+})
+
 test("a decoder in training is sampled from as it is", async () => {
   const { config, weights } = await loadModel(`${MODELS}llama`)
   const host = new Map(
