@@ -2,6 +2,7 @@ import { type FileHandle, open } from "node:fs/promises"
 import { assert, InputError } from "../run/errors.ts"
 import { prefault } from "../runtime/prefault.ts"
 import { replaceFile } from "./atomic.ts"
+import { readInto, writeAll } from "./file-bytes.ts"
 import { readError } from "./json.ts"
 import {
   DTYPE_BYTES,
@@ -42,24 +43,6 @@ export interface TensorToWrite {
 }
 
 const PIECE_BYTES = 2 * WIDEN_PIECE
-/** One read call, below the 2 GB that a single call can return. */
-const MAX_READ = 1 << 30
-
-async function readInto(
-  handle: FileHandle,
-  target: Uint8Array,
-  position: number,
-  path: string,
-): Promise<void> {
-  let done = 0
-  while (done < target.length) {
-    const length = Math.min(MAX_READ, target.length - done)
-    const { bytesRead } = await handle.read(target, done, length, position + done)
-    if (bytesRead === 0) throw new InputError(`${path}: the file ended while it was read`)
-    done += bytesRead
-  }
-}
-
 async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsHeader> {
   const { size } = await handle.stat()
   if (size < 8) {
@@ -204,13 +187,6 @@ function layout(
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true)
   header.set(json, 8)
   return { header, ordered }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(MAX_READ, bytes.length - done)
-    done += (await handle.write(bytes, done, length)).bytesWritten
-  }
 }
 
 /**

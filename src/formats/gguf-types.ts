@@ -1,0 +1,197 @@
+import { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
+
+export const GGUF_MAGIC = 0x46554747 // "GGUF", little endian
+export const GGUF_VERSION = 3
+/** Where `general.alignment` says nothing else. */
+export const GGUF_ALIGNMENT = 32
+/** ggml keeps a name in 64 bytes, the last of them a zero. */
+export const GGUF_MAX_NAME = 63
+
+/** Tensor types that are read and written, by their number in a file (ggml.h, enum ggml_type). */
+export const GGUF_TYPE_CODES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8, BF16: 30 } as const
+export type GgufType = keyof typeof GGUF_TYPE_CODES
+
+/** How a tensor type stores a row. `values` of a block are stored in `bytes` bytes. */
+export interface GgufEncoding {
+  readonly values: number
+  readonly bytes: number
+  /** Whole blocks in. What is too large for the type comes out as infinity. */
+  readonly encode: (values: Float32Array) => Uint8Array
+  readonly decode: (bytes: Uint8Array) => Float32Array
+  /**
+   * The largest difference that storing may make to each value of a block whose largest magnitude
+   * is `largest`.
+   */
+  readonly bound: (value: number, largest: number) => number
+}
+
+/** Half of the last bit of a half-precision number, and of its smallest subnormal. */
+const F16_ROUNDING = { relative: 2 ** -11, absolute: 2 ** -25 }
+const BLOCK = 32
+
+const HALF = new Uint16Array(1)
+const SINGLE = new Float32Array(1)
+
+function halfBits(value: number): number {
+  SINGLE[0] = value
+  return float32ToF16(SINGLE, HALF)[0]!
+}
+
+function fromHalfBits(bits: number): number {
+  HALF[0] = bits
+  return f16ToFloat32(HALF, SINGLE)[0]!
+}
+
+const bytesOf = (data: Float32Array | Uint16Array): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+
+/** A copy, because bytes from a file need not begin at an even address. */
+const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(bytes.slice().buffer)
+
+/** 1 / d in float32; 0 for a block so small that its scale has no reciprocal. */
+function reciprocal(d: number): number {
+  const inverse = Math.fround(1 / d)
+  return Number.isFinite(inverse) ? inverse : 0
+}
+
+/**
+ * Q8_0: 32 values as a half-precision scale d = max |x| / 127 and 32 signed bytes round(x / d).
+ * Arithmetic is float32 as in ggml's quantize_row_q8_0_ref, so the bytes are the same.
+ */
+function encodeQ8(values: Float32Array): Uint8Array {
+  const blocks = values.length / BLOCK
+  const out = new Uint8Array(blocks * 34)
+  const view = new DataView(out.buffer)
+  for (let block = 0; block < blocks; block++) {
+    const from = block * BLOCK
+    let largest = 0
+    // Math.max keeps a NaN, which a comparison would pass over.
+    for (let i = 0; i < BLOCK; i++) largest = Math.max(largest, Math.abs(values[from + i]!))
+    const d = Math.fround(largest / 127)
+    const inverse = reciprocal(d)
+    const at = block * 34
+    view.setUint16(at, halfBits(d), true)
+    for (let i = 0; i < BLOCK; i++) {
+      const scaled = Math.fround(values[from + i]! * inverse)
+      const rounded = Math.floor(Math.abs(scaled) + 0.5) // half away from zero, as roundf
+      out[at + 2 + i] = scaled < 0 ? -rounded : rounded
+    }
+  }
+  return out
+}
+
+function decodeQ8(bytes: Uint8Array): Float32Array {
+  const blocks = bytes.length / 34
+  const values = new Float32Array(blocks * BLOCK)
+  const quants = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+  for (let block = 0; block < blocks; block++) {
+    const at = block * 34
+    const d = fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
+    for (let i = 0; i < BLOCK; i++) values[block * BLOCK + i] = d * quants[at + 2 + i]!
+  }
+  return values
+}
+
+/**
+ * Q4_0: 32 values as a half-precision scale d = x / -8, where x is the value of largest magnitude,
+ * and 32 numbers 0 .. 15 meaning -8 .. 7; value i shares a byte with value i + 16.
+ * As ggml's quantize_row_q4_0_ref, to the byte.
+ */
+function encodeQ4(values: Float32Array): Uint8Array {
+  const blocks = values.length / BLOCK
+  const out = new Uint8Array(blocks * 18)
+  const view = new DataView(out.buffer)
+  for (let block = 0; block < blocks; block++) {
+    const from = block * BLOCK
+    let largest = 0
+    let extreme = 0
+    for (let i = 0; i < BLOCK; i++) {
+      const value = values[from + i]!
+      // A NaN stays the largest: nothing compares above it.
+      if (Math.abs(value) > largest || Number.isNaN(value)) {
+        largest = Math.abs(value)
+        extreme = value
+      }
+    }
+    const d = Math.fround(extreme / -8)
+    const inverse = reciprocal(d)
+    const nibble = (i: number): number => {
+      const shifted = Math.fround(Math.fround(values[from + i]! * inverse) + 8.5)
+      return Math.min(15, Math.trunc(shifted))
+    }
+    const at = block * 18
+    view.setUint16(at, halfBits(d), true)
+    for (let i = 0; i < BLOCK / 2; i++) out[at + 2 + i] = nibble(i) | (nibble(i + BLOCK / 2) << 4)
+  }
+  return out
+}
+
+function decodeQ4(bytes: Uint8Array): Float32Array {
+  const blocks = bytes.length / 18
+  const values = new Float32Array(blocks * BLOCK)
+  for (let block = 0; block < blocks; block++) {
+    const at = block * 18
+    const d = fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
+    for (let i = 0; i < BLOCK / 2; i++) {
+      const pair = bytes[at + 2 + i]!
+      values[block * BLOCK + i] = d * ((pair & 15) - 8)
+      values[block * BLOCK + BLOCK / 2 + i] = d * ((pair >> 4) - 8)
+    }
+  }
+  return values
+}
+
+export const GGUF_ENCODINGS: { readonly [Type in GgufType]: GgufEncoding } = {
+  F32: {
+    values: 1,
+    bytes: 4,
+    encode: bytesOf,
+    decode: (bytes) => new Float32Array(bytes.slice().buffer),
+    bound: () => 0,
+  },
+  F16: {
+    values: 1,
+    bytes: 2,
+    encode: (values) => bytesOf(float32ToF16(values, new Uint16Array(values.length))),
+    decode: (bytes) => f16ToFloat32(halvesOf(bytes), new Float32Array(bytes.length / 2)),
+    bound: (value) => Math.abs(value) * F16_ROUNDING.relative + F16_ROUNDING.absolute,
+  },
+  BF16: {
+    values: 1,
+    bytes: 2,
+    encode: (values) => bytesOf(float32ToBf16(values, new Uint16Array(values.length))),
+    decode: (bytes) => bf16ToFloat32(halvesOf(bytes), new Float32Array(bytes.length / 2)),
+    bound: (value) => Math.abs(value) * 2 ** -8 + 2 ** -133,
+  },
+  Q8_0: {
+    values: BLOCK,
+    bytes: 34,
+    encode: encodeQ8,
+    decode: decodeQ8,
+    // Half a step (and what float32 adds to it), and 127 steps of a rounded scale.
+    bound: (_, largest) =>
+      largest * (0.5001 / 127 + F16_ROUNDING.relative) + 128 * F16_ROUNDING.absolute,
+  },
+  Q4_0: {
+    values: BLOCK,
+    bytes: 18,
+    encode: encodeQ4,
+    decode: decodeQ4,
+    // A whole step, because 8 is stored as 7; and 8 steps of a rounded scale.
+    bound: (_, largest) =>
+      largest * (1.0001 / 8 + F16_ROUNDING.relative) + 9 * F16_ROUNDING.absolute,
+  },
+}
+
+/** Bytes of a tensor whose rows (the last axis) are whole blocks; NaN where they are not. */
+export function ggufBytes(type: GgufType, shape: readonly number[]): number {
+  const { values, bytes } = GGUF_ENCODINGS[type]
+  const row = shape.at(-1) ?? 1
+  const count = shape.reduce((product, size) => product * size, 1)
+  return row % values === 0 && Number.isSafeInteger(count) ? (count / values) * bytes : Number.NaN
+}
+
+/** Bytes from `length` to the next multiple of `alignment`. */
+export function padding(length: number, alignment: number): number {
+  return (alignment - (length % alignment)) % alignment
+}
