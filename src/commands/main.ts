@@ -83,6 +83,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./chat.ts"),
   },
   {
+    name: "export",
+    summary: "write a model for other tools: Transformers, PEFT, llama.cpp, Ollama",
+    load: () => import("./export.ts"),
+  },
+  {
     name: "doctor",
     summary: "say what this machine can run, and what a bug report needs",
     load: () => import("./doctor.ts"),

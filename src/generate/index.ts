@@ -8,6 +8,9 @@ export {
 export { LocalSource, type LocalSourceOptions } from "./local-source.ts"
 export {
   type Generator,
+  type ModelFolders,
+  type ModelFoldersOptions,
+  modelFolders,
   type OpenModel,
   type OpenModelOptions,
   openGenerator,

@@ -64,6 +64,55 @@ export function weightsFolder(path: string): string {
   )
 }
 
+/** Where the parts of a model lie. */
+export interface ModelFolders {
+  /** The weights, or the adapter's. */
+  readonly folder: string
+  /** Under an adapter: the base it was trained on. */
+  readonly base: string | null
+  /** What the adapter itself calls its base: a folder or hub id. */
+  readonly baseName: string | null
+  /** The tokenizer and the chat template. */
+  readonly textFolder: string
+}
+
+export interface ModelFoldersOptions {
+  /** Of a hub id: branch, tag or commit. */
+  readonly revision?: string
+  /** In place of the base that the adapter names. */
+  readonly base?: string
+  /** false: the base's configs and tokenizer only. */
+  readonly withBaseWeights?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress?: (message: string) => void
+}
+
+/**
+ * Finds a model: a Hugging Face folder, an adapter folder (its base is found by
+ * `base_model_name_or_path`), a run folder, or a hub id.
+ *
+ * @throws InputError naming what is missing
+ */
+export async function modelFolders(
+  path: string,
+  { revision, base: given, withBaseWeights = true, signal, onProgress }: ModelFoldersOptions = {},
+): Promise<ModelFolders> {
+  const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
+    onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
+  const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
+  const folder = await resolveModel(weightsFolder(path), {
+    ...hub,
+    ...(revision === undefined ? {} : { revision }),
+  })
+  if (!existsSync(join(folder, ADAPTER_CONFIG))) {
+    return { folder, base: null, baseName: null, textFolder: folder }
+  }
+  const baseName = given ?? (await baseModel(folder))
+  const base = await resolveModel(baseName, { ...hub, withWeights: withBaseWeights })
+  const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
+  return { folder, base, baseName, textFolder }
+}
+
 /**
  * Loads a model to sample from: a Hugging Face folder, an adapter folder (its base is found by
  * `base_model_name_or_path`), or a run folder.
@@ -74,21 +123,18 @@ export async function openModel(
   path: string,
   { signal, onProgress, revision, continues, ...deviceOptions }: OpenModelOptions = {},
 ): Promise<OpenModel> {
-  const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
-    onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
-  const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
-  const folder = await resolveModel(weightsFolder(path), {
-    ...hub,
+  const folders = await modelFolders(path, {
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onProgress } : {}),
     ...(revision === undefined ? {} : { revision }),
   })
-  const isAdapter = existsSync(join(folder, ADAPTER_CONFIG))
-  const base = isAdapter ? await resolveModel(await baseModel(folder), hub) : folder
+  const { folder, textFolder } = folders
+  const base = folders.base ?? folder
   const source = await openWeights(base)
   const device = await openDevice({ device: "cpu", ...deviceOptions })
   try {
     const { shape } = source.config
-    const adapter = isAdapter ? await openAdapter(folder, shape) : undefined
-    const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
+    const adapter = folders.base === null ? undefined : await openAdapter(folder, shape)
     const tokenizer = await loadTokenizer(textFolder)
     const template = await loadChatTemplate(textFolder)
     const stops = await stopTokenIds(base, tokenizer)

@@ -1,5 +1,6 @@
 import { InputError } from "../run/errors.ts"
 import { type ConfigKeys, isObject, present } from "./config-keys.ts"
+import { GGUF_LLAMA, GGUF_QWEN2, GGUF_QWEN3, type GgufFamily } from "./gguf-families.ts"
 import { llamaConfig, llamaShape } from "./llama.ts"
 import { mistralConfig, mistralShape } from "./mistral.ts"
 import { qwen2Config, qwen2Shape } from "./qwen2.ts"
@@ -9,16 +10,37 @@ import { type DecoderShape, MODEL_TYPES, type ModelType } from "./shape.ts"
 interface Family {
   /** The architecture whose checkpoints have this family's tensor names. */
   readonly architecture: string
+  /** What the family is to llama.cpp. */
+  readonly gguf: GgufFamily
   readonly shape: (keys: ConfigKeys) => DecoderShape
 }
 
-/** One line per family. */
+/** One entry per family. */
 const FAMILIES: { readonly [Type in ModelType]: Family } = {
-  llama: { architecture: "LlamaForCausalLM", shape: (keys) => llamaShape(llamaConfig(keys)) },
-  mistral: { architecture: "MistralForCausalLM", shape: (k) => mistralShape(mistralConfig(k)) },
-  qwen2: { architecture: "Qwen2ForCausalLM", shape: (keys) => qwen2Shape(qwen2Config(keys)) },
-  qwen3: { architecture: "Qwen3ForCausalLM", shape: (keys) => qwen3Shape(qwen3Config(keys)) },
+  llama: {
+    architecture: "LlamaForCausalLM",
+    gguf: GGUF_LLAMA,
+    shape: (keys) => llamaShape(llamaConfig(keys)),
+  },
+  mistral: {
+    architecture: "MistralForCausalLM",
+    gguf: GGUF_LLAMA,
+    shape: (keys) => mistralShape(mistralConfig(keys)),
+  },
+  qwen2: {
+    architecture: "Qwen2ForCausalLM",
+    gguf: GGUF_QWEN2,
+    shape: (keys) => qwen2Shape(qwen2Config(keys)),
+  },
+  qwen3: {
+    architecture: "Qwen3ForCausalLM",
+    gguf: GGUF_QWEN3,
+    shape: (keys) => qwen3Shape(qwen3Config(keys)),
+  },
 }
+
+/** What a family is to llama.cpp. */
+export const ggufFamily = (type: ModelType): GgufFamily => FAMILIES[type].gguf
 
 export type CheckpointDtype = "float32" | "float16" | "bfloat16"
 const DTYPES: readonly string[] = ["float32", "float16", "bfloat16"] satisfies CheckpointDtype[]

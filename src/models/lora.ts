@@ -1,6 +1,7 @@
 import { assert, InputError } from "../run/errors.ts"
 import { randomStream } from "../run/random.ts"
 import { LINEAR_MODULES, type LinearModule, layerPrefix, linearShapes } from "./parameters.ts"
+import type { TensorSource } from "./save.ts"
 import type { DecoderShape, Parameter } from "./shape.ts"
 
 /** A low-rank adapter (Hu et al., arXiv 2106.09685): y = W x + scale * B A dropout(x). */
@@ -163,4 +164,28 @@ export function mergeAdapter(
       mergeLora(tensor(weights, `${layerPrefix(layer)}${module}.weight`), a, b, options)
     }
   }
+}
+
+/**
+ * As {@link mergeAdapter}, for tensors that are read when their turn comes: each is merged as it is
+ * read, and no more than one is held.
+ */
+export function mergedTensors(
+  tensors: readonly TensorSource[],
+  adapter: ReadonlyMap<string, Float32Array>,
+  spec: LoraSpec,
+): TensorSource[] {
+  const options = { loraRank: spec.loraRank, scale: loraScale(spec) }
+  return tensors.map((tensor) => {
+    const module = `base_model.model.${tensor.name.replace(/\.weight$/, "")}`
+    const a = adapter.get(`${module}.lora_A.weight`)
+    const b = adapter.get(`${module}.lora_B.weight`)
+    if (a === undefined || b === undefined) return tensor
+    const read = async () => {
+      const weight = await tensor.read()
+      mergeLora(weight, a, b, options)
+      return weight
+    }
+    return { ...tensor, read }
+  })
 }

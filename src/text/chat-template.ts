@@ -31,6 +31,8 @@ export interface AssistantSpan {
 export interface ChatTemplate {
   /** The file it came from, for messages. */
   readonly path: string
+  /** The Jinja text. */
+  readonly source: string
   render(messages: readonly ChatMessage[], options?: RenderOptions): string
   /** The whole conversation, and exactly what the assistant says in it. */
   renderWithSpans(
@@ -86,6 +88,7 @@ export function chatTemplate(from: TemplateSource): ChatTemplate {
   const renderMarked = marked === undefined ? undefined : compiled(path, marked, tokens)
   return {
     path,
+    source,
     render: (messages, options = {}) => render(messages, options),
     renderWithSpans(messages, options = {}) {
       const text = render(messages, options)

@@ -1,0 +1,96 @@
+import { type Command, Option } from "commander"
+import {
+  EXPORT_FORMATS,
+  type ExportFormat,
+  type ExportResult,
+  exportModel,
+  GGUF_TYPE_NAMES,
+  type GgufTypeName,
+} from "../export/index.ts"
+import type { CheckpointDtype } from "../models/index.ts"
+import { shortBytes, shortCount } from "../train/units.ts"
+import { interruptible } from "./interrupt.ts"
+import { print, printJson, progressLine, say, sayWarning } from "./terminal.ts"
+
+const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
+  [name: string]: CheckpointDtype
+}
+
+interface Options {
+  readonly to: ExportFormat
+  readonly out?: string
+  readonly dtype?: keyof typeof DTYPES
+  readonly type?: GgufTypeName
+  readonly pre?: string
+  readonly base?: string
+  readonly revision?: string
+  readonly force?: boolean
+  readonly json?: boolean
+}
+
+function sayResult({ files, stored, verified }: ExportResult): void {
+  for (const { file, bytes } of files) say(`wrote ${file} (${shortBytes(bytes)})`)
+  const { tensors, values, largestError } = verified
+  const exact = largestError === 0 ? "every value is the same" : "every value is within its bound"
+  const error =
+    largestError === 0 ? "" : `, at most ${largestError.toPrecision(2)} of its tensor's largest`
+  say(`read back: ${tensors} tensors, ${shortCount(values)} values in ${stored}; ${exact}${error}`)
+}
+
+async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  const { dtype, pre, json, ...rest } = options
+  const { show, clear } = progressLine()
+  try {
+    const result = await exportModel(model, {
+      ...rest,
+      ...(dtype === undefined ? {} : { dtype: DTYPES[dtype] }),
+      ...(pre === undefined ? {} : { preTokenizer: pre }),
+      signal,
+      onProgress: show,
+    })
+    clear()
+    for (const note of result.notes) sayWarning("export", note, "")
+    sayResult(result)
+    if (json) printJson(result)
+    else print(result.out)
+  } finally {
+    clear()
+  }
+}
+
+export function command(verb: Command): void {
+  verb
+    .argument("<run>", "run folder, model folder, adapter folder or hub id")
+    .addOption(
+      new Option("--to <format>", "what to write").choices(EXPORT_FORMATS).makeOptionMandatory(),
+    )
+    .option("--out <folder>", "where to; of a run, its export/<format> without")
+    .addOption(
+      new Option("--dtype <dtype>", "hf, merged: other than the model's own").choices(
+        Object.keys(DTYPES),
+      ),
+    )
+    .addOption(
+      new Option("--type <type>", "gguf, ollama: other than the model's own").choices(
+        Object.keys(GGUF_TYPE_NAMES),
+      ),
+    )
+    .option("--pre <name>", "gguf, ollama: llama.cpp's pre-tokenizer, where it is not recognised")
+    .option("--base <model>", "of an adapter: in place of the base that it names")
+    .option("--revision <revision>", "of a hub id: branch, tag or commit")
+    .option("--force", "write into a folder that is not empty")
+    .option("--json", "print one JSON document about what was written")
+    .addHelpText(
+      "after",
+      `
+hf      a whole model in Hugging Face's layout: Transformers, vLLM, SGLang
+peft    the adapter alone, for PEFT and for servers that load adapters
+merged  the adapter folded into its base, in the base's own precision
+gguf    one file for llama.cpp and what is built on it
+ollama  the same with a Modelfile: ollama create NAME -f Modelfile
+Everything is read back and compared before it is put in place. See docs/export.md.`,
+    )
+    .action((model: string, options: Options) =>
+      interruptible((signal) => run(model, options, signal)),
+    )
+}

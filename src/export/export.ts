@@ -1,0 +1,174 @@
+import { readdir, stat } from "node:fs/promises"
+import { basename, join, resolve } from "node:path"
+import { modelFolders } from "../generate/index.ts"
+import type { CheckpointDtype } from "../models/index.ts"
+import { InputError } from "../run/errors.ts"
+import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
+import { writeGgufFile } from "./gguf.ts"
+import { writeHuggingFace, writePeft } from "./hugging-face.ts"
+import { writeOllama } from "./ollama.ts"
+import type { ExportSource, GgufTypeName, Work, Written } from "./source.ts"
+import { checkPlace, stagedFolder } from "./staging.ts"
+
+export const EXPORT_FORMATS = ["hf", "peft", "merged", "gguf", "ollama"] as const
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+export interface ExportOptions {
+  readonly to: ExportFormat
+  /** The folder to write. `export/<to>` of a run when left out. */
+  readonly out?: string
+  /** hf, merged: what to store weights in; the checkpoint's (or the base's) own when left out. */
+  readonly dtype?: CheckpointDtype
+  /** gguf, ollama: the same. */
+  readonly type?: GgufTypeName
+  /** gguf, ollama: llama.cpp's name of the pre-tokenizer, where it is not recognised. */
+  readonly preTokenizer?: string
+  /** In place of the base that an adapter names. */
+  readonly base?: string
+  /** Of a hub id: branch, tag or commit. */
+  readonly revision?: string
+  /** Write into a folder that is not empty. */
+  readonly force?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress?: (message: string) => void
+}
+
+export interface ExportedFile {
+  readonly file: string
+  readonly bytes: number
+}
+
+export interface ExportResult extends Written {
+  readonly to: ExportFormat
+  readonly source: string
+  readonly out: string
+  readonly files: readonly ExportedFile[]
+}
+
+interface Writer {
+  /** Whether it writes a model with an adapter, without one, or either. */
+  readonly takes: "adapter" | "whole model" | "either"
+  /** What to do instead. */
+  readonly instead: string
+  readonly write: (
+    source: ExportSource,
+    stage: string,
+    options: ExportOptions & Work,
+  ) => Promise<Written>
+}
+
+const WRITERS: { readonly [Format in ExportFormat]: Writer } = {
+  hf: {
+    takes: "whole model",
+    instead: "--to merged folds the adapter into its base, --to peft keeps it apart",
+    write: writeHuggingFace,
+  },
+  peft: {
+    takes: "adapter",
+    instead: "--to hf writes the model",
+    write: writePeft,
+  },
+  merged: {
+    takes: "adapter",
+    instead: "--to hf writes the model",
+    write: writeHuggingFace,
+  },
+  gguf: { takes: "either", instead: "", write: writeGgufFile },
+  ollama: { takes: "either", instead: "", write: writeOllama },
+}
+
+/** Options that only some formats have. */
+function checkOptions({ to, dtype, type, preTokenizer }: ExportOptions): void {
+  const hugging = to === "hf" || to === "merged"
+  const gguf = to === "gguf" || to === "ollama"
+  if (dtype !== undefined && !hugging) {
+    const hint = gguf ? "; use --type" : ""
+    throw new InputError(`--dtype is for --to hf and merged, not ${to}${hint}`)
+  }
+  if (type !== undefined && !gguf) {
+    const hint = hugging ? "; use --dtype" : ""
+    throw new InputError(`--type is for --to gguf and ollama, not ${to}${hint}`)
+  }
+  if (preTokenizer !== undefined && !gguf) {
+    throw new InputError(`--pre is for --to gguf and ollama, not ${to}`)
+  }
+}
+
+function checkKind(run: string, { to, base }: ExportOptions, source: ExportSource): void {
+  const { takes, instead } = WRITERS[to]
+  const kind = source.base === null ? "whole model" : "adapter"
+  if (takes !== "either" && takes !== kind) {
+    const got = kind === "adapter" ? "is an adapter" : "is a whole model, without an adapter"
+    throw new InputError(
+      `${run}: --to ${to} needs ${takes === "adapter" ? "an adapter" : "a whole model"}, and this ${got}; ${instead}`,
+    )
+  }
+  if (base !== undefined && kind !== "adapter") {
+    throw new InputError(`--base is for adapters, and ${run} is a whole model`)
+  }
+}
+
+function outFolder(run: string, { out, to }: ExportOptions): string {
+  if (out !== undefined) return out
+  if (isRunFolder(run)) return join(run, "export", to)
+  throw new InputError(`--out: expected a folder to write to; only a run has one by default`)
+}
+
+/** A run that is still going, or was cut off, is exported as it last was. */
+function sourceNotes(run: string, { folder }: ExportSource): string[] {
+  const unfinished = isRunFolder(run) && resolve(folder) !== resolve(run, RUN_FILES.model)
+  return unfinished
+    ? [`the run has no ${RUN_FILES.model}/ yet: this is its checkpoint ${basename(folder)}`]
+    : []
+}
+
+async function filesOf(folder: string): Promise<ExportedFile[]> {
+  const names = (await readdir(folder)).sort()
+  return Promise.all(
+    names.map(async (file) => ({ file, bytes: (await stat(join(folder, file))).size })),
+  )
+}
+
+/**
+ * Writes a model for other tools and reads back what it wrote: names, shapes, and every value within
+ * what its type can hold. The folder is put in place when that is done; nothing half is left.
+ *
+ * @param run a run folder, a model folder, an adapter folder, or a hub id
+ * @throws InputError for what cannot be exported so, with what to do instead
+ */
+export async function exportModel(run: string, options: ExportOptions): Promise<ExportResult> {
+  const { to, base, revision, force = false, signal, onProgress } = options
+  checkOptions(options)
+  const out = outFolder(run, options)
+  await checkPlace(out, { force })
+  const folders = await modelFolders(run, {
+    withBaseWeights: to !== "peft",
+    ...(base === undefined ? {} : { base }),
+    ...(revision === undefined ? {} : { revision }),
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onProgress } : {}),
+  })
+  const source: ExportSource = { ...folders, name: basename(resolve(run)) }
+  checkKind(run, options, source)
+  for (const read of [source.folder, source.base, source.textFolder]) {
+    if (read !== null && resolve(read) === resolve(out)) {
+      throw new InputError(`--out ${out}: the model is read from there; give another folder`)
+    }
+  }
+  const show = onProgress ?? (() => {})
+  const { written, files } = await stagedFolder(out, async (stage) => {
+    const written = await WRITERS[to].write(source, stage, { ...options, show })
+    signal?.throwIfAborted()
+    return { written, files: await filesOf(stage) }
+  })
+  const { stored, verified, notes } = written
+  return {
+    to,
+    source: source.folder,
+    out,
+    stored,
+    files,
+    verified,
+    notes: [...sourceNotes(run, source), ...notes],
+  }
+}

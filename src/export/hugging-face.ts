@@ -1,0 +1,121 @@
+import { existsSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { isHubId } from "../formats/index.ts"
+import {
+  type CheckpointDtype,
+  copySideFiles,
+  loraParameters,
+  mergedTensors,
+  type OpenWeights,
+  openWeights,
+  readAdapter,
+  readModelConfig,
+  saveAdapter,
+  saveModel,
+  type TensorSource,
+} from "../models/index.ts"
+import { assert } from "../run/errors.ts"
+import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
+import type { ExportSource, Work, Written } from "./source.ts"
+import { type Verified, verifyTensors, writtenTensors } from "./verify.ts"
+
+/** A model's tensors, with its adapter merged in where it has one. */
+export interface OpenTensors {
+  readonly model: OpenWeights
+  readonly tensors: readonly TensorSource[]
+}
+
+/** Each tensor is read when it is asked for, each time anew. */
+function tensorSources({ parameters, read }: OpenWeights, signal?: AbortSignal): TensorSource[] {
+  return parameters.map(({ name, shape }) => ({
+    name,
+    shape,
+    read: async () => {
+      signal?.throwIfAborted()
+      return read(name)
+    },
+  }))
+}
+
+/** Opens the tensors of what is exported for as long as `use` takes. */
+export async function withTensors<T>(
+  { folder, base }: ExportSource,
+  signal: AbortSignal | undefined,
+  use: (open: OpenTensors) => Promise<T>,
+): Promise<T> {
+  const model = await openWeights(base ?? folder)
+  try {
+    const tensors = tensorSources(model, signal)
+    if (base === null) return await use({ model, tensors })
+    const adapter = await readAdapter(folder, model.config.shape)
+    return await use({ model, tensors: mergedTensors(tensors, adapter.tensors, adapter.spec) })
+  } finally {
+    await model.close()
+  }
+}
+
+/** The tokenizer and the template that were copied can be read. */
+async function verifyText(folder: string): Promise<string[]> {
+  if (!existsSync(join(folder, "tokenizer.json"))) {
+    return ["the source has no tokenizer.json, so the export has none"]
+  }
+  await loadTokenizer(folder)
+  await loadChatTemplate(folder)
+  return []
+}
+
+/** A whole model in Hugging Face's layout, with its adapter merged in where it has one. */
+export async function writeHuggingFace(
+  source: ExportSource,
+  stage: string,
+  { dtype: asked, signal, show }: Work & { readonly dtype?: CheckpointDtype | undefined },
+): Promise<Written> {
+  return withTensors(source, signal, async ({ model, tensors }) => {
+    const dtype = asked ?? model.dtype
+    if (source.base !== null) await copySideFiles(source.base, stage)
+    show(`writing ${tensors.length} tensors as ${dtype}`)
+    const from = source.folder
+    await saveModel(stage, { json: model.config.json, tensors, dtype, source: from })
+    const read = await openWeights(stage)
+    try {
+      const pairs = writtenTensors(tensorSources(read), tensors, dtype)
+      const verified = await verifyTensors(pairs, stage, (done, all) =>
+        show(`reading back: ${done} of ${all} tensors`),
+      )
+      return { stored: dtype, verified, notes: await verifyText(stage) }
+    } finally {
+      await read.close()
+    }
+  })
+}
+
+/** The adapter alone, as PEFT reads it. */
+export async function writePeft(
+  { folder, base, baseName, textFolder }: ExportSource,
+  stage: string,
+  { show }: Work,
+): Promise<Written> {
+  assert(base !== null && baseName !== null, "writePeft: a source without an adapter")
+  const { shape } = await readModelConfig(base)
+  const { spec, tensors } = await readAdapter(folder, shape)
+  const meant = loraParameters(shape, spec).map(({ name, shape }) => {
+    return { name, shape, read: async () => tensors.get(name)! }
+  })
+  // PEFT looks from where it is run; a path is only good from everywhere when it is whole.
+  const isFolder = existsSync(baseName)
+  const baseModel = isFolder ? resolve(baseName) : baseName
+  await copySideFiles(textFolder, stage)
+  await saveAdapter(stage, { spec, baseModel, tensors: meant })
+  const back = await readAdapter(stage, shape)
+  const written = meant.map(({ name, shape }) => {
+    return { name, shape, read: async () => back.tensors.get(name)! }
+  })
+  const pairs = writtenTensors(written, meant, "float32")
+  const verified: Verified = await verifyTensors(pairs, stage, () => {})
+  show("")
+  const notes =
+    isFolder && !isHubId(baseName)
+      ? [`it names its base by a path of this machine (${baseModel}); send the base along`]
+      : []
+  return { stored: "float32", verified, notes: [...notes, ...(await verifyText(stage))] }
+}

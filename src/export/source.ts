@@ -1,0 +1,34 @@
+import type { ModelFolders } from "../generate/index.ts"
+import type { CheckpointDtype } from "../models/index.ts"
+import type { Verified } from "./verify.ts"
+
+/** What is exported: where its parts lie, and its name. */
+export interface ExportSource extends ModelFolders {
+  readonly name: string
+}
+
+/** What every writer is given beside its own options. */
+export interface Work {
+  readonly signal?: AbortSignal | undefined
+  /** What is being done, for people. */
+  readonly show: (message: string) => void
+}
+
+/** What a writer has done. */
+export interface Written {
+  /** What the weights are stored in. */
+  readonly stored: CheckpointDtype | GgufTypeName
+  readonly verified: Verified
+  /** What the user should know, in words. */
+  readonly notes: readonly string[]
+}
+
+/** Names of `--type`. */
+export const GGUF_TYPE_NAMES = {
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+  q8_0: "Q8_0",
+  q4_0: "Q4_0",
+} as const
+export type GgufTypeName = keyof typeof GGUF_TYPE_NAMES

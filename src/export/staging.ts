@@ -1,0 +1,76 @@
+import { randomBytes } from "node:crypto"
+import { existsSync } from "node:fs"
+import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises"
+import { basename, dirname, join, resolve } from "node:path"
+import { writeError } from "../formats/atomic.ts"
+import { flushFolder } from "../formats/index.ts"
+import { InputError } from "../run/errors.ts"
+
+async function isEmpty(folder: string): Promise<boolean> {
+  return (await readdir(folder)).length === 0
+}
+
+/**
+ * Refuses a place that an export would harm, before any work is done.
+ *
+ * @throws InputError
+ */
+export async function checkPlace(
+  out: string,
+  { force }: { readonly force: boolean },
+): Promise<void> {
+  if (/\.(gguf|safetensors)$/.test(out)) {
+    throw new InputError(`--out ${out}: expected a folder, got the name of a file`)
+  }
+  if (!existsSync(out)) return
+  if (!(await stat(out)).isDirectory()) {
+    throw new InputError(`--out ${out}: expected a folder, got a file`)
+  }
+  if (!force && !(await isEmpty(out))) {
+    throw new InputError(
+      `--out ${out}: the folder is not empty; give another, or --force to write into it`,
+    )
+  }
+}
+
+/** Weights of an earlier export, which a reader would take beside or in place of the new ones. */
+const WEIGHTS =
+  /^(adapter_)?model.*\.safetensors(\.index\.json)?$|^adapter_config\.json$|^Modelfile$/
+
+/** Moves every file into place, weights first: a config stands for a model that is whole. */
+async function moveInto(stage: string, out: string): Promise<void> {
+  const files = await readdir(stage)
+  const stale = (await readdir(out)).filter((name) => WEIGHTS.test(name) && !files.includes(name))
+  const last = (name: string): number =>
+    /^(adapter_)?config\.json$|^Modelfile$/.test(name) ? 1 : 0
+  for (const name of files.sort((a, b) => last(a) - last(b))) {
+    await rename(join(stage, name), join(out, name))
+  }
+  for (const name of stale) await rm(join(out, name))
+}
+
+/**
+ * Lets `write` fill a folder beside `out`, and puts it in place when that has succeeded: `out` holds
+ * all of it or is untouched. With `out` not empty its files are replaced one by one and others stay.
+ */
+export async function stagedFolder<T>(
+  out: string,
+  write: (stage: string) => Promise<T>,
+): Promise<T> {
+  const place = resolve(out)
+  const name = `.${basename(place)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`
+  const stage = join(dirname(place), name)
+  try {
+    await mkdir(stage, { recursive: true })
+    const result = await write(stage)
+    if (existsSync(place) && (await isEmpty(place))) await rmdir(place)
+    if (existsSync(place)) await moveInto(stage, place)
+    else await rename(stage, place)
+    await flushFolder(dirname(place))
+    return result
+  } catch (error) {
+    throw writeError(error, out)
+  } finally {
+    await rm(stage, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,173 @@
+import {
+  GGUF_ENCODINGS,
+  type GgufScalar,
+  type GgufTensor,
+  type GgufType,
+} from "../formats/index.ts"
+import { assert, InputError } from "../run/errors.ts"
+import { ggufFamily, type ModelConfig } from "./config.ts"
+import { inverseFrequencies } from "./rope.ts"
+import type { TensorSource } from "./save.ts"
+import type { DecoderShape } from "./shape.ts"
+
+/** What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype). */
+const FILE_TYPES: { readonly [Type in GgufType]: number } = {
+  F32: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q8_0: 7,
+  BF16: 32,
+}
+
+const OUTER: Readonly<Record<string, string>> = {
+  "model.embed_tokens": "token_embd",
+  "model.norm": "output_norm",
+  lm_head: "output",
+}
+const INNER: Readonly<Record<string, string>> = {
+  input_layernorm: "attn_norm",
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  "self_attn.q_norm": "attn_q_norm",
+  "self_attn.k_norm": "attn_k_norm",
+  post_attention_layernorm: "ffn_norm",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
+}
+
+/** `model.layers.3.mlp.up_proj.weight` is `blk.3.ffn_up.weight` to llama.cpp. */
+export function ggufName(name: string): string {
+  const [, layer, module, kind] =
+    /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
+  const renamed = (layer === undefined ? OUTER : INNER)[module ?? ""]
+  assert(renamed !== undefined, `ggufName: no name for ${name}`)
+  return `${layer === undefined ? "" : `blk.${layer}.`}${renamed}.${kind}`
+}
+
+/**
+ * The rows of q or k (or the elements of their bias) with each head's halves interleaved: row
+ * 2j + s of a head was row s D/2 + j. [H * D, C] or [H * D], row major.
+ */
+export function interleavedHeads(
+  values: Float32Array,
+  rows: number,
+  headDim: number,
+): Float32Array {
+  const columns = values.length / rows
+  const half = headDim / 2
+  const out = new Float32Array(values.length)
+  for (let row = 0; row < rows; row++) {
+    const within = row % headDim
+    const from = row - within + (within % 2) * half + Math.floor(within / 2)
+    out.set(values.subarray(from * columns, (from + 1) * columns), row * columns)
+  }
+  return out
+}
+
+/**
+ * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16 where
+ * their rows are no whole blocks. Beside 4-bit layers the embedding and the head keep 8 bits.
+ */
+function storedType(name: string, shape: readonly number[], type: GgufType): GgufType {
+  if (shape.length < 2) return "F32"
+  const wanted = type === "Q4_0" && !name.startsWith("model.layers.") ? "Q8_0" : type
+  return shape.at(-1)! % GGUF_ENCODINGS[wanted].values === 0 ? wanted : "F16"
+}
+
+/** llama3 scaling as llama.cpp takes it: by how much each frequency is divided. [D / 2] */
+function ropeFactors(shape: DecoderShape): Float32Array {
+  const { rope, headDim, maxPositionEmbeddings } = shape
+  const plain = { rope: { ropeType: "default", ropeTheta: rope.ropeTheta } } as const
+  const unscaled = inverseFrequencies({ ...plain, headDim, maxPositionEmbeddings }, 0)
+  const scaled = inverseFrequencies(shape, 0)
+  return Float32Array.from(unscaled, (frequency, i) => frequency / scaled[i]!)
+}
+
+/** The tensors of a GGUF file, in the checkpoint's order. A tied head is left to the embedding. */
+export function ggufTensors(
+  { modelType, shape }: ModelConfig,
+  tensors: readonly TensorSource[],
+  type: GgufType,
+): GgufTensor[] {
+  const { turnsNeighbours } = ggufFamily(modelType)
+  const converted = tensors.map(({ name, shape: dims, read }): GgufTensor => {
+    const turned = turnsNeighbours && /\.self_attn\.[qk]_proj\.(weight|bias)$/.test(name)
+    return {
+      name: ggufName(name),
+      type: storedType(name, dims, type),
+      shape: dims,
+      values: turned ? async () => interleavedHeads(await read(), dims[0]!, shape.headDim) : read,
+    }
+  })
+  if (shape.rope.ropeType !== "llama3") return converted
+  const factors = ropeFactors(shape)
+  const dims = [factors.length]
+  const rope: GgufTensor = {
+    name: "rope_freqs.weight",
+    type: "F32",
+    shape: dims,
+    values: async () => factors,
+  }
+  return [...converted, rope]
+}
+
+export interface GgufModel {
+  readonly metadata: Map<string, GgufScalar>
+  /** What llama.cpp does differently, in words. */
+  readonly notes: readonly string[]
+}
+
+/**
+ * The metadata of a decoder for llama.cpp.
+ *
+ * @param where the model, for errors
+ * @param name `general.name`
+ * @throws InputError for what llama.cpp's architecture of this family cannot compute
+ */
+export function ggufModel(
+  { modelType, shape }: ModelConfig,
+  { where, name, type }: { readonly where: string; readonly name: string; readonly type: GgufType },
+): GgufModel {
+  const { architecture, lacks } = ggufFamily(modelType)
+  const lacking = lacks(shape)
+  if (lacking !== undefined) {
+    throw new InputError(
+      `${where}: llama.cpp's ${architecture} does not know ${lacking}; --to hf keeps the model as it is`,
+    )
+  }
+  const metadata = new Map<string, GgufScalar>()
+  const uint32 = (key: string, value: number) => metadata.set(key, { kind: "uint32", value })
+  const float32 = (key: string, value: number) => metadata.set(key, { kind: "float32", value })
+  const string = (key: string, value: string) => metadata.set(key, { kind: "string", value })
+  string("general.architecture", architecture)
+  string("general.type", "model")
+  string("general.name", name)
+  uint32("general.file_type", FILE_TYPES[type])
+  uint32("general.quantization_version", 2)
+  uint32(`${architecture}.context_length`, shape.maxPositionEmbeddings)
+  uint32(`${architecture}.embedding_length`, shape.hiddenSize)
+  uint32(`${architecture}.block_count`, shape.numHiddenLayers)
+  uint32(`${architecture}.feed_forward_length`, shape.intermediateSize)
+  uint32(`${architecture}.attention.head_count`, shape.numAttentionHeads)
+  uint32(`${architecture}.attention.head_count_kv`, shape.numKeyValueHeads)
+  uint32(`${architecture}.attention.key_length`, shape.headDim)
+  uint32(`${architecture}.attention.value_length`, shape.headDim)
+  float32(`${architecture}.attention.layer_norm_rms_epsilon`, shape.rmsNormEps)
+  uint32(`${architecture}.vocab_size`, shape.vocabSize)
+  uint32(`${architecture}.rope.dimension_count`, shape.headDim)
+  float32(`${architecture}.rope.freq_base`, shape.rope.ropeTheta)
+  if (shape.rope.ropeType === "linear") {
+    string(`${architecture}.rope.scaling.type`, "linear")
+    float32(`${architecture}.rope.scaling.factor`, shape.rope.factor)
+  }
+  const notes =
+    shape.rope.ropeType === "dynamic"
+      ? [
+          `llama.cpp has no dynamic rotary scaling: the same up to ${shape.maxPositionEmbeddings} tokens, different beyond`,
+        ]
+      : []
+  return { metadata, notes }
+}
