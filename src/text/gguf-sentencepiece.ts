@@ -7,8 +7,8 @@ import type { TokenizerFiles } from "./tokenizer-files.ts"
 type Prefix = "always" | "first" | "never"
 
 const SPACE = "▁"
-/** Llama 2's longest run of one character. */
-const MAX_RUN = 16
+/** Four times Llama 2's longest piece of one character. */
+const LONGEST_RUN = 64
 
 /** The steps of a normaliser, a Sequence laid flat. */
 function steps(config: unknown): JsonObject[] {
@@ -67,6 +67,43 @@ function joinedRun(
 const isRun = (piece: string): boolean =>
   [...piece].every((character) => piece.startsWith(character))
 
+type Merge = readonly [left: string, right: string]
+const pair = (left: string, right: string): string => `${left} ${right}`
+
+/** Every pair of pieces that joins to a piece must be a merge: llama.cpp joins them all. */
+function missingMerge(
+  { pieceIds }: BpeModel,
+  ranks: ReadonlyMap<string, number>,
+): Merge | undefined {
+  for (const piece of pieceIds.keys()) {
+    if (fallbackByte(piece) !== null) continue
+    for (let cut = 1; cut < piece.length; cut++) {
+      const [left, right] = [piece.slice(0, cut), piece.slice(cut)]
+      const joins = pieceIds.has(left) && pieceIds.has(right)
+      if (joins && !ranks.has(pair(left, right))) return [left, right]
+    }
+  }
+  return undefined
+}
+
+/** The shortest run of a character that is joined otherwise by score than by merge. */
+function differingRun(
+  character: string,
+  ranks: ReadonlyMap<string, number>,
+  scores: ReadonlyMap<string, number>,
+): number | undefined {
+  const byRank = (left: string, right: string) => ranks.get(pair(left, right))
+  const byScore = (left: string, right: string) => {
+    const score = scores.get(left + right)
+    return score === undefined ? undefined : -score
+  }
+  for (let n = 2; n <= LONGEST_RUN; n++) {
+    const merged = joinedRun(character, n, byRank).join(" ")
+    if (merged !== joinedRun(character, n, byScore).join(" ")) return n
+  }
+  return undefined
+}
+
 /**
  * llama.cpp joins the two neighbours whose joined piece has the highest score, and knows nothing of
  * merges. The same tokens come out when a piece's score is minus the rank of its first merge: for
@@ -76,46 +113,34 @@ const isRun = (piece: string): boolean =>
  * @returns the score of each piece that a merge makes
  * @throws InputError naming the first merge that is otherwise
  */
-function pieceScores({ path, merges, pieceIds }: BpeModel): Map<string, number> {
-  const refuse = (left: string, right: string, problem: string): never => {
+function pieceScores(model: BpeModel): Map<string, number> {
+  const refuse = ([left, right]: Merge, problem: string): never => {
     throw new InputError(
-      `${path}: the merge of ${JSON.stringify(left)} and ${JSON.stringify(right)} ${problem}; llama.cpp orders pieces by score alone and would tokenise otherwise`,
+      `${model.path}: the merge of ${JSON.stringify(left)} and ${JSON.stringify(right)} ${problem}; llama.cpp orders pieces by score alone and would tokenise otherwise`,
     )
   }
   const scores = new Map<string, number>()
   const ranks = new Map<string, number>()
-  const runs = new Map<string, readonly [left: string, right: string]>()
-  const pair = (left: string, right: string): string => `${left} ${right}`
+  const scattered = new Map<string, Merge>()
   let last = ""
-  for (const [rank, [left, right]] of merges.entries()) {
+  for (const [rank, merge] of model.merges.entries()) {
+    const [left, right] = merge
     const piece = left + right
     ranks.set(pair(left, right), rank)
     if (piece !== last && scores.has(piece)) {
-      if (!isRun(piece)) refuse(left, right, "stands apart from others into the same piece")
-      runs.set(piece[0]!, [left, right])
+      if (!isRun(piece)) refuse(merge, "stands apart from others into the same piece")
+      scattered.set(piece[0]!, merge)
     } else if (piece !== last) {
       scores.set(piece, -rank)
     }
     last = piece
   }
-  for (const piece of pieceIds.keys()) {
-    if (fallbackByte(piece) !== null) continue
-    for (let cut = 1; cut < piece.length; cut++) {
-      const [left, right] = [piece.slice(0, cut), piece.slice(cut)]
-      const joins = pieceIds.has(left) && pieceIds.has(right)
-      if (joins && !ranks.has(pair(left, right))) refuse(left, right, "is missing")
-    }
-  }
-  for (const [character, [left, right]] of runs) {
-    const byScore = (a: string, b: string) => {
-      const score = scores.get(a + b)
-      return score === undefined ? undefined : -score
-    }
-    for (let n = 2; n <= 4 * MAX_RUN; n++) {
-      const merged = joinedRun(character, n, (a, b) => ranks.get(pair(a, b)))
-      if (merged.join(" ") !== joinedRun(character, n, byScore).join(" ")) {
-        refuse(left, right, `joins ${n} in a row in another order than others into the same piece`)
-      }
+  const missing = missingMerge(model, ranks)
+  if (missing !== undefined) refuse(missing, "is missing")
+  for (const [character, merge] of scattered) {
+    const n = differingRun(character, ranks, scores)
+    if (n !== undefined) {
+      refuse(merge, `joins ${n} in a row in another order than others into the same piece`)
     }
   }
   return scores

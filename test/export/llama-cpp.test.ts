@@ -1,0 +1,192 @@
+import { execFile } from "node:child_process"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { describe, expect, test } from "vitest"
+import { type ExportOptions, exportModel } from "../../src/export/index.ts"
+import { type Generator, openGenerator } from "../../src/generate/index.ts"
+import { loadTokenizer } from "../../src/text/index.ts"
+import {
+  DATA,
+  goldenAdapter,
+  goldenModel,
+  hasData,
+  modelAround,
+  newFolder,
+  STORIES,
+} from "./models.ts"
+
+/** A folder where `npm install node-llama-cpp @node-llama-cpp/<platform>` was run. */
+const folder = process.env.DFTUNE_LLAMA_CPP
+const library = folder === undefined ? undefined : join(folder, "node_modules/node-llama-cpp")
+const present = library !== undefined && existsSync(library)
+const found = present
+  ? library
+  : "absent: DFTUNE_LLAMA_CPP names no folder with node-llama-cpp; docs/export.md says how to make one"
+const SCRIPT = fileURLToPath(new URL("./llama-cpp.mjs", import.meta.url))
+const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
+
+interface Request {
+  readonly gguf: string
+  readonly texts?: readonly string[]
+  readonly prompts?: readonly (readonly number[])[]
+  readonly count?: number
+}
+interface Answer {
+  readonly architecture: string
+  readonly texts: readonly (readonly number[])[]
+  readonly prompts: readonly (readonly number[])[]
+}
+
+async function ask(request: Request): Promise<Answer> {
+  const path = join(newFolder(), "requests.json")
+  writeFileSync(path, JSON.stringify([request]))
+  const { stdout } = await promisify(execFile)(process.execPath, [SCRIPT, library!, path])
+  return (JSON.parse(stdout) as { answers: Answer[] }).answers[0]!
+}
+
+async function gguf(model: string, options: Partial<ExportOptions> = {}): Promise<string> {
+  const out = join(newFolder(), "out")
+  const { files } = await exportModel(model, { to: "gguf", out, ...options })
+  return join(out, files[0]!.file)
+}
+
+async function greedy(
+  generator: Generator,
+  prompts: readonly (readonly number[])[],
+  count: number,
+): Promise<number[][]> {
+  const requests = prompts.map((tokenIds) => {
+    return { prompt: { tokenIds }, n: 1, temperature: 0, maxNewTokens: count, seed: 0 }
+  })
+  const answers: number[][] = []
+  for await (const { requestIndex, tokenIds } of generator.sample(requests)) {
+    answers[requestIndex] = [...tokenIds]
+  }
+  return answers
+}
+
+/** Greedy continuations by llama.cpp, cut where ours ended, and by us. */
+async function continued(
+  model: string,
+  prompts: readonly (readonly number[])[],
+  count: number,
+  options: Partial<ExportOptions> = {},
+) {
+  const generator = await openGenerator(model, { threads: 1 })
+  const ours = await greedy(generator, prompts, count)
+  await generator.close()
+  const answer = await ask({ gguf: await gguf(model, options), prompts, count })
+  const theirs = answer.prompts.map((ids, i) => ids.slice(0, ours[i]!.length))
+  return { ours, theirs, architecture: answer.architecture }
+}
+
+const lines = <T>(path: string): T[] =>
+  readFileSync(path, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as T)
+
+const PROMPTS = [
+  [1, 46, 18, 4, 44],
+  [1, 43, 17, 12, 30, 9, 38, 21],
+  [1, 5, 5, 40],
+]
+
+describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
+  test.each([
+    ["llama", "llama"],
+    ["llama-bias", "llama"],
+    ["llama-linear", "llama"],
+    ["llama-dynamic", "llama"],
+    ["llama-llama3", "llama"],
+    ["mistral", "llama"],
+    ["qwen2", "qwen2"],
+    ["qwen3", "qwen3"],
+  ])("%s: the greedy continuations are ours", async (name, expected) => {
+    const { ours, theirs, architecture } = await continued(goldenModel(name), PROMPTS, 24)
+    expect(architecture).toBe(expected)
+    expect(theirs).toEqual(ours)
+  })
+
+  test.each(["llama", "mistral", "qwen2", "qwen3"])(
+    "%s: and those of its adapter, merged",
+    async (name) => {
+      const adapter = goldenAdapter(name, goldenModel(name))
+      const { ours, theirs } = await continued(adapter, PROMPTS, 24)
+      expect(theirs).toEqual(ours)
+    },
+  )
+
+  test.runIf(hasData)(
+    "the trained model tells the reference's story, and reads texts as it does",
+    async () => {
+      const reference = JSON.parse(readFileSync(`${STORIES}/../reference.json`, "utf8")) as {
+        readonly greedy_ids: number[]
+        readonly encode: readonly { readonly text: string; readonly ids: number[] }[]
+      }
+      const [first, ...rest] = reference.greedy_ids
+      const answer = await ask({
+        gguf: await gguf(STORIES, { type: "f32" }),
+        prompts: [[first!]],
+        count: rest.length,
+        texts: reference.encode.map(({ text }) => text),
+      })
+      expect(answer.prompts[0]).toEqual(rest)
+      expect(answer.texts).toEqual(reference.encode.map(({ ids }) => ids.slice(1)))
+    },
+  )
+
+  test.runIf(hasData).each(["f16", "bf16", "q8_0", "q4_0"] as const)(
+    "as %s it is read, and begins a story",
+    async (type) => {
+      const answer = await ask({ gguf: await gguf(STORIES, { type }), prompts: [[1]], count: 5 })
+      expect(answer.prompts[0]).toEqual([403, 407, 261, 378, 432]) // "Once upon a time,"
+    },
+  )
+
+  test("the bundled model, with GPT-2's pre-tokenizer named: its problems and answers are ours", async () => {
+    const texts = [
+      "<|user|>calc 3 + 14 - 5<|end|><|assistant|>",
+      "<|user|>Ann has 12 pens. Bob gives her 5 more. How many pens does Ann have?<|end|><|assistant|>",
+      "3 + 14 = 17. 17 - 5 = 12. The answer is 12.<|end|>",
+    ]
+    const tokenizer = await loadTokenizer(DEMO)
+    const expected = texts.map((text) => tokenizer.encode(text))
+    const file = await gguf(DEMO, { type: "f32", preTokenizer: "gpt-2" })
+    const { texts: tokens } = await ask({ gguf: file, texts })
+    expect(tokens).toEqual(expected)
+    const { ours, theirs } = await continued(DEMO, expected.slice(0, 2), 40, {
+      type: "f32",
+      preTokenizer: "gpt-2",
+    })
+    expect(theirs).toEqual(ours)
+  })
+
+  describe.skipIf(!hasData).each<[string, number, readonly string[]]>([
+    // An added token that Transformers looks for in the normalised text, after the space put before.
+    ["llama2", 32_000, ["</s><s>"]],
+    ["llama3", 128_256, []],
+    // No NFC in llama.cpp; and it takes any token of the text "</s>" for a special one.
+    ["qwen2.5", 151_936, ["e\u0301 vs \u00e9", "</s><s>"]],
+    ["gpt2", 50_257, []],
+  ])("the tokenizer of %s", (name, vocabSize, known) => {
+    test("cuts the texts of the vectors as the reference does, but for what is known", async () => {
+      const vectors = `${DATA}tokenizers/vectors/`
+      const texts = new Map(
+        lines<{ id: string; text: string }>(`${vectors}texts.jsonl`).map(({ id, text }) => [
+          id,
+          text,
+        ]),
+      )
+      const expected = lines<{ id: string; ids: number[] }>(`${vectors}${name}.jsonl`)
+      const answer = await ask({
+        gguf: await gguf(await modelAround(name, vocabSize)),
+        texts: expected.map(({ id }) => texts.get(id)!),
+      })
+      const wrong = expected.filter(({ ids }, i) => `${ids}` !== `${answer.texts[i]}`)
+      expect(wrong.map(({ id }) => texts.get(id))).toEqual(known)
+    })
+  })
+})
