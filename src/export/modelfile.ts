@@ -60,9 +60,8 @@ export function turnsOf(template: ChatTemplate): Turns | undefined {
   return { opening, system, afterUser, afterAssistant: a1 }
 }
 
-/** Fixed text inside a Go template: braces that would open an action are quoted. */
-const literal = (text: string): string =>
-  text.replaceAll(/\{\{|\}\}/g, (brace) => `{{ "${brace}" }}`)
+/** Fixed text inside a Go template: a brace might open an action, so it is quoted. */
+const literal = (text: string): string => text.replaceAll("{", '{{ "{" }}')
 
 /**
  * The turns as a Go template of Ollama, which gives it `.System` and `.Messages`. Its runner puts BOS
@@ -89,8 +88,13 @@ export function goTemplate(
   )
 }
 
-/** A text of a Modelfile in three quotes; undefined when it holds them itself. */
+/** What Ollama's parser drops without a word: it keeps what Go calls printable, and line breaks. */
+const DROPPED = /(?![ \n])[\p{C}\p{Z}]/u
+
+/** A text of a Modelfile, which knows quotes but no escapes; undefined when it cannot be written. */
 function quoted(text: string): string | undefined {
+  if (DROPPED.test(text)) return undefined
+  if (!text.includes('"') && !text.includes("\n")) return `"${text}"`
   return text.includes('"""') || text.startsWith('"') || text.endsWith('"')
     ? undefined
     : `"""${text}"""`
@@ -113,7 +117,10 @@ export function modelfile({ file, template, stops, contextLength }: ModelfilePar
     `FROM ./${file}`,
     ...(text === undefined ? [] : [`TEMPLATE ${text}`]),
     `PARAMETER num_ctx ${contextLength}`,
-    ...stops.map((stop) => `PARAMETER stop ${JSON.stringify(stop)}`),
+    ...stops.flatMap((stop) => {
+      const text = quoted(stop)
+      return text === undefined ? [] : [`PARAMETER stop ${text}`]
+    }),
     "",
   ].join("\n")
 }
