@@ -1,12 +1,11 @@
 import { type Command, Option } from "commander"
+import type { ExportResult } from "../export/index.ts"
 import {
   EXPORT_FORMATS,
   type ExportFormat,
-  type ExportResult,
-  exportModel,
   GGUF_TYPE_NAMES,
   type GgufTypeName,
-} from "../export/index.ts"
+} from "../export/names.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../train/units.ts"
 import { interruptible } from "./interrupt.ts"
@@ -39,6 +38,7 @@ function sayResult({ files, stored, verified }: ExportResult): void {
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
   const { dtype, pre, json, ...rest } = options
+  const { exportModel } = await import("../export/index.ts") // --help answers without it
   const { show, clear } = progressLine()
   try {
     const result = await exportModel(model, {

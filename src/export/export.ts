@@ -6,12 +6,10 @@ import { InputError } from "../run/errors.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { writeGgufFile } from "./gguf.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
+import type { ExportFormat, GgufTypeName } from "./names.ts"
 import { writeOllama } from "./ollama.ts"
-import type { ExportSource, GgufTypeName, Work, Written } from "./source.ts"
+import type { ExportSource, Work, Written } from "./source.ts"
 import { checkPlace, stagedFolder } from "./staging.ts"
-
-export const EXPORT_FORMATS = ["hf", "peft", "merged", "gguf", "ollama"] as const
-export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
 export interface ExportOptions {
   readonly to: ExportFormat

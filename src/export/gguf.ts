@@ -4,13 +4,8 @@ import { type GgufMetadata, type GgufValue, openGguf, writeGguf } from "../forma
 import { type CheckpointDtype, ggufModel, ggufTensors } from "../models/index.ts"
 import { ggufTokenizer, loadTokenizer } from "../text/index.ts"
 import { withTensors } from "./hugging-face.ts"
-import {
-  type ExportSource,
-  GGUF_TYPE_NAMES,
-  type GgufTypeName,
-  type Work,
-  type Written,
-} from "./source.ts"
+import { GGUF_TYPE_NAMES, type GgufTypeName } from "./names.ts"
+import type { ExportSource, Work, Written } from "./source.ts"
 import { verifyTensors } from "./verify.ts"
 
 const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: GgufTypeName } = {

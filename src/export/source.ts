@@ -1,5 +1,6 @@
 import type { ModelFolders } from "../generate/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
+import type { GgufTypeName } from "./names.ts"
 import type { Verified } from "./verify.ts"
 
 /** What is exported: where its parts lie, and its name. */
@@ -22,13 +23,3 @@ export interface Written {
   /** What the user should know, in words. */
   readonly notes: readonly string[]
 }
-
-/** Names of `--type`. */
-export const GGUF_TYPE_NAMES = {
-  f32: "F32",
-  f16: "F16",
-  bf16: "BF16",
-  q8_0: "Q8_0",
-  q4_0: "Q4_0",
-} as const
-export type GgufTypeName = keyof typeof GGUF_TYPE_NAMES

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -18,27 +18,13 @@ import {
   saveModel,
   type Weights,
 } from "../../src/models/index.ts"
+import { pythonWith } from "../python-with.ts"
 
 const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
 const SCRIPT = fileURLToPath(new URL("./read-back.py", import.meta.url))
 const families = ["llama", "mistral", "qwen2", "qwen3"]
 
-/** The first Python that has Transformers and PEFT; DFTUNE_PYTHON is asked first. */
-function pythonWithTransformers(): string | undefined {
-  const candidates = [process.env.DFTUNE_PYTHON, "/opt/torch-venv/bin/python", "python3"]
-  const probe =
-    "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('torch', 'transformers', 'peft'))))"
-  return candidates.find((python) => {
-    if (python === undefined) return false
-    try {
-      execFileSync(python, ["-c", probe], { stdio: "ignore", timeout: 60_000 })
-      return true
-    } catch {
-      return false
-    }
-  })
-}
-const python = pythonWithTransformers()
+const python = pythonWith("torch", "transformers", "peft")
 const found = python ?? "absent: no Python with torch, transformers and peft; set DFTUNE_PYTHON"
 
 interface Answer {

@@ -1,0 +1,13 @@
+/** What `--to` takes. */
+export const EXPORT_FORMATS = ["hf", "peft", "merged", "gguf", "ollama"] as const
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+/** What `--type` takes, and what a GGUF file calls it. */
+export const GGUF_TYPE_NAMES = {
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+  q8_0: "Q8_0",
+  q4_0: "Q4_0",
+} as const
+export type GgufTypeName = keyof typeof GGUF_TYPE_NAMES
