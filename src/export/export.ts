@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs"
 import { readdir, stat } from "node:fs/promises"
 import { basename, join, resolve } from "node:path"
+import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { InputError } from "../run/errors.ts"
@@ -112,12 +114,24 @@ function outFolder(run: string, { out, to }: ExportOptions): string {
   throw new InputError(`--out: expected a folder to write to; only a run has one by default`)
 }
 
-/** A run that is still going, or was cut off, is exported as it last was. */
-function sourceNotes(run: string, { folder }: ExportSource): string[] {
-  const unfinished = isRunFolder(run) && resolve(folder) !== resolve(run, RUN_FILES.model)
-  return unfinished
-    ? [`the run has no ${RUN_FILES.model}/ yet: this is its checkpoint ${basename(folder)}`]
-    : []
+/** What a run's folder says about its model that the model's does not. */
+async function runNotes(run: string, { folder, base }: ExportSource): Promise<string[]> {
+  if (!isRunFolder(run)) return []
+  const unfinished = resolve(folder) !== resolve(run, RUN_FILES.model)
+  const record = join(run, RUN_FILES.config)
+  const { config } = existsSync(record) ? await readJsonObject(record) : {}
+  const { quantization } = isObject(config) ? config : {}
+  const quantized = base !== null && (quantization === "int8" || quantization === "int4")
+  return [
+    ...(unfinished
+      ? [`the run has no ${RUN_FILES.model}/ yet: this is its checkpoint ${basename(folder)}`]
+      : []),
+    ...(quantized
+      ? [
+          `the adapter was trained over an ${quantization} base; here it meets the base as it was before`,
+        ]
+      : []),
+  ]
 }
 
 async function filesOf(folder: string): Promise<ExportedFile[]> {
@@ -167,6 +181,6 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     stored,
     files,
     verified,
-    notes: [...sourceNotes(run, source), ...notes],
+    notes: [...(await runNotes(run, source)), ...notes],
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
@@ -165,6 +165,14 @@ describe("a run", () => {
   test("without its result is exported as it last was, and says so", async () => {
     const { notes } = await exportModel(runWith(["checkpoint"]), { to: "hf" })
     expect(notes).toEqual(["the run has no model/ yet: this is its checkpoint step-000020"])
+  })
+  test("whose base was quantised says that the export's is not", async () => {
+    const run = join(newFolder(), "qlora")
+    cpSync(goldenAdapter("qwen2", goldenModel("qwen2")), join(run, "model"), { recursive: true })
+    writeFileSync(join(run, "events.jsonl"), "")
+    writeFileSync(join(run, "config.json"), JSON.stringify({ config: { quantization: "int4" } }))
+    const { notes } = await exportModel(run, { to: "merged" })
+    expect(notes).toEqual([expect.stringMatching(/over an int4 base.*as it was before/)])
   })
   test("that has saved nothing is refused", async () => {
     await expect(exportModel(runWith([]), { to: "hf" })).rejects.toThrow(

@@ -10,8 +10,8 @@ import {
   type TensorSource,
 } from "../../src/models/index.ts"
 import { randomStream } from "../../src/run/random.ts"
+import { MODELS } from "../models/golden-logits.ts"
 
-export const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
 export const DATA = fileURLToPath(new URL("../../../shared/data/", import.meta.url))
 export const STORIES = `${DATA}weights/stories260K/hf`
 export const hasData = existsSync(STORIES)

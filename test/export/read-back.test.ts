@@ -1,29 +1,20 @@
 import { execFile } from "node:child_process"
-import { readFileSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { beforeAll, describe, expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
-import { openGguf, openSafetensors } from "../../src/formats/index.ts"
+import { openGguf } from "../../src/formats/index.ts"
+import { goldenLogits, goldenTokenIds, largestError } from "../models/golden-logits.ts"
 import { pythonWith } from "../python-with.ts"
-import { goldenAdapter, goldenModel, MODELS, newFolder } from "./models.ts"
+import { goldenAdapter, goldenModel, newFolder } from "./models.ts"
 
 const SCRIPT = fileURLToPath(new URL("./read-back.py", import.meta.url))
 
 const python = pythonWith("torch", "transformers", "peft", "gguf")
 const found =
   python ?? "absent: no Python with torch, transformers, peft and gguf; set DFTUNE_PYTHON"
-
-const tokenIds = (family: string): number[] =>
-  JSON.parse(readFileSync(`${MODELS}${family}/golden.json`, "utf8")).sequences[0].token_ids
-
-async function goldenLogits(folder: string): Promise<Float32Array> {
-  const reader = await openSafetensors(`${MODELS}${folder}/golden.safetensors`)
-  const logits = await reader.readFloat32("logits.0")
-  await reader.close()
-  return logits
-}
 
 async function exported(model: string, options: Partial<ExportOptions>): Promise<string> {
   const out = join(newFolder(), "out")
@@ -56,7 +47,7 @@ describe.skipIf(!python)(`exports read by Python (${found})`, () => {
       requests.set(`gguf ${type}`, { gguf, read: true })
     }
     for (const family of ["llama", "qwen2"]) {
-      const token_ids = tokenIds(family)
+      const token_ids = goldenTokenIds(family)
       const model = goldenModel(family)
       const adapter = goldenAdapter(family, model)
       requests.set(`${family} gguf`, { gguf: await exported(model, {}), token_ids })
@@ -106,12 +97,6 @@ describe.skipIf(!python)(`exports read by Python (${found})`, () => {
   )("%s: the logits are those of %s", async (name, golden, kind) => {
     const answer = answers.get(name)!
     expect(answer.class).toMatch(kind)
-    const expected = await goldenLogits(golden)
-    expect(answer.logits.length).toBe(expected.length)
-    const worst = expected.reduce(
-      (most, x, i) => Math.max(most, Math.abs(answer.logits[i]! - x)),
-      0,
-    )
-    expect(worst).toBeLessThan(1e-4)
+    expect(largestError(answer.logits, await goldenLogits(golden))).toBeLessThan(1e-4)
   })
 })

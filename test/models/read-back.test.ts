@@ -1,12 +1,10 @@
 import { execFile } from "node:child_process"
-import { readFileSync } from "node:fs"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { openSafetensors } from "../../src/formats/index.ts"
 import {
   type CheckpointDtype,
   decoderParameters,
@@ -19,8 +17,8 @@ import {
   type Weights,
 } from "../../src/models/index.ts"
 import { pythonWith } from "../python-with.ts"
+import { goldenLogits, goldenTokenIds, largestError, MODELS } from "./golden-logits.ts"
 
-const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
 const SCRIPT = fileURLToPath(new URL("./read-back.py", import.meta.url))
 const families = ["llama", "mistral", "qwen2", "qwen3"]
 
@@ -32,21 +30,6 @@ interface Answer {
   readonly dtype: string
   readonly logits: readonly number[]
   readonly class: string
-}
-
-const tokenIds = (family: string): number[] =>
-  JSON.parse(readFileSync(`${MODELS}${family}/golden.json`, "utf8")).sequences[0].token_ids
-
-async function goldenLogits(folder: string): Promise<Float32Array> {
-  const reader = await openSafetensors(`${MODELS}${folder}/golden.safetensors`)
-  const logits = await reader.readFloat32("logits.0")
-  await reader.close()
-  return logits
-}
-
-function largestError(got: readonly number[], expected: Float32Array): number {
-  expect(got.length).toBe(expected.length)
-  return expected.reduce((most, value, i) => Math.max(most, Math.abs(got[i]! - value)), 0)
 }
 
 describe.skipIf(!python)(`read back by Transformers and PEFT (${found})`, () => {
@@ -96,7 +79,7 @@ describe.skipIf(!python)(`read back by Transformers and PEFT (${found})`, () => 
     scratch = await mkdtemp(join(tmpdir(), "dftune-read-back-"))
     const requests = new Map<string, object>()
     for (const family of families) {
-      const token_ids = tokenIds(family)
+      const token_ids = goldenTokenIds(family)
       const model = await written(family, "float32", false)
       requests.set(`${family} float32`, { model, token_ids })
       requests.set(`${family} adapter`, { model, adapter: await writtenAdapter(family), token_ids })
