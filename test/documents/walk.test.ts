@@ -57,6 +57,12 @@ test("the way of docs/getting-started.md works", async () => {
   const short = ["--set", "max_steps=2", "batch_size=8", "eval_steps=0"]
   await dftune("train", "dftune.yaml", ...short)
   await dftune("train", "dftune.yaml", ...short, "objective=sft", "output_dir=runs/sft")
+  await dftune("export", "runs/my-run", "--to", "merged")
+  expect(existsSync(join(folder, "runs/my-run/export/merged/model.safetensors"))).toBe(true)
+  // The demo's pre-tokenizer is its own; GPT-2's cuts its problems the same.
+  const gguf = ["--to", "gguf", "--type", "q8_0", "--pre", "gpt-2", "--json"]
+  const { files } = JSON.parse(await dftune("export", "runs/my-run", ...gguf))
+  expect(files[0].file).toBe("my-run-q8_0.gguf")
   const samples = ["--n", "2", "--max-new-tokens", "40", "--out", "samples.jsonl"]
   await dftune("generate", "runs/my-run", "--prompts", "questions.jsonl", ...samples)
   await dftune("grade", "samples.jsonl", "--out", "graded.jsonl")
