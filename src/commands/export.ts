@@ -36,6 +36,10 @@ function sayResult({ files, stored, verified }: ExportResult): void {
   say(`read back: ${tensors} tensors, ${shortCount(values)} values in ${stored}; ${exact}${error}`)
 }
 
+function resultJson({ verified: { largestError, ...counts }, ...result }: ExportResult) {
+  return { ...result, verified: { ...counts, largest_error: largestError } }
+}
+
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
   const { dtype, pre, json, ...rest } = options
   const { exportModel } = await import("../export/index.ts") // --help answers without it
@@ -51,7 +55,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     clear()
     for (const note of result.notes) sayWarning("export", note, "")
     sayResult(result)
-    if (json) printJson(result)
+    if (json) printJson(resultJson(result))
     else print(result.out)
   } finally {
     clear()

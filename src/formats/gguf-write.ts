@@ -82,6 +82,7 @@ function writeValue(out: Bytes, value: GgufValue): void {
 }
 
 function headerBytes(metadata: GgufMetadata, tensors: readonly GgufTensor[]): Uint8Array {
+  assert(!metadata.has("general.alignment"), "this writer aligns to the default")
   const out = new Bytes()
   out.number("uint32", GGUF_MAGIC)
   out.number("uint32", GGUF_VERSION)

@@ -166,7 +166,18 @@ function addedTokenNotes({ addedTokens }: TokenizerFiles): string[] {
   ]
 }
 
-/** `tokenizer.ggml.*`: the special ids. llama.cpp stops at three of them, and at some it knows by their texts. */
+/** llama.cpp stops at these wherever it finds them, and knows which of them end a turn (llama-vocab.cpp). */
+const KNOWN_ENDS: ReadonlySet<string> = new Set([
+  "<|im_end|>",
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<|end|>",
+  "<end_of_turn>",
+  "<|endoftext|>",
+  "<|end_of_text|>",
+])
+
+/** The special ids: one that ends a text, and two more for what llama.cpp does not know by itself. */
 function specialIds(
   tokenizer: Tokenizer,
   { stopTokenIds, bosTokenId }: GgufTokenizerOptions,
@@ -179,12 +190,13 @@ function specialIds(
       `${path}: no token ends a text: GGUF needs one, name it "eos_token" in tokenizer_config.json or "eos_token_id" in config.json`,
     )
   }
-  const bos = tokenizer.bosTokenId ?? bosTokenId
+  const [eos, ...others] = stops
+  const unknown = others.filter((id) => !KNOWN_ENDS.has(tokenizer.tokenText(id)))
   const named: [string, number | null | undefined][] = [
-    ["bos", bos],
-    ["eos", stops[0]],
-    ["eot", stops[1]],
-    ["eom", stops[2]],
+    ["bos", tokenizer.bosTokenId ?? bosTokenId],
+    ["eos", eos],
+    ["eot", unknown[0]],
+    ["eom", unknown[1]],
     ["padding", padTokenId],
   ]
   const ids = named.flatMap(([name, id]): [string, GgufValue][] =>
@@ -192,7 +204,7 @@ function specialIds(
       ? []
       : [[`tokenizer.ggml.${name}_token_id`, { kind: "uint32", value: id }]],
   )
-  const rest = stops.slice(3).map((id) => `${id} (${tokenizer.tokenText(id)})`)
+  const rest = unknown.slice(2).map((id) => `${id} (${tokenizer.tokenText(id)})`)
   const notes =
     rest.length === 0
       ? []

@@ -31,7 +31,7 @@ test("words on stderr, the folder on stdout; with --json one document", () => {
     out,
     stored: "q8_0",
     files: [{ file: "llama-dynamic-q8_0.gguf" }],
-    verified: { tensors: 21 },
+    verified: { tensors: 21, largest_error: expect.any(Number) },
     notes: [expect.stringMatching(/dynamic/)],
   })
 })

@@ -189,4 +189,34 @@ describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
       expect(wrong.map(({ id }) => texts.get(id))).toEqual(known)
     })
   })
+
+  const digits = { type: "Digits", individual_digits: true }
+  const words = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true }
+  type Change = NonNullable<Parameters<typeof modelAround>[2]>
+  test.runIf(hasData).each<[string, string, number, Change]>([
+    [
+      "smollm",
+      "gpt2",
+      50_257,
+      (json) => ({ ...json, pre_tokenizer: { type: "Sequence", pretokenizers: [digits, words] } }),
+    ],
+    [
+      "smaug-bpe",
+      "llama3",
+      128_256,
+      (json) => ({ ...json, model: { ...(json.model as object), ignore_merges: false } }),
+    ],
+  ])(
+    "the pre-tokenizer %s, around the pieces of %s: every text is cut as we cut it",
+    async (_, name, size, change) => {
+      const folder = await modelAround(name, size, change)
+      const tokenizer = await loadTokenizer(folder)
+      const texts = lines<{ text: string }>(`${DATA}tokenizers/vectors/texts.jsonl`).map(
+        ({ text }) => text,
+      )
+      const answer = await ask({ gguf: await gguf(folder), texts })
+      const wrong = texts.filter((text, i) => `${tokenizer.encode(text)}` !== `${answer.texts[i]}`)
+      expect(wrong).toEqual([])
+    },
+  )
 })

@@ -91,8 +91,14 @@ export function goldenAdapter(name: string, base: string, adapter = "adapter"): 
   return folder
 }
 
-/** A random model of the smallest size around a real tokenizer of ../shared/data. */
-export async function modelAround(tokenizer: string, vocabSize: number): Promise<string> {
+type Change = (tokenizer: Record<string, unknown>) => Record<string, unknown>
+
+/** A random model of the smallest size around a real tokenizer of ../shared/data, perhaps changed. */
+export async function modelAround(
+  tokenizer: string,
+  vocabSize: number,
+  change?: Change,
+): Promise<string> {
   const folder = join(newFolder(), tokenizer)
   mkdirSync(folder)
   const json = {
@@ -123,5 +129,7 @@ export async function modelAround(tokenizer: string, vocabSize: number): Promise
     dtype: "float32",
     source: `${DATA}tokenizers/${tokenizer}`,
   })
+  const path = join(folder, "tokenizer.json")
+  if (change) writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))))
   return folder
 }

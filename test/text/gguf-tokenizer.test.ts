@@ -127,6 +127,27 @@ test("what llama.cpp does otherwise is said", async () => {
   ])
 })
 
+test("ends that llama.cpp knows by their texts are left to it", async () => {
+  const token = {
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  }
+  const texts = ["<s>", "<|endoftext|>", "<|im_end|>", "<|over|>"]
+  const added = texts.map((content, i) => ({ ...token, content, id: 70 + i }))
+  const config = { bos_token: "<s>", eos_token: "<|endoftext|>" }
+  const { read } = await written(folderWith({ added_tokens: added }, config), {
+    stopTokenIds: [72, 71, 73],
+  })
+  expect(read).toMatchObject({
+    "tokenizer.ggml.eos_token_id": 71,
+    "tokenizer.ggml.eot_token_id": 73,
+  })
+  expect(Object.keys(read)).not.toContain("tokenizer.ggml.eom_token_id")
+})
+
 const bytePieces = Object.fromEntries(
   Array.from({ length: 256 }, (_, byte) => [bytePiece(byte), 3 + byte]),
 )
