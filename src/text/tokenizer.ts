@@ -64,15 +64,26 @@ function idOf(library: LibraryTokenizer, piece: string, path: string): number {
   )
 }
 
+/** The library's `Digits` knows 0 to 9 alone; the Rust one, which made the vocabularies, every \p{N}. */
+function withAllDigits(config: unknown): unknown {
+  if (!isObject(config)) return config
+  if (config.type === "Sequence" && Array.isArray(config.pretokenizers)) {
+    return { ...config, pretokenizers: config.pretokenizers.map(withAllDigits) }
+  }
+  if (config.type !== "Digits") return config
+  const Regex = config.individual_digits === true ? "\\p{N}" : "\\p{N}+"
+  return { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }
+}
+
 function build(files: TokenizerFiles): LibraryTokenizer {
   try {
     return new LibraryTokenizer(
       {
         normalizer: null,
-        pre_tokenizer: null,
         post_processor: null,
         decoder: null,
         ...files.tokenizer,
+        pre_tokenizer: withAllDigits(files.tokenizer.pre_tokenizer ?? null),
         added_tokens: files.tokenizer.added_tokens ?? [],
       },
       files.config,

@@ -28,7 +28,13 @@ for (const { gguf, texts = [], prompts = [], count = 0 } of JSON.parse(
     texts: texts.map((text) => [...model.tokenize(text, true)]),
     prompts: [],
   }
-  const context = await model.createContext({ contextSize: 256, threads: 1 })
+  const context = await model.createContext({
+    contextSize: 256,
+    threads: 1,
+    // In half precision, llama.cpp's own choice, near ties between tokens fall otherwise.
+    experimentalKvCacheKeyType: "F32",
+    experimentalKvCacheValueType: "F32",
+  })
   const sequence = context.getSequence()
   for (const prompt of prompts) {
     await sequence.clearHistory()

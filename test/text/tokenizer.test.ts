@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { newFolder, writeLetterTokenizer } from "../export/models.ts"
 
 const DATA = fileURLToPath(new URL("../../../shared/data/", import.meta.url))
 const VECTORS = `${DATA}tokenizers/vectors/`
@@ -70,3 +71,32 @@ describe.skipIf(!present).each(["qwen2.5", "llama3", "llama2", "gpt2"])("%s", as
     )
   })
 })
+
+test.each([
+  [true, ["½", "¾", "1", "2"]],
+  [false, ["½¾", "12"]],
+])(
+  "Digits (individual: %s) cuts at every kind of number, as the Rust one does",
+  async (individual_digits, words) => {
+    // Bytes of ½ and ¾ as stand-ins; every pair that the cuts leave together is joined.
+    const merges = ["1 2", "Â ½", "Â ¾", "Â½ Â¾", "Â¾ 1", "x Â½"]
+    const pieces = ["1", "2", "x", "Â", "½", "¾", ...merges.map((merge) => merge.replace(" ", ""))]
+    const bytes = { type: "ByteLevel", add_prefix_space: false, use_regex: false }
+    const digits = { type: "Digits", individual_digits }
+    const folder = newFolder()
+    writeLetterTokenizer(folder, {
+      tokenizer: {
+        added_tokens: [],
+        pre_tokenizer: { type: "Sequence", pretokenizers: [digits, bytes] },
+        model: {
+          type: "BPE",
+          vocab: Object.fromEntries(pieces.map((piece, i) => [piece, i])),
+          merges,
+        },
+      },
+    })
+    const tokenizer = await loadTokenizer(folder)
+    const texts = tokenizer.encode("x½¾x12").map((id) => tokenizer.tokenText(id))
+    expect(texts.filter((text) => text !== "x")).toEqual(words)
+  },
+)
