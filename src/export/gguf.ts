@@ -89,7 +89,7 @@ export async function writeGgufFile(
         }
         return { name, shape, type, written: () => read.readFloat32(name), meant: values }
       })
-      const verified = await verifyTensors(pairs, path, (done, of) =>
+      const verified = await verifyTensors(pairs, source.folder, (done, of) =>
         show(`reading back ${file}: ${done} of ${of} tensors`),
       )
       return { stored: typeName, verified, notes: [...notes, ...tokenizer.notes], file }

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { isHubId } from "../formats/index.ts"
 import {
   type CheckpointDtype,
   copySideFiles,
@@ -17,7 +16,7 @@ import {
 import { assert } from "../run/errors.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
-import { type Verified, verifyTensors, writtenTensors } from "./verify.ts"
+import { verifyTensors, writtenTensors } from "./verify.ts"
 
 /** A model's tensors, with its adapter merged in where it has one. */
 export interface OpenTensors {
@@ -79,7 +78,7 @@ export async function writeHuggingFace(
     const read = await openWeights(stage)
     try {
       const pairs = writtenTensors(tensorSources(read), tensors, dtype)
-      const verified = await verifyTensors(pairs, stage, (done, all) =>
+      const verified = await verifyTensors(pairs, source.folder, (done, all) =>
         show(`reading back: ${done} of ${all} tensors`),
       )
       return { stored: dtype, verified, notes: await verifyText(stage) }
@@ -111,11 +110,11 @@ export async function writePeft(
     return { name, shape, read: async () => back.tensors.get(name)! }
   })
   const pairs = writtenTensors(written, meant, "float32")
-  const verified: Verified = await verifyTensors(pairs, stage, () => {})
-  show("")
-  const notes =
-    isFolder && !isHubId(baseName)
-      ? [`it names its base by a path of this machine (${baseModel}); send the base along`]
-      : []
+  const verified = await verifyTensors(pairs, folder, (done, all) =>
+    show(`reading back: ${done} of ${all} tensors`),
+  )
+  const notes = isFolder
+    ? [`it names its base by a path of this machine (${baseModel}); send the base along`]
+    : []
   return { stored: "float32", verified, notes: [...notes, ...(await verifyText(stage))] }
 }

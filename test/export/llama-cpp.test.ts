@@ -94,7 +94,7 @@ const PROMPTS = [
   [1, 5, 5, 40],
 ]
 
-/** Up to here no two tokens are nearer than 0.02 in their logits; at the 24th of one, 0.002 apart, rounding decides. */
+/** Compared; at the 24th token of llama-linear the best two are 0.002 apart, and rounding decides. */
 const COUNT = 16
 
 describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {

@@ -114,7 +114,7 @@ describe.skipIf(!hasGo)(`run by Go's text/template, as Ollama does (${found})`, 
     binary = join(newFolder(), "render")
     const env = { ...process.env, GO111MODULE: "off", GOFLAGS: "" }
     execFileSync("go", ["build", "-o", binary, join(ROOT, "test/export/render.go")], { env })
-  })
+  }, 300_000) // the first build compiles Go's own packages
 
   const rendered = (turns: Turns, bos: string | null, messages: readonly ChatMessage[]): string =>
     execFileSync(binary, {
