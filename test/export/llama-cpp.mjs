@@ -2,7 +2,7 @@
  * Asks the real llama.cpp, through node-llama-cpp's prebuilt binaries, what it makes of GGUF files.
  * Usage: node llama-cpp.mjs NODE_LLAMA_CPP REQUESTS.json, where the first is the path of that
  * package and the second a list of { gguf, texts?: string[], prompts?: number[][], count }.
- * Prints { release, answers: [{ architecture, bos, eos, texts: number[][], prompts: number[][] }] }.
+ * Prints { release, answers: [{ architecture, bos, eos, texts: number[][], prompts: number[][], logprobs: number[][] }] }.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -27,11 +27,13 @@ for (const { gguf, texts = [], prompts = [], count = 0 } of JSON.parse(
     eos: model.tokens.eos,
     texts: texts.map((text) => [...model.tokenize(text, true)]),
     prompts: [],
+    logprobs: [],
   }
   const context = await model.createContext({
     contextSize: 256,
     threads: 1,
-    // In half precision, llama.cpp's own choice, near ties between tokens fall otherwise.
+    // llama.cpp's own choices keep or compute keys and values in half precision.
+    flashAttention: false,
     experimentalKvCacheKeyType: "F32",
     experimentalKvCacheValueType: "F32",
   })
@@ -39,12 +41,16 @@ for (const { gguf, texts = [], prompts = [], count = 0 } of JSON.parse(
   for (const prompt of prompts) {
     await sequence.clearHistory()
     const tokens = []
+    const logprobs = []
     const options = { temperature: 0, yieldEogToken: true }
-    for await (const token of sequence.evaluate(prompt, options)) {
+    const told = sequence.evaluateWithMetadata(prompt, { probabilities: true }, options)
+    for await (const { token, probabilities } of told) {
       tokens.push(token)
+      logprobs.push(Math.log(probabilities.get(token)))
       if (tokens.length === count) break
     }
     answer.prompts.push(tokens)
+    answer.logprobs.push(logprobs)
   }
   await context.dispose()
   await model.dispose()
