@@ -54,22 +54,31 @@ function reciprocal(d: number): number {
   return Number.isFinite(inverse) ? inverse : 0
 }
 
+/** Room for the blocks of `values`, and what each of them is made of. */
+function blocksOf(values: Float32Array, blockBytes: number) {
+  const blocks = values.length / BLOCK
+  const out = new Uint8Array(blocks * blockBytes)
+  return { blocks, out, view: new DataView(out.buffer) }
+}
+
+/** The scale that begins a block. */
+const scaleAt = (bytes: Uint8Array, at: number): number =>
+  fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
+
 /**
  * Q8_0: 32 values as a half-precision scale d = max |x| / 127 and 32 signed bytes round(x / d).
  * Arithmetic is float32 as in ggml's quantize_row_q8_0_ref, so the bytes are the same.
  */
 function encodeQ8(values: Float32Array): Uint8Array {
-  const blocks = values.length / BLOCK
-  const out = new Uint8Array(blocks * 34)
-  const view = new DataView(out.buffer)
+  const { blocks, out, view } = blocksOf(values, 34)
   for (let block = 0; block < blocks; block++) {
     const from = block * BLOCK
+    const at = block * 34
     let largest = 0
     // Math.max keeps a NaN, which a comparison would pass over.
     for (let i = 0; i < BLOCK; i++) largest = Math.max(largest, Math.abs(values[from + i]!))
     const d = Math.fround(largest / 127)
     const inverse = reciprocal(d)
-    const at = block * 34
     view.setUint16(at, halfBits(d), true)
     for (let i = 0; i < BLOCK; i++) {
       const scaled = Math.fround(values[from + i]! * inverse)
@@ -85,11 +94,20 @@ function decodeQ8(bytes: Uint8Array): Float32Array {
   const values = new Float32Array(blocks * BLOCK)
   const quants = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
   for (let block = 0; block < blocks; block++) {
-    const at = block * 34
-    const d = fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
-    for (let i = 0; i < BLOCK; i++) values[block * BLOCK + i] = d * quants[at + 2 + i]!
+    const d = scaleAt(bytes, block * 34)
+    for (let i = 0; i < BLOCK; i++) values[block * BLOCK + i] = d * quants[block * 34 + 2 + i]!
   }
   return values
+}
+
+/** The value of largest magnitude, the first of several; a NaN, above which nothing compares, if there is one. */
+function extreme(values: Float32Array, from: number): number {
+  let found = 0
+  for (let i = from; i < from + BLOCK; i++) {
+    const value = values[i]!
+    if (Math.abs(value) > Math.abs(found) || Number.isNaN(value)) found = value
+  }
+  return found
 }
 
 /**
@@ -98,28 +116,16 @@ function decodeQ8(bytes: Uint8Array): Float32Array {
  * As ggml's quantize_row_q4_0_ref, to the byte.
  */
 function encodeQ4(values: Float32Array): Uint8Array {
-  const blocks = values.length / BLOCK
-  const out = new Uint8Array(blocks * 18)
-  const view = new DataView(out.buffer)
+  const { blocks, out, view } = blocksOf(values, 18)
   for (let block = 0; block < blocks; block++) {
     const from = block * BLOCK
-    let largest = 0
-    let extreme = 0
-    for (let i = 0; i < BLOCK; i++) {
-      const value = values[from + i]!
-      // A NaN stays the largest: nothing compares above it.
-      if (Math.abs(value) > largest || Number.isNaN(value)) {
-        largest = Math.abs(value)
-        extreme = value
-      }
-    }
-    const d = Math.fround(extreme / -8)
+    const at = block * 18
+    const d = Math.fround(extreme(values, from) / -8)
     const inverse = reciprocal(d)
     const nibble = (i: number): number => {
       const shifted = Math.fround(Math.fround(values[from + i]! * inverse) + 8.5)
       return Math.min(15, Math.trunc(shifted))
     }
-    const at = block * 18
     view.setUint16(at, halfBits(d), true)
     for (let i = 0; i < BLOCK / 2; i++) out[at + 2 + i] = nibble(i) | (nibble(i + BLOCK / 2) << 4)
   }
@@ -130,10 +136,9 @@ function decodeQ4(bytes: Uint8Array): Float32Array {
   const blocks = bytes.length / 18
   const values = new Float32Array(blocks * BLOCK)
   for (let block = 0; block < blocks; block++) {
-    const at = block * 18
-    const d = fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
+    const d = scaleAt(bytes, block * 18)
     for (let i = 0; i < BLOCK / 2; i++) {
-      const pair = bytes[at + 2 + i]!
+      const pair = bytes[block * 18 + 2 + i]!
       values[block * BLOCK + i] = d * ((pair & 15) - 8)
       values[block * BLOCK + BLOCK / 2 + i] = d * ((pair >> 4) - 8)
     }
