@@ -1,7 +1,16 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { afterAll } from "vitest"
 import {
   decoderParameters,
   elementCount,
@@ -17,7 +26,11 @@ export const STORIES = `${DATA}weights/stories260K/hf`
 export const hasData = existsSync(STORIES)
 if (!hasData) console.warn(`absent, so not tested: the tokenizers and the trained model of ${DATA}`)
 
-export const newFolder = (): string => mkdtempSync(join(tmpdir(), "dftune-export-"))
+/** One for each test file that imports this, removed when its tests are done. */
+const root = mkdtempSync(join(tmpdir(), "dftune-export-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+export const newFolder = (): string => mkdtempSync(join(root, "f-"))
 
 const CHATML = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
