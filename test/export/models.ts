@@ -26,11 +26,17 @@ export const STORIES = `${DATA}weights/stories260K/hf`
 export const hasData = existsSync(STORIES)
 if (!hasData) console.warn(`absent, so not tested: the tokenizers and the trained model of ${DATA}`)
 
-/** One for each test file that imports this, removed when its tests are done. */
-const root = mkdtempSync(join(tmpdir(), "dftune-export-"))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
+const made: string[] = []
+afterAll(() => {
+  for (const folder of made) rmSync(folder, { recursive: true, force: true })
+})
 
-export const newFolder = (): string => mkdtempSync(join(root, "f-"))
+/** A new empty folder, removed when the tests of the file are done. */
+export function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-export-"))
+  made.push(folder)
+  return folder
+}
 
 const CHATML = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
