@@ -1,6 +1,7 @@
 import { InputError } from "../run/errors.ts"
 import { finishedSpans, generationSpans, markedSource } from "./assistant-spans.ts"
-import { compileJinja } from "./jinja.ts"
+import { rememberingRenderer } from "./chat-recipes.ts"
+import { type JinjaNode, parseJinja, renderJinja } from "./jinja.ts"
 
 export interface ChatMessage {
   readonly role: string
@@ -48,27 +49,33 @@ export interface TemplateSource {
   readonly tokens: Readonly<Record<string, string>>
   /** Every special token's text: one of them closes a turn. */
   readonly specialTokens: readonly string[]
+  /** Off: the template is interpreted for each chat. Tests hold the quick way to this one. */
+  readonly remember?: boolean
 }
 
 type Renderer = (messages: readonly ChatMessage[], options: RenderOptions) => string
 
-function compiled(path: string, source: string, tokens: TemplateSource["tokens"]): Renderer {
-  let template: ReturnType<typeof compileJinja>
+function compiled({ path, tokens, remember = true }: TemplateSource, source: string): Renderer {
+  let program: JinjaNode
   try {
-    template = compileJinja(source)
+    program = parseJinja(source)
   } catch (error) {
     throw new InputError(`${path}: the chat template does not parse: ${(error as Error).message}`)
   }
-  return (messages, { addGenerationPrompt = false, tools, variables = {} }) => {
+  const variablesOf = (messages: readonly ChatMessage[], options: RenderOptions) => ({
+    ...tokens,
+    tools: options.tools ?? null, // there, but none: as Transformers passes them
+    documents: null,
+    ...options.variables,
+    messages,
+    add_generation_prompt: options.addGenerationPrompt ?? false,
+  })
+  const render: Renderer = remember
+    ? rememberingRenderer(program, variablesOf)
+    : (messages, options) => renderJinja(program, variablesOf(messages, options))
+  return (messages, options) => {
     try {
-      return template({
-        ...tokens,
-        tools: tools ?? null, // there, but none: as Transformers passes them
-        documents: null,
-        ...variables,
-        messages,
-        add_generation_prompt: addGenerationPrompt,
-      })
+      return render(messages, options)
     } catch (error) {
       throw new InputError(
         `${path}: the chat template refuses these messages (${roles(messages)}): ${(error as Error).message}`,
@@ -81,11 +88,11 @@ const roles = (messages: readonly ChatMessage[]) => messages.map(({ role }) => r
 
 /** Compiles a template. @throws InputError when it does not parse */
 export function chatTemplate(from: TemplateSource): ChatTemplate {
-  const { path, tokens, specialTokens } = from
+  const { path, specialTokens } = from
   const source = from.source.replaceAll("\r\n", "\n") // as Jinja reads it
-  const render = compiled(path, source, tokens)
+  const render = compiled(from, source)
   const marked = markedSource(source)
-  const renderMarked = marked === undefined ? undefined : compiled(path, marked, tokens)
+  const renderMarked = marked === undefined ? undefined : compiled(from, marked)
   return {
     path,
     source,
