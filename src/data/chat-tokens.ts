@@ -1,5 +1,5 @@
 import type { Supervise } from "../run/config.ts"
-import type { AssistantSpan, ChatTemplate, Tokenizer } from "../text/index.ts"
+import type { AssistantSpan, ChatTemplate, TextEncoding, Tokenizer } from "../text/index.ts"
 import type { Message } from "./row-shapes.ts"
 
 const CONTENT = 0
@@ -43,31 +43,32 @@ export function chatTokens(
     ...(tools === undefined ? {} : { tools }),
     variables: FIXED_VARIABLES,
   })
-  const { ids, offsets } = tokenizer.encodeWithOffsets(text)
+  const encoding = tokenizer.encodeWithOffsets(text)
+  const { ids, starts, ends } = encoding
   const trained = spans.filter(({ message }) => message >= firstTrained)
   const said = supervise === "last" ? trained.slice(-1) : trained
   const lossMask =
     supervise === "all"
       ? ids.map(() => 1)
       : marks(
-          offsets,
+          encoding,
           said.map(({ start, turnEnd }): Range => [start, turnEnd]),
         )
 
   const { ranges, droppedRole } = contentRanges(text, messages, spans)
-  const isContent = marks(offsets, ranges)
+  const isContent = marks(encoding, ranges)
   const isEnd = marks(
-    offsets,
+    encoding,
     spans.map(({ end, turnEnd }): Range => [end, turnEnd]),
   )
-  const ends = new Set(ids.filter((id, t) => isEnd[t] === 1 && tokenizer.addedTokens.has(id)))
-  if (tokenizer.eosTokenId !== null) ends.add(tokenizer.eosTokenId)
+  const closing = new Set(ids.filter((id, t) => isEnd[t] === 1 && tokenizer.addedTokens.has(id)))
+  if (tokenizer.eosTokenId !== null) closing.add(tokenizer.eosTokenId)
   const tokenClass = ids.map((id, t) => {
-    if (ends.has(id)) return END_OF_TURN
+    if (closing.has(id)) return END_OF_TURN
     if (tokenizer.specialTokenIds.has(id)) return TEMPLATE
     if (isContent[t] === 1) return CONTENT
-    const [start, end] = offsets[t]!
-    return isEnd[t] === 1 && text.slice(start, end).trim() !== "" ? END_OF_TURN : TEMPLATE
+    const says = isEnd[t] === 1 && text.slice(starts[t], ends[t]).trim() !== ""
+    return says ? END_OF_TURN : TEMPLATE
   })
   return { tokenIds: ids, lossMask, tokenClass, droppedRole }
 }
@@ -76,17 +77,19 @@ export function chatTokens(
  * [T] 1 where a token shares at least one character with a range. A token of no characters (a
  * prefix space that was put in) belongs to the range it stands at the start of or inside.
  *
- * @param offsets of the tokens, never going back.
+ * @param places of the tokens, never going back.
  * @param ranges ascending, apart from each other.
  */
-function marks(offsets: readonly Range[], ranges: readonly Range[]): number[] {
+function marks({ starts, ends }: TextEncoding, ranges: readonly Range[]): number[] {
+  const marked: number[] = []
   let at = 0
-  return offsets.map(([start, end]) => {
+  for (let t = 0; t < starts.length; t++) {
+    const start = starts[t]!
     while (at < ranges.length && ranges[at]![1] <= start) at++
     const range = ranges[at]
-    if (range === undefined) return 0
-    return Math.max(end, start + 1) > range[0] ? 1 : 0
-  })
+    marked.push(range !== undefined && Math.max(ends[t]!, start + 1) > range[0] ? 1 : 0)
+  }
+  return marked
 }
 
 /** Where the messages stand in the rendered text, and whether one is missing from it. */

@@ -11,8 +11,13 @@ export interface Aligned {
 }
 
 export function identity(text: string, from = 0): Aligned {
-  const start = Array.from({ length: text.length }, (_, i) => from + i)
-  return { text, start, end: start.map((position) => position + 1) }
+  const start: number[] = []
+  const end: number[] = []
+  for (let i = from; i < from + text.length; i++) {
+    start.push(i)
+    end.push(i + 1)
+  }
+  return { text, start, end }
 }
 
 export function sliceAligned({ text, start, end }: Aligned, from: number, to: number): Aligned {
@@ -64,6 +69,9 @@ export function prepend(source: Aligned, text: string): Aligned {
 }
 
 export function replaceAll(source: Aligned, pattern: string | RegExp, content: string): Aligned {
+  if (typeof pattern === "string" && pattern.length === 1 && content.length === 1) {
+    return { ...source, text: source.text.replaceAll(pattern, () => content) } // each stays in its place
+  }
   const rewriter = new Rewriter(source)
   const matches =
     typeof pattern === "string"

@@ -1,20 +1,16 @@
+import type { Places } from "./words.ts"
+
 const utf8Length = (code: number): number =>
   code < 0x80 ? 1 : code < 0x800 ? 2 : code > 0xffff ? 4 : 3
 
 /**
- * Lays byte-level pieces (one UTF-16 unit for each byte) end to end over the text they came from,
- * where nothing was rewritten between the two.
+ * Lays byte-level pieces (one UTF-16 unit for each byte) end to end over the text they came from.
  *
- * @param from where the text begins in the whole, in UTF-16 units.
  * @returns for each piece the range of the characters that its bytes belong to; null when the
  *   bytes do not add up.
  */
-export function placeBytePieces(
-  pieces: readonly string[],
-  text: string,
-  from: number,
-): [number, number][] | null {
-  const offsets: [number, number][] = []
+export function placeBytePieces(pieces: readonly string[], text: string): Places | null {
+  const places: Places = { starts: [], ends: [] }
   let at = 0
   let code = text.codePointAt(0) ?? 0
   let left = utf8Length(code)
@@ -33,7 +29,8 @@ export function placeBytePieces(
       code = text.codePointAt(at) ?? 0
       left = utf8Length(code)
     }
-    offsets.push([from + start, from + end])
+    places.starts.push(start)
+    places.ends.push(end)
   }
-  return at === text.length ? offsets : null
+  return at === text.length ? places : null
 }

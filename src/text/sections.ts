@@ -17,7 +17,8 @@ export interface Section {
 }
 
 interface TrieNode {
-  readonly next: Map<string, TrieNode>
+  /** By UTF-16 unit. */
+  readonly next: Map<number, TrieNode>
   token: AddedToken | undefined
 }
 
@@ -37,11 +38,14 @@ export function sectionSplitter(
   tokens: Iterable<readonly [string, AddedToken]>,
 ): (text: string) => Section[] {
   const root = node()
+  /** Whether a token begins with a unit: asked of every unit of the text. */
+  const begins = new Uint8Array(0x10000)
   for (const [content, token] of tokens) {
     if (content.length === 0) continue
+    begins[content.charCodeAt(0)] = 1
     let at = root
     for (let i = 0; i < content.length; i++) {
-      const unit = content[i]!
+      const unit = content.charCodeAt(i)
       let next = at.next.get(unit)
       if (next === undefined) {
         next = node()
@@ -54,10 +58,10 @@ export function sectionSplitter(
 
   const longestAt = (text: string, start: number): [AddedToken, number] | null => {
     let best: [AddedToken, number] | null = null
-    let at = root.next.get(text[start]!)
+    let at = root.next.get(text.charCodeAt(start))
     for (let i = start + 1; at !== undefined; i++) {
       if (at.token !== undefined) best = [at.token, i]
-      at = i < text.length ? at.next.get(text[i]!) : undefined
+      at = i < text.length ? at.next.get(text.charCodeAt(i)) : undefined
     }
     return best
   }
@@ -66,7 +70,7 @@ export function sectionSplitter(
     const sections: Section[] = []
     let done = 0
     for (let i = 0; i < text.length; ) {
-      const match = longestAt(text, i)
+      const match = begins[text.charCodeAt(i)] === 1 ? longestAt(text, i) : null
       if (match === null) {
         i++
         continue

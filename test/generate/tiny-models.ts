@@ -93,7 +93,8 @@ export const letters: Tokenizer = {
   encode: (text) => [...text].map((letter) => LETTERS.indexOf(letter)),
   encodeWithOffsets: (text) => ({
     ids: letters.encode(text),
-    offsets: [...text].map((_, i) => [i, i + 1]),
+    starts: [...text].map((_, i) => i),
+    ends: [...text].map((_, i) => i + 1),
   }),
   decode: (ids) => ids.map((id) => LETTERS[id]).join(""),
   decodeStream: () => ({ push: (id) => LETTERS[id]!, end: () => "" }),
