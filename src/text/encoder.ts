@@ -203,7 +203,8 @@ export function sectionEncoder(
         continue
       }
       const partText = normalizedText.slice(part.start, part.end)
-      const partSource = () => sliceAligned(source(), part.start, part.end)
+      const isWhole = partText.length === normalizedText.length
+      const partSource = () => (isWhole ? source() : sliceAligned(source(), part.start, part.end))
       if (cutter === null) encodePart(partText, from + part.start === 0, ids, places, partSource)
       else if (unchanged) encodeWords(partText, ids, places, from + part.start)
       else encodeWords(partText, ids, places, places === null ? 0 : partSource())

@@ -124,11 +124,14 @@ class TracedText extends StringValue {
       return result
     }
     const { pieces } = this
+    const depth = depthOf(pieces) + 1
+    const trim = args.length === 0 ? TRIMS.get(name) : undefined
+    if (trim !== undefined) return trimmed(this.trace, this, trim, depth)
     const again = (texts: readonly string[]): JinjaValue => {
       const method = new StringValue(textOf(pieces, texts)).builtins.get(name)
       return (method as FunctionValue).value(args, NOWHERE)
     }
-    return derivedValue(this.trace, again, result, depthOf(pieces) + 1)
+    return derivedValue(this.trace, again, result, depth)
   }
 
   override __bool__(): ReturnType<JinjaValue["__bool__"]> {
@@ -146,6 +149,24 @@ class TracedText extends StringValue {
 /** Their values are read by the library when a method is called, which a traced text notices. */
 const PLAIN_ARGUMENTS: ReadonlySet<string> = new Set(["StringValue", "IntegerValue", "NullValue"])
 const NOWHERE: JinjaScope = new Environment()
+
+/** What templates do with nearly every text, as the library does it, without its interpreter. */
+const TRIMS: ReadonlyMap<string, (text: string) => string> = new Map([
+  ["trim", (text) => text.trim()],
+  ["strip", (text) => text.trim()],
+  ["lstrip", (text) => text.trimStart()],
+  ["rstrip", (text) => text.trimEnd()],
+])
+
+function trimmed(
+  trace: Trace,
+  { pieces, plain }: TracedText,
+  trim: (text: string) => string,
+  depth: number,
+): JinjaValue {
+  const made = (texts: readonly string[]) => trim(textOf(pieces, texts))
+  return traced(trace, [{ depth, made }], trim(plain))
+}
 
 function guard(trace: Trace, ask: Guard["ask"], answer: unknown): void {
   if (trace.guards.length >= MAX_GUARDS) trace.lost = true
@@ -196,6 +217,9 @@ function derivedValue(
 
 const piecesOf = (value: TextValue): readonly Piece[] =>
   value instanceof TracedText ? value.pieces : [value.value]
+/** A traced text made of other texts; anything else as it is. */
+const madeOf = (value: JinjaValue, texts: readonly string[]): JinjaValue =>
+  value instanceof TracedText ? new StringValue(textOf(value.pieces, texts)) : value
 const plainOf = (value: JinjaValue): JinjaValue =>
   value instanceof TracedText ? new StringValue(value.plain) : value
 
@@ -212,6 +236,17 @@ const bare: JinjaInterpreter = (() => {
   interpreter.evaluate = (node, scope) => evaluated(node) ?? evaluate(node, scope)
   return interpreter
 })()
+
+/** Values that hold no text of the chat but their own. */
+const CONSTANTS: ReadonlySet<string> = new Set([
+  "StringValue",
+  "IntegerValue",
+  "FloatValue",
+  "BooleanValue",
+  "NullValue",
+  "UndefinedValue",
+])
+const isConstant = ({ type }: JinjaValue) => CONSTANTS.has(type)
 
 const JOINING: ReadonlySet<string> = new Set(["+", "~"])
 const ASKING: ReadonlySet<string> = new Set(["==", "!=", "in", "not in"])
@@ -255,21 +290,21 @@ export function tracingInterpreter(environment: JinjaScope, trace: Trace): Jinja
 
   const binary = (node: Binary, scope: JinjaScope): JinjaValue => {
     const operator = node.operator.value
-    if (!JOINING.has(operator) && !ASKING.has(operator)) return evaluate(node, scope)
+    const joins = JOINING.has(operator)
+    if (!joins && !ASKING.has(operator)) return evaluate(node, scope)
     const left = interpreter.evaluate(node.left, scope)
     const right = interpreter.evaluate(node.right, scope)
-    const given = (l: JinjaValue, r: JinjaValue) =>
-      ({ ...node, left: leaf(l), right: leaf(r) }) as unknown as JinjaNode
+    const given = (l: JinjaValue, r: JinjaValue) => ({ ...node, left: leaf(l), right: leaf(r) })
     const follows = left instanceof TracedText || right instanceof TracedText
-    if (!follows || !isText(left) || !isText(right)) return evaluate(given(left, right), scope)
+    const knows = joins ? isText(left) && isText(right) : isConstant(left) && isConstant(right)
+    if (!follows || !knows) return evaluate(given(left, right), scope)
     const result = evaluate(given(plainOf(left), plainOf(right)), scope)
-    const [before, after] = [piecesOf(left), piecesOf(right)]
-    if (JOINING.has(operator)) return traced(trace, [...before, ...after], result.value as string)
+    if (joins) {
+      const pieces = [...piecesOf(left as TextValue), ...piecesOf(right as TextValue)]
+      return traced(trace, pieces, result.value as string)
+    }
     const again = (texts: readonly string[]): JinjaValue =>
-      bare.evaluate(
-        given(new StringValue(textOf(before, texts)), new StringValue(textOf(after, texts))),
-        NOWHERE,
-      )
+      bare.evaluate(given(madeOf(left, texts), madeOf(right, texts)), NOWHERE)
     return derivedValue(trace, again, result, 0)
   }
 
@@ -282,6 +317,8 @@ export function tracingInterpreter(environment: JinjaScope, trace: Trace): Jinja
     }
     const result = evaluate(given(plainOf(operand)), scope)
     const { pieces } = operand
+    const trim = TRIMS.get(name!)
+    if (trim !== undefined) return trimmed(trace, operand, trim, depthOf(pieces) + 1)
     const again = (texts: readonly string[]): JinjaValue =>
       bare.evaluate(given(new StringValue(textOf(pieces, texts))), NOWHERE)
     return derivedValue(trace, again, result, depthOf(pieces) + 1)

@@ -37,8 +37,7 @@ interface CutterParts {
 /**
  * The cutter of a tokenizer whose words can be remembered, because what comes after the cut looks
  * at one word at a time: [Split, ByteLevel without prefix space] (Qwen, Llama 3), ByteLevel alone
- * (GPT-2), and SentencePiece without a pre-tokenizer whose merges never put `▁` after another
- * character, so that none crosses the beginning of a word (Llama 2, Mistral).
+ * (GPT-2), and SentencePiece with byte pieces and without a pre-tokenizer (Llama 2, Mistral).
  *
  * @returns null for any other kind.
  */
@@ -91,6 +90,10 @@ function byteLevelCutter(preTokenizer: unknown): WordCutter | null {
   }
 }
 
+/**
+ * Cuts between two characters that no merge ever joins: what is on the one side then cannot change
+ * what becomes of the other.
+ */
 function sentencePieceCutter(model: JsonObject): WordCutter | null {
   const { type, vocab, merges, byte_fallback, end_of_word_suffix, continuing_subword_suffix } =
     model
@@ -102,15 +105,35 @@ function sentencePieceCutter(model: JsonObject): WordCutter | null {
     const piece = `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`
     if (!Object.hasOwn(vocab, piece)) return null
   }
-  const crosses = (merge: string | string[]) =>
-    /[^▁]▁/.test(typeof merge === "string" ? merge.replace(" ", "") : merge.join(""))
-  if (merges.some(crosses)) return null
+  const joined = new Uint8Array(JUNCTIONS)
+  for (const merge of merges as (string | string[])[]) {
+    const [left, right] = typeof merge === "string" ? merge.split(" ", 2) : merge
+    if (!left || !right) return null
+    joined[junction(left.charCodeAt(left.length - 1), right.charCodeAt(0))] = 1
+  }
   return {
-    cut: (text) => text.match(/▁*[^▁]+|▁+/g) ?? [],
+    cut: (text) => {
+      const words: string[] = []
+      let from = 0
+      for (let at = 1; at < text.length; at++) {
+        const unit = text.charCodeAt(at)
+        const isHalf = (unit & 0xfc00) === 0xdc00
+        if (isHalf || joined[junction(text.charCodeAt(at - 1), unit)] === 1) continue
+        words.push(text.slice(from, at))
+        from = at
+      }
+      if (from < text.length) words.push(text.slice(from))
+      return words
+    },
     parts: (word) => [word],
     byteLevel: false,
   }
 }
+
+/** Two pairs that share an entry are only cut less often. */
+const JUNCTIONS = 1 << 20
+const junction = (left: number, right: number) =>
+  (Math.imul(left, 0x9e3779b1) + Math.imul(right, 0x85ebca6b)) >>> 12
 
 /** Words are remembered up to this many; then the memory is given back and filled anew. */
 const MAX_WORDS = 50_000
@@ -120,10 +143,17 @@ const MAX_WORD_LENGTH = 32
 /** Remembers what `encode` makes of words. */
 export function wordMemory(encode: (word: string) => EncodedWord): (word: string) => EncodedWord {
   const known = new Map<string, EncodedWord>()
+  /** Digits and punctuation are half of all words, and need no hashing. */
+  const units: (EncodedWord | undefined)[] = new Array(0x100)
   return (word) => {
-    const found = known.get(word)
+    const unit = word.length === 1 ? word.charCodeAt(0) : units.length
+    const found = unit < units.length ? units[unit] : known.get(word)
     if (found !== undefined) return found
     const encoded = encode(word)
+    if (unit < units.length) {
+      units[unit] = encoded
+      return encoded
+    }
     if (word.length <= MAX_WORD_LENGTH) {
       if (known.size >= MAX_WORDS) known.clear()
       known.set(word, encoded)
