@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { loadTokenizer } from "../../src/text/index.ts"
@@ -51,6 +52,54 @@ describe.skipIf(!present).each(["qwen2.5", "llama3", "llama2", "gpt2"])("%s", as
       const streamed = ids.map((token) => stream.push(token)).join("") + stream.end()
       expect(streamed, id).toBe(expected)
     }
+  })
+
+  test("word by word is what the library makes of the whole text", () => {
+    const json = JSON.parse(readFileSync(`${DATA}tokenizers/${name}/tokenizer.json`, "utf8"))
+    const library = new LibraryTokenizer(json, {})
+    const whole = (text: string): (number | undefined)[] => {
+      const normalized = library.normalizer?.normalize(text) ?? text
+      const words = library.pre_tokenizer?.pre_tokenize(normalized) ?? [normalized]
+      const pieces: string[] = library.model!._call(words)
+      return pieces.map((piece) => library.model!.tokens_to_ids.get(piece))
+    }
+    const words = fc
+      .array(
+        fc.oneof(
+          fc.string({ unit: "grapheme", maxLength: 8 }),
+          fc.lorem({ maxCount: 4 }),
+          fc.integer().map(String),
+          fc.constantFrom(
+            " ",
+            "  ",
+            "   ",
+            "\n",
+            "\n\n ",
+            "\t",
+            "▁",
+            "▁▁x",
+            "'s",
+            "é",
+            "e\u0301",
+            "ﬁ",
+          ),
+          fc.constantFrom(
+            "$x^2 + y_1 = \\frac{1}{2}$",
+            "def f(x):\n\treturn x",
+            "您好 😀",
+            "\u0000",
+          ),
+        ),
+        { maxLength: 12 },
+      )
+      .map((parts) => parts.join(""))
+      .filter((text) => text !== "" && !/[<[]/.test(text)) // nothing that spells an added token
+    fc.assert(
+      fc.property(words, (text) => {
+        expect(tokenizer.encode(text)).toEqual(whole(text))
+      }),
+      { numRuns: 400 },
+    )
   })
 
   test("offsets rise, cover the text, and belong to the same ids", () => {
