@@ -1,6 +1,6 @@
 import type { DataFormat, Supervise } from "../run/config.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
-import { hashOf } from "./hash.ts"
+import { hashOf, rowHash } from "./hash.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
 import { promptText, type Rendered, type RenderOptions } from "./render.ts"
@@ -96,9 +96,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   )
   return {
     sides,
-    rowHashes: BigInt64Array.from(kept, (row) =>
-      hashOf(...row.sides.map((side) => Int32Array.from(side.tokenIds))),
-    ),
+    rowHashes: BigInt64Array.from(kept, ({ sides }) => rowHash(sides)),
     promptHashes: BigInt64Array.from(kept, ({ prompt }) => hashOf(prompt)),
     supervised,
     truncated,

@@ -12,3 +12,7 @@ export function hashOf(...parts: readonly (string | Int32Array)[]): bigint {
   }
   return hash.digest().readBigInt64LE(0)
 }
+
+/** Of a row's tokens, its sides in order. */
+export const rowHash = (sides: readonly { readonly tokenIds: readonly number[] }[]): bigint =>
+  hashOf(...sides.map(({ tokenIds }) => Int32Array.from(tokenIds)))

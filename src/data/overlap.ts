@@ -2,6 +2,7 @@ import { isObject } from "../formats/json.ts"
 import type { SourceConfig } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 import { hashOf } from "./hash.ts"
+import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, MAX_EXAMPLES, overlapLint } from "./lints.ts"
 import { openPrepared } from "./prepared.ts"
 import { rawValues } from "./read-batch.ts"
@@ -30,8 +31,8 @@ export async function overlapLints({
   const rows = await promptHashes(train)
   const lints: Lint[] = []
   if (evals.length > 0) {
-    const asked = new Set<bigint>()
-    for (const dir of evals) for (const hash of await promptHashes(dir)) asked.add(hash)
+    const asked = new HashSet()
+    for (const dir of evals) addAll(asked, await promptHashes(dir))
     lints.push(...overlapLint("eval", "the eval rows", await sharedRows(train, rows, asked)))
   }
   for (const source of benchmarks) {
@@ -41,11 +42,17 @@ export async function overlapLints({
   return lints
 }
 
-async function sharedRows(train: string, rows: BigInt64Array, asked: ReadonlySet<bigint>) {
+function addAll(asked: HashSet, hashes: BigInt64Array): void {
+  const halves = hashHalves(hashes)
+  for (let i = 0; i < halves.length; i += 2) asked.add(halves[i]!, halves[i + 1]!)
+}
+
+async function sharedRows(train: string, rows: BigInt64Array, asked: HashSet) {
+  const halves = hashHalves(rows)
   const found: number[] = []
   let count = 0
-  for (const [row, hash] of rows.entries()) {
-    if (!asked.has(hash)) continue
+  for (let row = 0; row < rows.length; row++) {
+    if (!asked.has(halves[2 * row]!, halves[2 * row + 1]!)) continue
     count++
     if (found.length < MAX_EXAMPLES) found.push(row)
   }
@@ -59,8 +66,8 @@ async function sharedRows(train: string, rows: BigInt64Array, asked: ReadonlySet
 
 const QUESTION_KEYS = ["problem", "question", "prompt", "instruction", "text"] as const
 
-async function questionHashes(source: SourceConfig): Promise<Set<bigint>> {
-  const asked = new Set<bigint>()
+async function questionHashes(source: SourceConfig): Promise<HashSet> {
+  const asked = new HashSet()
   for await (const { batch } of sourceBatches(await resolveSources([source]))) {
     for (const { line, value } of rawValues(batch)) {
       const texts = isObject(value) ? QUESTION_KEYS.map((key) => value[key]) : []
@@ -70,7 +77,10 @@ async function questionHashes(source: SourceConfig): Promise<Set<bigint>> {
           `${batch.path}:${line}: expected a question under ${QUESTION_KEYS.join(", ")}`,
         )
       }
-      for (const question of questions) asked.add(hashOf(comparable(question)))
+      addAll(
+        asked,
+        BigInt64Array.from(questions, (question) => hashOf(comparable(question))),
+      )
     }
   }
   return asked

@@ -1,6 +1,8 @@
 import { InputError } from "../run/errors.ts"
 import type { Tokenizer } from "../text/index.ts"
 import { type BatchSetup, renderOptionsOf } from "./batch.ts"
+import { rowHash } from "./hash.ts"
+import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote } from "./lints.ts"
 import type { PrepareOptions } from "./prepare.ts"
 import { batchSetup } from "./prepare.ts"
@@ -100,7 +102,7 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
   }
   const [dropped, bad, duplicates] = [tally(), tally(), tally()]
   const notes = new Map(ROW_NOTES.map((name) => [name, tally()] as const))
-  const seen = new Set<string>()
+  const seen = new HashSet()
   let [rows, tokens, supervisedTokens] = [0, 0, 0]
   return {
     bad: (source: string) => note(bad, source),
@@ -116,9 +118,8 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
       }
       for (const name of new Set<RowNote>(sides.flatMap((side) => side.notes)))
         note(notes.get(name)!, source)
-      const content = sides.map(({ tokenIds }) => tokenIds.join()).join(";")
-      if (seen.has(content)) note(duplicates, source)
-      seen.add(content)
+      const [low, high] = hashHalves(BigInt64Array.of(rowHash(sides)))
+      if (!seen.add(low!, high!)) note(duplicates, source)
     },
     finish: (): Pick<PreviewSummary, "tokens" | "supervisedTokens" | "lints"> => {
       const noted = new Map([...notes].filter(([, { count }]) => count > 0))

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts"
+import { HashSet, hashHalves } from "./hash-set.ts"
 import { MAX_EXAMPLES, type Tally } from "./lints.ts"
 
 const FILE = "hashes.safetensors"
@@ -33,32 +34,21 @@ export function rowHashes(): RowHashes {
       ])
     },
     duplicates(place) {
-      const all = joined(rows)
-      const sorted = all.slice().sort()
-      const repeated = new Set<bigint>()
+      const seen = new HashSet(rows.reduce((sum, { length }) => sum + length, 0))
+      const examples: string[] = []
       let count = 0
-      for (let i = 1; i < sorted.length; i++) {
-        if (sorted[i] !== sorted[i - 1]) continue
-        count++
-        if (repeated.size < 1000) repeated.add(sorted[i]!)
+      let row = 0
+      for (const part of rows) {
+        const halves = hashHalves(part)
+        for (let i = 0; i < halves.length; i += 2, row++) {
+          if (seen.add(halves[i]!, halves[i + 1]!)) continue
+          count++
+          if (examples.length < MAX_EXAMPLES) examples.push(place(row))
+        }
       }
-      return { count, examples: laterCopies(all, repeated).map(place) }
+      return { count, examples }
     },
   }
-}
-
-/** The first rows that repeat an earlier row. */
-function laterCopies(all: BigInt64Array, repeated: ReadonlySet<bigint>): number[] {
-  const seen = new Set<bigint>()
-  const found: number[] = []
-  if (repeated.size === 0) return found
-  for (let row = 0; row < all.length && found.length < MAX_EXAMPLES; row++) {
-    const hash = all[row]!
-    if (!repeated.has(hash)) continue
-    if (seen.has(hash)) found.push(row)
-    seen.add(hash)
-  }
-  return found
 }
 
 function joined(parts: readonly BigInt64Array[]): BigInt64Array {
