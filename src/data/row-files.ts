@@ -25,8 +25,15 @@ export interface RawRows {
 
 /** One JSON document is held whole. */
 const MAX_JSON_BYTES = 500 * 2 ** 20
-/** Values of a parquet row group that are taken at once. */
-const PARQUET_ROWS = 2000
+/** Values that are passed on at once. */
+const VALUE_ROWS = 2000
+/**
+ * Of a parquet row group, unpacked, that becomes rows at once. A nested column is decoded whole for
+ * each read (the library cannot begin inside one), so that smaller pieces cost time, not memory.
+ */
+const GROUP_PIECE_BYTES = 64 * 2 ** 20
+/** A larger row group would be held whole while its first row is read. */
+const MAX_GROUP_BYTES = 2 * 2 ** 30
 
 /** What a file's name says it holds; undefined for a name that says nothing. */
 export function rowFileKind(path: string): RowFileKind | undefined {
@@ -101,10 +108,10 @@ async function* jsonRows(path: string, size: number): AsyncGenerator<RawRows> {
   const list = rowList(parseJson(text, path), path)
   const lines = elementLines(text, list.length)
   const rows = list.map((value, i): RawRow => ({ line: lines[i]!, value }))
-  for (let from = 0; from < rows.length; from += PARQUET_ROWS) {
+  for (let from = 0; from < rows.length; from += VALUE_ROWS) {
     yield {
-      rows: rows.slice(from, from + PARQUET_ROWS),
-      fraction: Math.min(1, (from + PARQUET_ROWS) / rows.length),
+      rows: rows.slice(from, from + VALUE_ROWS),
+      fraction: Math.min(1, (from + VALUE_ROWS) / rows.length),
     }
   }
 }
@@ -230,17 +237,27 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
     throw new InputError(`${path}: not a readable parquet file: it says that it has ${total} rows`)
   }
   let first = 0
-  for (const group of metadata.row_groups) {
-    const end = first + Number(group.num_rows)
-    for (let rowStart = first; rowStart < end; rowStart += PARQUET_ROWS) {
-      const rowEnd = Math.min(end, rowStart + PARQUET_ROWS)
+  for (const { num_rows, total_byte_size } of metadata.row_groups) {
+    const end = first + Number(num_rows)
+    const bytes = Number(total_byte_size)
+    if (bytes > MAX_GROUP_BYTES) {
+      throw new InputError(
+        `${path}: expected row groups of at most ${MAX_GROUP_BYTES / 2 ** 30} GB, got one of ${(bytes / 2 ** 30).toFixed(1)} GB; write the file with smaller ones (pyarrow: row_group_size=10000)`,
+      )
+    }
+    const pieces = Math.max(1, Math.ceil(bytes / GROUP_PIECE_BYTES))
+    const rowsAtOnce = Math.max(VALUE_ROWS, Math.ceil((end - first) / pieces))
+    for (let rowStart = first; rowStart < end; rowStart += rowsAtOnce) {
+      const rowEnd = Math.min(end, rowStart + rowsAtOnce)
       const values = await readable(path, () =>
         parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd }),
       )
-      const rows = values.map(
-        (value, i): RawRow => ({ line: rowStart + i + 1, value: plain(value) }),
-      )
-      yield { rows, fraction: rowEnd / total }
+      for (let from = 0; from < values.length; from += VALUE_ROWS) {
+        const rows = values
+          .slice(from, from + VALUE_ROWS)
+          .map((value, i): RawRow => ({ line: rowStart + from + i + 1, value: plain(value) }))
+        yield { rows, fraction: (rowStart + from + rows.length) / total }
+      }
     }
     first = end
   }
