@@ -33,10 +33,11 @@ interface KeyParts {
   readonly setup: BatchSetup
   readonly sources: readonly Source[]
   readonly onBadRow: "error" | "skip"
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Hashes the content of every file that matters, and every option. */
-export async function cacheKey({ setup, sources, onBadRow }: KeyParts): Promise<CacheKey> {
+export async function cacheKey({ setup, sources, onBadRow, signal }: KeyParts): Promise<CacheKey> {
   const { tokenizer: folder, templateFile, ...options } = setup
   const tokenizer = await filesHash(folder, TOKENIZER_FILES)
   const template =
@@ -45,7 +46,7 @@ export async function cacheKey({ setup, sources, onBadRow }: KeyParts): Promise<
   const rows: unknown[] = []
   for (const { files, weight, maxRows, shuffleSeed } of sources) {
     const hashed: unknown[] = []
-    for (const { path, kind } of files) hashed.push([path, kind, await fileHash(path)])
+    for (const { path, kind } of files) hashed.push([path, kind, await fileHash(path, signal)])
     rows.push({ files: hashed, weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null })
   }
   const all = {

@@ -75,7 +75,7 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   const { cache = join(cacheFolder(), "prepared") } = options
   const resolved = await resolveSources(options.sources, { signal })
   const setup = batchSetup(options)
-  const key = await cacheKey({ setup, sources: resolved, onBadRow })
+  const key = await cacheKey({ setup, sources: resolved, onBadRow, signal })
   const dir = join(cache, key.key)
   if (await isPrepared(dir)) {
     const manifest = await readManifest(dir)

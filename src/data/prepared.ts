@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { isObject, readJsonObject } from "../formats/json.ts"
+import { isObject, readError, readJsonObject } from "../formats/json.ts"
 import { openSafetensors, type TensorEntry } from "../formats/safetensors.ts"
 import { assert, InputError } from "../run/errors.ts"
 import type { Lint } from "./lints.ts"
@@ -95,7 +95,6 @@ interface Side {
 
 interface Shard {
   readonly path: string
-  readonly file: number
   readonly firstRow: number
   readonly rows: number
   readonly sides: readonly Side[]
@@ -131,9 +130,13 @@ export async function openPrepared(dir: string): Promise<Prepared> {
     }
     return shards[low]!
   }
+  const files = openFiles()
+  for (const { path } of shards.slice(0, MAX_OPEN)) files.file(path) // deleted later, they stay readable
   const read = (index: number, side: number): PreparedRow => {
     const shard = locate(index)
-    return readRow(shard, shard.sides[side]!, index - shard.firstRow, manifest)
+    const readAt = (target: Uint8Array, position: number) =>
+      readBytes(files.file(shard.path), shard.path, target, position)
+    return readRow(readAt, shard.sides[side]!, index - shard.firstRow, manifest)
   }
   return {
     dir,
@@ -153,9 +156,7 @@ export async function openPrepared(dir: string): Promise<Prepared> {
       const { source, line } = sides[0]!
       return `${manifest.sources[source[index - first]!]!.path}:${line[index - first]}`
     },
-    close() {
-      for (const { file } of shards) closeSync(file)
-    },
+    close: files.close,
   }
 }
 
@@ -202,7 +203,8 @@ async function openShard(
         )
       }
       const bigOffsets = new BigInt64Array((await reader.read(`${prefix}row_offsets`)).buffer)
-      const offsets = Float64Array.from(bigOffsets, Number)
+      const offsets = new Float64Array(bigOffsets.length)
+      for (let i = 0; i < offsets.length; i++) offsets[i] = Number(bigOffsets[i])
       const tokenIds = entry("token_ids", "I32")
       const [lossMask, tokenClass] = [entry("loss_mask", "U8"), entry("token_class", "U8")]
       const source = new Int32Array((await reader.read(`${prefix}row_source`)).buffer)
@@ -233,26 +235,57 @@ async function openShard(
         tokenClassAt: tokenClass.begin,
       })
     }
-    return { path, file: openSync(path, "r"), firstRow, rows, sides }
+    return { path, firstRow, rows, sides }
   } finally {
     await reader.close()
   }
 }
 
-function readRow(shard: Shard, side: Side, r: number, manifest: Manifest): PreparedRow {
+/** No more shards are open at once than a process may have files. */
+const MAX_OPEN = 256
+
+function openFiles() {
+  const open = new Map<string, number>()
+  return {
+    file: (path: string): number => {
+      const found = open.get(path)
+      if (found !== undefined) return found
+      const [first] = open
+      if (open.size >= MAX_OPEN && first !== undefined) {
+        closeSync(first[1])
+        open.delete(first[0])
+      }
+      try {
+        const file = openSync(path, "r")
+        open.set(path, file)
+        return file
+      } catch (error) {
+        throw readError(error, path)
+      }
+    },
+    close: (): void => {
+      for (const file of open.values()) closeSync(file)
+      open.clear()
+    },
+  }
+}
+
+type ReadAt = (target: Uint8Array, position: number) => void
+
+function readRow(readAt: ReadAt, side: Side, r: number, manifest: Manifest): PreparedRow {
   const start = side.offsets[r]!
   const length = side.offsets[r + 1]! - start
   const tokenIds = new Int32Array(length)
   const lossMask = new Uint8Array(length)
   const tokenClass = new Uint8Array(length)
-  readBytes(shard, new Uint8Array(tokenIds.buffer), side.tokenIdsAt + 4 * start)
-  readBytes(shard, lossMask, side.lossMaskAt + start)
-  readBytes(shard, tokenClass, side.tokenClassAt + start)
+  readAt(new Uint8Array(tokenIds.buffer), side.tokenIdsAt + 4 * start)
+  readAt(lossMask, side.lossMaskAt + start)
+  readAt(tokenClass, side.tokenClassAt + start)
   const source = manifest.sources[side.source[r]!]!.path
   return { tokenIds, lossMask, tokenClass, source, line: side.line[r]! }
 }
 
-function readBytes({ file, path }: Shard, target: Uint8Array, position: number): void {
+function readBytes(file: number, path: string, target: Uint8Array, position: number): void {
   for (let done = 0; done < target.length; ) {
     const read = readSync(file, target, done, target.length - done, position + done)
     if (read === 0) throw new InputError(`${path}: the file ended while it was read`)
