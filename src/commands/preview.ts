@@ -103,11 +103,12 @@ function tell({ rows, complete, tokens, supervisedTokens, lints }: PreviewSummar
   say(
     `${which} ${rows.toLocaleString("en-US")} rows: ${tokens.toLocaleString("en-US")} tokens, ${supervisedTokens.toLocaleString("en-US")} trained (${share} %)`,
   )
-  for (const { code, message, hint, examples } of lints) {
+  for (const { code, severity, message, hint, examples } of lints) {
     sayWarning(
       code,
       message,
       examples.length === 0 ? hint : `${hint}\n  e.g. ${examples.slice(0, 3).join(", ")}`,
+      severity,
     )
   }
   if (lints.some(({ severity }) => severity === "error")) {

@@ -17,10 +17,16 @@ export function sayError(message: string): void {
   say(`${bold(red("error:"))} ${message}`)
 }
 
-export function sayWarning(code: string, message: string, hint: string): void {
-  const { bold, dim, yellow } = colorsFor(process.stderr)
+export function sayWarning(
+  code: string,
+  message: string,
+  hint: string,
+  severity: "warning" | "error" = "warning",
+): void {
+  const { bold, dim, red, yellow } = colorsFor(process.stderr)
+  const colour = severity === "error" ? red : yellow
   say(
-    `${bold(yellow("warning:"))} ${message} ${dim(`[${code}]`)}${hint === "" ? "" : `\n  ${hint}`}`,
+    `${bold(colour(`${severity}:`))} ${message} ${dim(`[${code}]`)}${hint === "" ? "" : `\n  ${hint}`}`,
   )
 }
 

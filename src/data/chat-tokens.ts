@@ -104,8 +104,9 @@ function contentRanges(
   let from = 0
   for (const [i, { content }] of messages.entries()) {
     const said = content.trim()
-    if (said === "") continue
     const span = spanOf.get(i)
+    // what is said without content, such as tool calls, is content as well
+    if (span === undefined ? said === "" : span.start === span.end) continue
     const start = span?.start ?? text.indexOf(said, from)
     if (start === -1) {
       // some templates move the system message into the first user turn: look before giving up

@@ -20,6 +20,7 @@ export const ROW_NOTES = [
   "unknown-eos",
   "double-bos",
   "dropped-role",
+  "empty-answer",
 ] as const
 export type RowNote = (typeof ROW_NOTES)[number]
 
@@ -28,6 +29,7 @@ export type LintCode =
   | "no-supervised-tokens"
   | "dropped-rows"
   | "bad-rows"
+  | "empty-source"
   | "few-supervised-tokens"
   | "duplicate-rows"
   | "eval-overlap"
@@ -68,6 +70,11 @@ const NOTE_LINTS: Readonly<
     message: (rows) => `${rows} with a message that the chat template leaves out`,
     hint: "look at them with dftune preview; put the text into a role that the template renders",
   },
+  "empty-answer": {
+    message: (rows) =>
+      `${rows} where nothing but the end of the turn is trained: they teach the model to say nothing`,
+    hint: "leave them out, unless silence is the answer",
+  },
 }
 
 /** What preparing a data set counted. */
@@ -82,6 +89,8 @@ export interface PreparedCounts {
   readonly bad: Tally
   readonly duplicates: Tally
   readonly notes: ReadonlyMap<RowNote, Tally>
+  /** Files that no row was found in. */
+  readonly emptyFiles: readonly string[]
 }
 
 /** How many rows, and where the first of them are. */
@@ -92,16 +101,26 @@ export interface Tally {
 
 /** Everything worth telling about a prepared data set. */
 export function lintsOf(counts: PreparedCounts): Lint[] {
-  const { rows, tokens, supervisedTokens, dropped, bad, duplicates, notes, maxLength } = counts
+  const { rows, tokens, supervisedTokens, dropped, bad, duplicates, notes, maxLength, emptyFiles } =
+    counts
   const lints: Lint[] = []
-  if (supervisedTokens === 0) {
+  if (rows + dropped.count === 0) {
     lints.push({
       code: "no-supervised-tokens",
       severity: "error",
-      message:
-        rows + dropped.count === 0
-          ? "no rows were found"
-          : `nothing to train: none of ${plural(rows + dropped.count, "row")} has a supervised token within data.max_length ${maxLength}`,
+      message: "nothing to train: no rows were found",
+      hint:
+        bad.count > 0
+          ? "none of those that are there could be read; set data.on_bad_row: error to see why"
+          : "the files are empty; check data.train",
+      count: 0,
+      examples: emptyFiles.slice(0, MAX_EXAMPLES),
+    })
+  } else if (supervisedTokens === 0) {
+    lints.push({
+      code: "no-supervised-tokens",
+      severity: "error",
+      message: `nothing to train: none of ${plural(rows + dropped.count, "row")} has a supervised token within data.max_length ${maxLength}`,
       hint: "look at the rows with dftune preview; raise data.max_length, or check data.supervise and the chat template",
       count: dropped.count,
       examples: dropped.examples,
@@ -122,6 +141,16 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
       message: `${plural(bad.count, "row")} could not be read and were skipped (data.on_bad_row: skip)`,
       hint: "repair them, or set data.on_bad_row: error to see why the first one fails",
       ...bad,
+    })
+  }
+  if (rows > 0 && emptyFiles.length > 0) {
+    lints.push({
+      code: "empty-source",
+      severity: "warning",
+      message: `${plural(emptyFiles.length, "file")} without any row`,
+      hint: "fill them, or take them out of the config",
+      count: emptyFiles.length,
+      examples: emptyFiles.slice(0, MAX_EXAMPLES),
     })
   }
   for (const [note, tally] of notes) {

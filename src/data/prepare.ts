@@ -11,6 +11,7 @@ import type { BatchResult, BatchSetup } from "./batch.ts"
 import { batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey } from "./cache-key.ts"
 import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote, type Tally } from "./lints.ts"
+import { rowsPerEpoch } from "./order.ts"
 import {
   isPrepared,
   type Manifest,
@@ -21,7 +22,7 @@ import {
 import { type RowHashes, rowHashes } from "./row-hashes.ts"
 import type { Purpose } from "./row-shapes.ts"
 import { shardWriter } from "./shard-writer.ts"
-import { resolveSources, type Source, sourceBatches } from "./sources.ts"
+import { resolveSources, type Source, sourceBatches, wholeFiles } from "./sources.ts"
 
 export interface PrepareOptions {
   readonly sources: readonly SourceConfig[]
@@ -213,6 +214,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     dropped: total.tally("dropped"),
     bad: total.tally("bad"),
     duplicates: hashes.duplicates((row) => total.place(row)),
+    emptyFiles: wholeFiles(sources).filter((path) => total.isEmpty(path)),
     notes: new Map(
       ROW_NOTES.map((note) => [note, total.tally(note)] as const).filter(
         ([, { count }]) => count > 0,
@@ -221,6 +223,12 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
   })
   const fatal = lints.find(({ severity }) => severity === "error")
   if (fatal !== undefined) throw lintError(fatal, lints)
+  const counted = files.map(({ path, weight }, i) => ({ path, ...total.file(i), weight }))
+  if (rowsPerEpoch({ sources: counted }) === 0) {
+    throw new InputError(
+      `nothing to train: with these weights an epoch has no row (${counted.map(({ path, rows, weight }) => `${path}: ${rows} rows, weight ${weight}`).join("; ")})`,
+    )
+  }
   const manifest: Manifest = {
     version: PREPARED_VERSION,
     key: key.key,
@@ -228,7 +236,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     rows: total.rows(),
     tokens: total.tokens(),
     supervised_tokens: total.supervised(),
-    sources: files.map(({ path, weight }, i) => ({ path, ...total.file(i), weight })),
+    sources: counted,
     shards,
     tokenizer: key.tokenizer,
     template_sha256: key.template,
@@ -275,6 +283,11 @@ function counter(paths: readonly string[]) {
     supervised: () => supervised,
     hashes: () => hashes,
     file: (i: number): FileCounts => perFile[i]!,
+    isEmpty: (path: string): boolean =>
+      paths.every((other, i) => {
+        const { rows: kept, dropped, bad } = perFile[i]!
+        return other !== path || kept + dropped + bad === 0
+      }),
     tally: (name: TallyName): Tally => tallies.get(name) ?? { count: 0, examples: [] },
     /** `file:line` of a row. */
     place: (row: number): string => {

@@ -8,7 +8,7 @@ import type { PrepareOptions } from "./prepare.ts"
 import { batchSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
-import { resolveSources, sourceBatches } from "./sources.ts"
+import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
 
 /** One sequence as `preview --json` prints it (CONTRACT.md, section 4). */
 export interface PreviewExample {
@@ -58,8 +58,9 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
   let rows = 0
   for await (const { batch } of sourceBatches(resolved)) {
     signal?.throwIfAborted()
+    counts.found(batch.path)
     for (const row of readBatch(batch, setup, rendering)) {
-      if (rows >= scan && rows >= examples) return { rows, complete: false, ...counts.finish() }
+      if (rows >= scan && rows >= examples) return { rows, complete: false, ...counts.finish([]) }
       const source = `${batch.path}:${row.line}`
       rows++
       if ("problem" in row) {
@@ -76,7 +77,7 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
       }
     }
   }
-  return { rows, complete: true, ...counts.finish() }
+  return { rows, complete: true, ...counts.finish(wholeFiles(resolved)) }
 }
 
 function shownTokens(
@@ -103,8 +104,10 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
   const [dropped, bad, duplicates] = [tally(), tally(), tally()]
   const notes = new Map(ROW_NOTES.map((name) => [name, tally()] as const))
   const seen = new HashSet()
+  const found = new Set<string>()
   let [rows, tokens, supervisedTokens] = [0, 0, 0]
   return {
+    found: (path: string) => void found.add(path),
     bad: (source: string) => note(bad, source),
     add: (source: string, sides: readonly Rendered[]): void => {
       if (sides.some(({ supervised }) => supervised === 0)) {
@@ -121,7 +124,10 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
       const [low, high] = hashHalves(BigInt64Array.of(rowHash(sides)))
       if (!seen.add(low!, high!)) note(duplicates, source)
     },
-    finish: (): Pick<PreviewSummary, "tokens" | "supervisedTokens" | "lints"> => {
+    /** @param files all that were read to their end */
+    finish: (
+      files: readonly string[],
+    ): Pick<PreviewSummary, "tokens" | "supervisedTokens" | "lints"> => {
       const noted = new Map([...notes].filter(([, { count }]) => count > 0))
       const lints = lintsOf({
         purpose,
@@ -133,6 +139,7 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
         bad,
         duplicates,
         notes: noted,
+        emptyFiles: files.filter((path) => !found.has(path)),
       })
       return { tokens, supervisedTokens, lints }
     },

@@ -152,11 +152,14 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
     notes.push("double-bos")
   if (droppedRole) notes.push("dropped-role")
   const kept = lossMask.slice(0, maxLength)
+  const supervised = kept.reduce((sum, mask) => sum + mask, 0)
+  const says = kept.some((mask, t) => mask === 1 && tokenClass[t] === TOKEN_CLASS.content)
+  if (supervised > 0 && !says) notes.push("empty-answer")
   return {
     tokenIds: tokenIds.slice(0, maxLength),
     lossMask: kept,
     tokenClass: tokenClass.slice(0, maxLength),
-    supervised: kept.reduce((sum, mask) => sum + mask, 0),
+    supervised,
     truncated,
     notes,
   }

@@ -132,7 +132,8 @@ function unrecognised(row: JsonObject, format: DataFormat): string {
     chosen: "rejected",
     rejected: "chosen",
   }
-  const lone = keys.find((key) => key in partner)
+  const has = (key: string) => row[key] !== undefined && row[key] !== null
+  const lone = keys.find((key) => Object.hasOwn(partner, key) && has(key) && !has(partner[key]!))
   const empty = lone !== undefined && keys.includes(partner[lone]!) ? " (it is null)" : ""
   const missing = lone === undefined ? "" : `; it has "${lone}" but no "${partner[lone]}"${empty}`
   const shown = keys.slice(0, 12).map((key) => JSON.stringify(key.slice(0, 40)))

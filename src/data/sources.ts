@@ -84,6 +84,12 @@ function sourceFile(path: string): SourceFile {
   return { path, kind, bytes: stat.size }
 }
 
+/** Files of which no row is left out. */
+export const wholeFiles = (sources: readonly Source[]): string[] =>
+  sources.flatMap(({ files, maxRows }) =>
+    maxRows === undefined ? files.map(({ path }) => path) : [],
+  )
+
 export interface SourceBatch {
   /** Index over the files of all sources. */
   readonly file: number

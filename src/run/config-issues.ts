@@ -108,7 +108,9 @@ function expectation(issue: Issue): string {
 /** The branch of a union that the user was writing: the one that accepts the kind of value given. */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const inside = branches.filter((issues) => issues.every(({ path }) => path.length > 0))
-  return inside[0] ?? branches.find((issues) => issues[0]?.code === "unrecognized_keys")
+  return (
+    inside[0] ?? branches.find((issues) => issues.some(({ code }) => code === "unrecognized_keys"))
+  )
 }
 
 /** Every problem that zod found in `input`, in words. */

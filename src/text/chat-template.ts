@@ -60,7 +60,9 @@ function compiled({ path, tokens, remember = true }: TemplateSource, source: str
   try {
     program = parseJinja(source)
   } catch (error) {
-    throw new InputError(`${path}: the chat template does not parse: ${(error as Error).message}`)
+    // the parser runs off the end of a template that is cut short
+    const why = error instanceof TypeError ? "it ends too early" : (error as Error).message
+    throw new InputError(`${path}: the chat template does not parse: ${why}`)
   }
   const variablesOf = (messages: readonly ChatMessage[], options: RenderOptions) => ({
     ...tokens,

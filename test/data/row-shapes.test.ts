@@ -156,6 +156,9 @@ test.each<[string, unknown, RegExp]>([
 
 test("a named format takes no other shape", () => {
   expect(() => read({ text: "t" }, "messages")).toThrow(/expected messages; got the keys "text"/)
+  expect(() => read({ prompt: "q", completion: "c" }, "alpaca")).toThrow(
+    /expected instruction and output; got the keys "prompt", "completion"$/,
+  )
   expect(read({ text: "t", messages: [user, assistant] }, "text")).toEqual({
     kind: "text",
     text: "t",

@@ -107,20 +107,23 @@ data:
   train:
     - { path: a.jsonl, wieght: 2 }
     - path: 3
+    - { pth: b.jsonl }
   format: message
   max_length: "abc"
 objective: { name: dft, weight_floor: 2 }
 engine: { name: torch, device: cpu }
 `
   expect((await complaints("wrong.yaml", text)).sort()).toEqual([
-    "FILE:10:39: objective.weight_floor: expected a number of at most 1, got 2",
-    'FILE:11:24: unknown key "device": engine torch cannot honour it; engine: onnx can',
+    'FILE:10:15: data.max_length: expected a number, got "abc"',
+    "FILE:11:39: objective.weight_floor: expected a number of at most 1, got 2",
+    'FILE:12:24: unknown key "device": engine torch cannot honour it; engine: onnx can',
     'FILE:2:1: unknown key "learning_rat"; did you mean "learning_rate"?',
     'FILE:3:1: unknown key "use_dft_loss"; write objective: dft',
     'FILE:6:24: unknown key "wieght"; did you mean "weight"?',
     "FILE:7:13: data.train[1].path: expected text, got 3",
-    'FILE:8:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", got "message"; did you mean "messages"?',
-    'FILE:9:15: data.max_length: expected a number, got "abc"',
+    "FILE:8:7: data.train[2].path: missing: expected text",
+    'FILE:8:9: unknown key "pth"; did you mean "path"?',
+    'FILE:9:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", got "message"; did you mean "messages"?',
   ])
 })
 
