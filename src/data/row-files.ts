@@ -5,7 +5,8 @@ import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "h
 import { compressors } from "hyparquet-compressors"
 import { isObject, parseJson, readError } from "../formats/json.ts"
 import { InputError } from "../run/errors.ts"
-import { fileBytes, fileLines, MAX_LINE_BYTES } from "./text-lines.ts"
+import { elementSplitter } from "./json-elements.ts"
+import { fileBytes, fileLines, MAX_LINE_BYTES, TOO_LONG } from "./text-lines.ts"
 
 export const ROW_FILE_KINDS = ["jsonl", "json", "csv", "parquet"] as const
 export type RowFileKind = (typeof ROW_FILE_KINDS)[number]
@@ -23,8 +24,8 @@ export interface RawRows {
   readonly fraction: number
 }
 
-/** One JSON document is held whole. */
-const MAX_JSON_BYTES = 500 * 2 ** 20
+/** A JSON document that is not a list is held whole. */
+const MAX_JSON_BYTES = 128 * 2 ** 20
 /** Values that are passed on at once. */
 const VALUE_ROWS = 2000
 /**
@@ -32,6 +33,8 @@ const VALUE_ROWS = 2000
  * each read (the library cannot begin inside one), so that smaller pieces cost time, not memory.
  */
 const GROUP_PIECE_BYTES = 64 * 2 ** 20
+/** A damaged file may say that a row group has any number of rows. */
+const GROUP_PIECE_ROWS = 2 ** 16
 /** A larger row group would be held whole while its first row is read. */
 const MAX_GROUP_BYTES = 2 * 2 ** 30
 
@@ -89,17 +92,40 @@ async function* jsonlRows(path: string, size: number): AsyncGenerator<RawRows> {
 
 /** A list of rows, an object that holds one, or (as many data sets do) lines under the wrong name. */
 async function* jsonRows(path: string, size: number): AsyncGenerator<RawRows> {
+  for await (const { bytes } of fileBytes(path, size)) {
+    if (isJsonLines(bytes)) yield* jsonlRows(path, size)
+    else if (isJsonList(bytes)) yield* listRows(path, size)
+    else yield* documentRows(path, size)
+    return
+  }
+}
+
+/** A list is read element by element, whatever its length. */
+async function* listRows(path: string, size: number): AsyncGenerator<RawRows> {
+  const splitter = elementSplitter(path)
+  let isFirst = true
+  for await (const { bytes, fraction } of fileBytes(path, size)) {
+    const rows = splitter
+      .push(isFirst ? withoutMark(bytes) : bytes)
+      .map(
+        ({ line, bytes: json }): RawRow =>
+          json === null ? { line, problem: TOO_LONG } : { line, json },
+      )
+    isFirst = false
+    if (rows.length > 0) yield { rows, fraction }
+  }
+  splitter.finish()
+}
+
+/** Anything else is one document, which is held whole. */
+async function* documentRows(path: string, size: number): AsyncGenerator<RawRows> {
   const parts: Uint8Array[] = []
   let bytes = 0
   for await (const piece of fileBytes(path, size)) {
-    if (parts.length === 0 && isJsonLines(piece.bytes)) {
-      yield* jsonlRows(path, size)
-      return
-    }
     bytes += piece.bytes.length
     if (bytes > MAX_JSON_BYTES) {
       throw new InputError(
-        `${path}: expected at most ${MAX_JSON_BYTES / 2 ** 20} MB of JSON; convert it to .jsonl`,
+        `${path}: expected at most ${MAX_JSON_BYTES / 2 ** 20} MB of JSON that is not a list; convert it to .jsonl`,
       )
     }
     parts.push(piece.bytes.slice())
@@ -114,6 +140,17 @@ async function* jsonRows(path: string, size: number): AsyncGenerator<RawRows> {
       fraction: Math.min(1, (from + VALUE_ROWS) / rows.length),
     }
   }
+}
+
+const withoutMark = (bytes: Uint8Array): Uint8Array =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
+
+/** Whether the first byte that is no space opens a list. */
+function isJsonList(start: Uint8Array): boolean {
+  const first = withoutMark(start).find(
+    (byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d,
+  )
+  return first === 0x5b
 }
 
 /** The first line is an object by itself, and something follows it. */
@@ -131,7 +168,6 @@ function isJsonLines(start: Uint8Array): boolean {
 }
 
 function rowList(value: unknown, path: string): readonly unknown[] {
-  if (Array.isArray(value)) return value
   if (isObject(value)) {
     const lists = Object.values(value).filter(Array.isArray)
     const named = ["data", "rows", "train", "instances"]
@@ -145,9 +181,9 @@ function rowList(value: unknown, path: string): readonly unknown[] {
   )
 }
 
-/** The line that each of `count` rows begins on: elements of the one list whose elements they are. */
+/** The line that each of `count` rows begins on: elements of the one list in an object. */
 function elementLines(text: string, count: number): number[] {
-  const listDepth = text.trimStart().startsWith("[") ? 1 : 2
+  const listDepth = 2
   const lines: number[] = []
   let line = 1
   let depth = 0
@@ -246,7 +282,8 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
       )
     }
     const pieces = Math.max(1, Math.ceil(bytes / GROUP_PIECE_BYTES))
-    const rowsAtOnce = Math.max(VALUE_ROWS, Math.ceil((end - first) / pieces))
+    const wanted = Math.max(VALUE_ROWS, Math.ceil((end - first) / pieces))
+    const rowsAtOnce = Math.min(GROUP_PIECE_ROWS, wanted)
     for (let rowStart = first; rowStart < end; rowStart += rowsAtOnce) {
       const rowEnd = Math.min(end, rowStart + rowsAtOnce)
       const values = await readable(path, () =>

@@ -7,6 +7,8 @@ import { InputError } from "../run/errors.ts"
 /** A line longer than this is no row: it is named, and reading goes on behind it. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20
 
+export const TOO_LONG = `expected a row of at most ${MAX_LINE_BYTES / 2 ** 20} MB, got a longer one`
+
 /** A line of a file: its bytes without the newline, or what is wrong with it. */
 export interface FileLine {
   /** From 1. */
@@ -85,11 +87,7 @@ export async function* fileLines(path: string, size: number): AsyncGenerator<Lin
     restBytes = 0
     tooLong = false
     if (bytes === null) {
-      return {
-        line,
-        bytes,
-        problem: `expected a line of at most ${MAX_LINE_BYTES / 2 ** 20} MB, got a longer one`,
-      }
+      return { line, bytes, problem: TOO_LONG }
     }
     const text =
       line === 1 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf

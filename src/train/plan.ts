@@ -176,7 +176,10 @@ async function prepareRows(
     template: data.template,
     onBadRow: data.on_bad_row,
     ...(signal ? { signal } : {}),
-    onProgress: ({ rows }) => onProgress?.(`preparing rows: ${rows.toLocaleString("en-US")}`),
+    onProgress: ({ rows, fraction }) =>
+      onProgress?.(
+        `preparing rows: ${rows.toLocaleString("en-US")} (${Math.floor(100 * fraction)} %)`,
+      ),
   })
   const errors = prepared.lints.filter((lint) => lint.severity === "error")
   if (errors.length > 0) {

@@ -4,6 +4,8 @@ import { gzipSync } from "node:zlib"
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import { globFiles } from "../../src/data/glob.ts"
+import { elementSplitter } from "../../src/data/json-elements.ts"
+import { rawValues } from "../../src/data/read-batch.ts"
 import { type RawRow, rawRows, rowFileKind } from "../../src/data/row-files.ts"
 import { resolveSources, sourceBatches } from "../../src/data/sources.ts"
 import { InputError } from "../../src/run/errors.ts"
@@ -82,8 +84,58 @@ test("json: a list with the line of each row, an object that holds one, or lines
   expect(await rowsOf(written("one.json", '{"text": "a"}'))).toEqual([
     { line: 1, value: { text: "a" } },
   ])
-  await expect(rowsOf(written("bad.json", '[{"text": "a"'))).rejects.toThrow(InputError)
+  expect(await rowsOf(written("bom.json", `\ufeff ${list}`))).toHaveLength(3)
+  expect(await rowsOf(written("none.json", " [ ]\n"))).toEqual([])
   await expect(rowsOf(written("number.json", "3"))).rejects.toThrow(/expected a list of rows/)
+})
+
+test("a json list is the same wherever the reader's pieces end", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.jsonValue({ maxDepth: 3 }), { maxLength: 6 }),
+      fc.nat(2),
+      fc.array(fc.nat(200), { maxLength: 5 }),
+      (values, indent, cuts) => {
+        const bytes = Buffer.from(JSON.stringify(values, null, indent))
+        const splitter = elementSplitter("list.json")
+        const ends = [...cuts.map((at) => Math.min(at, bytes.length)), bytes.length]
+        const pieces = ends
+          .sort((a, b) => a - b)
+          .map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end))
+        const found = pieces.flatMap((piece) => splitter.push(piece))
+        splitter.finish()
+        expect(found.map((row) => JSON.parse(String(row.bytes)))).toEqual(JSON.parse(String(bytes)))
+        if (indent > 0) expect(new Set(found.map(({ line }) => line)).size).toBe(found.length)
+      },
+    ),
+  )
+})
+
+test.each([
+  ['[{"text": "a"', /^FILE:1: not valid JSON: expected the list to end$/],
+  ['[{"text": "a"},\n]', /^FILE:2: not valid JSON: expected a row$/],
+  ['[{"text": "a"}\n{"text": "b"}]', /^FILE:1: .*goes wrong at character 15/],
+  ['["a"\n,,"b"]', /^FILE:2: not valid JSON: expected a row$/],
+  ['[{"text": "a"}] x', /^FILE:1: not valid JSON: expected nothing after the list$/],
+  ['[{"text": "a"}}]', /^FILE:1: not valid JSON: expected a comma or the end of the list$/],
+])("a json list that is none: %s", async (text, expected) => {
+  const path = written("broken.json", text)
+  const reading = (async () => {
+    for await (const { batch } of sourceBatches(await resolveSources([{ path, weight: 1 }])))
+      for (const _ of rawValues(batch));
+  })()
+  const error = await reading.catch((reason: Error) => reason)
+  expect(error).toBeInstanceOf(InputError)
+  expect((error as Error).message.replaceAll(path, "FILE")).toMatch(expected)
+})
+
+test("a json row that is too long is named, and those behind it are read", async () => {
+  const long = JSON.stringify([{ text: "a" }, { text: "x".repeat(17 * 2 ** 20) }, { text: "b" }])
+  expect(await rowsOf(written("long.json", long.replaceAll("},", "},\n")))).toEqual([
+    { line: 1, value: { text: "a" } },
+    { line: 2, problem: "expected a row of at most 16 MB, got a longer one" },
+    { line: 3, value: { text: "b" } },
+  ])
 })
 
 test("csv: quotes, newlines in fields, a bad record named by its line", async () => {
