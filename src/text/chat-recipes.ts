@@ -6,6 +6,7 @@ import {
   renderJinja,
   strftimeNow,
 } from "./jinja.ts"
+import { tracingInterpreter } from "./jinja-trace.ts"
 import {
   chatText,
   type Guard,
@@ -13,8 +14,7 @@ import {
   type Trace,
   textOf,
   tracedPieces,
-  tracingInterpreter,
-} from "./jinja-trace.ts"
+} from "./traced-text.ts"
 
 /** What a template makes of every chat of one structure whose texts answer the guards alike. */
 type Recipe = { readonly guards: readonly Guard[] } & (

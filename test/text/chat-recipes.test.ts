@@ -1,5 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Interpreter } from "@huggingface/jinja"
 import fc from "fast-check"
 import { afterEach, describe, expect, test, vi } from "vitest"
@@ -256,6 +258,28 @@ describe("the template runs", () => {
     for (const messages of chats) expect(() => quick.render(messages)).toThrow(/template.*: no$/)
     expect(run).toHaveBeenCalledTimes(1)
   })
+})
+
+test("what is remembered of a structure keeps none of the chat that it was found on", () => {
+  setFlagsFromString("--expose-gc")
+  const collect: () => void = runInNewContext("gc")
+  const { quick } = pairOf(
+    loop([
+      "{% if '</think>' in m.content %}{{ m.content.split('</think>')[-1] | trim }}{% endif %}",
+      "{% if m.content %}{{ m.content | trim }}{{ m.content.upper() }}{{ m.content | indent }}{% endif %}",
+      "{{ m.content.replace('a', 'b') }}{{ m.role + m.content }}{{ m.content == 'x' }}",
+    ]),
+  )
+  const structures = 40
+  const megabyte = 1 << 20
+  collect()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < structures; i++) {
+    const content = `${i}${"x".repeat(megabyte)}`
+    quick.render([{ role: "user", content, [`key${i}`]: "" }])
+  }
+  collect()
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan((structures * megabyte) / 2)
 })
 
 test("what a rendering depends on beside the messages is never mixed up", () => {
