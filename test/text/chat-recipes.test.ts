@@ -104,7 +104,7 @@ describe.runIf(NAMES.length > 0)("as interpreted each time", () => {
     const pair = pairOf(readFileSync(FOLDER + name, "utf8"))
     fc.assert(
       fc.property(chat, (messages) => expectSame(pair, messages)),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 })
@@ -170,7 +170,7 @@ describe("templates that look into texts", () => {
     const pair = pairOf(loop([body]))
     fc.assert(
       fc.property(chat, (messages) => expectSame(pair, messages)),
-      { numRuns: 100 },
+      { numRuns: 50 },
     )
   })
 
@@ -182,7 +182,7 @@ describe("templates that look into texts", () => {
         for (const messages of chats) expectSame(pair, messages)
         for (const messages of chats) expectSame(pair, messages)
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 

@@ -98,7 +98,7 @@ describe.skipIf(!present).each(["qwen2.5", "llama3", "llama2", "gpt2"])("%s", as
       fc.property(words, (text) => {
         expect(tokenizer.encode(text)).toEqual(whole(text))
       }),
-      { numRuns: 400 },
+      { numRuns: 150 },
     )
   })
 
