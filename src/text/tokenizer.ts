@@ -1,5 +1,5 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
-import type { JsonObject } from "../formats/json.ts"
+import { isObject, type JsonObject } from "../formats/json.ts"
 import { assert, InputError } from "../run/errors.ts"
 import { type DecodeStream, decoderOf } from "./decoder.ts"
 import { idOf, sectionEncoder } from "./encoder.ts"
