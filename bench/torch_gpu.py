@@ -88,7 +88,7 @@ def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str) 
     }
     spec = {"version": 1, "run_id": "bench", "config": config, "model": str(model), "prepared": str(prepared), "order": str(folder / "order.safetensors"),
             "eval": [], "objective": {"version": 1, "name": "dft", "normalization": "tokens", "nodes": DFT, "output": 4}, "output_dir": str(folder / "out"),
-            "resume": None, "adapter_start": None, "normalization_in_words": "", "rows_per_epoch": count}
+            "resume": None, "adapter_start": None, "normalization_in_words": "", "rows_per_epoch": count, "samples": None}
     (folder / "out").mkdir()
     (folder / "run-spec.json").write_text(json.dumps(spec))
     environment = {**os.environ, "PYTHONPATH": str(WORKER), **({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})}

@@ -1,16 +1,19 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
+import { stopTokenIds } from "../data/stop-tokens.ts"
 import { writeSafetensors } from "../formats/index.ts"
 import { initialLora, loraParameters } from "../models/index.ts"
 import type { Config, TorchEngineConfig } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEnd, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../run/run-folder.ts"
+import { loadTokenizer } from "../text/index.ts"
 import {
   checkPython,
   choosePython,
   launchCommand,
+  type SampleSpec,
   sbatchFile,
   workerRun,
   writeRunSpec,
@@ -25,6 +28,7 @@ import {
   reportHtml,
   summarizeRuns,
 } from "../train/index.ts"
+import { samplePrompts } from "../train/samples.ts"
 import { runVersions } from "../train/versions.ts"
 
 export interface TorchOptions extends PlanOptions {
@@ -61,6 +65,7 @@ async function* torchRun(
   const engine = torchEngine(config)
   const environment = checkPython(choosePython(engine.python))
   const plan = await planRun(config, options)
+  const samples = await sampleSpec(plan)
   closePlan(plan)
   const resume = await resumeFrom(config)
   const { torch = "?" } = environment.versions
@@ -75,7 +80,7 @@ async function* torchRun(
   let step = 0
   let ended = false
   try {
-    const specPath = await writeSpec(plan, resume)
+    const specPath = await writeSpec(plan, resume, samples)
     const launch = launchCommand(specPath, engine, environment, torchrunArgs)
     onProgress?.(
       `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
@@ -125,6 +130,7 @@ function runResult(end: RunEnd, path: string): RunResult {
 export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
   const engine = torchEngine(config)
   const plan = await planRun(config, options)
+  const samples = await sampleSpec(plan)
   closePlan(plan)
   const resume = await resumeFrom(config)
   const folder = openRunFolder(config.output_dir, {
@@ -137,7 +143,7 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   const text = sbatchFile({
     config,
     engine,
-    specPath: await writeSpec(plan, resume),
+    specPath: await writeSpec(plan, resume, samples),
     outputDir,
     python: choosePython(engine.python),
     torchrunArgs: options.torchrunArgs ?? [],
@@ -146,10 +152,15 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   return path
 }
 
-async function writeSpec(plan: RunPlan, resume: string | null): Promise<string> {
+async function writeSpec(
+  plan: RunPlan,
+  resume: string | null,
+  samples: SampleSpec | undefined,
+): Promise<string> {
   const adapterStart = resume === null ? await writeAdapterStart(plan) : undefined
   return writeRunSpec({
     ...(adapterStart ? { adapterStart } : {}),
+    ...(samples ? { samples } : {}),
     config: plan.config,
     modelFolder: plan.modelFolder,
     objective: plan.objective,
@@ -158,6 +169,24 @@ async function writeSpec(plan: RunPlan, resume: string | null): Promise<string> 
     evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
     resume,
   })
+}
+
+/** The local engine's prompts, and the texts of its tokenizer. Reads the plan's rows: before they are closed. */
+async function sampleSpec(plan: RunPlan): Promise<SampleSpec | undefined> {
+  const settings = plan.config.generate_samples
+  if (!settings) return undefined
+  const tokenizer = await loadTokenizer(plan.modelFolder)
+  const texts = { length: tokenizer.vocabSize }
+  return {
+    every: settings.every,
+    maxNewTokens: settings.max_new_tokens,
+    prompts: samplePrompts(plan).map((tokenIds) => ({
+      tokenIds,
+      text: tokenizer.decode(tokenIds),
+    })),
+    stopTokenIds: [...(await stopTokenIds(plan.modelFolder, tokenizer))],
+    tokenTexts: Array.from(texts, (_, id) => tokenizer.tokenText(id)),
+  }
 }
 
 /** The adapter's first values, the local engine's own: both engines start from the same numbers. */

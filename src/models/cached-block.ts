@@ -165,9 +165,9 @@ function cachedBlock(
 }
 
 function layerInputs(options: CachedOptions, layer: number | undefined): Map<string, Tensor> {
-  const { shape, quantization } = options
+  const { shape, quantization, lora } = options
   const prefix = layer === undefined ? "" : layerPrefix(layer)
-  const adapter = [...adapterShapes({ ...options, tokens: 1 })].map(
+  const adapter = [...adapterShapes({ shape, lora, tokens: 1 })].map(
     ([name, dims]) => [name, input(prefix + name, dims)] as const,
   )
   return new Map([...blockWeights(shape, quantization, prefix), ...adapter])

@@ -26,11 +26,6 @@ const LIMITS: readonly Limit[] = [
         : undefined,
   },
   {
-    path: ["generate_samples"],
-    engines: ["onnx"],
-    asked: ({ generate_samples }) => (generate_samples === null ? undefined : "generate_samples"),
-  },
-  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

@@ -9,6 +9,6 @@ export {
 } from "./environment.ts"
 export { followEvents } from "./follow.ts"
 export { type LaunchCommand, launchCommand, processesPerNode } from "./launch.ts"
-export { type RunSpecParts, writeRunSpec } from "./run-spec.ts"
+export { type RunSpecParts, type SampleSpec, writeRunSpec } from "./run-spec.ts"
 export { type SbatchParts, sbatchFile } from "./slurm.ts"
 export { type WorkerRunOptions, workerRun } from "./worker-run.ts"

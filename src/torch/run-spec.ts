@@ -7,6 +7,16 @@ import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../obje
 import type { Config } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 
+/** Completions that the worker makes during the run, as the local engine would. */
+export interface SampleSpec {
+  readonly every: number
+  readonly maxNewTokens: number
+  readonly prompts: readonly { readonly tokenIds: readonly number[]; readonly text: string }[]
+  readonly stopTokenIds: readonly number[]
+  /** What each token id shows as. */
+  readonly tokenTexts: readonly string[]
+}
+
 export interface RunSpecParts {
   readonly config: Config
   readonly modelFolder: string
@@ -19,6 +29,7 @@ export interface RunSpecParts {
   readonly resume: string | null
   /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
   readonly adapterStart?: string
+  readonly samples?: SampleSpec
 }
 
 /** Writes `<output_dir>/torch/run-spec.json` and `order.safetensors`; returns the spec's path. */
@@ -42,11 +53,29 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
+    samples: parts.samples === undefined ? null : sampleSpec(parts.samples, folder, parts),
   }
   const path = join(folder, "run-spec.json")
   writeFileSync(`${path}.tmp`, `${JSON.stringify(spec, null, 2)}\n`)
   renameSync(`${path}.tmp`, path)
   return path
+}
+
+function sampleSpec(
+  { every, maxNewTokens, prompts, stopTokenIds, tokenTexts }: SampleSpec,
+  folder: string,
+  { modelFolder }: RunSpecParts,
+) {
+  const texts = join(folder, "token-texts.json") // a file of its own: the spec stays readable
+  writeFileSync(texts, JSON.stringify(tokenTexts))
+  return {
+    every,
+    max_new_tokens: maxNewTokens,
+    prompts: prompts.map(({ tokenIds, text }) => ({ token_ids: tokenIds, text })),
+    stop_token_ids: stopTokenIds,
+    token_texts: texts,
+    tokenizer: resolve(modelFolder, "tokenizer.json"),
+  }
 }
 
 function refuseForTorch({ objective, resume }: RunSpecParts): void {

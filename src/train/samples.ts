@@ -9,7 +9,7 @@ import type { EventBody } from "./trainer.ts"
 export type Sampler = (step: number) => AsyncGenerator<EventBody>
 
 /** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
-function prompts({ evalSets, rows, config }: RunPlan): number[][] {
+export function samplePrompts({ evalSets, rows, config }: RunPlan): number[][] {
   const from = evalSets[0]?.rows ?? rows
   const count = Math.min(config.generate_samples?.prompts ?? 0, from.rows)
   return Array.from({ length: count }, (_, i) => {
@@ -27,7 +27,7 @@ export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | 
   if (!settings) return undefined
   const tokenizer = await loadTokenizer(plan.modelFolder)
   const stops = await stopTokenIds(plan.modelFolder, tokenizer)
-  const requests = prompts(plan).map((tokenIds) => ({
+  const requests = samplePrompts(plan).map((tokenIds) => ({
     prompt: { tokenIds },
     n: 1,
     temperature: 0,

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { trainWithTorch } from "../../src/commands/torch-run.ts"
 import { type ConfigInput, parseConfig } from "../../src/run/config.ts"
-import type { StepEvent } from "../../src/run/events.ts"
+import type { SampleEvent, StepEvent } from "../../src/run/events.ts"
 import type { Run } from "../../src/train/index.ts"
 import { train } from "../../src/train/index.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
@@ -44,11 +44,15 @@ const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
   { name: "lora", more: { objective: "dft", ...lora } },
 ]
 
-async function stepsOf(run: Run): Promise<StepEvent[]> {
+async function eventsOf(run: Run): Promise<{ steps: StepEvent[]; samples: SampleEvent[] }> {
   const steps: StepEvent[] = []
-  for await (const event of run) if (event.type === "step") steps.push(event)
+  const samples: SampleEvent[] = []
+  for await (const event of run) {
+    if (event.type === "step") steps.push(event)
+    if (event.type === "sample") samples.push(event)
+  }
   await run.result
-  return steps
+  return { steps, samples }
 }
 
 const SAME = [
@@ -77,9 +81,26 @@ function expectSame(a: readonly StepEvent[], b: readonly StepEvent[]): void {
   }
 }
 
+/** The local engine tells samples as they end, the worker by prompt. */
+const inOrder = (events: readonly SampleEvent[]) =>
+  events.toSorted((a, b) => a.step - b.step || a.prompt.localeCompare(b.prompt))
+
+function expectSameSamples(a: readonly SampleEvent[], b: readonly SampleEvent[]): void {
+  const said = (events: readonly SampleEvent[]) =>
+    events.map(({ step, prompt, completion, tokens }) => ({ step, prompt, completion, tokens }))
+  const [first, second] = [inOrder(a), inOrder(b)]
+  expect(first).toHaveLength(2 * 3)
+  expect(said(second)).toEqual(said(first))
+  for (const [i, { probabilities }] of first.entries()) {
+    for (const [k, p] of probabilities.entries()) {
+      expect(Math.abs(p - second[i]!.probabilities[k]!) / p).toBeLessThan(1e-3)
+    }
+  }
+}
+
 describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
   test.each(CASES)(
-    "$name: local engine, one process and two",
+    "$name, samples too: local engine, one process and two",
     { timeout: 400_000 },
     async ({ name, more }) => {
       const config = (engine: ConfigInput["engine"], run: string) =>
@@ -92,17 +113,20 @@ describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
           max_steps: 20,
           save_steps: 0,
           eval_steps: 0,
+          generate_samples: { prompts: 3, every: 10, max_new_tokens: 12 },
           ...more,
           engine,
           output_dir: join(folder, `${name}-${run}`),
         })
       const torch = (nproc_per_node: number) =>
         ({ name: "torch", dtype: "fp32", nproc_per_node, python: PYTHON! }) as const
-      const local = await stepsOf(train(config({ name: "onnx", device: "cpu" }, "local")))
-      const one = await stepsOf(trainWithTorch(config(torch(1), "one")))
-      expectSame(local, one)
-      const two = await stepsOf(trainWithTorch(config(torch(2), "two")))
-      expectSame(one, two)
+      const local = await eventsOf(train(config({ name: "onnx", device: "cpu" }, "local")))
+      const one = await eventsOf(trainWithTorch(config(torch(1), "one")))
+      expectSame(local.steps, one.steps)
+      expectSameSamples(local.samples, one.samples)
+      const two = await eventsOf(trainWithTorch(config(torch(2), "two")))
+      expectSame(one.steps, two.steps)
+      expectSameSamples(one.samples, two.samples)
     },
   )
 })

@@ -19,8 +19,12 @@ async function pytest(file: string): Promise<{ code: number | null; report: stri
 }
 
 describe.skipIf(!PYTHON)(`the worker's own tests, ${WITH_PYTHON}`, () => {
-  test.each(["test_parts.py", "test_runs.py"])("%s", { timeout: 1_200_000 }, async (file) => {
-    const { code, report } = await pytest(file)
-    expect(code, report).toBe(0)
-  })
+  test.each(["test_parts.py", "test_runs.py", "test_samples.py"])(
+    "%s",
+    { timeout: 1_200_000 },
+    async (file) => {
+      const { code, report } = await pytest(file)
+      expect(code, report).toBe(0)
+    },
+  )
 })

@@ -26,13 +26,19 @@ def register() -> None:
 
 
 @torch.compiler.disable  # kernels choose by the rows' lengths, which change with every micro-batch
-def packed_attention(module, query, key, value, attention_mask, *, packing: Packing, scaling: float | None = None, sliding_window: int | None = None, dropout: float = 0.0, **_):
-    """query [1, H, T, D], key and value [1, K, T, D] to [1, T, H, D]."""
+def packed_attention(module, query, key, value, attention_mask, *, packing, scaling: float | None = None, sliding_window: int | None = None, dropout: float = 0.0, **_):
+    """query [1, H, T, D], key and value [1, K, T, D] to [1, T, H, D]. `packing` may be a view of a key-value cache."""
+    if not isinstance(packing, Packing):
+        return packing.attend(module.layer_idx, query, key, value, scaling, sliding_window), None
+    return attend_packed(query, key, value, packing, scaling, sliding_window), None
+
+
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, window: int | None) -> Tensor:
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         kernel = _variable_length_kernel()
     else:
         kernel = _row_by_row if not query.is_cuda or len(packing.lengths) == 1 else _flex
-    return kernel(query, key, value, packing, scaling, sliding_window), None
+    return kernel(query, key, value, packing, scaling, window)
 
 
 def kernel_in_words(device: torch.device, dtype: torch.dtype) -> str:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import attention
 from .errors import check
-from .head import HeadRequest, Reference, head_pass
+from .head import HeadRequest, Reference, float32_product, head_pass
 from .packing import MicroBatch
 
 # Families whose logits are `lm_head(norm(x))` and nothing else: the head computes exactly that.
@@ -60,6 +60,11 @@ class PackedModel(nn.Module):
             with torch.no_grad(), self.lm.disable_adapter():
                 request.reference = Reference(self._hidden(batch), self._plain.lm_head.weight.detach(), without_adapter == "all")
         return head_pass(self._hidden(batch), self._plain.lm_head.weight, request)
+
+    def next_logits(self, token_ids: torch.Tensor, position_ids: torch.Tensor, view, at: slice) -> torch.Tensor:
+        """Logits [n, V] in float32 after the tokens `at` of [1, T], whose attention goes through a view of a key-value cache."""
+        states = self.backbone(input_ids=token_ids, position_ids=position_ids, use_cache=False, packing=view).last_hidden_state
+        return float32_product(states[0, at], self._plain.lm_head.weight)
 
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """[S, C] at the positions that predict a target."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError, check
+from .samples import SamplePlan, SamplePrompt
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RunSpec:
     adapter_start: Path | None
     normalization_in_words: str
     rows_per_epoch: int
+    samples: SamplePlan | None
 
     @property
     def engine(self) -> dict:
@@ -55,8 +57,22 @@ def read_spec(path: Path) -> RunSpec:
             adapter_start=optional("adapter_start"),
             normalization_in_words=raw["normalization_in_words"],
             rows_per_epoch=raw["rows_per_epoch"],
+            samples=sample_plan(raw["samples"]),
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing") from error
     check(spec.config["quantization"] == "none", "quantization: engine: torch does not quantise; engine: onnx does")
     return spec
+
+
+def sample_plan(raw: dict | None) -> SamplePlan | None:
+    if raw is None or not raw["prompts"]:
+        return None
+    return SamplePlan(
+        every=raw["every"],
+        max_new_tokens=raw["max_new_tokens"],
+        prompts=tuple(SamplePrompt(tuple(p["token_ids"]), p["text"]) for p in raw["prompts"]),
+        stop_token_ids=frozenset(raw["stop_token_ids"]),
+        token_texts=Path(raw["token_texts"]),
+        tokenizer=Path(raw["tokenizer"]),
+    )

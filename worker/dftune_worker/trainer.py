@@ -21,6 +21,7 @@ from .expression import Objective
 from .optimizer import AdamWSettings, Optimizer, learning_rate
 from .parallel import DTYPES, World, place, precision_in_words
 from .passes import Passes
+from .samples import Sampler
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import TokenSums, means
@@ -41,6 +42,7 @@ class Run:
     rows: PreparedRows
     order: RunOrder
     events: EventLog
+    sampler: Sampler | None
     step: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
@@ -84,8 +86,9 @@ def start(spec: RunSpec, world: World) -> Run:
     if objective.needs_reference and spec.config["adapter"] is None:
         reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
     passes = Passes(model, reference, objective, world, spec.config, _activation_budget(world))
-    events = EventLog(spec.output_dir / "events.jsonl", world.first)
-    run = Run(spec, world, model, optimizer, passes, rows, order, events)
+    events = EventLog(spec.output_dir, world.first)
+    sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
+    run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler)
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
@@ -140,6 +143,8 @@ def train(run: Run) -> int:
         finished = run.step == run.order.steps
         if finished or (eval_steps and run.step % eval_steps == 0):
             evaluate(run)
+        if run.sampler and (finished or run.step % run.sampler.plan.every == 0):
+            sample(run)
         stopping = stop.requested()
         if not finished and (stopping or (save_steps and run.step % save_steps == 0)):
             checkpoints.save(run.step, run, run.trainer_state())
@@ -251,6 +256,11 @@ def evaluate(run: Run) -> None:
         loss = totals["loss_scaled"] / divisor
         run.events.write("eval", run.step, name=entry.name, nll=numbers["nll"], loss=loss, mean_p=numbers["mean_p"], supervised_tokens=round(totals["supervised"]))
         run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
+
+
+def sample(run: Run) -> None:
+    for fields in run.sampler.events():
+        run.events.write("sample", run.step, **fields)
 
 
 def memory_bytes(world: World) -> int:

@@ -100,7 +100,7 @@ def make_spec(tmp_path, tiny_model):
             "version": 1, "run_id": name, "config": config, "model": str(tiny_model), "prepared": str(prepared),
             "order": str(tmp_path / "order.safetensors"), "eval": [{"name": "held-out", "prepared": str(held_out)}],
             "objective": objective, "output_dir": str(tmp_path / name), "resume": None, "adapter_start": None,
-            "normalization_in_words": "sum / tokens", "rows_per_epoch": 40,
+            "normalization_in_words": "sum / tokens", "rows_per_epoch": 40, "samples": None,
         } | changes
         folder = Path(spec["output_dir"]) / "torch"
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,3 +137,20 @@ def events(spec: Path) -> list[dict]:
 
 def steps(found: list[dict]) -> list[dict]:
     return [e for e in found if e["type"] == "step"]
+
+
+def spec_samples(folder: Path, prompts: int, max_new_tokens: int, every: int = 20) -> dict:
+    """Prompts of 3 to 12 random tokens; a word tokenizer whose id 7 says ` w7` and shows as `<7>`. Nothing stops a completion."""
+    from tokenizers import Tokenizer, decoders, models
+
+    made = Tokenizer(models.WordLevel({f" w{i}": i for i in range(VOCABULARY)}, unk_token=" w0"))
+    made.decoder = decoders.Fuse()
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "token-texts.json").write_text(json.dumps([f"<{i}>" for i in range(VOCABULARY)]))
+    random = np.random.default_rng(4)
+    lists = [random.integers(0, VOCABULARY, random.integers(3, 13)).tolist() for _ in range(prompts)]
+    return {
+        "every": every, "max_new_tokens": max_new_tokens, "stop_token_ids": [],
+        "prompts": [{"token_ids": ids, "text": "".join(f" w{i}" for i in ids)} for ids in lists],
+        "token_texts": str(folder / "token-texts.json"), "tokenizer": str(folder / "tokenizer.json"),
+    }
