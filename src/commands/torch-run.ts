@@ -13,6 +13,8 @@ import {
   checkPython,
   choosePython,
   launchCommand,
+  nodeRank,
+  runSpecPath,
   type SampleSpec,
   sbatchFile,
   workerRun,
@@ -48,7 +50,8 @@ export function trainWithTorch(config: Config, options: TorchOptions = {}): Run 
     result: promise,
     async *[Symbol.asyncIterator]() {
       try {
-        done(yield* torchRun(config, options))
+        const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
+        done(yield* joins ? joinRun(config, options) : torchRun(config, options))
       } catch (error) {
         reject(error)
         throw error
@@ -114,6 +117,29 @@ async function* torchRun(
   } finally {
     folder.close()
   }
+}
+
+/**
+ * A further node of a run: node 0 prepares it, owns its folder and writes what dftune has to tell.
+ * Processes start when all nodes have met, and node 0 comes only when all is written.
+ */
+async function* joinRun(
+  config: Config,
+  { signal, onProgress, torchrunArgs = [] }: TorchOptions,
+): AsyncGenerator<RunEvent, RunResult> {
+  const engine = torchEngine(config)
+  const environment = checkPython(choosePython(engine.python))
+  const specPath = runSpecPath(config.output_dir)
+  const launch = launchCommand(specPath, engine, environment, torchrunArgs)
+  onProgress?.(`waiting for node 0 with ${launch.processes} of this node's processes`)
+  const end = yield* workerRun({
+    launch,
+    specPath,
+    outputDir: config.output_dir,
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onLine: onProgress } : {}),
+  })
+  return runResult(end, config.output_dir)
 }
 
 function runResult(end: RunEnd, path: string): RunResult {

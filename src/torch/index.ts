@@ -8,7 +8,7 @@ export {
   WORKER_FOLDER,
 } from "./environment.ts"
 export { followEvents } from "./follow.ts"
-export { type LaunchCommand, launchCommand, processesPerNode } from "./launch.ts"
-export { type RunSpecParts, type SampleSpec, writeRunSpec } from "./run-spec.ts"
+export { type LaunchCommand, launchCommand, nodeRank, processesPerNode } from "./launch.ts"
+export { type RunSpecParts, runSpecPath, type SampleSpec, writeRunSpec } from "./run-spec.ts"
 export { type SbatchParts, sbatchFile } from "./slurm.ts"
 export { type WorkerRunOptions, workerRun } from "./worker-run.ts"

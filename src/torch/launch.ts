@@ -35,14 +35,15 @@ export function launchCommand(
   if (processes === 1 && engine.nnodes === 1 && torchrunArgs.length === 0) {
     return { command: python, args: ["-m", "dftune_worker", specPath], env, processes }
   }
-  if (engine.nnodes > 1 && !torchrunArgs.some((arg) => /^--(rdzv|master)[-_]/.test(arg))) {
+  const meets = torchrunArgs.some((arg) => /^--(rdzv|master)[-_]/.test(arg))
+  if (engine.nnodes > 1 && (!meets || nodeRank(torchrunArgs) === undefined)) {
     throw new InputError(
-      `engine.nnodes: ${engine.nnodes} nodes need a meeting point; give it after --, on every node: ` +
-        "dftune launch torchrun CONFIG -- --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id RUN",
+      `engine.nnodes: ${engine.nnodes} nodes need a meeting point and a number each; give both after --, on every node: ` +
+        "dftune launch torchrun CONFIG -- --rdzv-backend c10d --rdzv-endpoint HOST:29500 --rdzv-id RUN --node-rank 0 (then 1, ...)",
     )
   }
   const nodes =
-    engine.nnodes === 1 && torchrunArgs.length === 0
+    engine.nnodes === 1 && !meets
       ? ["--standalone"] // torchrun finds a free port by itself
       : [`--nnodes=${engine.nnodes}`]
   const args = ["-m", "dftune_worker.agent", ...nodes, `--nproc-per-node=${processes}`]
@@ -52,6 +53,18 @@ export function launchCommand(
     env,
     processes,
   }
+}
+
+/**
+ * This node's number as torchrun is told it; undefined when it is not. Node 0 prepares the run and
+ * owns its folder, the others join. (A rendezvous gives ranks as it likes; this is for us.)
+ */
+export function nodeRank(torchrunArgs: readonly string[]): number | undefined {
+  const at = torchrunArgs.findIndex((arg) => /^--node[-_]rank(=|$)/.test(arg))
+  if (at === -1) return undefined
+  const text = torchrunArgs[at]!.split("=")[1] ?? torchrunArgs[at + 1] ?? ""
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new InputError(`--node-rank: expected this node's number, from 0; got ${text || "nothing"}`)
 }
 
 /** What the worker's processes find in their environment; the user's own settings win. */

@@ -1,7 +1,7 @@
 /** What the worker is told: one JSON file, all paths absolute (docs/torch.md). */
 import { randomUUID } from "node:crypto"
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { type RunOrder, writeOrder } from "../data/index.ts"
 import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../objectives/index.ts"
 import type { Config } from "../run/config.ts"
@@ -32,11 +32,15 @@ export interface RunSpecParts {
   readonly samples?: SampleSpec
 }
 
+/** Where a run's spec lies; the worker's error files lie beside it. */
+export const runSpecPath = (outputDir: string) => resolve(outputDir, "torch", "run-spec.json")
+
 /** Writes `<output_dir>/torch/run-spec.json` and `order.safetensors`; returns the spec's path. */
 export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
   const { config, objective, order } = parts
   refuseForTorch(parts)
-  const folder = resolve(config.output_dir, "torch")
+  const path = runSpecPath(config.output_dir)
+  const folder = dirname(path)
   rmSync(folder, { recursive: true, force: true }) // of an earlier start: its error files would mislead
   mkdirSync(folder, { recursive: true })
   const spec = {
@@ -55,7 +59,6 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     rows_per_epoch: order.rowsPerEpoch,
     samples: parts.samples === undefined ? null : sampleSpec(parts.samples, folder, parts),
   }
-  const path = join(folder, "run-spec.json")
   writeFileSync(`${path}.tmp`, `${JSON.stringify(spec, null, 2)}\n`)
   renameSync(`${path}.tmp`, path)
   return path

@@ -39,12 +39,12 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
     errors = (errors + text).slice(-STDERR_KEPT)
     for (const line of text.split("\n")) if (line.startsWith("dftune_worker: ")) onLine?.(line)
   })
-  let exit: { code: number | null; error?: Error } | undefined
+  let exit: Exit | undefined
   child.on("error", (error) => {
-    exit = { code: null, error }
+    exit = { code: null, signal: null, error }
   })
-  child.on("close", (code) => {
-    exit ??= { code }
+  child.on("close", (code, signal) => {
+    exit ??= { code, signal }
   })
   // A worker that is only just starting clears the file, so it is made again until the end.
   const stopping = setInterval(() => {
@@ -75,27 +75,43 @@ function killGroup(pid: number | undefined): void {
 
 interface RankError {
   readonly rank: number
-  readonly kind: "input" | "stopped" | "memory" | "bug"
+  /** `peer`: it failed for want of another, which may have had no time to say why. */
+  readonly kind: "input" | "stopped" | "memory" | "bug" | "peer"
   readonly message: string
   readonly time: number
 }
 
+interface Exit {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly error?: Error
+}
+
+/** The kernel ends what asks for memory that is not there, and says so in its own log only. */
+const KILLED =
+  "somebody ended it, or memory ran out: micro_batch_tokens lowers what is needed, then recompute: always"
+
 function failure(
   folder: string,
-  exit: { code: number | null; error?: Error } | undefined,
+  exit: Exit | undefined,
   errors: string,
-  { command, processes }: LaunchCommand,
+  { command, args }: LaunchCommand,
 ): Error {
   if (exit?.error !== undefined) return new InputError(`${command}: ${exit.error.message}`)
-  const [first] = rankErrors(folder)
-  const who = processes > 1 ? `rank ${first?.rank}: ` : ""
+  const told = rankErrors(folder)
+  const first = told.find(({ kind }) => kind !== "peer")
+  const who = args.includes("dftune_worker.agent") ? `rank ${first?.rank}: ` : ""
   if (first?.kind === "input" || first?.kind === "stopped")
     return new InputError(who + first.message)
   if (first !== undefined) return plain(`${who}${first.message}`)
-  const killed = /rank\s*:\s*(\d+)[\s\S]*?exitcode\s*:\s*(-?\d+)/.exec(errors)
-  const what = killed
-    ? `rank ${killed[1]} ended with ${Number(killed[2]) < 0 ? `signal ${-Number(killed[2])}` : `code ${killed[2]}`}`
-    : `the worker ended with code ${exit?.code}`
+  const [, rank, code] = /rank\s*:\s*(\d+)[\s\S]*?exitcode\s*:\s*(-?\d+)/.exec(errors) ?? []
+  const peer = told[0]
+  let what = `the worker ended with ${exit?.signal ?? `code ${exit?.code}`}`
+  if (exit?.signal === "SIGKILL") what += ` (${KILLED})`
+  if (Number(code) === -9) what = `rank ${rank} ended with SIGKILL (${KILLED})`
+  else if (Number(code) < 0) what = `rank ${rank} ended with signal ${-Number(code)}`
+  else if (peer) what = `a process of this run is gone (rank ${peer.rank}: ${peer.message})`
+  else if (rank !== undefined) what = `rank ${rank} ended with code ${code}`
   return plain(
     `${what}; what was saved before is kept, --resume goes on from it\n${errors.trim().slice(-2000)}`,
   )
@@ -110,6 +126,7 @@ function plain(message: string): Error {
 
 /** What ranks wrote before they ended, the first to fail first: the others fail for want of it. */
 function rankErrors(folder: string): RankError[] {
+  if (!existsSync(folder)) return [] // a node that joins, and nobody to join
   return readdirSync(folder)
     .filter((name) => /^rank-\d+\.error\.json$/.test(name))
     .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as RankError)

@@ -10,6 +10,7 @@ import {
   checkPython,
   followEvents,
   launchCommand,
+  nodeRank,
   sbatchFile,
   workerRun,
 } from "../../src/torch/index.ts"
@@ -58,7 +59,7 @@ describe("the command line of the worker", () => {
   })
 
   test("what torchrun is told goes through", () => {
-    const more = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "host:29500"]
+    const more = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "host:29500", "--node-rank=1"]
     const { args } = launchCommand("/s.json", engine({ nnodes: 2 }), environment, more)
     expect(args).toEqual([
       "-m",
@@ -72,10 +73,25 @@ describe("the command line of the worker", () => {
     ])
   })
 
+  test("an argument that names no meeting point leaves the port to torchrun", () => {
+    const { args } = launchCommand("/s.json", engine(), environment, ["--max-restarts=1"])
+    expect(args.slice(2, 5)).toEqual(["--standalone", "--nproc-per-node=1", "--max-restarts=1"])
+  })
+
+  test.each([
+    [["--node-rank=3"], 3],
+    [["--rdzv-id", "a", "--node_rank", "0"], 0],
+    [["--rdzv-id", "a"], undefined],
+  ])("%j is node %s", (args, rank) => expect(nodeRank(args)).toBe(rank))
+  test("a node's number is a number", () => {
+    expect(() => nodeRank(["--node-rank", "--rdzv-id"])).toThrow(/expected this node's number/)
+  })
+
   test("several nodes need a meeting point, more processes than GPUs are refused", () => {
-    expect(() => launchCommand("/s.json", engine({ nnodes: 2 }), environment)).toThrow(
-      /--rdzv-endpoint/,
-    )
+    const nodes = engine({ nnodes: 2 })
+    expect(() => launchCommand("/s.json", nodes, environment)).toThrow(/--rdzv-endpoint/)
+    const unnumbered = ["--rdzv-endpoint=host:29500"]
+    expect(() => launchCommand("/s.json", nodes, environment, unnumbered)).toThrow(/--node-rank 0/)
     const three = engine({ nproc_per_node: 3 })
     expect(() => launchCommand("/s.json", three, { python: "p", gpus: 2 })).toThrow(
       /this machine has 2 GPUs/,
@@ -178,6 +194,35 @@ test("a worker that ends without a word is an error with what it wrote", async (
   }
   const run = workerRun({ launch, specPath: join(folder, "run-spec.json"), outputDir: folder })
   await expect(run.next()).rejects.toThrow(/ended with code 9[\s\S]*killed by the kernel/)
+})
+
+test("a worker that the kernel kills is an error that says what lowers memory", async () => {
+  const launch = { command: "sh", args: ["-c", "kill -9 $$"], env: {}, processes: 1 }
+  const run = workerRun({ launch, specPath: join(folder, "run-spec.json"), outputDir: folder })
+  await expect(run.next()).rejects.toThrow(
+    /ended with SIGKILL[\s\S]*micro_batch_tokens[\s\S]*--resume/,
+  )
+})
+
+test("a rank that lost another is not the one to blame", async () => {
+  const alone = mkdtempSync(join(folder, "peers-"))
+  const told = (rank: number, kind: string, message: string, time: number) =>
+    writeFileSync(
+      join(alone, `rank-${rank}.error.json`),
+      JSON.stringify({ rank, kind, message, time }),
+    )
+  const launch = {
+    command: "sh",
+    args: ["-c", "exit 1", "dftune_worker.agent"],
+    env: {},
+    processes: 2,
+  }
+  const failed = () =>
+    workerRun({ launch, specPath: join(alone, "run-spec.json"), outputDir: alone }).next()
+  told(0, "peer", "Connection closed by peer", 1)
+  await expect(failed()).rejects.toThrow(/^a process of this run is gone \(rank 0: Connection/)
+  told(1, "memory", "out of memory: 8 GB", 2)
+  await expect(failed()).rejects.toThrow(/^rank 1: out of memory: 8 GB$/)
 })
 
 describe.skipIf(!PYTHON)(`a run, ${WITH_PYTHON}`, () => {

@@ -14,8 +14,9 @@ import torch
 
 Tensor = torch.Tensor
 TOP_K = 20
+LEAST_LOGP = torch.finfo(torch.float32).min
 CHUNK_BYTES = {"cpu": 512 << 20, "cuda": 2 << 30}  # float32 logits of one chunk
-VOCABULARY_BLOCK = 8192
+VOCABULARY_BLOCK = 2048
 CACHE_ELEMENTS = 1 << 20
 COMPILE = True  # on a GPU
 
@@ -30,6 +31,13 @@ class Reference:
 
 
 @dataclass
+class TiedGradient:
+    """The head's weight gradient [V, C] on its way to the embedding, when the two are one weight."""
+
+    head: Tensor | None = None
+
+
+@dataclass
 class HeadRequest:
     """What a pass over one micro-batch computes. Statistics land in `columns` and `correct`, [S] each."""
 
@@ -39,6 +47,7 @@ class HeadRequest:
     scale: Tensor | None = None  # [S] float64: what a token's loss is multiplied by
     needs_topk: bool = False
     reference: Reference | None = None
+    tied: TiedGradient | None = None
     columns: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -89,13 +98,15 @@ class _Head(torch.autograd.Function):
                 del d_logits
             del logits, statistics
         request.columns = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-        ctx.gradients = (d_hidden, d_weight.value() if d_weight else None)
+        ctx.gradients, ctx.tied = (d_hidden, d_weight.value() if d_weight else None), request.tied
         return total.float()
 
     @staticmethod
     def backward(ctx, _upstream: Tensor):
         d_hidden, d_weight = ctx.gradients
         ctx.gradients = None
+        if ctx.tied is not None:
+            ctx.tied.head, d_weight = d_weight, None
         return d_hidden, d_weight, None
 
 
@@ -106,14 +117,20 @@ class _WeightGradient:
         self._like, self._sum = weight, None
 
     def add(self, d_logits: Tensor, hidden: Tensor) -> None:
-        if self._sum is None:
+        first = self._sum is None
+        if first and hidden.is_cuda:
             self._sum = d_logits.T @ hidden
             return
-        if self._sum.dtype != torch.float32:
+        if first:
+            self._sum = torch.empty_like(self._like)
+        elif self._sum.dtype != torch.float32:
             self._sum = self._sum.float()
-        for start in range(0, len(self._sum), VOCABULARY_BLOCK):  # a block at a time: no second [V, C]
+        for start in range(0, len(self._sum), VOCABULARY_BLOCK):  # a block at a time: no second [V, C], no copy of [n, V]
             block = slice(start, start + VOCABULARY_BLOCK)
-            self._sum[block] += d_logits[:, block].T @ hidden
+            if first:
+                torch.mm(d_logits[:, block].T, hidden, out=self._sum[block])
+            else:
+                self._sum[block] += d_logits[:, block].T @ hidden
 
     def value(self) -> Tensor:
         return torch.zeros_like(self._like) if self._sum is None else self._sum.to(self._like.dtype)
@@ -128,10 +145,10 @@ def float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
             return torch.mm(hidden, weight.T, out_dtype=torch.float32)
         return (hidden.float() @ weight.T.float()) if len(hidden) else hidden.new_zeros((0, len(weight)), dtype=torch.float32)
     logits = hidden.new_empty((len(hidden), len(weight)), dtype=torch.float32)
-    hidden = hidden.float()
+    hidden, wide = hidden.float(), weight.new_empty((VOCABULARY_BLOCK, weight.shape[1]), dtype=torch.float32)
     for start in range(0, len(weight), VOCABULARY_BLOCK):
-        block = slice(start, start + VOCABULARY_BLOCK)
-        logits[:, block] = hidden @ weight[block].float().T
+        block = weight[start : start + VOCABULARY_BLOCK]
+        torch.mm(hidden, wide[: len(block)].copy_(block).T, out=logits[:, start : start + len(block)])
     return logits
 
 
@@ -142,13 +159,10 @@ def _slices(count: int, chunks: int):
 
 def _statistics(logits: Tensor, targets: Tensor, request: HeadRequest, part: slice) -> _ChunkStatistics:
     """Per-token numbers [n] in float64, and what the gradient needs of the chunk."""
-    lse, entropy, best = _by_rows(_row_statistics, logits)
+    lse, entropy, largest = _by_rows(_row_statistics, logits)
     at = targets[:, None]
-    columns = {
-        "logp": (logits.gather(-1, at)[:, 0] - lse).double(),
-        "entropy": entropy.double(),
-        "correct": (best == targets).double(),
-    }
+    target = logits.gather(-1, at)[:, 0]
+    columns = {"logp": (target - lse).double(), "entropy": entropy.double(), "correct": (target == largest).double()}
     if request.needs_topk:
         top = logits.topk(min(TOP_K, logits.shape[-1]), -1).values.double().log_softmax(-1)
         columns["topk_entropy"] = -(top.exp() * top).sum(-1)
@@ -165,13 +179,12 @@ def _statistics(logits: Tensor, targets: Tensor, request: HeadRequest, part: sli
 
 
 def _row_statistics(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-sum-exp, entropy and most likely token of logits [n, V], each [n]."""
-    largest, best = z.max(-1)
-    below = z - largest[:, None]
-    e = below.exp()
-    total = e.sum(-1)
-    log_total = total.log()
-    return largest + log_total, log_total - torch.where(e > 0, e * below, 0.0).sum(-1) / total, best
+    """Log-sum-exp, entropy and largest of logits [n, V], each [n]."""
+    largest = z.amax(-1)
+    logp = z.log_softmax(-1)
+    lse = largest - logp.amax(-1)
+    p = logp.exp()
+    return lse, -(p * logp.clamp_min(LEAST_LOGP)).sum(-1), largest  # 0 times infinity is 0
 
 
 def _row_divergence(ref_z: Tensor, ref_lse: Tensor, z: Tensor, lse: Tensor) -> Tensor:
@@ -195,11 +208,20 @@ def _logit_gradient(logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dic
     if "kl_ref" in c:
         terms, formula = [*terms[:2], s.ref_logits, s.ref_lse, c_kl - c_logp, c_entropy, entropy, c_kl], _gradient_with_reference
         at_target -= c_kl * (s.ref_logits.gather(-1, at)[:, 0] - s.ref_lse).exp()
-    gradient = _rows_into(torch.empty(logits.shape, dtype=dtype, device=logits.device), formula, terms)
+    gradient = _rows_into(_gradient_memory(logits, dtype), formula, terms)
     return gradient.scatter_(-1, at, at_target[:, None].to(dtype))
 
 
+def _gradient_memory(logits: Tensor, dtype: torch.dtype) -> Tensor:
+    """[n, V] in `dtype`. On a CPU each row lies where its logits were, which are read before it is written."""
+    if logits.is_cuda:
+        return torch.empty(logits.shape, dtype=dtype, device=logits.device)
+    return logits.view(dtype)[:, : logits.shape[1]]
+
+
 def _gradient_of_probability(z: Tensor, lse: Tensor, c: Tensor) -> Tensor:
+    if not z.is_cuda:
+        return z.softmax(-1).mul_(c[:, None])  # one pass over a row in cache where PyTorch fuses nothing else
     return (z - lse[:, None]).exp() * c[:, None]
 
 

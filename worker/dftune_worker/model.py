@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import attention
 from .errors import check
-from .head import HeadRequest, Reference, float32_product, head_pass
+from .head import HeadRequest, Reference, TiedGradient, float32_product, head_pass
 from .packing import MicroBatch
 
 # Families whose logits are `lm_head(norm(x))` and nothing else: the head computes exactly that.
@@ -27,6 +27,7 @@ class PackedModel(nn.Module):
         super().__init__()
         self.lm = causal_lm
         self.recompute = RecomputePlan()
+        self._tied: TiedGradient | None = None
         for index, layer in enumerate(self.layers):
             layer.forward = self.recompute.wrap(layer.forward, index)
 
@@ -36,6 +37,13 @@ class PackedModel(nn.Module):
             layer.mlp.forward = torch.compile(layer.mlp.forward, dynamic=True)
             for norm in (layer.input_layernorm, layer.post_attention_layernorm):
                 norm.forward = torch.compile(norm.forward, dynamic=True)
+
+    def join_tied_gradients(self) -> None:
+        """Where embedding and head are one weight: one gradient [V, C] for both, not one each and a sum."""
+        embedding = self.backbone.embed_tokens
+        if embedding.weight is self._plain.lm_head.weight and embedding.weight.requires_grad:
+            self._tied = TiedGradient()
+            embedding.forward = lambda token_ids: _TiedRows.apply(embedding.weight, token_ids, self._tied)
 
     @property
     def backbone(self) -> nn.Module:
@@ -59,6 +67,7 @@ class PackedModel(nn.Module):
         if without_adapter:
             with torch.no_grad(), self.lm.disable_adapter():
                 request.reference = Reference(self._hidden(batch), self._plain.lm_head.weight.detach(), without_adapter == "all")
+        request.tied = self._tied
         return head_pass(self._hidden(batch), self._plain.lm_head.weight, request)
 
     def next_logits(self, token_ids: torch.Tensor, position_ids: torch.Tensor, view, at: slice) -> torch.Tensor:
@@ -73,15 +82,36 @@ class PackedModel(nn.Module):
         return states[0].index_select(0, batch.predicting)
 
 
+class _TiedRows(torch.autograd.Function):
+    """Rows of the embedding; its gradient is added to the head's, which backward has made before."""
+
+    @staticmethod
+    def forward(ctx, weight: torch.Tensor, token_ids: torch.Tensor, tied: TiedGradient) -> torch.Tensor:
+        ctx.tied = tied
+        ctx.save_for_backward(token_ids)
+        return weight[token_ids]
+
+    @staticmethod
+    def backward(ctx, dy: torch.Tensor):
+        (token_ids,) = ctx.saved_tensors
+        gradient, ctx.tied.head = ctx.tied.head, None
+        met, place = token_ids.reshape(-1).unique(return_inverse=True)
+        rows = dy.new_zeros((len(met), dy.shape[-1]), dtype=torch.float32)  # a frequent token's many small terms
+        rows.index_add_(0, place, dy.reshape(-1, dy.shape[-1]).float())
+        gradient[met] = (rows + gradient[met]).to(gradient.dtype)
+        return gradient, None, None
+
+
 class RecomputePlan:
     """Which layers keep what their backward needs, and which keep only their input and compute again."""
 
     def __init__(self):
-        self.keep_layers = 0
+        self.first_kept = 0
+        """Layers from this one on keep. The last ones: backward frees them first, before the other layers' gradients exist."""
 
     def wrap(self, forward, index: int):
         def either(*args, **kwargs):
-            if not torch.is_grad_enabled() or index < self.keep_layers:
+            if not torch.is_grad_enabled() or index >= self.first_kept:
                 return forward(*args, **kwargs)
             return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 Tensor = torch.Tensor
-PIECE = 1 << 20  # elements updated at once on a CPU, so that the rebuilt master stays in cache
+PIECE = {"cpu": 1 << 18, "cuda": 1 << 24}  # elements updated at once; on a CPU the rebuilt master stays in cache
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,13 @@ class Optimizer:
             found.append(local(gradient) if gradient is not None else torch.zeros_like(local(p)))
         return found
 
+    def gradient_bytes(self) -> int:
+        """Of all gradients on this rank, of one micro-batch."""
+        return sum(local(p).numel() * p.element_size() for p in self.parameters)
+
     def square_norm(self) -> Tensor:
         """Of this rank's gradients, float64 scalar."""
-        piece = PIECE if self.parameters[0].device.type == "cpu" else 1 << 40  # a CPU would copy each whole to float32
+        piece = 1 << 20 if self.parameters[0].device.type == "cpu" else 1 << 40  # a CPU would copy each whole to float32
         parts = (part for g in self.gradients() for part in g.reshape(-1).split(piece))
         norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in parts]
         return torch.stack([n.double() for n in norms]).square().sum()
@@ -115,29 +119,33 @@ class Optimizer:
     @torch.no_grad()
     def update(self, rate: float, gradient_scale: float) -> None:
         """One AdamW step with every gradient multiplied by `gradient_scale` (normalisation and clipping in one)."""
+        device = self.parameters[0].device
+        piece, steps_before = PIECE[device.type], torch.tensor(float(self.steps_done), device=device)
+        scratch = _Scratch(piece, device, torch.tensor(1 / gradient_scale, device=device))
         self.steps_done += 1
         for index, (p, gradient) in enumerate(zip(self.parameters, self.gradients(), strict=True)):
             weight, moments = local(p).data, (self.exp_avg[index], self.exp_avg_sq[index])
             decay = self.settings.weight_decay if p.ndim >= 2 else 0.0
             flat = [t.reshape(-1) for t in (weight, gradient, *moments)]
             remainder = None if self.remainders is None else self.remainders[index].reshape(-1)
-            piece = PIECE if p.device.type == "cpu" else 16 * PIECE
             for start in range(0, flat[0].numel(), piece):
                 part = slice(start, start + piece)
-                self._update_piece([t[part] for t in flat], None if remainder is None else remainder[part], rate, gradient_scale, decay)
+                split = None if remainder is None else remainder[part]
+                self._update_piece([t[part] for t in flat], split, scratch, steps_before.clone(), rate, decay)
             self._release(index)
 
-    def _update_piece(self, flat: list[Tensor], remainder: Tensor | None, rate: float, scale: float, decay: float) -> None:
+    def _update_piece(self, flat: list[Tensor], remainder: Tensor | None, scratch: "_Scratch", step: Tensor, rate: float, decay: float) -> None:
         weight, gradient, exp_avg, exp_avg_sq = flat
-        master = weight if remainder is None else join_master(weight, remainder)
+        master = weight if remainder is None else scratch.join(weight, remainder)
         adamw(
             [master],
-            [gradient.float() * scale],
+            [scratch.gradient[: len(gradient)].copy_(gradient)],
             [exp_avg],
             [exp_avg_sq],
             [],
-            [torch.tensor(float(self.steps_done - 1), device=weight.device)],
+            [step],
             fused=True,
+            grad_scale=scratch.divisor,
             amsgrad=False,
             beta1=self.settings.beta1,
             beta2=self.settings.beta2,
@@ -147,9 +155,7 @@ class Optimizer:
             maximize=False,
         )
         if remainder is not None:
-            new_weight, new_remainder = split_master(master)
-            weight.copy_(new_weight)
-            remainder.copy_(new_remainder)
+            scratch.split(weight, remainder)
 
     def _release(self, index: int) -> None:
         self._sums[index] = None
@@ -183,6 +189,27 @@ class Optimizer:
         if not p.requires_grad:
             return p.data.float()
         return join_master(p.data, self.remainders[self.names.index(name)])
+
+
+class _Scratch:
+    """Memory of one piece, used again for the next: a fresh page costs a CPU more than the arithmetic on it.
+
+    `join` and `split` are `join_master` and `split_master`, in place.
+    """
+
+    def __init__(self, piece: int, device: torch.device, divisor: Tensor):
+        make = lambda dtype: torch.empty(piece, dtype=dtype, device=device)
+        self.gradient, self._bits, self._remainder = make(torch.float32), make(torch.int32), make(torch.int32)
+        self.divisor = divisor  # of the gradient: what AdamW's kernel calls its scale
+
+    def join(self, weight: Tensor, remainder: Tensor) -> Tensor:
+        bits = self._bits[: len(weight)].copy_(weight.view(torch.int16)).bitwise_left_shift_(16)
+        return bits.add_(self._remainder[: len(weight)].copy_(remainder)).view(torch.float32)
+
+    def split(self, weight: Tensor, remainder: Tensor) -> None:
+        bits = self._bits[: len(weight)]
+        remainder.copy_(bits)  # the low half, as a signed number
+        weight.view(torch.int16).copy_(bits.add_(0x8000).bitwise_right_shift_(16))
 
 
 def _like(p: Tensor, part: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Passes:
         outcome = StepOutcome(TokenSums(self.world.device), [], order)
         for index, batch in enumerate(batches):
             request = self._request(batch, given, reduced[index], scales[index] * self.world.size)  # FSDP takes the mean over ranks
-            self.model.recompute.keep_layers = self._kept(batch.token_ids.shape[1])
+            self.model.recompute.first_kept = len(self.model.layers) - self._kept(batch.token_ids.shape[1])
             loss = self.model(batch, request, self._adapter_reference())
             loss.backward()
             self._count(outcome.sums, batch, request, loss.detach() / self.world.size)

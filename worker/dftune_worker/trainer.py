@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import resource
 import signal
 import sys
@@ -76,16 +77,11 @@ def start(spec: RunSpec, world: World) -> Run:
     if world.first and spec.resume is None:
         verify_shards(rows)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
-    models.read_config(spec.model)
-    weights = models.Weights(spec.model)
-    model = _load(spec, world, weights, dtype, adapter=spec.config["adapter"])
+    model, reference = _load_models(spec, world, dtype, objective)
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(*(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"])
     optimizer = Optimizer(model, settings, split)
-    reference = None
-    if objective.needs_reference and spec.config["adapter"] is None:
-        reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
-    passes = Passes(model, reference, objective, world, spec.config, _activation_budget(world))
+    passes = Passes(model, reference, objective, world, spec.config, _activation_budget(world, optimizer))
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
     run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler)
@@ -97,6 +93,17 @@ def start(spec: RunSpec, world: World) -> Run:
     return run
 
 
+def _load_models(spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective) -> tuple[models.PackedModel, models.PackedModel | None]:
+    """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
+    was read of it counts as this process's memory until then."""
+    models.read_config(spec.model)
+    weights, adapter = models.Weights(spec.model), spec.config["adapter"]
+    model = _load(spec, world, weights, dtype, adapter=adapter)
+    if not objective.needs_reference or adapter is not None:
+        return model, None
+    return model, _load(spec, world, weights, dtype, adapter=None, frozen=True)
+
+
 def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False) -> models.PackedModel:
     model = models.PackedModel(models.build(spec.model, adapter))
     if frozen:
@@ -104,21 +111,27 @@ def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dty
     elif world.device.type == "cuda" and spec.engine.get("compile", True):
         model.compile_layers()
     place(model, world, dtype)
+    if world.device.type == "cpu" and not frozen:
+        model.join_tied_gradients()
     models.fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
     return model
 
 
-def _activation_budget(world: World) -> int:
-    """Bytes that kept activations may take: half of what a GPU has left. On a CPU little: there the memory is everybody's,
-    and computing a layer again costs a fifth of the step."""
+GRADIENT_SHARE = 0.3  # of the gradients' memory; during the head's pass its logits and weight gradient take the rest
+
+
+def _activation_budget(world: World, optimizer: Optimizer) -> int:
+    """Bytes that kept activations may take: half of what a GPU has left. On a CPU little, there the memory is everybody's:
+    a share of what the gradients will need, which exist only when most activations are gone, or of what is free."""
     if world.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(world.device)
         return free // 2
+    before_gradients = int(GRADIENT_SHARE * optimizer.gradient_bytes())
     try:
-        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
-        return 1 << 28
-    return pages // 64 // world.size
+        free = 0
+    return max(before_gradients, free // 64 // world.size)
 
 
 def _resume(run: Run, folder: Path) -> None:
@@ -291,7 +304,7 @@ def _say_start(run: Run) -> None:
 
 
 def explain(error: BaseException, spec: RunSpec | None) -> tuple[str, str]:
-    """(kind, message) of what ended a rank, for its error file: input, stopped, memory or bug."""
+    """(kind, message) of what ended a rank, for its error file: input, stopped, memory, peer (another rank is gone) or bug."""
     if isinstance(error, InputError):
         return "input", str(error)
     if isinstance(error, TrainingStopped):
@@ -301,4 +314,6 @@ def explain(error: BaseException, spec: RunSpec | None) -> tuple[str, str]:
         tokens = spec.config["micro_batch_tokens"] if spec else "?"
         advice = f"micro_batch_tokens (now {tokens}) lowers it, then recompute: always, then more processes (engine.nproc_per_node) or an adapter"
         return "memory", f"out of memory: {text.splitlines()[0] if text else 'no more could be allocated'}\n{advice}"
+    if re.search(r"Connection (closed|reset)|ncclRemoteError|Broken pipe", text):
+        return "peer", text.splitlines()[0]
     return "bug", f"{type(error).__name__}: {text}"

@@ -1,6 +1,7 @@
 """The parts against PyTorch's own: logits whole, autograd through everything, AdamW with float32 parameters."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,3 +151,23 @@ def test_packing_holds_every_row_once_and_fits():
         assert all(lengths[b].sum() <= 64 for plan in plans for b in plan)
     with pytest.raises(InputError, match="micro_batch_tokens"):
         best_fit(np.array([65]), [0], 64)
+
+
+def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
+    random = np.random.default_rng(0)
+    rows = {"token_ids": torch.tensor(random.integers(0, 9, 20))[None], "position_ids": torch.arange(20)[None], "predicting": torch.arange(4, 19)}
+    made, found = Objective(objective("sft")), []
+    for joined in (False, True):
+        model = PackedModel(build(tiny_model, None))
+        place(model, World(0, 1, torch.device("cpu")), torch.float32)
+        fill_parameters(model, Weights(tiny_model), 0, None)
+        if joined:
+            model.join_tied_gradients()
+        packing = attention.Packing((20,), torch.tensor([0, 20], dtype=torch.int32))
+        batch = SimpleNamespace(**rows, lengths=packing.lengths, row_starts=packing.row_starts)
+        targets = rows["token_ids"][0, 5:20]
+        for _ in range(2):  # gradients of micro-batches add up
+            model(batch, HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.full((15,), 1 / 15, dtype=torch.float64))).backward()
+        found.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-5, atol=1e-7)
