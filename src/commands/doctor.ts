@@ -6,6 +6,7 @@ import type { Command } from "commander"
 import { cacheFolder } from "../run/cache-folder.ts"
 import { version } from "../run/version.ts"
 import { modulePath } from "../run/worker.ts"
+import { choosePython, describePython, managedPython } from "../torch/index.ts"
 import { colorsFor, print, printJson } from "./terminal.ts"
 
 /** One thing that was looked at. */
@@ -144,22 +145,20 @@ function gpuFinding(): Finding {
     : { name: "nvidia gpu", state: "ok", detail: found.replaceAll("\n", "; ") }
 }
 
-/** Versions by metadata: importing torch takes seconds. */
-const PACKAGES = `
-import importlib.metadata as m, sys
-def v(p):
-    try: return p + " " + m.version(p)
-    except m.PackageNotFoundError: return p + " absent"
-print("Python " + sys.version.split()[0] + ", " + ", ".join(v(p) for p in ["torch", "transformers", "safetensors"]))
-`
-
+/** The Python that engine: torch would use. */
 function pythonFinding(): Finding {
-  const found = output("python3", ["-c", PACKAGES])
+  const name = "python"
+  const python = choosePython("python3")
+  const found = describePython(python)
   if (found === undefined) {
-    return { name: "python", state: "absent", detail: "no python3 (only engine: torch needs it)" }
+    return { name, state: "absent", detail: "none that runs (only engine: torch needs it)" }
   }
-  const usable = !found.includes("absent")
-  return { name: "python", state: usable ? "ok" : "absent", detail: found }
+  const versions = Object.entries(found.versions).map(([part, its]) => `${part} ${its}`)
+  const managed = python === managedPython() ? " (dftune torch setup)" : ""
+  const lacks =
+    found.lacks.length === 0 ? "" : `; engine: torch needs more: ${found.lacks.join(", ")}`
+  const state = found.lacks.length === 0 ? "ok" : "absent"
+  return { name, state, detail: `${versions.join(", ")}${managed}${lacks}` }
 }
 
 function cacheFinding(): Finding {

@@ -40,6 +40,14 @@ export interface TorchOptions extends PlanOptions {
 
 /** Starts the worker and follows its events; `result` settles when they are read to their end. */
 export function trainWithTorch(config: Config, options: TorchOptions = {}): Run {
+  return runOf(() => {
+    const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
+    return joins ? joinRun(config, options) : torchRun(config, options)
+  })
+}
+
+/** Events as a run: its `result` is what they return. */
+export function runOf(events: () => AsyncGenerator<RunEvent, RunResult>): Run {
   let done: (result: RunResult) => void
   let reject: (error: unknown) => void
   const promise = new Promise<RunResult>((...settle) => {
@@ -50,8 +58,7 @@ export function trainWithTorch(config: Config, options: TorchOptions = {}): Run 
     result: promise,
     async *[Symbol.asyncIterator]() {
       try {
-        const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
-        done(yield* joins ? joinRun(config, options) : torchRun(config, options))
+        done(yield* events())
       } catch (error) {
         reject(error)
         throw error
@@ -142,7 +149,7 @@ async function* joinRun(
   return runResult(end, config.output_dir)
 }
 
-function runResult(end: RunEnd, path: string): RunResult {
+export function runResult(end: RunEnd, path: string): RunResult {
   const reason = end.reason === "interrupted" ? "interrupted" : "done"
   return {
     reason,

@@ -1,6 +1,5 @@
 import type { Command } from "commander"
 import type { Config } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
 import { loadConfig } from "../run/load-config.ts"
 import { planRun, type RunPlan } from "../train/plan.ts"
 import { terminalOptions, terminalView } from "../train/terminal.ts"
@@ -42,9 +41,8 @@ async function start(config: Config, signal: AbortSignal): Promise<Run> {
   const onProgress = (message: string) => line.show(message)
   if (config.engine.name === "torch") {
     if (config.engine.launcher === "slurm") {
-      throw new InputError(
-        "engine.launcher: slurm; dftune launch slurm CONFIG writes the sbatch file, then submit it",
-      )
+      const { followTorchRun } = await import("./torch-follow.ts")
+      return followTorchRun(config, { signal, onProgress })
     }
     const { trainWithTorch } = await import("./torch-run.ts")
     return trainWithTorch(config, { signal, onProgress })

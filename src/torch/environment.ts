@@ -26,18 +26,55 @@ const LEAST: Readonly<Record<string, string>> = {
 }
 const SETUP = "dftune torch setup makes an environment, or name one with engine.python"
 
+const PACKAGES = Object.keys(LEAST).filter((name) => name !== "python")
+
+/** Versions by metadata; asking torch for its GPUs means importing it, which takes seconds. */
 const PROBE = `
 import importlib.metadata as m, json, sys
 out = {"python": sys.version.split()[0]}
-for p in sys.argv[1:]:
+for p in sys.argv[2:]:
     try: out[p] = m.version(p)
     except m.PackageNotFoundError: pass
 gpus = 0
-if "torch" in out:
+if "torch" in out and sys.argv[1] == "gpus":
     import torch
     gpus = torch.cuda.device_count()
 print(json.dumps({"versions": out, "gpus": gpus}))
 `
+
+function probe(python: string, what: "gpus" | "versions"): Omit<PythonEnvironment, "python"> {
+  const { status, stdout, stderr, error } = spawnSync(python, ["-c", PROBE, what, ...PACKAGES], {
+    encoding: "utf8",
+    timeout: 120_000,
+  })
+  if (error === undefined && status === 0) return JSON.parse(stdout)
+  const why = error?.message ?? stderr.trim().split("\n").at(-1)
+  throw new InputError(`engine torch: ${python} does not run (${why}); ${SETUP}`)
+}
+
+/** What of the worker's needs these versions do not meet, each in words. */
+function unmet(versions: PythonEnvironment["versions"]): string[] {
+  return Object.entries(LEAST).flatMap(([name, least]) => {
+    const came = versions[name]
+    if (came === undefined) return [`${name} ${least} or later is absent`]
+    return isOlder(came, least) ? [`${name} is ${came}, expected ${least} or later`] : []
+  })
+}
+
+/** The Python that a run would use and what it lacks, without importing torch; undefined when there is none. */
+export function describePython(
+  python: string,
+):
+  | { readonly versions: PythonEnvironment["versions"]; readonly lacks: readonly string[] }
+  | undefined {
+  try {
+    const { versions } = probe(python, "versions")
+    return { versions, lacks: unmet(versions) }
+  } catch (error) {
+    if (error instanceof InputError) return undefined
+    throw error
+  }
+}
 
 export function managedPython(): string {
   const windows = process.platform === "win32"
@@ -53,21 +90,8 @@ export function choosePython(configured: string): string {
 
 /** Throws InputError when there is no such Python, or when what the worker needs is absent or too old. */
 export function checkPython(python: string): PythonEnvironment {
-  const packages = Object.keys(LEAST).filter((name) => name !== "python")
-  const { status, stdout, stderr, error } = spawnSync(python, ["-c", PROBE, ...packages], {
-    encoding: "utf8",
-    timeout: 120_000,
-  })
-  if (error !== undefined || status !== 0) {
-    const why = error?.message ?? stderr.trim().split("\n").at(-1)
-    throw new InputError(`engine torch: ${python} does not run (${why}); ${SETUP}`)
-  }
-  const { versions, gpus } = JSON.parse(stdout) as Omit<PythonEnvironment, "python">
-  const wrong = Object.entries(LEAST).flatMap(([name, least]) => {
-    const came = versions[name]
-    if (came === undefined) return [`${name} ${least} or later is absent`]
-    return isOlder(came, least) ? [`${name} is ${came}, expected ${least} or later`] : []
-  })
+  const { versions, gpus } = probe(python, "gpus")
+  const wrong = unmet(versions)
   if (wrong.length > 0)
     throw new InputError(`engine torch: ${python}: ${wrong.join("; ")}; ${SETUP}`)
   return { python, versions, gpus }
@@ -104,6 +128,12 @@ export async function setupEnvironment({
     await act("uv", ["venv", "--allow-existing", "--python", `>=${LEAST.python}`, folder], signal)
     await act("uv", ["pip", "install", "--python", made, "-r", requirements], signal)
   } else {
+    const found = describePython("python3")?.versions.python
+    if (found !== undefined && isOlder(found, LEAST.python!)) {
+      throw new InputError(
+        `python3 is ${found}, expected ${LEAST.python} or later; install a newer one or uv, or name an environment of yours: dftune torch setup --python PATH`,
+      )
+    }
     await act("python3", ["-m", "venv", folder], signal)
     await act(
       made,
@@ -130,7 +160,7 @@ async function act(command: string, args: readonly string[], signal?: AbortSigna
   })
   if (code !== 0) {
     throw new InputError(
-      `${command} ${args.slice(0, 3).join(" ")} ended with code ${code}; see its output above`,
+      `${command} ${args.slice(0, 3).join(" ")} ended with code ${code}, its output is above; it needs a network or an index of packages (PIP_INDEX_URL, UV_INDEX_URL), or name an environment of yours: dftune torch setup --python PATH`,
     )
   }
 }

@@ -1,6 +1,7 @@
 export {
   checkPython,
   choosePython,
+  describePython,
   managedPython,
   type PythonEnvironment,
   type SetupOptions,
@@ -11,4 +12,10 @@ export { followEvents } from "./follow.ts"
 export { type LaunchCommand, launchCommand, nodeRank, processesPerNode } from "./launch.ts"
 export { type RunSpecParts, runSpecPath, type SampleSpec, writeRunSpec } from "./run-spec.ts"
 export { type SbatchParts, sbatchFile } from "./slurm.ts"
-export { type WorkerRunOptions, workerRun } from "./worker-run.ts"
+export {
+  rankFailure,
+  STOP_EVERY_MS,
+  STOP_FILE,
+  type WorkerRunOptions,
+  workerRun,
+} from "./worker-run.ts"

@@ -13,7 +13,10 @@ export interface SbatchParts {
   readonly torchrunArgs: readonly string[]
 }
 
-/** Minutes before the time limit at which the run is asked to write a checkpoint and stop. */
+/** Without a number of its own a task gets one core, which all its processes would share. */
+const CPUS_PER_PROCESS = 4
+
+/** Seconds before the time limit at which the run is asked to write a checkpoint and stop. */
 const WARNING_SECONDS = 300
 
 /**
@@ -29,22 +32,33 @@ export function sbatchFile({
   torchrunArgs,
 }: SbatchParts): string {
   const processes = engine.nproc_per_node === "auto" ? undefined : engine.nproc_per_node
+  const asksGpus = Object.keys(engine.sbatch ?? {}).some((name) =>
+    /^(gpus|gres|exclusive)/.test(name),
+  )
+  if (processes === undefined && !asksGpus) {
+    throw new InputError(
+      "engine.nproc_per_node: auto; a job gets the GPUs it asks for: give engine.nproc_per_node (GPUs of a node), or engine.sbatch with gpus-per-node or gres",
+    )
+  }
   const own: Record<string, string | number> = {
     "job-name": `dftune-${config.objective.name}`,
     nodes: engine.nnodes,
     "ntasks-per-node": 1,
-    ...(processes === undefined ? {} : { "gpus-per-node": processes }),
+    ...(processes === undefined
+      ? {}
+      : { "gpus-per-node": processes, "cpus-per-task": processes * CPUS_PER_PROCESS }),
     output: `${outputDir}/slurm-%j.log`,
     "open-mode": "append",
     signal: `B:USR1@${WARNING_SECONDS}`,
   }
   const options = Object.entries({ ...own, ...engine.sbatch }).map(([name, value]) => {
-    if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n]/.test(`${value}`)) {
+    if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n"]/.test(`${value}`)) {
       throw new InputError(
         `engine.sbatch.${name}: expected an option of sbatch, such as partition: gpu`,
       )
     }
-    return `#SBATCH --${name}=${value}`
+    const word = `${value}`
+    return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
   })
   const torchrun = [
     quoted(python),
@@ -58,14 +72,15 @@ export function sbatchFile({
   return `#!/bin/bash
 ${options.join("\n")}
 
-# Submit with: sbatch THIS_FILE. Progress: ${outputDir}/events.jsonl (dftune serve, dftune compare).
+# Submit with: sbatch THIS_FILE. dftune train CONFIG follows it (engine.launcher: slurm).
 # To stop early with a checkpoint: touch ${quoted(`${outputDir}/stop`)}, or scancel --signal=USR1 --batch JOB.
 set -euo pipefail
 
 export PYTHONPATH=${quoted(WORKER_FOLDER)}\${PYTHONPATH:+:$PYTHONPATH}
 export PYTORCH_CUDA_ALLOC_CONF=\${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-\${SLURM_CPUS_PER_GPU:-8}}
+export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-${CPUS_PER_PROCESS}}
+export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch by itself
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a port
@@ -73,8 +88,13 @@ trap ${quoted(`touch ${quoted(`${outputDir}/stop`)}`)} USR1 TERM
 
 srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")} &
 worker=$!
-# The trap ends the first wait; the run still has its checkpoint to write.
-while kill -0 "$worker" 2>/dev/null; do wait "$worker" && break || { code=$?; kill -0 "$worker" 2>/dev/null || exit "$code"; }; done
+# A signal ends a wait early; the run still has its checkpoint to write.
+while :; do
+  code=0
+  wait "$worker" || code=$?
+  kill -0 "$worker" 2>/dev/null || break
+done
+exit "$code"
 `
 }
 

@@ -19,7 +19,10 @@ export interface WorkerRunOptions {
 }
 
 const STDERR_KEPT = 16_000
-const STOP_EVERY_MS = 200
+/** A file that asks all ranks for a checkpoint and their end. */
+export const STOP_FILE = "stop"
+/** A worker that is only just starting clears the file: it is made again this often. */
+export const STOP_EVERY_MS = 200
 
 /**
  * The worker's events as they are written, ending with `run.end`. Throws InputError for what the
@@ -46,9 +49,8 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
   child.on("close", (code, signal) => {
     exit ??= { code, signal }
   })
-  // A worker that is only just starting clears the file, so it is made again until the end.
   const stopping = setInterval(() => {
-    if (signal?.aborted && exit === undefined) writeFileSync(join(outputDir, "stop"), "")
+    if (signal?.aborted && exit === undefined) writeFileSync(join(outputDir, STOP_FILE), "")
   }, STOP_EVERY_MS)
   let end: RunEnd | undefined
   try {
@@ -98,14 +100,16 @@ function failure(
   { command, args }: LaunchCommand,
 ): Error {
   if (exit?.error !== undefined) return new InputError(`${command}: ${exit.error.message}`)
-  const told = rankErrors(folder)
-  const first = told.find(({ kind }) => kind !== "peer")
-  const who = args.includes("dftune_worker.agent") ? `rank ${first?.rank}: ` : ""
-  if (first?.kind === "input" || first?.kind === "stopped")
-    return new InputError(who + first.message)
-  if (first !== undefined) return plain(`${who}${first.message}`)
+  const own = rankFailure(folder, args.includes("dftune_worker.agent"))
+  if (own !== undefined) return own
+  const taken = errors.split("\n").find((line) => /EADDRINUSE|ddress already in use/.test(line))
+  if (taken !== undefined) {
+    return new InputError(
+      `a port is taken: ${taken.trim()}; give torchrun another --rdzv-endpoint or --master-port, or on one node none`,
+    )
+  }
   const [, rank, code] = /rank\s*:\s*(\d+)[\s\S]*?exitcode\s*:\s*(-?\d+)/.exec(errors) ?? []
-  const peer = told[0]
+  const [peer] = rankErrors(folder)
   let what = `the worker ended with ${exit?.signal ?? `code ${exit?.code}`}`
   if (exit?.signal === "SIGKILL") what += ` (${KILLED})`
   if (Number(code) === -9) what = `rank ${rank} ended with SIGKILL (${KILLED})`
@@ -115,6 +119,15 @@ function failure(
   return plain(
     `${what}; what was saved before is kept, --resume goes on from it\n${errors.trim().slice(-2000)}`,
   )
+}
+
+/** What the first rank to fail said, if one did; `several` ranks are told apart by number. */
+export function rankFailure(folder: string, several: boolean): Error | undefined {
+  const first = rankErrors(folder).find(({ kind }) => kind !== "peer")
+  if (first === undefined) return undefined
+  const message = several ? `rank ${first.rank}: ${first.message}` : first.message
+  const mendable = first.kind === "input" || first.kind === "stopped"
+  return mendable ? new InputError(message) : plain(message)
 }
 
 /** An error whose stack is ours and would say nothing. */

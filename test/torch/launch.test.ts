@@ -1,5 +1,13 @@
-import { spawnSync } from "node:child_process"
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -130,13 +138,68 @@ describe("sbatch", () => {
     })
   })
   test("an option that would break out of its line is refused", () => {
-    const asked = engine({ sbatch: { partition: "gpu\nrm -rf /" } })
+    const asked = engine({ nproc_per_node: 1, sbatch: { partition: "gpu\nrm -rf /" } })
     expect(() => sbatchFile({ ...parts, config: config(), engine: asked })).toThrow(
       /engine.sbatch.partition/,
     )
   })
+  test("a job that would get no GPU is refused", () => {
+    expect(() => sbatchFile({ ...parts, config: config(), engine: engine() })).toThrow(
+      /give engine.nproc_per_node/,
+    )
+    const asked = engine({ sbatch: { gres: "gpu:4" } })
+    const text = sbatchFile({ ...parts, config: config(), engine: asked })
+    expect(text).toContain("--nproc-per-node=gpu")
+    expect(text).toContain(`#SBATCH --output="/shared/my run/slurm-%j.log"`)
+  })
+
+  /** Runs the file with a Slurm made of two shell scripts; `srun` is the given one. */
+  function job(name: string, srun: string) {
+    const bin = join(folder, name)
+    mkdirSync(bin)
+    const script = (file: string, text: string) =>
+      writeFileSync(join(bin, file), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    script("srun", srun)
+    script("scontrol", "echo node-1; echo node-2")
+    const asked = {
+      ...parts,
+      outputDir: bin,
+      config: config(),
+      engine: engine({ nnodes: 2, nproc_per_node: 2 }),
+    }
+    writeFileSync(join(bin, "run.sbatch"), sbatchFile(asked))
+    const env = {
+      ...process.env,
+      PATH: `${bin}:${process.env.PATH}`,
+      SLURM_JOB_ID: "123456",
+      SLURM_NNODES: "2",
+      SLURM_JOB_NODELIST: "node-[1-2]",
+    }
+    return { bin, child: spawn("bash", [join(bin, "run.sbatch")], { env, stdio: "ignore" }) }
+  }
+  const codeOf = (child: ChildProcess) =>
+    new Promise<number | null>((resolve) => child.on("close", resolve))
+
+  test("the job ends with the run's own code, and meets at the first node", async () => {
+    const { bin, child } = job("ends", `echo "$@" > "$(dirname "$0")/arguments"; exit 3`)
+    expect(await codeOf(child)).toBe(3)
+    const given = readFileSync(join(bin, "arguments"), "utf8")
+    expect(given).toContain("--rdzv-endpoint=node-1:23456 ")
+    expect(given).toContain("--nnodes=2 --nproc-per-node=2")
+  })
+
+  test("a signal before the time limit asks for a checkpoint and waits for it", async () => {
+    const wait = `touch "$(dirname "$0")/started"; while [ ! -e "$(dirname "$0")/stop" ]; do sleep 0.05; done; sleep 0.2; exit 0`
+    const { bin, child } = job("signalled", wait)
+    while (!existsSync(join(bin, "started"))) await new Promise((r) => setTimeout(r, 20))
+    child.kill("SIGUSR1")
+    expect(await codeOf(child)).toBe(0)
+    expect(existsSync(join(bin, "stop"))).toBe(true)
+  })
+
   test("prepares everything that the job reads", async () => {
-    const path = await writeSbatch(config({ output_dir: join(folder, "slurm") }))
+    const asked = engine({ nproc_per_node: 1 })
+    const path = await writeSbatch(config({ engine: asked, output_dir: join(folder, "slurm") }))
     expect(path).toBe(join(folder, "slurm", "run.sbatch"))
   })
 })

@@ -1,5 +1,6 @@
 """The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
 
+import ctypes
 import math
 import os
 import re
@@ -222,6 +223,7 @@ def train_step(run: Run) -> None:
     else:
         _not_finite(run, outcome.not_finite_rows(), loss, norm)
     run.optimizer.clear()
+    return_free_memory(world)
     run.tokens += round(totals["tokens"])
     run.supervised_tokens += round(totals["supervised"])
     seconds = time.monotonic() - started
@@ -282,6 +284,14 @@ def memory_bytes(world: World) -> int:
         return torch.cuda.max_memory_allocated(world.device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def return_free_memory(world: World) -> None:
+    """Where the C library keeps what gradients took for the next small tensors, the next head's logits would come on top."""
+    if world.device.type == "cpu" and sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
 
 
 def _say_start(run: Run) -> None:

@@ -15,6 +15,7 @@ from dftune_worker.model import PackedModel, Weights, build, fill_parameters
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place
+from dftune_worker.trainer import explain
 
 
 def plain(name, z, targets, ref_z=None):
@@ -171,3 +172,21 @@ def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
         found.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_out_of_memory_says_how_much_was_asked_and_what_lowers_it():
+    spec = SimpleNamespace(config={"micro_batch_tokens": 4096})
+    try:
+        torch.empty(1 << 50)
+    except RuntimeError as error:
+        kind, message = explain(error, spec)
+    assert kind == "memory" and "4503599627370496 bytes" in message
+    assert "micro_batch_tokens (now 4096) lowers it" in message
+    on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.11 GiB")
+    kind, message = explain(on_gpu, spec)
+    assert kind == "memory" and "Tried to allocate 2.32 GiB" in message and "recompute: always" in message
+
+
+def test_a_lost_neighbour_is_told_from_a_fault_of_one_s_own():
+    assert explain(RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:1"), None)[0] == "peer"
+    assert explain(RuntimeError("shapes do not fit"), None)[0] == "bug"

@@ -1,0 +1,81 @@
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { followTorchRun } from "../../src/commands/torch-follow.ts"
+import { parseConfig } from "../../src/run/config.ts"
+import { runSpecPath } from "../../src/torch/index.ts"
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-follow-"))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** A run folder as `dftune launch slurm` leaves it, and what the job would append to its events. */
+function prepared(name: string) {
+  const output_dir = join(folder, name)
+  const config = parseConfig({
+    model: "m",
+    data: { train: [{ path: "x.jsonl" }] },
+    engine: { name: "torch", launcher: "slurm" },
+    output_dir,
+  })
+  mkdirSync(dirname(runSpecPath(output_dir)), { recursive: true })
+  writeFileSync(runSpecPath(output_dir), JSON.stringify({ run_id: "this" }))
+  const tell = (event: object) =>
+    appendFileSync(
+      join(output_dir, "events.jsonl"),
+      `${JSON.stringify({ time: "", step: 0, ...event })}\n`,
+    )
+  return { config, tell, stop: join(output_dir, "stop") }
+}
+
+test("a job's run is followed over what came before it, to its own end", async () => {
+  const { config, tell } = prepared("resumed")
+  tell({ type: "run.start", run_id: "earlier" })
+  tell({ type: "run.end", reason: "interrupted", step: 3 })
+  const run = followTorchRun(config)
+  const seen: string[] = []
+  for await (const event of run) {
+    seen.push(event.type)
+    if (seen.length === 2) {
+      tell({ type: "run.start", run_id: "this" })
+      tell({ type: "run.end", reason: "done", step: 5 })
+    }
+  }
+  expect(seen).toEqual(["run.start", "run.end", "run.start", "run.end"])
+  expect(await run.result).toMatchObject({ reason: "done", steps: 5 })
+})
+
+test("stopping asks the job for a checkpoint and waits for its end", async () => {
+  const { config, tell, stop } = prepared("stopped")
+  tell({ type: "run.start", run_id: "this" })
+  const controller = new AbortController()
+  const run = followTorchRun(config, { signal: controller.signal })
+  for await (const event of run) {
+    if (event.type !== "run.start") continue
+    controller.abort()
+    while (!existsSync(stop)) await new Promise((resolve) => setTimeout(resolve, 20))
+    tell({ type: "run.end", reason: "interrupted", step: 2 })
+  }
+  expect(await run.result).toMatchObject({ reason: "interrupted", model: null })
+})
+
+test("a job that failed is an error, and so is a folder where nothing is prepared", async () => {
+  const { config, tell } = prepared("failed")
+  tell({ type: "run.start", run_id: "this" })
+  tell({ type: "run.end", reason: "failed", message: "rank 3: out of memory" })
+  const read = async (asked: typeof config) => {
+    for await (const _ of followTorchRun(asked));
+  }
+  await expect(read(config)).rejects.toThrow(/rank 3: out of memory/)
+  const silent = prepared("silent") // a job with no dftune around it leaves the rank's own file
+  silent.tell({ type: "run.start", run_id: "this" })
+  const record = { rank: 1, kind: "bug", message: "it broke", time: 1 }
+  const beside = dirname(runSpecPath(silent.config.output_dir))
+  writeFileSync(join(beside, "rank-1.error.json"), JSON.stringify(record))
+  await expect(read(silent.config)).rejects.toThrow(/rank 1: it broke/)
+  const nowhere = { ...config, output_dir: join(folder, "nowhere") }
+  await expect(read(nowhere)).rejects.toThrow(/dftune launch slurm CONFIG/)
+})
