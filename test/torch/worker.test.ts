@@ -1,7 +1,10 @@
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { PYTHON, WITH_PYTHON } from "./python.ts"
+
+const HAS_PYTEST = PYTHON !== undefined && spawnSync(PYTHON, ["-c", "import pytest"]).status === 0
+const WITH_PYTEST = PYTHON && !HAS_PYTEST ? `SKIPPED: ${PYTHON} has no pytest` : WITH_PYTHON
 
 const WORKER = fileURLToPath(new URL("../../worker", import.meta.url))
 
@@ -18,7 +21,7 @@ async function pytest(file: string): Promise<{ code: number | null; report: stri
   return { code, report: report.slice(-6000) }
 }
 
-describe.skipIf(!PYTHON)(`the worker's own tests, ${WITH_PYTHON}`, () => {
+describe.skipIf(!HAS_PYTEST)(`the worker's own tests, ${WITH_PYTEST}`, () => {
   test.each(["test_parts.py", "test_runs.py", "test_samples.py"])(
     "%s",
     { timeout: 1_200_000 },
