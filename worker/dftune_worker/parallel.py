@@ -129,9 +129,14 @@ def _materialise(model: nn.Module, device: torch.device) -> None:
     model._apply(lambda tensor: tensor)  # FSDP looks its parameters up again
 
 
-def precision_in_words(world: World, dtype: torch.dtype, split: bool) -> str:
+def precision_in_words(dtype: torch.dtype, split: bool, adapter: bool) -> str:
+    """What a run keeps in which precision. Split: one process, masters beside bfloat16 weights (optimizer.py)."""
     if dtype == torch.float32:
         return "weights, gradients, moments and computation in float32"
+    of = "the adapter's" if adapter else "the"
+    frozen = f"the frozen base {'bfloat16' if split else 'float32 in shards, gathered as bfloat16'}; " if adapter else ""
     if split:
-        return "computes in bfloat16; float32 master weights as bfloat16 plus 16 bits, float32 moments; gradients bfloat16, summed over micro-batches in float32; logits and log-sum-exp float32"
-    return "computes in bfloat16; float32 master weights, gradients and moments in shards; gradients reduced in float32; logits and log-sum-exp float32"
+        kept = f"{of} float32 master weights as bfloat16 plus 16 bits, float32 moments; gradients bfloat16, summed over micro-batches in float32"
+    else:
+        kept = f"{of} float32 master weights, gradients and moments in shards; gradients reduced in float32"
+    return f"computes in bfloat16; {frozen}{kept}; logits and log-sum-exp float32"

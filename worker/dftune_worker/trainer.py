@@ -89,7 +89,7 @@ def start(spec: RunSpec, world: World) -> Run:
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
-        say = [precision_in_words(world, dtype, split), kernel_in_words(world.device, dtype), passes.recompute_in_words()]
+        say = [precision_in_words(dtype, split, spec.config["adapter"] is not None), kernel_in_words(world.device, dtype), passes.recompute_in_words()]
         print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
 

@@ -14,7 +14,7 @@ from dftune_worker.head import HeadRequest, Reference, head_pass
 from dftune_worker.model import PackedModel, Weights, build, fill_parameters
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
-from dftune_worker.parallel import World, place
+from dftune_worker.parallel import World, place, precision_in_words
 from dftune_worker.trainer import explain
 
 
@@ -190,3 +190,10 @@ def test_out_of_memory_says_how_much_was_asked_and_what_lowers_it():
 def test_a_lost_neighbour_is_told_from_a_fault_of_one_s_own():
     assert explain(RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:1"), None)[0] == "peer"
     assert explain(RuntimeError("shapes do not fit"), None)[0] == "bug"
+
+
+def test_what_is_kept_in_which_precision_is_said():
+    assert precision_in_words(torch.float32, False, False) == "weights, gradients, moments and computation in float32"
+    assert "the float32 master weights as bfloat16 plus 16 bits" in precision_in_words(torch.bfloat16, True, False)
+    assert "the frozen base bfloat16; the adapter's float32 master weights" in precision_in_words(torch.bfloat16, True, True)
+    assert "the frozen base float32 in shards" in precision_in_words(torch.bfloat16, False, True)
