@@ -122,7 +122,6 @@ async function fullStep(device: Device, layers: number) {
     device,
     shape,
     weights,
-    capacity: TOKENS,
     headRows: 128,
     keep: () => "keep",
   })

@@ -10,12 +10,12 @@ export interface BlockExecutables {
   readonly saved: readonly string[]
 }
 
-/** Pack sizes whose graphs stay compiled. */
-const COMPILED_SIZES = 3
+/** Pack sizes whose graphs stay compiled: each holds memory for its intermediates. */
+const COMPILED_SIZES = 8
 
 type Compiled = Map<string, Promise<Executable | BlockExecutables>>
 
-/** A block's graphs for the pack sizes used last: each holds memory for its intermediates. */
+/** A block's graphs for the pack sizes used last. */
 export class CompiledBlocks {
   readonly #device: Device
   readonly #options: Omit<BlockOptions, "tokens">

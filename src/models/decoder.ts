@@ -19,7 +19,7 @@ import {
   type Reference,
   type TokenOutputs,
 } from "./head-stage.ts"
-import { bucket, type Pack, packLayout } from "./pack.ts"
+import { compiledSize, type Pack, packLayout } from "./pack.ts"
 import { layerPrefix } from "./parameters.ts"
 import { ropeTables } from "./rope.ts"
 import { RowOps } from "./rows.ts"
@@ -41,8 +41,6 @@ export interface DecoderOptions {
   readonly lora?: LoraInputs | undefined
   /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
   readonly quantization?: WeightQuantization | undefined
-  /** Most tokens in a micro-batch. */
-  readonly capacity: number
   /** Supervised positions whose logits exist at once. */
   readonly headRows?: number
   /** What layer l keeps for its backward. */
@@ -188,7 +186,7 @@ export class Decoder {
   }
 
   async #packTensors(pack: Pack): Promise<{ tokens: number; tensors: Tensors }> {
-    const tokens = bucket(pack.tokenIds.length, this.#options.capacity)
+    const tokens = compiledSize(pack.tokenIds.length)
     await this.#blocks.use(tokens)
     const layout = packLayout(pack.lengths, tokens)
     const longest = Math.max(...pack.lengths)

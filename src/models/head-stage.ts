@@ -13,7 +13,7 @@ import type { RowOps } from "./rows.ts"
 import type { DecoderShape } from "./shape.ts"
 
 /** What the objective needs of the head, fixed for a run. */
-export type HeadSettings = Omit<HeadOptions, "shape" | "rows">
+export type HeadSettings = Omit<HeadOptions, "shape">
 
 /** Numbers per supervised token, each [S], by name (`logp`, `entropy`, `correct`, `loss`, `weight`, ...). */
 export type TokenOutputs = Readonly<Record<string, Float32Array>>
@@ -52,7 +52,7 @@ export class HeadStage {
   readonly #parameters: HeadParameters
   readonly #chunk: number
   /** Settings are told apart by identity: a loss is a function. */
-  readonly #compiled = new Map<HeadSettings, Map<string, Promise<Executable>>>()
+  readonly #compiled = new Map<HeadSettings, Map<boolean, Promise<Executable>>>()
 
   constructor(
     device: Device,
@@ -79,9 +79,9 @@ export class HeadStage {
     inputs: LossInputs,
   ): Promise<TokenOutputs> {
     const outputs = new ColumnCollector(pack.positions.length)
-    await this.#eachChunk(pack, settings, false, async (executable, rows, start, end) => {
-      const feeds = await this.#feeds(rows, start, end, pack, settings, inputs)
-      feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end), rows)
+    await this.#eachChunk(pack, settings, false, async (executable, start, end) => {
+      const feeds = await this.#feeds(start, end, pack, settings, inputs)
+      feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end))
       const results = await executable.run(feeds)
       await outputs.add(this.#device, executable, results, start, end)
       this.#dispose(feeds, results)
@@ -99,10 +99,10 @@ export class HeadStage {
     const { norm, head, gradients } = this.#parameters
     const outputs = new ColumnCollector(pack.positions.length)
     let dhidden = await this.#device.upload(float32(hidden.shape))
-    await this.#eachChunk(pack, settings, true, async (executable, rows, start, end) => {
-      const feeds = await this.#feeds(rows, start, end, pack, settings, inputs)
+    await this.#eachChunk(pack, settings, true, async (executable, start, end) => {
+      const feeds = await this.#feeds(start, end, pack, settings, inputs)
       const positions = pack.positions.subarray(start, end)
-      feeds.hidden = await this.#rowOps.gather(hidden, positions, rows)
+      feeds.hidden = await this.#rowOps.gather(hidden, positions)
       const into: Tensors = {}
       for (const [name, key] of [
         [norm, "norm.weight"],
@@ -132,8 +132,8 @@ export class HeadStage {
   }
 
   async release(): Promise<void> {
-    for (const bySize of this.#compiled.values()) {
-      for (const made of bySize.values()) await (await made).release()
+    for (const ofSettings of this.#compiled.values()) {
+      for (const made of ofSettings.values()) await (await made).release()
     }
   }
 
@@ -149,35 +149,32 @@ export class HeadStage {
     pack: Pack,
     settings: HeadSettings,
     train: boolean,
-    body: (executable: Executable, rows: number, start: number, end: number) => Promise<void>,
+    body: (executable: Executable, start: number, end: number) => Promise<void>,
   ): Promise<void> {
     const count = pack.positions.length
     if (count === 0) return
-    // Few sizes: powers of two up to the chunk.
-    const rows = Math.min(this.#chunk, Math.max(8, 2 ** Math.ceil(Math.log2(count))))
-    const executable = await this.#executable(rows, settings, train)
+    const rows = Math.ceil(count / Math.ceil(count / this.#chunk))
+    const executable = await this.#executable(settings, train)
     for (let start = 0; start < count; start += rows) {
-      await body(executable, rows, start, Math.min(count, start + rows))
+      await body(executable, start, Math.min(count, start + rows))
     }
   }
 
-  #executable(rows: number, settings: HeadSettings, train: boolean): Promise<Executable> {
+  #executable(settings: HeadSettings, train: boolean): Promise<Executable> {
     const { norm, head, gradients } = this.#parameters
-    const bySize = this.#compiled.get(settings) ?? new Map<string, Promise<Executable>>()
-    this.#compiled.set(settings, bySize)
-    const key = `${rows} ${train}`
-    const known = bySize.get(key)
+    const ofSettings = this.#compiled.get(settings) ?? new Map<boolean, Promise<Executable>>()
+    this.#compiled.set(settings, ofSettings)
+    const known = ofSettings.get(train)
     if (known) return known
-    const options: HeadOptions = { shape: this.#shape, rows, ...settings }
+    const options: HeadOptions = { shape: this.#shape, ...settings }
     const training = { norm: gradients.has(norm), head: gradients.has(head) }
     const outputs = train ? headBackward(options, training) : headForward(options)
     const made = this.#device.compile(graph("head", outputs))
-    bySize.set(key, made)
+    ofSettings.set(train, made)
     return made
   }
 
   async #feeds(
-    rows: number,
     start: number,
     end: number,
     pack: Pack,
@@ -185,17 +182,13 @@ export class HeadStage {
     inputs: LossInputs,
   ): Promise<Tensors> {
     const { norm, head, weights } = this.#parameters
-    const column = (values: Float32Array) => {
-      const filled = new Float32Array(rows)
-      filled.set(values.subarray(start, end))
-      return this.#device.upload(float32([rows, 1], filled))
-    }
-    const labels = new Int32Array(rows)
-    labels.set(pack.labels.subarray(start, end))
+    const rows = end - start
+    const column = (values: Float32Array) =>
+      this.#device.upload(float32([rows, 1], values.slice(start, end)))
     const feeds: Tensors = {
       "norm.weight": weights.get(norm)!,
       "head.weight": weights.get(head)!,
-      labels: await this.#device.upload(int64([rows, 1], labels)),
+      labels: await this.#device.upload(int64([rows, 1], pack.labels.slice(start, end))),
       scale: await column(inputs.scale ?? new Float32Array(end).fill(1)),
     }
     for (const name of settings.columns ?? []) {
@@ -212,9 +205,8 @@ export class HeadStage {
       const { reference } = inputs
       assert(reference, "the objective's reference was not given")
       const C = this.#shape.hiddenSize
-      const filled = new Float32Array(rows * C)
-      filled.set(reference.hidden.subarray(start * C, end * C))
-      feeds["ref.hidden"] = await this.#device.upload(float32([rows, C], filled))
+      const hidden = reference.hidden.slice(start * C, end * C)
+      feeds["ref.hidden"] = await this.#device.upload(float32([rows, C], hidden))
       feeds["ref.norm.weight"] = reference.norm
       feeds["ref.head.weight"] = reference.head
     }
@@ -236,7 +228,7 @@ class ColumnCollector {
       if (shape[1] !== 1 || name.startsWith("grad.")) continue
       const { data } = await device.download(results[name]!)
       this.columns[name] ??= new Float32Array(this.#count)
-      this.columns[name].set((data as Float32Array).subarray(0, end - start), start)
+      this.columns[name].set(data as Float32Array, start)
     }
   }
 }

@@ -1,4 +1,4 @@
-import { gradients, input, type Tensor } from "../graph/index.ts"
+import { type Dim, gradients, input, type Tensor } from "../graph/index.ts"
 import type { DecoderShape } from "./shape.ts"
 
 /** Per supervised token, each [n, 1]: what a loss may be made of. */
@@ -27,8 +27,6 @@ export interface TokenLoss {
 
 export interface HeadOptions {
   readonly shape: DecoderShape
-  /** n: supervised positions in one chunk. */
-  readonly rows: number
   /** Names of per-token inputs fed from outside, f32 [n, 1]. */
   readonly columns?: readonly string[]
   /** Names of per-step inputs, f32 []. */
@@ -40,6 +38,9 @@ export interface HeadOptions {
 }
 
 export const TOP_K = 20
+
+/** n, the supervised positions of a chunk: known when it runs, so one graph serves chunks of any size. */
+const ROWS = "rows"
 
 /** A next-token distribution and what is known of its labels. */
 interface Distribution {
@@ -63,8 +64,14 @@ function distribution(h: Tensor, head: Tensor, labels: Tensor): Distribution {
   return { logits, p, lse, logp: target.sub(lse), correct: top.lessOrEqual(target).cast("f32") }
 }
 
-/** sum_v a_v b_v for each row: [n, 1]. */
-const rowDot = (a: Tensor, b: Tensor) => a.mul(b).sum(-1, { keepDims: true })
+/** sum_v a_v b_v for each row, [n, V] and [n, V] -> [n, 1]: a product, so that no third [n, V] exists. */
+function rowDot(a: Tensor, b: Tensor): Tensor {
+  const [rows, columns] = a.shape as [Dim, number]
+  return a
+    .reshape([rows, 1, columns])
+    .matmul(b.reshape([rows, columns, 1]))
+    .reshape([rows, 1])
+}
 
 /** Entropy of the softmax over the K largest logits. */
 function topkEntropy(logits: Tensor): Tensor {
@@ -74,7 +81,7 @@ function topkEntropy(logits: Tensor): Tensor {
 }
 
 /**
- * The final norm, the head and the loss for `rows` supervised positions.
+ * The final norm, the head and the loss for some supervised positions.
  *
  *     dz = c_logp (onehot - p) + c_kl (p - p_ref) - c_H p (z - lse + H)
  *
@@ -84,27 +91,26 @@ function topkEntropy(logits: Tensor): Tensor {
  * of the weight's gradient by whoever holds them (`label_rows`, `dhidden` already has it).
  */
 function headGraph(options: HeadOptions) {
-  const { shape, rows } = options
-  const { hiddenSize: C, vocabSize: V, rmsNormEps } = shape
-  const hidden = input("hidden", [rows, C])
+  const { hiddenSize: C, vocabSize: V, rmsNormEps } = options.shape
+  const hidden = input("hidden", [ROWS, C])
   const norm = input("norm.weight", [C])
   const head = input("head.weight", [V, C])
-  const labels = input("labels", [rows, 1], "i64")
-  // What a token's loss is multiplied with in the sum; 0 for rows that only fill the chunk.
-  const scale = input("scale", [rows, 1])
+  const labels = input("labels", [ROWS, 1], "i64")
+  // What a token's loss is multiplied with in the sum.
+  const scale = input("scale", [ROWS, 1])
 
   const h = hidden.rmsNorm(norm, rmsNormEps)
   const policy = distribution(h, head, labels)
   const { logits, p, lse, logp } = policy
   const entropy = lse.sub(rowDot(p, logits))
   const quantities: Record<string, Tensor> = { logp, entropy }
-  for (const name of options.columns ?? []) quantities[name] = input(name, [rows, 1])
+  for (const name of options.columns ?? []) quantities[name] = input(name, [ROWS, 1])
   for (const name of options.scalars ?? []) quantities[name] = input(name, [])
   if (options.topkEntropy) quantities.topk_entropy = topkEntropy(logits)
 
   let reference: Distribution | undefined
   if (options.reference) {
-    const refHidden = input("ref.hidden", [rows, C])
+    const refHidden = input("ref.hidden", [ROWS, C])
     const refNorm = input("ref.norm.weight", [C])
     const refHead = input("ref.head.weight", [V, C])
     reference = distribution(refHidden.rmsNorm(refNorm, rmsNormEps), refHead, labels)
@@ -157,8 +163,7 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
   const graph = headGraph(options)
   const { hidden, norm, head, labels, scale, h, policy, reference, entropy, statistics } = graph
   const { C, V } = { C: options.shape.hiddenSize, V: options.shape.vocabSize }
-  // Rows that only fill the chunk may hold anything: 0 times NaN would not be 0.
-  const scaled = (x: Tensor | undefined) => x && scale.equal(0).where(0, x.mul(scale))
+  const scaled = (x: Tensor | undefined) => x?.mul(scale)
   const cLogp = scaled(graph.coefficients.logp)
   const cKl = scaled(graph.coefficients.kl_ref)
   const cEntropy = scaled(graph.coefficients.entropy)
@@ -182,7 +187,7 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
   }
   const outputs: Outputs = { ...statistics }
   if (cLogp) {
-    dh = add(dh, head.gather(labels.reshape([options.rows])).mul(cLogp))
+    dh = add(dh, head.gather(labels.reshape([ROWS])).mul(cLogp))
     if (training.head) outputs.label_rows = h.mul(cLogp)
   }
   const [dHidden, dNorm] = gradients([{ output: h, gradient: dh ?? h.mul(0) }], [hidden, norm])

@@ -78,12 +78,14 @@ export function packLayout(lengths: readonly number[], tokens: number): PackLayo
   }
 }
 
-/** Eighths of the capacity: a pack wastes little, and few graphs are compiled. */
-const SIZES = 8
+/** Least difference between two compiled sizes. */
+const GRAIN = 16
 
-/** The compiled size for a pack of `used` tokens: a multiple of whole query chunks. */
-export function bucket(used: number, capacity: number): number {
-  const chunks = Math.ceil(capacity / QUERY_CHUNK)
-  const grain = Math.ceil(chunks / SIZES) * QUERY_CHUNK
-  return Math.min(chunks * QUERY_CHUNK, Math.ceil(used / grain) * grain)
+/**
+ * The compiled size for `used` rows: sixteenths of the power of two above, so that a pack wastes
+ * about a twentieth at most and few graphs are compiled.
+ */
+export function compiledSize(used: number): number {
+  const grain = Math.max(GRAIN, 2 ** Math.ceil(Math.log2(used)) / 16)
+  return Math.ceil(used / grain) * grain
 }

@@ -30,9 +30,9 @@ export class RowOps {
     // Elsewhere the filling rows repeat row 0: they carry no sequence and no loss.
     const padded = new Int32Array(count)
     padded.set(ids)
-    const executable = await this.#executable(`gather ${table.shape} ${count}`, () =>
+    const executable = await this.#executable(`gather ${table.shape}`, () =>
       graph("gather", {
-        rows: input("table", table.shape).gather(input("ids", [count], "i64")),
+        rows: input("table", table.shape).gather(input("ids", ["count"], "i64")),
       }),
     )
     const fed = await this.#device.upload(int64([count], padded))
@@ -58,14 +58,15 @@ export class RowOps {
       return target
     }
     const count = ids.length
-    const executable = await this.#executable(
-      `scatter ${target.shape} ${rows.shape} ${count}`,
-      () => {
-        const part = input("rows", rows.shape).slice(0, 0, count)
-        const sum = input("target", target.shape).scatterAdd(input("ids", [count], "i64"), part)
-        return graph("scatter", { sum })
-      },
-    )
+    const whole = rows.shape[0] === count
+    const key = whole ? "whole" : `${rows.shape} ${count}`
+    const executable = await this.#executable(`scatter ${target.shape} ${key}`, () => {
+      const added = whole
+        ? input("rows", ["count", columns])
+        : input("rows", rows.shape).slice(0, 0, count)
+      const at = input("ids", [whole ? "count" : count], "i64")
+      return graph("scatter", { sum: input("target", target.shape).scatterAdd(at, added) })
+    })
     const fed = await this.#device.upload(int64([count], ids))
     const { sum } = await executable.run({ target, ids: fed, rows }, { into: { sum: target } })
     fed.dispose()

@@ -107,7 +107,6 @@ export async function openSession(
     device,
     shape: model.shape,
     quantization: plan.quantization,
-    capacity: config.micro_batch_tokens,
     headRows: headRows(lora),
   }
   const decoder = await Decoder.open({

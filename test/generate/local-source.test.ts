@@ -233,7 +233,7 @@ test("a decoder in training is sampled from as it is", async () => {
       float32(shape, weights.get(name)!),
     ]),
   )
-  const decoder = await Decoder.open({ device, shape: config.shape, weights: host, capacity: 128 })
+  const decoder = await Decoder.open({ device, shape: config.shape, weights: host })
   const options = { tokenizer: letters, template: null, stopTokenIds: new Set<number>() }
   const source = new LocalSource({ model: decoder, ...options })
   const { prompt, token_ids } = golden("llama").greedy[0]!

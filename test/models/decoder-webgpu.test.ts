@@ -25,7 +25,6 @@ test("training on WebGPU gives PyTorch's loss, step after step, and lets go of i
     device,
     shape: config.shape,
     weights: host,
-    capacity: 128,
     headRows: 16,
   })
   const pack = packSequences(

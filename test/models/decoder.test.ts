@@ -66,7 +66,6 @@ describe.each(families)("%s", (family) => {
           device,
           shape: config.shape,
           weights,
-          capacity: 128,
           headRows: 16,
           keep: () => level,
         })

@@ -127,7 +127,6 @@ describe.each(adapters)("%s", (adapter) => {
           rank: spec.loraRank,
           scale: loraScale(spec),
         },
-        capacity: 64,
       })
       const { loss } = await decoder.train(pack, settings)
       const reader = await openSafetensors(`${MODELS}${adapter}/golden.safetensors`)

@@ -74,7 +74,7 @@ describe.each(scaled)("%s, with the weights of llama", (name) => {
     const tensors = decoderParameters(shape).map(
       ({ name, shape }) => [name, float32(shape, weights.get(name)!)] as const,
     )
-    const options = { device, shape, weights: new Map(tensors), capacity: 64 }
+    const options = { device, shape, weights: new Map(tensors) }
     const decoder = await Decoder.open(options, { trained: false })
     const losses: number[] = []
     // One at a time: dynamic frequencies depend on the longest sequence of a pack, as of a batch.

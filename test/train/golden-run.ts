@@ -88,7 +88,6 @@ export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
     device: run.device,
     shape: config.shape,
     weights: host,
-    capacity,
     lora,
     ...(run.bits ? { quantization: { bits: run.bits, groupSize: 32 } } : {}),
   })
