@@ -7,12 +7,12 @@
  * TRL is ../shared/bench/trl_dft.py under DFTUNE_PYTHON (or /opt/torch-venv/bin/python). Processes
  * run in turns; a process's rate is the median of its steps after the first.
  */
-import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { chats, GSM8K } from "./setup/gsm8k-chats.ts"
+import { outputLines, scriptLines } from "./setup/output-lines.ts"
 import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
 
 export const ROWS_PER_STEP = 4
@@ -31,37 +31,7 @@ export interface Contender {
 export const median = (values: readonly number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-/** Runs a process to its end and returns the lines of its stdout. */
-async function lines(command: string, args: readonly string[], cwd: string): Promise<string[]> {
-  const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] })
-  let out = ""
-  let err = ""
-  child.stdout.on("data", (part) => {
-    out += part
-  })
-  child.stderr.on("data", (part) => {
-    err += part
-  })
-  const code = await new Promise((resolve) => child.on("close", resolve))
-  if (code !== 0) throw new Error(`${command} ${args[0]}: exit ${code}\n${err.slice(-2000)}`)
-  return out.split("\n")
-}
-
-/** GSM8K rows as chats: what trl_dft.py makes of them. */
-export function chats(folder: string, source: string, rows: number): string {
-  const path = join(folder, "chats.jsonl")
-  const text = readFileSync(source, "utf8").split("\n").slice(0, rows)
-  const messages = text.map((line) => {
-    const { question, answer } = JSON.parse(line)
-    const turns = [
-      { role: "user", content: question },
-      { role: "assistant", content: answer },
-    ]
-    return JSON.stringify({ messages: turns })
-  })
-  writeFileSync(path, `${messages.join("\n")}\n`)
-  return path
-}
+export { chats }
 
 export interface Setup {
   readonly folder: string
@@ -80,7 +50,6 @@ function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): C
     },
     objective: "dft",
     batch_size: ROWS_PER_STEP,
-    micro_batch_tokens: MAX_LENGTH,
     learning_rate: 1e-5,
     max_steps: steps,
     save_steps: 0,
@@ -89,11 +58,10 @@ function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): C
   }
   const path = join(folder, `${mode}.json`)
   writeFileSync(path, JSON.stringify(config))
-  const script = fileURLToPath(new URL("setup/train-once.ts", import.meta.url))
   return {
     name: `dftune float32, ${mode}`,
     async measure() {
-      const out = await lines(process.execPath, ["--import", "tsx", script, path], process.cwd())
+      const out = await scriptLines("train-once.ts", [path])
       const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
       const rates = values.filter((v) => v.step > 1).map((v) => v.real / v.seconds)
       return { rates, peakGb: values.at(-1).peak_gb }
@@ -111,7 +79,7 @@ export function theirs(
     name: `TRL ${precision === "fp32" ? "float32" : "bfloat16"}, ${mode}`,
     async measure() {
       const args = [script, model, source, precision, mode, `${ROWS_PER_STEP}`, `${steps}`]
-      const out = await lines(PYTHON, [...args, `${MAX_LENGTH}`], folder)
+      const out = await outputLines(PYTHON, [...args, `${MAX_LENGTH}`], folder)
       const real = out
         .filter((line) => line.startsWith("batch"))
         .map((line) => Number(/real (\d+)/.exec(line)![1]))
@@ -135,7 +103,7 @@ export async function run(args: string[]): Promise<void> {
     },
   })
   const model = qwenModel()
-  const source = besideProject("shared/data/sft/gsm8k_train/train.jsonl")
+  const source = GSM8K
   if (!model || !existsSync(source)) {
     console.log("absent: Python with transformers, or ../shared; nothing measured")
     return

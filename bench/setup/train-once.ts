@@ -5,6 +5,7 @@ import { runHere } from "../../src/train/run.ts"
 
 const config = await loadConfig(process.argv[2]!)
 rmSync(config.output_dir, { recursive: true, force: true })
+const began = performance.now()
 const events = runHere(config)
 let before = { tokens: 0, supervised: 0 }
 for (;;) {
@@ -26,5 +27,6 @@ for (;;) {
   )
   before = { tokens, supervised }
 }
-console.log(JSON.stringify({ peak_gb: process.resourceUsage().maxRSS / 1e6 }))
+const seconds = (performance.now() - began) / 1000
+console.log(JSON.stringify({ peak_gb: (process.resourceUsage().maxRSS * 1024) / 1e9, seconds }))
 rmSync(config.output_dir, { recursive: true, force: true })

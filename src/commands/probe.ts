@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import { loadConfig } from "../run/load-config.ts"
+import type { EstimatedParts } from "../train/estimate.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "../train/units.ts"
 import { interruptible } from "./interrupt.ts"
@@ -26,6 +27,15 @@ export function command(verb: Command): void {
     )
 }
 
+/** The parts that take time, the longest first. */
+function partsText(parts: EstimatedParts): string {
+  return Object.entries(parts)
+    .filter(([, seconds]) => seconds >= 0.05)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, seconds]) => `${name} ${shortDuration(seconds)}`)
+    .join(", ")
+}
+
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
 /** The probe's findings for people. */
@@ -42,6 +52,7 @@ export function probeText({ sources, estimate, lr_range }: ProbeResult): string 
   lines.push(
     "",
     `estimate: ${estimate.steps} steps in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
+    `of that: ${partsText(estimate.parts)}`,
   )
   if (lr_range) {
     lines.push("", "learning rate   loss      nll")

@@ -80,14 +80,23 @@ async function showPlan(config: Config, signal: AbortSignal, json: boolean): Pro
   for (const { rows } of plan.evalSets) rows.close()
 }
 
-function planText({ config, model, objective, order, rows, memory }: RunPlan): string {
+function planText({
+  config,
+  model,
+  objective,
+  order,
+  rows,
+  memory,
+  microBatchTokens,
+}: RunPlan): string {
   const { manifest } = rows
   const lines = [
     `model        ${config.model} (${model.modelType}, ${model.shape.numHiddenLayers} layers)`,
     `objective    ${objective.name}`,
     `rows         ${shortCount(manifest.rows)}, ${shortCount(manifest.tokens)} tokens, ${shortCount(manifest.supervised_tokens)} supervised`,
     `steps        ${order.steps} of ${config.batch_size} rows`,
-    `memory       about ${shortBytes(memory.total)}: weights ${shortBytes(memory.weights)}, gradients ${shortBytes(memory.gradients)}, moments ${shortBytes(memory.moments)}, activations ${shortBytes(memory.activations)}, head ${shortBytes(memory.head)}`,
+    `memory       about ${shortBytes(memory.total)}: weights ${shortBytes(memory.weights)}, gradients ${shortBytes(memory.gradients)}, moments ${shortBytes(memory.moments)}, activations ${shortBytes(memory.activations)}, workspace ${shortBytes(memory.workspace)}, process ${shortBytes(memory.process)}`,
+    `micro-batch  ${shortCount(microBatchTokens)} tokens`,
     `activations  kept in ${memory.keptLayers} of ${model.shape.numHiddenLayers} layers`,
     `output       ${config.output_dir}`,
   ]

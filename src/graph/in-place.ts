@@ -24,7 +24,8 @@ export function overwriteProblem(graph: Graph, name: string, output: string): st
   return undefined
 }
 
-function worksInPlace(node: Tensor, read: Tensor): boolean {
+/** Whether the op can write its result over this input of its. */
+export function worksInPlace(node: Tensor, read: Tensor): boolean {
   if (!sameShape(node.shape, read.shape)) return false
   if (node.op === "gemm") return node.inputs[0] !== read && node.inputs[1] !== read
   // The rows written are others than the rows read; ONNX Runtime copies unless it is the same memory.

@@ -23,3 +23,4 @@ export {
   range,
   Tensor,
 } from "./tensor.ts"
+export { type Sizes, tensorBytes, workspaceBytes } from "./workspace.ts"

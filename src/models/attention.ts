@@ -31,8 +31,16 @@ function chunks(tokens: number, layout: PackLayout): Chunk[] {
     const start = index * QUERY_CHUNK
     const end = Math.min(tokens, start + QUERY_CHUNK)
     const keyBegin = layout.keyBegins.slice(0, index, index + 1)
-    return { index, start, end, keyBegin, keyEnd: constant([end], "i64"), keys: `keys${index}` }
+    const keys = `${KEYS}${index}`
+    return { index, start, end, keyBegin, keyEnd: constant([end], "i64"), keys }
   })
+}
+
+const KEYS = "keys"
+
+/** The most keys that the named dimension of a chunk can have: those up to its last query. */
+export function mostKeys(name: string): number {
+  return (Number(name.slice(KEYS.length)) + 1) * QUERY_CHUNK
 }
 
 /** 0 where the query may see the key (same sequence, not later), else -inf: [Tc, keys]. */

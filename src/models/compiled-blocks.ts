@@ -1,5 +1,6 @@
-import type { KeepLevel } from "../graph/index.ts"
+import { type Graph, type KeepLevel, workspaceBytes } from "../graph/index.ts"
 import type { Device, Executable } from "../runtime/index.ts"
+import { mostKeys } from "./attention.ts"
 import type { BlockOptions } from "./block.ts"
 import { blockForward, blockGraphs } from "./stages.ts"
 
@@ -10,10 +11,18 @@ export interface BlockExecutables {
   readonly saved: readonly string[]
 }
 
-/** Pack sizes whose graphs stay compiled: each holds memory for its intermediates. */
-const COMPILED_SIZES = 8
+/** What the intermediates of all compiled graphs may take together: each keeps memory for its own. */
+const WORKSPACE_BYTES = 128e6
 
-type Compiled = Map<string, Promise<Executable | BlockExecutables>>
+interface Compiled {
+  readonly executables: Map<string, Promise<Executable | BlockExecutables>>
+  bytes: number
+}
+
+/** Bytes of the intermediates of a block's graph, at most. */
+export function blockWorkspace(graph: Graph, tokens: number): number {
+  return workspaceBytes(graph, (keys) => Math.min(tokens, mostKeys(keys)))
+}
 
 /** A block's graphs for the pack sizes used last. */
 export class CompiledBlocks {
@@ -29,12 +38,14 @@ export class CompiledBlocks {
 
   /** Says which size comes next, before it is asked for; the one unused longest is let go. */
   async use(tokens: number): Promise<void> {
-    const compiled: Compiled = this.#sizes.get(tokens) ?? new Map()
+    const compiled = this.#sizes.get(tokens) ?? { executables: new Map(), bytes: 0 }
     this.#sizes.delete(tokens)
     this.#sizes.set(tokens, compiled)
-    if (this.#sizes.size <= COMPILED_SIZES) return
-    const [oldest] = this.#sizes.keys()
-    await this.#forget(oldest!)
+    for (const oldest of [...this.#sizes.keys()].slice(0, -1)) {
+      const all = [...this.#sizes.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+      if (all <= WORKSPACE_BYTES) return
+      await this.#forget(oldest)
+    }
   }
 
   /** Forward that keeps, and backward. */
@@ -42,8 +53,8 @@ export class CompiledBlocks {
     return this.#once(tokens, `training ${level}`, async () => {
       const graphs = blockGraphs({ ...this.#options, tokens }, level)
       return {
-        forward: await this.#device.compile(graphs.forward),
-        backward: await this.#device.compile(graphs.backward),
+        forward: await this.#compile(graphs.forward, tokens),
+        backward: await this.#compile(graphs.backward, tokens),
         saved: graphs.saved,
       }
     })
@@ -53,8 +64,13 @@ export class CompiledBlocks {
   forward(tokens: number, adapter: boolean): Promise<Executable> {
     const lora = adapter ? this.#options.lora : undefined
     return this.#once(tokens, `forward ${lora !== undefined}`, () =>
-      this.#device.compile(blockForward({ ...this.#options, tokens, lora })),
+      this.#compile(blockForward({ ...this.#options, tokens, lora }), tokens),
     )
+  }
+
+  #compile(graph: Graph, tokens: number): Promise<Executable> {
+    this.#sizes.get(tokens)!.bytes += blockWorkspace(graph, tokens)
+    return this.#device.compile(graph)
   }
 
   async release(): Promise<void> {
@@ -64,7 +80,7 @@ export class CompiledBlocks {
   async #forget(tokens: number): Promise<void> {
     const compiled = this.#sizes.get(tokens)!
     this.#sizes.delete(tokens)
-    for (const made of compiled.values()) {
+    for (const made of compiled.executables.values()) {
       const executables = await made
       if ("run" in executables) await executables.release()
       else await Promise.all([executables.forward.release(), executables.backward.release()])
@@ -76,10 +92,10 @@ export class CompiledBlocks {
     key: string,
     make: () => Promise<T>,
   ): Promise<T> {
-    const compiled = this.#sizes.get(tokens)!
-    const known = compiled.get(key) as Promise<T> | undefined
+    const { executables } = this.#sizes.get(tokens)!
+    const known = executables.get(key) as Promise<T> | undefined
     const made = known ?? make()
-    compiled.set(key, made)
+    executables.set(key, made)
     return made
   }
 }

@@ -176,10 +176,14 @@ export function quantizedTensors(matrix: QuantizedMatrix): {
   }
 }
 
-/** Bytes of a model whose blocks' linear weights are quantised: the rest is float32. */
+/** Bytes of a model whose blocks' linear weights are quantised, as they are fed: the rest is float32. */
 export function quantizedModelBytes(shape: DecoderShape, options: QuantizeOptions): number {
+  const { groupSize = DEFAULT_GROUP_SIZE } = options
   return decoderParameters(shape).reduce((sum, { name, shape }) => {
-    const linear = name.startsWith("model.layers.") && shape.length === 2
-    return sum + elementCount(shape) * (linear ? quantizedBytesPerWeight(options) : 4)
+    if (!name.startsWith("model.layers.") || shape.length !== 2)
+      return sum + elementCount(shape) * 4
+    const [outFeatures, inFeatures] = shape as [number, number]
+    const filled = Math.ceil(inFeatures / groupSize) * groupSize
+    return sum + outFeatures * filled * quantizedBytesPerWeight(options)
   }, 0)
 }

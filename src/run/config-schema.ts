@@ -250,7 +250,7 @@ const rollout = z
   })
   .describe("Sampling of the objectives that generate while they train: grpo and ppo.")
 
-/** The smallest batch of tokens a micro-batch is given when the config does not say. */
+/** Tokens of a micro-batch where the config leaves it out and the engine does not choose. */
 export const MICRO_BATCH_TOKENS = 4096
 
 const memory = z
@@ -290,11 +290,12 @@ export const configFields = z
       .describe("Gradients are clipped to this global norm; 0 does not clip.")
       .default(1),
     batch_size: count.describe("Sequences per optimizer step, all workers together.").default(256),
-    micro_batch_tokens: count
+    micro_batch_tokens: z
+      .union([z.literal("auto"), count])
       .describe(
-        `Tokens computed at once. Left out: ${MICRO_BATCH_TOKENS}, or data.max_length if that is more.`,
+        `Tokens computed at once: rows are packed up to it. auto: the local engine takes as few as cost no time (256 to ${MICRO_BATCH_TOKENS}, by the model's size; a longer row alone); the torch engine, and normalization: paper, take ${MICRO_BATCH_TOKENS}, or data.max_length if that is more.`,
       )
-      .optional(),
+      .default("auto"),
     num_train_epochs: positive
       .nullable()
       .describe("Passes over the training rows; 1 unless max_steps is given.")

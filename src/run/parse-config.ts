@@ -101,7 +101,7 @@ function crossChecks(
   if (ramp !== undefined && ramp.start > ramp.end) {
     found.push(problem("objective.ramp", `start ${ramp.start} is after end ${ramp.end}`))
   }
-  if (config.micro_batch_tokens < data.max_length) {
+  if (config.micro_batch_tokens !== "auto" && config.micro_batch_tokens < data.max_length) {
     found.push(
       problem(
         "micro_batch_tokens",

@@ -27,7 +27,8 @@ export interface Config
   data: DataConfig
   objective: ObjectiveConfig
   engine: EngineConfig
-  micro_batch_tokens: number
+  /** auto only where the local engine chooses. */
+  micro_batch_tokens: number | "auto"
   /** Bytes, or auto. */
   device_memory: number | "auto"
 }
@@ -56,7 +57,7 @@ const writtenOut = (entry: SourceEntry): SourceConfig =>
 /** Fills what depends on other keys and writes short forms out. */
 export function resolve(parsed: Parsed): Config {
   const { objective, engine, data } = parsed
-  return {
+  const resolved = {
     ...parsed,
     data: {
       ...data,
@@ -72,10 +73,20 @@ export function resolve(parsed: Parsed): Config {
         : engine === "onnx"
           ? onnxEngine.parse({ name: engine })
           : torchEngine.parse({ name: engine }),
-    micro_batch_tokens: parsed.micro_batch_tokens ?? Math.max(MICRO_BATCH_TOKENS, data.max_length),
     num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
     device_memory: memoryBytes(parsed.device_memory),
   }
+  return { ...resolved, micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved) }
+}
+
+/** Left to the engine where the split into micro-batches changes nothing but time and memory. */
+function microBatchTokens(
+  given: number | "auto",
+  { objective, engine, data }: Pick<Config, "objective" | "engine"> & Pick<Parsed, "data">,
+): number | "auto" {
+  if (given !== "auto") return given
+  if (engine.name === "onnx" && objective.normalization !== "paper") return "auto"
+  return Math.max(MICRO_BATCH_TOKENS, data.max_length)
 }
 
 interface SchemaNode {

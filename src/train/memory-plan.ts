@@ -1,95 +1,135 @@
-import type { KeepLevel } from "../graph/index.ts"
-import type { LoraInputs } from "../models/block.ts"
-import { type DecoderShape, decoderParameters, elementCount } from "../models/index.ts"
+import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
+import type { LoraInputs, WeightQuantization } from "../models/block.ts"
+import { blockWorkspace } from "../models/compiled-blocks.ts"
+import { headBackward } from "../models/head.ts"
+import {
+  type DecoderShape,
+  decoderParameters,
+  elementCount,
+  type HeadSettings,
+  linearShapes,
+} from "../models/index.ts"
 import { adapterShapes, blockGraphs } from "../models/stages.ts"
 
 const BYTES = 4 // float32
+/** ONNX Runtime takes memory from the system in powers of two: about a third more than it uses. */
+const ARENA_GROWTH = 1.33
 
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
-  /** Tokens in a micro-batch. */
+  readonly quantization?: WeightQuantization | undefined
+  /** Tokens of the largest micro-batch. */
   readonly tokens: number
   readonly recompute: "auto" | "always" | "never"
   /** What the run may use in all. */
   readonly bytes: number
   /** Rows of the head's chunk. */
   readonly headRows: number
+  /** What the objective computes there. */
+  readonly headSettings: HeadSettings
   /** Bytes of the frozen weights when they are not float32. */
   readonly frozenBytes?: number
-  /** A second copy of the model for objectives with a reference. */
-  readonly reference?: boolean
+  /** What the process holds before a weight is read. */
+  readonly process: number
 }
 
 /** Where a run's memory goes, in bytes, and what each layer keeps for its backward. */
 export interface MemoryPlan {
+  /** Of the policy and, for objectives with a reference, of the frozen model beside it. */
   readonly weights: number
   readonly gradients: number
   readonly moments: number
+  /** Arrays between the blocks' graphs: each layer's input, what it keeps, gradients of both. */
   readonly activations: number
-  readonly head: number
+  /** Inside the graphs of a block and of the head. */
+  readonly workspace: number
+  readonly process: number
   readonly total: number
   readonly keptLayers: number
   readonly keep: (layer: number) => KeepLevel
 }
 
-/** Bytes that one layer's saved values take at a level, without attention's probabilities. */
-function savedBytes(options: MemoryPlanOptions, level: KeepLevel): number {
-  const { forward } = blockGraphs(options, level)
-  let bytes = 0
-  for (const { shape } of forward.outputs) {
-    if (shape.every((dim) => typeof dim === "number")) bytes += elementCount(shape) * BYTES
-  }
-  return bytes
+const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0)
+
+/** Bytes of the results of fixed size: attention's probabilities are left out. */
+function resultBytes({ outputs }: Graph): number {
+  return sum(
+    outputs
+      .filter(({ shape }) => shape.every((dim) => typeof dim === "number"))
+      .map((port) => tensorBytes(port)),
+  )
 }
 
-/** Intermediates of one block's backward that live at once: about four of its widest arrays. */
-function workspace({ shape, tokens }: MemoryPlanOptions): number {
-  return 4 * tokens * shape.intermediateSize * BYTES
+function headWorkspace({ shape, lora, headSettings, headRows }: MemoryPlanOptions): number {
+  const trained = lora === undefined
+  const outputs = headBackward({ shape, ...headSettings }, { norm: trained, head: trained })
+  return workspaceBytes(graph("head", outputs), () => headRows)
 }
 
 /**
- * Keeps activations in as many layers as fit and recomputes the rest. The estimate of the total is
- * what `probe` and the start of a run print.
+ * Arrays that are no layer's own: the first one's input, the gradient that arrives and the two that
+ * take turns, the rotary tables, and the head's rows with their gradients.
+ */
+function betweenBytes(options: MemoryPlanOptions): number {
+  const { tokens, headRows, shape } = options
+  const states = 4 * tokens * shape.hiddenSize
+  const tables = tokens * shape.headDim
+  const head = (options.lora ? 2 : 3) * Math.min(headRows, tokens) * shape.hiddenSize
+  return (states + tables + head) * BYTES + dropoutBytes(options)
+}
+
+/** The masks of one layer, made anew for each. */
+function dropoutBytes({ shape, lora, tokens }: MemoryPlanOptions): number {
+  if (!lora?.dropout) return 0
+  const linears = linearShapes(shape)
+  return sum([...lora.modules].map((module) => tokens * linears[module].inFeatures * BYTES))
+}
+
+/**
+ * Keeps activations in as many layers as fit and recomputes the rest. The total is what `probe`
+ * and the start of a run print.
  */
 export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
-  const { shape, lora, tokens, recompute, headRows } = options
+  const { shape, lora, tokens, recompute, headSettings, frozenBytes } = options
   const layers = shape.numHiddenLayers
-  const base = decoderParameters(shape).reduce((sum, { shape }) => sum + elementCount(shape), 0)
-  const adapter =
-    layers *
-    [...adapterShapes({ shape, tokens, lora }).values()].reduce(
-      (sum, dims) => sum + elementCount(dims),
-      0,
-    )
+  const base = sum(decoderParameters(shape).map(({ shape }) => elementCount(shape)))
+  const adapter = layers * sum([...adapterShapes(options).values()].map(elementCount))
   const trained = lora ? adapter : base
-  const copies = options.reference && !lora ? 2 : 1
-  const weights = (options.frozenBytes ?? base * BYTES * copies) + adapter * BYTES
+  const copies = headSettings.reference && !lora ? 2 : 1
+  const weights = (frozenBytes ?? base * BYTES * copies) + adapter * BYTES
   const gradients = trained * BYTES
   const moments = 2 * trained * BYTES
-  const head = (options.reference ? 5 : 3) * headRows * shape.vocabSize * BYTES
-  const fixed = weights + gradients + moments + head + workspace(options)
 
-  const state = tokens * shape.hiddenSize * BYTES
-  const perLayer = savedBytes(options, "products")
-  const room = options.bytes - fixed - (layers + 1) * state
-  const kept =
-    recompute === "always"
-      ? 0
-      : recompute === "never"
-        ? layers
-        : Math.max(0, Math.min(layers, Math.floor(room / perLayer)))
-  const activations = kept * perLayer + (layers + 1) * state + workspace(options)
   const level: KeepLevel = recompute === "never" ? "keep" : "products"
+  const kept = blockGraphs(options, level)
+  const lean = blockGraphs(options, "recompute")
+  const workspace =
+    ARENA_GROWTH *
+    (Math.max(
+      ...[kept, lean].map(
+        ({ forward, backward }) =>
+          blockWorkspace(forward, tokens) + blockWorkspace(backward, tokens),
+      ),
+    ) +
+      headWorkspace(options))
+  const between = betweenBytes(options)
+  const fixed = weights + gradients + moments + workspace + between + options.process
+  const room = options.bytes - fixed - layers * resultBytes(lean.forward)
+  const more = resultBytes(kept.forward) - resultBytes(lean.forward)
+  const fitting = Math.max(0, Math.min(layers, Math.floor(room / more)))
+  const keptLayers = recompute === "always" ? 0 : recompute === "never" ? layers : fitting
+  const activations = between + layers * resultBytes(lean.forward) + keptLayers * more
   return {
     weights,
     gradients,
     moments,
     activations,
-    head,
-    total: weights + gradients + moments + head + activations,
-    keptLayers: kept,
+    workspace,
+    process: options.process,
+    total: fixed - between + activations,
+    keptLayers,
     // The last layers' backward comes first: what they keep is freed soonest.
-    keep: (layer) => (layer >= layers - kept ? level : "recompute"),
+    keep: (layer) => (layer >= layers - keptLayers ? level : "recompute"),
   }
 }

@@ -24,7 +24,7 @@ export interface StepBatch {
 }
 
 export interface StepBatchOptions {
-  /** Most tokens in a micro-batch. */
+  /** Tokens that the rows of a micro-batch may have together; a longer row is alone. */
   readonly capacity: number
   /** Several rows in a micro-batch; otherwise each row is its own. */
   readonly packing: boolean
@@ -70,7 +70,8 @@ export function stepBatch(
   { capacity, packing, normalization }: StepBatchOptions,
 ): StepBatch {
   const lengths = rows.map((row) => row.tokenIds.length)
-  const bins = packing ? packRows(lengths, capacity) : rows.map((_, i) => [i])
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 0)
+  const bins = packing ? packRows(lengths, Math.max(capacity, longest)) : rows.map((_, i) => [i])
   const microBatches = bins.map((bin) =>
     microBatch(
       bin.map((i) => rows[i]!),

@@ -14,6 +14,7 @@ import {
 import { resolveModel } from "../formats/index.ts"
 import type { LoraInputs, WeightQuantization } from "../models/block.ts"
 import {
+  compiledSize,
   DEFAULT_GROUP_SIZE,
   type LoraSpec,
   loraScale,
@@ -23,10 +24,11 @@ import {
   readModelConfig,
 } from "../models/index.ts"
 import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
-import type { Config, SourceConfig } from "../run/config.ts"
+import type { Config, OnnxEngineConfig, SourceConfig } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 import type { Fingerprint } from "./checkpoint.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
+import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { objectiveHead } from "./objective-head.ts"
 
 /**
@@ -53,6 +55,8 @@ export interface RunPlan {
   readonly evalSets: readonly NamedRows[]
   /** Warnings; errors have been thrown. */
   readonly lints: readonly Lint[]
+  /** Rows of a step are packed up to this; a longer row is alone. */
+  readonly microBatchTokens: number
   readonly memory: MemoryPlan
   readonly fingerprint: Fingerprint
 }
@@ -108,14 +112,24 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     epochs: config.num_train_epochs,
     maxSteps: config.max_steps,
   })
+  const microBatchTokens =
+    config.micro_batch_tokens === "auto"
+      ? chosenMicroBatchTokens(model.shape, {
+          device: (config.engine as OnnxEngineConfig).device,
+          quantized: quantization !== undefined,
+        })
+      : config.micro_batch_tokens
+  const held = process.memoryUsage.rss()
   const memory = memoryPlan({
     shape: model.shape,
     lora: loraInputs(lora),
-    tokens: config.micro_batch_tokens,
+    quantization,
+    tokens: largestMicroBatch(rows, microBatchTokens, config),
     recompute: config.recompute,
-    bytes: config.device_memory === "auto" ? 0.9 * freemem() : config.device_memory,
+    bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: headRows(lora),
-    reference: objectiveHead(objective).needsReference,
+    headSettings: objectiveHead(objective).settings,
+    process: held,
     ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),
   })
   return {
@@ -129,9 +143,21 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     order,
     evalSets,
     lints: [...prepared.lints, ...overlaps],
+    microBatchTokens,
     memory,
-    fingerprint: fingerprint(config, prepared, objective),
+    fingerprint: fingerprint(config, { prepared, objective, microBatchTokens }),
   }
+}
+
+/** Tokens of the largest micro-batch that the rows can make, as compiled. */
+function largestMicroBatch(
+  { lengths }: Prepared,
+  microBatchTokens: number,
+  { batch_size, data }: Config,
+): number {
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 1)
+  const packed = data.packing ? Math.max(microBatchTokens, longest) : longest
+  return compiledSize(Math.min(packed, batch_size * longest))
 }
 
 function weightQuantization({ quantization }: Config): WeightQuantization | undefined {
@@ -149,14 +175,19 @@ function adapterSpec(adapter: NonNullable<Config["adapter"]>): LoraSpec {
   })
 }
 
-/** Objectives of the list that need sampling or pairs while they train. */
+/** What an objective of the list wants that no row of supervised data has, and what to do meanwhile. */
+const UNTRAINABLE: Readonly<Record<string, string>> = {
+  dpo: "is a loss of pairs (chosen, rejected), and training on pairs is not built yet; keep the chosen answers as completions and train with sft or dft",
+  grpo: "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft",
+  ppo: "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft",
+}
+
 function refuseUntrainable(objective: Objective): void {
-  const inputs = objectiveHead(objective).settings.columns ?? []
-  const missing = inputs.filter((name) => name === "advantage")
-  if (missing.length === 0) return
+  const reason = UNTRAINABLE[objective.name]
+  if (reason) throw new InputError(`objective ${objective.name} ${reason}`)
+  if (!objectiveHead(objective).settings.columns?.includes("advantage")) return
   throw new InputError(
-    `objective ${objective.name}: needs ${missing.join(" and ")} per token, which supervised rows do not have; ` +
-      "sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft",
+    `objective ${objective.name}: needs an advantage for each token, which supervised rows do not have; leave it out of the expression`,
   )
 }
 
@@ -203,10 +234,17 @@ const short = (value: unknown) =>
 /** What makes a run this run: a checkpoint of another cannot be continued. */
 function fingerprint(
   config: Config,
-  { manifest }: PreparedData,
-  objective: Objective,
+  {
+    prepared: { manifest },
+    objective,
+    microBatchTokens,
+  }: {
+    readonly prepared: PreparedData
+    readonly objective: Objective
+    readonly microBatchTokens: number
+  },
 ): Fingerprint {
-  const { adapter, batch_size, micro_batch_tokens, seed, max_steps, num_train_epochs } = config
+  const { adapter, batch_size, seed, max_steps, num_train_epochs } = config
   const { learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm } = config
   const { adam_beta1, adam_beta2, adam_epsilon, quantization } = config
   return {
@@ -214,7 +252,7 @@ function fingerprint(
     data: manifest.key,
     objective: short(objectiveToJson(objective)),
     adapter: short([adapter, quantization]),
-    order: short([batch_size, micro_batch_tokens, config.data.packing, seed]),
+    order: short([batch_size, microBatchTokens, config.data.packing, seed]),
     length: short([max_steps, num_train_epochs]),
     optimizer: short([
       ...[learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm],

@@ -116,7 +116,7 @@ async function* steps(
         schedule: config.lr_scheduler,
         warmupRatio: config.warmup_ratio,
         maxGradNorm: config.max_grad_norm,
-        microBatchTokens: config.micro_batch_tokens,
+        microBatchTokens: plan.microBatchTokens,
         packing: config.data.packing,
         seed: config.seed,
         onNonfinite: config.on_nonfinite,

@@ -2,24 +2,17 @@ import type { RunOrder } from "../data/order.ts"
 import type { Prepared } from "../data/prepared.ts"
 import type { Reference } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
-import { clipScale, learningRate, type ScheduleName, warmupSteps } from "../optim/index.ts"
+import { learningRate, type ScheduleName, warmupSteps } from "../optim/index.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEvent, StepEvent } from "../run/events.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./evaluation.ts"
-import { lossInputs } from "./loss-inputs.ts"
-import { divisor, type MicroBatch, type StepBatch, stepBatch } from "./micro-batches.ts"
+import { forwardBackward, gradientScale, type StepResult } from "./forward-backward.ts"
+import { type MicroBatch, type StepBatch, stepBatch } from "./micro-batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
-import {
-  addStatistics,
-  histogramFields,
-  NO_TOKENS,
-  statisticsFields,
-  statisticsOf,
-  type TokenStatistics,
-} from "./token-statistics.ts"
+import { histogramFields, statisticsFields, type TokenStatistics } from "./token-statistics.ts"
 
 /** An event before it is stamped with its time. */
 export type EventBody = RunEvent extends infer Event
@@ -71,16 +64,6 @@ export interface Progress {
 
 export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0, first: null }
 
-interface StepResult {
-  readonly batch: StepBatch
-  readonly statistics: TokenStatistics
-  /** The normalised value of the objective. */
-  readonly loss: number
-  readonly divisor: number
-  /** Of the normalised gradient, before clipping. */
-  readonly gradientNorm: number
-}
-
 /**
  * The training loop: forward, backward and update until the steps are done or `signal` asks to
  * stop, which it does after a checkpoint. Yields what happens; returns how far it came and why it ended.
@@ -106,7 +89,7 @@ export async function* trainSteps(
     }
     const began = performance.now()
     const step = progress.step + 1
-    const result = await forwardBackward(parts, head, step)
+    const result = await stepResult(parts, head, step)
     const problem = nonfinite(result, step)
     if (problem && settings.onNonfinite === "stop") throw new InputError(problem)
 
@@ -126,8 +109,8 @@ export async function* trainSteps(
         hint: "the weights were left as they were; on_nonfinite: stop ends the run here instead",
       }
     } else {
-      const clip = clipScale(result.gradientNorm, settings.maxGradNorm)
-      await policy.update({ step, learningRate: rate, gradientScale: clip / result.divisor })
+      const scale = gradientScale(result, settings.maxGradNorm)
+      await policy.update({ step, learningRate: rate, gradientScale: scale })
     }
     progress = advance(progress, step, result)
     yield stepEvent(result, { progress, order, rate, seconds: (performance.now() - began) / 1000 })
@@ -197,50 +180,28 @@ function batchOfStep({ rows, order, settings, objective }: TrainerParts, step: n
   )
 }
 
-/** Gradients of one step's rows, summed over its micro-batches. */
-async function forwardBackward(
+/** Forward and backward of a step (from 1). */
+async function stepResult(
   parts: TrainerParts,
   head: ObjectiveHead,
   step: number,
 ): Promise<StepResult> {
   const { policy, objective, settings, order } = parts
-  const { normalization } = objective
-  const batch = batchOfStep(parts, step)
-  const scalars = { progress: (step - 1) / order.steps, step, steps: order.steps }
   const oldLogprobs = head.needsOldLogprobs
     ? await parts.oldLogprobs!.ofStep(step, policy.decoder, (other) =>
         other <= order.steps ? batchOfStep(parts, other).microBatches : undefined,
       )
     : undefined
-  const inputs = await lossInputs({
-    decoder: policy.decoder,
+  return forwardBackward({
+    policy,
     head,
-    microBatches: batch.microBatches,
-    scalars,
+    normalization: objective.normalization,
+    batch: batchOfStep(parts, step),
+    scalars: { progress: (step - 1) / order.steps, step, steps: order.steps },
     reference: parts.reference,
     oldLogprobs,
+    seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
   })
-
-  await policy.decoder.zeroGradients()
-  let statistics = NO_TOKENS
-  let loss = 0
-  for (const [i, microBatch] of batch.microBatches.entries()) {
-    const seed = hashSeed(settings.seed, step, i)
-    const outputs = await policy.decoder.train(
-      microBatch.pack,
-      head.settings,
-      await inputs(microBatch, i),
-      seed,
-    )
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))
-    outputs.loss?.forEach((value, token) => {
-      loss += value * microBatch.scale[token]!
-    })
-  }
-  // Without any weight there is no gradient either: dividing by one leaves it so.
-  const divided = divisor(normalization, batch, statistics.weight) || 1
-  const norm = Math.sqrt(await policy.squaredGradientNorm()) / Math.abs(divided)
-  return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm }
 }
 
 /** Another number for every micro-batch of a run, the same in a resumed one. */

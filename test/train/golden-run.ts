@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import type { KeepLevel } from "../../src/graph/index.ts"
 import {
   Decoder,
   decoderParameters,
@@ -46,9 +47,16 @@ export interface GoldenRun {
   readonly rows?: readonly PlainRow[]
   readonly steps?: number
   readonly onNonfinite?: "stop" | "skip"
+  /** The golden trajectory's own if left out. */
+  readonly learningRate?: number
+  readonly schedule?: "cosine" | "constant"
+  readonly warmupRatio?: number
 }
 
-async function weightsOf(run: GoldenRun) {
+/** Of a quantised base. */
+export const GROUP_SIZE = 32
+
+async function weightsOf(run: Weighted) {
   const folder = `${GOLDEN}models/${run.family}`
   const { config, weights } = await loadModel(folder)
   const host = new Map<string, HostTensor>()
@@ -56,7 +64,7 @@ async function weightsOf(run: GoldenRun) {
     const data = weights.get(name)!
     if (run.bits && shape.length === 2 && name.startsWith("model.layers.")) {
       const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
-      const options = { bits: run.bits, groupSize: 32 }
+      const options = { bits: run.bits, groupSize: GROUP_SIZE }
       const tensors = quantizedTensors(quantizeMatrix(data, { outFeatures, inFeatures }, options))
       const names = quantizedNames(name)
       host.set(names.codes, tensors.codes)
@@ -79,24 +87,30 @@ async function weightsOf(run: GoldenRun) {
   return { config, host, lora }
 }
 
-/** Trains a golden model on its golden rows through the trainer's own loop. */
-export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
-  const golden = goldenTrajectory(run.family)
-  const { capacity = 128, packing = true, rows = golden.rows } = run
+type Weighted = Pick<GoldenRun, "device" | "family" | "adapter" | "bits">
+
+/** The model of a golden run on its device; `keep` as the decoder takes it. */
+export async function goldenPolicy(
+  run: Weighted,
+  keep?: (layer: number) => KeepLevel,
+): Promise<Policy> {
   const { config, host, lora } = await weightsOf(run)
   const decoder = await Decoder.open({
     device: run.device,
     shape: config.shape,
     weights: host,
     lora,
-    ...(run.bits ? { quantization: { bits: run.bits, groupSize: 32 } } : {}),
+    ...(keep ? { keep } : {}),
+    ...(run.bits ? { quantization: { bits: run.bits, groupSize: GROUP_SIZE } } : {}),
   })
-  const policy = await Policy.open(decoder, {
-    beta1: 0.9,
-    beta2: 0.95,
-    epsilon: 1e-8,
-    weightDecay: 0.01,
-  })
+  return Policy.open(decoder, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 })
+}
+
+/** Trains a golden model on its golden rows through the trainer's own loop. */
+export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
+  const golden = goldenTrajectory(run.family)
+  const { capacity = 128, packing = true, rows = golden.rows } = run
+  const policy = await goldenPolicy(run)
   const parts: TrainerParts = {
     policy,
     objective: objectiveFromConfig(run.objective),
@@ -109,9 +123,9 @@ export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
     evalSets: [],
     save: async () => "nowhere",
     settings: {
-      learningRate: golden.settings.learning_rate,
-      schedule: "cosine",
-      warmupRatio: 0.1,
+      learningRate: run.learningRate ?? golden.settings.learning_rate,
+      schedule: run.schedule ?? "cosine",
+      warmupRatio: run.warmupRatio ?? 0.1,
       maxGradNorm: 1,
       microBatchTokens: capacity,
       packing,

@@ -1,0 +1,231 @@
+import { randomUUID } from "node:crypto"
+import { existsSync } from "node:fs"
+import { open, rm } from "node:fs/promises"
+import { dirname, join, resolve } from "node:path"
+import { packRows } from "../data/packing.ts"
+import { fileHash } from "../formats/index.ts"
+import { compiledSize } from "../models/index.ts"
+import type { Config } from "../run/config.ts"
+import { lossInputs } from "./loss-inputs.ts"
+import { type MicroBatch, stepBatch } from "./micro-batches.ts"
+import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
+import type { RunPlan } from "./plan.ts"
+import { sampler } from "./samples.ts"
+import type { Session } from "./session.ts"
+
+/** Seconds of a run by what they go into. */
+export interface EstimatedParts {
+  readonly load: number
+  readonly training: number
+  readonly evaluation: number
+  readonly samples: number
+  readonly checkpoints: number
+}
+
+/** What a run will take, measured on some of its own micro-batches. */
+export interface Estimate {
+  /** The process's peak. */
+  readonly memory_bytes: number
+  /** From the start to the result, the rows prepared. */
+  readonly seconds: number
+  readonly parts: EstimatedParts
+  readonly seconds_per_step: number
+  /** Real tokens, while it trains. */
+  readonly tokens_per_second: number
+  readonly steps: number
+}
+
+/** Micro-batches that are timed. */
+const TIMED = 4
+/** Steps whose packing is looked at, spread over the run. */
+const STEPS_LOOKED_AT = 256
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await work()
+  return (performance.now() - began) / 1000
+}
+
+/**
+ * Measures everything that a run does, at learning rate 0, and adds it up. `load` is what opening
+ * the session took.
+ */
+export async function estimateRun(
+  plan: RunPlan,
+  session: Session,
+  load: number,
+): Promise<Estimate> {
+  const { order, config } = plan
+  const { steps } = order
+  const { tokens, compiled } = tokensAStep(plan)
+  const cost = await trainingCost(plan, session)
+  const perStep = compiled * cost.perToken + cost.update
+  const parts = {
+    load,
+    training: steps * perStep + cost.once,
+    evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
+    samples: sampleCount(plan) * (await sampleSeconds(plan, session)),
+    checkpoints: checkpointBytes(plan) / (await writingSpeed(config)),
+  }
+  return {
+    memory_bytes: process.resourceUsage().maxRSS * 1024,
+    seconds: Object.values(parts).reduce((sum, part) => sum + part, 0),
+    parts,
+    seconds_per_step: perStep,
+    tokens_per_second: tokens / perStep,
+    steps,
+  }
+}
+
+/** Mean tokens of a step, and as many as they are computed as. */
+function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
+  const looked = Math.min(order.steps, STEPS_LOOKED_AT)
+  let tokens = 0
+  let compiled = 0
+  for (let i = 0; i < looked; i++) {
+    const step = Math.floor((i * order.steps) / looked)
+    const lengths = Array.from(order.stepRows(step), (index) => rows.lengths[index]!)
+    const longest = Math.max(...lengths)
+    const bins = config.data.packing
+      ? packRows(lengths, Math.max(microBatchTokens, longest))
+      : lengths.map((_, row) => [row])
+    for (const bin of bins) {
+      const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
+      tokens += used
+      compiled += compiledSize(used)
+    }
+  }
+  return { tokens: tokens / looked, compiled: compiled / looked }
+}
+
+/** Some micro-batches of the first steps: the largest, and others of all sizes. */
+function timedMicroBatches(plan: RunPlan): MicroBatch[] {
+  const { order, rows, config, objective, microBatchTokens } = plan
+  const found: MicroBatch[] = []
+  for (let step = 0; step < Math.min(order.steps, TIMED); step++) {
+    const chosen = Array.from(order.stepRows(step), (index) => rows.row(index))
+    const { microBatches } = stepBatch(chosen, {
+      capacity: microBatchTokens,
+      packing: config.data.packing,
+      normalization: objective.normalization,
+    })
+    found.push(...microBatches)
+  }
+  const size = ({ pack }: MicroBatch) => pack.tokenIds.length
+  found.sort((a, b) => size(b) - size(a))
+  const places = Array.from({ length: TIMED }, (_, i) =>
+    Math.round((i * (found.length - 1)) / (TIMED - 1)),
+  )
+  return [...new Set(places)].map((place) => found[place]!)
+}
+
+/** Seconds of training, by what they grow with; everything runs once before it is timed. */
+async function trainingCost(plan: RunPlan, { policy, reference }: Session) {
+  const head = objectiveHead(plan.objective)
+  const { decoder } = policy
+  const microBatches = timedMicroBatches(plan)
+  const supervised = microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0)
+  const oldLogprobs = head.needsOldLogprobs ? new Float32Array(supervised) : undefined
+  const scalars = { progress: 0, step: 1, steps: plan.order.steps }
+  const pass = async () => {
+    const parts = { decoder, head, microBatches, scalars, reference, oldLogprobs }
+    const inputs = await lossInputs(parts)
+    for (const [i, microBatch] of microBatches.entries()) {
+      const fed = await inputs(microBatch, i)
+      await decoder.train(microBatch.pack, head.settings, fed)
+    }
+  }
+  const evaluate = async () => {
+    for (const { pack } of microBatches) await decoder.evaluate(pack, CROSS_ENTROPY)
+  }
+  const update = async () => {
+    await decoder.zeroGradients()
+    await policy.squaredGradientNorm()
+    await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
+  }
+  const compiled = microBatches.reduce(
+    (sum, { pack }) => sum + compiledSize(pack.tokenIds.length),
+    0,
+  )
+  const first = [await seconds(pass), await seconds(update)] as const
+  const again = [await seconds(pass), await seconds(update)] as const
+  await evaluate()
+  const evaluated = await seconds(evaluate)
+  // An old policy's numbers are taken once a step, ahead of its own pass.
+  const more = head.needsOldLogprobs ? evaluated : 0
+  return {
+    perToken: (again[0] + more) / compiled,
+    evaluatePerToken: evaluated / compiled,
+    update: again[1],
+    once: Math.max(0, first[0] - again[0]) + Math.max(0, first[1] - again[1]),
+  }
+}
+
+/** How often something happens that is done every `every` steps and at the end. */
+function occasions(steps: number, every: number): number {
+  if (every === 0) return 1
+  return Math.floor(steps / every) + (steps % every === 0 ? 0 : 1)
+}
+
+function evaluationTokens({ evalSets }: RunPlan): number {
+  let tokens = 0
+  for (const { rows } of evalSets) {
+    for (const length of rows.lengths) tokens += compiledSize(length)
+  }
+  return tokens
+}
+
+/** At the start too. */
+const evaluationCount = ({ order, config }: RunPlan) =>
+  1 + occasions(order.steps, config.eval_steps)
+
+function sampleCount({ order, config }: RunPlan): number {
+  const { generate_samples } = config
+  return generate_samples ? occasions(order.steps, generate_samples.every) : 0
+}
+
+/** Of one generation of all prompts, each going on to its last token. */
+async function sampleSeconds(plan: RunPlan, { policy }: Session): Promise<number> {
+  const settings = plan.config.generate_samples
+  if (!settings) return 0
+  const time = async (max_new_tokens: number) => {
+    const config = { ...plan.config, generate_samples: { ...settings, max_new_tokens } }
+    const sample = await sampler({ ...plan, config }, policy)
+    return seconds(async () => {
+      for await (const _ of sample!(0));
+    })
+  }
+  const some = Math.min(9, settings.max_new_tokens)
+  await time(some)
+  const [one, several] = [await time(1), await time(some)]
+  const perToken = some > 1 ? Math.max(0, several - one) / (some - 1) : 0
+  return one + perToken * (settings.max_new_tokens - 1)
+}
+
+/** Of all checkpoints that are written: what is trained and its two moments, and the result. */
+function checkpointBytes({ order, config, memory }: RunPlan): number {
+  const { save_steps } = config
+  const count = save_steps > 0 ? Math.floor((order.steps - 1) / save_steps) : 0
+  return count * (memory.gradients + memory.moments) + memory.gradients
+}
+
+const SAMPLE_BYTES = 32e6
+
+/** Bytes a second of writing, flushing and hashing, where the run will be. */
+async function writingSpeed({ output_dir }: Config): Promise<number> {
+  let folder = resolve(output_dir)
+  while (!existsSync(folder)) folder = dirname(folder)
+  const path = join(folder, `.probe-${randomUUID()}`)
+  try {
+    const taken = await seconds(async () => {
+      const file = await open(path, "w")
+      await file.write(new Uint8Array(SAMPLE_BYTES).fill(1))
+      await file.sync()
+      await file.close()
+      await fileHash(path)
+    })
+    return SAMPLE_BYTES / taken
+  } finally {
+    await rm(path, { force: true })
+  }
+}

@@ -1,0 +1,67 @@
+import type { Reference } from "../models/index.ts"
+import type { Normalization } from "../objectives/index.ts"
+import { clipScale } from "../optim/index.ts"
+import { lossInputs } from "./loss-inputs.ts"
+import { divisor, type MicroBatch, type StepBatch } from "./micro-batches.ts"
+import type { ObjectiveHead } from "./objective-head.ts"
+import type { Policy } from "./policy.ts"
+import { addStatistics, NO_TOKENS, statisticsOf, type TokenStatistics } from "./token-statistics.ts"
+
+export interface ForwardBackwardParts {
+  readonly policy: Policy
+  readonly head: ObjectiveHead
+  readonly normalization: Normalization
+  readonly batch: StepBatch
+  /** `progress`, `step`, `steps`. */
+  readonly scalars: Readonly<Record<string, number>>
+  readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
+  /** Of all the step's supervised tokens, for objectives that compare with an earlier policy. */
+  readonly oldLogprobs: Float32Array | undefined
+  /** Of a micro-batch's dropout; another number for each. */
+  readonly seed: (microBatch: number) => number
+}
+
+export interface StepResult {
+  readonly batch: StepBatch
+  readonly statistics: TokenStatistics
+  /** The normalised value of the objective. */
+  readonly loss: number
+  readonly divisor: number
+  /** Of the normalised gradient, before clipping. */
+  readonly gradientNorm: number
+}
+
+/** Gradients of one step's rows, summed over its micro-batches. */
+export async function forwardBackward(parts: ForwardBackwardParts): Promise<StepResult> {
+  const { policy, head, normalization, batch, scalars, reference, oldLogprobs } = parts
+  const { decoder } = policy
+  const { microBatches } = batch
+  const inputs = await lossInputs({
+    decoder,
+    head,
+    microBatches,
+    scalars,
+    reference,
+    oldLogprobs,
+  })
+  await decoder.zeroGradients()
+  let statistics = NO_TOKENS
+  let loss = 0
+  for (const [i, microBatch] of microBatches.entries()) {
+    const fed = await inputs(microBatch, i)
+    const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
+    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))
+    outputs.loss?.forEach((value, token) => {
+      loss += value * microBatch.scale[token]!
+    })
+  }
+  // Without any weight there is no gradient either: dividing by one leaves it so.
+  const divided = divisor(normalization, batch, statistics.weight) || 1
+  const norm = Math.sqrt(await policy.squaredGradientNorm()) / Math.abs(divided)
+  return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm }
+}
+
+/** What the summed gradients are multiplied with: the division by the count, and clipping. */
+export function gradientScale({ divisor, gradientNorm }: StepResult, maxGradNorm: number): number {
+  return clipScale(gradientNorm, maxGradNorm) / divisor
+}

@@ -1,0 +1,80 @@
+import { InputError } from "../run/errors.ts"
+import { forwardBackward, gradientScale } from "./forward-backward.ts"
+import { stepBatch } from "./micro-batches.ts"
+import { objectiveHead } from "./objective-head.ts"
+import type { PlanOptions, RunPlan } from "./plan.ts"
+import type { Session } from "./session.ts"
+import { statisticsFields } from "./token-statistics.ts"
+
+export interface RangePoint {
+  readonly learning_rate: number
+  readonly loss: number
+  readonly nll: number
+}
+
+export interface LearningRateRange {
+  readonly points: readonly RangePoint[]
+  readonly suggested: number | null
+}
+
+const STEPS = 30
+const RANGE: readonly [number, number] = [1e-7, 1e-1]
+
+/**
+ * A learning-rate range test (Smith, arXiv 1506.01186): the rate grows by a factor each step until
+ * the cross-entropy is half again what it was. Suggested is a third of the rate where the
+ * objective's loss was lowest. The weights are spoiled by it and thrown away.
+ */
+export async function learningRateRange(
+  plan: RunPlan,
+  session: Session,
+  { signal, onProgress }: PlanOptions,
+): Promise<LearningRateRange> {
+  const { config, order, objective, rows, microBatchTokens } = plan
+  const { policy, reference } = session
+  const head = objectiveHead(objective)
+  if (head.needsOldLogprobs) {
+    throw new InputError(`--lr-range: ${objective.name} has no meaning outside its run of updates`)
+  }
+  const points: RangePoint[] = []
+  for (let step = 1; step <= STEPS; step++) {
+    signal?.throwIfAborted()
+    onProgress?.(`learning-rate range test: step ${step} of ${STEPS}`)
+    const learningRate = RANGE[0] * (RANGE[1] / RANGE[0]) ** ((step - 1) / (STEPS - 1))
+    const indices = Array.from(order.stepRows((step - 1) % order.steps))
+    const result = await forwardBackward({
+      policy,
+      head,
+      normalization: objective.normalization,
+      batch: stepBatch(
+        indices.map((index) => rows.row(index)),
+        {
+          capacity: microBatchTokens,
+          packing: config.data.packing,
+          normalization: objective.normalization,
+        },
+      ),
+      scalars: { progress: 0.5, step, steps: STEPS },
+      reference,
+      oldLogprobs: undefined,
+      seed: (microBatch) => step * STEPS + microBatch,
+    })
+    const { loss, nll } = statisticsFields(result.statistics)
+    points.push({ learning_rate: learningRate, loss, nll })
+    if (!Number.isFinite(nll) || nll > 1.5 * points[0]!.nll + 0.5) break
+    const scale = gradientScale(result, config.max_grad_norm)
+    if (Number.isFinite(scale)) await policy.update({ step, learningRate, gradientScale: scale })
+  }
+  return { points, suggested: suggestedRate(points) }
+}
+
+/** A third of the rate at the lowest smoothed loss; null where it never fell. */
+export function suggestedRate(points: readonly RangePoint[]): number | null {
+  const smooth = points.map((_, i) => {
+    const near = points.slice(Math.max(0, i - 1), i + 2).filter(({ loss }) => Number.isFinite(loss))
+    return near.reduce((sum, { loss }) => sum + loss, 0) / Math.max(1, near.length)
+  })
+  let best = 0
+  for (const [i, loss] of smooth.entries()) if (loss < smooth[best]!) best = i
+  return best === 0 ? null : points[best]!.learning_rate / 3
+}

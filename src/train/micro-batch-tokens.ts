@@ -1,0 +1,33 @@
+import { type DecoderShape, elementCount, linearShapes } from "../models/index.ts"
+import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../run/config.ts"
+
+/**
+ * Multiplications of one block that make its fixed costs (calls, copies of small arrays) a
+ * hundredth or so of them on two cores.
+ */
+const ENOUGH = 1e9
+/** Below this the products themselves grow slower (docs/log.md, 2026-11-26). */
+const LEAST = 256
+/** Codes become weights once a product: that too must be a small part of it. */
+const LEAST_QUANTIZED = 1024
+
+/**
+ * Tokens of a micro-batch where the config leaves them to us: activations take memory by the token,
+ * and past the point where a block's fixed costs are small, more tokens gain nothing.
+ */
+export function chosenMicroBatchTokens(
+  shape: DecoderShape,
+  {
+    device,
+    quantized,
+  }: { readonly device: OnnxEngineConfig["device"]; readonly quantized: boolean },
+): number {
+  if (device === "webgpu") return MICRO_BATCH_TOKENS
+  const weights = Object.values(linearShapes(shape)).reduce(
+    (sum, { outFeatures, inFeatures }) => sum + elementCount([outFeatures, inFeatures]),
+    0,
+  )
+  const least = quantized ? LEAST_QUANTIZED : LEAST
+  const wanted = 2 ** Math.ceil(Math.log2(ENOUGH / weights))
+  return Math.min(MICRO_BATCH_TOKENS, Math.max(least, wanted))
+}
