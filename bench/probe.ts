@@ -2,8 +2,9 @@
  * What `dftune probe` says a run will take beside what the same run then takes: seconds a step,
  * seconds in all and peak memory, as ratios (estimate / real).
  *
- *     npm run bench -- probe [--only NAME,...] [--large] [--threads N]
+ *     npm run bench -- probe [--only NAME,...] [--large] [--cpu]
  *
+ * `--cpu` compares CPU time with one thread, which other work on the machine does not spoil.
  * Small shapes unless `--large` (Qwen2.5-0.5B's, 9 GB). Each probe is followed by its run, so that
  * both meet the same machine.
  */
@@ -32,14 +33,14 @@ interface Case {
 /** On the trained 260K-parameter Llama. */
 const SMALL: readonly Case[] = [
   { name: "260K full", config: { max_steps: 30, ...EVERYTHING } },
-  { name: "260K full, 1,024 tokens", config: { max_steps: 30, micro_batch_tokens: 1024 } },
+  { name: "260K full 4096", config: { max_steps: 30, micro_batch_tokens: 4096 } },
   { name: "260K lora", config: { adapter: LORA, max_steps: 30, ...EVERYTHING } },
 ]
 /** On Qwen2.5-0.5B's shape with fewer layers. */
 const MIDDLE: readonly Case[] = [
   { name: "2 layers full", layers: 2, config: { batch_size: 4, max_steps: 6 } },
   {
-    name: "2 layers full, 1,024 tokens",
+    name: "2 layers full 1024",
     layers: 2,
     config: { batch_size: 4, max_steps: 6, micro_batch_tokens: 1024 },
   },
@@ -66,7 +67,7 @@ export async function run(args: string[]): Promise<void> {
     options: {
       only: { type: "string" },
       large: { type: "boolean", default: false },
-      threads: { type: "string" },
+      cpu: { type: "boolean", default: false },
     },
   })
   const stories = besideProject("shared/data/weights/stories260K/hf")
@@ -79,6 +80,7 @@ export async function run(args: string[]): Promise<void> {
   const cases = [...SMALL, ...MIDDLE, ...(values.large ? LARGE : [])].filter(
     ({ name }) => !wanted || wanted.includes(name),
   )
+  const clock = values.cpu ? "cpu" : "wall"
   const results: Record<string, Record<string, number>> = {}
   for (const [i, { name, layers, config }] of cases.entries()) {
     const model = layers === undefined ? stories : qwenModel(layers)
@@ -88,12 +90,11 @@ export async function run(args: string[]): Promise<void> {
     }
     const rows = layers === undefined ? GSM8K : chats(folder, GSM8K, 64)
     const path = join(folder, `${i}.json`)
-    const threads = values.threads ? Number(values.threads) : "auto"
-    const engine = { name: "onnx", device: "cpu", threads }
+    const engine = { name: "onnx", device: "cpu", threads: values.cpu ? 1 : "auto" }
     writeFileSync(path, JSON.stringify({ ...base(folder, model, rows, name), engine, ...config }))
-    const estimate = JSON.parse((await scriptLines("probe-once.ts", [path]))[0]!) as Estimate
+    const estimate = JSON.parse((await scriptLines("probe-once.ts", [path, clock]))[0]!) as Estimate
     const lines = (await scriptLines("train-once.ts", [path])).filter((l) => l.startsWith("{"))
-    results[name] = compared(estimate, lines)
+    results[name] = compared(estimate, lines, values.cpu ? "cpu_seconds" : "seconds")
     console.error(name, JSON.stringify(results[name]))
   }
   rmSync(folder, { recursive: true, force: true })
@@ -119,12 +120,16 @@ function base(folder: string, model: string, path: string, name: string) {
   }
 }
 
-/** Ratios, estimate to real; a step is the median of those after the first. */
-function compared(estimate: Estimate, lines: readonly string[]): Record<string, number> {
+/** Ratios, estimate to real; a step is the mean of those after the first. */
+function compared(
+  estimate: Estimate,
+  lines: readonly string[],
+  clock: "seconds" | "cpu_seconds",
+): Record<string, number> {
   const values = lines.map((line) => JSON.parse(line))
-  const steps = values.filter((v) => v.step > 1).map((v) => v.seconds)
+  const steps = values.filter((v) => v.step > 1).map((v) => v[clock])
   const step = steps.reduce((sum, seconds) => sum + seconds, 0) / steps.length
-  const { peak_gb, seconds } = values.at(-1)
+  const { peak_gb, [clock]: seconds } = values.at(-1)
   const round = (x: number) => Math.round(x * 1000) / 1000
   return {
     step_seconds: round(step),

@@ -1,6 +1,11 @@
 /** Probes a config in this process and prints its estimate as JSON: `probe.ts` runs it in turns. */
 import { loadConfig } from "../../src/run/load-config.ts"
 import { probe } from "../../src/train/probe.ts"
+import { cpuClock } from "./cpu-clock.ts"
 
-const { estimate } = await probe(await loadConfig(process.argv[2]!))
+const [path, clock] = process.argv.slice(2)
+const { estimate } = await probe(
+  await loadConfig(path!),
+  clock === "cpu" ? { clock: cpuClock } : {},
+)
 console.log(JSON.stringify(estimate))

@@ -2,10 +2,13 @@
 import { rmSync } from "node:fs"
 import { loadConfig } from "../../src/run/load-config.ts"
 import { runHere } from "../../src/train/run.ts"
+import { cpuClock } from "./cpu-clock.ts"
 
 const config = await loadConfig(process.argv[2]!)
 rmSync(config.output_dir, { recursive: true, force: true })
 const began = performance.now()
+const cpuBegan = cpuClock()
+let cpuStep = cpuBegan
 const events = runHere(config)
 let before = { tokens: 0, supervised: 0 }
 for (;;) {
@@ -21,12 +24,16 @@ for (;;) {
       real,
       supervised: supervised - before.supervised,
       seconds: real / rate,
+      cpu_seconds: cpuClock() - cpuStep,
       loss,
       nll,
     }),
   )
   before = { tokens, supervised }
+  cpuStep = cpuClock()
 }
 const seconds = (performance.now() - began) / 1000
-console.log(JSON.stringify({ peak_gb: (process.resourceUsage().maxRSS * 1024) / 1e9, seconds }))
+const cpu_seconds = cpuClock() - cpuBegan
+const peak_gb = (process.resourceUsage().maxRSS * 1024) / 1e9
+console.log(JSON.stringify({ peak_gb, seconds, cpu_seconds }))
 rmSync(config.output_dir, { recursive: true, force: true })

@@ -16,7 +16,9 @@ const HINTS: Readonly<Record<string, string>> = {
 /** Turns what the file system says into something the user can act on; other errors pass through. */
 export function writeError(error: unknown, path: string): unknown {
   const hint = HINTS[(error as NodeJS.ErrnoException | null)?.code ?? ""]
-  return hint === undefined ? error : new InputError(`cannot write ${path}: ${hint}`)
+  return hint === undefined
+    ? error
+    : new InputError(`cannot write ${path}: ${hint}`, { cause: error })
 }
 
 /** Flushes a folder's entries, so that a rename in it survives a power cut (not on Windows, where a folder cannot be opened). */

@@ -13,6 +13,8 @@ export interface BlockExecutables {
 
 /** What the intermediates of all compiled graphs may take together: each keeps memory for its own. */
 const WORKSPACE_BYTES = 128e6
+/** Sizes that stay all the same: compiling takes as long as a small model's pass. */
+const LEAST_SIZES = 4
 
 interface Compiled {
   readonly executables: Map<string, Promise<Executable | BlockExecutables>>
@@ -41,7 +43,7 @@ export class CompiledBlocks {
     const compiled = this.#sizes.get(tokens) ?? { executables: new Map(), bytes: 0 }
     this.#sizes.delete(tokens)
     this.#sizes.set(tokens, compiled)
-    for (const oldest of [...this.#sizes.keys()].slice(0, -1)) {
+    for (const oldest of [...this.#sizes.keys()].slice(0, -LEAST_SIZES)) {
       const all = [...this.#sizes.values()].reduce((sum, { bytes }) => sum + bytes, 0)
       if (all <= WORKSPACE_BYTES) return
       await this.#forget(oldest)

@@ -83,7 +83,7 @@ export class HeadStage {
       const feeds = await this.#feeds(start, end, pack, settings, inputs)
       feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end))
       const results = await executable.run(feeds)
-      await outputs.add(this.#device, executable, results, start, end)
+      await outputs.add(this.#device, executable, results, start)
       this.#dispose(feeds, results)
     })
     return outputs.columns
@@ -114,7 +114,7 @@ export class HeadStage {
         into[`grad.${key}`] = gradient
       }
       const results = await executable.run(feeds, { into })
-      await outputs.add(this.#device, executable, results, start, end)
+      await outputs.add(this.#device, executable, results, start)
       if (results["grad.norm.weight"]) gradients.set(norm, results["grad.norm.weight"])
       if (results["grad.head.weight"]) {
         const sum = results["grad.head.weight"]
@@ -223,7 +223,7 @@ class ColumnCollector {
     this.#count = count
   }
 
-  async add(device: Device, { graph }: Executable, results: Tensors, start: number, end: number) {
+  async add(device: Device, { graph }: Executable, results: Tensors, start: number) {
     for (const { name, shape } of graph.outputs) {
       if (shape[1] !== 1 || name.startsWith("grad.")) continue
       const { data } = await device.download(results[name]!)

@@ -88,14 +88,21 @@ export async function writeCheckpointFolder(
     await flushFolder(folder)
   } catch (error) {
     await rm(temporary, { recursive: true, force: true })
-    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error
+    if (!isDiskFull(error)) throw error
     throw new InputError(
       `${path}: the disk is full; earlier checkpoints are whole. Free some space ` +
         "(or lower save_total_limit) and go on with --resume",
+      { cause: error },
     )
   }
   if (limit !== null) await prune(folder, limit)
   return path
+}
+
+/** Said by the file system, or by whoever wrote a file for us. */
+function isDiskFull(error: unknown): boolean {
+  const { code, cause } = error as NodeJS.ErrnoException & { cause?: NodeJS.ErrnoException }
+  return (code ?? cause?.code) === "ENOSPC"
 }
 
 /** The checkpoints of a run, newest first. */

@@ -35,16 +35,26 @@ export interface Estimate {
   readonly steps: number
 }
 
-/** Micro-batches that are timed. */
-const TIMED = 4
+/** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
+const TIMED = 6
+const TIMED_STEPS = 16
 /** Steps whose packing is looked at, spread over the run. */
 const STEPS_LOOKED_AT = 256
 
-async function seconds(work: () => Promise<unknown>): Promise<number> {
-  const began = performance.now()
-  await work()
-  return (performance.now() - began) / 1000
-}
+/** Seconds, from any beginning: of the wall, or of CPU time where a busy machine spoils the wall's. */
+export type Clock = () => number
+
+export const wallClock: Clock = () => performance.now() / 1000
+
+type Stopwatch = (work: () => Promise<unknown>) => Promise<number>
+
+const stopwatch =
+  (clock: Clock): Stopwatch =>
+  async (work) => {
+    const began = clock()
+    await work()
+    return clock() - began
+  }
 
 /**
  * Measures everything that a run does, at learning rate 0, and adds it up. `load` is what opening
@@ -53,19 +63,20 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
 export async function estimateRun(
   plan: RunPlan,
   session: Session,
-  load: number,
+  { load, clock }: { readonly load: number; readonly clock: Clock },
 ): Promise<Estimate> {
+  const seconds = stopwatch(clock)
   const { order, config } = plan
   const { steps } = order
-  const { tokens, compiled } = tokensAStep(plan)
-  const cost = await trainingCost(plan, session)
+  const { tokens, compiled, sizes } = tokensAStep(plan)
+  const cost = await trainingCost(plan, session, seconds)
   const perStep = compiled * cost.perToken + cost.update
   const parts = {
     load,
-    training: steps * perStep + cost.once,
+    training: steps * perStep + sizes * cost.perSize + cost.firstUpdate,
     evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
-    samples: sampleCount(plan) * (await sampleSeconds(plan, session)),
-    checkpoints: checkpointBytes(plan) / (await writingSpeed(config)),
+    samples: sampleCount(plan) * (await sampleSeconds(plan, session, seconds)),
+    checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
   }
   return {
     memory_bytes: process.resourceUsage().maxRSS * 1024,
@@ -77,9 +88,10 @@ export async function estimateRun(
   }
 }
 
-/** Mean tokens of a step, and as many as they are computed as. */
+/** Mean tokens of a step, as many as they are computed as, and the sizes that are compiled. */
 function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
   const looked = Math.min(order.steps, STEPS_LOOKED_AT)
+  const sizes = new Set<number>()
   let tokens = 0
   let compiled = 0
   for (let i = 0; i < looked; i++) {
@@ -93,34 +105,34 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
       const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
       tokens += used
       compiled += compiledSize(used)
+      sizes.add(compiledSize(used))
     }
   }
-  return { tokens: tokens / looked, compiled: compiled / looked }
+  return { tokens: tokens / looked, compiled: compiled / looked, sizes: sizes.size }
 }
 
-/** Some micro-batches of the first steps: the largest, and others of all sizes. */
+/** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
 function timedMicroBatches(plan: RunPlan): MicroBatch[] {
   const { order, rows, config, objective, microBatchTokens } = plan
-  const found: MicroBatch[] = []
-  for (let step = 0; step < Math.min(order.steps, TIMED); step++) {
+  const bySize = new Map<number, MicroBatch>()
+  for (let step = 0; step < Math.min(order.steps, TIMED_STEPS); step++) {
     const chosen = Array.from(order.stepRows(step), (index) => rows.row(index))
     const { microBatches } = stepBatch(chosen, {
       capacity: microBatchTokens,
       packing: config.data.packing,
       normalization: objective.normalization,
     })
-    found.push(...microBatches)
+    for (const each of microBatches) bySize.set(compiledSize(each.pack.tokenIds.length), each)
   }
-  const size = ({ pack }: MicroBatch) => pack.tokenIds.length
-  found.sort((a, b) => size(b) - size(a))
+  const sizes = [...bySize.keys()].sort((a, b) => b - a)
   const places = Array.from({ length: TIMED }, (_, i) =>
-    Math.round((i * (found.length - 1)) / (TIMED - 1)),
+    Math.round((i * (sizes.length - 1)) / (TIMED - 1)),
   )
-  return [...new Set(places)].map((place) => found[place]!)
+  return [...new Set(places)].map((place) => bySize.get(sizes[place]!)!)
 }
 
 /** Seconds of training, by what they grow with; everything runs once before it is timed. */
-async function trainingCost(plan: RunPlan, { policy, reference }: Session) {
+async function trainingCost(plan: RunPlan, { policy, reference }: Session, seconds: Stopwatch) {
   const head = objectiveHead(plan.objective)
   const { decoder } = policy
   const microBatches = timedMicroBatches(plan)
@@ -157,7 +169,8 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session) {
     perToken: (again[0] + more) / compiled,
     evaluatePerToken: evaluated / compiled,
     update: again[1],
-    once: Math.max(0, first[0] - again[0]) + Math.max(0, first[1] - again[1]),
+    perSize: Math.max(0, first[0] - again[0]) / microBatches.length,
+    firstUpdate: Math.max(0, first[1] - again[1]),
   }
 }
 
@@ -185,7 +198,11 @@ function sampleCount({ order, config }: RunPlan): number {
 }
 
 /** Of one generation of all prompts, each going on to its last token. */
-async function sampleSeconds(plan: RunPlan, { policy }: Session): Promise<number> {
+async function sampleSeconds(
+  plan: RunPlan,
+  { policy }: Session,
+  seconds: Stopwatch,
+): Promise<number> {
   const settings = plan.config.generate_samples
   if (!settings) return 0
   const time = async (max_new_tokens: number) => {
@@ -212,7 +229,7 @@ function checkpointBytes({ order, config, memory }: RunPlan): number {
 const SAMPLE_BYTES = 32e6
 
 /** Bytes a second of writing, flushing and hashing, where the run will be. */
-async function writingSpeed({ output_dir }: Config): Promise<number> {
+async function writingSpeed({ output_dir }: Config, seconds: Stopwatch): Promise<number> {
   let folder = resolve(output_dir)
   while (!existsSync(folder)) folder = dirname(folder)
   const path = join(folder, `.probe-${randomUUID()}`)

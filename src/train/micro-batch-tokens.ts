@@ -6,10 +6,12 @@ import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../run/config.ts"
  * hundredth or so of them on two cores.
  */
 const ENOUGH = 1e9
-/** Below this the products themselves grow slower (docs/log.md, 2026-11-26). */
+/** Fewer were not measured; as many are as fast by the token as 1,024 (docs/log.md, 2026-11-26). */
 const LEAST = 256
 /** Codes become weights once a product: that too must be a small part of it. */
 const LEAST_QUANTIZED = 1024
+/** A graph of more takes long to compile, for each size of a pack. */
+const MOST = 1024
 
 /**
  * Tokens of a micro-batch where the config leaves them to us: activations take memory by the token,
@@ -29,5 +31,5 @@ export function chosenMicroBatchTokens(
   )
   const least = quantized ? LEAST_QUANTIZED : LEAST
   const wanted = 2 ** Math.ceil(Math.log2(ENOUGH / weights))
-  return Math.min(MICRO_BATCH_TOKENS, Math.max(least, wanted))
+  return Math.min(MOST, Math.max(least, wanted))
 }

@@ -2,7 +2,7 @@ import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { Config } from "../run/config.ts"
 import { randomStream } from "../run/random.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
-import { type Estimate, estimateRun } from "./estimate.ts"
+import { type Clock, type Estimate, estimateRun, wallClock } from "./estimate.ts"
 import { type LearningRateRange, learningRateRange } from "./learning-rate-range.ts"
 import { stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
@@ -49,20 +49,27 @@ export interface ProbeResult {
   readonly lr_range?: LearningRateRange
 }
 
+export interface ProbeOptions extends PlanOptions {
+  /** Also a learning-rate range test. */
+  readonly lrRange?: boolean
+  /** What time is measured with. */
+  readonly clock?: Clock
+}
+
 /** Before training: does the data suit the objective, what will it cost, which learning rate. */
 export async function probe(
   config: Config,
-  { lrRange = false, ...options }: PlanOptions & { readonly lrRange?: boolean } = {},
+  { lrRange = false, clock = wallClock, ...options }: ProbeOptions = {},
 ): Promise<ProbeResult> {
   const plan = await planRun(config, options)
-  const began = performance.now()
+  const began = clock()
   const session = await openSession(plan, options.signal ? { signal: options.signal } : {})
-  const load = (performance.now() - began) / 1000
+  const load = clock() - began
   try {
     options.onProgress?.("measuring target probabilities")
     const { sources, all } = await probeSources(plan, session, options.signal)
     options.onProgress?.("measuring a step")
-    const estimate = await estimateRun(plan, session, load)
+    const estimate = await estimateRun(plan, session, { load, clock })
     const keepsThem = keepsSpecialTokens(plan.objective)
     const warning = abandonedTokensWarning({ now: all, keepsThem })
     const found = lrRange ? await learningRateRange(plan, session, options) : undefined
