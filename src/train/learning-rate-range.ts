@@ -68,13 +68,25 @@ export async function learningRateRange(
   return { points, suggested: suggestedRate(points) }
 }
 
-/** A third of the rate at the lowest smoothed loss; null where it never fell. */
+/** A rate that raises the cross-entropy by more than this share is past what training bears. */
+const BEARABLE = 1.1
+
+/**
+ * A third of the rate at the lowest smoothed loss, among those before the cross-entropy left where
+ * it was: a falling DFT loss alone proves nothing (METHOD.md, section 3). null where none fell.
+ */
 export function suggestedRate(points: readonly RangePoint[]): number | null {
-  const smooth = points.map((_, i) => {
-    const near = points.slice(Math.max(0, i - 1), i + 2).filter(({ loss }) => Number.isFinite(loss))
-    return near.reduce((sum, { loss }) => sum + loss, 0) / Math.max(1, near.length)
-  })
+  const smooth = (field: "loss" | "nll") =>
+    points.map((_, i) => {
+      const near = points.slice(Math.max(0, i - 1), i + 2).map((point) => point[field])
+      const finite = near.filter(Number.isFinite)
+      return finite.reduce((sum, value) => sum + value, 0) / Math.max(1, finite.length)
+    })
+  const [losses, nlls] = [smooth("loss"), smooth("nll")]
+  const past = nlls.findIndex((nll) => nll > BEARABLE * nlls[0]!)
   let best = 0
-  for (const [i, loss] of smooth.entries()) if (loss < smooth[best]!) best = i
+  for (const [i, loss] of losses.slice(0, past < 0 ? undefined : past).entries()) {
+    if (loss < losses[best]!) best = i
+  }
   return best === 0 ? null : points[best]!.learning_rate / 3
 }

@@ -104,6 +104,21 @@ test("Ctrl-C checkpoints, exits with 130, and the resumed run gives the same bit
   expect(modelBytes(name).equals(modelBytes(whole))).toBe(true)
 })
 
+test("an adapter's run makes samples on the way, whatever its base is kept in", async () => {
+  for (const quantization of ["none", "int8"]) {
+    const name = `samples-${quantization}`
+    const more = {
+      adapter: { type: "lora", r: 4 },
+      quantization,
+      max_steps: 2,
+      generate_samples: { prompts: 2, every: 2, max_new_tokens: 3 },
+    }
+    await finished(name, more)
+    const samples = readRun(join(root, name)).events.filter(({ type }) => type === "sample")
+    expect(samples.map(({ step }) => step)).toEqual([2, 2])
+  }
+})
+
 test("an adapter's run resumes to the same bits, dropout too", async () => {
   const lora = { adapter: { type: "lora", r: 4, lora_dropout: 0.2 } }
   await finished("lora", lora)
