@@ -14,7 +14,7 @@ export interface BlockExecutables {
 /** What the intermediates of all compiled graphs may take together: each keeps memory for its own. */
 const WORKSPACE_BYTES = 128e6
 /** Sizes that stay all the same: compiling takes as long as a small model's pass. */
-const LEAST_SIZES = 4
+export const LEAST_SIZES = 4
 
 interface Compiled {
   readonly executables: Map<string, Promise<Executable | BlockExecutables>>

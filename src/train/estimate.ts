@@ -4,6 +4,7 @@ import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import { packRows } from "../data/packing.ts"
 import { fileHash } from "../formats/index.ts"
+import { LEAST_SIZES } from "../models/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
 import type { Config } from "../run/config.ts"
 import { lossInputs } from "./loss-inputs.ts"
@@ -38,7 +39,9 @@ export interface Estimate {
 /** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
 const TIMED = 6
 const TIMED_STEPS = 16
-/** A small model is measured for this long, so that what its run compiles once is behind it. */
+/** What a run holds more than a probe: garbage not yet collected, further sizes (docs/log.md, 2026-11-26). */
+const GROWTH_BYTES = 100e6
+/** Small models are measured for this long in all, so that what its run compiles once is behind it. */
 const SECONDS = 4
 const MOST_REPEATS = 20
 /** Steps whose packing is looked at, spread over the run. */
@@ -60,10 +63,14 @@ const stopwatch =
   }
 
 /** Seconds of one more time, once it has become as fast as it gets: the median of the later half. */
-async function settledSeconds(seconds: Stopwatch, work: () => Promise<unknown>): Promise<number> {
+async function settledSeconds(
+  seconds: Stopwatch,
+  work: () => Promise<unknown>,
+  enough: number,
+): Promise<number> {
   const taken: number[] = []
   let spent = 0
-  while (taken.length === 0 || (spent < SECONDS && taken.length < MOST_REPEATS)) {
+  while (taken.length === 0 || (spent < enough && taken.length < MOST_REPEATS)) {
     taken.push(await seconds(work))
     spent += taken.at(-1)!
   }
@@ -83,18 +90,18 @@ export async function estimateRun(
   const seconds = stopwatch(clock)
   const { order, config } = plan
   const { steps } = order
-  const { tokens, compiled, sizes } = tokensAStep(plan)
+  const { tokens, compiled, misses } = tokensAStep(plan)
   const cost = await trainingCost(plan, session, seconds)
-  const perStep = compiled * cost.perToken + cost.update
+  const perStep = compiled * cost.perToken + misses * cost.perSize + cost.update
   const parts = {
     load,
-    training: steps * perStep + sizes * cost.perSize + cost.firstUpdate,
+    training: steps * perStep + cost.firstUpdate,
     evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
     samples: sampleCount(plan) * (await sampleSeconds(plan, session, seconds)),
     checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
   }
   return {
-    memory_bytes: process.resourceUsage().maxRSS * 1024,
+    memory_bytes: process.resourceUsage().maxRSS * 1024 + GROWTH_BYTES,
     seconds: Object.values(parts).reduce((sum, part) => sum + part, 0),
     parts,
     seconds_per_step: perStep,
@@ -103,10 +110,14 @@ export async function estimateRun(
   }
 }
 
-/** Mean tokens of a step, as many as they are computed as, and the sizes that are compiled. */
+/**
+ * Means of a step: its tokens, as many as they are computed as, and the micro-batches whose size
+ * is none of those used last, which stay compiled.
+ */
 function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
   const looked = Math.min(order.steps, STEPS_LOOKED_AT)
-  const sizes = new Set<number>()
+  let kept: number[] = []
+  let misses = 0
   let tokens = 0
   let compiled = 0
   for (let i = 0; i < looked; i++) {
@@ -119,11 +130,13 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
     for (const bin of bins) {
       const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
       tokens += used
-      compiled += compiledSize(used)
-      sizes.add(compiledSize(used))
+      const size = compiledSize(used)
+      compiled += size
+      if (!kept.includes(size)) misses += 1
+      kept = [size, ...kept.filter((other) => other !== size)].slice(0, LEAST_SIZES)
     }
   }
-  return { tokens: tokens / looked, compiled: compiled / looked, sizes: sizes.size }
+  return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }
 }
 
 /** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
@@ -154,38 +167,42 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
   const supervised = microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0)
   const oldLogprobs = head.needsOldLogprobs ? new Float32Array(supervised) : undefined
   const scalars = { progress: 0, step: 1, steps: plan.order.steps }
-  const pass = async () => {
-    const parts = { decoder, head, microBatches, scalars, reference, oldLogprobs }
-    const inputs = await lossInputs(parts)
-    for (const [i, microBatch] of microBatches.entries()) {
-      const fed = await inputs(microBatch, i)
-      await decoder.train(microBatch.pack, head.settings, fed)
-    }
-  }
-  const evaluate = async () => {
-    for (const { pack } of microBatches) await decoder.evaluate(pack, CROSS_ENTROPY)
-  }
+  const inputs = await lossInputs({
+    decoder,
+    head,
+    microBatches,
+    scalars,
+    reference,
+    oldLogprobs,
+  })
   const update = async () => {
     await decoder.zeroGradients()
     await policy.squaredGradientNorm()
     await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
   }
-  const compiled = microBatches.reduce(
-    (sum, { pack }) => sum + compiledSize(pack.tokenIds.length),
-    0,
-  )
-  const first = [await seconds(pass), await seconds(update)] as const
-  const again = [await settledSeconds(seconds, pass), await seconds(update)] as const
-  await evaluate()
-  const evaluated = await settledSeconds(seconds, evaluate)
-  // An old policy's numbers are taken once a step, ahead of its own pass.
-  const more = head.needsOldLogprobs ? evaluated : 0
+  const total = { tokens: 0, train: 0, evaluate: 0, compile: 0 }
+  for (const [i, microBatch] of microBatches.entries()) {
+    const { pack } = microBatch
+    const train = async () => decoder.train(pack, head.settings, await inputs(microBatch, i))
+    const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
+    const first = await seconds(train)
+    const again = await settledSeconds(seconds, train, SECONDS / microBatches.length)
+    await evaluate()
+    total.tokens += compiledSize(pack.tokenIds.length)
+    total.train += again
+    total.compile += Math.max(0, first - again)
+    total.evaluate += await settledSeconds(seconds, evaluate, SECONDS / microBatches.length)
+  }
+  const firstUpdate = await seconds(update)
+  const laterUpdate = await seconds(update)
+  // An old policy's numbers, and a first pass over the step, are forward passes of their own.
+  const forwards = (head.needsOldLogprobs ? 1 : 0) + (head.firstPass ? 1 : 0)
   return {
-    perToken: (again[0] + more) / compiled,
-    evaluatePerToken: evaluated / compiled,
-    update: again[1],
-    perSize: Math.max(0, first[0] - again[0]) / microBatches.length,
-    firstUpdate: Math.max(0, first[1] - again[1]),
+    perToken: (total.train + forwards * total.evaluate) / total.tokens,
+    evaluatePerToken: total.evaluate / total.tokens,
+    perSize: total.compile / microBatches.length,
+    update: laterUpdate,
+    firstUpdate: Math.max(0, firstUpdate - laterUpdate),
   }
 }
 
