@@ -13,6 +13,7 @@ import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
 import type { RunPlan } from "./plan.ts"
 import { sampler } from "./samples.ts"
 import type { Session } from "./session.ts"
+import { statisticsOf } from "./token-statistics.ts"
 
 /** Seconds of a run by what they go into. */
 export interface EstimatedParts {
@@ -183,7 +184,10 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
   const total = { tokens: 0, train: 0, evaluate: 0, compile: 0 }
   for (const [i, microBatch] of microBatches.entries()) {
     const { pack } = microBatch
-    const train = async () => decoder.train(pack, head.settings, await inputs(microBatch, i))
+    const train = async () => {
+      const outputs = await decoder.train(pack, head.settings, await inputs(microBatch, i))
+      statisticsOf(outputs, microBatch.tokenClass)
+    }
     const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
     const first = await seconds(train)
     const again = await settledSeconds(seconds, train, SECONDS / microBatches.length)
