@@ -18,14 +18,6 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
-    path: ["objective"],
-    engines: ["onnx"],
-    asked: ({ objective: { name } }) =>
-      name === "grpo" || name === "ppo"
-        ? `objective: ${name} (generates while it trains)`
-        : undefined,
-  },
-  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

@@ -43,9 +43,24 @@ export function startOnnxRuntime(threads: number): void {
       memory: api.make("CreateCpuMemoryInfo", 1, 0),
       threads,
     }
+    shareArena(environment)
   } finally {
     api.release("ReleaseThreadingOptions", threading)
   }
+}
+
+/** Memory is taken from the system as it is asked for, not in powers of two. */
+const AS_REQUESTED = 1
+const DEFAULT = -1
+
+/**
+ * One arena for all sessions: only one runs at a time, so what one has finished with serves the
+ * next, and a graph compiled for one more size costs no memory of its own.
+ */
+function shareArena({ api, env, memory }: Environment): void {
+  const settings = api.make("CreateArenaCfg", 0, AS_REQUESTED, DEFAULT, DEFAULT)
+  api.check("CreateAndRegisterAllocator", env, memory, settings)
+  api.release("ReleaseArenaCfg", settings)
 }
 
 function open(): Environment {
@@ -95,6 +110,7 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
       api.check("SetInterOpNumThreads", options, 1)
       api.check("SetSessionGraphOptimizationLevel", options, ALL_OPTIMIZATIONS)
       api.check("DisableMemPattern", options)
+      api.check("AddSessionConfigEntry", options, "session.use_env_allocators", "1")
       api.check("SetSessionLogSeverityLevel", options, LOG_ERRORS)
       this.#session = api.make("CreateSessionFromArray", env, model, model.length, options)
     } finally {

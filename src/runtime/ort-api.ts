@@ -51,6 +51,19 @@ const FUNCTIONS = {
   ReleaseValue: [96, "void ReleaseValue(void *value)"],
   ReleaseTensorTypeAndShapeInfo: [99, "void ReleaseTensorTypeAndShapeInfo(void *info)"],
   ReleaseSessionOptions: [100, "void ReleaseSessionOptions(void *options)"],
+  AddSessionConfigEntry: [
+    130,
+    "void *AddSessionConfigEntry(void *options, const char *key, const char *value)",
+  ],
+  CreateAndRegisterAllocator: [
+    144,
+    "void *CreateAndRegisterAllocator(void *env, void *memory, void *settings)",
+  ],
+  CreateArenaCfg: [
+    156,
+    "void *CreateArenaCfg(size_t most, int extend, int firstChunk, int mostWaste, _Out_ void **settings)",
+  ],
+  ReleaseArenaCfg: [157, "void ReleaseArenaCfg(void *settings)"],
   CreateEnvWithGlobalThreadPools: [
     119,
     "void *CreateEnvWithGlobalThreadPools(int level, const char *name, void *threading, " +

@@ -135,10 +135,6 @@ test.each([
   ["micro_batch_tokens: 10", /micro_batch_tokens: 10 cannot hold one row/],
   ["max_steps: 4\nnum_train_epochs: 3", /give max_steps or num_train_epochs, not both/],
   [
-    "objective: grpo\nengine: torch",
-    /engine torch cannot honour objective: grpo .*; engine: onnx can/,
-  ],
-  [
     "engine: torch\nadapter: {}\nquantization: int4",
     /engine torch cannot honour quantization: int4; engine: onnx can/,
   ],

@@ -62,7 +62,7 @@ class PreparedRows:
         names = ("token_ids", "loss_mask", "token_class", "row_offsets", "row_source", "row_line")
         missing = [n for n in names if n not in shard]
         if missing and "chosen.token_ids" in shard:
-            raise InputError(f"{path}: holds preference pairs; engine: onnx trains on those, engine: torch does not")
+            raise InputError(f"{path}: holds preference pairs, which no engine trains on yet; prepare rows of a supervised objective")
         check(not missing, f"{path}: tensors {', '.join(missing)} are missing; prepare the data again")
         offsets, tokens = shard["row_offsets"], len(shard["token_ids"])
         whole = len(offsets) >= 1 and offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) > 0).all()
