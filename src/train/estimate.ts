@@ -40,8 +40,6 @@ export interface Estimate {
 /** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
 const TIMED = 6
 const TIMED_STEPS = 16
-/** What a run holds more than a probe: garbage not yet collected, further sizes (docs/log.md, 2026-11-26). */
-const GROWTH_BYTES = 100e6
 /** Small models are measured for this long in all, so that what its run compiles once is behind it. */
 const SECONDS = 4
 const MOST_REPEATS = 20
@@ -102,7 +100,7 @@ export async function estimateRun(
     checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
   }
   return {
-    memory_bytes: process.resourceUsage().maxRSS * 1024 + GROWTH_BYTES,
+    memory_bytes: process.resourceUsage().maxRSS * 1024,
     seconds: Object.values(parts).reduce((sum, part) => sum + part, 0),
     parts,
     seconds_per_step: perStep,
