@@ -1,9 +1,8 @@
 import { assert } from "../run/errors.ts"
 import {
-  type Device,
+  CompiledGraphs,
   type DeviceTensor,
   disposeAll,
-  type Executable,
   type Feeds,
   float32,
 } from "../runtime/index.ts"
@@ -39,13 +38,14 @@ export class CachedDecoder {
   readonly #stages: DecodingStages
   /** Packed weights belong to whoever packed them. */
   readonly #ownsStages: boolean
-  readonly #compiled = new Map<string, Promise<Executable>>()
+  readonly #compiled: CompiledGraphs
   readonly #buffers = new Map<string, Float32Array>()
   #rope: RopeTables
 
   constructor(model: CachedModel | PackedModel) {
     this.#ownsStages = !(model instanceof PackedModel)
     this.#stages = model instanceof PackedModel ? model : new FedStages(model)
+    this.#compiled = new CompiledGraphs(this.#stages.device)
     this.#rope = { cos: new Float32Array(0), sin: new Float32Array(0) }
   }
 
@@ -60,7 +60,9 @@ export class CachedDecoder {
   }
 
   newCache(lanes: number, places: number): Promise<KvCache> {
-    return KvCache.open(this.#stages, { lanes, places }, (key, trace) => this.#once(key, trace))
+    return KvCache.open(this.#stages, { lanes, places }, (key, trace) =>
+      this.#compiled.once(key, trace),
+    )
   }
 
   /**
@@ -130,7 +132,7 @@ export class CachedDecoder {
 
     const inverse = temperatures.map((t) => (t > 0 ? 1 / t : 1))
     const tempered = inverse.some((t) => t !== 1)
-    const executable = await this.#once(`distributions ${tempered}`, () =>
+    const executable = await this.#compiled.once(`distributions ${tempered}`, () =>
       distributions(V, tempered),
     )
     const feeds: Record<string, DeviceTensor> = { logits }
@@ -159,8 +161,7 @@ export class CachedDecoder {
 
   async release(): Promise<void> {
     if (this.#ownsStages) await this.#stages.release()
-    for (const made of this.#compiled.values()) await (await made).release()
-    this.#compiled.clear()
+    await this.#compiled.release()
     this.#buffers.clear()
   }
 
@@ -201,14 +202,6 @@ export class CachedDecoder {
       this.#buffers.set(name, memory)
     }
     return device.upload(float32([rows, shape.vocabSize], memory.subarray(0, size)))
-  }
-
-  #once(key: string, trace: () => Parameters<Device["compile"]>[0]): Promise<Executable> {
-    const known = this.#compiled.get(key)
-    if (known) return known
-    const made = this.#stages.device.compile(trace())
-    this.#compiled.set(key, made)
-    return made
   }
 }
 

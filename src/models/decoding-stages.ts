@@ -1,9 +1,9 @@
 import { assert } from "../run/errors.ts"
 import {
+  CompiledGraphs,
   type Device,
   type DeviceTensor,
   disposeAll,
-  type Executable,
   type Feeds,
   float32,
   int64,
@@ -96,12 +96,13 @@ export function takeCache(cache: KvCache, layers: readonly number[], results: Fe
 export class FedStages implements DecodingStages {
   readonly #model: CachedModel
   readonly #rows: RowOps
-  readonly #compiled = new Map<string, Promise<Executable>>()
+  readonly #compiled: CompiledGraphs
   readonly #layers: readonly number[]
 
   constructor(model: CachedModel) {
     this.#model = model
     this.#rows = new RowOps(model.device)
+    this.#compiled = new CompiledGraphs(model.device)
     this.#layers = Array.from({ length: model.shape.numHiddenLayers }, (_, layer) => layer)
   }
 
@@ -123,7 +124,9 @@ export class FedStages implements DecodingStages {
 
   async prompt({ cache, ids, places }: NewTokens, size: number, signal?: AbortSignal) {
     const { weights } = this.#model
-    const executable = await this.#once(`prompt ${size}`, () => prefillBlock(this.#model, size))
+    const executable = await this.#compiled.once(`prompt ${size}`, () =>
+      prefillBlock(this.#model, size),
+    )
     let x = await this.#rows.gather(weights.get(EMBEDDING)!, ids, size)
     const names = cacheNames(0) // one graph serves all layers
     for (const layer of this.#layers) {
@@ -142,7 +145,9 @@ export class FedStages implements DecodingStages {
 
   async step({ cache, ids, places }: NewTokens): Promise<DeviceTensor> {
     const { lanes } = cache
-    const executable = await this.#once(`step ${lanes}`, () => decodeBlocks(this.#model, lanes))
+    const executable = await this.#compiled.once(`step ${lanes}`, () =>
+      decodeBlocks(this.#model, lanes),
+    )
     const { feeds, into } = cacheFeeds(cache, this.#layers)
     const fed = await this.device.upload(int64([lanes], ids))
     const weights = Object.fromEntries(this.#model.weights)
@@ -154,7 +159,7 @@ export class FedStages implements DecodingStages {
 
   async logits(hidden: DeviceTensor, lanes: number, into?: DeviceTensor): Promise<DeviceTensor> {
     const { weights, shape } = this.#model
-    const executable = await this.#once(`head ${lanes}`, () => laneLogits(shape, lanes))
+    const executable = await this.#compiled.once(`head ${lanes}`, () => laneLogits(shape, lanes))
     const rows = await this.#filled(hidden)
     const feeds = {
       hidden: rows,
@@ -167,8 +172,7 @@ export class FedStages implements DecodingStages {
   }
 
   async release(): Promise<void> {
-    for (const made of this.#compiled.values()) await (await made).release()
-    this.#compiled.clear()
+    await this.#compiled.release()
   }
 
   /** LANES rows, of which the first are those given. */
@@ -189,13 +193,5 @@ export class FedStages implements DecodingStages {
       if (name.startsWith(prefix)) found[name.slice(prefix.length)] = tensor
     }
     return found
-  }
-
-  #once(key: string, trace: () => Parameters<Device["compile"]>[0]): Promise<Executable> {
-    const known = this.#compiled.get(key)
-    if (known) return known
-    const made = this.device.compile(trace())
-    this.#compiled.set(key, made)
-    return made
   }
 }

@@ -1,19 +1,14 @@
-import { type Graph, graph, input } from "../graph/index.ts"
-import {
-  type Device,
-  type DeviceTensor,
-  type Executable,
-  float32,
-  int64,
-} from "../runtime/index.ts"
+import { graph, input } from "../graph/index.ts"
+import { CompiledGraphs, type Device, type DeviceTensor, float32, int64 } from "../runtime/index.ts"
 
 /** Reading and adding rows of a matrix by index: embeddings, supervised positions. */
 export class RowOps {
   readonly #device: Device
-  readonly #compiled = new Map<string, Promise<Executable>>()
+  readonly #compiled: CompiledGraphs
 
   constructor(device: Device) {
     this.#device = device
+    this.#compiled = new CompiledGraphs(device)
   }
 
   /** Rows `ids` of table [V, C], as [count, C]; rows past ids.length are zeros. */
@@ -30,7 +25,7 @@ export class RowOps {
     // Elsewhere the filling rows repeat row 0: they carry no sequence and no loss.
     const padded = new Int32Array(count)
     padded.set(ids)
-    const executable = await this.#executable(`gather ${table.shape}`, () =>
+    const executable = await this.#compiled.once(`gather ${table.shape}`, () =>
       graph("gather", {
         rows: input("table", table.shape).gather(input("ids", ["count"], "i64")),
       }),
@@ -60,7 +55,7 @@ export class RowOps {
     const count = ids.length
     const whole = rows.shape[0] === count
     const key = whole ? "whole" : `${rows.shape} ${count}`
-    const executable = await this.#executable(`scatter ${target.shape} ${key}`, () => {
+    const executable = await this.#compiled.once(`scatter ${target.shape} ${key}`, () => {
       const added = whole
         ? input("rows", ["count", columns])
         : input("rows", rows.shape).slice(0, 0, count)
@@ -71,14 +66,5 @@ export class RowOps {
     const { sum } = await executable.run({ target, ids: fed, rows }, { into: { sum: target } })
     fed.dispose()
     return sum!
-  }
-
-  #executable(key: string, trace: () => Graph): Promise<Executable> {
-    let made = this.#compiled.get(key)
-    if (!made) {
-      made = this.#device.compile(trace())
-      this.#compiled.set(key, made)
-    }
-    return made
   }
 }

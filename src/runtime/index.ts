@@ -1,3 +1,4 @@
+export { CompiledGraphs } from "./compiled-graphs.ts"
 export * from "./device.ts"
 export { openDevice } from "./node.ts"
 export { OnnxDevice, type OnnxRuntime } from "./onnx-runtime.ts"
