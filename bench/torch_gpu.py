@@ -1,15 +1,18 @@
 """The torch engine on one GPU beside TRL's dft: tokens a second, peak memory, and the share of the card's measured bf16 matrix rate.
 
-    python bench/torch_gpu.py [--shapes 0.5b,1.5b] [--tokens-per-step 16384] [--steps 12] [--cpu]
+    python bench/torch_gpu.py [--shapes 0.5b,1.5b] [--tokens-per-step 16384] [--steps 8] [--ours 4096,4096:always] [--trl step,8] [--cpu]
 
 Random weights of Qwen2.5's shapes, random rows of 128 to 1,024 tokens (supervised from a third on), full fine-tuning, bf16.
-Both engines see the same rows. `--cpu` is the same script on a tiny model, to test it without a GPU. Prints a table, then one JSON line.
+Both engines see the same rows. `--ours`: micro_batch_tokens, with `recompute` after a colon (auto without). `--trl`: rows on the
+device at once; `step` is all rows of a step, as in bench/trl_dft.py, 8 is TRL's default. Peak memory is what PyTorch's allocator
+handed out. `--cpu` is the same script on a tiny model, to test it without a GPU. Prints a table, then one JSON line.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,9 +63,10 @@ def make_rows(tokens_per_step: int, steps: int, vocab: int, low: int, high: int)
     return made
 
 
-def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str) -> dict:
+def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str, micro_batch_tokens: int, recompute: str) -> dict:
     from safetensors.numpy import save_file
 
+    folder = folder / f"ours-{micro_batch_tokens}-{recompute}"
     rows = [row for step in steps for row in step]
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
     mask = np.concatenate([np.arange(len(r)) >= max(1, len(r) // 3) for r in rows]).astype(np.uint8)
@@ -83,8 +87,8 @@ def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str) 
     config = {
         "model": str(model), "adapter": None, "quantization": "none", "data": {"packing": True}, "learning_rate": 1e-5, "lr_scheduler": "constant",
         "warmup_ratio": 0, "weight_decay": 0.01, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_epsilon": 1e-8, "max_grad_norm": 1.0,
-        "micro_batch_tokens": sum(len(r) for r in steps[0]), "seed": 0, "save_steps": 0, "save_total_limit": None, "eval_steps": 0,
-        "on_nonfinite": "stop", "recompute": "auto", "engine": {"name": "torch", "dtype": "bf16"}, "generate_samples": None,
+        "micro_batch_tokens": micro_batch_tokens, "seed": 0, "save_steps": 0, "save_total_limit": None, "eval_steps": 0,
+        "on_nonfinite": "stop", "recompute": recompute, "engine": {"name": "torch", "dtype": "bf16"}, "generate_samples": None,
     }
     spec = {"version": 1, "run_id": "bench", "config": config, "model": str(model), "prepared": str(prepared), "order": str(folder / "order.safetensors"),
             "eval": [], "objective": {"version": 1, "name": "dft", "normalization": "tokens", "nodes": DFT, "output": 4}, "output_dir": str(folder / "out"),
@@ -92,11 +96,15 @@ def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str) 
     (folder / "out").mkdir()
     (folder / "run-spec.json").write_text(json.dumps(spec))
     environment = {**os.environ, "PYTHONPATH": str(WORKER), **({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})}
-    subprocess.run([sys.executable, "-m", "dftune_worker", str(folder / "run-spec.json")], env=environment, check=True)
+    done = subprocess.run([sys.executable, "-m", "dftune_worker", str(folder / "run-spec.json")], env=environment, stderr=subprocess.PIPE, text=True)
+    print(done.stderr.strip()[-2000:], flush=True)
+    if done.returncode != 0:
+        return {"failed": f"exit {done.returncode}"}
     events = [json.loads(line) for line in (folder / "out/events.jsonl").read_text().splitlines()]
     found = [e for e in events if e["type"] == "step"]
     rates = [e["tokens_per_second"] for e in found[len(found) // 3 :]]  # after compilation and the allocator's growth
-    return {"tokens_per_second": float(np.median(rates)), "peak_gb": found[-1]["memory_bytes"] / 1e9}
+    shutil.rmtree(folder / "out/model")
+    return {"tokens_per_second": float(np.median(rates)), "peak_gb": found[-1]["memory_bytes"] / 1e9, "loss": found[0]["loss"]}
 
 
 TRL = '''
@@ -105,19 +113,20 @@ import numpy as np, torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
-model, rows_path, out, cpu = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "cpu"
+model, rows_path, out, cpu, at_once = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "cpu", sys.argv[5]
 steps = json.load(open(rows_path))
-per_device = 8
 dataset = []
 size = max(len(s) for s in steps)
+per_device = size if at_once == "step" else int(at_once)
 size += -size % per_device
 for rows in steps:
-    # the same tokens every step; short filler rows of one token make the row counts equal
-    for row in rows + [[0, 0]] * (size - len(rows)):
+    for row in rows:
         start = max(1, len(row) // 3)
         dataset.append({"input_ids": row, "labels": [-100] * start + row[start:]})
+    # every step has the same tokens; rows of two unsupervised ones make the row counts equal
+    dataset += [{"input_ids": [0, 0], "labels": [-100, -100]}] * (size - len(rows))
 config = SFTConfig(output_dir=out, per_device_train_batch_size=per_device, gradient_accumulation_steps=size // per_device, loss_type="dft", max_steps=len(steps),
-                   learning_rate=1e-5, max_length=None, bf16=True, use_cpu=cpu, save_strategy="no", report_to=[], logging_steps=1000, packing=False,
+                   learning_rate=1e-5, max_length=None, bf16=True, use_cpu=cpu, save_strategy="no", report_to=[], logging_steps=1, packing=False,
                    dataset_kwargs={"skip_prepare_dataset": True}, model_init_kwargs={"dtype": "float32"}, shuffle_dataset=False, optim="adamw_torch_fused")
 times = []
 class Clock(TrainerCallback):
@@ -134,17 +143,18 @@ trainer = InOrder(model=model, args=config, train_dataset=Dataset.from_list(data
 trainer.train()
 tokens = sum(len(r) for r in steps[0])
 peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() and not cpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print("RESULT " + json.dumps({"tokens_per_second": tokens / float(np.median(times[len(times) // 3:])), "peak_gb": peak / 1e9}))
+loss = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+print("RESULT " + json.dumps({"tokens_per_second": tokens / float(np.median(times[len(times) // 3:])), "peak_gb": peak / 1e9, "loss": loss}))
 '''
 
 
-def theirs(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str) -> dict:
+def theirs(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str, at_once: str) -> dict:
     (folder / "rows.json").write_text(json.dumps([[row.tolist() for row in step] for step in steps]))
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})}
-    done = subprocess.run([sys.executable, "-c", TRL, str(model), str(folder / "rows.json"), str(folder / "trl"), device], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", TRL, str(model), str(folder / "rows.json"), str(folder / "trl"), device, at_once], env=environment, capture_output=True, text=True)
     results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not results:
-        return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"}
+        return {"failed": " / ".join(done.stderr.strip().splitlines()[-3:]) or f"exit {done.returncode}"}
     return json.loads(results[0][7:])
 
 
@@ -160,11 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", default="0.5b,1.5b")
     parser.add_argument("--tokens-per-step", type=int, default=16384)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--ours", default="4096")
+    parser.add_argument("--trl", default="step,8")
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
     if options.cpu:
-        options.shapes, options.tokens_per_step, options.steps = "tiny", 512, 3
+        options.shapes, options.tokens_per_step, options.steps, options.ours = "tiny", 512, 3, "128,512:always"
     elif not torch.cuda.is_available():
         sys.exit("no GPU here; --cpu tests the script on a tiny model")
     device = "cpu" if options.cpu else "cuda"
@@ -184,16 +196,19 @@ def main() -> None:
                 Qwen2ForCausalLM(config).save_pretrained(model)
             if device == "cuda":
                 torch.cuda.empty_cache()
-            mine, other = ours(folder, model, steps, device), theirs(folder, model, steps, device)
+            measured = {}
+            for setting in options.ours.split(","):
+                tokens, _, recompute = setting.partition(":")
+                measured[f"dftune {setting}"] = ours(folder, model, steps, device, int(tokens), recompute or "auto")
+            for at_once in filter(None, options.trl.split(",")):
+                measured[f"trl {at_once}"] = theirs(folder, model, steps, device, at_once)
         lengths = np.array([len(r) for s in steps for r in s], dtype=float)
         flops = flops_per_token(shape, 2 / 3, float((lengths**2).sum() / lengths.sum()))
-        mine["model_flop_utilisation"] = mine["tokens_per_second"] * flops / rate
-        results[name] = {"dftune": mine, "trl": other}
-        if "tokens_per_second" in other:
-            results[name]["times_as_fast"] = mine["tokens_per_second"] / other["tokens_per_second"]
-            results[name]["share_of_memory"] = mine["peak_gb"] / other["peak_gb"]
-        for engine in ("dftune", "trl"):
-            print(f"{name:6} {engine:7}", {k: v if isinstance(v, str) else round(v, 3) for k, v in results[name][engine].items()}, flush=True)
+        for engine, numbers in measured.items():
+            if "tokens_per_second" in numbers:
+                numbers["model_flop_utilisation"] = numbers["tokens_per_second"] * flops / rate
+            print(f"{name:6} {engine:20}", {k: v if isinstance(v, str) else round(v, 3) for k, v in numbers.items()}, flush=True)
+        results[name] = measured
     print(json.dumps(results))
 
 

@@ -1,10 +1,13 @@
 """Attention over packed rows: a token sees the earlier tokens of its own row. No [T x T] mask is ever held."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+
+from .fusion import fused
 
 NAME = "dftune_packed"
 Tensor = torch.Tensor
@@ -102,21 +105,17 @@ def _rows_first(*tensors: Tensor):
 def _torch_varlen(query, key, value, packing, scaling, window):
     from torch.nn.attention.varlen import varlen_attn
 
+    known = inspect.signature(varlen_attn).parameters  # which grew from release to release
+    options = {}
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:  # its grouped form came later than the kernel; repeated heads are small beside the rest
+    if groups > 1 and "enable_gqa" in known:
+        options["enable_gqa"] = True
+    elif groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    q, k, v = (t.contiguous() for t in _rows_first(query, key, value))
-    longest, starts = max(packing.lengths), packing.row_starts
-    return _torch_varlen_call(varlen_attn, q, k, v, starts, longest, scaling, window)[None]
-
-
-def _torch_varlen_call(varlen_attn, q, k, v, starts, longest, scaling, window):
-    import inspect
-
-    known = inspect.signature(varlen_attn).parameters
-    options = {"scale": scaling} if "scale" in known else {}
-    if scaling is not None and "scale" not in known:
-        q = q * (scaling * q.shape[-1] ** 0.5)
+    if "scale" in known:
+        options["scale"] = scaling
+    elif scaling is not None:
+        query = query * (scaling * query.shape[-1] ** 0.5)
     reach = -1 if window is None else window - 1
     if "window_size" in known:
         options["window_size"] = (reach, 0)
@@ -124,7 +123,9 @@ def _torch_varlen_call(varlen_attn, q, k, v, starts, longest, scaling, window):
         options["is_causal"] = True
     else:
         raise RuntimeError("this PyTorch's varlen_attn has no sliding window; install flash-attn or a newer PyTorch")
-    return varlen_attn(q, k, v, starts, starts, longest, longest, **options)
+    q, k, v = (t.contiguous() for t in _rows_first(query, key, value))
+    longest, starts = max(packing.lengths), packing.row_starts
+    return varlen_attn(q, k, v, starts, starts, longest, longest, **options)[None]
 
 
 def _flash_attn(query, key, value, packing, scaling, window):
@@ -153,18 +154,6 @@ def _flex(query, key, value, packing, scaling, window):
             return seen if window is None else seen & (q - k < window)
 
         _masks[known] = (packing, create_block_mask(visible, None, None, tokens, tokens, device=device))
-    run = _compiled_flex() if query.is_cuda else flex_attention
+    run = fused(flex_attention) if query.is_cuda else flex_attention
     grouped = query.shape[1] != key.shape[1]
     return run(query, key, value, block_mask=_masks[known][1], scale=scaling, enable_gqa=grouped).transpose(1, 2)
-
-
-_flex_compiled: Callable | None = None
-
-
-def _compiled_flex() -> Callable:
-    global _flex_compiled
-    if _flex_compiled is None:
-        from torch.nn.attention.flex_attention import flex_attention
-
-        _flex_compiled = torch.compile(flex_attention, dynamic=True)
-    return _flex_compiled

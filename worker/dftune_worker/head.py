@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import torch
 
+from .fusion import fused
+
 Tensor = torch.Tensor
 TOP_K = 20
 LEAST_LOGP = torch.finfo(torch.float32).min
 CHUNK_BYTES = {"cpu": 512 << 20, "cuda": 2 << 30}  # float32 logits of one chunk
 VOCABULARY_BLOCK = 2048
 CACHE_ELEMENTS = 1 << 20
-COMPILE = True  # on a GPU
 
 
 @dataclass
@@ -238,7 +239,7 @@ def _gradient_with_reference(z: Tensor, lse: Tensor, ref_z: Tensor, ref_lse: Ten
 def _rows_into(out: Tensor, function: Callable, tensors: list[Tensor]) -> Tensor:
     """`_by_rows` for a result as large as the logits: each block is rounded and written where it belongs."""
     if out.is_cuda:
-        return out.copy_(_fused(function)(*tensors))
+        return out.copy_(fused(function)(*tensors))
     rows = max(1, CACHE_ELEMENTS // out.shape[-1])
     for start in range(0, len(out), rows):
         part = slice(start, start + rows)
@@ -250,7 +251,7 @@ def _by_rows(function: Callable, *tensors: Tensor):
     """`function` of row blocks that stay in cache on a CPU; fused over the whole chunk on a GPU."""
     z = tensors[0]
     if z.is_cuda:
-        return _fused(function)(*tensors)
+        return fused(function)(*tensors)
     rows = max(1, CACHE_ELEMENTS // z.shape[-1])
     if len(z) <= rows:
         return function(*tensors)
@@ -258,12 +259,3 @@ def _by_rows(function: Callable, *tensors: Tensor):
     if isinstance(results[0], tuple):
         return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
     return torch.cat(results)
-
-
-_compiled: dict[Callable, Callable] = {}
-
-
-def _fused(function: Callable) -> Callable:
-    if function not in _compiled:
-        _compiled[function] = torch.compile(function, dynamic=True) if COMPILE else function
-    return _compiled[function]

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import attention
 from .errors import check
+from .fusion import fused
 from .head import HeadRequest, Reference, TiedGradient, float32_product, head_pass
 from .packing import MicroBatch
 
@@ -23,20 +24,15 @@ LORA_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 class PackedModel(nn.Module):
     """Backbone, head and objective in one forward, so that sharding gathers and frees the head's weight around it."""
 
-    def __init__(self, causal_lm: nn.Module):
+    def __init__(self, causal_lm: nn.Module, fuse: bool = False):
+        """`fuse`: compiles each layer's norms, rotations, gates and sums. Attention stays outside (its kernels need no help)."""
         super().__init__()
         self.lm = causal_lm
         self.recompute = RecomputePlan()
         self._tied: TiedGradient | None = None
         for index, layer in enumerate(self.layers):
-            layer.forward = self.recompute.wrap(layer.forward, index)
-
-    def compile_layers(self) -> None:
-        """Fuses each layer's norms, rotations and gates. Attention stays outside (its kernels need no help)."""
-        for layer in self.layers:
-            layer.mlp.forward = torch.compile(layer.mlp.forward, dynamic=True)
-            for norm in (layer.input_layernorm, layer.post_attention_layernorm):
-                norm.forward = torch.compile(norm.forward, dynamic=True)
+            forward = fused(layer.forward) if fuse else layer.forward
+            layer.forward = self.recompute.wrap(forward, index)
 
     def join_tied_gradients(self) -> None:
         """Where embedding and head are one weight: one gradient [V, C] for both, not one each and a sum."""

@@ -20,6 +20,7 @@ from .errors import InputError, TrainingStopped, check
 from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
+from .fusion import fusion_in_words
 from .optimizer import AdamWSettings, Optimizer, learning_rate
 from .parallel import DTYPES, World, place, precision_in_words
 from .passes import Passes
@@ -89,7 +90,7 @@ def start(spec: RunSpec, world: World) -> Run:
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
-        say = [precision_in_words(dtype, split, spec.config["adapter"] is not None), kernel_in_words(world.device, dtype), passes.recompute_in_words()]
+        say = [precision_in_words(dtype, split, spec.config["adapter"] is not None), kernel_in_words(world.device, dtype), fusion_in_words(world.device), passes.recompute_in_words()]
         print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
 
@@ -106,11 +107,9 @@ def _load_models(spec: RunSpec, world: World, dtype: torch.dtype, objective: Obj
 
 
 def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False) -> models.PackedModel:
-    model = models.PackedModel(models.build(spec.model, adapter))
+    model = models.PackedModel(models.build(spec.model, adapter), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
-    elif world.device.type == "cuda" and spec.engine.get("compile", True):
-        model.compile_layers()
     place(model, world, dtype)
     if world.device.type == "cpu" and not frozen:
         model.join_tied_gradients()

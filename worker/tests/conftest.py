@@ -119,12 +119,13 @@ def start_run(spec: Path, processes: int = 1, **more) -> subprocess.Popen:
     python = [sys.executable, "-m"]
     if processes > 1:
         python += ["torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}", "-m"]
-    environment = {**os.environ, "PYTHONPATH": str(WORKER), "OMP_NUM_THREADS": "1", **more.pop("env", {})}
+    on_cpu = {"CUDA_VISIBLE_DEVICES": ""}  # two processes share no GPU, and numbers are a CPU's unless a test says otherwise
+    environment = {**os.environ, "PYTHONPATH": str(WORKER), "OMP_NUM_THREADS": "1", **on_cpu, **more.pop("env", {})}
     return subprocess.Popen([*python, "dftune_worker", str(spec)], env=environment, stderr=subprocess.PIPE, text=True, **more)
 
 
-def run_worker(spec: Path, processes: int = 1) -> list[dict]:
-    process = start_run(spec, processes)
+def run_worker(spec: Path, processes: int = 1, **more) -> list[dict]:
+    process = start_run(spec, processes, **more)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors[-4000:]
     return events(spec)

@@ -120,19 +120,20 @@ def test_weight_and_remainder_are_the_float32_master():
     assert off.max() == 0  # as near as rounding to nearest
 
 
-@pytest.mark.parametrize("split", [False, True])
-def test_optimizer_is_pytorch_s_adamw_on_float32(split):
+@pytest.mark.parametrize("kept", ["whole", "split", "split, as on a GPU"])
+def test_optimizer_is_pytorch_s_adamw_on_float32(kept):
     torch.manual_seed(0)
     mine, theirs = torch.nn.Linear(9, 5), torch.nn.Linear(9, 5)
     theirs.load_state_dict(mine.state_dict())
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8)
-    optimizer = Optimizer(mine, AdamWSettings(0.9, 0.95, 1e-8, 0.1), split)
+    optimizer = Optimizer(mine, AdamWSettings(0.9, 0.95, 1e-8, 0.1), kept != "whole")
+    update = optimizer.update if "GPU" not in kept else torch.no_grad()(optimizer._update_split_masters)
     for _ in range(5):
         for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
             p.grad = torch.randn_like(p)
             q.grad = p.grad.float() * 0.5
-        optimizer.update(0.01, 0.5)
+        update(0.01, 0.5)
         reference.step()
         for (name, p), q in zip(mine.named_parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(optimizer.master(name, p), q.data, rtol=1e-6, atol=1e-7)
