@@ -10,10 +10,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from .fusion import fused
 
 NAME = "dftune_packed"
+LEAST_HEAD_OF_FLEX = 16  # what Triton's products of blocks want
 Tensor = torch.Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: torch.compile looks into frozen ones, and would compile again for every number of rows
 class Packing:
     """How T tokens divide into rows; passed down to every attention layer."""
 
@@ -40,7 +41,8 @@ def attend_packed(query: Tensor, key: Tensor, value: Tensor, packing: Packing, s
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         kernel = _variable_length_kernel()
     else:
-        kernel = _row_by_row if not query.is_cuda or len(packing.lengths) == 1 else _flex
+        narrow = query.shape[-1] < LEAST_HEAD_OF_FLEX
+        kernel = _row_by_row if not query.is_cuda or narrow or len(packing.lengths) == 1 else _flex
     return kernel(query, key, value, packing, scaling, window)
 
 
@@ -106,12 +108,7 @@ def _torch_varlen(query, key, value, packing, scaling, window):
     from torch.nn.attention.varlen import varlen_attn
 
     known = inspect.signature(varlen_attn).parameters  # which grew from release to release
-    options = {}
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1 and "enable_gqa" in known:
-        options["enable_gqa"] = True
-    elif groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    options = {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in known else {}  # before, the kernel was not asked
     if "scale" in known:
         options["scale"] = scaling
     elif scaling is not None:

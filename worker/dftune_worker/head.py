@@ -17,8 +17,8 @@ from .fusion import fused
 Tensor = torch.Tensor
 TOP_K = 20
 LEAST_LOGP = torch.finfo(torch.float32).min
-CHUNK_BYTES = {"cpu": 512 << 20, "cuda": 2 << 30}  # float32 logits of one chunk
-VOCABULARY_BLOCK = 2048
+CHUNK_BYTES = {"cpu": 512 << 20, "cuda": 1 << 30}  # float32 logits of one chunk
+VOCABULARY_BLOCK = {"cpu": 2048, "cuda": 16384}
 CACHE_ELEMENTS = 1 << 20
 
 
@@ -126,8 +126,9 @@ class _WeightGradient:
             self._sum = torch.empty_like(self._like)
         elif self._sum.dtype != torch.float32:
             self._sum = self._sum.float()
-        for start in range(0, len(self._sum), VOCABULARY_BLOCK):  # a block at a time: no second [V, C], no copy of [n, V]
-            block = slice(start, start + VOCABULARY_BLOCK)
+        size = VOCABULARY_BLOCK[hidden.device.type]
+        for start in range(0, len(self._sum), size):  # a block at a time: no second [V, C], no copy of [n, V]
+            block = slice(start, start + size)
             if first:
                 torch.mm(d_logits[:, block].T, hidden, out=self._sum[block])
             else:
@@ -146,9 +147,10 @@ def float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
             return torch.mm(hidden, weight.T, out_dtype=torch.float32)
         return (hidden.float() @ weight.T.float()) if len(hidden) else hidden.new_zeros((0, len(weight)), dtype=torch.float32)
     logits = hidden.new_empty((len(hidden), len(weight)), dtype=torch.float32)
-    hidden, wide = hidden.float(), weight.new_empty((VOCABULARY_BLOCK, weight.shape[1]), dtype=torch.float32)
-    for start in range(0, len(weight), VOCABULARY_BLOCK):
-        block = weight[start : start + VOCABULARY_BLOCK]
+    size = VOCABULARY_BLOCK["cpu"]
+    hidden, wide = hidden.float(), weight.new_empty((size, weight.shape[1]), dtype=torch.float32)
+    for start in range(0, len(weight), size):
+        block = weight[start : start + size]
         torch.mm(hidden, wide[: len(block)].copy_(block).T, out=logits[:, start : start + len(block)])
     return logits
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,8 +32,8 @@ class PackedModel(nn.Module):
         self.recompute = RecomputePlan()
         self._tied: TiedGradient | None = None
         for index, layer in enumerate(self.layers):
-            forward = fused(layer.forward) if fuse else layer.forward
-            layer.forward = self.recompute.wrap(forward, index)
+            packed = self.recompute.wrap(fused(layer.forward) if fuse else layer.forward, index)
+            layer.forward = _by_packing(packed, layer.forward)
 
     def join_tied_gradients(self) -> None:
         """Where embedding and head are one weight: one gradient [V, C] for both, not one each and a sum."""
@@ -76,6 +77,11 @@ class PackedModel(nn.Module):
         packing = attention.Packing(batch.lengths, batch.row_starts)
         states = self.backbone(input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, packing=packing).last_hidden_state
         return states[0].index_select(0, batch.predicting)
+
+
+def _by_packing(packed: Callable, decoding: Callable) -> Callable:
+    """Tokens decoded one by one are not worth compiling for."""
+    return lambda *args, packing, **kwargs: (packed if isinstance(packing, attention.Packing) else decoding)(*args, packing=packing, **kwargs)
 
 
 class _TiedRows(torch.autograd.Function):

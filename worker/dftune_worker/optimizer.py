@@ -125,9 +125,11 @@ class Optimizer:
 
     def square_norm(self) -> Tensor:
         """Of this rank's gradients, float64 scalar."""
-        piece = 1 << 20 if self.parameters[0].device.type == "cpu" else 1 << 40  # a CPU would copy each whole to float32
-        parts = (part for g in self.gradients() for part in g.reshape(-1).split(piece))
-        norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in parts]
+        gradients = self.gradients()
+        if gradients[0].is_cuda:
+            norms = torch._foreach_norm(gradients, 2, torch.float32)
+        else:  # pieces: a CPU would copy each whole to float32
+            norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for g in gradients for part in g.reshape(-1).split(1 << 20)]
         return torch.stack([n.double() for n in norms]).square().sum()
 
     def clear(self) -> None:

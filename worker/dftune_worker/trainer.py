@@ -111,7 +111,7 @@ def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dty
     if frozen:
         models.freeze(model, dtype)
     place(model, world, dtype)
-    if world.device.type == "cpu" and not frozen:
+    if not frozen:
         model.join_tied_gradients()
     models.fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
     return model
