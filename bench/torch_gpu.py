@@ -1,6 +1,6 @@
 """The torch engine on one GPU beside TRL's dft: tokens a second, peak memory, and the share of the card's measured bf16 matrix rate.
 
-    python bench/torch_gpu.py [--shapes 0.5b,1.5b] [--tokens-per-step 16384] [--steps 8] [--ours 4096,4096:always] [--trl step,8] [--cpu]
+    python bench/torch_gpu.py [--shapes 0.5b,1.5b] [--tokens-per-step 16384] [--steps 8] [--ours auto,16384:always] [--trl step,8] [--cpu]
 
 Random weights of Qwen2.5's shapes, random rows of 128 to 1,024 tokens (supervised from a third on), full fine-tuning, bf16.
 Both engines see the same rows. `--ours`: micro_batch_tokens, with `recompute` after a colon (auto without). `--trl`: rows on the
@@ -63,7 +63,7 @@ def make_rows(tokens_per_step: int, steps: int, vocab: int, low: int, high: int)
     return made
 
 
-def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str, micro_batch_tokens: int, recompute: str) -> dict:
+def ours(folder: Path, model: Path, steps: list[list[np.ndarray]], device: str, micro_batch_tokens: int | str, recompute: str) -> dict:
     from safetensors.numpy import save_file
 
     folder = folder / f"ours-{micro_batch_tokens}-{recompute}"
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--shapes", default="0.5b,1.5b")
     parser.add_argument("--tokens-per-step", type=int, default=16384)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--ours", default="4096")
+    parser.add_argument("--ours", default="auto,16384:always")
     parser.add_argument("--trl", default="step,8")
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
@@ -199,7 +199,7 @@ def main() -> None:
             measured = {}
             for setting in options.ours.split(","):
                 tokens, _, recompute = setting.partition(":")
-                measured[f"dftune {setting}"] = ours(folder, model, steps, device, int(tokens), recompute or "auto")
+                measured[f"dftune {setting}"] = ours(folder, model, steps, device, tokens if tokens == "auto" else int(tokens), recompute or "auto")
             for at_once in filter(None, options.trl.split(",")):
                 measured[f"trl {at_once}"] = theirs(folder, model, steps, device, at_once)
         lengths = np.array([len(r) for s in steps for r in s], dtype=float)

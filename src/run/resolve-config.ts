@@ -27,7 +27,7 @@ export interface Config
   data: DataConfig
   objective: ObjectiveConfig
   engine: EngineConfig
-  /** auto only where the local engine chooses. */
+  /** auto only where the engine chooses, knowing the device. */
   micro_batch_tokens: number | "auto"
   /** Bytes, or auto. */
   device_memory: number | "auto"
@@ -82,10 +82,9 @@ export function resolve(parsed: Parsed): Config {
 /** Left to the engine where the split into micro-batches changes nothing but time and memory. */
 function microBatchTokens(
   given: number | "auto",
-  { objective, engine, data }: Pick<Config, "objective" | "engine"> & Pick<Parsed, "data">,
+  { objective, data }: Pick<Config, "objective"> & Pick<Parsed, "data">,
 ): number | "auto" {
-  if (given !== "auto") return given
-  if (engine.name === "onnx" && objective.normalization !== "paper") return "auto"
+  if (given !== "auto" || objective.normalization !== "paper") return given
   return Math.max(MICRO_BATCH_TOKENS, data.max_length)
 }
 

@@ -40,11 +40,11 @@ test("defaults are filled in and short forms written out", () => {
   expect(config.data.train).toEqual([{ path: "a.jsonl", weight: 1 }])
   expect(config.num_train_epochs).toBe(1)
   expect(config.micro_batch_tokens).toBe("auto")
-  expect(parseConfig({ ...minimal, engine: "torch" }).micro_batch_tokens).toBe(4096)
-  const long = { ...minimal, engine: "torch", data: { ...minimal.data, max_length: 9000 } }
-  expect(parseConfig(long).micro_batch_tokens).toBe(9000)
+  expect(parseConfig({ ...minimal, engine: "torch" }).micro_batch_tokens).toBe("auto")
   const paper = { ...minimal, objective: { name: "dft", normalization: "paper" } }
   expect(parseConfig(paper).micro_batch_tokens).toBe(4096)
+  const long = { ...paper, engine: "torch", data: { ...minimal.data, max_length: 9000 } }
+  expect(parseConfig(long).micro_batch_tokens).toBe(9000)
   expect(parseConfig({ ...minimal, max_steps: 3 }).num_train_epochs).toBeNull()
   expect(parseConfig({ ...minimal, device_memory: "1.5 GiB" }).device_memory).toBe(1.5 * 2 ** 30)
 })

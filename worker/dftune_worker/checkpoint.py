@@ -107,13 +107,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def restore(folder: Path, run, world: World) -> dict:
-    """Fills masters, moments and counters from a checkpoint of any number of processes; returns its trainer.json."""
+def trainer_state_of(folder: Path) -> dict:
     path = folder / "trainer.json"
     try:
-        trainer_state = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}; --resume needs a checkpoint of engine: torch") from error
+
+
+def restore(folder: Path, run, world: World) -> dict:
+    """Fills masters, moments and counters from a checkpoint of any number of processes; returns its trainer.json."""
+    trainer_state = trainer_state_of(folder)
     check((folder / "distributed").is_dir(), f"{folder}: has no distributed/ folder; it is a checkpoint of another engine")
     verify(folder)
     state = run.optimizer.state()

@@ -42,6 +42,11 @@ class PackedModel(nn.Module):
             self._tied = TiedGradient()
             embedding.forward = lambda token_ids: _TiedRows.apply(embedding.weight, token_ids, self._tied)
 
+    def recomputed_bytes_per_token(self, element_bytes: int) -> int:
+        """Where every layer keeps its input alone: those, and all of the one layer that is being computed again."""
+        config = self.backbone.config
+        return len(self.layers) * config.hidden_size * element_bytes + activation_bytes_per_token(config, element_bytes)
+
     @property
     def backbone(self) -> nn.Module:
         return self._plain.model

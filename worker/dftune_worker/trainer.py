@@ -15,7 +15,7 @@ import torch
 
 from . import model as models
 from .attention import kernel_in_words
-from .checkpoint import Checkpoints, restore
+from .checkpoint import Checkpoints, restore, trainer_state_of
 from .errors import InputError, TrainingStopped, check
 from .events import EventLog
 from .export import export_model, publish
@@ -30,6 +30,8 @@ from .spec import RunSpec
 from .statistics import TokenSums, means
 
 STOP_FILE = "stop"
+MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
+LEAST_MICRO_BATCH_TOKENS = 1024
 INTERRUPTED = 130
 
 
@@ -66,6 +68,7 @@ class Run:
             "tokens": self.tokens,
             "supervised_tokens": self.supervised_tokens,
             "data_key": self.rows.manifest["key"],
+            "micro_batch_tokens": self.config["micro_batch_tokens"],
             "processes": self.world.size,
         }
 
@@ -74,8 +77,6 @@ def start(spec: RunSpec, world: World) -> Run:
     """Everything before the first step. Raises InputError for what the user can fix."""
     rows = PreparedRows(spec.prepared)
     order = RunOrder(spec.order, rows)
-    longest, capacity = int(rows.lengths.max(initial=0)), spec.config["micro_batch_tokens"]
-    check(longest <= capacity, f"micro_batch_tokens: {capacity} is less than the longest row ({longest} tokens); raise it or lower data.max_length")
     if world.first and spec.resume is None:
         verify_shards(rows)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
@@ -83,7 +84,9 @@ def start(spec: RunSpec, world: World) -> Run:
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(*(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"])
     optimizer = Optimizer(model, settings, split)
-    passes = Passes(model, reference, objective, world, spec.config, _activation_budget(world, optimizer))
+    budget = _activation_budget(world, optimizer)
+    settle_micro_batch(spec, world, rows, model.recomputed_bytes_per_token(dtype.itemsize), budget)
+    passes = Passes(model, reference, objective, world, spec.config, budget)
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
     run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler)
@@ -115,6 +118,21 @@ def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dty
         model.join_tied_gradients()
     models.fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
     return model
+
+
+def settle_micro_batch(spec: RunSpec, world: World, rows: PreparedRows, bytes_per_token: int, budget: int) -> None:
+    """Puts a number in the place of micro_batch_tokens: auto. On a GPU, whose kernels want many tokens, what `budget` bytes hold
+    when every layer is computed again; a resumed run takes what it had, so that its sums are rounded the same."""
+    longest, given = int(rows.lengths.max(initial=0)), spec.config["micro_batch_tokens"]
+    if given == "auto" and spec.resume is not None:
+        given = trainer_state_of(spec.resume).get("micro_batch_tokens", "auto")
+    if given == "auto":
+        given = MICRO_BATCH_TOKENS[world.device.type]
+        while given > LEAST_MICRO_BATCH_TOKENS and given * bytes_per_token > budget and world.device.type == "cuda":
+            given //= 2
+        given = max(longest, -round(world.largest(-given)))  # the same on every rank: each knows all ranks' packs
+    check(longest <= given, f"micro_batch_tokens: {given} is less than the longest row ({longest} tokens); raise it or lower data.max_length")
+    spec.config["micro_batch_tokens"] = given
 
 
 GRADIENT_SHARE = 0.3  # of the gradients' memory; during the head's pass its logits and weight gradient take the rest

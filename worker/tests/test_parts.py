@@ -15,7 +15,7 @@ from dftune_worker.model import PackedModel, Weights, build, fill_parameters
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place, precision_in_words
-from dftune_worker.trainer import explain
+from dftune_worker.trainer import explain, settle_micro_batch
 
 
 def plain(name, z, targets, ref_z=None):
@@ -153,6 +153,22 @@ def test_packing_holds_every_row_once_and_fits():
         assert all(lengths[b].sum() <= 64 for plan in plans for b in plan)
     with pytest.raises(InputError, match="micro_batch_tokens"):
         best_fit(np.array([65]), [0], 64)
+
+
+def test_auto_micro_batches_are_what_a_gpu_holds_and_what_a_resumed_run_had(tmp_path):
+    rows = SimpleNamespace(lengths=np.array([5, 1500]))
+    (tmp_path / "trainer.json").write_text('{"micro_batch_tokens": 8192}')
+
+    def settled(device: str, budget: int, given="auto", resume=None) -> int:
+        spec = SimpleNamespace(config={"micro_batch_tokens": given}, resume=resume)
+        settle_micro_batch(spec, World(0, 1, torch.device(device)), rows, 1000, budget)
+        return spec.config["micro_batch_tokens"]
+
+    assert [settled("cuda", budget) for budget in (10**9, 16_384_000, 16_383_999, 1)] == [16384, 16384, 8192, 1500]
+    assert settled("cpu", 1) == 4096
+    assert settled("cuda", 1, resume=tmp_path) == 8192
+    with pytest.raises(InputError, match="micro_batch_tokens: 1024 is less than the longest row .1500"):
+        settled("cpu", 1, given=1024)
 
 
 def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
