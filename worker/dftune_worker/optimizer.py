@@ -127,10 +127,13 @@ class Optimizer:
         """Of this rank's gradients, float64 scalar."""
         gradients = self.gradients()
         if gradients[0].is_cuda:
-            norms = torch._foreach_norm(gradients, 2, torch.float32)
-        else:  # pieces: a CPU would copy each whole to float32
-            norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for g in gradients for part in g.reshape(-1).split(1 << 20)]
-        return torch.stack([n.double() for n in norms]).square().sum()
+            return torch.stack(torch._foreach_norm(gradients, 2, torch.float32)).double().square().sum()
+        wide = torch.empty(PIECE["cpu"])  # one piece in float32, in cache; fresh memory for each would cost more than its sum
+        squares = []
+        for part in (part for gradient in gradients for part in gradient.reshape(-1).split(len(wide))):
+            piece = wide[: len(part)].copy_(part)
+            squares.append(piece.dot(piece))
+        return torch.stack(squares).double().sum()
 
     def clear(self) -> None:
         self._sums = [None] * len(self.parameters)
