@@ -5,21 +5,37 @@ import type { Config } from "../run/config.ts"
 import { InputError } from "../run/errors.ts"
 import type { RunEvent } from "../run/events.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
-import { followEvents, rankFailure, runSpecPath, STOP_EVERY_MS, STOP_FILE } from "../torch/index.ts"
+import {
+  followEvents,
+  jobThatLeft,
+  plainError,
+  rankFailure,
+  runSpecPath,
+  STOP_EVERY_MS,
+  STOP_FILE,
+} from "../torch/index.ts"
 import type { PlanOptions, Run, RunResult } from "../train/index.ts"
 import { runOf, runResult } from "./torch-run.ts"
+
+/** How often Slurm is asked for the job; its controller serves everybody. */
+const ASK_EVERY_MS = 30_000
 
 /**
  * The events of the run that `dftune launch slurm` prepared in `output_dir`, from its first to its
  * `run.end`. Aborting asks that run for a checkpoint and its end, as it would a local one.
  */
-export function followTorchRun(config: Config, options: PlanOptions = {}): Run {
-  return runOf(() => follow(config, options))
+export function followTorchRun(
+  config: Config,
+  options: PlanOptions = {},
+  askEveryMs = ASK_EVERY_MS,
+): Run {
+  return runOf(() => follow(config, options, askEveryMs))
 }
 
 async function* follow(
   { output_dir }: Config,
   { signal, onProgress }: PlanOptions,
+  askEveryMs: number,
 ): AsyncGenerator<RunEvent, RunResult> {
   const spec = runSpecPath(output_dir)
   if (!existsSync(spec)) {
@@ -31,13 +47,21 @@ async function* follow(
   const stopping = setInterval(() => {
     if (signal?.aborted) writeFileSync(join(resolve(output_dir), STOP_FILE), "")
   }, STOP_EVERY_MS)
+  let missed: string | undefined
+  let gone: string | undefined
+  const asking = setInterval(() => {
+    const left = jobThatLeft(output_dir)
+    gone = missed === undefined ? undefined : left // asked twice: its last lines may still be on their way here
+    missed = left
+  }, askEveryMs)
   let started = false // events of an earlier job that this one resumes come first
   let end: Extract<RunEvent, { type: "run.end" }> | undefined
   onProgress?.("waiting for the job to start")
   try {
     const path = join(output_dir, RUN_FILES.events)
     // a rank that fails says so beside the spec: with no dftune around the job, nobody writes run.end
-    const ended = () => end !== undefined || rankFailure(dirname(spec), true) !== undefined
+    const ended = () =>
+      end !== undefined || gone !== undefined || rankFailure(dirname(spec), true) !== undefined
     for await (const event of followEvents(path, { ended })) {
       started ||= event.type === "run.start" && event.run_id === id
       if (started && event.type === "run.end") end = event
@@ -45,7 +69,8 @@ async function* follow(
     }
   } finally {
     clearInterval(stopping)
+    clearInterval(asking)
   }
   if (end !== undefined && end.reason !== "failed") return runResult(end, output_dir)
-  throw rankFailure(dirname(spec), true) ?? new Error(`the run failed: ${end?.message}`)
+  throw rankFailure(dirname(spec), true) ?? plainError(gone ?? `the run failed: ${end?.message}`)
 }

@@ -12,7 +12,9 @@ export { followEvents } from "./follow.ts"
 export { type LaunchCommand, launchCommand, nodeRank, processesPerNode } from "./launch.ts"
 export { type RunSpecParts, runSpecPath, type SampleSpec, writeRunSpec } from "./run-spec.ts"
 export { type SbatchParts, sbatchFile } from "./slurm.ts"
+export { jobThatLeft } from "./slurm-job.ts"
 export {
+  plainError,
   rankFailure,
   STOP_EVERY_MS,
   STOP_FILE,

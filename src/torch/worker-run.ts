@@ -116,7 +116,7 @@ function failure(
   else if (Number(code) < 0) what = `rank ${rank} ended with signal ${-Number(code)}`
   else if (peer) what = `a process of this run is gone (rank ${peer.rank}: ${peer.message})`
   else if (rank !== undefined) what = `rank ${rank} ended with code ${code}`
-  return plain(
+  return plainError(
     `${what}; what was saved before is kept, --resume goes on from it\n${errors.trim().slice(-2000)}`,
   )
 }
@@ -127,11 +127,11 @@ export function rankFailure(folder: string, several: boolean): Error | undefined
   if (first === undefined) return undefined
   const message = several ? `rank ${first.rank}: ${first.message}` : first.message
   const mendable = first.kind === "input" || first.kind === "stopped"
-  return mendable ? new InputError(message) : plain(message)
+  return mendable ? new InputError(message) : plainError(message)
 }
 
 /** An error whose stack is ours and would say nothing. */
-function plain(message: string): Error {
+export function plainError(message: string): Error {
   const error = new Error(message)
   error.stack = message
   return error

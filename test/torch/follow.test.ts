@@ -1,10 +1,18 @@
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { followTorchRun } from "../../src/commands/torch-follow.ts"
 import { parseConfig } from "../../src/run/config.ts"
-import { runSpecPath } from "../../src/torch/index.ts"
+import { jobThatLeft, runSpecPath } from "../../src/torch/index.ts"
 
 let folder: string
 beforeAll(() => {
@@ -78,4 +86,36 @@ test("a job that failed is an error, and so is a folder where nothing is prepare
   await expect(read(silent.config)).rejects.toThrow(/rank 1: it broke/)
   const nowhere = { ...config, output_dir: join(folder, "nowhere") }
   await expect(read(nowhere)).rejects.toThrow(/dftune launch slurm CONFIG/)
+})
+
+test("a job that Slurm no longer knows has failed; one that waits, or that nobody can ask about, has not", async () => {
+  const { config, tell } = prepared("lost")
+  const bin = join(folder, "bin")
+  mkdirSync(bin)
+  const squeue = (script: string) =>
+    writeFileSync(join(bin, "squeue"), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  const path = process.env.PATH
+  const { output_dir } = config
+  expect(jobThatLeft(output_dir)).toBeUndefined() // no log: it has not started
+  writeFileSync(join(output_dir, "slurm-41.log"), "of an earlier job")
+  utimesSync(join(output_dir, "slurm-41.log"), 1, 1)
+  writeFileSync(join(output_dir, "slurm-42.log"), "step 7 of 9\nslurmstepd: error: node failure")
+  try {
+    process.env.PATH = bin // no squeue there
+    expect(jobThatLeft(output_dir)).toBeUndefined()
+    squeue('[ "$3" = 42 ] && echo RUNNING')
+    expect(jobThatLeft(output_dir)).toBeUndefined()
+    squeue("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    expect(jobThatLeft(output_dir)).toBeUndefined()
+    squeue("exit 0")
+    expect(jobThatLeft(output_dir)).toContain("job 42")
+    squeue("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    tell({ type: "run.start", run_id: "this" })
+    const read = async () => {
+      for await (const _ of followTorchRun(config, {}, 20));
+    }
+    await expect(read()).rejects.toThrow(/job 42 is gone[\s\S]*--resume[\s\S]*node failure/)
+  } finally {
+    process.env.PATH = path
+  }
 })
