@@ -64,12 +64,15 @@ function distribution(h: Tensor, head: Tensor, labels: Tensor): Distribution {
   return { logits, p, lse, logp: target.sub(lse), correct: top.lessOrEqual(target).cast("f32") }
 }
 
-/** sum_v a_v b_v for each row, [n, V] and [n, V] -> [n, 1]: a product, so that no third [n, V] exists. */
+/**
+ * sum_v a_v b_v for each row, [n, V] and [n, V] -> [n, 1]: a product, so that no third [n, V] exists.
+ * Both factors as rows: a column's numbers are added one at a time (6 GB/s instead of 20).
+ */
 function rowDot(a: Tensor, b: Tensor): Tensor {
   const [rows, columns] = a.shape as [Dim, number]
   return a
     .reshape([rows, 1, columns])
-    .matmul(b.reshape([rows, columns, 1]))
+    .matmul(b.reshape([rows, 1, columns]), { transB: true })
     .reshape([rows, 1])
 }
 

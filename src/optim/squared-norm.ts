@@ -1,5 +1,5 @@
 import { graph, input, type Tensor } from "../graph/index.ts"
-import type { Device, DeviceTensor, Executable } from "../runtime/index.ts"
+import { CompiledGraphs, type Device, type DeviceTensor } from "../runtime/index.ts"
 
 export interface SquaredNorm {
   /** The sum of the squares of every element of every tensor (float32). The same bits every time. */
@@ -9,22 +9,21 @@ export interface SquaredNorm {
 
 /** Elements summed in float32; the sums of the rows are added in float64. */
 const ROW = 1024
-/** Elements of one run on the CPU: the squares stay in cache. */
-const PIECE = 262_144
+/** Elements of one run on the CPU: enough that starting it costs little. */
+const PIECE = 2 ** 20
 
 /**
  * The squared Euclidean norm, for clipping by global norm: per row in float32 on the device,
  * over rows in float64 here. The order of additions does not depend on anything but the shapes.
  */
 export async function createSquaredNorm(device: Device): Promise<SquaredNorm> {
-  const compiled = new Map<number, Promise<Executable>>()
-  const executable = (rank: number) => {
-    const known = compiled.get(rank) ?? device.compile(rowSums(rank))
-    compiled.set(rank, known)
-    return known
-  }
+  const compiled = new CompiledGraphs(device)
   const total = async (x: DeviceTensor) => {
-    const { sums } = await (await executable(x.shape.length)).run({ x })
+    const rank = x.shape.length
+    const whole = x.data !== undefined && x.shape[rank - 1] === ROW
+    const key = whole ? "whole rows" : `rank ${rank}`
+    const executable = await compiled.once(key, () => (whole ? rowDots() : rowSums(rank)))
+    const { sums } = await executable.run({ x })
     const { data } = await device.download(sums!)
     sums!.dispose()
     return (data as Float32Array).reduce((sum, value) => sum + value, 0)
@@ -37,10 +36,14 @@ export async function createSquaredNorm(device: Device): Promise<SquaredNorm> {
       }
       return sum
     },
-    async release() {
-      for (const each of compiled.values()) await (await each).release()
-    },
+    release: () => compiled.release(),
   }
+}
+
+/** x [rows, ROW] -> [rows], each row with itself: no square is written to memory. */
+function rowDots() {
+  const row = input("x", ["rows", ROW]).reshape(["rows", 1, ROW])
+  return graph("squared_norm", { sums: row.matmul(row, { transB: true }).reshape(["rows"]) })
 }
 
 /** Over the last axis: x [.., n] -> [..]. */

@@ -32,10 +32,10 @@ import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { objectiveHead } from "./objective-head.ts"
 
 /**
- * Supervised positions whose logits exist at once. A trained head reads and writes its whole
- * gradient once a chunk, so its chunks are larger.
+ * Supervised positions whose logits exist at once. A row of 256 costs a tenth less than one of 128
+ * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
  */
-export const headRows = (adapter: unknown) => (adapter ? 128 : 256)
+export const HEAD_ROWS = 256
 
 export interface NamedRows {
   readonly name: string
@@ -127,7 +127,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     tokens: largestMicroBatch(rows, microBatchTokens, config),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
-    headRows: headRows(lora),
+    headRows: HEAD_ROWS,
     headSettings: objectiveHead(objective).settings,
     process: held,
     ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),

@@ -16,7 +16,7 @@ import { type Device, float32, type HostTensor, openDevice } from "../runtime/in
 import type { Checkpoint } from "./checkpoint.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { objectiveHead } from "./objective-head.ts"
-import { headRows, loraInputs, type RunPlan } from "./plan.ts"
+import { HEAD_ROWS, loraInputs, type RunPlan } from "./plan.ts"
 import { Policy } from "./policy.ts"
 
 /** A device with the model on it, ready to train. */
@@ -107,7 +107,7 @@ export async function openSession(
     device,
     shape: model.shape,
     quantization: plan.quantization,
-    headRows: headRows(lora),
+    headRows: HEAD_ROWS,
   }
   const decoder = await Decoder.open({
     ...options,
