@@ -40,8 +40,8 @@ export async function* evaluations(
   // What couples the tokens of a training step, or compares with it, has no meaning here.
   const own = !head.firstPass && !head.needsOldLogprobs
   for (const { name, rows } of evalSets) {
-    if (signal?.aborted) return
     const statistics = await evaluateRows(parts, rows, { step, own })
+    if (signal?.aborted) return
     const { nll, loss, mean_p } = statisticsFields(statistics)
     yield {
       type: "eval",
@@ -56,8 +56,9 @@ export async function* evaluations(
   }
 }
 
+/** Of all rows; of some only when `signal` asks to stop. */
 async function evaluateRows(
-  { decoder, head, steps, batch, reference }: EvaluationParts,
+  { decoder, head, steps, batch, reference, signal }: EvaluationParts,
   rows: Prepared,
   { step, own }: { readonly step: number; readonly own: boolean },
 ): Promise<TokenStatistics> {
@@ -65,6 +66,7 @@ async function evaluateRows(
   const settings = own ? head.settings : CROSS_ENTROPY
   let statistics = NO_TOKENS
   for (const microBatch of rowBatches(rows, batch)) {
+    if (signal?.aborted) break
     const outputs = await decoder.evaluate(microBatch.pack, settings, {
       scalars,
       columns: { token_class: Float32Array.from(microBatch.tokenClass) },

@@ -19,6 +19,7 @@ export interface ForwardBackwardParts {
   readonly oldLogprobs: Float32Array | undefined
   /** Of a micro-batch's dropout; another number for each. */
   readonly seed: (microBatch: number) => number
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface StepResult {
@@ -31,9 +32,14 @@ export interface StepResult {
   readonly gradientNorm: number
 }
 
-/** Gradients of one step's rows, summed over its micro-batches. */
-export async function forwardBackward(parts: ForwardBackwardParts): Promise<StepResult> {
-  const { policy, head, normalization, batch, scalars, reference, oldLogprobs } = parts
+/**
+ * Gradients of one step's rows, summed over its micro-batches; undefined when `signal` asks to stop
+ * before they are whole. The weights are as they were either way.
+ */
+export async function forwardBackward(
+  parts: ForwardBackwardParts,
+): Promise<StepResult | undefined> {
+  const { policy, head, normalization, batch, scalars, reference, oldLogprobs, signal } = parts
   const { decoder } = policy
   const { microBatches } = batch
   const inputs = await lossInputs({
@@ -48,6 +54,7 @@ export async function forwardBackward(parts: ForwardBackwardParts): Promise<Step
   let statistics = NO_TOKENS
   let loss = 0
   for (const [i, microBatch] of microBatches.entries()) {
+    if (signal?.aborted) return undefined
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
     statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))

@@ -58,7 +58,9 @@ export async function learningRateRange(
       reference,
       oldLogprobs: undefined,
       seed: (microBatch) => step * STEPS + microBatch,
+      signal,
     })
+    if (!result) continue // asked to stop in the middle of it
     const { loss, nll } = statisticsFields(result.statistics)
     points.push({ learning_rate: learningRate, loss, nll })
     if (!Number.isFinite(nll) || nll > 1.5 * points[0]!.nll + 0.5) break

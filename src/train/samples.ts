@@ -5,8 +5,8 @@ import type { RunPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
 import type { EventBody } from "./trainer.ts"
 
-/** Samples a run's prompts as the model is at a step. */
-export type Sampler = (step: number) => AsyncGenerator<EventBody>
+/** Samples a run's prompts as the model is at a step; none after `signal` asks to stop. */
+export type Sampler = (step: number, signal?: AbortSignal) => AsyncGenerator<EventBody>
 
 /** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
 export function samplePrompts({ evalSets, rows, config }: RunPlan): number[][] {
@@ -41,16 +41,20 @@ export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | 
     template: null,
     stopTokenIds: stops,
   })
-  return async function* (step) {
-    for await (const sample of source.sample(requests)) {
-      yield {
-        type: "sample",
-        step,
-        prompt: tokenizer.decode(requests[sample.requestIndex]!.prompt.tokenIds),
-        completion: sample.completion,
-        tokens: sample.tokenIds.map((id) => tokenizer.tokenText(id)),
-        probabilities: sample.logprobs.map((logp) => Math.exp(logp)),
+  return async function* (step, signal) {
+    try {
+      for await (const sample of source.sample(requests, signal ? { signal } : {})) {
+        yield {
+          type: "sample",
+          step,
+          prompt: tokenizer.decode(requests[sample.requestIndex]!.prompt.tokenIds),
+          completion: sample.completion,
+          tokens: sample.tokenIds.map((id) => tokenizer.tokenText(id)),
+          probabilities: sample.logprobs.map((logp) => Math.exp(logp)),
+        }
       }
+    } catch (error) {
+      if (!signal?.aborted) throw error
     }
   }
 }

@@ -49,7 +49,7 @@ export interface TrainerParts {
   readonly oldLogprobs?: OldLogprobs
   /** Writes a checkpoint and returns its path. */
   readonly save: (progress: Progress) => Promise<string>
-  readonly sample?: (step: number) => AsyncIterable<EventBody>
+  readonly sample?: (step: number, signal?: AbortSignal) => AsyncIterable<EventBody>
   readonly signal?: AbortSignal
 }
 
@@ -90,6 +90,7 @@ export async function* trainSteps(
     const began = performance.now()
     const step = progress.step + 1
     const result = await stepResult(parts, head, step)
+    if (!result) continue // asked to stop in the middle of it
     const problem = nonfinite(result, step)
     if (problem && settings.onNonfinite === "stop") throw new InputError(problem)
 
@@ -126,7 +127,7 @@ export async function* trainSteps(
       yield* evaluations(evaluationParts(parts, head), progress.step)
     }
     if (parts.sample && settings.sampleSteps && (last || step % settings.sampleSteps === 0)) {
-      yield* parts.sample(step)
+      yield* parts.sample(step, signal)
     }
     if (!last && settings.saveSteps > 0 && step % settings.saveSteps === 0) {
       yield checkpoint(await parts.save(progress), progress)
@@ -180,13 +181,13 @@ function batchOfStep({ rows, order, settings, objective }: TrainerParts, step: n
   )
 }
 
-/** Forward and backward of a step (from 1). */
+/** Forward and backward of a step (from 1); undefined when the run was asked to stop meanwhile. */
 async function stepResult(
   parts: TrainerParts,
   head: ObjectiveHead,
   step: number,
-): Promise<StepResult> {
-  const { policy, objective, settings, order } = parts
+): Promise<StepResult | undefined> {
+  const { policy, objective, settings, order, signal } = parts
   const oldLogprobs = head.needsOldLogprobs
     ? await parts.oldLogprobs!.ofStep(step, policy.decoder, (other) =>
         other <= order.steps ? batchOfStep(parts, other).microBatches : undefined,
@@ -201,6 +202,7 @@ async function stepResult(
     reference: parts.reference,
     oldLogprobs,
     seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
+    signal,
   })
 }
 

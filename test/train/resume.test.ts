@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/run/config.ts"
-import type { StepEvent } from "../../src/run/events.ts"
+import type { RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { train } from "../../src/train/train.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
@@ -130,6 +130,57 @@ test("an adapter's run resumes to the same bits, dropout too", async () => {
   await finished(name, { ...lora, resume: true })
   const file = "adapter_model.safetensors"
   expect(modelBytes(name, file).equals(modelBytes("lora", file))).toBe(true)
+})
+
+/** Stops a run soon after an event that `when` picks: in the middle of what comes next. */
+async function stoppedAfter(
+  name: string,
+  more: object,
+  when: (event: RunEvent) => boolean,
+): Promise<{ reason: string; steps: number }> {
+  const controller = new AbortController()
+  const run = train(parseConfig(settings(name, more)), { signal: controller.signal })
+  for await (const event of run) if (when(event)) setImmediate(() => controller.abort())
+  return run.result
+}
+
+test("Ctrl-C in the middle of a step leaves that step for the resumed run", async () => {
+  const rowsAlone = { data: { ...settings("").data, packing: false }, save_steps: 0 }
+  await finished("rows-alone", rowsAlone)
+  const name = "stopped-in-a-step"
+  const { reason, steps } = await stoppedAfter(
+    name,
+    rowsAlone,
+    ({ type, step }) => type === "histogram" && step === 5,
+  )
+  expect({ reason, steps }).toEqual({ reason: "interrupted", steps: 5 })
+  await finished(name, { ...rowsAlone, resume: true })
+  expect(modelBytes(name).equals(modelBytes("rows-alone"))).toBe(true)
+})
+
+test("Ctrl-C during an evaluation, or while samples are made, does not wait for its end", async () => {
+  const evaluated = {
+    data: { ...settings("").data, eval: settings("").data.train, packing: false },
+    eval_steps: 4,
+    generate_samples: { prompts: 2, every: 4, max_new_tokens: 400 },
+  }
+  const inEvaluation = await stoppedAfter(
+    "stopped-in-evaluation",
+    evaluated,
+    ({ type, step }) => type === "histogram" && step === 4,
+  )
+  expect(inEvaluation).toMatchObject({ reason: "interrupted", steps: 4 })
+  const later = readRun(join(root, "stopped-in-evaluation")).events.filter(({ step }) => step === 4)
+  expect(later.map(({ type }) => type)).toEqual(["step", "histogram", "checkpoint", "run.end"])
+
+  const inSamples = await stoppedAfter(
+    "stopped-in-samples",
+    evaluated,
+    (event) => event.type === "histogram" && event.step === 4 && event.name !== "train",
+  )
+  expect(inSamples).toMatchObject({ reason: "interrupted", steps: 4 })
+  const events = readRun(join(root, "stopped-in-samples")).events
+  expect(events.filter(({ type }) => type === "sample")).toEqual([])
 })
 
 test("a run that shares an old policy over several steps resumes inside them to the same bits", async () => {
