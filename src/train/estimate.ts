@@ -94,7 +94,7 @@ export async function estimateRun(
   const perStep = compiled * cost.perToken + misses * cost.perSize + cost.update
   const parts = {
     load,
-    training: steps * perStep + cost.firstUpdate,
+    training: steps * perStep + cost.once,
     evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
     samples: sampleCount(plan) * (await sampleSeconds(plan, session, seconds)),
     checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
@@ -179,7 +179,8 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     await policy.squaredGradientNorm()
     await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
   }
-  const total = { tokens: 0, train: 0, evaluate: 0, compile: 0 }
+  const total = { tokens: 0, train: 0, evaluate: 0 }
+  const compile: number[] = []
   for (const [i, microBatch] of microBatches.entries()) {
     const { pack } = microBatch
     const train = async () => {
@@ -192,19 +193,22 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     await evaluate()
     total.tokens += compiledSize(pack.tokenIds.length)
     total.train += again
-    total.compile += Math.max(0, first - again)
+    compile.push(Math.max(0, first - again))
     total.evaluate += await settledSeconds(seconds, evaluate, SECONDS / microBatches.length)
   }
   const firstUpdate = await seconds(update)
   const laterUpdate = await seconds(update)
+  // The largest comes first, so what is new to it beside its graphs is the memory: that comes once.
+  const [largest, ...others] = compile as [number, ...number[]]
+  const perSize = others.reduce((sum, each) => sum + each, 0) / Math.max(1, others.length)
   // An old policy's numbers, and a first pass over the step, are forward passes of their own.
   const forwards = (head.needsOldLogprobs ? 1 : 0) + (head.firstPass ? 1 : 0)
   return {
     perToken: (total.train + forwards * total.evaluate) / total.tokens,
     evaluatePerToken: total.evaluate / total.tokens,
-    perSize: total.compile / microBatches.length,
+    perSize,
     update: laterUpdate,
-    firstUpdate: Math.max(0, firstUpdate - laterUpdate),
+    once: Math.max(0, largest - perSize) + Math.max(0, firstUpdate - laterUpdate),
   }
 }
 
