@@ -110,7 +110,10 @@ const COLUMNS: readonly (readonly [title: string, cell: (figures: RunFigures) =>
 export function comparisonTable(runs: readonly RunSummary[]): string {
   const figures = runs.map(runFigures)
   const blocks = [
-    [COLUMNS.map(([title]) => title), ...figures.map((f) => COLUMNS.map(([, cell]) => cell(f)))],
+    [
+      COLUMNS.map(([title]) => title),
+      ...figures.map((f) => COLUMNS.map(([, cell]) => shortened(cell(f)))),
+    ],
   ]
   const names = runs.map(({ name }) => name)
   const sets = [...new Set(figures.flatMap(({ evals }) => Object.keys(evals)))]
@@ -126,7 +129,24 @@ export function comparisonTable(runs: readonly RunSummary[]): string {
   return blocks.map(aligned).join("\n\n")
 }
 
-function aligned(rows: readonly (readonly string[])[]): string {
+/** A cell's characters in a terminal; the page and the JSON have the whole of it. */
+const CELL = 32
+
+/** The ends of a long text: paths and names differ there. */
+function shortened(text: string): string {
+  if (text.length <= CELL) return text
+  const half = (CELL - 1) / 2
+  return `${text.slice(0, Math.floor(half))}…${text.slice(text.length - Math.ceil(half))}`
+}
+
+/** Whole where short texts would hide what tells the long ones apart. */
+function shortenedRow(values: readonly string[]): readonly string[] {
+  const short = values.map(shortened)
+  return new Set(short).size === new Set(values).size ? short : values
+}
+
+function aligned(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map(([key, ...values]) => [key!, ...shortenedRow(values)])
   const widths = rows[0]!.map((_, k) => Math.max(...rows.map((row) => row[k]!.length)))
   return rows
     .map((row) =>

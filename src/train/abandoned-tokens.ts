@@ -1,12 +1,21 @@
 /** Whether an objective that weighs tokens by their probability is giving up those that end a turn or make up the template. */
-import type { Objective } from "../objectives/index.ts"
+import { type Objective, weightsAt } from "../objectives/index.ts"
 import type { WarningEvent } from "../run/events.ts"
 import { TOKEN_CLASSES, type TokenStatistics } from "./token-statistics.ts"
 
-/** Whether an objective gives end-of-turn and template tokens a weight whatever their probability. */
-export function keepsSpecialTokens({ name, parameters }: Objective): boolean {
-  const { keep_special, weight_floor } = parameters
-  return name === "sft" || keep_special === true || Number(weight_floor ?? 0) > 0
+/** A target that the model does not expect at all, and the least weight that will teach it. */
+const UNEXPECTED_P = 1e-4
+const TEACHING_WEIGHT = 0.05
+
+/**
+ * Whether an objective gives end-of-turn and template tokens a weight however unlikely they are, at
+ * least when a run begins. Weights that depend on more than the probability are not trusted to.
+ */
+export function keepsSpecialTokens(objective: Pick<Objective, "expression">): boolean {
+  return [1, 2].every((tokenClass) => {
+    const weights = weightsAt(objective, [UNEXPECTED_P], { tokenClass, progress: 0 })
+    return weights !== undefined && weights[0]! >= TEACHING_WEIGHT
+  })
 }
 
 /** Below this mean probability a token class counts as not known by the model. */

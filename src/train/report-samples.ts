@@ -1,13 +1,7 @@
 /** Samples of several runs side by side, their tokens coloured by probability or by the objective's weight. */
 
 import type { ObjectiveSettings } from "../objectives/index.ts"
-import {
-  definitionOf,
-  evaluateAll,
-  needs,
-  objectiveFromConfig,
-  weightOf,
-} from "../objectives/index.ts"
+import { definitionOf, objectiveFromConfig, weightsAt } from "../objectives/index.ts"
 import type { SampleEvent } from "../run/events.ts"
 import { escapeHtml } from "./report-charts.ts"
 import type { RunSummary } from "./run-summary.ts"
@@ -17,16 +11,17 @@ const MAX_PROMPTS = 50
 
 export function sampleSection(
   runs: readonly RunSummary[],
-  colorOf: (index: number) => string,
+  swatch: (index: number) => string,
 ): string {
   const prompts = [...new Set(runs.flatMap(({ samples }) => samples.map(({ prompt }) => prompt)))]
   if (prompts.length === 0) return ""
   const shown = prompts.slice(0, MAX_PROMPTS).map((prompt) => {
     const cells = runs.map((run, index) => {
+      if (run.samples.length === 0) return ""
       const own = run.samples.filter((sample) => sample.prompt === prompt)
       const last = own.at(-1)
       const first = own[0]
-      const name = `<h4><i class="swatch" style="background:${colorOf(index)}"></i>${escapeHtml(run.name)}</h4>`
+      const name = `<h4>${swatch(index)}${escapeHtml(run.name)}</h4>`
       if (last === undefined || first === undefined) return `<div>${name}<p>–</p></div>`
       const earlier =
         first === last
@@ -76,16 +71,5 @@ export function tokenWeights(
   // A run of another version may name an objective that this one does not know.
   const known = settings?.expression !== undefined || definitionOf(settings?.name ?? "")
   if (settings === undefined || !known) return undefined
-  const { expression } = objectiveFromConfig(settings)
-  const weight = weightOf(expression)
-  const recorded = new Set(["logp", "progress", "token_class"])
-  const { inputs, firstPass } = needs(weight)
-  if (firstPass || [...inputs].some((name) => !recorded.has(name))) return undefined
-  const columns = {
-    logp: Float64Array.from(probabilities, Math.log),
-    token_class: 0,
-    progress: 1,
-  }
-  const [weights] = evaluateAll([weight], columns, new Int32Array(probabilities.length))
-  return [...weights!]
+  return weightsAt(objectiveFromConfig(settings), probabilities, { tokenClass: 0, progress: 1 })
 }

@@ -35,7 +35,7 @@ export function reportHtml(runs: readonly RunSummary[], extras: ReportExtras = {
     warningsSection(runs),
     curvesSection(runs),
     histogramSection(runs),
-    sampleSection(runs, colorOf),
+    sampleSection(runs, swatch),
     settingsSection(runs),
   ]
   return `<!doctype html>
@@ -55,8 +55,10 @@ export function reportHtml(runs: readonly RunSummary[], extras: ReportExtras = {
 `
 }
 
+const swatch = (index: number) => `<i class="swatch" style="background:${colorOf(index)}"></i>`
+
 function headline({ name, start, path }: RunSummary, index: number): string {
-  const color = `<i class="swatch" style="background:${colorOf(index)}"></i>`
+  const color = swatch(index)
   if (start === undefined) return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(path)}</p>`
   const { objective, engine, device, parameters, normalization, run_id } = start
   const trained =
@@ -105,7 +107,7 @@ function figuresSection(runs: readonly RunSummary[]): string {
 
 function headerRow(runs: readonly RunSummary[]): string {
   const names = runs.map(({ name }, index) => {
-    return `<th><i class="swatch" style="background:${colorOf(index)}"></i>${escapeHtml(name)}</th>`
+    return `<th>${swatch(index)}${escapeHtml(name)}</th>`
   })
   return `<thead><tr><th></th>${names.join("")}</tr></thead>`
 }
@@ -183,7 +185,14 @@ function curvesSection(runs: readonly RunSummary[]): string {
   const figures = [...charts, ...evaluated].join("")
   return figures === ""
     ? ""
-    : `<section><h2>Curves</h2><div class="charts">${figures}</div></section>`
+    : `<section><h2>Curves</h2>${legend(runs)}<div class="charts">${figures}</div></section>`
+}
+
+/** Which colour is whose, where the head of the page is out of sight. */
+function legend(runs: readonly RunSummary[]): string {
+  if (runs.length === 1) return ""
+  const names = runs.map(({ name }, index) => `<span>${swatch(index)}${escapeHtml(name)}</span>`)
+  return `<p class="legend">${names.join("")}</p>`
 }
 
 function histogramSection(runs: readonly RunSummary[]): string {

@@ -10,6 +10,7 @@ import { histogramChart, lineChart, niceTicks, paperBins } from "../../src/train
 import { tokenWeights } from "../../src/train/report-samples.ts"
 import {
   differingSettings,
+  type RunSummary,
   runFigures,
   summarizeRun,
   summarizeRuns,
@@ -123,6 +124,19 @@ test("the comparison as text and as JSON", () => {
   const json = JSON.parse(JSON.stringify(comparison(runs)))
   expect(json.runs[1].curves.nll).toHaveLength(40)
   expect(json.settings.learning_rate).toEqual([null, 0.0001])
+})
+
+test("long texts are shortened in the table, unless they differ where it would cut", () => {
+  const path = (name: string) =>
+    `/a/rather/long/path/to/the/folder/${name}/of/all/the/rows/train.jsonl`
+  const withPath = (run: RunSummary, name: string, model: string): RunSummary => ({
+    ...run,
+    config: { ...run.config, model, data: { train: path(name) } },
+  })
+  const [a, b] = [withPath(runs[0]!, "x", path("x")), withPath(runs[1]!, "y", "small")]
+  const rows = comparisonTable([a, b]).split("\n")
+  expect(rows.find((row) => row.startsWith("data.train"))).toContain(path("y"))
+  expect(rows.find((row) => row.startsWith("model"))).toMatch(/"\/a\/rather\S+…\S+jsonl" +"small"/)
 })
 
 test("a sample's weights are those of the run's objective, where p alone decides", () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
-import { abandonedTokensWarning } from "../../src/train/abandoned-tokens.ts"
+import { objectiveFromConfig } from "../../src/objectives/index.ts"
+import { abandonedTokensWarning, keepsSpecialTokens } from "../../src/train/abandoned-tokens.ts"
 import {
   addStatistics,
   histogramFields,
@@ -104,4 +105,17 @@ test("no warning when it is known, being learned, or kept", () => {
   expect(abandonedTokensWarning({ first: classesAt(1e-3), now, keepsThem: false })).toBeUndefined()
   expect(abandonedTokensWarning({ now, keepsThem: true })).toBeUndefined()
   expect(abandonedTokensWarning({ now, keepsThem: false })?.message).toContain("0.010")
+})
+
+test.each([
+  [{ name: "sft" }, true],
+  [{ name: "focal" }, true],
+  [{ name: "dft" }, false],
+  [{ name: "power", a: 1, b: 0 }, false],
+  [{ name: "dft", keep_special: true }, true],
+  [{ name: "dft", weight_floor: 0.1 }, true],
+  [{ name: "dft", ramp: { start: 0, end: 0.5 } }, true],
+  [{ name: "eaft" }, false],
+])("whether %o teaches what the model does not expect: %s", (settings, keeps) => {
+  expect(keepsSpecialTokens(objectiveFromConfig(settings))).toBe(keeps)
 })
