@@ -11,15 +11,10 @@ export interface BlockExecutables {
   readonly saved: readonly string[]
 }
 
-/** What the intermediates of all compiled graphs may take together: each keeps memory for its own. */
-const WORKSPACE_BYTES = 128e6
-/** Sizes that stay all the same: compiling takes as long as a small model's pass. */
-export const LEAST_SIZES = 4
+/** Sizes that stay compiled. One takes 40 ms to compile and 2 to 4 MB; intermediates are shared by all. */
+export const SIZES_KEPT = 16
 
-interface Compiled {
-  readonly executables: Map<string, Promise<Executable | BlockExecutables>>
-  bytes: number
-}
+type Compiled = Map<string, Promise<Executable | BlockExecutables>>
 
 /** Bytes of the intermediates of a block's graph, at most. */
 export function blockWorkspace(graph: Graph, tokens: number): number {
@@ -40,14 +35,10 @@ export class CompiledBlocks {
 
   /** Says which size comes next, before it is asked for; the one unused longest is let go. */
   async use(tokens: number): Promise<void> {
-    const compiled = this.#sizes.get(tokens) ?? { executables: new Map(), bytes: 0 }
+    const compiled: Compiled = this.#sizes.get(tokens) ?? new Map()
     this.#sizes.delete(tokens)
     this.#sizes.set(tokens, compiled)
-    for (const oldest of [...this.#sizes.keys()].slice(0, -LEAST_SIZES)) {
-      const all = [...this.#sizes.values()].reduce((sum, { bytes }) => sum + bytes, 0)
-      if (all <= WORKSPACE_BYTES) return
-      await this.#forget(oldest)
-    }
+    for (const oldest of [...this.#sizes.keys()].slice(0, -SIZES_KEPT)) await this.#forget(oldest)
   }
 
   /** Forward that keeps, and backward. */
@@ -55,8 +46,8 @@ export class CompiledBlocks {
     return this.#once(tokens, `training ${level}`, async () => {
       const graphs = blockGraphs({ ...this.#options, tokens }, level)
       return {
-        forward: await this.#compile(graphs.forward, tokens),
-        backward: await this.#compile(graphs.backward, tokens),
+        forward: await this.#device.compile(graphs.forward),
+        backward: await this.#device.compile(graphs.backward),
         saved: graphs.saved,
       }
     })
@@ -66,13 +57,8 @@ export class CompiledBlocks {
   forward(tokens: number, adapter: boolean): Promise<Executable> {
     const lora = adapter ? this.#options.lora : undefined
     return this.#once(tokens, `forward ${lora !== undefined}`, () =>
-      this.#compile(blockForward({ ...this.#options, tokens, lora }), tokens),
+      this.#device.compile(blockForward({ ...this.#options, tokens, lora })),
     )
-  }
-
-  #compile(graph: Graph, tokens: number): Promise<Executable> {
-    this.#sizes.get(tokens)!.bytes += blockWorkspace(graph, tokens)
-    return this.#device.compile(graph)
   }
 
   async release(): Promise<void> {
@@ -82,7 +68,7 @@ export class CompiledBlocks {
   async #forget(tokens: number): Promise<void> {
     const compiled = this.#sizes.get(tokens)!
     this.#sizes.delete(tokens)
-    for (const made of compiled.executables.values()) {
+    for (const made of compiled.values()) {
       const executables = await made
       if ("run" in executables) await executables.release()
       else await Promise.all([executables.forward.release(), executables.backward.release()])
@@ -94,10 +80,10 @@ export class CompiledBlocks {
     key: string,
     make: () => Promise<T>,
   ): Promise<T> {
-    const { executables } = this.#sizes.get(tokens)!
-    const known = executables.get(key) as Promise<T> | undefined
+    const compiled = this.#sizes.get(tokens)!
+    const known = compiled.get(key) as Promise<T> | undefined
     const made = known ?? make()
-    executables.set(key, made)
+    compiled.set(key, made)
     return made
   }
 }

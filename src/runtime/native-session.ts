@@ -49,16 +49,20 @@ export function startOnnxRuntime(threads: number): void {
   }
 }
 
-/** Memory is taken from the system as it is asked for, not in powers of two. */
-const AS_REQUESTED = 1
+/** What the arena takes from the system at a time, or twice as much each time it was not enough. */
+const DOUBLING = 0
+const ARENA_BYTES = 2 ** 30
 const DEFAULT = -1
 
 /**
  * One arena for all sessions: only one runs at a time, so what one has finished with serves the
- * next, and a graph compiled for one more size costs no memory of its own.
+ * next, and a graph compiled for one more size costs no memory of its own. It begins with more
+ * address space than it will mostly need; memory becomes of it what is written to. In pieces as
+ * large as each request, those of a small run would be of no use to a larger one: a head that met
+ * 100 to 500 rows held 554 MB where it needs 196.
  */
 function shareArena({ api, env, memory }: Environment): void {
-  const settings = api.make("CreateArenaCfg", 0, AS_REQUESTED, DEFAULT, DEFAULT)
+  const settings = api.make("CreateArenaCfg", 0, DOUBLING, ARENA_BYTES, DEFAULT)
   api.check("CreateAndRegisterAllocator", env, memory, settings)
   api.release("ReleaseArenaCfg", settings)
 }

@@ -4,7 +4,7 @@ import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import { packRows } from "../data/packing.ts"
 import { fileHash } from "../formats/index.ts"
-import { LEAST_SIZES } from "../models/compiled-blocks.ts"
+import { SIZES_KEPT } from "../models/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
 import type { Config } from "../run/config.ts"
 import { lossInputs } from "./loss-inputs.ts"
@@ -132,7 +132,7 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
       const size = compiledSize(used)
       compiled += size
       if (!kept.includes(size)) misses += 1
-      kept = [size, ...kept.filter((other) => other !== size)].slice(0, LEAST_SIZES)
+      kept = [size, ...kept.filter((other) => other !== size)].slice(0, SIZES_KEPT)
     }
   }
   return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }

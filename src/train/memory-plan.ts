@@ -12,8 +12,8 @@ import {
 import { adapterShapes, blockGraphs } from "../models/stages.ts"
 
 const BYTES = 4 // float32
-/** ONNX Runtime takes memory from the system in powers of two: about a third more than it uses. */
-const ARENA_GROWTH = 1.33
+/** Pieces that are free between those in use. */
+const ARENA_GAPS = 1.1
 
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
@@ -42,7 +42,7 @@ export interface MemoryPlan {
   readonly moments: number
   /** Arrays between the blocks' graphs: each layer's input, what it keeps, gradients of both. */
   readonly activations: number
-  /** Inside the graphs of a block and of the head. */
+  /** Inside the graph of a block or of the head, whichever has more: they share it. */
   readonly workspace: number
   readonly process: number
   readonly total: number
@@ -61,10 +61,10 @@ function resultBytes({ outputs }: Graph): number {
   )
 }
 
-function headWorkspace({ shape, lora, headSettings, headRows }: MemoryPlanOptions): number {
+function headWorkspace({ shape, lora, headSettings, headRows, tokens }: MemoryPlanOptions): number {
   const trained = lora === undefined
   const outputs = headBackward({ shape, ...headSettings }, { norm: trained, head: trained })
-  return workspaceBytes(graph("head", outputs), () => headRows)
+  return workspaceBytes(graph("head", outputs), () => Math.min(headRows, tokens))
 }
 
 /**
@@ -104,15 +104,10 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const level: KeepLevel = recompute === "never" ? "keep" : "products"
   const kept = blockGraphs(options, level)
   const lean = blockGraphs(options, "recompute")
+  const blocks = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
   const workspace =
-    ARENA_GROWTH *
-    (Math.max(
-      ...[kept, lean].map(
-        ({ forward, backward }) =>
-          blockWorkspace(forward, tokens) + blockWorkspace(backward, tokens),
-      ),
-    ) +
-      headWorkspace(options))
+    ARENA_GAPS *
+    Math.max(headWorkspace(options), ...blocks.map((each) => blockWorkspace(each, tokens)))
   const between = betweenBytes(options)
   const fixed = weights + gradients + moments + workspace + between + options.process
   const room = options.bytes - fixed - layers * resultBytes(lean.forward)
