@@ -55,6 +55,23 @@ describe.each(DEVICES)("$name", ({ name }) => {
     await executable.release()
   })
 
+  test("runs of growing size share the memory of the largest", async ({ skip }) => {
+    if (device?.kind !== "cpu") return skip(`no ${name} here, or its memory is not the host's`)
+    // Two intermediates of the input's size; only their sum is a result.
+    const x = input("x", ["rows", 1])
+    const wide = x.mul(input("w", [1, 40_000]))
+    const total = graph("wide", { y: wide.softmax().mul(wide.exp()).sum(-1) })
+    const executable = await device.compile(total)
+    const w = await device.upload(real([1, 40_000], 1))
+    const before = megabytes()
+    for (const rows of [100, 130, 170, 220, 280, 350]) {
+      await executable.run({ x: await device.upload(real([rows, 1], 2)), w })
+    }
+    const largest = (350 * 40_000 * 4) / 2 ** 20
+    expect(megabytes() - before).toBeLessThan(4 * largest)
+    await executable.release()
+  })
+
   // 200 results of 4 MB would be 800 MB.
   test.for(["fresh results", "into two buffers", "into itself"] as const)(
     "memory does not grow over 200 runs: %s",
