@@ -30,7 +30,7 @@ export function command(verb: Command): void {
           if (dryRun) await showPlan(config, signal, json === true)
           else await followRun(await start(config, signal), json === true)
         },
-        { stopping: "stopping after this step, with a checkpoint" },
+        { stopping: "stopping with a checkpoint" },
       )
     })
 }
