@@ -89,10 +89,9 @@ export async function estimateRun(
   const seconds = stopwatch(clock)
   const { order, config } = plan
   const { steps } = order
-  const { tokens, packs, compiled, misses } = tokensAStep(plan)
+  const { tokens, compiled, misses } = tokensAStep(plan)
   const cost = await trainingCost(plan, session, seconds)
-  const training = packs * cost.perPack + compiled * cost.perToken
-  const perStep = training + misses * cost.perSize + cost.update
+  const perStep = compiled * cost.perToken + misses * cost.perSize + cost.update
   const parts = {
     load,
     training: steps * perStep + cost.once,
@@ -111,15 +110,14 @@ export async function estimateRun(
 }
 
 /**
- * Means of a step: its tokens, its packs, as many tokens as they are computed as, and the packs
- * whose size is none of those used last, which stay compiled.
+ * Means of a step: its tokens, as many as they are computed as, and the micro-batches whose size
+ * is none of those used last, which stay compiled.
  */
 function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
   const looked = Math.min(order.steps, STEPS_LOOKED_AT)
   let kept: number[] = []
   let misses = 0
   let tokens = 0
-  let packs = 0
   let compiled = 0
   for (let i = 0; i < looked; i++) {
     const step = Math.floor((i * order.steps) / looked)
@@ -131,19 +129,13 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
     for (const bin of bins) {
       const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
       tokens += used
-      packs += 1
       const size = compiledSize(used)
       compiled += size
       if (!kept.includes(size)) misses += 1
       kept = [size, ...kept.filter((other) => other !== size)].slice(0, SIZES_KEPT)
     }
   }
-  return {
-    tokens: tokens / looked,
-    packs: packs / looked,
-    compiled: compiled / looked,
-    misses: misses / looked,
-  }
+  return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }
 }
 
 /** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
@@ -187,8 +179,7 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     await policy.squaredGradientNorm()
     await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
   }
-  const trained: [tokens: number, seconds: number][] = []
-  const evaluated: [tokens: number, seconds: number][] = []
+  const total = { tokens: 0, train: 0, evaluate: 0 }
   const compile: number[] = []
   for (const [i, microBatch] of microBatches.entries()) {
     const { pack } = microBatch
@@ -200,11 +191,10 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     const first = await seconds(train)
     const again = await settledSeconds(seconds, train, SECONDS / microBatches.length)
     await evaluate()
-    const tokens = compiledSize(pack.tokenIds.length)
-    trained.push([tokens, again])
+    total.tokens += compiledSize(pack.tokenIds.length)
+    total.train += again
     compile.push(Math.max(0, first - again))
-    const forward = await settledSeconds(seconds, evaluate, SECONDS / microBatches.length)
-    evaluated.push([tokens, forward])
+    total.evaluate += await settledSeconds(seconds, evaluate, SECONDS / microBatches.length)
   }
   const firstUpdate = await seconds(update)
   const laterUpdate = await seconds(update)
@@ -213,29 +203,13 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
   const perSize = others.reduce((sum, each) => sum + each, 0) / Math.max(1, others.length)
   // An old policy's numbers, and a first pass over the step, are forward passes of their own.
   const forwards = (head.needsOldLogprobs ? 1 : 0) + (head.firstPass ? 1 : 0)
-  const training = lineThrough(trained)
-  const forward = lineThrough(evaluated)
-  const sum = (points: typeof evaluated, of: 0 | 1) => points.reduce((all, x) => all + x[of], 0)
   return {
-    perPack: training.fixed + forwards * forward.fixed,
-    perToken: training.slope + forwards * forward.slope,
-    evaluatePerToken: sum(evaluated, 1) / sum(evaluated, 0),
+    perToken: (total.train + forwards * total.evaluate) / total.tokens,
+    evaluatePerToken: total.evaluate / total.tokens,
     perSize,
     update: laterUpdate,
     once: Math.max(0, largest - perSize) + Math.max(0, firstUpdate - laterUpdate),
   }
-}
-
-/** y = fixed + slope x by least squares, through the origin where a line would begin below it. */
-export function lineThrough(points: readonly (readonly [x: number, y: number])[]) {
-  const mean = (of: 0 | 1) => points.reduce((sum, point) => sum + point[of], 0) / points.length
-  const [middleX, middleY] = [mean(0), mean(1)]
-  const spread = points.reduce((sum, [x]) => sum + (x - middleX) ** 2, 0)
-  const rise = points.reduce((sum, [x, y]) => sum + (x - middleX) * (y - middleY), 0)
-  const slope = spread > 0 ? rise / spread : 0
-  const fixed = middleY - slope * middleX
-  const sensible = slope > 0 && fixed >= 0
-  return sensible ? { fixed, slope } : { fixed: 0, slope: middleY / middleX }
 }
 
 /** How often something happens that is done every `every` steps and at the end. */
