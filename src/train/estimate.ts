@@ -7,6 +7,7 @@ import { fileHash } from "../formats/index.ts"
 import { SIZES_KEPT } from "../models/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
 import type { Config } from "../run/config.ts"
+import { forwardBackward } from "./forward-backward.ts"
 import { lossInputs } from "./loss-inputs.ts"
 import { type MicroBatch, stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
@@ -40,6 +41,8 @@ export interface Estimate {
 /** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
 const TIMED = 6
 const TIMED_STEPS = 16
+/** Seconds of a step below which whole steps are timed: what is around the micro-batches counts there. */
+const WHOLE_STEP = 1
 /** Small models are measured for this long in all, so that what its run compiles once is behind it. */
 const SECONDS = 4
 const MOST_REPEATS = 20
@@ -91,7 +94,9 @@ export async function estimateRun(
   const { steps } = order
   const { tokens, compiled, misses } = tokensAStep(plan)
   const cost = await trainingCost(plan, session, seconds)
-  const perStep = compiled * cost.perToken + misses * cost.perSize + cost.update
+  const summed = compiled * cost.perToken + cost.update
+  const again = summed > WHOLE_STEP ? summed : await wholeStep(plan, session, seconds, summed)
+  const perStep = again + misses * cost.perSize
   const parts = {
     load,
     training: steps * perStep + cost.once,
@@ -138,17 +143,48 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
   return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }
 }
 
+/** The rows of a step (from 0) as the run splits them. */
+function batchOf({ order, rows, config, objective, microBatchTokens }: RunPlan, step: number) {
+  const chosen = Array.from(order.stepRows(step), (index) => rows.row(index))
+  return stepBatch(chosen, {
+    capacity: microBatchTokens,
+    packing: config.data.packing,
+    normalization: objective.normalization,
+  })
+}
+
+/** Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be needed. */
+async function wholeStep(
+  plan: RunPlan,
+  { policy, reference }: Session,
+  seconds: Stopwatch,
+  otherwise: number,
+): Promise<number> {
+  const { objective, order } = plan
+  const head = objectiveHead(objective)
+  if (head.needsOldLogprobs) return otherwise
+  let step = 0
+  const work = async () => {
+    await forwardBackward({
+      policy,
+      head,
+      normalization: objective.normalization,
+      batch: batchOf(plan, step++ % order.steps),
+      scalars: { progress: 0, step: 1, steps: order.steps },
+      reference,
+      oldLogprobs: undefined,
+      seed: (microBatch) => microBatch,
+    })
+    await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
+  }
+  return settledSeconds(seconds, work, SECONDS)
+}
+
 /** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
 function timedMicroBatches(plan: RunPlan): MicroBatch[] {
-  const { order, rows, config, objective, microBatchTokens } = plan
   const bySize = new Map<number, MicroBatch>()
-  for (let step = 0; step < Math.min(order.steps, TIMED_STEPS); step++) {
-    const chosen = Array.from(order.stepRows(step), (index) => rows.row(index))
-    const { microBatches } = stepBatch(chosen, {
-      capacity: microBatchTokens,
-      packing: config.data.packing,
-      normalization: objective.normalization,
-    })
+  for (let step = 0; step < Math.min(plan.order.steps, TIMED_STEPS); step++) {
+    const { microBatches } = batchOf(plan, step)
     for (const each of microBatches) bySize.set(compiledSize(each.pack.tokenIds.length), each)
   }
   const sizes = [...bySize.keys()].sort((a, b) => b - a)
