@@ -1,3 +1,4 @@
+import { LANES } from "../models/cached-block.ts"
 import { CachedDecoder, type NextTokens } from "../models/cached-decoder.ts"
 import type { CachedModel } from "../models/decoding-stages.ts"
 import type { KvCache } from "../models/kv-cache.ts"
@@ -38,14 +39,25 @@ function distributionsOf({ logits, probabilities, top, logSumExp }: NextTokens):
   }))
 }
 
-/** A prompt that has been computed, until all its samples have begun. */
-interface Prefilled {
+interface EncodedPrompt {
   readonly requestIndex: number
   readonly request: SampleRequest
   readonly ids: Int32Array
+}
+
+/** A prompt that has been computed, until all its samples have begun. */
+interface Prefilled extends EncodedPrompt {
+  /** Where it is computed: a lane of a cache. */
   readonly cache: KvCache
+  readonly cacheLane: number
   readonly first: Distribution
   begun: number
+}
+
+/** A cache of one lane and the tokens that it holds. */
+interface Conversation {
+  readonly cache: KvCache
+  ids: number[]
 }
 
 /** A sample being made. */
@@ -74,8 +86,8 @@ const CONTEXT_TOKENS = 8
 export class LocalSource implements SampleSource {
   readonly #options: LocalSourceOptions
   readonly #decoder: CachedDecoder
-  /** Between calls, with `continues`: a cache of one lane and the tokens that it holds. */
-  #kept: { readonly cache: KvCache; ids: number[] } | undefined
+  /** Between calls, with `continues`. */
+  #kept: Conversation | undefined
 
   constructor(options: LocalSourceOptions) {
     this.#options = options
@@ -91,9 +103,8 @@ export class LocalSource implements SampleSource {
     const kept = await this.#conversation()
     const lanes = kept ? 1 : this.#decoder.lanesFor(wanted)
     const cache = kept?.cache ?? (await this.#decoder.newCache(lanes, 1))
-    const scratch = kept?.cache ?? (await this.#decoder.newCache(1, 1))
     const active = new Array<Sequence | undefined>(lanes).fill(undefined)
-    const source = this.#prompts(requests, scratch, signal)
+    const source = this.#prompts(requests, kept, signal)
     try {
       let prompt = await nextPrompt(source)
       for (;;) {
@@ -103,7 +114,10 @@ export class LocalSource implements SampleSource {
             const sample = this.#accept(sequence, prompt.first, onToken)
             if (sample) yield sample
             else {
-              if (!kept) await cache.copyFrom(prompt.cache, lane, prompt.ids.length)
+              if (!kept) {
+                const from = { lane: prompt.cacheLane, tokens: prompt.ids.length }
+                await cache.copyFrom(prompt.cache, lane, from)
+              }
               active[lane] = sequence
             }
             if (prompt.begun === prompt.request.n) prompt = await nextPrompt(source)
@@ -122,10 +136,8 @@ export class LocalSource implements SampleSource {
         if (!prompt && !kept) await this.#giveUpLanes(cache, active)
       }
     } finally {
-      if (!kept) {
-        cache.dispose()
-        scratch.dispose()
-      }
+      await source.return(undefined)
+      if (!kept) cache.dispose()
     }
   }
 
@@ -142,42 +154,68 @@ export class LocalSource implements SampleSource {
     return this.#kept
   }
 
-  /** Computes a prompt into a cache of one lane. */
-  async #prefill(cache: KvCache, ids: Int32Array, signal: AbortSignal | undefined) {
-    const kept = this.#kept
-    const start = kept ? sharedLength(kept.ids, ids) : 0
-    if (kept) kept.ids.length = start // should it be cut short
-    const hidden = await this.#decoder.prefill(cache, ids, { start, signal })
-    if (kept) kept.ids = [...ids]
+  /** Computes what is new of a conversation. */
+  async #goOn(kept: Conversation, ids: Int32Array, signal: AbortSignal | undefined) {
+    const start = sharedLength(kept.ids, ids)
+    kept.ids.length = start // should it be cut short
+    const hidden = await this.#decoder.prefill(kept.cache, ids, { start, signal })
+    kept.ids = [...ids]
     return hidden
   }
 
-  /** Each request's prompt, computed when it is asked for. */
+  /** A prompt's ids, which leave room for a completion. */
+  #encoded(requestIndex: number, request: SampleRequest): EncodedPrompt {
+    const ids = Int32Array.from(promptIds(request.prompt, this.#options))
+    if (ids.length >= this.#decoder.contextLength) {
+      throw new InputError(
+        `prompt ${requestIndex + 1} has ${ids.length} tokens; the model's context is ` +
+          `${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`,
+      )
+    }
+    return { requestIndex, request, ids }
+  }
+
+  /** Each request's prompt, computed when it is asked for, short ones with some that follow. */
   async *#prompts(
     requests: readonly SampleRequest[],
-    cache: KvCache,
+    conversation: Conversation | undefined,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Prefilled> {
-    for (const [requestIndex, request] of requests.entries()) {
-      if (request.n === 0) continue
-      const ids = Int32Array.from(promptIds(request.prompt, this.#options))
-      if (ids.length >= this.#decoder.contextLength) {
-        throw new InputError(
-          `prompt ${requestIndex + 1} has ${ids.length} tokens; the model's context is ` +
-            `${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`,
+    const asked = requests.entries()
+    const waiting: EncodedPrompt[] = []
+    let cache = conversation?.cache
+    try {
+      for (;;) {
+        for (let next = asked.next(); !next.done; next = asked.next()) {
+          if (next.value[1].n > 0) waiting.push(this.#encoded(...next.value))
+          if (waiting.length >= (conversation ? 1 : LANES)) break
+        }
+        if (waiting.length === 0) return
+        const lengths = waiting.map(({ ids }) => ids.length)
+        const group = waiting.splice(0, this.#decoder.promptsTogether(lengths))
+        if (cache?.lanes !== group.length) {
+          cache?.dispose()
+          cache = await this.#decoder.newCache(group.length, 1)
+        }
+        const prompts = group.map(({ ids }) => ids)
+        const hidden = conversation
+          ? await this.#goOn(conversation, prompts[0]!, signal)
+          : await this.#decoder.prefillTogether(cache, prompts, { signal })
+        const temperatures = group.map(({ request }) => request.temperature)
+        const firsts = distributionsOf(await this.#decoder.next(hidden, temperatures)).map(
+          // The next call of the decoder writes over them.
+          ({ logits, probabilities, ...rest }) => ({
+            ...rest,
+            logits: logits.slice(),
+            probabilities: probabilities.slice(),
+          }),
         )
+        for (const [cacheLane, prompt] of group.entries()) {
+          yield { ...prompt, cache, cacheLane, first: firsts[cacheLane]!, begun: 0 }
+        }
       }
-      const hidden = await this.#prefill(cache, ids, signal)
-      const [next] = distributionsOf(await this.#decoder.next(hidden, [request.temperature]))
-      const { logits, probabilities } = next!
-      yield {
-        requestIndex,
-        request,
-        ids,
-        cache,
-        first: { ...next!, logits: logits.slice(), probabilities: probabilities.slice() },
-        begun: 0,
-      }
+    } finally {
+      if (!conversation) cache?.dispose()
     }
   }
 

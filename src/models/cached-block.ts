@@ -125,13 +125,18 @@ function cacheInputs({ numKeyValueHeads, headDim }: DecoderShape, batch: Dim, ro
 /**
  * The block of `block.ts` for new tokens of sequences whose earlier keys and values are in a cache:
  * x [N, C] -> [N, C]. `rows` of the N rows are tokens (B S of them); the rest only fill the lanes.
+ * With `wanted` i64 [W], only those rows come out: [W, C].
  */
 function cachedBlock(
   x: Tensor,
   weights: Weights,
   linear: Linear,
   cache: CacheInputs,
-  { shape, rows }: { readonly shape: DecoderShape; readonly rows: Dim },
+  {
+    shape,
+    rows,
+    wanted,
+  }: { readonly shape: DecoderShape; readonly rows: Dim; readonly wanted?: Tensor | undefined },
 ) {
   const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
   const filled = x.shape[0]!
@@ -156,8 +161,9 @@ function cachedBlock(
     last: cache.last,
     total: cache.total,
   })
-  const o = attention.y.reshape([rows, H * D])
-  const h = x.add(linear(withRows(o, filled), "self_attn.o_proj"))
+  const all = withRows(attention.y.reshape([rows, H * D]), filled)
+  const [o, residual] = wanted ? [all.gather(wanted), x.gather(wanted)] : [all, x]
+  const h = residual.add(linear(o, "self_attn.o_proj"))
   const n2 = h.rmsNorm(weights.get("post_attention_layernorm.weight")!, rmsNormEps)
   const gated = linear(n2, "mlp.gate_proj").silu().mul(linear(n2, "mlp.up_proj"))
   const y = h.add(linear(gated, "mlp.down_proj"))
@@ -206,11 +212,14 @@ function blocks(
     batch,
     rows,
     linear,
+    wanted,
   }: {
     readonly layers: readonly number[]
     readonly batch: Dim
     readonly rows: Dim
     readonly linear: typeof rowLinear
+    /** The rows that are needed of the last of the layers; without it all. */
+    readonly wanted?: Tensor
   },
 ): Record<string, Tensor> {
   const { shape } = options
@@ -221,7 +230,11 @@ function blocks(
     const weights = layerInputs(options, layer)
     const inputs = { ...cache, ...cache.of(layer) }
     const project = linear(weights, options.lora)
-    const { y, keys, values } = cachedBlock(hidden, weights, project, inputs, { shape, rows })
+    const { y, keys, values } = cachedBlock(hidden, weights, project, inputs, {
+      shape,
+      rows,
+      wanted: layer === layers.at(-1) ? wanted : undefined,
+    })
     const names = cacheNames(layer)
     Object.assign(outputs, { [names.keysAfter]: keys, [names.valuesAfter]: values })
     hidden = y
@@ -243,11 +256,15 @@ export function decodeBlocks(options: CachedOptions, batch: number): Graph {
 
 /**
  * Any number of rows through some blocks, for weights that the graph is compiled with: R = B S new
- * tokens, S of each of B sequences, x [R, C] -> hidden [R, C], and each layer's cache.
+ * tokens, S of each of B sequences, x [R, C] -> hidden [R, C], and each layer's cache. After the
+ * model's last layer only the rows `wanted` i64 [W] are of use: hidden [W, C].
  */
 export function packedBlocks(options: CachedOptions, layers: readonly number[]): Graph {
-  const x = input("x", ["rows", options.shape.hiddenSize])
-  const sizes = { layers, batch: "lanes", rows: "rows", linear: rowLinear }
+  const { hiddenSize, numHiddenLayers } = options.shape
+  const x = input("x", ["rows", hiddenSize])
+  const ends = layers.at(-1) === numHiddenLayers - 1
+  const wanted = ends ? { wanted: input("wanted", ["wanted"], "i64") } : {}
+  const sizes = { layers, batch: "lanes", rows: "rows", linear: rowLinear, ...wanted }
   return graph("packed", blocks(x, options, sizes))
 }
 

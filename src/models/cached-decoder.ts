@@ -17,6 +17,9 @@ import { KvCache } from "./kv-cache.ts"
 import { PackedModel } from "./packed-model.ts"
 import { type RopeTables, ropeTables } from "./rope.ts"
 
+/** Rows of prompts side by side, those that only fill up included, for one that is a token. */
+const FILLING = 1.25
+
 /** Next-token distributions of B sequences; views that the next call writes over. */
 export interface NextTokens {
   /** [V] for each sequence. */
@@ -65,6 +68,33 @@ export class CachedDecoder {
     )
   }
 
+  /** How many of the first of these prompts, by their lengths, `prefillTogether` should take. */
+  promptsTogether(lengths: readonly number[]): number {
+    const { most, together } = this.#stages.pieces
+    let [longest, sum, count] = [0, 0, 0]
+    for (const length of lengths.slice(0, together ? LANES : 1)) {
+      longest = Math.max(longest, length)
+      sum += length
+      const rows = longest * (count + 1)
+      if (count > 0 && (rows > most || rows > FILLING * sum)) break
+      count++
+    }
+    return count
+  }
+
+  /**
+   * Whole prompts, as many as `promptsTogether` said, one into each lane of a cache; returns their
+   * last tokens' final hidden states [B, C], for `next`.
+   */
+  prefillTogether(
+    cache: KvCache,
+    prompts: readonly Int32Array[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<DeviceTensor> {
+    if (prompts.length === 1) return this.prefill(cache, prompts[0]!, options)
+    return this.#sideBySide(cache, prompts, options.signal)
+  }
+
   /**
    * Runs tokenIds[start ..] through the model into a cache of one lane that already holds
    * tokenIds[.. start]; returns the last token's final hidden state [1, C], for `next`.
@@ -78,22 +108,42 @@ export class CachedDecoder {
     }: { readonly start?: number; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<DeviceTensor> {
     assert(cache.lanes === 1 && tokenIds.length > start, "prefill: one lane and some tokens")
-    const { device, shape, pieces: sizes } = this.#stages
+    const sizes = this.#stages.pieces
+    if (start === 0 && sizes.together && tokenIds.length <= sizes.most) {
+      return this.#sideBySide(cache, [tokenIds], signal)
+    }
     const parts = pieces(tokenIds.length - start, sizes)
     await cache.reserve(parts.reduce((end, { size }) => end + size, start))
-    const C = shape.hiddenSize
-    let lastRow = new Float32Array(C)
+    let hidden: DeviceTensor | undefined
     for (const { from, count, size } of parts) {
       const at = start + from
       const rows = Array.from({ length: size }, (_, i) => at + i)
-      const places = await this.#placeFeeds([at + size - 1], rows)
+      const places = await this.#placeFeeds({ lasts: [at + size - 1], total: at + size }, rows)
       const ids = tokenIds.subarray(at, at + count)
-      const hidden = await this.#stages.prompt({ cache, ids, places }, size, signal)
-      const y = (await device.download(hidden)).data as Float32Array
-      lastRow = y.slice((count - 1) * C, count * C)
-      disposeAll([hidden], Object.values(places))
+      hidden?.dispose()
+      hidden = await this.#stages.prompt({ cache, ids, places }, { size, counts: [count] }, signal)
+      disposeAll(Object.values(places))
     }
-    return device.upload(float32([1, C], lastRow))
+    return hidden!
+  }
+
+  async #sideBySide(
+    cache: KvCache,
+    prompts: readonly Int32Array[],
+    signal: AbortSignal | undefined,
+  ): Promise<DeviceTensor> {
+    const counts = prompts.map(({ length }) => length)
+    assert(cache.lanes === prompts.length && !counts.includes(0), "prefill: tokens for each lane")
+    const size = filledUp(Math.max(...counts), this.#stages.pieces)
+    await cache.reserve(size)
+    const ids = new Int32Array(prompts.length * size)
+    for (const [lane, prompt] of prompts.entries()) ids.set(prompt, lane * size)
+    const rows = Array.from(ids, (_, row) => row % size)
+    const lasts = counts.map((count) => count - 1)
+    const places = await this.#placeFeeds({ lasts, total: size }, rows)
+    const hidden = await this.#stages.prompt({ cache, ids, places }, { size, counts }, signal)
+    disposeAll(Object.values(places))
+    return hidden
   }
 
   /**
@@ -107,8 +157,9 @@ export class CachedDecoder {
   ): Promise<DeviceTensor> {
     const { lanes } = cache
     assert(tokenIds.length === lanes && places.length === lanes, "decode: a token for each lane")
-    await cache.reserve(Math.max(...places) + 1)
-    const fed = await this.#placeFeeds(places, places)
+    const total = Math.max(...places) + 1
+    await cache.reserve(total)
+    const fed = await this.#placeFeeds({ lasts: places, total }, places)
     const hidden = await this.#stages.step({
       cache,
       ids: Int32Array.from(tokenIds),
@@ -165,8 +216,11 @@ export class CachedDecoder {
     this.#buffers.clear()
   }
 
-  /** Rotary rows for `places`, and where each lane's sequence ends. */
-  async #placeFeeds(lasts: readonly number[], places: readonly number[]): Promise<Feeds> {
+  /** Rotary rows for `places`, where each lane's sequence ends, and the longest one's length. */
+  async #placeFeeds(
+    { lasts, total }: { readonly lasts: readonly number[]; readonly total: number },
+    places: readonly number[],
+  ): Promise<Feeds> {
     const { device, shape } = this.#stages
     const half = shape.headDim / 2
     // Filling may lie past the context; a longer table would change how `dynamic` stretches.
@@ -186,7 +240,7 @@ export class CachedDecoder {
       device.upload({ dtype: "i32", shape: [values.length], data: Int32Array.from(values) })
     return {
       last: await int32(lasts),
-      total: await int32([Math.max(...lasts) + 1]),
+      total: await int32([total]),
       cos: await rows(this.#rope.cos),
       sin: await rows(this.#rope.sin),
     }
@@ -212,12 +266,15 @@ interface Piece {
   readonly size: number
 }
 
+const filledUp = (rows: number, { step }: PieceSizes) => Math.ceil(rows / step) * step
+
 /** The pieces of a prompt: a function of its length alone. */
-function pieces(tokens: number, { most, step }: PieceSizes): Piece[] {
+function pieces(tokens: number, sizes: PieceSizes): Piece[] {
+  const { most } = sizes
   const result: Piece[] = []
   for (let from = 0; from < tokens; from += most) {
     const count = Math.min(most, tokens - from)
-    result.push({ from, count, size: Math.ceil(count / step) * step })
+    result.push({ from, count, size: filledUp(count, sizes) })
   }
   return result
 }

@@ -28,6 +28,14 @@ import type { DecoderShape } from "./shape.ts"
 export interface PieceSizes {
   readonly most: number
   readonly step: number
+  /** Whole prompts may go through side by side, as long as all their rows are at most `most`. */
+  readonly together: boolean
+}
+
+/** Rows of prompts side by side: `size` of each, of which the first counts[b] are tokens. */
+export interface PromptRows {
+  readonly size: number
+  readonly counts: readonly number[]
 }
 
 /** New tokens of sequences whose earlier ones are in a cache. */
@@ -46,10 +54,10 @@ export interface DecodingStages {
   /** The number of lanes to use for `wanted` sequences. */
   lanesFor(wanted: number): number
   /**
-   * Consecutive tokens of one sequence, filled up to `size` rows, as the places are: hidden states
-   * [size, C]. The cache takes them.
+   * Consecutive tokens of each lane's sequence, ids and places filled up: the hidden states [B, C]
+   * of each one's last token. The cache takes them.
    */
-  prompt(tokens: NewTokens, size: number, signal?: AbortSignal): Promise<DeviceTensor>
+  prompt(tokens: NewTokens, rows: PromptRows, signal?: AbortSignal): Promise<DeviceTensor>
   /** One token of each lane: hidden states [B or more, C]. The cache takes them. */
   step(tokens: NewTokens): Promise<DeviceTensor>
   /** Hidden states [B or more, C], which are let go of, to logits [B, V], into a tensor if given. */
@@ -65,12 +73,12 @@ export interface CachedModel extends CachedOptions {
 }
 
 /** Few graphs, little filling. */
-const PIECES: PieceSizes = { most: 512, step: 32 }
+const PIECES: PieceSizes = { most: 512, step: 32, together: false }
 /**
  * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
  * wrong rows without a word where subgroups have four lanes (SwiftShader).
  */
-const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8 }
+const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8, together: false }
 
 /** The cache's tensors of some layers as inputs, and the places that its new contents go to. */
 export function cacheFeeds(cache: KvCache, layers: readonly number[]) {
@@ -122,7 +130,12 @@ export class FedStages implements DecodingStages {
     return wanted === 1 ? 1 : wanted <= 4 ? 4 : LANES
   }
 
-  async prompt({ cache, ids, places }: NewTokens, size: number, signal?: AbortSignal) {
+  async prompt(
+    { cache, ids, places }: NewTokens,
+    { size, counts }: PromptRows,
+    signal?: AbortSignal,
+  ) {
+    assert(counts.length === 1, "prompts go one by one")
     const { weights } = this.#model
     const executable = await this.#compiled.once(`prompt ${size}`, () =>
       prefillBlock(this.#model, size),
@@ -140,7 +153,11 @@ export class FedStages implements DecodingStages {
       x.dispose()
       x = results.y!
     }
-    return x
+    const C = this.shape.hiddenSize
+    const { data } = await this.device.download(x)
+    x.dispose()
+    const last = (data as Float32Array).slice((counts[0]! - 1) * C, counts[0]! * C)
+    return this.device.upload(float32([1, C], last))
   }
 
   async step({ cache, ids, places }: NewTokens): Promise<DeviceTensor> {

@@ -100,24 +100,29 @@ export class KvCache {
     this.#places = size
   }
 
-  /** Copies the first `tokens` places of lane 0 of `from` to a lane. */
-  async copyFrom(from: KvCache, lane: number, tokens: number): Promise<void> {
-    assert(lane < this.lanes && tokens <= from.places, "copyFrom: no such lane or places")
+  /** Copies the first `tokens` places of a lane of `from` to a lane. */
+  async copyFrom(
+    from: KvCache,
+    lane: number,
+    { lane: source, tokens }: { readonly lane: number; readonly tokens: number },
+  ): Promise<void> {
+    assert(lane < this.lanes && source < from.lanes, "copyFrom: no such lane")
+    assert(tokens <= from.places, "copyFrom: no such places")
     await this.reserve(tokens)
     const { numKeyValueHeads: K, headDim: D, numHiddenLayers } = this.#shape
     const copied = async (one: DeviceTensor, all: DeviceTensor) => {
       if (one.data) {
         for (let head = 0; head < K; head++) {
-          const start = head * from.places * D
+          const start = (source * K + head) * from.places * D
           const rows = hostData(one).subarray(start, start + tokens * D)
           hostData(all).set(rows, (lane * K + head) * this.#places * D)
         }
         return all
       }
-      return this.#onDevice(`copy ${lane}`, { all, one }, () => {
+      return this.#onDevice(`copy ${source} of ${from.lanes} to ${lane}`, { all, one }, () => {
         const before = input("all", [this.lanes, K, "places", D])
-        const source = input("one", [1, K, "places", D])
-        const parts: Tensor[] = [source]
+        const lanes = input("one", [from.lanes, K, "places", D])
+        const parts: Tensor[] = [from.lanes === 1 ? lanes : lanes.slice(0, source, source + 1)]
         if (lane > 0) parts.unshift(before.slice(0, 0, lane))
         if (lane + 1 < this.lanes) parts.push(before.slice(0, lane + 1, this.lanes))
         return concat(parts, 0)

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
 import { quantizedNames } from "../../src/models/block.ts"
 import { CachedDecoder } from "../../src/models/cached-decoder.ts"
+import type { KvCache } from "../../src/models/kv-cache.ts"
 import { dequantizeMatrix, quantizedTensors, quantizeMatrix } from "../../src/models/quantize.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
@@ -74,7 +75,7 @@ test.each(holdings)("a lane has the same bits beside any others (%s)", async (ho
   await decoder.prefill(prompt, Int32Array.from(ids.slice(0, -1)))
   const logitsIn = async (lanes: number) => {
     const cache = await decoder.newCache(decoder.lanesFor(lanes), 1)
-    await cache.copyFrom(prompt, lanes - 1, ids.length - 1)
+    await cache.copyFrom(prompt, lanes - 1, { lane: 0, tokens: ids.length - 1 })
     const others = Array.from({ length: cache.lanes }, (_, lane) => lane)
     const tokens = others.with(lanes - 1, ids.at(-1)!)
     const places = others.fill(0).with(lanes - 1, ids.length - 1)
@@ -86,6 +87,44 @@ test.each(holdings)("a lane has the same bits beside any others (%s)", async (ho
   await decoder.release()
 })
 
+test("prompts side by side, shorter ones filled up, have the bits they have alone", async () => {
+  const decoder = new CachedDecoder(await HOLDINGS.packed(await tinyModel(device, "qwen2")))
+  const prompts = [40, 33, 38, 1, 40].map((length, lane) =>
+    Int32Array.from({ length }, (_, i) => (i * 7 + 3 * lane) % 64),
+  )
+  const cache = await decoder.newCache(prompts.length, 1)
+  const continued = async (cache: KvCache, lane: number, tokens: number) => {
+    const one = await decoder.newCache(1, 1)
+    await one.copyFrom(cache, 0, { lane, tokens })
+    return (await decoder.next(await decoder.decode(one, [9], [tokens]), [0])).logits[0]!.slice()
+  }
+  const { logits } = await decoder.next(
+    await decoder.prefillTogether(cache, prompts),
+    prompts.map(() => 0),
+  )
+  const together = logits.map((row) => row.slice())
+  for (const [lane, ids] of prompts.entries()) {
+    const alone = await decoder.newCache(1, 1)
+    const first = await decoder.next(await decoder.prefill(alone, ids), [0])
+    expect(together[lane]).toEqual(first.logits[0])
+    const next = await continued(cache, lane, ids.length)
+    expect(next).toEqual(await continued(alone, 0, ids.length))
+  }
+  await decoder.release()
+})
+
+test.each([
+  ["short ones of a like length", [100, 100, 90, 120, 100, 100], 4],
+  ["a long one alone", [600, 5], 1],
+  ["none that would mostly fill up", [100, 5, 100], 1],
+  ["no more than there are lanes", new Array(40).fill(3), 16],
+])("prompts go together: %s", async (_, lengths, count) => {
+  const model = await tinyModel(device, "qwen2")
+  const decoder = new CachedDecoder(await HOLDINGS.packed(model))
+  expect(decoder.promptsTogether(lengths)).toBe(count)
+  expect(new CachedDecoder(model).promptsTogether(lengths)).toBe(1)
+})
+
 test.each(holdings)(
   "lanes that are given up leave the others as they were (%s)",
   async (holding) => {
@@ -95,7 +134,7 @@ test.each(holdings)(
     const one = await decoder.newCache(1, 1)
     for (const [lane, ids] of prompts.entries()) {
       await decoder.prefill(one, Int32Array.from(ids))
-      await cache.copyFrom(one, lane, ids.length)
+      await cache.copyFrom(one, lane, { lane: 0, tokens: ids.length })
     }
     const kept = [2, 3, 9, 15]
     const places = prompts.map(() => 3)
