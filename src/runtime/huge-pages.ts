@@ -20,6 +20,7 @@ interface Malloc {
   free(block: bigint): void
   mallopt(parameter: number, value: number): number
   madvise(start: bigint, bytes: number, advice: number): number
+  trim(keep: number): number
 }
 let loaded: Malloc | null | undefined
 
@@ -34,6 +35,7 @@ function loadMalloc(): Malloc | null {
       malloc: libc.func("void *malloc(size_t)") as unknown as Malloc["malloc"],
       free: libc.func("void free(void *)") as unknown as Malloc["free"],
       mallopt,
+      trim: libc.func("int malloc_trim(size_t)") as unknown as Malloc["trim"],
       madvise: libc.func("int madvise(void *, size_t, int)") as unknown as Malloc["madvise"],
     }
   } catch {
@@ -52,7 +54,7 @@ export function onHugePages<T>(bytes: number, makeSession: () => T): T {
   if (bytes < LEAST_BYTES) return makeSession()
   loaded ??= loadMalloc()
   if (!loaded) return makeSession()
-  const { malloc, free, mallopt, madvise } = loaded
+  const { malloc, free, mallopt, madvise, trim } = loaded
   mallopt(M_MMAP_MAX, 0) // all from the heap, none as a map of its own
   mallopt(M_TRIM_THRESHOLD, 2 ** 31 - 1)
   try {
@@ -68,5 +70,6 @@ export function onHugePages<T>(bytes: number, makeSession: () => T): T {
   } finally {
     mallopt(M_TRIM_THRESHOLD, 2 * MOST_THRESHOLD)
     mallopt(M_MMAP_MAX, MOST_MAPS)
+    trim(0) // what the plain copy took
   }
 }
