@@ -39,17 +39,10 @@ export interface StepResult {
 export async function forwardBackward(
   parts: ForwardBackwardParts,
 ): Promise<StepResult | undefined> {
-  const { policy, head, normalization, batch, scalars, reference, oldLogprobs, signal } = parts
+  const { policy, head, normalization, batch, signal } = parts
   const { decoder } = policy
   const { microBatches } = batch
-  const inputs = await lossInputs({
-    decoder,
-    head,
-    microBatches,
-    scalars,
-    reference,
-    oldLogprobs,
-  })
+  const inputs = await lossInputs({ ...parts, decoder, microBatches })
   await decoder.zeroGradients()
   let statistics = NO_TOKENS
   let loss = 0

@@ -54,7 +54,7 @@ export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | 
         }
       }
     } catch (error) {
-      if (!signal?.aborted) throw error
+      if (!signal?.aborted || error !== signal.reason) throw error
     }
   }
 }
