@@ -46,33 +46,38 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
-def split_master(master: Tensor) -> tuple[Tensor, Tensor]:
-    """float32 to (nearest bfloat16, int16 remainder), ties away from zero: bits = (bfloat16 bits << 16) + remainder."""
+def split_bits(master: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 to int16 (bits of the nearest bfloat16, remainder), ties away from zero: bits = (bfloat16 bits << 16) + remainder."""
     bits = master.view(torch.int32)
     high = (bits + 0x8000) >> 16
-    return high.to(torch.int16).view(torch.bfloat16), (bits - (high << 16)).to(torch.int16)
+    return high.to(torch.int16), (bits - (high << 16)).to(torch.int16)
+
+
+def join_bits(high: Tensor, remainder: Tensor) -> Tensor:
+    return ((high.to(torch.int32) << 16) + remainder).view(torch.float32)
+
+
+def split_master(master: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 to (nearest bfloat16, int16 remainder)."""
+    high, remainder = split_bits(master)
+    return high.view(torch.bfloat16), remainder
 
 
 def join_master(weight: Tensor, remainder: Tensor) -> Tensor:
-    bits = (weight.view(torch.int16).to(torch.int32) << 16) + remainder
-    return bits.view(torch.float32)
+    return join_bits(weight.view(torch.int16), remainder)
 
 
 def adamw_on_split_master(high: Tensor, remainder: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: tuple[Tensor, ...]) -> None:
     """AdamW as PyTorch orders it, in place on [n] each. `high`: the weight's bfloat16 bits, as int16. `numbers`: the gradient's
     scale, 1 - beta1, 1 - beta2, learning rate / bias correction 1, sqrt(bias correction 2), epsilon, 1 - learning rate x decay."""
     scale, rest1, rest2, step_size, correction, epsilon, kept = numbers
-    master = ((high.to(torch.int32) << 16) + remainder).view(torch.float32)
+    master = join_bits(high, remainder)
     gradient = gradient.float() * scale
     first = exp_avg + (gradient - exp_avg) * rest1
     second = exp_avg_sq + (gradient * gradient - exp_avg_sq) * rest2
     master = master * kept - step_size * first / (second.sqrt() / correction + epsilon)
-    bits = master.view(torch.int32)
-    rounded = (bits + 0x8000) >> 16
-    exp_avg.copy_(first)
-    exp_avg_sq.copy_(second)
-    high.copy_(rounded)
-    remainder.copy_(bits - (rounded << 16))
+    for held, new in zip((exp_avg, exp_avg_sq, high, remainder), (first, second, *split_bits(master)), strict=True):
+        held.copy_(new)
 
 
 class Optimizer:
