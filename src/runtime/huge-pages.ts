@@ -1,4 +1,4 @@
-import koffi from "koffi"
+import { fromGlibc, MADVISE } from "./libc.ts"
 
 /** madvise(2): pages of 2 MB here, where the system gives them to those that ask. */
 const MADV_HUGEPAGE = 14
@@ -25,22 +25,19 @@ interface Malloc {
 let loaded: Malloc | null | undefined
 
 function loadMalloc(): Malloc | null {
-  if (process.platform !== "linux") return null
-  try {
-    const libc = koffi.load("libc.so.6")
-    const mallopt = libc.func("int mallopt(int, int)") as unknown as Malloc["mallopt"]
+  return fromGlibc((libc) => {
+    const named = <T>(prototype: string) => libc.func(prototype) as unknown as T
+    const mallopt = named<Malloc["mallopt"]>("int mallopt(int, int)")
     mallopt(M_MMAP_THRESHOLD, MOST_THRESHOLD)
     mallopt(M_TRIM_THRESHOLD, 2 * MOST_THRESHOLD)
     return {
-      malloc: libc.func("void *malloc(size_t)") as unknown as Malloc["malloc"],
-      free: libc.func("void free(void *)") as unknown as Malloc["free"],
+      malloc: named("void *malloc(size_t)"),
+      free: named("void free(void *)"),
       mallopt,
-      trim: libc.func("int malloc_trim(size_t)") as unknown as Malloc["trim"],
-      madvise: libc.func("int madvise(void *, size_t, int)") as unknown as Malloc["madvise"],
+      trim: named("int malloc_trim(size_t)"),
+      madvise: named(MADVISE),
     }
-  } catch {
-    return null // another C library: its pages are as they are
-  }
+  })
 }
 
 /**

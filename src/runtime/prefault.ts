@@ -1,4 +1,5 @@
 import koffi from "koffi"
+import { fromGlibc, MADVISE } from "./libc.ts"
 
 /** Linux 5.14's madvise(2): make these pages writable now. */
 const MADV_POPULATE_WRITE = 23
@@ -11,16 +12,6 @@ type Madvise = {
 }
 let madvise: Madvise | null | undefined
 
-function loadMadvise(): Madvise | null {
-  if (process.platform !== "linux") return null
-  try {
-    const libc = koffi.load("libc.so.6")
-    return libc.func("int madvise(void *, size_t, int)") as unknown as Madvise
-  } catch {
-    return null // another C library: pages are then made one by one, as they are written
-  }
-}
-
 /**
  * Has the kernel make an array's pages on another thread, while this one fills it from the front:
  * fresh memory costs a fault a page otherwise, which takes longer than reading a file into it. Only
@@ -28,8 +19,8 @@ function loadMadvise(): Madvise | null {
  */
 export function prefault({ buffer, byteOffset, byteLength }: ArrayBufferView): Promise<void> {
   if (byteLength < LEAST_BYTES) return Promise.resolve()
-  madvise ??= loadMadvise()
-  if (!madvise) return Promise.resolve()
+  madvise ??= fromGlibc((libc) => libc.func(MADVISE) as unknown as Madvise)
+  if (!madvise) return Promise.resolve() // pages are then made one by one, as they are written
   const { async: call } = madvise
   const begin = koffi.address(buffer) + BigInt(byteOffset)
   const start = begin - (begin % BigInt(PAGE_BYTES)) + BigInt(PAGE_BYTES)
