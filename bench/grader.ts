@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { gradeAll, type Mode } from "../src/evaluate/index.ts"
+import { gradeAll, type Mode } from "../src/grading/index.ts"
 
 const DATA = fileURLToPath(new URL("../../shared/data/", import.meta.url))
 

@@ -7,7 +7,7 @@ const SRC = fileURLToPath(new URL("../src", import.meta.url))
 
 /** A folder imports only folders above it in this list (DESIGN.md, "The parts"). */
 const LAYERS = [
-  ..."run graph runtime formats text models objectives optim data generate".split(" "),
+  ..."run graph runtime formats text models objectives optim grading data generate".split(" "),
   ..."train evaluate torch export commands server".split(" "),
 ]
 /** Folders that may import less than everything above them. */

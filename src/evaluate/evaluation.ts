@@ -5,9 +5,9 @@ import type { JsonObject } from "../formats/json.ts"
 import { generate } from "../generate/generate.ts"
 import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
+import { Grader } from "../grading/grader/grader.ts"
+import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import type { EvalEvent } from "../run/events.ts"
-import { Grader } from "./grader/grader.ts"
-import { GRADER_VERSION, type Mode, type Verdict } from "./grader/verdict.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
 import {
   averageAtN,

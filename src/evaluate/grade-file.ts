@@ -2,10 +2,10 @@ import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSyn
 import { dirname } from "node:path"
 import { writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
+import { type GradeItem, Grader } from "../grading/grader/grader.ts"
+import { type Gold, goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { InputError } from "../run/errors.ts"
 import { verdictFields } from "./evaluation.ts"
-import { type GradeItem, Grader } from "./grader/grader.ts"
-import { type Gold, goldString, type Mode, type Verdict } from "./grader/verdict.ts"
 import { type GradedMark, gradedMark, type SelectionOptions, selectCorrect } from "./selection.ts"
 import { rowsOf } from "./suites/suite.ts"
 

@@ -1,4 +1,18 @@
 export {
+  compareTexts,
+  extractAnswer,
+  type Gold,
+  GRADER_VERSION,
+  type GradeItem,
+  Grader,
+  goldText,
+  gradeAll,
+  gradeUnbounded,
+  MODES,
+  type Mode,
+  type Verdict,
+} from "../grading/index.ts"
+export {
   compareEvaluations,
   type EvaluationComparison,
   isEvaluation,
@@ -14,17 +28,6 @@ export {
   verdictFields,
 } from "./evaluation.ts"
 export { type GradeFileOptions, type GradeSummary, gradeFile } from "./grade-file.ts"
-export { extractAnswer, goldText } from "./grader/extract.ts"
-export { type GradeItem, Grader, gradeAll } from "./grader/grader.ts"
-export {
-  compareTexts,
-  type Gold,
-  GRADER_VERSION,
-  gradeUnbounded,
-  MODES,
-  type Mode,
-  type Verdict,
-} from "./grader/verdict.ts"
 export { PAPER_PRESET, PROMPT_STYLES, type PromptStyle, promptIn } from "./prompts.ts"
 export { evaluationHtml, resultTable } from "./report.ts"
 export { type SelectionOptions, selectCorrect } from "./selection.ts"

@@ -3,9 +3,9 @@ import { basename, join } from "node:path"
 import { type RawRow, rawRows, rowFileKind } from "../../data/row-files.ts"
 import { resolveDataset } from "../../formats/index.ts"
 import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
+import { boxedGroups } from "../../grading/grader/extract.ts"
+import { type Gold, goldString } from "../../grading/grader/verdict.ts"
 import { InputError } from "../../run/errors.ts"
-import { boxedGroups } from "../grader/extract.ts"
-import { type Gold, goldString } from "../grader/verdict.ts"
 
 export interface Problem {
   /** Unique within the suite. */
