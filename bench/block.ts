@@ -6,9 +6,9 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as ort from "onnxruntime-node"
 import { type Graph, graph, input, onnxModel } from "../src/graph/index.ts"
-import { packLayout } from "../src/models/pack.ts"
-import type { DecoderShape } from "../src/models/shape.ts"
-import { blockGraphs } from "../src/models/stages.ts"
+import { blockGraphs } from "../src/models/block/block-graphs.ts"
+import { packLayout } from "../src/models/decoder/pack.ts"
+import type { DecoderShape } from "../src/models/families/shape.ts"
 import {
   type Device,
   type DeviceTensor,

@@ -5,7 +5,8 @@
  */
 import { mkdir, readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
-import { decoderParameters, loadModel, saveModel } from "../src/models/index.ts"
+import { loadModel, saveModel } from "../src/models/files/index.ts"
+import { decoderParameters } from "../src/models/index.ts"
 import { assert } from "../src/run/errors.ts"
 
 const [source] = process.argv.slice(2)

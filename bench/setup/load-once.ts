@@ -1,7 +1,7 @@
 /** Reads or loads a model folder once and prints seconds and memory as JSON: `load.ts` runs it in turns. */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
-import { loadModel, loadQuantizedModel } from "../../src/models/index.ts"
+import { loadModel, loadQuantizedModel } from "../../src/models/files/index.ts"
 
 /** One read call, far above what makes a call's cost matter. */
 const READ_BYTES = 1 << 26

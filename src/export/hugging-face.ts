@@ -1,16 +1,18 @@
 import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import {
-  type CheckpointDtype,
   copySideFiles,
-  loraParameters,
-  mergedTensors,
   type OpenWeights,
   openWeights,
   readAdapter,
   readModelConfig,
   saveAdapter,
   saveModel,
+} from "../models/files/index.ts"
+import {
+  type CheckpointDtype,
+  loraParameters,
+  mergedTensors,
   type TensorSource,
 } from "../models/index.ts"
 import { assert } from "../run/errors.ts"

@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { readTextFile, writeFileAtomic } from "../formats/index.ts"
-import { readModelConfig } from "../models/index.ts"
+import { readModelConfig } from "../models/files/index.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { type GgufOptions, writeGgufFile } from "./gguf.ts"
 import { goTemplate, modelfile, turnsOf } from "./modelfile.ts"

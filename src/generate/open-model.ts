@@ -2,7 +2,9 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { type HubProgress, resolveModel } from "../formats/hub.ts"
-import type { CachedModel } from "../models/decoding-stages.ts"
+import type { CachedModel } from "../models/decoding/decoding-stages.ts"
+import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
+import { openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
 import {
   type DecoderShape,
   decoderName,
@@ -10,11 +12,7 @@ import {
   elementCount,
   type LoraInputs,
   loraScale,
-  openWeights,
-  readAdapter,
-  readAdapterConfig,
 } from "../models/index.ts"
-import { decodingShapes, PackedModel, type PackOptions } from "../models/packed-model.ts"
 import { InputError } from "../run/errors.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import {

@@ -1,7 +1,8 @@
 import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
-import type { LoraInputs, WeightQuantization } from "../models/block.ts"
-import { blockWorkspace } from "../models/compiled-blocks.ts"
-import { headBackward } from "../models/head.ts"
+import { adapterShapes, blockGraphs } from "../models/block/block-graphs.ts"
+import type { LoraInputs, WeightQuantization } from "../models/block/packed.ts"
+import { blockWorkspace } from "../models/decoder/compiled-blocks.ts"
+import { headBackward } from "../models/decoder/head.ts"
 import {
   type DecoderShape,
   decoderParameters,
@@ -9,7 +10,6 @@ import {
   type HeadSettings,
   linearShapes,
 } from "../models/index.ts"
-import { adapterShapes, blockGraphs } from "../models/stages.ts"
 
 const BYTES = 4 // float32
 /** Pieces that are free between those in use. */

@@ -1,11 +1,9 @@
+import { copySideFiles, saveAdapter, saveModel } from "../models/files/index.ts"
 import {
-  copySideFiles,
   type Decoder,
   decoderName,
   decoderParameters,
   loraParameters,
-  saveAdapter,
-  saveModel,
   type TensorSource,
 } from "../models/index.ts"
 import type { RunPlan } from "./plan.ts"

@@ -12,7 +12,8 @@ import {
   runOrder,
 } from "../data/index.ts"
 import { resolveModel } from "../formats/index.ts"
-import type { LoraInputs, WeightQuantization } from "../models/block.ts"
+import type { LoraInputs, WeightQuantization } from "../models/block/packed.ts"
+import { readModelConfig } from "../models/files/index.ts"
 import {
   compiledSize,
   DEFAULT_GROUP_SIZE,
@@ -21,7 +22,6 @@ import {
   loraSpec,
   type ModelConfig,
   quantizedModelBytes,
-  readModelConfig,
 } from "../models/index.ts"
 import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
 import type { Config, OnnxEngineConfig, SourceConfig } from "../run/config.ts"

@@ -1,11 +1,10 @@
-import { quantizedNames, type WeightQuantization } from "../models/block.ts"
+import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
+import { loadModel, loadQuantizedModel } from "../models/files/index.ts"
 import {
   Decoder,
   decoderName,
   decoderParameters,
   initialLora,
-  loadModel,
-  loadQuantizedModel,
   loraParameters,
   quantizedTensors,
   type Reference,

@@ -3,15 +3,8 @@ import { dirname, join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { openSafetensors } from "../../src/formats/index.ts"
-import {
-  type CheckpointDtype,
-  decoderParameters,
-  loadModel,
-  mergeAdapter,
-  readAdapter,
-  saveModel,
-  type Weights,
-} from "../../src/models/index.ts"
+import { loadModel, readAdapter, saveModel, type Weights } from "../../src/models/files/index.ts"
+import { type CheckpointDtype, decoderParameters, mergeAdapter } from "../../src/models/index.ts"
 import { InputError } from "../../src/run/errors.ts"
 import { goldenAdapter, goldenModel, newFolder } from "./models.ts"
 

@@ -3,14 +3,9 @@ import { join } from "node:path"
 import { expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { type GgufReader, type GgufType, openGguf } from "../../src/formats/index.ts"
-import {
-  ggufModel,
-  ggufName,
-  interleavedHeads,
-  loadModel,
-  modelConfig,
-} from "../../src/models/index.ts"
-import { inverseFrequencies } from "../../src/models/rope.ts"
+import { inverseFrequencies } from "../../src/models/families/rope.ts"
+import { ggufModel, ggufName, interleavedHeads, loadModel } from "../../src/models/files/index.ts"
+import { modelConfig } from "../../src/models/index.ts"
 import { goldenModel, newFolder } from "./models.ts"
 
 async function exported<T>(

@@ -11,11 +11,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll } from "vitest"
+import { saveModel } from "../../src/models/files/index.ts"
 import {
   decoderParameters,
   elementCount,
   modelConfig,
-  saveModel,
   type TensorSource,
 } from "../../src/models/index.ts"
 import { randomStream } from "../../src/run/random.ts"

@@ -1,9 +1,13 @@
 import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
-import { quantizedNames } from "../../src/models/block.ts"
-import { CachedDecoder } from "../../src/models/cached-decoder.ts"
-import type { KvCache } from "../../src/models/kv-cache.ts"
-import { dequantizeMatrix, quantizedTensors, quantizeMatrix } from "../../src/models/quantize.ts"
+import {
+  dequantizeMatrix,
+  quantizedTensors,
+  quantizeMatrix,
+} from "../../src/models/adapters/quantize.ts"
+import { quantizedNames } from "../../src/models/block/packed.ts"
+import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
+import type { KvCache } from "../../src/models/decoding/kv-cache.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
 

@@ -5,9 +5,10 @@ import {
   type Sample,
   type SampleRequest,
 } from "../../src/generate/index.ts"
-import { CachedDecoder } from "../../src/models/cached-decoder.ts"
-import { Decoder, loadModel } from "../../src/models/index.ts"
-import { decoderParameters } from "../../src/models/parameters.ts"
+import { decoderParameters } from "../../src/models/block/parameters.ts"
+import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
+import { loadModel } from "../../src/models/files/index.ts"
+import { Decoder } from "../../src/models/index.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
 import {
   families,

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { openGenerator } from "../../src/generate/index.ts"
-import { CachedDecoder } from "../../src/models/cached-decoder.ts"
+import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/weights/stories260K/", import.meta.url))
 const present = existsSync(`${FOLDER}reference.json`)

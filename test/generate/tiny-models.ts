@@ -1,15 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import type { CachedModel } from "../../src/models/decoding-stages.ts"
-import {
-  decoderParameters,
-  EMBEDDING,
-  loadModel,
-  loraParameters,
-  loraScale,
-  readAdapter,
-} from "../../src/models/index.ts"
-import { PackedModel } from "../../src/models/packed-model.ts"
+import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
+import { PackedModel } from "../../src/models/decoding/packed-model.ts"
+import { loadModel, readAdapter } from "../../src/models/files/index.ts"
+import { decoderParameters, EMBEDDING, loraParameters, loraScale } from "../../src/models/index.ts"
 import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
 

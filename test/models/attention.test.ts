@@ -9,8 +9,8 @@ import {
   partition,
   type Tensor,
 } from "../../src/graph/index.ts"
-import { attention } from "../../src/models/attention.ts"
-import { packLayout } from "../../src/models/pack.ts"
+import { attention } from "../../src/models/block/attention.ts"
+import { packLayout } from "../../src/models/decoder/pack.ts"
 import { interpret } from "../../src/runtime/index.ts"
 import { difference } from "../graph/gradcheck.ts"
 import { spread } from "../graph/op-cases.ts"

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
-import { modelConfig } from "../../src/models/config.ts"
-import { decoderParameters, parameterCount } from "../../src/models/parameters.ts"
+import { decoderParameters, parameterCount } from "../../src/models/block/parameters.ts"
+import { modelConfig } from "../../src/models/families/model-config.ts"
 import { InputError } from "../../src/run/errors.ts"
 
 const CONFIGS = fileURLToPath(new URL("../../../shared/data/configs/", import.meta.url))

@@ -5,15 +5,17 @@ import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { openCheckpoint, type TensorToWrite, writeCheckpoint } from "../../src/formats/index.ts"
 import {
+  type LoadedModel,
+  loadModel,
+  loadQuantizedModel,
+  saveModel,
+} from "../../src/models/files/index.ts"
+import {
   type CheckpointDtype,
   decoderParameters,
   dequantizeMatrix,
   elementCount,
-  type LoadedModel,
-  loadModel,
-  loadQuantizedModel,
   parameterCount,
-  saveModel,
 } from "../../src/models/index.ts"
 import { InputError } from "../../src/run/errors.ts"
 

@@ -6,19 +6,21 @@ import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { openCheckpoint, openSafetensors } from "../../src/formats/index.ts"
 import {
+  loadModel,
+  readAdapter,
+  readAdapterConfig,
+  saveAdapter,
+} from "../../src/models/files/index.ts"
+import {
   Decoder,
   decoderParameters,
   initialLora,
   LINEAR_MODULES,
-  loadModel,
   loraParameters,
   loraScale,
   loraSpec,
   mergeAdapter,
   packSequences,
-  readAdapter,
-  readAdapterConfig,
-  saveAdapter,
 } from "../../src/models/index.ts"
 import { InputError } from "../../src/run/errors.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"

@@ -1,4 +1,4 @@
-import type { HeadSettings } from "../../src/models/decoder.ts"
+import type { HeadSettings } from "../../src/models/decoder/decoder.ts"
 
 /** -log p, and its derivative. */
 export const sftSettings: HeadSettings = {

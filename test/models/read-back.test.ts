@@ -6,15 +6,17 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import {
-  type CheckpointDtype,
-  decoderParameters,
   loadModel,
-  loraParameters,
-  mergeAdapter,
   readAdapter,
   saveAdapter,
   saveModel,
   type Weights,
+} from "../../src/models/files/index.ts"
+import {
+  type CheckpointDtype,
+  decoderParameters,
+  loraParameters,
+  mergeAdapter,
 } from "../../src/models/index.ts"
 import { pythonWith } from "../python-with.ts"
 import { goldenLogits, goldenTokenIds, largestError, MODELS } from "./golden-logits.ts"

@@ -2,14 +2,9 @@ import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
-import {
-  Decoder,
-  decoderParameters,
-  loadModel,
-  modelConfig,
-  packSequences,
-} from "../../src/models/index.ts"
-import { inverseFrequencies, ropeTables } from "../../src/models/rope.ts"
+import { inverseFrequencies, ropeTables } from "../../src/models/families/rope.ts"
+import { loadModel } from "../../src/models/files/index.ts"
+import { Decoder, decoderParameters, modelConfig, packSequences } from "../../src/models/index.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
 import { sftSettings } from "./losses.ts"
 

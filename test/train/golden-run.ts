@@ -1,15 +1,14 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { KeepLevel } from "../../src/graph/index.ts"
+import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import {
   Decoder,
   decoderParameters,
-  loadModel,
   loraScale,
   quantizedNames,
   quantizedTensors,
   quantizeMatrix,
-  readAdapter,
 } from "../../src/models/index.ts"
 import { type ObjectiveSettings, objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { StepEvent } from "../../src/run/events.ts"

@@ -1,10 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest"
-import {
-  packSequences,
-  parameterCount,
-  quantizedModelBytes,
-  readModelConfig,
-} from "../../src/models/index.ts"
+import { readModelConfig } from "../../src/models/files/index.ts"
+import { packSequences, parameterCount, quantizedModelBytes } from "../../src/models/index.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import { type Device, type HostTensor, openDevice } from "../../src/runtime/index.ts"
 import { memoryPlan } from "../../src/train/memory-plan.ts"

@@ -7,12 +7,12 @@ import {
   graph,
   input,
   type Tensor,
-} from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
-import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./block.ts"
+} from "../../graph/index.ts"
+import { assert } from "../../run/errors.ts"
+import type { DecoderShape } from "../families/shape.ts"
+import { adapterShapes } from "./block-graphs.ts"
+import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./packed.ts"
 import { decoderParameters, type LinearModule, layerPrefix } from "./parameters.ts"
-import type { DecoderShape } from "./shape.ts"
-import { adapterShapes } from "./stages.ts"
 
 /**
  * Sequences decoded side by side. With weights that are fed, every product of a decoding step is

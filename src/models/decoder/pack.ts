@@ -1,5 +1,5 @@
-import { assert } from "../run/errors.ts"
-import { QUERY_CHUNK } from "./attention.ts"
+import { assert } from "../../run/errors.ts"
+import { QUERY_CHUNK } from "../block/attention.ts"
 
 /** One micro-batch: whole sequences one after the other, and which of their tokens are learned. */
 export interface Pack {

@@ -1,7 +1,7 @@
-import { float32, type HostTensor } from "../runtime/index.ts"
-import { dropoutName, type LoraInputs } from "./block.ts"
-import { linearShapes } from "./parameters.ts"
-import type { DecoderShape } from "./shape.ts"
+import { float32, type HostTensor } from "../../runtime/index.ts"
+import { dropoutName, type LoraInputs } from "../block/packed.ts"
+import { linearShapes } from "../block/parameters.ts"
+import type { DecoderShape } from "../families/shape.ts"
 
 /** 32 bits that look random, from one 32-bit number (the finaliser of MurmurHash3). */
 function hash(value: number): number {

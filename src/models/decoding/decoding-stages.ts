@@ -1,4 +1,4 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../../run/errors.ts"
 import {
   CompiledGraphs,
   type Device,
@@ -7,7 +7,7 @@ import {
   type Feeds,
   float32,
   int64,
-} from "../runtime/index.ts"
+} from "../../runtime/index.ts"
 import {
   type CachedOptions,
   cacheNames,
@@ -17,12 +17,12 @@ import {
   laneLogits,
   NORM_WEIGHT,
   prefillBlock,
-} from "./cached-block.ts"
-import { EMBEDDING, FINAL_NORM, HEAD } from "./decoder.ts"
+} from "../block/cached.ts"
+import { layerPrefix } from "../block/parameters.ts"
+import { EMBEDDING, FINAL_NORM, HEAD } from "../decoder/decoder.ts"
+import { RowOps } from "../decoder/rows.ts"
+import type { DecoderShape } from "../families/shape.ts"
 import type { KvCache } from "./kv-cache.ts"
-import { layerPrefix } from "./parameters.ts"
-import { RowOps } from "./rows.ts"
-import type { DecoderShape } from "./shape.ts"
 
 /** A prompt goes through in pieces of at most `most` tokens, filled up to a multiple of `step`. */
 export interface PieceSizes {

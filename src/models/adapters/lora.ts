@@ -1,8 +1,12 @@
-import { assert, InputError } from "../run/errors.ts"
-import { randomStream } from "../run/random.ts"
-import { LINEAR_MODULES, type LinearModule, layerPrefix, linearShapes } from "./parameters.ts"
-import type { TensorSource } from "./save.ts"
-import type { DecoderShape, Parameter } from "./shape.ts"
+import { assert, InputError } from "../../run/errors.ts"
+import { randomStream } from "../../run/random.ts"
+import {
+  LINEAR_MODULES,
+  type LinearModule,
+  layerPrefix,
+  linearShapes,
+} from "../block/parameters.ts"
+import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
 
 /** A low-rank adapter (Hu et al., arXiv 2106.09685): y = W x + scale * B A dropout(x). */
 export interface LoraSpec {

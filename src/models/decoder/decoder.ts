@@ -1,5 +1,5 @@
-import type { KeepLevel } from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
+import type { KeepLevel } from "../../graph/index.ts"
+import { assert } from "../../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
@@ -8,10 +8,14 @@ import {
   float32,
   type HostTensor,
   int64,
-} from "../runtime/index.ts"
-import type { LoraInputs, WeightQuantization } from "./block.ts"
+} from "../../runtime/index.ts"
+import { dropoutMasks } from "../adapters/dropout.ts"
+import { adapterShapes } from "../block/block-graphs.ts"
+import type { LoraInputs, WeightQuantization } from "../block/packed.ts"
+import { layerPrefix } from "../block/parameters.ts"
+import { ropeTables } from "../families/rope.ts"
+import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
-import { dropoutMasks } from "./dropout.ts"
 import {
   type HeadSettings,
   HeadStage,
@@ -20,11 +24,7 @@ import {
   type TokenOutputs,
 } from "./head-stage.ts"
 import { compiledSize, type Pack, packLayout } from "./pack.ts"
-import { layerPrefix } from "./parameters.ts"
-import { ropeTables } from "./rope.ts"
 import { RowOps } from "./rows.ts"
-import type { DecoderShape } from "./shape.ts"
-import { adapterShapes } from "./stages.ts"
 
 export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"

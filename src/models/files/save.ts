@@ -7,15 +7,9 @@ import {
   type TensorToWrite,
   writeCheckpoint,
   writeFileAtomic,
-} from "../formats/index.ts"
-import type { CheckpointDtype } from "./config.ts"
-
-/** A float32 tensor that can be read when its turn comes. */
-export interface TensorSource {
-  readonly name: string
-  readonly shape: readonly number[]
-  readonly read: () => Promise<Float32Array>
-}
+} from "../../formats/index.ts"
+import type { CheckpointDtype } from "../families/model-config.ts"
+import type { TensorSource } from "../families/shape.ts"
 
 export interface SaveOptions {
   /** The config.json to write, as it was read; its dtype is set to `dtype`. */

@@ -1,4 +1,4 @@
-import { composite, concat, constant, range, type Tensor } from "../graph/index.ts"
+import { composite, concat, constant, range, type Tensor } from "../../graph/index.ts"
 
 /** Tokens of a pack whose queries are computed at once; scores of one chunk stay in cache. */
 export const QUERY_CHUNK = 128

@@ -1,5 +1,5 @@
-import { type Dim, gradients, input, type Tensor } from "../graph/index.ts"
-import type { DecoderShape } from "./shape.ts"
+import { type Dim, gradients, input, type Tensor } from "../../graph/index.ts"
+import type { DecoderShape } from "../families/shape.ts"
 
 /** Per supervised token, each [n, 1]: what a loss may be made of. */
 export interface TokenQuantities {

@@ -1,5 +1,11 @@
-import { graph, input } from "../graph/index.ts"
-import { CompiledGraphs, type Device, type DeviceTensor, float32, int64 } from "../runtime/index.ts"
+import { graph, input } from "../../graph/index.ts"
+import {
+  CompiledGraphs,
+  type Device,
+  type DeviceTensor,
+  float32,
+  int64,
+} from "../../runtime/index.ts"
 
 /** Reading and adding rows of a matrix by index: embeddings, supervised positions. */
 export class RowOps {

@@ -1,8 +1,8 @@
-import { type Graph, type KeepLevel, workspaceBytes } from "../graph/index.ts"
-import type { Device, Executable } from "../runtime/index.ts"
-import { mostKeys } from "./attention.ts"
-import type { BlockOptions } from "./block.ts"
-import { blockForward, blockGraphs } from "./stages.ts"
+import { type Graph, type KeepLevel, workspaceBytes } from "../../graph/index.ts"
+import type { Device, Executable } from "../../runtime/index.ts"
+import { mostKeys } from "../block/attention.ts"
+import { blockForward, blockGraphs } from "../block/block-graphs.ts"
+import type { BlockOptions } from "../block/packed.ts"
 
 export interface BlockExecutables {
   readonly forward: Executable

@@ -1,5 +1,5 @@
-import type { Graph } from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
+import type { Graph } from "../../graph/index.ts"
+import { assert } from "../../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
@@ -7,10 +7,13 @@ import {
   float32,
   type HostTensor,
   int64,
-} from "../runtime/index.ts"
-import type { LoraInputs } from "./block.ts"
-import { HEAD_WEIGHT, LANES, NORM_WEIGHT, packedBlocks, packedLogits } from "./cached-block.ts"
-import { EMBEDDING, FINAL_NORM, HEAD } from "./decoder.ts"
+} from "../../runtime/index.ts"
+import { adapterShapes } from "../block/block-graphs.ts"
+import { HEAD_WEIGHT, LANES, NORM_WEIGHT, packedBlocks, packedLogits } from "../block/cached.ts"
+import type { LoraInputs } from "../block/packed.ts"
+import { blockParameters, elementCount, layerPrefix } from "../block/parameters.ts"
+import { EMBEDDING, FINAL_NORM, HEAD } from "../decoder/decoder.ts"
+import type { DecoderShape } from "../families/shape.ts"
 import {
   cacheFeeds,
   type DecodingStages,
@@ -19,9 +22,6 @@ import {
   type PromptRows,
   takeCache,
 } from "./decoding-stages.ts"
-import { blockParameters, elementCount, layerPrefix } from "./parameters.ts"
-import type { DecoderShape } from "./shape.ts"
-import { adapterShapes } from "./stages.ts"
 
 /** Consecutive blocks in one compiled graph. */
 interface Section {

@@ -1,4 +1,4 @@
-import type { DecoderShape, Parameter } from "./shape.ts"
+import type { DecoderShape, Parameter } from "../families/shape.ts"
 
 /** The linear layers of a block by module path, in the checkpoint's order. */
 export const LINEAR_MODULES = [

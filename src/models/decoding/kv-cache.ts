@@ -1,13 +1,13 @@
-import { concat, type Graph, graph, input, type Tensor } from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
+import { concat, type Graph, graph, input, type Tensor } from "../../graph/index.ts"
+import { assert } from "../../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
   type Executable,
   float32,
   int64,
-} from "../runtime/index.ts"
-import type { DecoderShape } from "./shape.ts"
+} from "../../runtime/index.ts"
+import type { DecoderShape } from "../families/shape.ts"
 
 interface LayerCache {
   readonly keys: DeviceTensor

@@ -1,16 +1,16 @@
-import { graph } from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
+import { graph } from "../../graph/index.ts"
+import { assert } from "../../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,
   type Executable,
   float32,
   int64,
-} from "../runtime/index.ts"
+} from "../../runtime/index.ts"
+import type { DecoderShape } from "../families/shape.ts"
 import { type HeadOptions, headBackward, headForward } from "./head.ts"
 import type { Pack } from "./pack.ts"
 import type { RowOps } from "./rows.ts"
-import type { DecoderShape } from "./shape.ts"
 
 /** What the objective needs of the head, fixed for a run. */
 export type HeadSettings = Omit<HeadOptions, "shape">

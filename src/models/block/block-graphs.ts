@@ -1,5 +1,12 @@
-import { type Graph, gradients, graph, input, type KeepLevel, partition } from "../graph/index.ts"
-import { type BlockOptions, block, blockWeights, loraNames, packInputs } from "./block.ts"
+import {
+  type Graph,
+  gradients,
+  graph,
+  input,
+  type KeepLevel,
+  partition,
+} from "../../graph/index.ts"
+import { type BlockOptions, block, blockWeights, loraNames, packInputs } from "./packed.ts"
 import { linearShapes } from "./parameters.ts"
 
 /** A decoder block as graphs: the same ones serve every layer, weights are inputs. */

@@ -4,12 +4,12 @@ import {
   readJsonObject,
   writeFileAtomic,
   writeSafetensors,
-} from "../formats/index.ts"
-import { InputError } from "../run/errors.ts"
+} from "../../formats/index.ts"
+import { InputError } from "../../run/errors.ts"
+import { type LoraSpec, loraParameters, loraSpec } from "../adapters/lora.ts"
+import type { DecoderShape, TensorSource } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
-import { type LoraSpec, loraParameters, loraSpec } from "./lora.ts"
-import { storedTensors, type TensorSource } from "./save.ts"
-import type { DecoderShape } from "./shape.ts"
+import { storedTensors } from "./save.ts"
 
 const CONFIG = "adapter_config.json"
 const PREFIX = "adapter_model"

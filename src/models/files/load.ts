@@ -1,10 +1,10 @@
 import { join } from "node:path"
-import { openCheckpoint, readJsonObject, type TensorReader } from "../formats/index.ts"
+import { openCheckpoint, readJsonObject, type TensorReader } from "../../formats/index.ts"
+import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "../adapters/quantize.ts"
+import { decoderParameters, elementCount } from "../block/parameters.ts"
+import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
+import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
-import { type CheckpointDtype, type ModelConfig, modelConfig } from "./config.ts"
-import { decoderParameters, elementCount } from "./parameters.ts"
-import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "./quantize.ts"
-import type { DecoderShape, Parameter } from "./shape.ts"
 
 /** A decoder's weights by the checkpoint's own names, float32, linear weights [out, in]. */
 export type Weights = Map<string, Float32Array>

@@ -52,3 +52,10 @@ export interface Parameter {
   readonly name: string
   readonly shape: readonly number[]
 }
+
+/** A float32 tensor that can be read when its turn comes. */
+export interface TensorSource {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly read: () => Promise<Float32Array>
+}

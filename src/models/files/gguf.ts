@@ -3,12 +3,11 @@ import {
   type GgufScalar,
   type GgufTensor,
   type GgufType,
-} from "../formats/index.ts"
-import { assert, InputError } from "../run/errors.ts"
-import { ggufFamily, type ModelConfig } from "./config.ts"
-import { inverseFrequencies } from "./rope.ts"
-import type { TensorSource } from "./save.ts"
-import type { DecoderShape } from "./shape.ts"
+} from "../../formats/index.ts"
+import { assert, InputError } from "../../run/errors.ts"
+import { ggufFamily, type ModelConfig } from "../families/model-config.ts"
+import { inverseFrequencies } from "../families/rope.ts"
+import type { DecoderShape, TensorSource } from "../families/shape.ts"
 
 /** What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype). */
 const FILE_TYPES: { readonly [Type in GgufType]: number } = {

@@ -1,7 +1,7 @@
-import { assert, InputError } from "../run/errors.ts"
-import { float32, type HostTensor } from "../runtime/index.ts"
-import { decoderParameters, elementCount } from "./parameters.ts"
-import type { DecoderShape } from "./shape.ts"
+import { assert, InputError } from "../../run/errors.ts"
+import { float32, type HostTensor } from "../../runtime/index.ts"
+import { decoderParameters, elementCount } from "../block/parameters.ts"
+import type { DecoderShape } from "../families/shape.ts"
 
 /** `int8` or `int4` weights with one float32 scale per group of inputs of an output. */
 export interface QuantizeOptions {

@@ -1,7 +1,7 @@
-import { dequantize, input, type Tensor } from "../graph/index.ts"
+import { dequantize, input, type Tensor } from "../../graph/index.ts"
+import type { DecoderShape } from "../families/shape.ts"
 import { attention, chunkCount, type PackLayout } from "./attention.ts"
 import { blockParameters, type LinearModule } from "./parameters.ts"
-import type { DecoderShape } from "./shape.ts"
 
 /** A low-rank update beside a frozen linear layer, PEFT's names. */
 export interface LoraInputs {

@@ -1,6 +1,6 @@
-import type { TensorReader } from "../formats/index.ts"
-import { InputError } from "../run/errors.ts"
-import type { Parameter } from "./shape.ts"
+import type { TensorReader } from "../../formats/index.ts"
+import { InputError } from "../../run/errors.ts"
+import type { Parameter } from "../families/shape.ts"
 
 const FLOATS: readonly string[] = ["F32", "F16", "BF16"]
 /** As many as a person will read. */

@@ -1,12 +1,13 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../../run/errors.ts"
 import {
   CompiledGraphs,
   type DeviceTensor,
   disposeAll,
   type Feeds,
   float32,
-} from "../runtime/index.ts"
-import { distributions, LANES } from "./cached-block.ts"
+} from "../../runtime/index.ts"
+import { distributions, LANES } from "../block/cached.ts"
+import { type RopeTables, ropeTables } from "../families/rope.ts"
 import {
   type CachedModel,
   type DecodingStages,
@@ -15,7 +16,6 @@ import {
 } from "./decoding-stages.ts"
 import { KvCache } from "./kv-cache.ts"
 import { PackedModel } from "./packed-model.ts"
-import { type RopeTables, ropeTables } from "./rope.ts"
 
 /** Rows of prompts side by side, those that only fill up included, for one that is a token. */
 const FILLING = 1.25
