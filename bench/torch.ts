@@ -13,8 +13,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { trainWithTorch } from "../src/commands/torch-run.ts"
-import { parseConfig } from "../src/run/config.ts"
+import { parseConfig } from "../src/config/index.ts"
+import { trainWithTorch } from "../src/engines/torch/torch-run.ts"
 import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
 import {
   type Contender,

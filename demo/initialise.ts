@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { writeFileAtomic } from "../src/formats/index.ts"
 import { readModelConfig, saveModel } from "../src/models/files/index.ts"
 import { decoderParameters } from "../src/models/index.ts"
-import { randomStream } from "../src/run/random.ts"
+import { randomStream } from "../src/random.ts"
 import { documents } from "./text.ts"
 import { tokenizerFiles } from "./tokenizer.ts"
 

@@ -5,9 +5,9 @@
  */
 import { mkdir, readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
+import { assert } from "../src/errors.ts"
 import { loadModel, saveModel } from "../src/models/files/index.ts"
 import { decoderParameters } from "../src/models/index.ts"
-import { assert } from "../src/run/errors.ts"
 
 const [source] = process.argv.slice(2)
 assert(source !== undefined, "the trained model's folder")

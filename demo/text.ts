@@ -12,8 +12,8 @@ import {
   type Style,
   solution,
   wordPrompt,
-} from "../src/commands/demo-problems.ts"
-import { randomStream } from "../src/run/random.ts"
+} from "../src/demo/problems.ts"
+import { randomStream } from "../src/random.ts"
 
 /** One exchange as the model's chat template writes it. */
 export const exchange = (question: string, answer: string): string =>

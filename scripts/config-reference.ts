@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { configJsonSchema } from "../src/run/config.ts"
+import { configJsonSchema } from "../src/config/index.ts"
 
 interface Schema {
   readonly description?: string

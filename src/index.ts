@@ -1,3 +1,5 @@
+export { type LoadConfigOptions, loadConfig } from "./config/load-config.ts"
+export { type Run, type TrainOptions, train } from "./engines/local/train.ts"
 export {
   constant,
   type Expression,
@@ -8,6 +10,4 @@ export {
   where,
 } from "./objectives/index.ts"
 export * from "./run/index.ts"
-export { type LoadConfigOptions, loadConfig } from "./run/load-config.ts"
 export type { RunResult } from "./train/run.ts"
-export { type Run, type TrainOptions, train } from "./train/train.ts"

@@ -1,5 +1,5 @@
 /** Probes a config in this process and prints its estimate as JSON: `probe.ts` runs it in turns. */
-import { loadConfig } from "../../src/run/load-config.ts"
+import { loadConfig } from "../../src/config/load-config.ts"
 import { probe } from "../../src/train/probe.ts"
 import { cpuClock } from "./cpu-clock.ts"
 

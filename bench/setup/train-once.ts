@@ -1,6 +1,6 @@
 /** Trains a config in this process and prints a line of JSON a step, then the peak memory: `trl.ts` runs it in turns. */
 import { rmSync } from "node:fs"
-import { loadConfig } from "../../src/run/load-config.ts"
+import { loadConfig } from "../../src/config/load-config.ts"
 import { runHere } from "../../src/train/run.ts"
 import { cpuClock } from "./cpu-clock.ts"
 

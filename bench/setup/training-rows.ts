@@ -1,7 +1,7 @@
 /** Many rows of training data, made of few: for ../prepare.ts. */
 import { createWriteStream, existsSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { randomStream } from "../../src/run/random.ts"
+import { randomStream } from "../../src/random.ts"
 
 export const SHAPES = ["plain", "chat"] as const
 export type Shape = (typeof SHAPES)[number]

@@ -1,10 +1,10 @@
 import { createInterface, type Interface } from "node:readline"
 import type { Command } from "commander"
+import { InputError } from "../errors.ts"
 import { type Generator, openGenerator, type PromptMessage } from "../generate/index.ts"
-import { InputError } from "../run/errors.ts"
-import { interruptible } from "./interrupt.ts"
-import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./option-values.ts"
-import { colorsFor, progressLine, say } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
+import { colorsFor, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly system?: string

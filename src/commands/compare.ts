@@ -1,19 +1,19 @@
 import type { Command } from "commander"
+import { InputError } from "../errors.ts"
 import { compareEvaluations, isEvaluation } from "../evaluate/compare-evaluations.ts"
 import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
-import { InputError } from "../run/errors.ts"
-import { readRun } from "../run/run-folder.ts"
-import { evalText, reportHtml } from "../train/report.ts"
+import { evalText, reportHtml } from "../report/run-page.ts"
 import {
   differingSettings,
   type RunFigures,
   type RunSummary,
   runFigures,
   summarizeRuns,
-} from "../train/run-summary.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "../train/units.ts"
-import { print, printJson, say, sayWarning } from "./terminal.ts"
+} from "../report/run-summary.ts"
+import { shortBytes, shortCount, shortDuration, shortNumber } from "../report/units.ts"
+import { readRun } from "../run/run-folder.ts"
+import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
 export function command(verb: Command): void {
   verb

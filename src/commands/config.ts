@@ -1,6 +1,6 @@
 import type { Command } from "commander"
-import { configJsonSchema, loadConfig } from "../run/config.ts"
-import { print } from "./terminal.ts"
+import { configJsonSchema, loadConfig } from "../config/index.ts"
+import { print } from "./shell/terminal.ts"
 
 const collect = (value: string, before: string[]) => [...before, value]
 

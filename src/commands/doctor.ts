@@ -3,11 +3,11 @@ import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os"
 import { join } from "node:path"
 import type { Command } from "commander"
-import { cacheFolder } from "../run/cache-folder.ts"
-import { version } from "../run/version.ts"
-import { modulePath } from "../run/worker.ts"
-import { choosePython, describePython, managedPython } from "../torch/index.ts"
-import { colorsFor, print, printJson } from "./terminal.ts"
+import { choosePython, describePython, managedPython } from "../engines/torch/index.ts"
+import { cacheFolder } from "../host/cache-folder.ts"
+import { version } from "../host/version.ts"
+import { modulePath } from "../host/worker.ts"
+import { colorsFor, print, printJson } from "./shell/terminal.ts"
 
 /** One thing that was looked at. */
 interface Finding {
@@ -105,7 +105,7 @@ const PROBE_MS = 30_000
 /** Opens the device and computes 1 + 2 on it. */
 function tryDevice(device: "cpu" | "webgpu"): Promise<Finding> {
   return new Promise((done) => {
-    const child = fork(modulePath(new URL("./device-probe.ts", import.meta.url)), [device], {
+    const child = fork(modulePath(new URL("./shell/device-probe.ts", import.meta.url)), [device], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       execArgv: import.meta.url.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [],
       timeout: PROBE_MS,

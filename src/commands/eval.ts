@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import { type Command, InvalidArgumentError, Option } from "commander"
+import { InputError } from "../errors.ts"
 import {
   type EvaluationSettings,
   evaluateSuite,
@@ -15,9 +16,8 @@ import {
 import { evaluationHtml, resultTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { EndpointSource, openGenerator, type SampleSource } from "../generate/index.ts"
-import { InputError } from "../run/errors.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson, progressLine, say } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly suite?: string

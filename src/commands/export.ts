@@ -7,9 +7,9 @@ import {
   type GgufTypeName,
 } from "../export/names.ts"
 import type { CheckpointDtype } from "../models/index.ts"
-import { shortBytes, shortCount } from "../train/units.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson, progressLine, say, sayWarning } from "./terminal.ts"
+import { shortBytes, shortCount } from "../report/units.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
   [name: string]: CheckpointDtype

@@ -1,4 +1,5 @@
 import type { Command } from "commander"
+import { InputError } from "../errors.ts"
 import { readTextFile } from "../formats/json.ts"
 import {
   EndpointSource,
@@ -13,10 +14,9 @@ import {
   type SampleSource,
   sampleRow,
 } from "../generate/index.ts"
-import { InputError } from "../run/errors.ts"
-import { interruptible } from "./interrupt.ts"
-import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./option-values.ts"
-import { print, printJson, progressLine, say } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly prompts?: string

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander"
+import { InputError } from "../errors.ts"
 import { type GradeSummary, gradeFile, MODES, type Mode } from "../evaluate/index.ts"
-import { InputError } from "../run/errors.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson, progressLine, say } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly out?: string

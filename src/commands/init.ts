@@ -2,11 +2,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
-import { closestName } from "../run/closest-name.ts"
-import { configJsonSchema, OBJECTIVES } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
-import { importConfig, noteText } from "./import-config.ts"
-import { print, say } from "./terminal.ts"
+import { closestName } from "../closest-name.ts"
+import { configJsonSchema, OBJECTIVES } from "../config/index.ts"
+import { InputError } from "../errors.ts"
+import { importConfig, noteText } from "../peers/import-config.ts"
+import { print, say } from "./shell/terminal.ts"
 
 /** What the new config says; everything else is there as a comment with its default. */
 export interface Answers {

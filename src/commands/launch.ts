@@ -1,9 +1,9 @@
 import type { Command } from "commander"
-import type { Config } from "../run/config.ts"
-import { loadConfig } from "../run/load-config.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, progressLine, say } from "./terminal.ts"
-import { trainWithTorch, writeSbatch } from "./torch-run.ts"
+import type { Config } from "../config/index.ts"
+import { loadConfig } from "../config/load-config.ts"
+import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, progressLine, say } from "./shell/terminal.ts"
 import { followRun } from "./train.ts"
 
 interface Options {

@@ -19,7 +19,7 @@
  * The file is imported only when its verb is used, so imports at its top cost the others nothing.
  * Work that can be interrupted runs inside `interruptible` (./interrupt.ts).
  */
-import { runCli, type Verb } from "./frame.ts"
+import { runCli, type Verb } from "./shell/frame.ts"
 
 const VERBS: readonly Verb[] = [
   {

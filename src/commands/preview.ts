@@ -1,12 +1,12 @@
 import { writeFileSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import type { Command } from "commander"
+import { type Config, loadConfig } from "../config/index.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview.ts"
-import { type Config, loadConfig } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
-import { interruptible } from "./interrupt.ts"
-import { previewPage } from "./preview-html.ts"
-import { colorsFor, print, printJson, say, sayWarning } from "./terminal.ts"
+import { InputError } from "../errors.ts"
+import { previewPage } from "../report/preview-page.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { colorsFor, print, printJson, say, sayWarning } from "./shell/terminal.ts"
 import { tokenizerFolder } from "./tokenizer-folder.ts"
 
 interface PreviewFlags {

@@ -1,10 +1,10 @@
 import type { Command } from "commander"
-import { loadConfig } from "../run/load-config.ts"
+import { loadConfig } from "../config/load-config.ts"
+import { shortBytes, shortCount, shortDuration, shortNumber } from "../report/units.ts"
 import type { EstimatedParts } from "../train/estimate.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "../train/units.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson, progressLine, sayWarning } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson, progressLine, sayWarning } from "./shell/terminal.ts"
 
 export function command(verb: Command): void {
   verb

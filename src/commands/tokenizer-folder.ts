@@ -1,5 +1,5 @@
-import { resolveModel } from "../formats/hub.ts"
-import type { Config } from "../run/config.ts"
+import type { Config } from "../config/index.ts"
+import { resolveModel } from "../hub/hub.ts"
 
 /** The folder with a model's tokenizer; of a hub id the small files alone are downloaded. */
 export function tokenizerFolder(config: Config, signal: AbortSignal): Promise<string> {

@@ -1,7 +1,7 @@
 import type { Command } from "commander"
-import { checkPython, choosePython, setupEnvironment } from "../torch/index.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson } from "./terminal.ts"
+import { checkPython, choosePython, setupEnvironment } from "../engines/torch/index.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson } from "./shell/terminal.ts"
 
 interface Options {
   readonly python?: string

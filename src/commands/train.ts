@@ -1,12 +1,12 @@
 import type { Command } from "commander"
-import type { Config } from "../run/config.ts"
-import { loadConfig } from "../run/load-config.ts"
+import type { Config } from "../config/index.ts"
+import { loadConfig } from "../config/load-config.ts"
+import { type Run, train } from "../engines/local/train.ts"
+import { terminalOptions, terminalView } from "../report/live-view.ts"
+import { shortBytes, shortCount } from "../report/units.ts"
 import { planRun, type RunPlan } from "../train/plan.ts"
-import { terminalOptions, terminalView } from "../train/terminal.ts"
-import { type Run, train } from "../train/train.ts"
-import { shortBytes, shortCount } from "../train/units.ts"
-import { interruptible } from "./interrupt.ts"
-import { print, printJson, progressLine, say, sayWarning } from "./terminal.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly set?: string[]
@@ -41,10 +41,10 @@ async function start(config: Config, signal: AbortSignal): Promise<Run> {
   const onProgress = (message: string) => line.show(message)
   if (config.engine.name === "torch") {
     if (config.engine.launcher === "slurm") {
-      const { followTorchRun } = await import("./torch-follow.ts")
+      const { followTorchRun } = await import("../engines/torch/torch-follow.ts")
       return followTorchRun(config, { signal, onProgress })
     }
-    const { trainWithTorch } = await import("./torch-run.ts")
+    const { trainWithTorch } = await import("../engines/torch/torch-run.ts")
     return trainWithTorch(config, { signal, onProgress })
   }
   return train(config, { signal, onProgress })

@@ -1,8 +1,8 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import type { ResourceLimits, Worker } from "node:worker_threads"
-import { assert, InputError } from "../run/errors.ts"
-import { startWorker } from "../run/worker.ts"
+import { assert, InputError } from "../errors.ts"
+import { startWorker } from "../host/worker.ts"
 import { type BatchResult, type BatchSetup, batchPreparer } from "./batch.ts"
 import type { RawBatch } from "./read-batch.ts"
 

@@ -1,4 +1,4 @@
-import type { DataFormat, Supervise } from "../run/config.ts"
+import type { DataFormat, Supervise } from "../config/index.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { hashOf, rowHash } from "./hash.ts"
 import type { RowNote } from "./lints.ts"

@@ -1,4 +1,4 @@
-import type { Supervise } from "../run/config.ts"
+import type { Supervise } from "../config/index.ts"
 import type { AssistantSpan, ChatTemplate, TextEncoding, Tokenizer } from "../text/index.ts"
 import type { Message } from "./row-shapes.ts"
 

@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { MAX_LINE_BYTES } from "./text-lines.ts"
 
 /** An element of a list: its bytes, not yet parsed, or what is wrong with it. */

@@ -1,7 +1,7 @@
 import { join } from "node:path"
+import { assert } from "../errors.ts"
 import { writeSafetensors } from "../formats/safetensors.ts"
-import { assert } from "../run/errors.ts"
-import { randomStream } from "../run/random.ts"
+import { randomStream } from "../random.ts"
 import type { Manifest } from "./prepared.ts"
 
 type Sources = Pick<Manifest, "sources">

@@ -1,6 +1,6 @@
+import type { SourceConfig } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import type { SourceConfig } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
 import { hashOf } from "./hash.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, MAX_EXAMPLES, overlapLint } from "./lints.ts"

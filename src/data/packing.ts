@@ -1,4 +1,4 @@
-import { assert, InputError } from "../run/errors.ts"
+import { assert, InputError } from "../errors.ts"
 
 /**
  * Packs rows into bins of at most `capacity` tokens: best fit, longest first (rows of one length

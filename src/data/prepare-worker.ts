@@ -1,6 +1,6 @@
 /** A worker thread of ./prepare.ts: raw rows in, tokens and masks out. */
 import { parentPort, workerData } from "node:worker_threads"
-import { assert, InputError } from "../run/errors.ts"
+import { assert, InputError } from "../errors.ts"
 import { type BatchSetup, batchPreparer, transferables } from "./batch.ts"
 import type { RawBatch } from "./read-batch.ts"
 

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { assert, InputError } from "../errors.ts"
 import { isObject, readError, readJsonObject } from "../formats/json.ts"
 import { openSafetensors, type TensorEntry } from "../formats/safetensors.ts"
-import { assert, InputError } from "../run/errors.ts"
 import type { Lint } from "./lints.ts"
 import type { Purpose } from "./row-shapes.ts"
 

@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import type { Tokenizer } from "../text/index.ts"
 import { type BatchSetup, renderOptionsOf } from "./batch.ts"
 import { rowHash } from "./hash.ts"

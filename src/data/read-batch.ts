@@ -1,5 +1,5 @@
-import type { DataFormat } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
+import type { DataFormat } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import { type Rendered, type RenderOptions, renderExample } from "./render.ts"
 import { type Example, type Purpose, readRow } from "./row-shapes.ts"
 

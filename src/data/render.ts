@@ -1,5 +1,5 @@
-import type { Supervise } from "../run/config.ts"
-import { assert, InputError } from "../run/errors.ts"
+import type { Supervise } from "../config/index.ts"
+import { assert, InputError } from "../errors.ts"
 import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"

@@ -1,6 +1,6 @@
+import type { DataFormat } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
-import type { DataFormat } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
 
 /** A message of a chat; keys beyond these (tool_calls, name, ...) go to the template as they are. */
 export interface Message {

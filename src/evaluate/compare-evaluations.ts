@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
+import { InputError } from "../errors.ts"
 import { describeValue, isObject, readJsonFile } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import { recordsPath } from "./evaluation.ts"
 import type { ComparedSuite } from "./report.ts"
 import { type Outcomes, pairedDifference } from "./statistics.ts"

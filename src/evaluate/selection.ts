@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import type { JsonObject } from "../formats/json.ts"
-import { randomStream } from "../run/random.ts"
+import { randomStream } from "../random.ts"
 
 export interface SelectionOptions {
   /** Drop completions that repeat for a prompt (white space aside). */

@@ -1,4 +1,4 @@
-import { randomStream } from "../run/random.ts"
+import { randomStream } from "../random.ts"
 
 /** Correct answers of one problem, in the order of its samples. */
 export type Outcomes = readonly boolean[]

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
+import { assert } from "../errors.ts"
 import {
   copySideFiles,
   type OpenWeights,
@@ -15,7 +16,6 @@ import {
   mergedTensors,
   type TensorSource,
 } from "../models/index.ts"
-import { assert } from "../run/errors.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
 import { verifyTensors, writtenTensors } from "./verify.ts"

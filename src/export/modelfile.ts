@@ -1,4 +1,4 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import type { ChatMessage, ChatTemplate } from "../text/index.ts"
 
 /** How a conversation is written, as far as fixed texts around each message can say it. */

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
 import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
+import { InputError } from "../errors.ts"
 import { writeError } from "../formats/atomic.ts"
 import { flushFolder } from "../formats/index.ts"
-import { InputError } from "../run/errors.ts"
 
 async function isEmpty(folder: string): Promise<boolean> {
   return (await readdir(folder)).length === 0

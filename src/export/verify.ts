@@ -1,6 +1,6 @@
+import { InputError } from "../errors.ts"
 import { GGUF_ENCODINGS, type GgufType } from "../formats/index.ts"
 import type { CheckpointDtype, TensorSource } from "../models/index.ts"
-import { InputError } from "../run/errors.ts"
 
 /** What reading back has shown. */
 export interface Verified {

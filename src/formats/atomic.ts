@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full; free some space or choose another folder",

@@ -1,6 +1,6 @@
 import { access, readdir, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "./atomic.ts"
 import { describeValue, isObject, readJsonObject } from "./json.ts"
 import {

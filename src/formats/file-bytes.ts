@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises"
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 
 /** One call, below the 2 GB that a single call can move. */
 const MAX_CALL = 1 << 30

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises"
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { readInto } from "./file-bytes.ts"
 import {
   type GgufHeader,

@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises"
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import { replaceFile } from "./atomic.ts"
 import { writeAll } from "./file-bytes.ts"
 import { type GgufMetadata, type GgufValue, kindCode, NUMBER_LAYOUTS } from "./gguf-metadata.ts"

@@ -8,14 +8,6 @@ export { type GgufReader, openGguf } from "./gguf-read.ts"
 export { GGUF_ENCODINGS, type GgufEncoding, type GgufType, ggufBytes } from "./gguf-types.ts"
 export { type GgufTensor, writeGguf } from "./gguf-write.ts"
 export {
-  type DatasetOptions,
-  type HubOptions,
-  type HubProgress,
-  isHubId,
-  resolveDataset,
-  resolveModel,
-} from "./hub.ts"
-export {
   describeValue,
   isObject,
   type JsonObject,

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises"
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 
 export type JsonObject = { readonly [key: string]: unknown }
 

@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject } from "./json.ts"
 
 /** Bytes per element of every dtype that is read and written. */

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises"
-import { assert, InputError } from "../run/errors.ts"
+import { assert, InputError } from "../errors.ts"
 import { prefault } from "../runtime/prefault.ts"
 import { replaceFile } from "./atomic.ts"
 import { readInto, writeAll } from "./file-bytes.ts"

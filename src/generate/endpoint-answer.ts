@@ -1,5 +1,5 @@
+import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import type { Sample } from "./sample-source.ts"
 
 const isNumbers = (value: unknown): value is number[] =>

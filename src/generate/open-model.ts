@@ -1,7 +1,8 @@
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { stopTokenIds } from "../data/stop-tokens.ts"
-import { type HubProgress, resolveModel } from "../formats/hub.ts"
+import { InputError } from "../errors.ts"
+import { type HubProgress, resolveModel } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
 import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
 import { openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
@@ -13,7 +14,6 @@ import {
   type LoraInputs,
   loraScale,
 } from "../models/index.ts"
-import { InputError } from "../run/errors.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import {
   type DeviceOptions,

@@ -1,5 +1,5 @@
+import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject, parseJson } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import type { PromptMessage, SampleRequest } from "./sample-source.ts"
 
 /** A row of a prompts file: what is asked, and all its fields, which the samples keep. */

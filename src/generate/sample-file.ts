@@ -1,8 +1,8 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs"
 import { isDeepStrictEqual } from "node:util"
+import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { isObject, type JsonObject, parseJson, readTextFile } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import type { PromptRow } from "./prompt-rows.ts"
 import type { Sample } from "./sample-source.ts"
 

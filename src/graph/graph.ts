@@ -1,4 +1,4 @@
-import { assert, InputError } from "../run/errors.ts"
+import { assert, InputError } from "../errors.ts"
 import { topologicalOrder } from "./reverse.ts"
 import type { DType, Shape } from "./shape.ts"
 import { simplify } from "./simplify.ts"

@@ -1,5 +1,5 @@
 import protobuf from "protobufjs/minimal.js"
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import type { Graph, Port } from "./graph.ts"
 import type { DType } from "./shape.ts"
 import { opRow, type Tensor } from "./tensor.ts"

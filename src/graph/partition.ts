@@ -1,4 +1,4 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import { type Graph, graph } from "./graph.ts"
 import { topologicalOrder } from "./reverse.ts"
 import { rewrite, simplify } from "./simplify.ts"

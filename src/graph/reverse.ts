@@ -1,4 +1,4 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import { sameShape, shapeText } from "./shape.ts"
 import { opRow, type Tensor } from "./tensor.ts"
 

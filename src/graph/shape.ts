@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 
 /** A dimension: a fixed size, or a name that takes its size when the graph runs. */
 export type Dim = number | string

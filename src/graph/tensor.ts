@@ -1,4 +1,4 @@
-import { assert, InputError } from "../run/errors.ts"
+import { assert, InputError } from "../errors.ts"
 import type { NdArray } from "./ndarray.ts"
 import type { Emitter } from "./onnx.ts"
 import { type DType, type Shape, shapeText, type TensorType } from "./shape.ts"

@@ -1,5 +1,5 @@
 /** The meaning of an expression: in float64 (the judge), and emitted through a tensor interface. */
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import { coefficients } from "./differentiate.ts"
 import {
   Expression,

@@ -1,5 +1,5 @@
 /** An expression as JSON and back (docs/architecture.md, seam 2). What comes back is checked: it may come from a stranger. */
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import {
   BINARY,
   COMPARISON,

@@ -4,7 +4,7 @@
  * An expression is a directed acyclic graph of immutable nodes. The operations are a closed set, `detach` (stop-gradient) is one of
  * them, so a forgotten stop-gradient is visible. Sharing a node shares its work.
  */
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 
 export const UNARY = ["neg", "exp", "log", "sqrt", "sigmoid", "detach"] as const
 export const BINARY = ["add", "sub", "mul", "div", "pow", "min", "max"] as const

@@ -1,6 +1,6 @@
 /** From a config's `objective` to an Objective: every parameter checked, nothing ignored. */
-import { didYouMean } from "../run/closest-name.ts"
-import { InputError } from "../run/errors.ts"
+import { didYouMean } from "../closest-name.ts"
+import { InputError } from "../errors.ts"
 import { type Definition, MODIFIERS, type Parameter, type Ramp } from "./definition.ts"
 import { definitionOf, FAMILY } from "./family.ts"
 import { modified } from "./modifiers.ts"

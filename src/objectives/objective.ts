@@ -1,5 +1,5 @@
 /** An objective: an expression per supervised token, and how its sum is divided. */
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { coefficients } from "./differentiate.ts"
 import {
   constant,

@@ -1,4 +1,4 @@
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 
 export type ScheduleName = "cosine" | "linear" | "constant"
 

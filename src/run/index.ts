@@ -1,5 +1,5 @@
-export * from "./config.ts"
-export * from "./errors.ts"
+export * from "../config/index.ts"
+export * from "../errors.ts"
+export { modulePath, startWorker } from "../host/worker.ts"
 export * from "./events.ts"
 export * from "./run-folder.ts"
-export { modulePath, startWorker } from "./worker.ts"

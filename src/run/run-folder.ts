@@ -13,7 +13,7 @@ import {
   writeSync,
 } from "node:fs"
 import { join } from "node:path"
-import { assert, InputError } from "./errors.ts"
+import { assert, InputError } from "../errors.ts"
 import type { RunEvent } from "./events.ts"
 import { lockFolder } from "./run-lock.ts"
 

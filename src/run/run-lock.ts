@@ -11,7 +11,7 @@ import {
 } from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
-import { InputError } from "./errors.ts"
+import { InputError } from "../errors.ts"
 
 const LOCK_FILE = "run.lock"
 /** The holder touches its lock this often; another host calls it dead after eight misses. */

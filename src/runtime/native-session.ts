@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises"
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
-import { assert } from "../run/errors.ts"
+import { assert } from "../errors.ts"
 import { onHugePages } from "./huge-pages.ts"
 import { type OrtApi, ortApi, type Pointer } from "./ort-api.ts"
 

@@ -1,5 +1,5 @@
+import { InputError } from "../errors.ts"
 import { type Graph, graph, hostIntegers, input, type Tensor } from "../graph/index.ts"
-import { InputError } from "../run/errors.ts"
 import type { Session } from "./onnx-runtime.ts"
 
 /** ONNX Runtime's errors in the user's terms. */

@@ -1,4 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
+import { assert, InputError } from "../errors.ts"
 import {
   type DeviceKind,
   type DType,
@@ -10,7 +11,6 @@ import {
   type Port,
   storedAs,
 } from "../graph/index.ts"
-import { assert, InputError } from "../run/errors.ts"
 import type {
   CompileOptions,
   Device,

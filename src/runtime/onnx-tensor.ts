@@ -1,6 +1,6 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common"
+import { assert } from "../errors.ts"
 import type { DType } from "../graph/index.ts"
-import { assert } from "../run/errors.ts"
 import type { DeviceTensor, HostData } from "./device.ts"
 
 export const ORT_TYPE = {

@@ -1,5 +1,5 @@
+import { InputError } from "../errors.ts"
 import { type Graph, type NdArray, opRow, type Tensor } from "../graph/index.ts"
-import { InputError } from "../run/errors.ts"
 
 /**
  * The judge: a float64 interpreter of a graph, plain and slow. Feeds and results are numbers in

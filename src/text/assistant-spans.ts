@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import type { AssistantSpan, ChatMessage } from "./chat-template.ts"
 
 /** Characters of the private-use area: no tokenizer and no text has them, templates pass them through. */

@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { finishedSpans, generationSpans, markedSource } from "./assistant-spans.ts"
 import { rememberingRenderer } from "./chat-recipes.ts"
 import { type JinjaNode, parseJinja, renderJinja } from "./jinja.ts"

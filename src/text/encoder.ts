@@ -1,6 +1,6 @@
 import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
+import { assert, InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import { assert, InputError } from "../run/errors.ts"
 import {
   type Aligned,
   alignedBytes,

@@ -1,5 +1,5 @@
+import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import type { BpeModel, GgufVocabulary } from "./gguf-tokenizer.ts"
 import type { TokenizerFiles } from "./tokenizer-files.ts"
 

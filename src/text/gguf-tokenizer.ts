@@ -1,6 +1,6 @@
+import { assert, InputError } from "../errors.ts"
 import type { GgufValue } from "../formats/gguf-metadata.ts"
 import { describeValue, isObject } from "../formats/json.ts"
-import { assert, InputError } from "../run/errors.ts"
 import { byteLevelGguf } from "./gguf-byte-level.ts"
 import { sentencePieceGguf } from "./gguf-sentencepiece.ts"
 import { loadChatTemplate } from "./load-chat-template.ts"

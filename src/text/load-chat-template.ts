@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
+import { InputError } from "../errors.ts"
 import { isObject, type JsonObject, readJsonObject, readTextFile } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts"
 import { namedToken } from "./tokenizer-files.ts"
 

@@ -1,7 +1,7 @@
 import { access } from "node:fs/promises"
 import { join } from "node:path"
+import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject, readJsonObject } from "../formats/json.ts"
-import { InputError } from "../run/errors.ts"
 import type { AddedToken } from "./sections.ts"
 
 /** The largest published tokenizer.json files are about 35 MB. */

@@ -1,6 +1,6 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
+import { assert, InputError } from "../errors.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
-import { assert, InputError } from "../run/errors.ts"
 import { type DecodeStream, decoderOf } from "./decoder.ts"
 import { idOf, sectionEncoder } from "./encoder.ts"
 import { namedToken, readTokenizerFiles, type TokenizerFiles } from "./tokenizer-files.ts"

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
+import { InputError } from "../errors.ts"
 import {
   fileHash,
   flushFolder,
@@ -11,7 +12,6 @@ import {
   writeFileAtomic,
   writeSafetensors,
 } from "../formats/index.ts"
-import { InputError } from "../run/errors.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import type { Progress } from "./trainer.ts"
 

@@ -1,3 +1,6 @@
+export { terminalOptions, terminalView } from "../report/live-view.ts"
+export { reportHtml } from "../report/run-page.ts"
+export { type RunSummary, summarizeRuns } from "../report/run-summary.ts"
 export { checkpointFolders, readCheckpoint } from "./checkpoint.ts"
 export type { Estimate, EstimatedParts } from "./estimate.ts"
 export type { LearningRateRange, RangePoint } from "./learning-rate-range.ts"
@@ -9,8 +12,4 @@ export {
   probe,
   type SourceProbe,
 } from "./probe.ts"
-export { reportHtml } from "./report.ts"
 export { type RunResult, runHere } from "./run.ts"
-export { type RunSummary, summarizeRuns } from "./run-summary.ts"
-export { terminalOptions, terminalView } from "./terminal.ts"
-export { type Run, type TrainOptions, train } from "./train.ts"

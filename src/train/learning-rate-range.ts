@@ -1,4 +1,4 @@
-import { InputError } from "../run/errors.ts"
+import { InputError } from "../errors.ts"
 import { forwardBackward, gradientScale } from "./forward-backward.ts"
 import { stepBatch } from "./micro-batches.ts"
 import { objectiveHead } from "./objective-head.ts"

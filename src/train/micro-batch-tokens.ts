@@ -1,5 +1,5 @@
+import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../config/index.ts"
 import { type DecoderShape, elementCount, linearShapes } from "../models/index.ts"
-import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../run/config.ts"
 
 /**
  * Multiplications of one block that make its fixed costs (calls, copies of small arrays) a

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import { freemem } from "node:os"
 import { basename, extname } from "node:path"
+import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
 import {
   type Lint,
   openPrepared,
@@ -11,7 +12,8 @@ import {
   type RunOrder,
   runOrder,
 } from "../data/index.ts"
-import { resolveModel } from "../formats/index.ts"
+import { InputError } from "../errors.ts"
+import { resolveModel } from "../hub/hub.ts"
 import type { LoraInputs, WeightQuantization } from "../models/block/packed.ts"
 import { readModelConfig } from "../models/files/index.ts"
 import {
@@ -24,8 +26,6 @@ import {
   quantizedModelBytes,
 } from "../models/index.ts"
 import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
-import type { Config, OnnxEngineConfig, SourceConfig } from "../run/config.ts"
-import { InputError } from "../run/errors.ts"
 import type { Fingerprint } from "./checkpoint.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"

@@ -1,6 +1,6 @@
+import type { Config } from "../config/index.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
-import type { Config } from "../run/config.ts"
-import { randomStream } from "../run/random.ts"
+import { randomStream } from "../random.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import { type Clock, type Estimate, estimateRun, wallClock } from "./estimate.ts"
 import { type LearningRateRange, learningRateRange } from "./learning-rate-range.ts"

@@ -1,3 +1,5 @@
+import type { OnnxEngineConfig } from "../config/index.ts"
+import { assert } from "../errors.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
 import { loadModel, loadQuantizedModel } from "../models/files/index.ts"
 import {
@@ -9,8 +11,6 @@ import {
   quantizedTensors,
   type Reference,
 } from "../models/index.ts"
-import type { OnnxEngineConfig } from "../run/config.ts"
-import { assert } from "../run/errors.ts"
 import { type Device, float32, type HostTensor, openDevice } from "../runtime/index.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import type { MicroBatch } from "./micro-batches.ts"

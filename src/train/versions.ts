@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileHash } from "../formats/index.ts"
-import { version } from "../run/version.ts"
+import { version } from "../host/version.ts"
 import type { RunPlan } from "./plan.ts"
 
 const hashOrNone = (path: string) => (existsSync(path) ? fileHash(path) : "none")

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { overlapLints } from "../../src/data/overlap.ts"
 import { prepareData } from "../../src/data/prepare.ts"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { newFolder, rowFile, tinyModel } from "./tiny-model.ts"
 
 const model = tinyModel()

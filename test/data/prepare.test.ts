@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { expect, test } from "vitest"
 import { type PrepareOptions, prepareData } from "../../src/data/prepare.ts"
 import { openPrepared } from "../../src/data/prepared.ts"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { newFolder, rowFile, SPECIAL, tinyModel } from "./tiny-model.ts"
 
 const model = tinyModel({ addsBos: true })

@@ -8,7 +8,7 @@ import { elementSplitter } from "../../src/data/json-elements.ts"
 import { rawValues } from "../../src/data/read-batch.ts"
 import { type RawRow, rawRows, rowFileKind } from "../../src/data/row-files.ts"
 import { resolveSources, sourceBatches } from "../../src/data/sources.ts"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { newFolder } from "./tiny-model.ts"
 
 const folder = newFolder()

@@ -5,8 +5,8 @@ import { Command } from "commander"
 import { expect, test } from "vitest"
 import { parse } from "yaml"
 import { configReference } from "../../scripts/config-reference.ts"
-import { loadConfig } from "../../src/run/config.ts"
-import { parseConfig } from "../../src/run/parse-config.ts"
+import { loadConfig } from "../../src/config/index.ts"
+import { parseConfig } from "../../src/config/parse-config.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 

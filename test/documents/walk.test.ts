@@ -5,14 +5,8 @@ import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { expect, test } from "vitest"
-import {
-  answerOf,
-  calcPrompt,
-  problem,
-  solution,
-  wordPrompt,
-} from "../../src/commands/demo-problems.ts"
-import { randomStream } from "../../src/run/random.ts"
+import { answerOf, calcPrompt, problem, solution, wordPrompt } from "../../src/demo/problems.ts"
+import { randomStream } from "../../src/random.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 const TSX = pathToFileURL(join(ROOT, "node_modules/tsx/dist/loader.mjs")).href

@@ -1,11 +1,11 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { describe, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { openSafetensors } from "../../src/formats/index.ts"
 import { loadModel, readAdapter, saveModel, type Weights } from "../../src/models/files/index.ts"
 import { type CheckpointDtype, decoderParameters, mergeAdapter } from "../../src/models/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 import { goldenAdapter, goldenModel, newFolder } from "./models.ts"
 
 const families = ["llama", "mistral", "qwen2", "qwen3"]

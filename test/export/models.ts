@@ -18,7 +18,7 @@ import {
   modelConfig,
   type TensorSource,
 } from "../../src/models/index.ts"
-import { randomStream } from "../../src/run/random.ts"
+import { randomStream } from "../../src/random.ts"
 import { MODELS } from "../models/golden-logits.ts"
 
 export const DATA = fileURLToPath(new URL("../../../shared/data/", import.meta.url))

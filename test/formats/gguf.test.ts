@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { afterAll, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import {
   GGUF_ENCODINGS,
   type GgufMetadata,
@@ -14,7 +15,6 @@ import {
   openGguf,
   writeGguf,
 } from "../../src/formats/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const REFERENCE = fileURLToPath(new URL("../../golden/gguf/reference.gguf", import.meta.url))
 const TYPES = Object.keys(GGUF_ENCODINGS) as GgufType[]

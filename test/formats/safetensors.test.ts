@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
 import { afterAll, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import {
   bf16ToFloat32,
   f16ToFloat32,
@@ -14,7 +15,6 @@ import {
   writeCheckpoint,
   writeSafetensors,
 } from "../../src/formats/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-safetensors-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { apply, concat, graph, input, ndarray, type Tensor } from "../../src/graph/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 import { interpret } from "../../src/runtime/index.ts"
 
 const x = input("x", [4, 3])

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { decoderParameters, parameterCount } from "../../src/models/block/parameters.ts"
 import { modelConfig } from "../../src/models/families/model-config.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const CONFIGS = fileURLToPath(new URL("../../../shared/data/configs/", import.meta.url))
 const present = existsSync(`${CONFIGS}param_counts.json`)

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { openCheckpoint, type TensorToWrite, writeCheckpoint } from "../../src/formats/index.ts"
 import {
   type LoadedModel,
@@ -17,7 +18,6 @@ import {
   elementCount,
   parameterCount,
 } from "../../src/models/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { openCheckpoint, openSafetensors } from "../../src/formats/index.ts"
 import {
   loadModel,
@@ -22,7 +23,6 @@ import {
   mergeAdapter,
   packSequences,
 } from "../../src/models/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 import { float32, openDevice } from "../../src/runtime/index.ts"
 import { dftSettings, sftSettings } from "./losses.ts"
 

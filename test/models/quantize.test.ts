@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import { dequantize, graph, input } from "../../src/graph/index.ts"
 import {
   dequantizeMatrix,
@@ -6,8 +7,7 @@ import {
   quantizedTensors,
   quantizeMatrix,
 } from "../../src/models/index.ts"
-import { InputError } from "../../src/run/errors.ts"
-import { randomStream } from "../../src/run/random.ts"
+import { randomStream } from "../../src/random.ts"
 import { openDevice } from "../../src/runtime/index.ts"
 
 const OUT = 6

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { OBJECTIVES } from "../../src/config/index.ts"
 import {
   type Columns,
   emit,
@@ -13,7 +14,6 @@ import {
   reduceInputs,
   splitReductions,
 } from "../../src/objectives/index.ts"
-import { OBJECTIVES } from "../../src/run/config.ts"
 import { float64Ops } from "./float64-ops.ts"
 
 const LOGP = Float64Array.of(-1e-9, -0.02, -0.4, -1, -1.7, -3, -7, -40)

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import {
   evaluate,
   expressionFromJson,
@@ -8,7 +9,6 @@ import {
   objectiveToJson,
   tokenObjective,
 } from "../../src/objectives/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const dft = tokenObjective("dft", ({ logp }) => logp.exp().detach().times(logp).negate())
 

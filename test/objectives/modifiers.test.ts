@@ -1,11 +1,11 @@
 import { expect, test } from "vitest"
+import { InputError } from "../../src/errors.ts"
 import {
   evaluate,
   type ObjectiveSettings,
   objectiveFromConfig,
   objectiveToJson,
 } from "../../src/objectives/index.ts"
-import { InputError } from "../../src/run/errors.ts"
 
 const P = [0.99, 0.6, 0.3, 0.05, 0.001]
 const columns = {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
+import { defineConfig, parseConfig } from "../../src/config/index.ts"
 import {
   constant,
   evaluate,
@@ -9,7 +10,6 @@ import {
   tokenObjective,
   where,
 } from "../../src/objectives/index.ts"
-import { defineConfig, parseConfig } from "../../src/run/config.ts"
 
 /** DFT that leaves digits of low entropy to SFT: something nobody ships. */
 const mine = tokenObjective("mine", ({ p, nll, entropy, progress }) =>

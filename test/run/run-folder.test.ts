@@ -4,7 +4,7 @@ import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import type { RunEvent } from "../../src/run/events.ts"
 import { isRunFolder, openRunFolder, parseEvents, readRun } from "../../src/run/run-folder.ts"
 

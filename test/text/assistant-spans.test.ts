@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { type ChatMessage, chatTemplate } from "../../src/text/index.ts"
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/chat_templates/", import.meta.url))

@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm"
 import { Interpreter } from "@huggingface/jinja"
 import fc from "fast-check"
 import { afterEach, describe, expect, test, vi } from "vitest"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { type ChatMessage, type ChatTemplate, chatTemplate } from "../../src/text/index.ts"
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/chat_templates/", import.meta.url))

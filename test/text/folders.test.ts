@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { afterAll, describe, expect, test } from "vitest"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { loadChatTemplate, loadTokenizer } from "../../src/text/index.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-text-"))

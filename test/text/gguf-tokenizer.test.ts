@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, test } from "vitest"
-import { InputError } from "../../src/run/errors.ts"
+import { InputError } from "../../src/errors.ts"
 import { type GgufTokenizerOptions, ggufTokenizer, loadTokenizer } from "../../src/text/index.ts"
 import { DATA, hasData, newFolder, STORIES, writeLetterTokenizer } from "../export/models.ts"
 

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { parseConfig } from "../../src/run/config.ts"
+import { parseConfig } from "../../src/config/index.ts"
+import { train } from "../../src/engines/local/train.ts"
 import type { RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
-import { train } from "../../src/train/train.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
 const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))

@@ -2,10 +2,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { type ConfigInput, parseConfig } from "../../src/config/index.ts"
+import { train } from "../../src/engines/local/train.ts"
 import { openGenerator } from "../../src/generate/index.ts"
-import { type ConfigInput, parseConfig } from "../../src/run/config.ts"
 import type { SampleEvent } from "../../src/run/events.ts"
-import { train } from "../../src/train/index.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
 let folder: string

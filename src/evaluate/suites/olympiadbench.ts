@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { field, type Suite } from "./suite.ts"
 
 /** 675 open-ended competition problems in English; several gold answers must all be given. */

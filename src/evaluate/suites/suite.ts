@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs"
 import { basename, join } from "node:path"
 import { type RawRow, rawRows, rowFileKind } from "../../data/row-files.ts"
-import { resolveDataset } from "../../formats/index.ts"
+import { InputError } from "../../errors.ts"
 import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
 import { boxedGroups } from "../../grading/grader/extract.ts"
 import { type Gold, goldString } from "../../grading/grader/verdict.ts"
-import { InputError } from "../../run/errors.ts"
+import { resolveDataset } from "../../hub/hub.ts"
 
 export interface Problem {
   /** Unique within the suite. */

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads"
-import { assert } from "../../run/errors.ts"
+import { assert } from "../../errors.ts"
 import type { GradeReply, GradeRequest } from "./grader.ts"
 import { compareTexts, gradeUnbounded } from "./verdict.ts"
 

@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads"
-import { startWorker } from "../../run/worker.ts"
+import { startWorker } from "../../host/worker.ts"
 import { type Gold, goldString, type Mode, type Verdict, verdict } from "./verdict.ts"
 
 export interface GradeItem {

@@ -1,4 +1,4 @@
-import { randomStream } from "../../run/random.ts"
+import { randomStream } from "../../random.ts"
 import { type Complex, isFiniteNumber, magnitude } from "./complex.ts"
 import { type Expression, freeSymbols, hasDecimal } from "./expression.ts"
 import { residues, sameResidues } from "./modular.ts"

@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { type NdArray, ndarray } from "../ndarray.ts"
 import type { Dim, Shape } from "../shape.ts"
 import type { OpRow, Tensor } from "../tensor.ts"

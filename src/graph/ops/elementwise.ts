@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { elementwise as mapElements } from "../ndarray.ts"
 import { broadcast, type DType, expectType, type TensorType } from "../shape.ts"
 import { constant, type OpName, type OpRow, type Tensor } from "../tensor.ts"

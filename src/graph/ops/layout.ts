@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { broadcastTo, type NdArray, ndarray, size, strided, strides, walk } from "../ndarray.ts"
 import type { Emitter } from "../onnx.ts"
 import { axisOf, broadcast, expectIds, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"

@@ -1,4 +1,4 @@
-import { assert } from "../../run/errors.ts"
+import { assert } from "../../errors.ts"
 import { ndarray } from "../ndarray.ts"
 import type { OpRow } from "../tensor.ts"
 

@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { broadcastShapes, broadcastTo, elementwise, type NdArray, ndarray } from "../ndarray.ts"
 import { broadcast, expectType, type Shape } from "../shape.ts"
 import type { OpRow, Tensor } from "../tensor.ts"

@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { type NdArray, ndarray } from "../ndarray.ts"
 import type { OpRow } from "../tensor.ts"
 

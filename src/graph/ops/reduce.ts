@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { type NdArray, ndarray, strides, walk } from "../ndarray.ts"
 import { axisOf, type Shape } from "../shape.ts"
 import { constant, type OpRow, type Tensor } from "../tensor.ts"

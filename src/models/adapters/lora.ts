@@ -1,5 +1,5 @@
-import { assert, InputError } from "../../run/errors.ts"
-import { randomStream } from "../../run/random.ts"
+import { assert, InputError } from "../../errors.ts"
+import { randomStream } from "../../random.ts"
 import {
   LINEAR_MODULES,
   type LinearModule,

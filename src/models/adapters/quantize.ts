@@ -1,4 +1,4 @@
-import { assert, InputError } from "../../run/errors.ts"
+import { assert, InputError } from "../../errors.ts"
 import { float32, type HostTensor } from "../../runtime/index.ts"
 import { decoderParameters, elementCount } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"

@@ -1,3 +1,4 @@
+import { assert } from "../../errors.ts"
 import {
   cachedAttention,
   concat,
@@ -8,7 +9,6 @@ import {
   input,
   type Tensor,
 } from "../../graph/index.ts"
-import { assert } from "../../run/errors.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { adapterShapes } from "./block-graphs.ts"
 import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./packed.ts"

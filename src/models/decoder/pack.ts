@@ -1,4 +1,4 @@
-import { assert } from "../../run/errors.ts"
+import { assert } from "../../errors.ts"
 import { QUERY_CHUNK } from "../block/attention.ts"
 
 /** One micro-batch: whole sequences one after the other, and which of their tokens are learned. */

@@ -1,4 +1,4 @@
-import { assert } from "../../run/errors.ts"
+import { assert } from "../../errors.ts"
 import {
   CompiledGraphs,
   type DeviceTensor,

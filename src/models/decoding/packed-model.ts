@@ -1,5 +1,5 @@
+import { assert } from "../../errors.ts"
 import type { Graph } from "../../graph/index.ts"
-import { assert } from "../../run/errors.ts"
 import {
   type Device,
   type DeviceTensor,

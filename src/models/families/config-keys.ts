@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 
 /** A JSON object whose keys are read with checks, and the words that name it in an error. */
 export interface ConfigKeys {

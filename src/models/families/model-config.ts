@@ -1,4 +1,4 @@
-import { InputError } from "../../run/errors.ts"
+import { InputError } from "../../errors.ts"
 import { type ConfigKeys, isObject, present } from "./config-keys.ts"
 import { GGUF_LLAMA, GGUF_QWEN2, GGUF_QWEN3, type GgufFamily } from "./gguf-families.ts"
 import { llamaConfig, llamaShape } from "./llama.ts"

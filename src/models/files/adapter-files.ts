@@ -1,11 +1,11 @@
 import { join } from "node:path"
+import { InputError } from "../../errors.ts"
 import {
   openCheckpoint,
   readJsonObject,
   writeFileAtomic,
   writeSafetensors,
 } from "../../formats/index.ts"
-import { InputError } from "../../run/errors.ts"
 import { type LoraSpec, loraParameters, loraSpec } from "../adapters/lora.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"

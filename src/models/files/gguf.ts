@@ -1,10 +1,10 @@
+import { assert, InputError } from "../../errors.ts"
 import {
   GGUF_ENCODINGS,
   type GgufScalar,
   type GgufTensor,
   type GgufType,
 } from "../../formats/index.ts"
-import { assert, InputError } from "../../run/errors.ts"
 import { ggufFamily, type ModelConfig } from "../families/model-config.ts"
 import { inverseFrequencies } from "../families/rope.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"

@@ -1,0 +1,87 @@
+import { Command, CommanderError } from "commander"
+import { didYouMean } from "../../closest-name.ts"
+import { InputError } from "../../errors.ts"
+import { version } from "../../host/version.ts"
+import { wasInterrupted } from "./interrupt.ts"
+import { say, sayError } from "./terminal.ts"
+
+export interface Verb {
+  readonly name: string
+  /** One line of `dftune --help`. */
+  readonly summary: string
+  readonly load: () => Promise<{ readonly command: (verb: Command) => void }>
+}
+
+const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const
+
+/**
+ * Runs one command line and ends the process: 0 done, 1 failed, 2 the command, config or data is
+ * wrong, 130 interrupted. Only the verb that is asked for is loaded.
+ */
+export async function runCli(verbs: readonly Verb[], args: readonly string[]): Promise<never> {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", endOnClosedPipe)
+  let code: number
+  try {
+    code = await run(verbs, args)
+  } catch (error) {
+    code = reportError(error)
+  }
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)])
+  process.exit(code)
+}
+
+async function run(verbs: readonly Verb[], args: readonly string[]): Promise<number> {
+  const words = args[0] === "help" && args[1] !== undefined ? [args[1], "--help"] : args
+  const asked = words.find((word) => !word.startsWith("-"))
+  const program = new Command("dftune")
+    .description("A language-model fine-tuner built around Dynamic Fine-Tuning")
+    .version(version(), "-v, --version")
+    .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: false })
+    .exitOverride()
+  program.helpCommand(false)
+  for (const { name, summary, load } of verbs) {
+    const verb = program
+      .command(name)
+      .description(summary)
+      .exitOverride()
+      .showSuggestionAfterError()
+    if (name === asked) (await load()).command(verb)
+  }
+  if (asked !== undefined && !verbs.some(({ name }) => name === asked)) {
+    const names = verbs.map(({ name }) => name)
+    throw new InputError(
+      `unknown command "${asked}"${didYouMean(asked, names) || `; expected one of ${names.join(", ")}`}`,
+    )
+  }
+  await program.parseAsync([...words], { from: "user" })
+  return wasInterrupted() ? EXIT.interrupted : Number(process.exitCode ?? EXIT.done)
+}
+
+function reportError(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // commander has printed it; its own exit code for a wrong command line is 1
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage
+  }
+  if (error instanceof InputError) {
+    sayError(error.message)
+    return EXIT.usage
+  }
+  if (wasInterrupted() && error instanceof Error && error.name === "AbortError") {
+    say("interrupted")
+    return EXIT.interrupted
+  }
+  sayError(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  return EXIT.failed
+}
+
+/** The reader of our output has gone (`dftune ... | head`): there is nobody to tell. */
+function endOnClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(EXIT.done)
+  sayError(`cannot write the output: ${error.message}`)
+  process.exit(EXIT.failed)
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((done) => stream.write("", () => done()))
+}

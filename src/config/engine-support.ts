@@ -1,0 +1,41 @@
+import type { ConfigProblem } from "./issues.ts"
+import type { Config } from "./resolve-config.ts"
+import type { EngineName } from "./schema.ts"
+
+/** An option that not every engine honours. */
+interface Limit {
+  readonly path: readonly string[]
+  readonly engines: readonly EngineName[]
+  readonly asked: (config: Config) => string | undefined
+}
+
+/** Options are honoured by both engines unless a row here says otherwise. */
+const LIMITS: readonly Limit[] = [
+  {
+    path: ["quantization"],
+    engines: ["onnx"],
+    asked: ({ quantization }) =>
+      quantization === "none" ? undefined : `quantization: ${quantization}`,
+  },
+  {
+    path: ["device_memory"],
+    engines: ["onnx"],
+    asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),
+  },
+]
+
+/** What the chosen engine cannot honour, each naming the engine that can. */
+export function engineProblems(config: Config): ConfigProblem[] {
+  return LIMITS.flatMap(({ path, engines, asked }) => {
+    const option = asked(config)
+    if (option === undefined || engines.includes(config.engine.name)) return []
+    const able = engines.map((name) => `engine: ${name}`).join(" or ")
+    return [
+      {
+        path,
+        at: "value" as const,
+        message: `engine ${config.engine.name} cannot honour ${option}; ${able} can`,
+      },
+    ]
+  })
+}

@@ -1,0 +1,244 @@
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { dirname, extname, isAbsolute, join, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import {
+  isCollection,
+  isMap,
+  LineCounter,
+  type Node,
+  type ParsedNode,
+  parse,
+  parseDocument,
+} from "yaml"
+import { InputError } from "../errors.ts"
+import type { KeyPath } from "./issues.ts"
+import { type Locate, parseConfig } from "./parse-config.ts"
+import type { Config } from "./resolve-config.ts"
+import { configFields } from "./schema.ts"
+
+/** A config is written by hand; anything larger is the wrong file. */
+const MAX_CONFIG_BYTES = 4 * 2 ** 20
+
+export interface LoadConfigOptions {
+  /** `key.path=value`, applied in order before the config is checked; values are YAML. */
+  readonly set?: readonly string[]
+}
+
+interface ConfigSource {
+  readonly value: unknown
+  readonly locate: Locate
+}
+
+/**
+ * Reads a config: YAML or JSON by its extension, or the default export of a TypeScript or
+ * JavaScript module. Paths that exist are made absolute: looked for in the working directory
+ * first, then beside the config. Throws an `InputError` with file, line and column.
+ */
+export async function loadConfig(
+  path: string,
+  { set = [] }: LoadConfigOptions = {},
+): Promise<Config> {
+  const source = await readSource(path)
+  const overridden = new Map<string, string>()
+  const value = set.reduce(
+    (config, assignment) => override(config, assignment, overridden),
+    source.value,
+  )
+  const locate: Locate = (key, at) => {
+    for (let length = key.length; length > 0; length--) {
+      const assignment = overridden.get(JSON.stringify(key.slice(0, length).map(String)))
+      if (assignment !== undefined) return `--set ${assignment}: `
+    }
+    return source.locate(key, at)
+  }
+  return withFoundPaths(parseConfig(value, locate), dirname(resolve(path)))
+}
+
+async function readSource(path: string): Promise<ConfigSource> {
+  const size = statSync(path, { throwIfNoEntry: false })
+  if (size === undefined)
+    throw new InputError(`${path}: no such config; \`dftune init\` writes one`)
+  if (size.isDirectory()) {
+    throw new InputError(`${path}: expected a config file, got a folder; give its dftune.yaml`)
+  }
+  if (size.size > MAX_CONFIG_BYTES) {
+    throw new InputError(`${path}: expected a config, got a file of ${size.size} bytes`)
+  }
+  const extension = extname(path)
+  if ([".yaml", ".yml", ".json"].includes(extension)) return readYaml(path)
+  if ([".ts", ".mts", ".js", ".mjs"].includes(extension)) return readModule(path)
+  throw new InputError(`${path}: expected .yaml, .yml, .json, .ts, .mts, .js or .mjs`)
+}
+
+/** JSON is read by the same parser: YAML 1.2 contains it, and it keeps positions. */
+function readYaml(path: string): ConfigSource {
+  const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "")
+  if (extname(path) === ".json") {
+    try {
+      JSON.parse(text)
+    } catch (error) {
+      const lines = new LineCounter()
+      const [problem] = parseDocument(text, { lineCounter: lines, prettyErrors: false }).errors
+      const at = problem === undefined ? "" : position(lines, problem.pos[0])
+      throw new InputError(`${path}${at}: not JSON: ${(error as Error).message}`)
+    }
+  }
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const [problem] = document.errors
+  if (problem !== undefined) {
+    throw new InputError(`${path}${position(lines, problem.pos[0])}: not YAML: ${problem.message}`)
+  }
+  let value: unknown
+  try {
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    throw new InputError(`${path}: not YAML: ${(error as Error).message}`)
+  }
+  return {
+    value: value ?? {},
+    locate: (key, at) => `${path}${position(lines, offsetOf(document.contents, key, at))}: `,
+  }
+}
+
+function position(lines: LineCounter, offset: number | undefined): string {
+  if (offset === undefined) return ""
+  const { line, col } = lines.linePos(offset)
+  return `:${line}:${col}`
+}
+
+/** Where `path` stands in the document; of a missing key, where the mapping that lacks it starts. */
+function offsetOf(root: ParsedNode | null, path: KeyPath, at: "key" | "value"): number | undefined {
+  let node: Node | null = root
+  let offset = node?.range?.[0]
+  for (const [depth, name] of path.entries()) {
+    if (!isCollection(node)) return offset
+    if (isMap(node) && at === "key" && depth === path.length - 1) {
+      const pair = node.items.find(({ key }) => String((key as { value?: unknown }).value) === name)
+      return (pair?.key as Node | undefined)?.range?.[0] ?? offset
+    }
+    node = (node.get(name as string, true) as Node | undefined) ?? null
+    offset = node?.range?.[0] ?? offset
+  }
+  return offset
+}
+
+/** The module is the user's own code, named by the user; it may import `dftune` from anywhere. */
+async function readModule(path: string): Promise<ConfigSource> {
+  const { createJiti } = await import("jiti")
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
+  const jiti = createJiti(pathToFileURL(resolve(path)).href, {
+    fsCache: false,
+    moduleCache: false,
+    interopDefault: false,
+    alias: {
+      "dftune/objectives": fileURLToPath(
+        new URL(`../objectives/index.${extension}`, import.meta.url),
+      ),
+      dftune: fileURLToPath(new URL(`../index.${extension}`, import.meta.url)),
+    },
+  })
+  let loaded: { readonly default?: unknown }
+  try {
+    loaded = await jiti.import(resolve(path))
+  } catch (error) {
+    throw new InputError(`${path}: could not be loaded: ${(error as Error).message}`)
+  }
+  if (loaded.default === undefined) {
+    throw new InputError(
+      `${path}: expected \`export default defineConfig({ ... })\`, got no default export`,
+    )
+  }
+  const value: unknown = await loaded.default
+  if (typeof value !== "object" || value === null) {
+    throw new InputError(`${path}: expected the default export to be a config, got ${typeof value}`)
+  }
+  return { value, locate: () => `${path}: ` }
+}
+
+/** Keys whose value may be written short, and the key that the short form stands for. */
+const SHORT: Readonly<Record<string, string>> = {
+  engine: "name",
+  objective: "name",
+  train: "path",
+  eval: "path",
+}
+
+const DEFAULTS = {
+  engine: configFields.shape.engine.parse(undefined),
+  objective: configFields.shape.objective.parse(undefined),
+}
+
+function override(config: unknown, assignment: string, overridden: Map<string, string>): unknown {
+  const equals = assignment.indexOf("=")
+  if (equals < 1) throw new InputError(`--set ${assignment}: expected key.path=value`)
+  const path = assignment.slice(0, equals).split(".")
+  if (path.some((key) => key === "" || key === "__proto__")) {
+    throw new InputError(`--set ${assignment}: "${assignment.slice(0, equals)}" is not a key path`)
+  }
+  let value: unknown
+  try {
+    value = parse(assignment.slice(equals + 1))
+  } catch (error) {
+    throw new InputError(`--set ${assignment}: the value is not YAML: ${(error as Error).message}`)
+  }
+  overridden.set(JSON.stringify(path), assignment)
+  return withValue(config, path, value, "", assignment)
+}
+
+function withValue(
+  target: unknown,
+  [key, ...rest]: readonly string[],
+  value: unknown,
+  parent: string,
+  assignment: string,
+): unknown {
+  if (key === undefined) return value
+  if (Array.isArray(target)) {
+    const index = Number(key)
+    if (!Number.isInteger(index) || index < 0 || index > target.length) {
+      throw new InputError(
+        `--set ${assignment}: expected a number from 0 to ${target.length}, got "${key}"`,
+      )
+    }
+    return target.toSpliced(index, 1, withValue(target[index], rest, value, parent, assignment))
+  }
+  const short = SHORT[parent]
+  const written = target ?? (parent === "engine" || parent === "objective" ? DEFAULTS[parent] : {})
+  const mapping =
+    typeof written === "string" && short !== undefined
+      ? { [short]: written }
+      : typeof written === "object"
+        ? (written as Record<string, unknown>)
+        : {}
+  return { ...mapping, [key]: withValue(mapping[key], rest, value, key, assignment) }
+}
+
+function withFoundPaths(config: Config, folder: string): Config {
+  const sources = (list: Config["data"]["train"]) =>
+    list.map((source) => ({ ...source, path: foundPath(source.path, folder) }))
+  const { data } = config
+  const template =
+    typeof data.template === "string" ? foundPath(data.template, folder) : data.template
+  return {
+    ...config,
+    model: foundPath(config.model, folder),
+    data: {
+      ...data,
+      template,
+      train: sources(data.train),
+      eval: sources(data.eval),
+      benchmarks: sources(data.benchmarks),
+    },
+  }
+}
+
+/** Absolute when the path (of a glob: the part before its first pattern) exists; else as it was. */
+function foundPath(path: string, folder: string): string {
+  if (isAbsolute(path)) return path
+  const parts = path.split("/")
+  const pattern = parts.findIndex((part) => /[*?[\]{}]/.test(part))
+  const plain = pattern === -1 ? path : parts.slice(0, pattern).join("/")
+  const base = [process.cwd(), folder].find((candidate) => existsSync(join(candidate, plain)))
+  return base === undefined ? path : join(base, path)
+}

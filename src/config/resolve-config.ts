@@ -1,0 +1,114 @@
+import { z } from "zod"
+import {
+  configFields,
+  type EngineConfig,
+  MICRO_BATCH_TOKENS,
+  type ObjectiveConfig,
+  objectiveFields,
+  onnxEngine,
+  type Parsed,
+  type SourceConfig,
+  type SourceEntry,
+  torchEngine,
+} from "./schema.ts"
+
+export interface DataConfig extends Omit<Parsed["data"], "train" | "eval" | "benchmarks"> {
+  train: SourceConfig[]
+  eval: SourceConfig[]
+  benchmarks: SourceConfig[]
+}
+
+/**
+ * A resolved config: every default filled in, every short form (a name for an engine or an
+ * objective, a path for a source) written out. It is itself valid input and resolves to itself.
+ */
+export interface Config
+  extends Omit<Parsed, "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"> {
+  data: DataConfig
+  objective: ObjectiveConfig
+  engine: EngineConfig
+  /** auto only where the engine chooses, knowing the device. */
+  micro_batch_tokens: number | "auto"
+  /** Bytes, or auto. */
+  device_memory: number | "auto"
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+}
+
+function memoryBytes(value: Parsed["device_memory"]): number | "auto" {
+  if (typeof value === "number" || value === "auto") return value
+  const [, amount, unit] = /^([\d.]+) ?(\w+)$/.exec(value)!
+  return Math.floor(Number(amount) * UNITS[unit!]!)
+}
+
+const writtenOut = (entry: SourceEntry): SourceConfig =>
+  typeof entry === "string" ? { path: entry, weight: 1 } : entry
+
+/** Fills what depends on other keys and writes short forms out. */
+export function resolve(parsed: Parsed): Config {
+  const { objective, engine, data } = parsed
+  const resolved = {
+    ...parsed,
+    data: {
+      ...data,
+      train: data.train.map(writtenOut),
+      eval: data.eval.map(writtenOut),
+      benchmarks: data.benchmarks.map(writtenOut),
+    },
+    objective:
+      typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
+    engine:
+      typeof engine !== "string"
+        ? engine
+        : engine === "onnx"
+          ? onnxEngine.parse({ name: engine })
+          : torchEngine.parse({ name: engine }),
+    num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
+    device_memory: memoryBytes(parsed.device_memory),
+  }
+  return { ...resolved, micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved) }
+}
+
+/** Left to the engine where the split into micro-batches changes nothing but time and memory. */
+function microBatchTokens(
+  given: number | "auto",
+  { objective, data }: Pick<Config, "objective"> & Pick<Parsed, "data">,
+): number | "auto" {
+  if (given !== "auto" || objective.normalization !== "paper") return given
+  return Math.max(MICRO_BATCH_TOKENS, data.max_length)
+}
+
+interface SchemaNode {
+  description?: string
+  anyOf?: SchemaNode[]
+  properties?: Record<string, SchemaNode>
+}
+
+/** The JSON Schema (2020-12) of what a user may write, with descriptions, for editors. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(configFields, { io: "input" }) as SchemaNode
+  liftDescriptions(schema)
+  return { ...schema, title: "dftune config" }
+}
+
+/** A nullable key keeps its description one level down, where editors do not look. */
+function liftDescriptions(node: SchemaNode): void {
+  for (const property of Object.values(node.properties ?? {})) {
+    const inner = property.anyOf?.find(({ description }) => description !== undefined)
+    if (property.description === undefined && inner?.description !== undefined) {
+      property.description = inner.description
+    }
+    liftDescriptions(property)
+  }
+  for (const branch of node.anyOf ?? []) liftDescriptions(branch)
+}

@@ -1,0 +1,32 @@
+/** The thread of ./train.ts: the config in, events out; the message "stop" asks for a clean end. */
+import { parentPort, workerData } from "node:worker_threads"
+import type { Config } from "../../config/index.ts"
+import { assert, InputError } from "../../errors.ts"
+import { runHere } from "../../train/run.ts"
+import type { WorkerMessage } from "./train.ts"
+
+assert(parentPort !== null, "train-worker.ts is started as a worker thread")
+const port = parentPort
+const controller = new AbortController()
+port.on("message", () => controller.abort())
+const post = (message: WorkerMessage) => port.postMessage(message)
+
+try {
+  const events = runHere(workerData as Config, {
+    signal: controller.signal,
+    onProgress: (progress) => post({ progress }),
+  })
+  for (;;) {
+    const next = await events.next()
+    if (next.done) {
+      post({ result: next.value })
+      break
+    }
+    post({ event: next.value })
+  }
+} catch (error) {
+  const { message, stack } = error as Error
+  post({ failed: { input: error instanceof InputError, message, ...(stack ? { stack } : {}) } })
+} finally {
+  port.close()
+}

@@ -1,0 +1,98 @@
+/** What the worker is told: one JSON file, all paths absolute (docs/torch.md). */
+import { randomUUID } from "node:crypto"
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import type { Config } from "../../config/index.ts"
+import { type RunOrder, writeOrder } from "../../data/index.ts"
+import { InputError } from "../../errors.ts"
+import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../../objectives/index.ts"
+
+/** Completions that the worker makes during the run, as the local engine would. */
+export interface SampleSpec {
+  readonly every: number
+  readonly maxNewTokens: number
+  readonly prompts: readonly { readonly tokenIds: readonly number[]; readonly text: string }[]
+  readonly stopTokenIds: readonly number[]
+  /** What each token id shows as. */
+  readonly tokenTexts: readonly string[]
+}
+
+export interface RunSpecParts {
+  readonly config: Config
+  readonly modelFolder: string
+  readonly objective: Objective
+  readonly order: RunOrder
+  /** Prepared folders (docs/architecture.md, seam 1). */
+  readonly prepared: string
+  readonly evalSets: readonly { readonly name: string; readonly prepared: string }[]
+  /** A checkpoint folder; null for a new run. */
+  readonly resume: string | null
+  /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
+  readonly adapterStart?: string
+  readonly samples?: SampleSpec
+}
+
+/** Where a run's spec lies; the worker's error files lie beside it. */
+export const runSpecPath = (outputDir: string) => resolve(outputDir, "torch", "run-spec.json")
+
+/** Writes `<output_dir>/torch/run-spec.json` and `order.safetensors`; returns the spec's path. */
+export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
+  const { config, objective, order } = parts
+  refuseForTorch(parts)
+  const path = runSpecPath(config.output_dir)
+  const folder = dirname(path)
+  rmSync(folder, { recursive: true, force: true }) // of an earlier start: its error files would mislead
+  mkdirSync(folder, { recursive: true })
+  const spec = {
+    version: 1,
+    run_id: randomUUID(),
+    config,
+    model: resolve(parts.modelFolder),
+    prepared: resolve(parts.prepared),
+    order: await writeOrder(folder, order),
+    eval: parts.evalSets.map(({ name, prepared }) => ({ name, prepared: resolve(prepared) })),
+    objective: objectiveToJson(objective),
+    output_dir: resolve(config.output_dir),
+    resume: parts.resume === null ? null : resolve(parts.resume),
+    adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
+    normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
+    rows_per_epoch: order.rowsPerEpoch,
+    samples: parts.samples === undefined ? null : sampleSpec(parts.samples, folder, parts),
+  }
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(spec, null, 2)}\n`)
+  renameSync(`${path}.tmp`, path)
+  return path
+}
+
+function sampleSpec(
+  { every, maxNewTokens, prompts, stopTokenIds, tokenTexts }: SampleSpec,
+  folder: string,
+  { modelFolder }: RunSpecParts,
+) {
+  const texts = join(folder, "token-texts.json") // a file of its own: the spec stays readable
+  writeFileSync(texts, JSON.stringify(tokenTexts))
+  return {
+    every,
+    max_new_tokens: maxNewTokens,
+    prompts: prompts.map(({ tokenIds, text }) => ({ token_ids: tokenIds, text })),
+    stop_token_ids: stopTokenIds,
+    token_texts: texts,
+    tokenizer: resolve(modelFolder, "tokenizer.json"),
+  }
+}
+
+function refuseForTorch({ objective, resume }: RunSpecParts): void {
+  const { nodes } = objectiveToJson(objective)
+  for (const name of ["old_logp", "advantage"]) {
+    if (nodes.some((node) => node.op === "input" && node.name === name)) {
+      throw new InputError(
+        `objective ${objective.name}: needs ${name}, which engine torch does not make; engine: onnx does`,
+      )
+    }
+  }
+  if (resume !== null && !existsSync(join(resume, "distributed"))) {
+    throw new InputError(
+      `${resume}: not a checkpoint of engine torch (no distributed folder in it); resume it with the engine that wrote it`,
+    )
+  }
+}

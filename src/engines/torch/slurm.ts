@@ -1,0 +1,104 @@
+/** An sbatch file for a run on several nodes. */
+import type { Config, TorchEngineConfig } from "../../config/index.ts"
+import { InputError } from "../../errors.ts"
+import { WORKER_FOLDER } from "./environment.ts"
+
+export interface SbatchParts {
+  readonly config: Config
+  readonly engine: TorchEngineConfig
+  /** Absolute, on a file system that every node sees. */
+  readonly specPath: string
+  readonly outputDir: string
+  readonly python: string
+  readonly torchrunArgs: readonly string[]
+}
+
+/** Without a number of its own a task gets one core, which all its processes would share. */
+const CPUS_PER_PROCESS = 4
+
+/** Seconds before the time limit at which the run is asked to write a checkpoint and stop. */
+const WARNING_SECONDS = 300
+
+/**
+ * One torchrun on each node, which meet at the first. A signal shortly before the time limit (or
+ * `scancel --signal=USR1`) makes a file named `stop`: the run checkpoints and ends cleanly.
+ */
+export function sbatchFile({
+  config,
+  engine,
+  specPath,
+  outputDir,
+  python,
+  torchrunArgs,
+}: SbatchParts): string {
+  const processes = engine.nproc_per_node === "auto" ? undefined : engine.nproc_per_node
+  const asksGpus = Object.keys(engine.sbatch ?? {}).some((name) =>
+    /^(gpus|gres|exclusive)/.test(name),
+  )
+  if (processes === undefined && !asksGpus) {
+    throw new InputError(
+      "engine.nproc_per_node: auto; a job gets the GPUs it asks for: give engine.nproc_per_node (GPUs of a node), or engine.sbatch with gpus-per-node or gres",
+    )
+  }
+  const own: Record<string, string | number> = {
+    "job-name": `dftune-${config.objective.name}`,
+    nodes: engine.nnodes,
+    "ntasks-per-node": 1,
+    ...(processes === undefined
+      ? {}
+      : { "gpus-per-node": processes, "cpus-per-task": processes * CPUS_PER_PROCESS }),
+    output: `${outputDir}/slurm-%j.log`,
+    "open-mode": "append",
+    signal: `B:USR1@${WARNING_SECONDS}`,
+  }
+  const options = Object.entries({ ...own, ...engine.sbatch }).map(([name, value]) => {
+    if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n"]/.test(`${value}`)) {
+      throw new InputError(
+        `engine.sbatch.${name}: expected an option of sbatch, such as partition: gpu`,
+      )
+    }
+    const word = `${value}`
+    return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
+  })
+  const torchrun = [
+    quoted(python),
+    "-m torch.distributed.run",
+    '--nnodes="$SLURM_NNODES"',
+    `--nproc-per-node=${processes ?? "gpu"}`,
+    '--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$head:$port"',
+    ...torchrunArgs.map(quoted),
+    `-m dftune_worker ${quoted(specPath)}`,
+  ]
+  return `#!/bin/bash
+${options.join("\n")}
+
+# Submit with: sbatch THIS_FILE. dftune train CONFIG follows it (engine.launcher: slurm).
+# To stop early with a checkpoint: touch ${quoted(`${outputDir}/stop`)}, or scancel --signal=USR1 --batch JOB.
+set -euo pipefail
+
+export PYTHONPATH=${quoted(WORKER_FOLDER)}\${PYTHONPATH:+:$PYTHONPATH}
+export PYTORCH_CUDA_ALLOC_CONF=\${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-${CPUS_PER_PROCESS}}
+export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch by itself
+
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a port
+trap ${quoted(`touch ${quoted(`${outputDir}/stop`)}`)} USR1 TERM
+
+srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")} &
+worker=$!
+# A signal ends a wait early; the run still has its checkpoint to write.
+while :; do
+  code=0
+  wait "$worker" || code=$?
+  kill -0 "$worker" 2>/dev/null || break
+done
+exit "$code"
+`
+}
+
+/** A word of a shell, whatever is in it. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+}

@@ -1,0 +1,270 @@
+/** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
+import { writeFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import type { Config, TorchEngineConfig } from "../../config/index.ts"
+import { stopTokenIds } from "../../data/stop-tokens.ts"
+import { InputError } from "../../errors.ts"
+import { writeSafetensors } from "../../formats/index.ts"
+import { initialLora, loraParameters } from "../../models/index.ts"
+import type { RunEnd, RunEvent } from "../../run/events.ts"
+import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
+import { loadTokenizer } from "../../text/index.ts"
+import {
+  checkpointFolders,
+  type PlanOptions,
+  planRun,
+  type RunPlan,
+  type RunResult,
+  reportHtml,
+  summarizeRuns,
+} from "../../train/index.ts"
+import { samplePrompts } from "../../train/samples.ts"
+import { runVersions } from "../../train/versions.ts"
+import type { Run } from "../local/train.ts"
+import {
+  checkPython,
+  choosePython,
+  launchCommand,
+  nodeRank,
+  runSpecPath,
+  type SampleSpec,
+  sbatchFile,
+  workerRun,
+  writeRunSpec,
+} from "./index.ts"
+
+export interface TorchOptions extends PlanOptions {
+  /** Handed to torchrun as they are. */
+  readonly torchrunArgs?: readonly string[]
+}
+
+/** Starts the worker and follows its events; `result` settles when they are read to their end. */
+export function trainWithTorch(config: Config, options: TorchOptions = {}): Run {
+  return runOf(() => {
+    const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
+    return joins ? joinRun(config, options) : torchRun(config, options)
+  })
+}
+
+/** Events as a run: its `result` is what they return. */
+export function runOf(events: () => AsyncGenerator<RunEvent, RunResult>): Run {
+  let done: (result: RunResult) => void
+  let reject: (error: unknown) => void
+  const promise = new Promise<RunResult>((...settle) => {
+    ;[done, reject] = settle
+  })
+  promise.catch(() => {}) // whoever reads only the events sees the error there
+  return {
+    result: promise,
+    async *[Symbol.asyncIterator]() {
+      try {
+        done(yield* events())
+      } catch (error) {
+        reject(error)
+        throw error
+      }
+    },
+  }
+}
+
+async function* torchRun(
+  config: Config,
+  options: TorchOptions,
+): AsyncGenerator<RunEvent, RunResult> {
+  const { signal, onProgress, torchrunArgs = [] } = options
+  const engine = torchEngine(config)
+  const environment = checkPython(choosePython(engine.python))
+  const plan = await planRun(config, options)
+  const samples = await sampleSpec(plan)
+  closePlan(plan)
+  const resume = await resumeFrom(config)
+  const { torch = "?" } = environment.versions
+  const folder = openRunFolder(config.output_dir, {
+    record: { config, versions: { ...(await runVersions(plan)), torch } },
+    resume: resume !== null,
+  })
+  const tell = (event: RunEvent): RunEvent => {
+    folder.append(event)
+    return event
+  }
+  let step = 0
+  let ended = false
+  try {
+    const specPath = await writeSpec(plan, resume, samples)
+    const launch = launchCommand(specPath, engine, environment, torchrunArgs)
+    onProgress?.(
+      `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
+    )
+    const running = workerRun({
+      launch,
+      specPath,
+      outputDir: folder.path,
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onLine: onProgress } : {}),
+    })
+    let end: RunEnd | undefined
+    for (;;) {
+      const next = await running.next()
+      if (next.done) {
+        end = next.value
+        break
+      }
+      const event = next.value
+      step = event.step
+      ended ||= event.type === "run.end"
+      if (event.type === "run.end") await writeReport(folder.path)
+      yield event
+      if (event.type === "run.start") for (const lint of lintEvents(plan, step)) yield tell(lint)
+    }
+    return runResult(end, config.output_dir)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    if (!ended) yield tell({ type: "run.end", time: now(), step, reason: "failed", message })
+    throw error
+  } finally {
+    folder.close()
+  }
+}
+
+/**
+ * A further node of a run: node 0 prepares it, owns its folder and writes what dftune has to tell.
+ * Processes start when all nodes have met, and node 0 comes only when all is written.
+ */
+async function* joinRun(
+  config: Config,
+  { signal, onProgress, torchrunArgs = [] }: TorchOptions,
+): AsyncGenerator<RunEvent, RunResult> {
+  const engine = torchEngine(config)
+  const environment = checkPython(choosePython(engine.python))
+  const specPath = runSpecPath(config.output_dir)
+  const launch = launchCommand(specPath, engine, environment, torchrunArgs)
+  onProgress?.(`waiting for node 0 with ${launch.processes} of this node's processes`)
+  const end = yield* workerRun({
+    launch,
+    specPath,
+    outputDir: config.output_dir,
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onLine: onProgress } : {}),
+  })
+  return runResult(end, config.output_dir)
+}
+
+export function runResult(end: RunEnd, path: string): RunResult {
+  const reason = end.reason === "interrupted" ? "interrupted" : "done"
+  return {
+    reason,
+    steps: end.step,
+    path,
+    model: reason === "done" ? join(path, RUN_FILES.model) : null,
+  }
+}
+
+/** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
+export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
+  const engine = torchEngine(config)
+  const plan = await planRun(config, options)
+  const samples = await sampleSpec(plan)
+  closePlan(plan)
+  const resume = await resumeFrom(config)
+  const folder = openRunFolder(config.output_dir, {
+    record: { config, versions: await runVersions(plan) },
+    resume: resume !== null,
+  })
+  folder.close()
+  const outputDir = resolve(config.output_dir)
+  const path = join(outputDir, "run.sbatch")
+  const text = sbatchFile({
+    config,
+    engine,
+    specPath: await writeSpec(plan, resume, samples),
+    outputDir,
+    python: choosePython(engine.python),
+    torchrunArgs: options.torchrunArgs ?? [],
+  })
+  await writeFile(path, text)
+  return path
+}
+
+async function writeSpec(
+  plan: RunPlan,
+  resume: string | null,
+  samples: SampleSpec | undefined,
+): Promise<string> {
+  const adapterStart = resume === null ? await writeAdapterStart(plan) : undefined
+  return writeRunSpec({
+    ...(adapterStart ? { adapterStart } : {}),
+    ...(samples ? { samples } : {}),
+    config: plan.config,
+    modelFolder: plan.modelFolder,
+    objective: plan.objective,
+    order: plan.order,
+    prepared: plan.rows.dir,
+    evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
+    resume,
+  })
+}
+
+/** The local engine's prompts, and the texts of its tokenizer. Reads the plan's rows: before they are closed. */
+async function sampleSpec(plan: RunPlan): Promise<SampleSpec | undefined> {
+  const settings = plan.config.generate_samples
+  if (!settings) return undefined
+  const tokenizer = await loadTokenizer(plan.modelFolder)
+  const texts = { length: tokenizer.vocabSize }
+  return {
+    every: settings.every,
+    maxNewTokens: settings.max_new_tokens,
+    prompts: samplePrompts(plan).map((tokenIds) => ({
+      tokenIds,
+      text: tokenizer.decode(tokenIds),
+    })),
+    stopTokenIds: [...(await stopTokenIds(plan.modelFolder, tokenizer))],
+    tokenTexts: Array.from(texts, (_, id) => tokenizer.tokenText(id)),
+  }
+}
+
+/** The adapter's first values, the local engine's own: both engines start from the same numbers. */
+async function writeAdapterStart({ model, lora, config }: RunPlan): Promise<string | undefined> {
+  if (!lora) return undefined
+  const path = join(config.output_dir, "adapter-start.safetensors")
+  const shapes = new Map(loraParameters(model.shape, lora).map(({ name, shape }) => [name, shape]))
+  const tensors = [...initialLora(model.shape, lora, config.seed)].map(([name, values]) => ({
+    name,
+    dtype: "F32" as const,
+    shape: [...shapes.get(name)!],
+    data: new Uint8Array(values.buffer),
+  }))
+  await writeSafetensors(path, tensors)
+  return path
+}
+
+function torchEngine({ engine }: Config): TorchEngineConfig {
+  if (engine.name === "torch") return engine
+  throw new InputError(`engine: ${engine.name}; this needs engine: torch (or --set engine=torch)`)
+}
+
+async function resumeFrom({ resume, output_dir }: Config): Promise<string | null> {
+  if (resume === false) return null
+  if (typeof resume === "string") return resume
+  const [newest] = await checkpointFolders(join(output_dir, RUN_FILES.checkpoints))
+  if (newest !== undefined) return newest
+  throw new InputError(
+    `${output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
+  )
+}
+
+function* lintEvents({ lints }: RunPlan, step: number): Generator<RunEvent> {
+  for (const { code, message, hint } of lints) {
+    yield { type: "warning", time: now(), step, code, message, hint }
+  }
+}
+
+function closePlan({ rows, evalSets }: RunPlan): void {
+  rows.close()
+  for (const { rows } of evalSets) rows.close()
+}
+
+async function writeReport(path: string): Promise<void> {
+  await writeFile(join(path, RUN_FILES.report), reportHtml(summarizeRuns([readRun(path)])))
+}
+
+const now = () => new Date().toISOString()

@@ -1,0 +1,384 @@
+import { existsSync } from "node:fs"
+import {
+  copyFile,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+} from "node:fs/promises"
+import { homedir } from "node:os"
+import { dirname, isAbsolute, join, relative } from "node:path"
+import {
+  datasetInfo,
+  downloadFile,
+  fileDownloadInfo,
+  getHFHubCachePath,
+  HubApiError,
+  listFiles,
+  modelInfo,
+} from "@huggingface/hub"
+import { InputError } from "../errors.ts"
+import { writeFileAtomic } from "../formats/atomic.ts"
+import { fileHash } from "../formats/file-hash.ts"
+import { folderFiles } from "../formats/folder-files.ts"
+
+export interface HubOptions {
+  /** Branch, tag or commit. */
+  readonly revision?: string
+  /** HF_TOKEN, or the token that `huggingface-cli login` saved, when left out. */
+  readonly token?: string
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: HubProgress) => void
+}
+
+export interface HubProgress {
+  readonly file: string
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+type RepoType = "model" | "dataset"
+
+interface Repo {
+  readonly type: RepoType
+  readonly name: string
+}
+
+const COMMIT = /^[0-9a-f]{40}$/
+const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
+const REPO_ID = /^[\w.-]{1,96}(\/[\w.-]{1,96})?$/
+/** What a model needs here: never pickles, never code. */
+const MODEL_FILES =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|adapter_config|model\.safetensors\.index|adapter_model\.safetensors\.index)\.json$|^merges\.txt$|^[\w.-]+\.jinja$|^(model|adapter_model)[\w.-]*\.safetensors$/
+
+const endpoint = () => (process.env.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "")
+const isOffline = () => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
+
+/** Whether `name` looks like a repository on the hub: `name` or `owner/name`. */
+export function isHubId(name: string): boolean {
+  return REPO_ID.test(name) && !name.includes("..") && !isAbsolute(name)
+}
+
+export interface ModelOptions extends HubOptions {
+  /** false: configs and tokenizer only. */
+  readonly withWeights?: boolean
+}
+
+/**
+ * A local folder as it is, or the folder of a model of the hub, downloaded into the cache that
+ * Python's huggingface_hub uses. Interrupted downloads are continued.
+ *
+ * @throws InputError when it is missing, gated, or not in the cache while offline
+ */
+export async function resolveModel(
+  idOrPath: string,
+  { withWeights = true, ...options }: ModelOptions = {},
+): Promise<string> {
+  if (existsSync(idOrPath)) {
+    if ((await stat(idOrPath)).isDirectory()) return idOrPath
+    throw new InputError(`model: ${idOrPath} is a file; expected a folder in Hugging Face's layout`)
+  }
+  if (!isHubId(idOrPath)) {
+    throw new InputError(
+      `model: ${idOrPath}: no such folder, and no hub id either (expected owner/name)`,
+    )
+  }
+  const repo: Repo = { type: "model", name: idOrPath }
+  const wanted = (path: string) =>
+    MODEL_FILES.test(path) && (withWeights || !path.endsWith(".safetensors"))
+  const { folder } = await snapshot(repo, wanted, options)
+  return folder
+}
+
+export interface DatasetOptions extends HubOptions {
+  /** Configuration (subset); the only one, or "default", when left out. */
+  readonly name?: string
+  /** `train` when left out. */
+  readonly split?: string
+}
+
+/** The hub converts every data set to parquet on this branch: config/split/0000.parquet, ... */
+const PARQUET_BRANCH = "refs/convert/parquet"
+
+/**
+ * The parquet files of a data set of the hub, in order.
+ *
+ * @throws InputError when it, its configuration or its split is missing, or it is gated
+ */
+export async function resolveDataset(
+  id: string,
+  { name, split = "train", ...options }: DatasetOptions = {},
+): Promise<string[]> {
+  if (!isHubId(id)) throw new InputError(`${id}: expected a data set's hub id, owner/name`)
+  const repo: Repo = { type: "dataset", name: id }
+  const converted = { ...options, revision: options.revision ?? PARQUET_BRANCH }
+  let chosen: string | undefined
+  const { folder, files } = await snapshot(
+    repo,
+    (path, all) => {
+      chosen ??= chooseConfiguration(id, all, name, split)
+      return path.startsWith(`${chosen}/${split}/`) && path.endsWith(".parquet")
+    },
+    converted,
+  )
+  return files.sort().map((path) => join(folder, path))
+}
+
+function chooseConfiguration(
+  id: string,
+  files: readonly string[],
+  name: string | undefined,
+  split: string,
+): string {
+  const parts = files.filter((path) => path.endsWith(".parquet")).map((path) => path.split("/"))
+  const names = [...new Set(parts.map(([first]) => first!))]
+  const chosen = name ?? (names.includes("default") ? "default" : names[0])
+  if (chosen === undefined) throw new InputError(`${id}: the hub has no parquet files of it`)
+  if (!names.includes(chosen)) {
+    throw new InputError(`${id}: no configuration "${chosen}"; it has ${names.join(", ")}`)
+  }
+  if (name === undefined && names.length > 1 && chosen !== "default") {
+    throw new InputError(`${id}: name one of its configurations: name: ${names.join(" | ")}`)
+  }
+  const splits = [...new Set(parts.filter(([first]) => first === chosen).map((part) => part[1]!))]
+  if (!splits.includes(split)) {
+    throw new InputError(`${id}: no split "${split}" in ${chosen}; it has ${splits.join(", ")}`)
+  }
+  return chosen
+}
+
+interface Snapshot {
+  readonly folder: string
+  /** The files asked for, relative to it. */
+  readonly files: string[]
+}
+
+type Wanted = (path: string, all: readonly string[]) => boolean
+
+async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promise<Snapshot> {
+  const { revision = "main", signal, onProgress } = options
+  if (!REVISION.test(revision) || revision.includes("..")) {
+    throw new InputError(`${repo.name}: expected a branch, tag or commit, got "${revision}"`)
+  }
+  const storage = join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
+  if (isOffline()) return cachedSnapshot(repo, storage, revision, wanted)
+  const request = await requester(options)
+  try {
+    const commit = await commitOf(repo, revision, request)
+    const entries: { path: string; size: number }[] = []
+    for await (const { type, path, size } of listFiles({
+      repo,
+      revision: commit,
+      recursive: true,
+      ...request,
+    })) {
+      if (type === "file") entries.push({ path, size })
+    }
+    const all = entries.map(({ path }) => path)
+    const files = entries.filter(({ path }) => isSafePath(path) && wanted(path, all))
+    const cached = (path: string) => existsSync(join(storage, "snapshots", commit, path))
+    await checkDisk(
+      storage,
+      files.filter(({ path }) => !cached(path)),
+    )
+    for (const { path } of files) {
+      signal?.throwIfAborted()
+      await fetchFile({ repo, path, commit, storage, request, onProgress })
+    }
+    // What offline use and Python find the revision by.
+    const ref = join(storage, "refs", revision)
+    await mkdir(dirname(ref), { recursive: true })
+    await writeFileAtomic(ref, commit)
+    return { folder: join(storage, "snapshots", commit), files: files.map(({ path }) => path) }
+  } catch (error) {
+    throw explain(error, repo, revision)
+  }
+}
+
+async function cachedSnapshot(
+  repo: Repo,
+  storage: string,
+  revision: string,
+  wanted: Wanted,
+): Promise<Snapshot> {
+  const ref = join(storage, "refs", revision)
+  const commit = COMMIT.test(revision)
+    ? revision
+    : existsSync(ref)
+      ? (await readFile(ref, "utf8")).trim()
+      : undefined
+  const folder = commit && join(storage, "snapshots", commit)
+  if (!folder || !existsSync(folder)) {
+    throw new InputError(
+      `${repo.name}: is not in the cache (${storage}) and HF_HUB_OFFLINE is set; ` +
+        "unset it once to download it, or give a local folder",
+    )
+  }
+  const all = folderFiles(folder)
+  return { folder, files: all.filter((path) => wanted(path, all)) }
+}
+
+type Request = {
+  readonly hubUrl: string
+  readonly fetch: typeof fetch
+  readonly accessToken?: string
+}
+
+async function requester({ token, signal }: HubOptions): Promise<Request> {
+  const accessToken = token ?? process.env.HF_TOKEN ?? (await savedToken())
+  return {
+    hubUrl: endpoint(),
+    fetch: (url, init) => fetch(url, { ...init, ...(signal ? { signal } : {}) }),
+    ...(accessToken ? { accessToken } : {}),
+  }
+}
+
+/** The token that `huggingface-cli login` leaves. */
+async function savedToken(): Promise<string | undefined> {
+  const home = process.env.HF_HOME ?? join(homedir(), ".cache", "huggingface")
+  const path = process.env.HF_TOKEN_PATH ?? join(home, "token")
+  if (!existsSync(path)) return undefined
+  return (await readFile(path, "utf8")).trim() || undefined
+}
+
+async function commitOf(repo: Repo, revision: string, request: Request): Promise<string> {
+  if (COMMIT.test(revision)) return revision
+  const asked = { name: repo.name, revision, additionalFields: ["sha" as const], ...request }
+  const { sha } = repo.type === "model" ? await modelInfo(asked) : await datasetInfo(asked)
+  if (typeof sha !== "string" || !COMMIT.test(sha)) {
+    throw new InputError(`${repo.name}: the hub named no commit for revision "${revision}"`)
+  }
+  return sha
+}
+
+/** Names come from the hub: none may lead out of the snapshot. */
+function isSafePath(path: string): boolean {
+  return !isAbsolute(path) && !path.includes("\\") && !path.split("/").includes("..")
+}
+
+async function checkDisk(storage: string, files: readonly { size: number }[]): Promise<void> {
+  await mkdir(storage, { recursive: true })
+  const needed = files.reduce((sum, { size }) => sum + size, 0)
+  const { bavail, bsize } = await statfs(storage)
+  if (bavail * bsize > needed) return
+  throw new InputError(
+    `${storage}: needs ${(needed / 1e9).toFixed(1)} GB, ${((bavail * bsize) / 1e9).toFixed(1)} GB are free; set HF_HUB_CACHE to a larger disk`,
+  )
+}
+
+interface FileRequest {
+  readonly repo: Repo
+  readonly path: string
+  readonly commit: string
+  readonly storage: string
+  readonly request: Request
+  readonly onProgress: HubOptions["onProgress"]
+}
+
+/** One file into the cache: a blob by its ETag, and a link to it in the snapshot. */
+async function fetchFile(file: FileRequest): Promise<void> {
+  const { repo, path, commit, storage, request } = file
+  const pointer = join(storage, "snapshots", commit, path)
+  if (existsSync(pointer)) return
+  const downloadInfo = await fileDownloadInfo({ repo, path, revision: commit, ...request })
+  if (!downloadInfo) throw new InputError(`${repo.name}: ${path} has gone from the hub`)
+  const etag = downloadInfo.etag.replace(/^W\//, "").replaceAll('"', "")
+  if (!/^[\w.-]{1,128}$/.test(etag)) throw new InputError(`${repo.name}: ${path}: strange ETag`)
+  const blob = join(storage, "blobs", etag)
+  await mkdir(dirname(blob), { recursive: true })
+  await mkdir(dirname(pointer), { recursive: true })
+  if (!existsSync(blob)) {
+    const body = await downloadFile({ repo, path, revision: commit, downloadInfo, ...request })
+    if (!body) throw new InputError(`${repo.name}: ${path} has gone from the hub`)
+    await continueDownload(`${blob}.incomplete`, body, downloadInfo.size, file)
+    await checkContent(`${blob}.incomplete`, etag, file)
+    await rename(`${blob}.incomplete`, blob)
+  }
+  try {
+    await symlink(relative(dirname(pointer), blob), pointer)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return
+    await copyFile(blob, pointer) // where links are not allowed (Windows)
+  }
+}
+
+/** Appends what is missing to a partial file; a partial file that is too long starts anew. */
+async function continueDownload(
+  partial: string,
+  body: Blob,
+  size: number,
+  { path, onProgress, repo }: FileRequest,
+): Promise<void> {
+  let bytes = existsSync(partial) ? (await stat(partial)).size : 0
+  if (bytes > size) {
+    await rm(partial)
+    bytes = 0
+  }
+  const target = await open(partial, "a")
+  try {
+    if (bytes < size) {
+      for await (const chunk of body.slice(bytes, size).stream()) {
+        await target.write(chunk as Uint8Array)
+        bytes += (chunk as Uint8Array).length
+        onProgress?.({ file: path, bytes, totalBytes: size })
+      }
+    }
+    await target.sync()
+  } finally {
+    await target.close()
+  }
+  if (bytes === size) return
+  await rm(partial)
+  throw new InputError(`${repo.name}: ${path}: expected ${size} bytes, got ${bytes}; try again`)
+}
+
+/**
+ * Large files have their SHA-256 as ETag: two processes that wrote into one partial file, or a
+ * proxy's error page, would go unnoticed otherwise.
+ */
+async function checkContent(
+  partial: string,
+  etag: string,
+  { path, repo }: FileRequest,
+): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(etag)) return
+  if ((await fileHash(partial)) === etag) return
+  await rm(partial)
+  throw new InputError(`${repo.name}: ${path}: its content is not what the hub says; try again`)
+}
+
+function explain(error: unknown, { name, type }: Repo, revision: string): unknown {
+  if (error instanceof InputError) return error
+  const page = `${endpoint()}/${type === "dataset" ? "datasets/" : ""}${name}`
+  if (error instanceof HubApiError) {
+    if (error.statusCode === 401 || error.statusCode === 403) {
+      return new InputError(
+        `${name}: the hub refuses access (${error.statusCode}): it is gated, private, or does not exist. ` +
+          `Accept its terms at ${page} and set HF_TOKEN`,
+      )
+    }
+    if (error.statusCode === 404) {
+      return new InputError(
+        `${name}: not found on ${endpoint()} (revision "${revision}"); check the name, or give a local folder`,
+      )
+    }
+    return new InputError(`${name}: the hub answered ${error.statusCode}: ${error.message}`)
+  }
+  const { name: kind, message, cause } = error as Error
+  if (kind === "AbortError") return error
+  if (error instanceof TypeError && message.startsWith("Your access token")) {
+    return new InputError(`HF_TOKEN: ${message}`)
+  }
+  if (error instanceof TypeError) {
+    const why = cause instanceof Error ? cause.message : message
+    return new InputError(
+      `${name}: cannot reach ${endpoint()} (${why}); a partial download is kept and continued. ` +
+        "Without a network, give a local folder or set HF_HUB_OFFLINE=1 to use the cache",
+    )
+  }
+  return error
+}

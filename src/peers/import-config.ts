@@ -1,0 +1,152 @@
+/** `dftune init --from FILE`: another trainer's config as a dftune.yaml, with all that did not carry over. */
+import { stringify } from "yaml"
+import { parseConfig } from "../config/parse-config.ts"
+import { InputError } from "../errors.ts"
+import { type Draft, type Note, type Peer, put } from "./draft.ts"
+import { PEERS } from "./peers.ts"
+import { readSource, type Source } from "./source.ts"
+
+export interface ImportedConfig {
+  /** The trainer whose config it was. */
+  readonly peer: string
+  /** A valid dftune.yaml; its first lines list the notes. */
+  readonly yaml: string
+  /** What did not carry over, or changed on the way. */
+  readonly notes: readonly Note[]
+}
+
+/**
+ * Translates a config of TRL, LLaMA-Factory, axolotl, ms-swift or verl: YAML, JSON, Python keyword
+ * arguments or a command line, told apart by `file`'s name and by the keys. The peer's own defaults are
+ * written out, so that the run means the same. Throws InputError when no peer is recognised or a value is
+ * out of bounds here.
+ */
+export function importConfig(text: string, { file }: { readonly file: string }): ImportedConfig {
+  const source = readSource(text, file)
+  const peer = peerOf(source, file)
+  const draft: Draft = {
+    config: {},
+    notes: [],
+    perDevice: 1,
+    accumulation: 1,
+    warmupSteps: undefined,
+    lora: {},
+    useLora: false,
+    objective: { name: "sft" },
+  }
+  const { settings } = source
+  for (const [key, value] of orderedSettings(peer, settings)) {
+    const rule = peer.rules[key]
+    // An unknown key that is empty or off changes nothing.
+    const off = value === null || value === false || value === ""
+    const text = rule !== undefined ? rule(value, draft, key) : off ? undefined : "not known here"
+    if (text !== undefined && key in settings) draft.notes.push({ key, value, text })
+  }
+  for (const [key, value] of Object.entries(source.expressions)) {
+    draft.notes.push({ key, value, text: "an expression, and nothing is run: set it by hand" })
+  }
+  finish(draft, peer, source)
+  const config = ordered(draft.config)
+  parseConfig(config, () => `${file}, as imported: `)
+  return { peer: peer.name, yaml: yamlText(config, draft.notes, peer, file), notes: draft.notes }
+}
+
+function peerOf({ settings, names, expressions }: Source, file: string): Peer {
+  const keys = new Set([...Object.keys(settings), ...Object.keys(expressions)])
+  const peer = PEERS.find(({ owns }) => owns(keys, names))
+  if (peer !== undefined) return peer
+  throw new InputError(
+    `${file}: expected a config of ${PEERS.map(({ name }) => name).join(", ")}; recognised none by its keys (${[...keys].slice(0, 6).join(", ")})`,
+  )
+}
+
+/** Defaults first, then what the file says, in the order of the rules: fields of sources follow the sources. */
+function orderedSettings(
+  { rules, defaults }: Peer,
+  settings: Readonly<Record<string, unknown>>,
+): [key: string, value: unknown][] {
+  const place = new Map(Object.keys(rules).map((key, index) => [key, index]))
+  const given = Object.entries(settings).sort(([a], [b]) => {
+    return (place.get(a) ?? Infinity) - (place.get(b) ?? Infinity) || 0
+  })
+  return [...Object.entries(defaults).filter(([key]) => !(key in settings)), ...given]
+}
+
+/** What depends on several of the peer's keys. */
+function finish(draft: Draft, peer: Peer, { settings, devices }: Source): void {
+  const { config, notes } = draft
+  peer.complete?.(draft, new Set(Object.keys(settings)))
+  if (config.batch_size === undefined) {
+    const { perDevice, accumulation } = draft
+    put(draft, "batch_size", perDevice * accumulation * (devices ?? 1))
+    const counted = devices === undefined ? "" : ` x ${devices} devices`
+    const more = devices === undefined ? "; multiply it by the devices you trained on" : ""
+    const text = `${perDevice} a device x ${accumulation} accumulated${counted}${more}`
+    notes.push({ key: "batch_size", value: config.batch_size, text })
+  }
+  if (config.max_steps !== undefined) delete config.num_train_epochs
+  if (draft.warmupSteps !== undefined) {
+    if (typeof config.max_steps === "number") {
+      put(draft, "warmup_ratio", Math.min(1, draft.warmupSteps / config.max_steps))
+    } else {
+      const text = "a number of steps: set warmup_ratio to its share of the run"
+      notes.push({ key: "warmup_steps", value: draft.warmupSteps, text })
+    }
+  }
+  if (config.model === undefined) {
+    put(draft, "model", "PATH-OR-HUB-ID")
+    notes.push({ key: "model", value: undefined, text: "not found in the file: fill it in" })
+  }
+  if ((config.data as Record<string, unknown> | undefined)?.train === undefined) {
+    put(draft, "data.train", [{ path: "train.jsonl" }])
+    notes.push({ key: "data.train", value: undefined, text: "not found in the file: fill it in" })
+  }
+  const usesLora = draft.useLora || Object.keys(settings).some((key) => /^lora_config\./.test(key))
+  if (usesLora) put(draft, "adapter", { type: "lora", ...draft.lora })
+  put(draft, "objective", objectiveSettings(draft, peer))
+}
+
+/** Parameters were gathered as "objective parameter"; those of the objective that is on are kept. */
+function objectiveSettings({ objective }: Draft, { name: peer }: Peer): unknown {
+  const name = String(objective.name)
+  const own = Object.entries(objective).flatMap(([key, value]) => {
+    const [of, parameter] = key.split(" ")
+    if (parameter === undefined) return key === "name" ? [] : [[key, value] as const]
+    return of === name ? [[parameter, value] as const] : []
+  })
+  const written = { ...(DEFAULT_PARAMETERS[peer]?.[name] ?? {}), ...Object.fromEntries(own) }
+  return Object.keys(written).length === 0 ? name : { name, ...written }
+}
+
+/** Defaults of a peer's losses that are not those of the objective here. */
+const DEFAULT_PARAMETERS: Readonly<Record<string, Readonly<Record<string, object>>>> = {
+  "LLaMA-Factory": { asft: { lambda: 0.1 } },
+}
+
+const FIRST_KEYS = ["model", "adapter", "quantization", "data", "objective", "learning_rate"]
+
+function ordered(config: Record<string, unknown>): Record<string, unknown> {
+  const keys = [...FIRST_KEYS, ...Object.keys(config).filter((key) => !FIRST_KEYS.includes(key))]
+  return Object.fromEntries(
+    keys.filter((key) => config[key] !== undefined).map((key) => [key, config[key]]),
+  )
+}
+
+function yamlText(
+  config: Record<string, unknown>,
+  notes: readonly Note[],
+  peer: Peer,
+  file: string,
+): string {
+  const head = [`Imported from ${file} (${peer.name}).`]
+  if (notes.length > 0) head.push("Did not carry over, or changed on the way:")
+  head.push(...notes.map((note) => `- ${noteText(note)}`))
+  const comment = head.map((line) => `# ${line.replaceAll(/\s+/g, " ")}`).join("\n")
+  return `${comment}\n\n${stringify(config, { lineWidth: 0 })}`
+}
+
+/** A note as one line: `key: value: reason`. */
+export function noteText({ key, value, text }: Note): string {
+  const shown = value === undefined ? "" : ` ${JSON.stringify(value).slice(0, 80)}`
+  return `${key}${shown}: ${text}`
+}

@@ -1,0 +1,75 @@
+/** Samples of several runs side by side, their tokens coloured by probability or by the objective's weight. */
+
+import type { ObjectiveSettings } from "../objectives/index.ts"
+import { definitionOf, objectiveFromConfig, weightsAt } from "../objectives/index.ts"
+import type { SampleEvent } from "../run/events.ts"
+import { escapeHtml } from "./charts.ts"
+import type { RunSummary } from "./run-summary.ts"
+
+/** More prompts than this are left out, and said to be: a page must stay readable. */
+const MAX_PROMPTS = 50
+
+export function sampleSection(
+  runs: readonly RunSummary[],
+  swatch: (index: number) => string,
+): string {
+  const prompts = [...new Set(runs.flatMap(({ samples }) => samples.map(({ prompt }) => prompt)))]
+  if (prompts.length === 0) return ""
+  const shown = prompts.slice(0, MAX_PROMPTS).map((prompt) => {
+    const cells = runs.map((run, index) => {
+      if (run.samples.length === 0) return ""
+      const own = run.samples.filter((sample) => sample.prompt === prompt)
+      const last = own.at(-1)
+      const first = own[0]
+      const name = `<h4>${swatch(index)}${escapeHtml(run.name)}</h4>`
+      if (last === undefined || first === undefined) return `<div>${name}<p>–</p></div>`
+      const earlier =
+        first === last
+          ? ""
+          : `<details><summary>step ${first.step}</summary>${sampleText(first, run)}</details>`
+      return `<div>${name}<small>step ${last.step}</small>${sampleText(last, run)}${earlier}</div>`
+    })
+    return `<article><pre class="prompt">${escapeHtml(prompt)}</pre><div class="side">${cells.join("")}</div></article>`
+  })
+  const left = prompts.length - shown.length
+  const more = left > 0 ? `<p class="note">${left} more prompts are in samples.jsonl.</p>` : ""
+  return `<section class="samples"><h2>Samples</h2>
+<input type="radio" name="shade" id="by-probability" checked><label for="by-probability">probability</label>
+<input type="radio" name="shade" id="by-weight"><label for="by-weight">weight under the run's objective</label>
+<input type="radio" name="shade" id="by-nothing"><label for="by-nothing">plain</label>
+<span class="scale"><i></i>0 to 1</span>${shown.join("")}${more}</section>`
+}
+
+function sampleText({ tokens, probabilities, completion }: SampleEvent, run: RunSummary): string {
+  if (tokens.length === 0 || tokens.length !== probabilities.length) {
+    return `<pre>${escapeHtml(completion)}</pre>`
+  }
+  const weights = tokenWeights(probabilities, run)
+  const spans = tokens.map((token, t) => {
+    const p = probabilities[t]!
+    const weight = weights?.[t]
+    const more = weight === undefined ? "" : `, weight ${weight.toPrecision(3)}`
+    const style = `--p:${shade(p)};--w:${shade(weight ?? 0)}`
+    return `<span style="${style}" title="p ${p.toPrecision(3)}${more}">${escapeHtml(token)}</span>`
+  })
+  return `<pre class="tokens${weights === undefined ? " unweighted" : ""}">${spans.join("")}</pre>`
+}
+
+function shade(value: number): string {
+  return Math.min(1, Math.max(0, value)).toFixed(3)
+}
+
+/**
+ * The weights that the run's objective would give these tokens as targets; undefined where they depend on
+ * more than the probability (entropy, a reference), which a sample does not record.
+ */
+export function tokenWeights(
+  probabilities: readonly number[],
+  { config }: Pick<RunSummary, "config">,
+): number[] | undefined {
+  const settings = config.objective as ObjectiveSettings | undefined
+  // A run of another version may name an objective that this one does not know.
+  const known = settings?.expression !== undefined || definitionOf(settings?.name ?? "")
+  if (settings === undefined || !known) return undefined
+  return weightsAt(objectiveFromConfig(settings), probabilities, { tokenClass: 0, progress: 1 })
+}

@@ -1,4 +1,0 @@
-export * from "./config-schema.ts"
-export { type LoadConfigOptions, loadConfig } from "./load-config.ts"
-export { defineConfig, type Locate, parseConfig } from "./parse-config.ts"
-export { type Config, configJsonSchema, type DataConfig } from "./resolve-config.ts"

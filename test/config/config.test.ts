@@ -1,0 +1,294 @@
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import fc from "fast-check"
+import { expect, test } from "vitest"
+import {
+  configJsonSchema,
+  defineConfig,
+  loadConfig,
+  OBJECTIVES,
+  parseConfig,
+} from "../../src/config/index.ts"
+import { InputError } from "../../src/errors.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "dftune-config-"))
+const minimal = { model: "m", data: { train: ["a.jsonl"] } }
+
+function written(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+/** What is said about a config, a line each; `FILE` stands for its path. */
+async function complaints(name: string, text: string, set: string[] = []): Promise<string[]> {
+  const path = written(name, text)
+  try {
+    await loadConfig(path, { set })
+  } catch (error) {
+    expect(error).toBeInstanceOf(InputError)
+    return (error as Error).message.replaceAll(path, "FILE").split("\n")
+  }
+  return []
+}
+
+test("defaults are filled in and short forms written out", () => {
+  const config = parseConfig(minimal)
+  expect(config.engine).toEqual({ name: "onnx", device: "auto", threads: "auto" })
+  expect(config.objective).toMatchObject({ name: "dft", normalization: "tokens" })
+  expect(config.data.train).toEqual([{ path: "a.jsonl", weight: 1 }])
+  expect(config.num_train_epochs).toBe(1)
+  expect(config.micro_batch_tokens).toBe("auto")
+  expect(parseConfig({ ...minimal, engine: "torch" }).micro_batch_tokens).toBe("auto")
+  const paper = { ...minimal, objective: { name: "dft", normalization: "paper" } }
+  expect(parseConfig(paper).micro_batch_tokens).toBe(4096)
+  const long = { ...paper, engine: "torch", data: { ...minimal.data, max_length: 9000 } }
+  expect(parseConfig(long).micro_batch_tokens).toBe(9000)
+  expect(parseConfig({ ...minimal, max_steps: 3 }).num_train_epochs).toBeNull()
+  expect(parseConfig({ ...minimal, device_memory: "1.5 GiB" }).device_memory).toBe(1.5 * 2 ** 30)
+})
+
+test("a resolved config resolves to itself", () => {
+  const inputs = [
+    minimal,
+    { ...minimal, max_steps: 7, engine: "torch" as const, adapter: { r: 4 } },
+    { ...minimal, objective: { name: "threshold", tau: 0.2, ramp: {} }, device_memory: "8GB" },
+  ]
+  for (const input of inputs) {
+    const config = parseConfig(defineConfig(input))
+    expect(parseConfig(JSON.parse(JSON.stringify(config)))).toEqual(config)
+  }
+})
+
+const EXAMPLE = `
+model: Qwen/Qwen2.5-Math-1.5B
+adapter: { type: lora, r: 8, lora_alpha: 16, lora_dropout: 0, target_modules: all-linear }
+quantization: none
+data:
+  train: [{ path: train.jsonl }]
+  eval:  [{ path: test.jsonl }]
+  format: auto
+  max_length: 2048
+  packing: true
+  supervise: completions
+objective: dft
+learning_rate: 5.0e-5
+lr_scheduler: cosine
+warmup_ratio: 0.1
+weight_decay: 0.01
+adam_beta1: 0.9
+adam_beta2: 0.95
+max_grad_norm: 1.0
+batch_size: 256
+micro_batch_tokens: 4096
+num_train_epochs: 1
+seed: 0
+save_steps: 50
+save_total_limit: 3
+eval_steps: 10
+generate_samples: { prompts: 4, every: 50, max_new_tokens: 256 }
+engine: onnx
+output_dir: runs/my-run
+`
+
+test("the contract's example is a config, in YAML, JSON and TypeScript", async () => {
+  const yaml = await loadConfig(written("example.yaml", EXAMPLE))
+  expect(yaml.learning_rate).toBe(5e-5)
+  const json = await loadConfig(written("example.json", JSON.stringify(yaml)))
+  expect(json).toEqual(yaml)
+  const source = `import { defineConfig } from "dftune"\nconst config: object = ${JSON.stringify(yaml)}\nexport default defineConfig(config as never)\n`
+  expect(await loadConfig(written("example.ts", source))).toEqual(yaml)
+})
+
+test("what is wrong is named by file, line, column and key, all at once", async () => {
+  const text = `model: m
+learning_rat: 3
+use_dft_loss: true
+data:
+  train:
+    - { path: a.jsonl, wieght: 2 }
+    - path: 3
+    - { pth: b.jsonl }
+  format: message
+  max_length: "abc"
+objective: { name: dft, weight_floor: 2 }
+engine: { name: torch, device: cpu }
+`
+  expect((await complaints("wrong.yaml", text)).sort()).toEqual([
+    'FILE:10:15: data.max_length: expected a number, got "abc"',
+    "FILE:11:39: objective.weight_floor: expected a number of at most 1, got 2",
+    'FILE:12:24: unknown key "device": engine torch cannot honour it; engine: onnx can',
+    'FILE:2:1: unknown key "learning_rat"; did you mean "learning_rate"?',
+    'FILE:3:1: unknown key "use_dft_loss"; write objective: dft',
+    'FILE:6:24: unknown key "wieght"; did you mean "weight"?',
+    "FILE:7:13: data.train[1].path: expected text, got 3",
+    "FILE:8:7: data.train[2].path: missing: expected text",
+    'FILE:8:9: unknown key "pth"; did you mean "path"?',
+    'FILE:9:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", got "message"; did you mean "messages"?',
+  ])
+})
+
+test.each([
+  ["quantization: int8", /^FILE:\d+:\d+: quantization: int8 .* needs an adapter/],
+  ["objective: dtf", /unknown objective "dtf"; did you mean "dft"\?/],
+  ["micro_batch_tokens: 10", /micro_batch_tokens: 10 cannot hold one row/],
+  ["max_steps: 4\nnum_train_epochs: 3", /give max_steps or num_train_epochs, not both/],
+  [
+    "engine: torch\nadapter: {}\nquantization: int4",
+    /engine torch cannot honour quantization: int4; engine: onnx can/,
+  ],
+  [
+    "objective: { name: dft, weight_floor: 0.9, weight_ceiling: 0.5 }",
+    /0.9 is above weight_ceiling 0.5/,
+  ],
+  ["objective: { name: dft, ramp: { start: 0.5, end: 0.1 } }", /start 0.5 is after end 0.1/],
+  [
+    "objective: { name: threshold, tau: [1] }",
+    /objective.tau: expected a number, true, false or text, got a list of 1/,
+  ],
+  ["rollout: {}", /rollout: objective dft does not generate/],
+  ["engine: nnx", /engine: expected .*"onnx"/],
+  ["engine: { name: onx }", /engine.name: expected "onnx" or "torch"/],
+  ["learning_rate: .nan", /learning_rate: expected a number/],
+  ["seed: -1", /seed: expected a number of at least 0, got -1/],
+  ["data: 3", /data: expected a mapping, got 3/],
+  ["model: { a: 1 }", /model: expected text, got a mapping/],
+])("%s is refused", async (line, expected) => {
+  const keys = line.split("\n").map((entry) => entry.split(":")[0])
+  const base = ["model: m", "data: { train: [a.jsonl] }"].filter(
+    (entry) => !keys.includes(entry.split(":")[0]!),
+  )
+  const said = await complaints("one.yaml", [...base, line, ""].join("\n"))
+  expect(said.join("\n")).toMatch(expected)
+})
+
+test("damaged files name the place", async () => {
+  expect(await complaints("damaged.json", '{\n  "model": "x",,\n}')).toEqual([
+    expect.stringMatching(/^FILE:2:\d+: not JSON/),
+  ])
+  expect(await complaints("damaged.yaml", "model: [a\nb: c\n")).toEqual([
+    expect.stringMatching(/^FILE:2:1: not YAML/),
+  ])
+  expect(await complaints("double.yaml", "model: a\nmodel: b\n")).toEqual([
+    expect.stringMatching(/^FILE:2:1: not YAML.*unique/),
+  ])
+  expect((await complaints("empty.yaml", "")).join()).toMatch(/model: missing: expected text/)
+  expect((await complaints("list.yaml", "- 1\n")).join()).toMatch(/expected a mapping/)
+  expect(await complaints("config.toml", "")).toEqual([expect.stringMatching(/expected .yaml/)])
+  expect(await complaints("throws.ts", "throw new Error('no')")).toEqual([
+    expect.stringMatching(/^FILE: could not be loaded: no/),
+  ])
+  expect(await complaints("nothing.ts", "export const a = 1")).toEqual([
+    expect.stringMatching(/no default export/),
+  ])
+  await expect(loadConfig(join(folder, "absent.yaml"))).rejects.toThrow(/no such config/)
+})
+
+test("aliases cannot blow a small file up", async () => {
+  const bomb = ["a: &a [x,x,x,x,x,x,x,x,x]"]
+  for (let i = 1; i < 12; i++) {
+    const names = "abcdefghijklmnop"
+    bomb.push(
+      `${names[i]}: &${names[i]} [${Array(9)
+        .fill(`*${names[i - 1]}`)
+        .join(",")}]`,
+    )
+  }
+  expect((await complaints("bomb.yaml", bomb.join("\n")))[0]).toMatch(/alias/i)
+})
+
+test("--set reaches into lists and short forms, and is named when it is wrong", async () => {
+  const path = written("set.yaml", "model: m\ndata: { train: [a.jsonl] }\nengine: onnx\n")
+  const set = [
+    "data.train.0.max_rows=5",
+    "engine.threads=2",
+    "objective.weight_floor=0.1",
+    "adapter={r: 4}",
+    "save_total_limit=null",
+  ]
+  const config = await loadConfig(path, { set })
+  expect(config.data.train[0]).toMatchObject({ path: "a.jsonl", max_rows: 5 })
+  expect(config.engine).toMatchObject({ name: "onnx", threads: 2 })
+  expect(config.objective).toMatchObject({ name: "dft", weight_floor: 0.1 })
+  expect(config.adapter).toMatchObject({ r: 4 })
+  expect(config.save_total_limit).toBeNull()
+  const text = "model: m\ndata: { train: [a.jsonl] }\n"
+  expect(await complaints("s.yaml", text, ["seed=x"])).toEqual([
+    '--set seed=x: seed: expected a number, got "x"',
+  ])
+  expect(await complaints("s.yaml", text, ["sed=1"])).toEqual([
+    '--set sed=1: unknown key "sed"; did you mean "seed"?',
+  ])
+  expect(await complaints("s.yaml", text, ["seed"])).toEqual([
+    "--set seed: expected key.path=value",
+  ])
+  expect(await complaints("s.yaml", text, ["data.train.7.path=x"])).toEqual([
+    expect.stringMatching(/from 0 to 1, got "7"/),
+  ])
+  expect(await complaints("s.yaml", text, ["__proto__.x=1"])).toEqual([
+    expect.stringMatching(/not a key path/),
+  ])
+})
+
+test("files beside the config are found from anywhere", async () => {
+  written("beside.jsonl", "{}")
+  const config = await loadConfig(
+    written("near.yaml", "model: m\ndata: { train: [beside.jsonl, 'org/set'] }\n"),
+  )
+  expect(config.data.train.map(({ path }) => path)).toEqual([
+    join(folder, "beside.jsonl"),
+    "org/set",
+  ])
+})
+
+interface SchemaNode {
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, SchemaNode>>
+  readonly anyOf?: readonly SchemaNode[]
+  readonly oneOf?: readonly SchemaNode[]
+  readonly items?: SchemaNode
+}
+
+test("the JSON Schema describes every key", () => {
+  const bare: string[] = []
+  let keys = 0
+  const walk = (node: SchemaNode, path: string): void => {
+    for (const [key, property] of Object.entries(node.properties ?? {})) {
+      keys++
+      const constant = "const" in property
+      if (!property.description && !constant && !path.includes("expression"))
+        bare.push(`${path}.${key}`)
+      walk(property, `${path}.${key}`)
+    }
+    for (const branch of [...(node.anyOf ?? []), ...(node.oneOf ?? [])]) walk(branch, path)
+    if (node.items !== undefined) walk(node.items, `${path}[]`)
+  }
+  walk(configJsonSchema() as SchemaNode, "")
+  expect(keys).toBeGreaterThan(60)
+  expect(bare).toEqual([])
+})
+
+test("every objective's name is accepted by the local engine", () => {
+  for (const name of OBJECTIVES)
+    expect(parseConfig({ ...minimal, objective: name }).objective.name).toBe(name)
+})
+
+test("no input makes the check crash: it passes, or complains in words", () => {
+  fc.assert(
+    fc.property(
+      fc.object({
+        key: fc.constantFrom("model", "data", "train", "path", "engine", "name", "objective", "x"),
+      }),
+      (input) => {
+        try {
+          parseConfig(input)
+        } catch (error) {
+          expect(error).toBeInstanceOf(InputError)
+          expect((error as Error).message.length).toBeGreaterThan(5)
+        }
+      },
+    ),
+    { numRuns: 300 },
+  )
+})

@@ -1,0 +1,132 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { type ConfigInput, parseConfig } from "../../../src/config/index.ts"
+import type { Run } from "../../../src/engines/local/train.ts"
+import { train } from "../../../src/engines/local/train.ts"
+import { trainWithTorch } from "../../../src/engines/torch/torch-run.ts"
+import type { SampleEvent, StepEvent } from "../../../src/run/events.ts"
+import { sumRows, tinyModel } from "../../train/tiny-model.ts"
+import { PYTHON, WITH_PYTHON } from "./python.ts"
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-torch-parity-"))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const own = {
+  name: "own",
+  expression: {
+    version: 1,
+    nodes: [
+      { op: "input", name: "logp" },
+      { op: "exp", args: [0] },
+      { op: "sqrt", args: [1] },
+      { op: "detach", args: [2] },
+      { op: "neg", args: [0] },
+      { op: "mul", args: [3, 4] },
+      { op: "input", name: "entropy" },
+      { op: "constant", value: 0.05 },
+      { op: "mul", args: [7, 6] },
+      { op: "add", args: [5, 8] },
+    ],
+    output: 9,
+  },
+} as const
+const lora = { adapter: { r: 4, lora_alpha: 8 }, learning_rate: 1e-2 }
+const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
+  { name: "sft", more: { objective: "sft" } },
+  { name: "dft", more: { objective: "dft" } },
+  { name: "asft", more: { objective: "asft" } },
+  { name: "own", more: { objective: own as never } },
+  { name: "lora", more: { objective: "dft", ...lora } },
+]
+
+async function eventsOf(run: Run): Promise<{ steps: StepEvent[]; samples: SampleEvent[] }> {
+  const steps: StepEvent[] = []
+  const samples: SampleEvent[] = []
+  for await (const event of run) {
+    if (event.type === "step") steps.push(event)
+    if (event.type === "sample") samples.push(event)
+  }
+  await run.result
+  return { steps, samples }
+}
+
+const SAME = [
+  "loss",
+  "nll",
+  "mean_p",
+  "mean_weight",
+  "entropy",
+  "grad_norm",
+  "learning_rate",
+] as const
+
+function expectSame(a: readonly StepEvent[], b: readonly StepEvent[]): void {
+  expect(a).toHaveLength(20)
+  expect(b).toHaveLength(20)
+  for (const [i, step] of a.entries()) {
+    for (const key of SAME) {
+      const error = Math.abs(step[key] - b[i]![key]) / Math.max(1e-6, Math.abs(step[key]))
+      expect(error, `${key} of step ${i + 1}: ${step[key]} and ${b[i]![key]}`).toBeLessThan(1e-4)
+    }
+    expect(b[i]).toMatchObject({
+      tokens: step.tokens,
+      supervised_tokens: step.supervised_tokens,
+      epoch: step.epoch,
+    })
+  }
+}
+
+/** The local engine tells samples as they end, the worker by prompt. */
+const inOrder = (events: readonly SampleEvent[]) =>
+  events.toSorted((a, b) => a.step - b.step || a.prompt.localeCompare(b.prompt))
+
+function expectSameSamples(a: readonly SampleEvent[], b: readonly SampleEvent[]): void {
+  const said = (events: readonly SampleEvent[]) =>
+    events.map(({ step, prompt, completion, tokens }) => ({ step, prompt, completion, tokens }))
+  const [first, second] = [inOrder(a), inOrder(b)]
+  expect(first).toHaveLength(2 * 3)
+  expect(said(second)).toEqual(said(first))
+  for (const [i, { probabilities }] of first.entries()) {
+    for (const [k, p] of probabilities.entries()) {
+      expect(Math.abs(p - second[i]!.probabilities[k]!) / p).toBeLessThan(1e-3)
+    }
+  }
+}
+
+describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
+  test.each(CASES)(
+    "$name, samples too: local engine, one process and two",
+    { timeout: 400_000 },
+    async ({ name, more }) => {
+      const config = (engine: ConfigInput["engine"], run: string) =>
+        parseConfig({
+          model: tinyModel(folder),
+          data: { train: [{ path: sumRows(folder, 40) }], max_length: 64 },
+          learning_rate: 2e-3,
+          batch_size: 6,
+          micro_batch_tokens: 128,
+          max_steps: 20,
+          save_steps: 0,
+          eval_steps: 0,
+          generate_samples: { prompts: 3, every: 10, max_new_tokens: 12 },
+          ...more,
+          engine,
+          output_dir: join(folder, `${name}-${run}`),
+        })
+      const torch = (nproc_per_node: number) =>
+        ({ name: "torch", dtype: "fp32", nproc_per_node, python: PYTHON! }) as const
+      const local = await eventsOf(train(config({ name: "onnx", device: "cpu" }, "local")))
+      const one = await eventsOf(trainWithTorch(config(torch(1), "one")))
+      expectSame(local.steps, one.steps)
+      expectSameSamples(local.samples, one.samples)
+      const two = await eventsOf(trainWithTorch(config(torch(2), "two")))
+      expectSame(one.steps, two.steps)
+      expectSameSamples(one.samples, two.samples)
+    },
+  )
+})

@@ -1,0 +1,33 @@
+import { spawn, spawnSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { describe, expect, test } from "vitest"
+import { PYTHON, WITH_PYTHON } from "./python.ts"
+
+const HAS_PYTEST = PYTHON !== undefined && spawnSync(PYTHON, ["-c", "import pytest"]).status === 0
+const WITH_PYTEST = PYTHON && !HAS_PYTEST ? `SKIPPED: ${PYTHON} has no pytest` : WITH_PYTHON
+
+const WORKER = fileURLToPath(new URL("../../../worker", import.meta.url))
+
+/** Runs the worker's own tests; their report when they fail. */
+async function pytest(file: string): Promise<{ code: number | null; report: string }> {
+  const child = spawn(PYTHON!, ["-m", "pytest", "-q", "-x", `tests/${file}`], { cwd: WORKER })
+  let report = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      report += text
+    })
+  }
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve))
+  return { code, report: report.slice(-6000) }
+}
+
+describe.skipIf(!HAS_PYTEST)(`the worker's own tests, ${WITH_PYTEST}`, () => {
+  test.each(["test_parts.py", "test_runs.py", "test_samples.py"])(
+    "%s",
+    { timeout: 1_200_000 },
+    async (file) => {
+      const { code, report } = await pytest(file)
+      expect(code, report).toBe(0)
+    },
+  )
+})
