@@ -1,5 +1,6 @@
 export { type LoadConfigOptions, loadConfig } from "./config/load-config.ts"
-export { type Run, type TrainOptions, train } from "./engines/local/train.ts"
+export { planOf, train } from "./engines/engine.ts"
+export type { Run, RunOptions } from "./engines/run.ts"
 export {
   constant,
   type Expression,

@@ -49,11 +49,13 @@ export function probeText({ sources, estimate, lr_range }: ProbeResult): string 
     ),
     `  suits       ${source.advice}: ${source.why}`,
   ])
-  lines.push(
-    "",
-    `estimate: ${estimate.steps} steps in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
-    `of that: ${partsText(estimate.parts)}`,
-  )
+  if (estimate) {
+    lines.push(
+      "",
+      `estimate: ${estimate.steps} steps in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
+      `of that: ${partsText(estimate.parts)}`,
+    )
+  }
   if (lr_range) {
     lines.push("", "learning rate   loss      nll")
     for (const { learning_rate, loss, nll } of lr_range.points) {

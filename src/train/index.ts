@@ -5,7 +5,14 @@ export { checkpointFolders, readCheckpoint } from "./checkpoint.ts"
 export type { Estimate, EstimatedParts } from "./estimate.ts"
 export type { LearningRateRange, RangePoint } from "./learning-rate-range.ts"
 export { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
-export { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
+export {
+  closeRows,
+  type DataPlan,
+  type PlanOptions,
+  planData,
+  planRun,
+  type RunPlan,
+} from "./plan.ts"
 export {
   type Advice,
   type ProbeResult,

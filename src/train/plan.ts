@@ -42,19 +42,25 @@ export interface NamedRows {
   readonly rows: Prepared
 }
 
-/** Everything a run needs to know before a weight is read. */
-export interface RunPlan {
+/** What every engine needs to know before a weight is read. */
+export interface DataPlan {
   readonly config: Config
   readonly modelFolder: string
   readonly model: ModelConfig
   readonly objective: Objective
   readonly lora: LoraSpec | undefined
-  readonly quantization: WeightQuantization | undefined
+  readonly prepared: PreparedData
   readonly rows: Prepared
   readonly order: RunOrder
   readonly evalSets: readonly NamedRows[]
   /** Warnings; errors have been thrown. */
   readonly lints: readonly Lint[]
+}
+
+/** And what the local engine needs besides. */
+export interface RunPlan extends DataPlan {
+  readonly engine: OnnxEngineConfig
+  readonly quantization: WeightQuantization | undefined
   /** Rows of a step are packed up to this; a longer row is alone. */
   readonly microBatchTokens: number
   readonly memory: MemoryPlan
@@ -79,11 +85,12 @@ export function loraInputs(spec: LoraSpec | undefined): LoraInputs | undefined {
 }
 
 /**
- * Finds the model, prepares the data and checks that everything fits together.
+ * Finds the model, prepares the data and checks that everything fits together: the same for every
+ * engine.
  *
  * @throws InputError for whatever of it is missing or wrong, before anything is computed
  */
-export async function planRun(config: Config, options: PlanOptions = {}): Promise<RunPlan> {
+export async function planData(config: Config, options: PlanOptions = {}): Promise<DataPlan> {
   const { signal } = options
   const objective = objectiveFromConfig(config.objective)
   refuseUntrainable(objective)
@@ -93,7 +100,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   })
   const model = await readModelConfig(modelFolder)
   const lora = config.adapter ? adapterSpec(config.adapter) : undefined
-  const quantization = weightQuantization(config)
   const prepared = await prepareRows(config, modelFolder, config.data.train, options)
   const evalSets: NamedRows[] = []
   const evals: string[] = []
@@ -112,10 +118,27 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     epochs: config.num_train_epochs,
     maxSteps: config.max_steps,
   })
+  const lints = [...prepared.lints, ...overlaps]
+  return { config, modelFolder, model, objective, lora, prepared, rows, order, evalSets, lints }
+}
+
+/**
+ * The local engine's plan: the data's, and how it fits this machine's memory.
+ *
+ * @throws InputError as `planData`, and for `engine: torch`, whose worker plans its own memory
+ */
+export async function planRun(config: Config, options: PlanOptions = {}): Promise<RunPlan> {
+  const { engine } = config
+  if (engine.name !== "onnx") {
+    throw new InputError(`engine: ${engine.name}; this computes on the local engine, engine: onnx`)
+  }
+  const data = await planData(config, options)
+  const { model, objective, lora, prepared, rows } = data
+  const quantization = weightQuantization(config)
   const microBatchTokens =
     config.micro_batch_tokens === "auto"
       ? chosenMicroBatchTokens(model.shape, {
-          device: (config.engine as OnnxEngineConfig).device,
+          device: engine.device,
           quantized: quantization !== undefined,
         })
       : config.micro_batch_tokens
@@ -133,20 +156,19 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),
   })
   return {
-    config,
-    modelFolder,
-    model,
-    objective,
-    lora,
+    ...data,
+    engine,
     quantization,
-    rows,
-    order,
-    evalSets,
-    lints: [...prepared.lints, ...overlaps],
     microBatchTokens,
     memory,
     fingerprint: fingerprint(config, { prepared, objective, microBatchTokens }),
   }
+}
+
+/** Lets go of the prepared rows of a plan that nobody trains. */
+export function closeRows({ rows, evalSets }: DataPlan): void {
+  rows.close()
+  for (const { rows } of evalSets) rows.close()
 }
 
 /** Tokens of the largest micro-batch that the rows can make, as compiled. */

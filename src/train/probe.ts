@@ -1,4 +1,4 @@
-import type { Config } from "../config/index.ts"
+import type { Config, OnnxEngineConfig } from "../config/index.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import { randomStream } from "../random.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
@@ -6,7 +6,7 @@ import { type Clock, type Estimate, estimateRun, wallClock } from "./estimate.ts
 import { type LearningRateRange, learningRateRange } from "./learning-rate-range.ts"
 import { stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
-import { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
+import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { openSession, type Session } from "./session.ts"
 import {
   addStatistics,
@@ -44,7 +44,8 @@ export interface SourceProbe {
 
 export interface ProbeResult {
   readonly sources: readonly SourceProbe[]
-  readonly estimate: Estimate
+  /** Of the local engine; null where another engine will train. */
+  readonly estimate: Estimate | null
   readonly warnings: readonly { code: string; message: string; hint: string }[]
   readonly lr_range?: LearningRateRange
 }
@@ -56,37 +57,47 @@ export interface ProbeOptions extends PlanOptions {
   readonly clock?: Clock
 }
 
+/** Probabilities of targets depend on the model alone, so they are measured on this machine. */
+const MEASURED_HERE: OnnxEngineConfig = { name: "onnx", device: "auto", threads: "auto" }
+const NO_ESTIMATE = {
+  code: "no-estimate",
+  message: "time and memory of engine: torch are not estimated: its worker measures them",
+  hint: "train --set max_steps=3 on the machine that will train shows tokens a second and memory",
+} as const
+
 /** Before training: does the data suit the objective, what will it cost, which learning rate. */
 export async function probe(
   config: Config,
   { lrRange = false, clock = wallClock, ...options }: ProbeOptions = {},
 ): Promise<ProbeResult> {
-  const plan = await planRun(config, options)
+  const here = config.engine.name === "onnx"
+  const plan = await planRun(here ? config : { ...config, engine: MEASURED_HERE }, options)
   const began = clock()
   const session = await openSession(plan, options.signal ? { signal: options.signal } : {})
   const load = clock() - began
   try {
     options.onProgress?.("measuring target probabilities")
     const { sources, all } = await probeSources(plan, session, options.signal)
-    options.onProgress?.("measuring a step")
-    const estimate = await estimateRun(plan, session, { load, clock })
+    if (here) options.onProgress?.("measuring a step")
+    const estimate = here ? await estimateRun(plan, session, { load, clock }) : null
     const keepsThem = keepsSpecialTokens(plan.objective)
     const warning = abandonedTokensWarning({ now: all, keepsThem })
     const found = lrRange ? await learningRateRange(plan, session, options) : undefined
     return {
       sources,
       estimate,
-      warnings: [...plan.lints, ...(warning ? [warning] : [])].map(({ code, message, hint }) => ({
-        code,
-        message,
-        hint,
-      })),
+      warnings: [...plan.lints, ...(warning ? [warning] : []), ...(here ? [] : [NO_ESTIMATE])].map(
+        ({ code, message, hint }) => ({
+          code,
+          message,
+          hint,
+        }),
+      ),
       ...(found ? { lr_range: found } : {}),
     }
   } finally {
     await session.release()
-    plan.rows.close()
-    for (const { rows } of plan.evalSets) rows.close()
+    closeRows(plan)
   }
 }
 

@@ -17,7 +17,7 @@ import {
 } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { OldLogprobs } from "./old-logprobs.ts"
-import { type PlanOptions, planRun, type RunPlan } from "./plan.ts"
+import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
@@ -85,8 +85,7 @@ export async function* runHere(
   } finally {
     folder.close()
     await session.release()
-    plan.rows.close()
-    for (const { rows } of plan.evalSets) rows.close()
+    closeRows(plan)
   }
 }
 

@@ -1,7 +1,7 @@
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { LocalSource } from "../generate/index.ts"
 import { loadTokenizer } from "../text/index.ts"
-import type { RunPlan } from "./plan.ts"
+import type { DataPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
 import type { EventBody } from "./trainer.ts"
 
@@ -9,7 +9,7 @@ import type { EventBody } from "./trainer.ts"
 export type Sampler = (step: number, signal?: AbortSignal) => AsyncGenerator<EventBody>
 
 /** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
-export function samplePrompts({ evalSets, rows, config }: RunPlan): number[][] {
+export function samplePrompts({ evalSets, rows, config }: DataPlan): number[][] {
   const from = evalSets[0]?.rows ?? rows
   const count = Math.min(config.generate_samples?.prompts ?? 0, from.rows)
   return Array.from({ length: count }, (_, i) => {
@@ -22,7 +22,7 @@ export function samplePrompts({ evalSets, rows, config }: RunPlan): number[][] {
  * Greedy completions of a few prompts from the weights that are being trained; nothing is copied.
  * undefined when the config asks for none.
  */
-export async function sampler(plan: RunPlan, policy: Policy): Promise<Sampler | undefined> {
+export async function sampler(plan: DataPlan, policy: Policy): Promise<Sampler | undefined> {
   const settings = plan.config.generate_samples
   if (!settings) return undefined
   const tokenizer = await loadTokenizer(plan.modelFolder)

@@ -1,4 +1,3 @@
-import type { OnnxEngineConfig } from "../config/index.ts"
 import { assert } from "../errors.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
 import { loadModel, loadQuantizedModel } from "../models/files/index.ts"
@@ -93,7 +92,7 @@ export async function openSession(
   { checkpoint, signal }: { readonly checkpoint?: Checkpoint; readonly signal?: AbortSignal } = {},
 ): Promise<Session> {
   const { model, lora, config, memory } = plan
-  const { device: name, threads } = config.engine as OnnxEngineConfig
+  const { device: name, threads } = plan.engine
   const device = await openDevice({ device: name, threads })
   const continued = checkpoint && !lora
   const base = await baseWeights(

@@ -2,12 +2,15 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileHash } from "../formats/index.ts"
 import { version } from "../host/version.ts"
-import type { RunPlan } from "./plan.ts"
+import type { DataPlan } from "./plan.ts"
 
 const hashOrNone = (path: string) => (existsSync(path) ? fileHash(path) : "none")
 
 /** What a run stands on, for its `config.json`: versions and hashes, by name. */
-export async function runVersions({ modelFolder, rows }: RunPlan): Promise<Record<string, string>> {
+export async function runVersions({
+  modelFolder,
+  rows,
+}: DataPlan): Promise<Record<string, string>> {
   return {
     dftune: version(),
     node: process.version,

@@ -1,9 +1,9 @@
-/** The thread of ./train.ts: the config in, events out; the message "stop" asks for a clean end. */
+/** The thread of ./local-engine.ts: the config in, events out; the message "stop" asks for a clean end. */
 import { parentPort, workerData } from "node:worker_threads"
 import type { Config } from "../../config/index.ts"
 import { assert, InputError } from "../../errors.ts"
 import { runHere } from "../../train/run.ts"
-import type { WorkerMessage } from "./train.ts"
+import type { WorkerMessage } from "./local-engine.ts"
 
 assert(parentPort !== null, "train-worker.ts is started as a worker thread")
 const port = parentPort

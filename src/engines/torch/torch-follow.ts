@@ -6,7 +6,7 @@ import { InputError } from "../../errors.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import type { PlanOptions, RunResult } from "../../train/index.ts"
-import type { Run } from "../local/train.ts"
+import { type Run, startedRun } from "../run.ts"
 import {
   followEvents,
   jobThatLeft,
@@ -16,7 +16,7 @@ import {
   STOP_EVERY_MS,
   STOP_FILE,
 } from "./index.ts"
-import { runOf, runResult } from "./torch-run.ts"
+import { runResult } from "./torch-run.ts"
 
 /** How often Slurm is asked for the job; its controller serves everybody. */
 const ASK_EVERY_MS = 30_000
@@ -30,7 +30,7 @@ export function followTorchRun(
   options: PlanOptions = {},
   askEveryMs = ASK_EVERY_MS,
 ): Run {
-  return runOf(() => follow(config, options, askEveryMs))
+  return startedRun(() => follow(config, options, askEveryMs))
 }
 
 async function* follow(

@@ -11,16 +11,17 @@ import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { loadTokenizer } from "../../text/index.ts"
 import {
   checkpointFolders,
+  closeRows,
+  type DataPlan,
   type PlanOptions,
-  planRun,
-  type RunPlan,
+  planData,
   type RunResult,
   reportHtml,
   summarizeRuns,
 } from "../../train/index.ts"
 import { samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
-import type { Run } from "../local/train.ts"
+import { type Run, startedRun } from "../run.ts"
 import {
   checkPython,
   choosePython,
@@ -40,31 +41,10 @@ export interface TorchOptions extends PlanOptions {
 
 /** Starts the worker and follows its events; `result` settles when they are read to their end. */
 export function trainWithTorch(config: Config, options: TorchOptions = {}): Run {
-  return runOf(() => {
+  return startedRun(() => {
     const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
     return joins ? joinRun(config, options) : torchRun(config, options)
   })
-}
-
-/** Events as a run: its `result` is what they return. */
-export function runOf(events: () => AsyncGenerator<RunEvent, RunResult>): Run {
-  let done: (result: RunResult) => void
-  let reject: (error: unknown) => void
-  const promise = new Promise<RunResult>((...settle) => {
-    ;[done, reject] = settle
-  })
-  promise.catch(() => {}) // whoever reads only the events sees the error there
-  return {
-    result: promise,
-    async *[Symbol.asyncIterator]() {
-      try {
-        done(yield* events())
-      } catch (error) {
-        reject(error)
-        throw error
-      }
-    },
-  }
 }
 
 async function* torchRun(
@@ -72,11 +52,11 @@ async function* torchRun(
   options: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
   const { signal, onProgress, torchrunArgs = [] } = options
-  const engine = torchEngine(config)
+  const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
-  const plan = await planRun(config, options)
+  const plan = await planData(config, options)
   const samples = await sampleSpec(plan)
-  closePlan(plan)
+  closeRows(plan)
   const resume = await resumeFrom(config)
   const { torch = "?" } = environment.versions
   const folder = openRunFolder(config.output_dir, {
@@ -134,7 +114,7 @@ async function* joinRun(
   config: Config,
   { signal, onProgress, torchrunArgs = [] }: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
-  const engine = torchEngine(config)
+  const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
   const specPath = runSpecPath(config.output_dir)
   const launch = launchCommand(specPath, engine, environment, torchrunArgs)
@@ -161,10 +141,10 @@ export function runResult(end: RunEnd, path: string): RunResult {
 
 /** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
 export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
-  const engine = torchEngine(config)
-  const plan = await planRun(config, options)
+  const engine = torchConfig(config)
+  const plan = await planData(config, options)
   const samples = await sampleSpec(plan)
-  closePlan(plan)
+  closeRows(plan)
   const resume = await resumeFrom(config)
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: await runVersions(plan) },
@@ -186,7 +166,7 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
 }
 
 async function writeSpec(
-  plan: RunPlan,
+  plan: DataPlan,
   resume: string | null,
   samples: SampleSpec | undefined,
 ): Promise<string> {
@@ -205,7 +185,7 @@ async function writeSpec(
 }
 
 /** The local engine's prompts, and the texts of its tokenizer. Reads the plan's rows: before they are closed. */
-async function sampleSpec(plan: RunPlan): Promise<SampleSpec | undefined> {
+async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
   const settings = plan.config.generate_samples
   if (!settings) return undefined
   const tokenizer = await loadTokenizer(plan.modelFolder)
@@ -223,7 +203,7 @@ async function sampleSpec(plan: RunPlan): Promise<SampleSpec | undefined> {
 }
 
 /** The adapter's first values, the local engine's own: both engines start from the same numbers. */
-async function writeAdapterStart({ model, lora, config }: RunPlan): Promise<string | undefined> {
+async function writeAdapterStart({ model, lora, config }: DataPlan): Promise<string | undefined> {
   if (!lora) return undefined
   const path = join(config.output_dir, "adapter-start.safetensors")
   const shapes = new Map(loraParameters(model.shape, lora).map(({ name, shape }) => [name, shape]))
@@ -237,7 +217,7 @@ async function writeAdapterStart({ model, lora, config }: RunPlan): Promise<stri
   return path
 }
 
-function torchEngine({ engine }: Config): TorchEngineConfig {
+export function torchConfig({ engine }: Config): TorchEngineConfig {
   if (engine.name === "torch") return engine
   throw new InputError(`engine: ${engine.name}; this needs engine: torch (or --set engine=torch)`)
 }
@@ -252,15 +232,10 @@ async function resumeFrom({ resume, output_dir }: Config): Promise<string | null
   )
 }
 
-function* lintEvents({ lints }: RunPlan, step: number): Generator<RunEvent> {
+function* lintEvents({ lints }: DataPlan, step: number): Generator<RunEvent> {
   for (const { code, message, hint } of lints) {
     yield { type: "warning", time: now(), step, code, message, hint }
   }
-}
-
-function closePlan({ rows, evalSets }: RunPlan): void {
-  rows.close()
-  for (const { rows } of evalSets) rows.close()
 }
 
 async function writeReport(path: string): Promise<void> {

@@ -1,0 +1,115 @@
+/** The local engine: a worker thread, so that the caller's event loop never waits for a kernel. */
+import type { Worker } from "node:worker_threads"
+import type { Config } from "../../config/index.ts"
+import { InputError } from "../../errors.ts"
+import { startWorker } from "../../host/worker.ts"
+import { shortBytes, shortCount } from "../../report/units.ts"
+import type { RunEvent } from "../../run/events.ts"
+import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
+import type { RunResult } from "../../train/run.ts"
+import type { Engine, EnginePlan } from "../engine.ts"
+import { dataLines } from "../plan-lines.ts"
+import { type RunOptions, startedRun } from "../run.ts"
+
+export type WorkerMessage =
+  | { readonly event: RunEvent }
+  | { readonly progress: string }
+  | { readonly result: RunResult }
+  | {
+      readonly failed: {
+        readonly input: boolean
+        readonly message: string
+        readonly stack?: string
+      }
+    }
+
+export const localEngine: Engine = {
+  start: (config, options) => startedRun(() => workerEvents(config, options)),
+  async plan(config, options) {
+    const plan = await planRun(config, options)
+    closeRows(plan)
+    return described(plan)
+  },
+}
+
+async function* workerEvents(
+  config: Config,
+  { signal, onProgress }: RunOptions,
+): AsyncGenerator<RunEvent, RunResult> {
+  const worker = startWorker(new URL("./train-worker.ts", import.meta.url), { workerData: config })
+  const unlisten = stopOnAbort(worker, signal)
+  try {
+    for await (const message of messages(worker)) {
+      if ("event" in message) yield message.event
+      else if ("progress" in message) onProgress?.(message.progress)
+      else if ("failed" in message) throw asError(message.failed)
+      else return message.result
+    }
+    throw new Error("the training thread ended without a result")
+  } finally {
+    unlisten()
+  }
+}
+
+/** What the thread says, until it ends. Rejects with what it threw outside of its own care. */
+async function* messages(worker: Worker): AsyncGenerator<WorkerMessage> {
+  const waiting: WorkerMessage[] = []
+  let wake: () => void = () => {}
+  let ended = false
+  let failure: unknown
+  worker.on("message", (message: WorkerMessage) => {
+    waiting.push(message)
+    wake()
+  })
+  worker.on("error", (error) => {
+    failure = error
+    wake()
+  })
+  worker.on("exit", () => {
+    ended = true
+    wake()
+  })
+  for (;;) {
+    while (waiting.length > 0) yield waiting.shift()!
+    if (failure !== undefined) throw failure
+    if (ended) return
+    await new Promise<void>((resolve) => {
+      wake = resolve
+    })
+  }
+}
+
+function stopOnAbort(worker: Worker, signal: AbortSignal | undefined): () => void {
+  const stop = () => worker.postMessage("stop")
+  if (signal?.aborted) stop()
+  signal?.addEventListener("abort", stop, { once: true })
+  return () => signal?.removeEventListener("abort", stop)
+}
+
+function asError({ input, message, stack }: Extract<WorkerMessage, { failed: unknown }>["failed"]) {
+  if (input) return new InputError(message)
+  const error = new Error(message)
+  if (stack) error.stack = stack
+  return error
+}
+
+function described(plan: RunPlan): EnginePlan {
+  const { order, rows, lints, microBatchTokens, model } = plan
+  const { keep: _, ...memory } = plan.memory
+  const parts = (
+    ["weights", "gradients", "moments", "activations", "workspace", "process"] as const
+  )
+    .map((part) => `${part} ${shortBytes(memory[part])}`)
+    .join(", ")
+  return {
+    steps: order.steps,
+    lines: [
+      ...dataLines(plan),
+      ["memory", `about ${shortBytes(memory.total)}: ${parts}`],
+      ["micro-batch", `${shortCount(microBatchTokens)} tokens`],
+      ["activations", `kept in ${memory.keptLayers} of ${model.shape.numHiddenLayers} layers`],
+    ],
+    json: { engine: "onnx", steps: order.steps, manifest: rows.manifest, memory },
+    warnings: lints,
+  }
+}
