@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as ort from "onnxruntime-node"
-import { type Graph, graph, input, onnxModel } from "../src/graph/index.ts"
+import { type Graph, graph, input } from "../src/graph/index.ts"
 import { blockGraphs } from "../src/models/block/block-graphs.ts"
 import { packLayout } from "../src/models/decoder/pack.ts"
 import type { DecoderShape } from "../src/models/families/shape.ts"
@@ -15,8 +15,9 @@ import {
   type Executable,
   float32,
   int64,
-  openDevice,
+  onnxModel,
 } from "../src/runtime/index.ts"
+import { openDevice } from "../src/runtime/node.ts"
 
 const TOKENS = 1024
 const ROUNDS = 7

@@ -4,7 +4,8 @@ import { decoderParameters, elementCount, parameterCount } from "../src/models/b
 import { Decoder, type HeadSettings } from "../src/models/decoder/decoder.ts"
 import { packSequences } from "../src/models/decoder/pack.ts"
 import { type AdamWTensors, createAdamW, createSquaredNorm, decays } from "../src/optim/index.ts"
-import { type Device, type DeviceTensor, float32, openDevice } from "../src/runtime/index.ts"
+import { type Device, type DeviceTensor, float32 } from "../src/runtime/index.ts"
+import { openDevice } from "../src/runtime/node.ts"
 import { median, QWEN_HALF_B, timed } from "./block.ts"
 
 const ROUNDS = 5

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs"
-import { openDevice } from "../src/runtime/index.ts"
+import { openDevice } from "../src/runtime/node.ts"
 import { CASES, trainingGraphs } from "../test/train/recorded-graphs.ts"
 
 /**

@@ -5,11 +5,12 @@
 import { createHash } from "node:crypto"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { type Graph, graph, onnxModel } from "../src/graph/index.ts"
+import { type Graph, graph } from "../src/graph/index.ts"
 import { blockForward, blockGraphs } from "../src/models/block/block-graphs.ts"
 import { LINEAR_MODULES } from "../src/models/block/parameters.ts"
 import { headBackward, headForward } from "../src/models/decoder/head.ts"
 import { modelConfig } from "../src/models/index.ts"
+import { onnxModel } from "../src/runtime/index.ts"
 
 const MODELS = fileURLToPath(new URL("../golden/models/", import.meta.url))
 const sha256 = (model: Graph) =>

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises"
 import { assert, InputError } from "../errors.ts"
-import { prefault } from "../runtime/prefault.ts"
+import { prefault } from "../runtime/native/c-library.ts"
 import { replaceFile } from "./atomic.ts"
 import { readInto, writeAll } from "./file-bytes.ts"
 import { readError } from "./json.ts"

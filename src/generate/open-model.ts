@@ -15,13 +15,8 @@ import {
   loraScale,
 } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
-import {
-  type DeviceOptions,
-  type DeviceTensor,
-  disposeAll,
-  float32,
-  openDevice,
-} from "../runtime/index.ts"
+import { type DeviceOptions, type DeviceTensor, disposeAll, float32 } from "../runtime/index.ts"
+import { openDevice } from "../runtime/node.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { LocalSource, type LocalSourceOptions } from "./local-source.ts"
 
@@ -146,7 +141,7 @@ export async function openModel(
     }
     const embeddingRow = (id: number, into: Float32Array) => source.readRow(EMBEDDING, id, into)
     const parts = { device, shape, lora: adapter?.lora, weight, embeddingRow, signal }
-    const model = device.kind === "cpu" ? await PackedModel.pack(parts) : await uploaded(parts)
+    const model = device.sharesHostMemory ? await PackedModel.pack(parts) : await uploaded(parts)
     return {
       folder,
       model,

@@ -1,5 +1,5 @@
 import { assert, InputError } from "../errors.ts"
-import { topologicalOrder } from "./reverse.ts"
+import { topologicalOrder } from "./order.ts"
 import type { DType, Shape } from "./shape.ts"
 import { simplify } from "./simplify.ts"
 import type { Tensor } from "./tensor.ts"

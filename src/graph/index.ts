@@ -1,14 +1,14 @@
-import "./ops.ts"
-
 export { type Graph, graph, type Port } from "./graph.ts"
 export { overwriteProblem } from "./in-place.ts"
 export { type NdArray, ndarray } from "./ndarray.ts"
-export { type DeviceKind, hostIntegers, onnxModel, storedAs } from "./onnx.ts"
+export { stepsOf } from "./ops/cache.ts"
+export { opRow, ops } from "./ops.ts"
+export { topologicalOrder } from "./order.ts"
 export { type ForwardBackward, KEEP_LEVELS, type KeepLevel, partition } from "./partition.ts"
-export { gradients, type Seed, topologicalOrder } from "./reverse.ts"
-export type { Dim, DType, Shape, TensorType } from "./shape.ts"
+export { gradients, type Seed } from "./reverse.ts"
+export { axisOf, type Dim, type DType, type Shape, type TensorType } from "./shape.ts"
+export type { Attributes, OpName, Tensor } from "./tensor.ts"
 export {
-  type Attributes,
   apply,
   type CachedAttentionInputs,
   cachedAttention,
@@ -18,9 +18,6 @@ export {
   dequantize,
   input,
   lift,
-  type OpName,
-  opRow,
   range,
-  Tensor,
-} from "./tensor.ts"
+} from "./trace.ts"
 export { type Sizes, tensorBytes, workspaceBytes } from "./workspace.ts"

@@ -5,9 +5,9 @@ import { leaves } from "./ops/leaves.ts"
 import { linear } from "./ops/linear.ts"
 import { quantized } from "./ops/quantized.ts"
 import { reduce } from "./ops/reduce.ts"
-import { bindOps, type OpTable } from "./tensor.ts"
+import type { OpName, OpRow, OpTable } from "./tensor.ts"
 
-/** The op table: one row is an op (type rule, ONNX lowering, gradient, float64 value). */
+/** The op table: one row is an op (type rule, gradient, float64 value). */
 export const ops: OpTable = {
   ...leaves,
   ...elementwise,
@@ -18,4 +18,6 @@ export const ops: OpTable = {
   ...quantized,
 }
 
-bindOps(ops)
+export function opRow<Op extends OpName>(op: Op): OpRow<Op> {
+  return ops[op]
+}

@@ -1,8 +1,9 @@
 import { assert } from "../errors.ts"
 import { type Graph, graph } from "./graph.ts"
-import { topologicalOrder } from "./reverse.ts"
+import { topologicalOrder } from "./order.ts"
 import { rewrite, simplify } from "./simplify.ts"
-import { input, type OpName, type Tensor } from "./tensor.ts"
+import type { OpName, Tensor } from "./tensor.ts"
+import { input } from "./trace.ts"
 
 /**
  * What the backward finds of the forward pass when it starts:

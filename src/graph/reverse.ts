@@ -1,29 +1,9 @@
 import { assert } from "../errors.ts"
+import { opRow } from "./ops.ts"
+import { topologicalOrder } from "./order.ts"
 import { sameShape, shapeText } from "./shape.ts"
-import { opRow, type Tensor } from "./tensor.ts"
-
-/** Nodes that `roots` need, inputs before users. */
-export function topologicalOrder(roots: readonly Tensor[]): Tensor[] {
-  const order: Tensor[] = []
-  const seen = new Set<Tensor>()
-  const stack: { node: Tensor; next: number }[] = []
-  for (const root of roots) {
-    if (!seen.has(root)) stack.push({ node: root, next: 0 })
-    seen.add(root)
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!
-      const child = top.node.inputs[top.next++]
-      if (child === undefined) {
-        order.push(top.node)
-        stack.pop()
-      } else if (!seen.has(child)) {
-        seen.add(child)
-        stack.push({ node: child, next: 0 })
-      }
-    }
-  }
-  return order
-}
+import type { Tensor } from "./tensor.ts"
+import { constant, range } from "./trace.ts"
 
 export interface Seed {
   readonly output: Tensor
@@ -62,7 +42,7 @@ export function gradients(seeds: readonly Seed[], wrt: readonly Tensor[]): (Tens
     if (!dy || !active.has(node)) continue
     if (!node.inputs.some((x) => active.has(x))) continue
     opRow(node.op)
-      .gradient(dy, node as never)
+      .gradient(dy, node as never, { constant, range })
       .forEach((gradient, i) => {
         const x = node.inputs[i]!
         if (gradient && active.has(x)) collect(x, gradient)

@@ -1,5 +1,6 @@
-import { topologicalOrder } from "./reverse.ts"
-import { type Attributes, apply, type Tensor } from "./tensor.ts"
+import { topologicalOrder } from "./order.ts"
+import type { Attributes, Tensor } from "./tensor.ts"
+import { apply } from "./trace.ts"
 
 /**
  * The same outputs from fewer nodes: equal nodes are shared, `detach` and composites (which only

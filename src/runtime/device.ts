@@ -1,4 +1,4 @@
-import type { DeviceKind, DType, Graph } from "../graph/index.ts"
+import type { DType, Graph } from "../graph/index.ts"
 
 export type HostData = Float32Array | BigInt64Array | Int32Array | Uint8Array
 
@@ -47,9 +47,19 @@ export interface Executable {
   release(): Promise<void>
 }
 
+export interface DeviceLimits {
+  /** New tokens of a sequence that one run of attention over a cache takes, at most. */
+  readonly cachedQueries: number
+}
+
 /** Executes graphs. Tensors stay on it between runs. */
 export interface Device {
-  readonly kind: DeviceKind | "reference"
+  /**
+   * Whether tensors are arrays of this program: uploading copies nothing, and results are written
+   * into the tensors given for them.
+   */
+  readonly sharesHostMemory: boolean
+  readonly limits: DeviceLimits
   /** For people: "CPU, 2 threads". */
   readonly description: string
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>
@@ -63,12 +73,6 @@ export interface DeviceOptions {
   readonly device?: "auto" | "cpu" | "webgpu"
   /** "auto": one per core. Results are the same bits only for the same number. */
   readonly threads?: "auto" | number
-}
-
-const ARRAYS = { f32: Float32Array, i64: BigInt64Array, i32: Int32Array, u8: Uint8Array } as const
-
-export function hostArray(dtype: DType, length: number): HostData {
-  return new ARRAYS[dtype === "bool" ? "u8" : dtype](length)
 }
 
 /** A float32 host tensor; zeros without `data`. */

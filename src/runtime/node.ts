@@ -4,8 +4,8 @@ import * as ort from "onnxruntime-node"
 import { InputError } from "../errors.ts"
 import { graph, input } from "../graph/index.ts"
 import { type Device, type DeviceOptions, float32 } from "./device.ts"
-import { NativeSession, startOnnxRuntime } from "./native-session.ts"
-import { OnnxDevice } from "./onnx-runtime.ts"
+import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
+import { OnnxDevice } from "./onnx/onnx-device.ts"
 
 /**
  * Opens a device of this machine with onnxruntime-node. "auto" takes the GPU where there is one
@@ -42,7 +42,8 @@ function cpuDevice(threads: number): Device {
   return new OnnxDevice(
     { InferenceSession: { create }, Tensor: ort.Tensor },
     {
-      kind: "cpu",
+      target: "cpu",
+      holdsConstants: true,
       description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}`,
       session: {},
     },
@@ -51,7 +52,7 @@ function cpuDevice(threads: number): Device {
 
 function webgpuDevice(): Device {
   return new OnnxDevice(ort, {
-    kind: "webgpu",
+    target: "webgpu",
     description: "GPU through WebGPU",
     session: {
       executionProviders: ["webgpu"],

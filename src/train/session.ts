@@ -10,7 +10,8 @@ import {
   quantizedTensors,
   type Reference,
 } from "../models/index.ts"
-import { type Device, float32, type HostTensor, openDevice } from "../runtime/index.ts"
+import { type Device, float32, type HostTensor } from "../runtime/index.ts"
+import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { objectiveHead } from "./objective-head.ts"

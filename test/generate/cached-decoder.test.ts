@@ -8,7 +8,8 @@ import {
 import { quantizedNames } from "../../src/models/block/packed.ts"
 import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
 import type { KvCache } from "../../src/models/decoding/kv-cache.ts"
-import { float32, openDevice } from "../../src/runtime/index.ts"
+import { float32 } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })

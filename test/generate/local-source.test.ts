@@ -9,7 +9,8 @@ import { decoderParameters } from "../../src/models/block/parameters.ts"
 import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
 import { loadModel } from "../../src/models/files/index.ts"
 import { Decoder } from "../../src/models/index.ts"
-import { float32, openDevice } from "../../src/runtime/index.ts"
+import { float32 } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import {
   families,
   golden,

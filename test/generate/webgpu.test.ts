@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from "vitest"
 import { LocalSource, type Sample, type SampleRequest } from "../../src/generate/index.ts"
-import { type Device, openDevice } from "../../src/runtime/index.ts"
+import type { Device } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { golden, letters, spelled, tinyModel } from "./tiny-models.ts"
 
 const cpu = await openDevice({ device: "cpu", threads: 2 })

@@ -5,7 +5,8 @@ import { openCheckpoint, openSafetensors } from "../../src/formats/index.ts"
 import { Decoder, type HeadSettings } from "../../src/models/decoder/decoder.ts"
 import { packSequences } from "../../src/models/decoder/pack.ts"
 import { modelConfig } from "../../src/models/families/model-config.ts"
-import { float32, type HostTensor, openDevice } from "../../src/runtime/index.ts"
+import { float32, type HostTensor } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { dftSettings, sftSettings } from "./losses.ts"
 
 const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))

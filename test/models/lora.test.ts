@@ -23,7 +23,8 @@ import {
   mergeAdapter,
   packSequences,
 } from "../../src/models/index.ts"
-import { float32, openDevice } from "../../src/runtime/index.ts"
+import { float32 } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { dftSettings, sftSettings } from "./losses.ts"
 
 const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))

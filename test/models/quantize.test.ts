@@ -8,7 +8,7 @@ import {
   quantizeMatrix,
 } from "../../src/models/index.ts"
 import { randomStream } from "../../src/random.ts"
-import { openDevice } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 
 const OUT = 6
 const IN = 100 // groupSize divides it in no case: the last group is padded

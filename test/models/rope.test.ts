@@ -5,7 +5,8 @@ import { openSafetensors } from "../../src/formats/index.ts"
 import { inverseFrequencies, ropeTables } from "../../src/models/families/rope.ts"
 import { loadModel } from "../../src/models/files/index.ts"
 import { Decoder, decoderParameters, modelConfig, packSequences } from "../../src/models/index.ts"
-import { float32, openDevice } from "../../src/runtime/index.ts"
+import { float32 } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { sftSettings } from "./losses.ts"
 
 const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))

@@ -7,7 +7,8 @@ import {
   createSquaredNorm,
   zeroMoments,
 } from "../../src/optim/index.ts"
-import { type Device, type DeviceTensor, float32, openDevice } from "../../src/runtime/index.ts"
+import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 
 let device: Device
 beforeAll(async () => {

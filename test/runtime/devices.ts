@@ -1,4 +1,5 @@
-import { type Device, openDevice } from "../../src/runtime/index.ts"
+import type { Device } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 
 /** What every device must compute alike; how far from float64 its float32 may be. */
 export const DEVICES = [

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
 import { type Graph, graph, input } from "../../src/graph/index.ts"
-import { explain, sessionWithoutFallback } from "../../src/runtime/onnx-errors.ts"
+import { explain, sessionWithoutFallback } from "../../src/runtime/onnx/onnx-errors.ts"
 
 const REFUSED =
   "This session contains graph nodes that are assigned to the default CPU EP, " +

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs"
 import { afterAll, expect, test } from "vitest"
 import { graph, input } from "../../src/graph/index.ts"
-import { onHugePages } from "../../src/runtime/huge-pages.ts"
-import { float32, int64, openDevice } from "../../src/runtime/index.ts"
+import { float32, int64 } from "../../src/runtime/index.ts"
+import { onHugePages } from "../../src/runtime/native/c-library.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())

@@ -2,7 +2,8 @@ import { afterAll, describe, expect, test } from "vitest"
 import { readModelConfig } from "../../src/models/files/index.ts"
 import { packSequences, parameterCount, quantizedModelBytes } from "../../src/models/index.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
-import { type Device, type HostTensor, openDevice } from "../../src/runtime/index.ts"
+import type { Device, HostTensor } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { memoryPlan } from "../../src/train/memory-plan.ts"
 import { objectiveHead } from "../../src/train/objective-head.ts"
 import type { Policy } from "../../src/train/policy.ts"
@@ -20,7 +21,8 @@ function counting(device: Device) {
     return tensor
   }
   const counted: Device = {
-    kind: device.kind,
+    sharesHostMemory: device.sharesHostMemory,
+    limits: device.limits,
     description: device.description,
     compile: async (graph, options) => {
       const executable = await device.compile(graph, options)

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
-import { type KeepLevel, onnxModel } from "../../src/graph/index.ts"
+import type { KeepLevel } from "../../src/graph/index.ts"
 import { packSequences } from "../../src/models/index.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
-import type { Device } from "../../src/runtime/index.ts"
+import { type Device, onnxModel } from "../../src/runtime/index.ts"
 import { objectiveHead } from "../../src/train/objective-head.ts"
 import { goldenPolicy } from "./golden-run.ts"
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { afterAll, expect, test } from "vitest"
-import { openDevice } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { GOLDEN } from "./golden-run.ts"
 import { CASES, trainingGraphs } from "./recorded-graphs.ts"
 

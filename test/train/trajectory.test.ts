@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest"
-import { openDevice } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { apart, goldenRun, goldenTrajectory } from "./golden-run.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })

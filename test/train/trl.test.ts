@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
-import { openDevice } from "../../src/runtime/index.ts"
+import { openDevice } from "../../src/runtime/node.ts"
 import { apart, GOLDEN, goldenRun } from "./golden-run.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })

@@ -30,7 +30,7 @@ function sizes(q: NdArray, past: NdArray): Sizes {
 }
 
 /** S where R and B are known, else a name for it. */
-function stepsOf(rows: Dim, batch: Dim): Dim {
+export function stepsOf(rows: Dim, batch: Dim): Dim {
   return typeof rows === "number" && typeof batch === "number" ? rows / batch : "steps"
 }
 
@@ -103,39 +103,6 @@ function attend(inputs: readonly NdArray[]): NdArray {
 export const cache = {
   cachedAttention: {
     type: (inputs) => ({ dtype: "f32", shape: checkShapes(inputs) }),
-    onnx: (emit, inputs, node) => {
-      const [q, , , past] = node.inputs as [Tensor, Tensor, Tensor, Tensor]
-      const [batch, kvHeads, , headDim] = past.shape as [Dim, number, unknown, number]
-      const [rows, width] = q.shape as [Dim, number]
-      const [queries, keys, values, ...rest] = inputs
-      const steps = stepsOf(rows, batch)
-      // Without numbers B is read off the cache, and S is what is left.
-      const shapeOf = (columns: number) =>
-        typeof steps === "number"
-          ? emit.constant("i64", [3], [batch as number, steps, columns])
-          : emit.node(
-              "Concat",
-              [
-                emit.node("Shape", [rest[0]!], { start: { i: 0 }, end: { i: 1 } }),
-                emit.constant("i64", [2], [-1, columns]),
-              ],
-              { axis: { i: 0 } },
-            )
-      const split = (name: string, columns: number) =>
-        emit.node("Reshape", [name, shapeOf(columns)])
-      return emit.node(
-        "GroupQueryAttention",
-        [
-          split(queries!, width),
-          split(keys!, kvHeads * headDim),
-          split(values!, kvHeads * headDim),
-          ...rest,
-        ],
-        { num_heads: { i: width / headDim }, kv_num_heads: { i: kvHeads } },
-        "com.microsoft",
-        3,
-      )
-    },
     gradient: (_dy, node) => node.inputs.map(() => null),
     evaluate: (inputs) => attend(inputs),
   } satisfies OpRow<"cachedAttention">,
@@ -143,8 +110,6 @@ export const cache = {
   // The cache after the new rows: the attention node writes it, so that node is the first input.
   cacheAfter: {
     type: ([, past]) => ({ dtype: "f32", shape: past!.shape }),
-    onnx: (_emit, [attention], { attributes: { part } }) =>
-      attention!.replace(/_0$/, part === "keys" ? "_1" : "_2"),
     gradient: (_dy, node) => node.inputs.map(() => null),
     evaluate: ([, past, rows, last]) => written(past!, rows!, last!),
   } satisfies OpRow<"cacheAfter">,

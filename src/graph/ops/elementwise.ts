@@ -1,7 +1,7 @@
 import { InputError } from "../../errors.ts"
 import { elementwise as mapElements } from "../ndarray.ts"
 import { broadcast, type DType, expectType, type TensorType } from "../shape.ts"
-import { constant, type OpName, type OpRow, type Tensor } from "../tensor.ts"
+import type { Leaves, OpName, OpRow, Tensor } from "../tensor.ts"
 
 type Unary = "neg" | "exp" | "log" | "sqrt" | "reciprocal" | "sigmoid" | "silu" | "detach" | "not"
 type Compare = "less" | "lessOrEqual" | "equal" | "and"
@@ -16,11 +16,10 @@ export function unbroadcast(dy: Tensor, x: Tensor): Tensor {
   return axes.length === 0 ? dy : dy.sum(axes, { keepDims: true }).reshape(x.shape)
 }
 
-/** One elementwise op of one argument: its ONNX name, its gradient, its value. */
+/** One elementwise op of one argument: its value, its gradient. */
 function unary<Op extends Unary>(
-  onnx: string,
   f: (x: number) => number,
-  gradient: (dy: Tensor, x: Tensor, y: Tensor) => Tensor | null,
+  gradient: (dy: Tensor, x: Tensor, y: Tensor, leaves: Leaves) => Tensor | null,
   dtype: DType | "any" = "f32",
 ): OpRow<Op> {
   return {
@@ -28,8 +27,7 @@ function unary<Op extends Unary>(
       if (dtype !== "any") expectType(x!, dtype)
       return { dtype: x!.dtype, shape: x!.shape }
     },
-    onnx: (emit, inputs) => emit.node(onnx, inputs),
-    gradient: (dy, node) => [gradient(dy, node.inputs[0]!, node)],
+    gradient: (dy, node, leaves) => [gradient(dy, node.inputs[0]!, node, leaves)],
     evaluate: ([x]) => mapElements(f, x!),
   }
 }
@@ -45,14 +43,12 @@ function binaryType(inputs: readonly Tensor[], dtype?: DType): TensorType {
 type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => readonly (Tensor | null)[]
 
 function binary<Op extends Binary>(
-  onnx: string,
   f: (a: number, b: number) => number,
   gradient: BinaryGradient,
   dtype?: DType,
 ): OpRow<Op> {
   return {
     type: (inputs) => binaryType(inputs, dtype),
-    onnx: (emit, inputs) => emit.node(onnx, inputs),
     gradient: (dy, node) => {
       const [a, b] = node.inputs as [Tensor, Tensor]
       const [da, db] = gradient(dy, a, b)
@@ -69,83 +65,69 @@ const mask = (condition: Tensor) => condition.cast("f32")
 
 export const elementwise = {
   neg: unary<"neg">(
-    "Neg",
     (x) => -x,
     (dy) => dy.neg(),
     "any",
   ),
-  exp: unary<"exp">("Exp", Math.exp, (dy, _x, y) => dy.mul(y)),
-  log: unary<"log">("Log", Math.log, (dy, x) => dy.div(x)),
-  sqrt: unary<"sqrt">("Sqrt", Math.sqrt, (dy, _x, y) => dy.div(y).mul(0.5)),
+  exp: unary<"exp">(Math.exp, (dy, _x, y) => dy.mul(y)),
+  log: unary<"log">(Math.log, (dy, x) => dy.div(x)),
+  sqrt: unary<"sqrt">(Math.sqrt, (dy, _x, y) => dy.div(y).mul(0.5)),
   reciprocal: unary<"reciprocal">(
-    "Reciprocal",
     (x) => 1 / x,
     (dy, _x, y) => dy.mul(y.mul(y)).neg(),
   ),
-  sigmoid: unary<"sigmoid">("Sigmoid", sigmoid, (dy, _x, y) => dy.mul(y.mul(constant(1).sub(y)))),
+  sigmoid: unary<"sigmoid">(sigmoid, (dy, _x, y, { constant }) =>
+    dy.mul(y.mul(constant(1).sub(y))),
+  ),
   // d silu = s (1 + x (1 - s)) = y + s (1 - y)
-  silu: {
-    ...unary<"silu">(
-      "Sigmoid",
-      (x) => x * sigmoid(x),
-      () => null,
-    ),
-    onnx: (emit, inputs) => emit.node("Mul", [inputs[0]!, emit.node("Sigmoid", inputs)]),
-    gradient: (dy, node) => {
-      const s = node.inputs[0]!.sigmoid()
-      return [dy.mul(constant(1).sub(node).mul(s).add(node))]
+  silu: unary<"silu">(
+    (x) => x * sigmoid(x),
+    (dy, x, y, { constant }) => {
+      const s = x.sigmoid()
+      return dy.mul(constant(1).sub(y).mul(s).add(y))
     },
-  } satisfies OpRow<"silu">,
-  detach: {
-    ...unary<"detach">(
-      "Identity",
-      (x) => x,
-      () => null,
-      "any",
-    ),
-    onnx: (_emit, inputs) => inputs[0]!,
-  } satisfies OpRow<"detach">,
+  ),
+  detach: unary<"detach">(
+    (x) => x,
+    () => null,
+    "any",
+  ),
   not: unary<"not">(
-    "Not",
     (x) => (x ? 0 : 1),
     () => null,
     "bool",
   ),
 
   add: binary<"add">(
-    "Add",
     (a, b) => a + b,
     (dy) => [dy, dy],
   ),
   sub: binary<"sub">(
-    "Sub",
     (a, b) => a - b,
     (dy) => [dy, dy.neg()],
   ),
   mul: binary<"mul">(
-    "Mul",
     (a, b) => a * b,
     (dy, a, b) => [dy.mul(b), dy.mul(a)],
   ),
   div: binary<"div">(
-    "Div",
     (a, b) => a / b,
     (dy, a, b) => [dy.div(b), dy.mul(a).div(b.mul(b)).neg()],
   ),
   // The exponent's gradient is not needed by any objective: exponents are constants.
-  pow: binary<"pow">("Pow", Math.pow, (dy, a, b) => [dy.mul(b).mul(a.pow(b.sub(1))), null]),
-  max: binary<"max">("Max", Math.max, (dy, a, b) => [
+  pow: binary<"pow">(Math.pow, (dy, a, b) => [dy.mul(b).mul(a.pow(b.sub(1))), null]),
+  max: binary<"max">(Math.max, (dy, a, b) => [
     dy.mul(mask(b.lessOrEqual(a))),
     dy.mul(mask(a.less(b))),
   ]),
-  min: binary<"min">("Min", Math.min, (dy, a, b) => [
+  min: binary<"min">(Math.min, (dy, a, b) => [
     dy.mul(mask(a.lessOrEqual(b))),
     dy.mul(mask(b.less(a))),
   ]),
-  less: binary<"less">("Less", (a, b) => +(a < b), none, "bool"),
-  lessOrEqual: binary<"lessOrEqual">("LessOrEqual", (a, b) => +(a <= b), none, "bool"),
-  equal: binary<"equal">("Equal", (a, b) => +(a === b), none, "bool"),
-  and: binary<"and">("And", (a, b) => +(a !== 0 && b !== 0), none, "bool"),
+  less: binary<"less">((a, b) => +(a < b), none, "bool"),
+  lessOrEqual: binary<"lessOrEqual">((a, b) => +(a <= b), none, "bool"),
+  equal: binary<"equal">((a, b) => +(a === b), none, "bool"),
+  and: binary<"and">((a, b) => +(a !== 0 && b !== 0), none, "bool"),
 
   where: {
     type: ([condition, a, b]) => {
@@ -155,22 +137,15 @@ export const elementwise = {
       const { dtype, shape } = binaryType([a!, b!])
       return { dtype, shape: broadcast(condition!.shape, shape) }
     },
-    onnx: (emit, inputs) => emit.node("Where", inputs),
     gradient: (dy, node) => {
       const [condition, a, b] = node.inputs as [Tensor, Tensor, Tensor]
-      return [
-        null,
-        unbroadcast(condition.where(dy, 0), a),
-        unbroadcast(condition.where(constant(0), dy), b),
-      ]
+      return [null, unbroadcast(condition.where(dy, 0), a), unbroadcast(condition.where(0, dy), b)]
     },
     evaluate: ([condition, a, b]) => mapElements((c, x, y) => (c ? x : y), condition!, a!, b!),
   } satisfies OpRow<"where">,
 
   cast: {
     type: ([x], { dtype }) => ({ dtype, shape: x!.shape }),
-    onnx: (emit, inputs, node) =>
-      emit.node("Cast", inputs, { to: { i: emit.dataType(node.attributes.dtype) } }),
     gradient: (dy, node) => [node.inputs[0]!.dtype === "f32" && node.dtype === "f32" ? dy : null],
     evaluate: ([x], node) =>
       mapElements((v) => {

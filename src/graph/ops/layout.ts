@@ -1,17 +1,8 @@
 import { InputError } from "../../errors.ts"
 import { broadcastTo, type NdArray, ndarray, size, strided, strides, walk } from "../ndarray.ts"
-import type { Emitter } from "../onnx.ts"
 import { axisOf, broadcast, expectIds, type Shape, sameShape, shapeText, sizeOf } from "../shape.ts"
-import { constant, type OpRow, range, type Tensor } from "../tensor.ts"
+import type { OpRow, Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
-
-const ints = (emit: Emitter, values: readonly number[]) =>
-  emit.constant("i64", [values.length], values)
-
-/** A numeric shape for ONNX's Reshape: at most one named dimension, written -1. */
-function reshapeTarget(shape: Shape): number[] {
-  return shape.map((dim) => (typeof dim === "number" ? dim : -1))
-}
 
 /** Part of `x` along one axis, as numbers. */
 function section(x: NdArray, axis: number, start: number, end: number): NdArray {
@@ -33,38 +24,6 @@ function place(into: NdArray, x: NdArray, axis: number, start: number): void {
   )
 }
 
-/** WebGPU slices float32 only: whole numbers there take a detour (exact below 2^24). */
-function emitSlice(emit: Emitter, node: Tensor, x: string, bounds: readonly string[]): string {
-  const whole = node.dtype === "i64" && emit.integers(node) === "i32"
-  if (!whole) return emit.node("Slice", [x, ...bounds])
-  const real = emit.node("Cast", [x], { to: { i: emit.dataType("f32") } })
-  const part = emit.node("Slice", [real, ...bounds])
-  return emit.node("Cast", [part], { to: { i: emit.dataType("i64") } })
-}
-
-/** Pad without a shape computed on the host: rows gathered where there are any, else 0. */
-function padByGather(
-  emit: Emitter,
-  [x, begin, end]: readonly [string, string, string],
-  axis: number,
-  rank: number,
-  size: number,
-): string {
-  const one = emit.constant("i32", [1], [1])
-  const rows = emit.constant(
-    "i32",
-    [size],
-    Array.from({ length: size }, (_, i) => i),
-  )
-  const last = emit.node("Sub", [end, one])
-  const inside = emit.node("Max", [emit.node("Min", [rows, last]), begin])
-  const ids = emit.node("Sub", [inside, begin])
-  const gathered = emit.node("Gather", [x, ids], { axis: { i: axis } })
-  const shape = Array.from({ length: rank }, (_, i) => (i === axis ? size : 1))
-  const within = emit.node("Reshape", [emit.node("Equal", [inside, rows]), ints(emit, shape)])
-  return emit.node("Where", [within, gathered, emit.constant("f32", [], [0])])
-}
-
 function replaceDim(shape: Shape, axis: number, dim: number | string): Shape {
   return shape.map((old, i) => (i === axis ? dim : old))
 }
@@ -82,7 +41,6 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape }
     },
-    onnx: (emit, [x], node) => emit.node("Reshape", [x!, ints(emit, reshapeTarget(node.shape))]),
     gradient: (dy, node) => [dy.reshape(node.inputs[0]!.shape)],
     evaluate: ([x], node) => {
       const known = node.shape.filter((dim) => typeof dim === "number")
@@ -98,8 +56,6 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape: perm.map((p) => x!.shape[p]!) }
     },
-    onnx: (emit, inputs, node) =>
-      emit.node("Transpose", inputs, { perm: { ints: node.attributes.perm } }),
     gradient: (dy, { attributes: { perm } }) => [dy.transpose(perm.map((_, i) => perm.indexOf(i)))],
     evaluate: ([x], { attributes: { perm } }) => {
       const step = strides(x!.shape)
@@ -118,8 +74,6 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape }
     },
-    onnx: (emit, [x], node) =>
-      emit.node("Expand", [x!, ints(emit, node.shape as readonly number[])]),
     gradient: (dy, node) => [unbroadcast(dy, node.inputs[0]!)],
     evaluate: ([x], node) => broadcastTo(x!, node.shape as readonly number[]),
   } satisfies OpRow<"expand">,
@@ -132,11 +86,7 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape: replaceDim(x!.shape, axisOf(axis, x!.rank), end - start) }
     },
-    onnx: (emit, [x], node) => {
-      const { axis, start, end } = node.attributes
-      return emitSlice(emit, node, x!, [ints(emit, [start]), ints(emit, [end]), ints(emit, [axis])])
-    },
-    gradient: (dy, node) => {
+    gradient: (dy, node, { constant }) => {
       const { start, end } = node.attributes
       const axis = axisOf(node.attributes.axis, node.rank)
       const size = node.inputs[0]!.shape[axis]
@@ -153,8 +103,6 @@ export const layout = {
       dtype: x!.dtype,
       shape: replaceDim(x!.shape, axisOf(axis, x!.rank), name),
     }),
-    onnx: (emit, [x, begin, end], node) =>
-      emitSlice(emit, node, x!, [begin!, end!, ints(emit, [node.attributes.axis])]),
     gradient: (dy, node) => {
       const [x, begin, end] = node.inputs as [Tensor, Tensor, Tensor]
       const axis = axisOf(node.attributes.axis, x.rank)
@@ -172,14 +120,6 @@ export const layout = {
       dtype: x!.dtype,
       shape: replaceDim(x!.shape, axisOf(axis, x!.rank), size),
     }),
-    onnx: (emit, [x, begin, end], { attributes: { axis, size }, rank }) => {
-      if (emit.device === "webgpu") {
-        return padByGather(emit, [x!, begin!, end!], axisOf(axis, rank), rank, size)
-      }
-      const after = emit.node("Sub", [ints(emit, [size]), end!])
-      const pads = emit.node("Concat", [begin!, after], { axis: { i: 0 } })
-      return emit.node("Pad", [x!, pads, "", ints(emit, [axis])])
-    },
     gradient: (dy, node) => {
       const [x, begin, end] = node.inputs as [Tensor, Tensor, Tensor]
       const name = x.shape[axisOf(node.attributes.axis, x.rank)]!
@@ -212,8 +152,6 @@ export const layout = {
         shape: replaceDim(first.shape, front, name ? `${name}+${total}` : total),
       }
     },
-    onnx: (emit, inputs, node) =>
-      emit.node("Concat", inputs, { axis: { i: axisOf(node.attributes.axis, node.rank) } }),
     gradient: (dy, node) => {
       const axis = axisOf(node.attributes.axis, node.rank)
       let start = 0
@@ -244,7 +182,6 @@ export const layout = {
       expectIds(ids!)
       return { dtype: x!.dtype, shape: [...ids!.shape, ...x!.shape.slice(1)] }
     },
-    onnx: (emit, inputs) => emit.node("Gather", inputs, { axis: { i: 0 } }),
     gradient: (dy, node) => {
       const [x, ids] = node.inputs as [Tensor, Tensor]
       const zeros = x.slice(0, 0, 1).mul(0).expand(x.shape)
@@ -268,8 +205,7 @@ export const layout = {
       }
       return { dtype: x!.dtype, shape: ids!.shape }
     },
-    onnx: (emit, inputs) => emit.node("GatherElements", inputs, { axis: { i: -1 } }),
-    gradient: (dy, node) => {
+    gradient: (dy, node, { range }) => {
       const [x, ids] = node.inputs as [Tensor, Tensor]
       const columns = x.shape[x.rank - 1]
       if (typeof columns !== "number") throw new Error("gatherElements: the last axis is named")
@@ -293,12 +229,6 @@ export const layout = {
         throw new InputError(`expected rows ${shapeText(expected)}`)
       }
       return { dtype: x!.dtype, shape: x!.shape }
-    },
-    onnx: (emit, [x, ids, rows]) => {
-      const column = emit.node("Reshape", [ids!, ints(emit, [-1, 1])])
-      // ScatterND takes 64 bits only.
-      const index = emit.device === "cpu" ? column : emit.node("Cast", [column], { to: { i: 7 } })
-      return emit.node("ScatterND", [x!, index, rows!], { reduction: { s: "add" } })
     },
     gradient: (dy, node) => [dy, null, dy.gather(node.inputs[1]!)],
     evaluate: ([x, ids, rows]) => {

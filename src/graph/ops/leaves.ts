@@ -8,7 +8,6 @@ export const leaves = {
     type: () => {
       throw new Error("an input is made by input()")
     },
-    onnx: (_emit, _inputs, node) => node.attributes.name,
     gradient: () => [],
     evaluate: (_inputs, node) => {
       throw new Error(`input ${node.attributes.name} was not fed`)
@@ -16,25 +15,11 @@ export const leaves = {
   } satisfies OpRow<"input">,
   constant: {
     type: (_inputs, { data, dtype }) => ({ dtype, shape: [data.length] }),
-    onnx: (emit, _inputs, node) =>
-      emit.constant(
-        node.dtype === "i64" ? emit.integers(node) : "f32",
-        node.shape as readonly number[],
-        node.attributes.data,
-      ),
     gradient: () => [],
     evaluate: (_inputs, node) => ndarray(node.shape as readonly number[], node.attributes.data),
   } satisfies OpRow<"constant">,
   range: {
     type: (_inputs, { size }) => ({ dtype: "i64", shape: [size] }),
-    onnx: (emit, _inputs, node) => {
-      const { size } = node.attributes
-      return emit.constant(
-        emit.integers(node),
-        [size],
-        Array.from({ length: size }, (_, i) => i),
-      )
-    },
     gradient: () => [],
     evaluate: (_inputs, { attributes: { size } }) =>
       ndarray(
@@ -44,7 +29,6 @@ export const leaves = {
   } satisfies OpRow<"range">,
   composite: {
     type: ([output]) => output!,
-    onnx: (_emit, inputs) => inputs[0]!,
     gradient: (dy, node) => {
       const inputs = node.inputs.slice(1)
       const result = node.attributes.backward(dy, inputs, node)

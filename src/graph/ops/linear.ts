@@ -62,40 +62,12 @@ function productGradient(dy: Tensor, a: Tensor, b: Tensor, { transA, transB, alp
   return [unbroadcast(da, a), unbroadcast(db, b)] as const
 }
 
-const gemmAttributes = ({ transA, transB, alpha }: Product) => ({
-  transA: { i: transA ? 1 : 0 },
-  transB: { i: transB ? 1 : 0 },
-  alpha: { f: alpha },
-})
-
 export const linear = {
   matmul: {
     type: ([a, b], attributes) => ({
       dtype: a!.dtype,
       shape: productShape(a!, b!, attributes),
     }),
-    onnx: (emit, inputs, node) => {
-      const { transA, transB, alpha } = node.attributes
-      const [a, b] = node.inputs as [Tensor, Tensor]
-      if (a.rank === 2 && b.rank === 2) {
-        return emit.node("Gemm", inputs, gemmAttributes(node.attributes))
-      }
-      if (emit.device === "cpu") {
-        return emit.node("FusedMatMul", inputs, gemmAttributes(node.attributes), "com.microsoft")
-      }
-      // Not on WebGPU: transpose, multiply, scale.
-      const swapped = (name: string, x: Tensor, transposed: boolean) => {
-        if (!transposed) return name
-        const perm = x.shape.map((_, i) => i)
-        perm.splice(-2, 2, x.rank - 1, x.rank - 2)
-        return emit.node("Transpose", [name], { perm: { ints: perm } })
-      }
-      const y = emit.node("MatMul", [
-        swapped(inputs[0]!, a, transA),
-        swapped(inputs[1]!, b, transB),
-      ])
-      return alpha === 1 ? y : emit.node("Mul", [y, emit.constant("f32", [], [alpha])])
-    },
     gradient: (dy, node) => {
       const [a, b] = node.inputs as [Tensor, Tensor]
       return productGradient(dy, a, b, node.attributes)
@@ -108,7 +80,6 @@ export const linear = {
       dtype: a!.dtype,
       shape: broadcast(productShape(a!, b!, attributes), c!.shape),
     }),
-    onnx: (emit, inputs, node) => emit.node("Gemm", inputs, gemmAttributes(node.attributes)),
     gradient: (dy, node) => {
       const [a, b, c] = node.inputs as [Tensor, Tensor, Tensor]
       return [...productGradient(dy, a, b, node.attributes), unbroadcast(dy, c)]
@@ -125,18 +96,6 @@ export const linear = {
         throw new InputError("expected x [T, H, D] with cos and sin [T, D/2]")
       }
       return { dtype: x!.dtype, shape: x!.shape }
-    },
-    onnx: (emit, [x, cos, sin], node) => {
-      const [, heads, headDim] = node.shape as [unknown, number, number]
-      const flat = emit.node("Reshape", [x!, emit.constant("i64", [3], [1, -1, heads * headDim])])
-      const first = emit.constant("i64", [1], [0])
-      const y = emit.node(
-        "RotaryEmbedding",
-        [flat, first, cos!, sin!],
-        { num_heads: { i: heads }, interleaved: { i: 0 } },
-        "com.microsoft",
-      )
-      return emit.node("Reshape", [y, emit.constant("i64", [3], [-1, heads, headDim])])
     },
     // A rotation: its transpose is the rotation back.
     gradient: (dy, node) => {

@@ -1,7 +1,7 @@
 import { InputError } from "../../errors.ts"
 import { type NdArray, ndarray, strides, walk } from "../ndarray.ts"
 import { axisOf, type Shape } from "../shape.ts"
-import { constant, type OpRow, type Tensor } from "../tensor.ts"
+import type { OpRow, Tensor } from "../tensor.ts"
 
 function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): Shape {
   const gone = new Set(axes.map((axis) => axisOf(axis, shape.length)))
@@ -42,10 +42,6 @@ export const reduce = {
       dtype: x!.dtype,
       shape: reducedShape(x!.shape, axes, keepDims),
     }),
-    onnx: (emit, [x], { attributes: { axes, keepDims } }) =>
-      emit.node("ReduceSum", [x!, emit.constant("i64", [axes.length], axes)], {
-        keepdims: { i: keepDims ? 1 : 0 },
-      }),
     gradient: (dy, node) => {
       const x = node.inputs[0]!
       // A named dimension cannot be written into Expand; adding zeros broadcasts all the same.
@@ -70,10 +66,6 @@ export const reduce = {
       lastAxisOnly(axis, x!.rank, "reduceMax")
       return { dtype: x!.dtype, shape: reducedShape(x!.shape, [axis], keepDims) }
     },
-    onnx: (emit, [x], { attributes: { axis, keepDims } }) =>
-      emit.node("ReduceMax", [x!, emit.constant("i64", [1], [axis])], {
-        keepdims: { i: keepDims ? 1 : 0 },
-      }),
     // Shared among equal maxima would be a choice too; all of them get it, as a sum of hits.
     gradient: (dy, node) => {
       const x = node.inputs[0]!
@@ -93,24 +85,6 @@ export const reduce = {
       lastAxisOnly(axis, x!.rank, "argMax")
       return { dtype: "i64", shape: reducedShape(x!.shape, [axis], false) }
     },
-    onnx: (emit, inputs, { attributes: { axis }, inputs: [x] }) => {
-      const columns = x!.shape[x!.rank - 1]!
-      if (emit.device === "cpu" || typeof columns === "string") {
-        return emit.node("ArgMax", inputs, { axis: { i: axis }, keepdims: { i: 0 } })
-      }
-      // ArgMax's int64 cannot be narrowed on the device: the first column that has the maximum.
-      const last = emit.constant("i64", [1], [-1])
-      const top = emit.node("ReduceMax", [inputs[0]!, last], { keepdims: { i: 1 } })
-      const column = emit.constant(
-        "f32",
-        [columns],
-        Array.from({ length: columns }, (_, i) => i),
-      )
-      const hit = emit.node("Equal", [inputs[0]!, top])
-      const found = emit.node("Where", [hit, column, emit.constant("f32", [], [columns])])
-      const first = emit.node("ReduceMin", [found, last], { keepdims: { i: 0 } })
-      return emit.node("Cast", [first], { to: { i: emit.dataType("i64") } })
-    },
     gradient: () => [null],
     evaluate: ([x]) => {
       const result = mapRows(x!, 1, (row, out) => {
@@ -126,8 +100,6 @@ export const reduce = {
       if (typeof dim === "number" && k > dim) throw new InputError(`k = ${k} of ${dim} values`)
       return { dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), k] }
     },
-    onnx: (emit, [x], { attributes: { k } }) =>
-      emit.node("TopK", [x!, emit.constant("i64", [1], [k])], {}, "", 2),
     gradient: () => {
       throw new InputError("topK has no gradient: detach its result")
     },
@@ -144,7 +116,6 @@ export const reduce = {
 
   softmax: {
     type: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
-    onnx: (emit, inputs) => emit.node("Softmax", inputs, { axis: { i: -1 } }),
     gradient: (dy, y) => [dy.sub(dy.mul(y).sum(-1, { keepDims: true })).mul(y)],
     evaluate: ([x]) =>
       mapRows(x!, x!.shape[x!.shape.length - 1]!, (row, out) => {
@@ -165,13 +136,8 @@ export const reduce = {
       }
       return { dtype: x!.dtype, shape: x!.shape }
     },
-    onnx: (emit, inputs, { attributes: { eps } }) =>
-      emit.node("SimplifiedLayerNormalization", inputs, {
-        axis: { i: -1 },
-        epsilon: { f: eps },
-      }),
     // With r = 1 / sqrt(mean x^2 + eps) and g = dy * weight:  dx = r g - x r^3 mean(g x)
-    gradient: (dy, node) => {
+    gradient: (dy, node, { constant }) => {
       const [x, weight] = node.inputs as [Tensor, Tensor]
       const channels = x.shape[x.rank - 1] as number
       const r = x

@@ -256,7 +256,7 @@ export class Decoder {
    * pack uses the front of a larger one's.
    */
   async #pooled(executable: Executable, owner: string, given: Tensors = {}): Promise<Tensors> {
-    if (this.device.kind !== "cpu") return given
+    if (!this.device.sharesHostMemory) return given
     const into: Tensors = { ...given }
     for (const { name, dtype, shape } of executable.graph.outputs) {
       if (into[name] || dtype !== "f32" || shape.some((dim) => typeof dim === "string")) continue

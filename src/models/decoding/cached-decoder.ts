@@ -178,7 +178,7 @@ export class CachedDecoder {
     const V = shape.vocabSize
     const lanes = this.#stages.lanesFor(temperatures.length)
     const buffer = async (name: string) =>
-      device.kind === "cpu" ? { [name]: await this.#buffer(name, lanes) } : {}
+      device.sharesHostMemory ? { [name]: await this.#buffer(name, lanes) } : {}
     const logits = await this.#stages.logits(hidden, lanes, (await buffer("logits")).logits)
 
     const inverse = temperatures.map((t) => (t > 0 ? 1 / t : 1))
@@ -196,7 +196,7 @@ export class CachedDecoder {
     feeds.inverse_temperature?.dispose()
     const numbers = async (tensor: DeviceTensor) => {
       const { data } = await device.download(tensor)
-      if (device.kind !== "cpu") tensor.dispose()
+      if (!device.sharesHostMemory) tensor.dispose()
       return data as Float32Array
     }
     const rows = (x: Float32Array) =>

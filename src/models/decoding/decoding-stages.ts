@@ -74,12 +74,6 @@ export interface CachedModel extends CachedOptions {
 
 /** Few graphs, little filling. */
 const PIECES: PieceSizes = { most: 512, step: 32, together: false }
-/**
- * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
- * wrong rows without a word where subgroups have four lanes (SwiftShader).
- */
-const PIECES_ON_WEBGPU: PieceSizes = { most: 8, step: 8, together: false }
-
 /** The cache's tensors of some layers as inputs, and the places that its new contents go to. */
 export function cacheFeeds(cache: KvCache, layers: readonly number[]) {
   const feeds: Record<string, DeviceTensor> = {}
@@ -121,7 +115,9 @@ export class FedStages implements DecodingStages {
     return this.#model.shape
   }
   get pieces(): PieceSizes {
-    return this.device.kind === "webgpu" ? PIECES_ON_WEBGPU : PIECES
+    const { cachedQueries } = this.device.limits
+    const [most, step] = [PIECES.most, PIECES.step].map((size) => Math.min(size, cachedQueries))
+    return { ...PIECES, most: most!, step: step! }
   }
 
   /** Each number of lanes is a graph of its own. */

@@ -1,4 +1,16 @@
-import { fromGlibc, MADVISE } from "./libc.ts"
+import koffi from "koffi"
+
+const MADVISE = "int madvise(void *, size_t, int)"
+
+/** Functions of the GNU C library that Linux programs have; null where the system has another. */
+function fromGlibc<T>(bind: (library: ReturnType<typeof koffi.load>) => T): T | null {
+  if (process.platform !== "linux") return null
+  try {
+    return bind(koffi.load("libc.so.6"))
+  } catch {
+    return null // another C library, or one without them
+  }
+}
 
 /** madvise(2): pages of 2 MB here, where the system gives them to those that ask. */
 const MADV_HUGEPAGE = 14
@@ -13,7 +25,7 @@ const HUGE_PAGE = 2n ** 21n
 /** Panels that are filled up, and what else a session makes. */
 const SPARE_BYTES = 2 ** 23
 /** Below this there is little to gain. */
-const LEAST_BYTES = 2 ** 24
+const LEAST_HUGE_BYTES = 2 ** 24
 
 interface Malloc {
   malloc(bytes: number): bigint | null
@@ -48,7 +60,7 @@ function loadMalloc(): Malloc | null {
  * that much of the heap is asked for, advised, and freed again: malloc's next addresses are there.
  */
 export function onHugePages<T>(bytes: number, makeSession: () => T): T {
-  if (bytes < LEAST_BYTES) return makeSession()
+  if (bytes < LEAST_HUGE_BYTES) return makeSession()
   loaded ??= loadMalloc()
   if (!loaded) return makeSession()
   const { malloc, free, mallopt, madvise, trim } = loaded
@@ -69,4 +81,31 @@ export function onHugePages<T>(bytes: number, makeSession: () => T): T {
     mallopt(M_MMAP_MAX, MOST_MAPS)
     trim(0) // what the plain copy took
   }
+}
+
+/** Linux 5.14's madvise(2): make these pages writable now. */
+const MADV_POPULATE_WRITE = 23
+const PAGE_BYTES = 4096
+/** Below this the call costs more than the page faults. */
+const LEAST_PREFAULT_BYTES = 2 ** 20
+
+type Madvise = {
+  async: (start: bigint, bytes: number, advice: number, done: () => void) => void
+}
+let madvise: Madvise | null | undefined
+
+/**
+ * Has the kernel make an array's pages on another thread, while this one fills it from the front:
+ * fresh memory costs a fault a page otherwise, which takes longer than reading a file into it. Only
+ * a matter of speed; where the system knows no such call nothing happens.
+ */
+export function prefault({ buffer, byteOffset, byteLength }: ArrayBufferView): Promise<void> {
+  if (byteLength < LEAST_PREFAULT_BYTES) return Promise.resolve()
+  madvise ??= fromGlibc((libc) => libc.func(MADVISE) as unknown as Madvise)
+  if (!madvise) return Promise.resolve() // pages are then made one by one, as they are written
+  const { async: call } = madvise
+  const begin = koffi.address(buffer) + BigInt(byteOffset)
+  const start = begin - (begin % BigInt(PAGE_BYTES)) + BigInt(PAGE_BYTES)
+  const bytes = byteLength - 2 * PAGE_BYTES
+  return new Promise((resolve) => call(start, bytes, MADV_POPULATE_WRITE, resolve))
 }

@@ -1,6 +1,7 @@
-import { InputError } from "../errors.ts"
-import { type Graph, graph, hostIntegers, input, type Tensor } from "../graph/index.ts"
-import type { Session } from "./onnx-runtime.ts"
+import { InputError } from "../../errors.ts"
+import { type Graph, graph, input, type Tensor } from "../../graph/index.ts"
+import type { Session } from "./onnx-session.ts"
+import { hostIntegers } from "./storage.ts"
 
 /** ONNX Runtime's errors in the user's terms. */
 export function explain(graph: Graph, error: unknown): Error {

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises"
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
-import { assert } from "../errors.ts"
-import { onHugePages } from "./huge-pages.ts"
+import { assert } from "../../errors.ts"
+import { onHugePages } from "./c-library.ts"
 import { type OrtApi, ortApi, type Pointer } from "./ort-api.ts"
 
 /** ONNX's numbers for element types, with what holds them here. */

@@ -1,27 +1,28 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
-import { assert, InputError } from "../errors.ts"
+import { assert, InputError } from "../../errors.ts"
 import {
-  type DeviceKind,
   type DType,
   type Graph,
   graph,
   input,
-  onnxModel,
   overwriteProblem,
   type Port,
-  storedAs,
-} from "../graph/index.ts"
+} from "../../graph/index.ts"
 import type {
   CompileOptions,
   Device,
+  DeviceLimits,
   DeviceTensor,
   Executable,
   Feeds,
   HostData,
   HostTensor,
   RunOptions,
-} from "./device.ts"
+} from "../device.ts"
+import type { Target } from "./lowering.ts"
 import { explain, sessionWithoutFallback } from "./onnx-errors.ts"
+import { onnxModel } from "./onnx-model.ts"
+import type { OnnxRuntime, Session } from "./onnx-session.ts"
 import {
   hostTensor,
   isOnnxTensor,
@@ -30,27 +31,7 @@ import {
   remoteTensor,
   travellingTensor,
 } from "./onnx-tensor.ts"
-
-export interface Session {
-  run(
-    feeds: Readonly<Record<string, OrtTensor>>,
-    fetches: Readonly<Record<string, OrtTensor | null>>,
-  ): Promise<Readonly<Record<string, unknown>>>
-  release(): Promise<void>
-}
-
-/** What is used of onnxruntime-node or onnxruntime-web: they share it. */
-export interface OnnxRuntime {
-  readonly InferenceSession: {
-    /** `constants`: data of the model's initializers that have none, on the CPU only. */
-    create(
-      model: Uint8Array,
-      options: InferenceSession.SessionOptions,
-      constants?: Record<string, OrtTensor>,
-    ): Promise<Session>
-  }
-  readonly Tensor: typeof OrtTensor
-}
+import { storedAs } from "./storage.ts"
 
 function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): OnnxTensor {
   if (!isOnnxTensor(fed)) {
@@ -72,7 +53,7 @@ function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): Onn
 class OnnxExecutable implements Executable {
   readonly graph: Graph
   readonly #session: Session
-  readonly #kind: DeviceKind
+  readonly #target: Target
   readonly #stored: ReadonlyMap<string, DType>
   /** Inputs that the session was made with; undefined where only its own packed copy is read. */
   readonly #held: ReadonlyMap<string, OnnxTensor | undefined>
@@ -84,7 +65,7 @@ class OnnxExecutable implements Executable {
   constructor(
     graph: Graph,
     session: Session,
-    kind: DeviceKind,
+    target: Target,
     {
       held = new Map(),
       fed = {},
@@ -92,10 +73,10 @@ class OnnxExecutable implements Executable {
   ) {
     this.graph = graph
     this.#session = session
-    this.#kind = kind
+    this.#target = target
     this.#held = held
     this.#fed = fed
-    this.#stored = storedAs(graph, kind)
+    this.#stored = storedAs(graph, target)
   }
 
   async run(feeds: Feeds, { into = {}, signal }: RunOptions = {}) {
@@ -107,7 +88,7 @@ class OnnxExecutable implements Executable {
       const fed = feeds[port.name] ?? this.#fed[port.name]
       inputs[port.name] = checkFeed(this.graph, port, fed).ort(stored)
     }
-    const inPlace = this.#kind === "cpu"
+    const inPlace = this.#target === "cpu"
     if (inPlace) this.#checkInto(feeds, into)
     const fetches: Record<string, OrtTensor | null> = {}
     for (const { name, dtype } of this.graph.outputs) {
@@ -160,14 +141,24 @@ function isOnlyRightFactor(graph: Graph, name: string): boolean {
 }
 
 export interface OnnxDeviceOptions {
-  readonly kind: DeviceKind
+  readonly target: Target
   readonly description: string
   readonly session: InferenceSession.SessionOptions
+  /** Whether sessions are made with the data of constants; every run is fed them otherwise. */
+  readonly holdsConstants?: boolean
 }
+
+/**
+ * With more queries at once ONNX Runtime 1.30's attention on WebGPU takes another way, which gives
+ * wrong rows without a word where subgroups have four lanes (SwiftShader).
+ */
+const WEBGPU_QUERIES = 8
 
 /** A device of ONNX Runtime; the same code for Node and for a browser. */
 export class OnnxDevice implements Device {
-  readonly kind: DeviceKind
+  readonly sharesHostMemory: boolean
+  readonly limits: DeviceLimits
+  readonly #target: Target
   readonly description: string
   readonly #ort: OnnxRuntime
   readonly #session: InferenceSession.SessionOptions
@@ -175,33 +166,41 @@ export class OnnxDevice implements Device {
   readonly #copies = new Map<string, Promise<Session>>()
   /** Ops known to have a kernel on this device, by signature. */
   readonly #placed = new Map<string, boolean>()
+  readonly #holdsConstants: boolean
   #packs: Promise<boolean> | undefined
 
-  constructor(ort: OnnxRuntime, { kind, description, session }: OnnxDeviceOptions) {
+  constructor(
+    ort: OnnxRuntime,
+    { target, description, session, holdsConstants = false }: OnnxDeviceOptions,
+  ) {
     this.#ort = ort
-    this.kind = kind
+    this.#target = target
+    this.sharesHostMemory = target === "cpu"
+    this.limits = { cachedQueries: target === "cpu" ? Number.POSITIVE_INFINITY : WEBGPU_QUERIES }
     this.description = description
     this.#session = session
+    this.#holdsConstants = holdsConstants
   }
 
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
     const packs =
-      this.kind === "cpu" && Object.keys(constants).length > 0 && (await this.#packsFactors())
+      this.#holdsConstants && Object.keys(constants).length > 0 && (await this.#packsFactors())
     const tensors: Record<string, OnnxTensor> = {}
     const held = new Map<string, OnnxTensor | undefined>()
     for (const [name, host] of Object.entries(constants)) {
       const port = graph.inputs.find((port) => port.name === name)
       assert(port, `${graph.name}: the constant ${name} is no input`)
       const packed = packs && isOnlyRightFactor(graph, name)
-      const own = this.kind !== "cpu" || packed ? host : { ...host, data: host.data.slice() }
+      const own = !this.sharesHostMemory || packed ? host : { ...host, data: host.data.slice() }
       tensors[name] = checkFeed(graph, port, await this.upload(own))
       held.set(name, packed ? undefined : tensors[name])
     }
-    const session = await this.#createSession(graph, tensors).catch((error: unknown) => {
+    const given = this.#holdsConstants ? tensors : {}
+    const session = await this.#createSession(graph, given).catch((error: unknown) => {
       throw explain(graph, error)
     })
-    const given = this.kind === "cpu" ? { held } : { fed: tensors }
-    return new OnnxExecutable(graph, session, this.kind, given)
+    const ofRuns = this.#holdsConstants ? { held } : { fed: tensors }
+    return new OnnxExecutable(graph, session, this.#target, ofRuns)
   }
 
   /** Whether products keep a copy of a constant right factor: true where a change of it goes unseen. */
@@ -229,16 +228,16 @@ export class OnnxDevice implements Device {
     graph: Graph,
     constants: Readonly<Record<string, OnnxTensor>>,
   ): Promise<Session> {
-    if (this.kind === "cpu") {
+    if (this.#target === "cpu") {
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
       const model = onnxModel(graph, "cpu", new Set(Object.keys(constants)))
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))
     }
-    const model = onnxModel(graph, this.kind)
+    const model = onnxModel(graph, this.#target)
     const options = { ...this.#session, preferredOutputLocation: "gpu-buffer" } as const
     return sessionWithoutFallback(graph, this.#placed, (part, strict) =>
-      this.#ort.InferenceSession.create(part === graph ? model : onnxModel(part, this.kind), {
+      this.#ort.InferenceSession.create(part === graph ? model : onnxModel(part, this.#target), {
         ...options,
         ...(strict && { extra: { session: { disable_cpu_ep_fallback: "1" } } }),
       }),
@@ -247,7 +246,7 @@ export class OnnxDevice implements Device {
 
   async upload({ dtype, shape, data }: HostTensor): Promise<DeviceTensor> {
     const tensor = new this.#ort.Tensor(ORT_TYPE[dtype], data as never, shape)
-    if (this.kind === "cpu") return hostTensor(tensor)
+    if (this.#target === "cpu") return hostTensor(tensor)
     if (dtype !== "f32" || shape.length === 0) {
       return travellingTensor(tensor, (narrow) => new this.#ort.Tensor("int32", narrow, shape))
     }
@@ -258,7 +257,7 @@ export class OnnxDevice implements Device {
     const { dtype, shape, data } = tensor
     if (data) return { dtype, shape, data }
     if (!isOnnxTensor(tensor)) throw new Error("download: a tensor of another device")
-    const stored = this.kind === "webgpu" && dtype === "i64" ? "i32" : dtype
+    const stored = this.#target === "webgpu" && dtype === "i64" ? "i32" : dtype
     const source = tensor.ort(stored)
     const here = source.location === "cpu" ? source : await this.#copy(source, stored, "cpu")
     const values = here.data as HostData
@@ -273,7 +272,7 @@ export class OnnxDevice implements Device {
       const shape = Array.from({ length: rank }, (_, axis) => `n${axis}`)
       const copy = graph("copy", { y: input("x", shape, dtype) })
       const options = { ...this.#session, preferredOutputLocation: to }
-      return this.#ort.InferenceSession.create(onnxModel(copy, this.kind), options)
+      return this.#ort.InferenceSession.create(onnxModel(copy, this.#target), options)
     }
     const session = this.#copies.get(key) ?? create()
     this.#copies.set(key, session)

@@ -1,7 +1,7 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common"
-import { assert } from "../errors.ts"
-import type { DType } from "../graph/index.ts"
-import type { DeviceTensor, HostData } from "./device.ts"
+import { assert } from "../../errors.ts"
+import type { DType } from "../../graph/index.ts"
+import type { DeviceTensor, HostData } from "../device.ts"
 
 export const ORT_TYPE = {
   f32: "float32",

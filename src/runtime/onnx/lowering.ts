@@ -1,0 +1,39 @@
+import type { DType, OpName, Tensor } from "../../graph/index.ts"
+
+/** Which kernels a model is written for: ONNX Runtime's on the CPU (WebAssembly's too), or WebGPU's. */
+export type Target = "cpu" | "webgpu"
+
+/** An ONNX attribute: one field says its kind. */
+export type Attribute =
+  | { readonly i: number }
+  | { readonly f: number }
+  | { readonly s: string }
+  | { readonly ints: readonly number[] }
+
+export type ConstantType = "f32" | "i64" | "i32"
+
+/** What an op's lowering writes into: nodes and constants, each with a fresh name. */
+export interface Emitter {
+  readonly target: Target
+  dataType(dtype: DType): number
+  /** How the integers of a node are stored: WebGPU computes with 32 bits only. */
+  integers(node: Tensor): "i64" | "i32"
+  /** Adds a node; returns its first output's name. */
+  node(
+    opType: string,
+    inputs: readonly string[],
+    attributes?: Readonly<Record<string, Attribute>>,
+    domain?: string,
+    outputs?: number,
+  ): string
+  constant(dtype: ConstantType, shape: readonly number[], data: readonly number[]): string
+}
+/** ONNX nodes for one node of a graph; returns the name of the result. */
+export type Lowering<Op extends OpName = OpName> = (
+  emit: Emitter,
+  inputs: readonly string[],
+  node: Tensor<Op>,
+) => string
+
+/** Every op's lowering: a missing one is a compile error. */
+export type LoweringTable = { readonly [Op in OpName]: Lowering<Op> }
