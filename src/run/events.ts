@@ -100,6 +100,13 @@ export interface RunEnd extends EventBase {
   readonly output?: string
 }
 
+/** An event before it is stamped with its time. */
+export type EventBody = RunEvent extends infer Event
+  ? Event extends RunEvent
+    ? Omit<Event, "time">
+    : never
+  : never
+
 export type RunEvent =
   | RunStart
   | StepEvent

@@ -3,7 +3,6 @@ import { existsSync } from "node:fs"
 import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
-import { packRows } from "../data/packing.ts"
 import { fileHash } from "../formats/index.ts"
 import { SIZES_KEPT } from "../models/decoder/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
@@ -14,6 +13,7 @@ import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
 import type { RunPlan } from "./plan.ts"
 import { sampler } from "./samples.ts"
 import type { Session } from "./session.ts"
+import { splitRows } from "./split-rows.ts"
 import { statisticsOf } from "./token-statistics.ts"
 
 /** Seconds of a run by what they go into. */
@@ -118,20 +118,15 @@ export async function estimateRun(
  * Means of a step: its tokens, as many as they are computed as, and the micro-batches whose size
  * is none of those used last, which stay compiled.
  */
-function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
-  const looked = Math.min(order.steps, STEPS_LOOKED_AT)
+function tokensAStep({ batches, split }: RunPlan) {
+  const looked = Math.min(batches.steps, STEPS_LOOKED_AT)
   let kept: number[] = []
   let misses = 0
   let tokens = 0
   let compiled = 0
   for (let i = 0; i < looked; i++) {
-    const step = Math.floor((i * order.steps) / looked)
-    const lengths = Array.from(order.stepRows(step), (index) => rows.lengths[index]!)
-    const longest = Math.max(...lengths)
-    const bins = config.data.packing
-      ? packRows(lengths, Math.max(microBatchTokens, longest))
-      : lengths.map((_, row) => [row])
-    for (const bin of bins) {
+    const lengths = batches.lengths(1 + Math.floor((i * batches.steps) / looked))
+    for (const bin of splitRows(lengths, split)) {
       const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
       tokens += used
       const size = compiledSize(used)
@@ -143,14 +138,9 @@ function tokensAStep({ order, rows, config, microBatchTokens }: RunPlan) {
   return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }
 }
 
-/** The rows of a step (from 0) as the run splits them. */
-function batchOf({ order, rows, config, objective, microBatchTokens }: RunPlan, step: number) {
-  const chosen = Array.from(order.stepRows(step), (index) => rows.row(index))
-  return stepBatch(chosen, {
-    capacity: microBatchTokens,
-    packing: config.data.packing,
-    normalization: objective.normalization,
-  })
+/** The rows of a step (from 1) as the run splits them. */
+function batchOf({ batches, objective, split }: RunPlan, step: number) {
+  return stepBatch(batches.batch(step).rows, { ...split, normalization: objective.normalization })
 }
 
 /** Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be needed. */
@@ -169,10 +159,9 @@ async function wholeStep(
       policy,
       head,
       normalization: objective.normalization,
-      batch: batchOf(plan, step++ % order.steps),
+      batch: batchOf(plan, 1 + (step++ % order.steps)),
       scalars: { progress: 0, step: 1, steps: order.steps },
       reference,
-      oldLogprobs: undefined,
       seed: (microBatch) => microBatch,
     })
     await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
@@ -183,7 +172,7 @@ async function wholeStep(
 /** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
 function timedMicroBatches(plan: RunPlan): MicroBatch[] {
   const bySize = new Map<number, MicroBatch>()
-  for (let step = 0; step < Math.min(plan.order.steps, TIMED_STEPS); step++) {
+  for (let step = 1; step <= Math.min(plan.order.steps, TIMED_STEPS); step++) {
     const { microBatches } = batchOf(plan, step)
     for (const each of microBatches) bySize.set(compiledSize(each.pack.tokenIds.length), each)
   }
@@ -194,22 +183,21 @@ function timedMicroBatches(plan: RunPlan): MicroBatch[] {
   return [...new Set(places)].map((place) => bySize.get(sizes[place]!)!)
 }
 
+/** With a column that takes part in the arithmetic alone: its numbers change no time. */
+function withZeros(microBatch: MicroBatch, column: string): MicroBatch {
+  const zeros = new Float32Array(microBatch.pack.labels.length)
+  return { ...microBatch, columns: { ...microBatch.columns, [column]: zeros } }
+}
+
 /** Seconds of training, by what they grow with; everything runs once before it is timed. */
 async function trainingCost(plan: RunPlan, { policy, reference }: Session, seconds: Stopwatch) {
   const head = objectiveHead(plan.objective)
   const { decoder } = policy
-  const microBatches = timedMicroBatches(plan)
-  const supervised = microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0)
-  const oldLogprobs = head.needsOldLogprobs ? new Float32Array(supervised) : undefined
+  const microBatches = timedMicroBatches(plan).map((one) =>
+    head.needsOldLogprobs ? withZeros(one, "old_logp") : one,
+  )
   const scalars = { progress: 0, step: 1, steps: plan.order.steps }
-  const inputs = await lossInputs({
-    decoder,
-    head,
-    microBatches,
-    scalars,
-    reference,
-    oldLogprobs,
-  })
+  const inputs = await lossInputs({ decoder, head, microBatches, scalars, reference })
   const update = async () => {
     await decoder.zeroGradients()
     await policy.squaredGradientNorm()
@@ -221,7 +209,7 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     const { pack } = microBatch
     const train = async () => {
       const outputs = await decoder.train(pack, head.settings, await inputs(microBatch, i))
-      statisticsOf(outputs, microBatch.tokenClass)
+      statisticsOf(outputs, microBatch.columns.token_class)
     }
     const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
     const first = await seconds(train)

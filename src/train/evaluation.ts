@@ -1,5 +1,6 @@
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { Decoder, Reference } from "../models/index.ts"
+import type { EventBody } from "../run/events.ts"
 import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY, type ObjectiveHead } from "./objective-head.ts"
 import {
@@ -10,7 +11,6 @@ import {
   statisticsOf,
   type TokenStatistics,
 } from "./token-statistics.ts"
-import type { EventBody } from "./trainer.ts"
 
 export interface EvalSet {
   readonly name: string
@@ -69,10 +69,10 @@ async function evaluateRows(
     if (signal?.aborted) break
     const outputs = await decoder.evaluate(microBatch.pack, settings, {
       scalars,
-      columns: { token_class: Float32Array.from(microBatch.tokenClass) },
+      columns: microBatch.columns,
       ...(settings.reference ? { reference: await reference!(microBatch) } : {}),
     })
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))
+    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
   }
   return statistics
 }

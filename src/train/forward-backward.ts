@@ -12,11 +12,9 @@ export interface ForwardBackwardParts {
   readonly head: ObjectiveHead
   readonly normalization: Normalization
   readonly batch: StepBatch
-  /** `progress`, `step`, `steps`. */
+  /** `progress`, `step`, `steps`, and what else is one number for the step. */
   readonly scalars: Readonly<Record<string, number>>
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
-  /** Of all the step's supervised tokens, for objectives that compare with an earlier policy. */
-  readonly oldLogprobs: Float32Array | undefined
   /** Of a micro-batch's dropout; another number for each. */
   readonly seed: (microBatch: number) => number
   readonly signal?: AbortSignal | undefined
@@ -50,8 +48,8 @@ export async function forwardBackward(
     if (signal?.aborted) return undefined
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.tokenClass))
-    outputs.loss?.forEach((value, token) => {
+    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
+    outputs.loss.forEach((value, token) => {
       loss += value * microBatch.scale[token]!
     })
   }

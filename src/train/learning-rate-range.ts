@@ -30,7 +30,7 @@ export async function learningRateRange(
   session: Session,
   { signal, onProgress }: PlanOptions,
 ): Promise<LearningRateRange> {
-  const { config, order, objective, rows, microBatchTokens } = plan
+  const { config, batches, objective, split } = plan
   const { policy, reference } = session
   const head = objectiveHead(objective)
   if (head.needsOldLogprobs) {
@@ -41,22 +41,14 @@ export async function learningRateRange(
     signal?.throwIfAborted()
     onProgress?.(`learning-rate range test: step ${step} of ${STEPS}`)
     const learningRate = RANGE[0] * (RANGE[1] / RANGE[0]) ** ((step - 1) / (STEPS - 1))
-    const indices = Array.from(order.stepRows((step - 1) % order.steps))
+    const { rows } = batches.batch(1 + ((step - 1) % batches.steps))
     const result = await forwardBackward({
       policy,
       head,
       normalization: objective.normalization,
-      batch: stepBatch(
-        indices.map((index) => rows.row(index)),
-        {
-          capacity: microBatchTokens,
-          packing: config.data.packing,
-          normalization: objective.normalization,
-        },
-      ),
+      batch: stepBatch(rows, { ...split, normalization: objective.normalization }),
       scalars: { progress: 0.5, step, steps: STEPS },
       reference,
-      oldLogprobs: undefined,
       seed: (microBatch) => step * STEPS + microBatch,
       signal,
     })

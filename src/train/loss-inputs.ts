@@ -1,16 +1,14 @@
 import type { Decoder, LossInputs, Reference, TokenOutputs } from "../models/index.ts"
-import type { MicroBatch } from "./micro-batches.ts"
+import type { Columns, MicroBatch } from "./micro-batches.ts"
 import type { ObjectiveHead } from "./objective-head.ts"
 
 export interface LossInputParts {
   readonly decoder: Decoder
   readonly head: ObjectiveHead
   readonly microBatches: readonly MicroBatch[]
-  /** `progress`, `step`, `steps`. */
+  /** `progress`, `step`, `steps`, and what else is one number for the step. */
   readonly scalars: Readonly<Record<string, number>>
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
-  /** Of all micro-batches one after the other. */
-  readonly oldLogprobs: Float32Array | undefined
 }
 
 type InputsOf = (microBatch: MicroBatch, index: number) => Promise<LossInputs>
@@ -21,12 +19,7 @@ type InputsOf = (microBatch: MicroBatch, index: number) => Promise<LossInputs>
  * the whole step measures what those are made of.
  */
 export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
-  const { decoder, head, microBatches, scalars, reference, oldLogprobs } = parts
-  const starts = microBatches.map((_, i) =>
-    microBatches.slice(0, i).reduce((sum, { pack }) => sum + pack.labels.length, 0),
-  )
-  const part = (values: Float32Array, index: number) =>
-    values.slice(starts[index], starts[index]! + microBatches[index]!.pack.labels.length)
+  const { decoder, head, microBatches, scalars, reference } = parts
   const references = new Map<MicroBatch, Reference>()
   const referenceOf = async (microBatch: MicroBatch) => {
     if (!head.needsReference) return {}
@@ -35,12 +28,8 @@ export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
     if (head.firstPass) references.set(microBatch, found)
     return { reference: found }
   }
-  const columnsOf = ({ tokenClass }: MicroBatch, index: number) => ({
-    token_class: Float32Array.from(tokenClass),
-    ...(oldLogprobs ? { old_logp: part(oldLogprobs, index) } : {}),
-  })
 
-  let reduced: Readonly<Record<string, Float32Array>> = {}
+  let reduced: Columns = {}
   if (head.firstPass) {
     const measured: TokenOutputs[] = []
     for (const microBatch of microBatches) {
@@ -48,32 +37,48 @@ export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
       measured.push(await decoder.evaluate(microBatch.pack, head.firstPass, inputs))
     }
     reduced = head.reduced(
-      joined(measured),
-      joined(microBatches.map(columnsOf)),
+      joined(measured.map(measuredColumns)),
+      joined(microBatches.map(({ columns }) => columns)),
       scalars,
       Int32Array.from(microBatches.flatMap(({ sequences }) => [...sequences])),
     )
   }
+  const starts = microBatches.map((_, i) =>
+    microBatches.slice(0, i).reduce((sum, { pack }) => sum + pack.labels.length, 0),
+  )
   return async (microBatch, index) => {
+    const start = starts[index]!
     const own = Object.entries(reduced).map(
-      ([name, values]) => [name, part(values, index)] as const,
+      ([name, values]) =>
+        [name, values.slice(start, start + microBatch.pack.labels.length)] as const,
     )
     return {
       scale: microBatch.scale,
       scalars,
-      columns: { ...columnsOf(microBatch, index), ...Object.fromEntries(own) },
+      columns: { ...microBatch.columns, ...Object.fromEntries(own) },
       ...(await referenceOf(microBatch)),
     }
   }
 }
 
-/** Columns of several micro-batches one after the other. */
-function joined(columns: readonly TokenOutputs[]): Record<string, Float32Array> {
-  const names = new Set(columns.flatMap((column) => Object.keys(column)))
+/** What a pass measured of the model; its loss and weight are of no use to another pass. */
+function measuredColumns({ loss: _loss, weight: _weight, ...measured }: TokenOutputs): Columns {
+  return measured
+}
+
+/** Columns of several micro-batches one after the other. One without supervised tokens may lack some. */
+function joined(parts: readonly Columns[]): Columns {
+  const names = new Set(parts.flatMap((columns) => Object.keys(columns)))
   return Object.fromEntries(
-    [...names].map((name) => [
-      name,
-      Float32Array.from(columns.flatMap((column) => [...(column[name] ?? [])])),
-    ]),
+    [...names].map((name) => {
+      const values = parts.flatMap((columns) => columns[name] ?? [])
+      const all = new Float32Array(values.reduce((sum, { length }) => sum + length, 0))
+      let at = 0
+      for (const part of values) {
+        all.set(part, at)
+        at += part.length
+      }
+      return [name, all]
+    }),
   )
 }

@@ -1,14 +1,18 @@
-import { packRows } from "../data/packing.ts"
-import type { PreparedRow } from "../data/prepared.ts"
+import { assert } from "../errors.ts"
 import { type Pack, packSequences } from "../models/index.ts"
 import type { Normalization } from "../objectives/index.ts"
+import type { StepRow } from "./batches.ts"
+import { type SplitOptions, splitRows } from "./split-rows.ts"
+
+/** Numbers per supervised token, by the objective's input. */
+export type Columns = Readonly<Record<string, Float32Array>>
 
 /** Some rows of an optimizer step side by side, with what the objective wants to know of their tokens. */
 export interface MicroBatch {
   readonly pack: Pack
-  readonly rows: readonly PreparedRow[]
-  /** [S] class of each supervised token. */
-  readonly tokenClass: Uint8Array
+  readonly rows: readonly StepRow[]
+  /** [S] each: `token_class`, and what the rows brought with them. */
+  readonly columns: Columns & { readonly token_class: Float32Array }
   /** [S] which row of the step each supervised token is in. */
   readonly sequences: Int32Array
   /** [S] what each token's loss is multiplied with in the sum. */
@@ -23,28 +27,24 @@ export interface StepBatch {
   readonly sequences: number
 }
 
-export interface StepBatchOptions {
-  /** Tokens that the rows of a micro-batch may have together; a longer row is alone. */
-  readonly capacity: number
-  /** Several rows in a micro-batch; otherwise each row is its own. */
-  readonly packing: boolean
+export interface StepBatchOptions extends SplitOptions {
   readonly normalization: Normalization
 }
 
-function supervisedCount({ lossMask }: PreparedRow): number {
+export function supervisedCount({ lossMask }: Pick<StepRow, "lossMask">): number {
   let count = 0
   for (let i = 1; i < lossMask.length; i++) count += lossMask[i]!
   return count
 }
 
 function microBatch(
-  rows: readonly PreparedRow[],
+  rows: readonly StepRow[],
   indices: readonly number[],
   normalization: Normalization,
 ): MicroBatch {
   const counts = rows.map(supervisedCount)
   const total = counts.reduce((sum, count) => sum + count, 0)
-  const tokenClass = new Uint8Array(total)
+  const tokenClass = new Float32Array(total)
   const sequences = new Int32Array(total)
   const scale = new Float32Array(total).fill(1)
   let token = 0
@@ -58,7 +58,29 @@ function microBatch(
       token += 1
     }
   })
-  return { pack: packSequences(rows), rows, tokenClass, sequences, scale }
+  const columns = { ...rowColumns(rows, counts, total), token_class: tokenClass }
+  return { pack: packSequences(rows), rows, columns, sequences, scale }
+}
+
+/** What the rows brought, side by side. */
+function rowColumns(rows: readonly StepRow[], counts: readonly number[], total: number): Columns {
+  const names = Object.keys(rows[0]?.columns ?? {})
+  const columns = Object.fromEntries(names.map((name) => [name, new Float32Array(total)]))
+  let start = 0
+  rows.forEach((row, r) => {
+    const end = start + counts[r]!
+    for (const name of names) {
+      const values = row.columns?.[name]
+      assert(values !== undefined, `column ${name}: ${row.source}:${row.line} has none`)
+      if (typeof values === "number") columns[name]!.fill(values, start, end)
+      else {
+        assert(values.length === counts[r], `column ${name}: one number a supervised token`)
+        columns[name]!.set(values, start)
+      }
+    }
+    start = end
+  })
+  return columns
 }
 
 /**
@@ -66,13 +88,11 @@ function microBatch(
  * under `paper`, whose point that is): losses are summed with `scale` and divided once.
  */
 export function stepBatch(
-  rows: readonly PreparedRow[],
-  { capacity, packing, normalization }: StepBatchOptions,
+  rows: readonly StepRow[],
+  { normalization, ...split }: StepBatchOptions,
 ): StepBatch {
   const lengths = rows.map((row) => row.tokenIds.length)
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 0)
-  const bins = packing ? packRows(lengths, Math.max(capacity, longest)) : rows.map((_, i) => [i])
-  const microBatches = bins.map((bin) =>
+  const microBatches = splitRows(lengths, split).map((bin) =>
     microBatch(
       bin.map((i) => rows[i]!),
       bin,
@@ -85,6 +105,19 @@ export function stepBatch(
     supervisedTokens: microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0),
     sequences: rows.filter((row) => supervisedCount(row) > 0).length,
   }
+}
+
+/** The same with one more column: the numbers of all micro-batches one after the other. */
+export function withColumn(batch: StepBatch, name: string, values: Float32Array): StepBatch {
+  let start = 0
+  const microBatches = batch.microBatches.map((one) => {
+    const end = start + one.pack.labels.length
+    const columns = { ...one.columns, [name]: values.slice(start, end) }
+    start = end
+    return { ...one, columns }
+  })
+  assert(start === values.length, `column ${name}: ${values.length} numbers for ${start} tokens`)
+  return { ...batch, microBatches }
 }
 
 /** What the step's scaled sum is divided by; `weights` is the sum of the tokens' weights. */

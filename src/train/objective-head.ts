@@ -1,4 +1,4 @@
-import type { HeadSettings, TokenOutputs } from "../models/index.ts"
+import type { HeadSettings } from "../models/index.ts"
 import {
   emit,
   INPUTS,
@@ -31,7 +31,7 @@ export interface ObjectiveHead {
   readonly firstPass: HeadSettings | undefined
   /** The columns made of a first pass over all tokens of a step: reductions, by name, each [N]. */
   readonly reduced: (
-    measured: TokenOutputs,
+    measured: Readonly<Record<string, Float32Array>>,
     columns: Readonly<Record<string, Float32Array>>,
     scalars: Readonly<Record<string, number>>,
     sequences: Int32Array,

@@ -1,7 +1,14 @@
 import type { TensorToWrite } from "../formats/index.ts"
 import type { Decoder } from "../models/index.ts"
 import type { HostTensor } from "../runtime/index.ts"
-import type { MicroBatch } from "./micro-batches.ts"
+import type { FixedBatches } from "./batches.ts"
+import {
+  type MicroBatch,
+  type StepBatch,
+  type StepBatchOptions,
+  stepBatch,
+  withColumn,
+} from "./micro-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
 
 const PREFIX = "old_logp."
@@ -13,32 +20,45 @@ const PREFIX = "old_logp."
  */
 export class OldLogprobs {
   readonly #updates: number
+  readonly #batches: FixedBatches
+  readonly #options: StepBatchOptions
   /** By step, from 1: the supervised tokens of its micro-batches one after the other. */
   readonly #measured = new Map<number, Float32Array>()
 
-  constructor(updates: number, saved: ReadonlyMap<string, HostTensor> = new Map()) {
-    this.#updates = updates
+  /** `saved` holds a checkpoint's tensors, its own (`tensorsAfter`) among them. */
+  constructor(
+    window: {
+      /** Optimizer steps that are compared with one earlier policy. */
+      readonly updates: number
+      readonly batches: FixedBatches
+      readonly options: StepBatchOptions
+    },
+    saved: ReadonlyMap<string, HostTensor> = new Map(),
+  ) {
+    this.#updates = window.updates
+    this.#batches = window.batches
+    this.#options = window.options
     for (const [name, { data }] of saved) {
       if (!name.startsWith(PREFIX)) continue
       this.#measured.set(Number(name.slice(PREFIX.length)), data as Float32Array)
     }
   }
 
-  /** The numbers of a step; `batchOf` gives the micro-batches of the window's other steps. */
-  async ofStep(
-    step: number,
-    decoder: Decoder,
-    batchOf: (step: number) => readonly MicroBatch[] | undefined,
-  ): Promise<Float32Array> {
-    if (!this.#measured.has(step)) {
-      this.#measured.clear()
-      const windowEnd = Math.ceil(step / this.#updates) * this.#updates
-      for (let s = step; s <= windowEnd; s++) {
-        const microBatches = batchOf(s)
-        if (microBatches) this.#measured.set(s, await measured(decoder, microBatches))
-      }
+  /** The batch of a step with its `old_logp`. */
+  async inBatch(step: number, batch: StepBatch, decoder: Decoder): Promise<StepBatch> {
+    if (!this.#measured.has(step)) await this.#measureWindow(step, batch, decoder)
+    return withColumn(batch, "old_logp", this.#measured.get(step)!)
+  }
+
+  async #measureWindow(first: number, batch: StepBatch, decoder: Decoder): Promise<void> {
+    this.#measured.clear()
+    const windowEnd = Math.ceil(first / this.#updates) * this.#updates
+    const last = Math.min(windowEnd, this.#batches.steps)
+    for (let step = first; step <= last; step++) {
+      const { microBatches } =
+        step === first ? batch : stepBatch(this.#batches.batch(step).rows, this.#options)
+      this.#measured.set(step, await measured(decoder, microBatches))
     }
-    return this.#measured.get(step)!
   }
 
   /** What the steps after `step` still need. */
@@ -61,7 +81,7 @@ async function measured(decoder: Decoder, microBatches: readonly MicroBatch[]) {
   for (const { pack } of microBatches) {
     if (pack.labels.length === 0) continue
     const { logp } = await decoder.evaluate(pack, CROSS_ENTROPY)
-    values.set(logp!, at)
+    values.set(logp, at)
     at += pack.labels.length
   }
   return values

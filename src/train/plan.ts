@@ -26,10 +26,12 @@ import {
   quantizedModelBytes,
 } from "../models/index.ts"
 import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
+import { type FixedBatches, supervisedBatches } from "./batches.ts"
 import type { Fingerprint } from "./checkpoint.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { objectiveHead } from "./objective-head.ts"
+import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
 /**
  * Supervised positions whose logits exist at once. A row of 256 costs a tenth less than one of 128
@@ -52,6 +54,8 @@ export interface DataPlan {
   readonly prepared: PreparedData
   readonly rows: Prepared
   readonly order: RunOrder
+  /** The same steps as the loop takes them. */
+  readonly batches: FixedBatches
   readonly evalSets: readonly NamedRows[]
   /** Warnings; errors have been thrown. */
   readonly lints: readonly Lint[]
@@ -61,8 +65,8 @@ export interface DataPlan {
 export interface RunPlan extends DataPlan {
   readonly engine: OnnxEngineConfig
   readonly quantization: WeightQuantization | undefined
-  /** Rows of a step are packed up to this; a longer row is alone. */
-  readonly microBatchTokens: number
+  /** How a step's rows become micro-batches. */
+  readonly split: SplitOptions
   readonly memory: MemoryPlan
   readonly fingerprint: Fingerprint
 }
@@ -119,7 +123,9 @@ export async function planData(config: Config, options: PlanOptions = {}): Promi
     maxSteps: config.max_steps,
   })
   const lints = [...prepared.lints, ...overlaps]
-  return { config, modelFolder, model, objective, lora, prepared, rows, order, evalSets, lints }
+  const batches = supervisedBatches(rows, order)
+  const found = { config, modelFolder, model, objective, lora, prepared, rows, order, batches }
+  return { ...found, evalSets, lints }
 }
 
 /**
@@ -142,12 +148,13 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
           quantized: quantization !== undefined,
         })
       : config.micro_batch_tokens
+  const split = { capacity: microBatchTokens, packing: config.data.packing }
   const held = process.memoryUsage.rss()
   const memory = memoryPlan({
     shape: model.shape,
     lora: loraInputs(lora),
     quantization,
-    tokens: largestMicroBatch(rows, microBatchTokens, config),
+    tokens: compiledSize(largestSplit(rows.lengths, config.batch_size, split)),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
@@ -159,7 +166,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     ...data,
     engine,
     quantization,
-    microBatchTokens,
+    split,
     memory,
     fingerprint: fingerprint(config, { prepared, objective, microBatchTokens }),
   }
@@ -169,17 +176,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
 export function closeRows({ rows, evalSets }: DataPlan): void {
   rows.close()
   for (const { rows } of evalSets) rows.close()
-}
-
-/** Tokens of the largest micro-batch that the rows can make, as compiled. */
-function largestMicroBatch(
-  { lengths }: Prepared,
-  microBatchTokens: number,
-  { batch_size, data }: Config,
-): number {
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 1)
-  const packed = data.packing ? Math.max(microBatchTokens, longest) : longest
-  return compiledSize(Math.min(packed, batch_size * longest))
 }
 
 function weightQuantization({ quantization }: Config): WeightQuantization | undefined {

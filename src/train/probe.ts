@@ -120,7 +120,7 @@ function rowsBySource(rows: Prepared, seed: number): Map<string, PreparedRow[]> 
 }
 
 async function probeSources(
-  { rows, config, microBatchTokens }: RunPlan,
+  { rows, config, split }: RunPlan,
   session: Session,
   signal?: AbortSignal,
 ) {
@@ -128,15 +128,15 @@ async function probeSources(
   let all = NO_TOKENS
   for (const [source, chosen] of rowsBySource(rows, config.seed)) {
     const { microBatches } = stepBatch(chosen, {
-      capacity: microBatchTokens,
+      ...split,
       packing: true,
       normalization: "tokens",
     })
     let statistics = NO_TOKENS
-    for (const { pack, tokenClass } of microBatches) {
+    for (const { pack, columns } of microBatches) {
       signal?.throwIfAborted()
       const outputs = await session.policy.decoder.evaluate(pack, CROSS_ENTROPY)
-      statistics = addStatistics(statistics, statisticsOf(outputs, tokenClass))
+      statistics = addStatistics(statistics, statisticsOf(outputs, columns.token_class))
     }
     sources.push(sourceProbe(source, chosen.length, statistics))
     all = addStatistics(all, statistics)

@@ -7,7 +7,7 @@ import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/ind
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
-import type { RunEvent } from "../run/events.ts"
+import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import {
   type Checkpoint,
@@ -16,12 +16,13 @@ import {
   writeCheckpointFolder,
 } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
+import { objectiveHead } from "./objective-head.ts"
 import { OldLogprobs } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
-import { type EventBody, type Progress, START, trainSteps } from "./trainer.ts"
+import { type Progress, START, trainSteps } from "./trainer.ts"
 import { runVersions } from "./versions.ts"
 
 export interface RunResult {
@@ -99,33 +100,23 @@ async function* steps(
 ) {
   const { config } = plan
   const sample = await sampler(plan, session.policy)
-  const oldLogprobs = new OldLogprobs(
-    Math.max(1, Math.round(Number(plan.objective.parameters.updates ?? 1))),
-    checkpoint?.tensors,
-  )
+  const { objective, batches, split } = plan
+  const options = { ...split, normalization: objective.normalization }
+  const updates = Math.max(1, Math.round(Number(objective.parameters.updates ?? 1)))
+  const oldLogprobs = objectiveHead(objective).needsOldLogprobs
+    ? new OldLogprobs({ updates, batches, options }, checkpoint?.tensors)
+    : undefined
   const events = trainSteps(
     {
       policy: session.policy,
-      objective: plan.objective,
-      rows: plan.rows,
-      order: plan.order,
+      objective,
+      batches,
+      split,
       evalSets: plan.evalSets,
-      settings: {
-        learningRate: config.learning_rate,
-        schedule: config.lr_scheduler,
-        warmupRatio: config.warmup_ratio,
-        maxGradNorm: config.max_grad_norm,
-        microBatchTokens: plan.microBatchTokens,
-        packing: config.data.packing,
-        seed: config.seed,
-        onNonfinite: config.on_nonfinite,
-        saveSteps: config.save_steps,
-        evalSteps: config.eval_steps,
-        sampleSteps: config.generate_samples?.every ?? null,
-      },
-      oldLogprobs,
+      settings: config,
       save: (progress) =>
-        saveCheckpoint(plan, session, progress, oldLogprobs.tensorsAfter(progress.step)),
+        saveCheckpoint(plan, session, progress, oldLogprobs?.tensorsAfter(progress.step) ?? []),
+      ...(oldLogprobs ? { oldLogprobs } : {}),
       ...(session.reference ? { reference: session.reference } : {}),
       ...(sample ? { sample } : {}),
       ...(signal ? { signal } : {}),

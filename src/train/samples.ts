@@ -1,9 +1,9 @@
 import { stopTokenIds } from "../data/stop-tokens.ts"
 import { LocalSource } from "../generate/index.ts"
+import type { EventBody } from "../run/events.ts"
 import { loadTokenizer } from "../text/index.ts"
 import type { DataPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
-import type { EventBody } from "./trainer.ts"
 
 /** Samples a run's prompts as the model is at a step; none after `signal` asks to stop. */
 export type Sampler = (step: number, signal?: AbortSignal) => AsyncGenerator<EventBody>

@@ -172,9 +172,12 @@ export function histogramFields({
 }
 
 /** The statistics of what a decoder measured of one micro-batch; nothing where it had no supervised token. */
-export function statisticsOf(outputs: TokenOutputs, tokenClass: Uint8Array): TokenStatistics {
+export function statisticsOf(
+  outputs: TokenOutputs,
+  tokenClass: ArrayLike<number>,
+): TokenStatistics {
   const { logp, loss, weight, correct, entropy, kl_ref } = outputs
-  if (!logp || !loss || !weight || !correct || !entropy) return NO_TOKENS
+  if (logp.length === 0) return NO_TOKENS
   const klRef = kl_ref ? { klRef: kl_ref } : {}
   return tokenStatistics({ logp, loss, weight, correct, entropy, tokenClass, ...klRef })
 }

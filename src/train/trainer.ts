@@ -1,46 +1,41 @@
-import type { RunOrder } from "../data/order.ts"
-import type { Prepared } from "../data/prepared.ts"
+import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import type { Reference } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
-import { learningRate, type ScheduleName, warmupSteps } from "../optim/index.ts"
-import type { RunEvent, StepEvent } from "../run/events.ts"
+import { learningRate, warmupSteps } from "../optim/index.ts"
+import type { EventBody, StepEvent } from "../run/events.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
+import type { BatchSource, StepRows } from "./batches.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./evaluation.ts"
 import { forwardBackward, gradientScale, type StepResult } from "./forward-backward.ts"
-import { type MicroBatch, type StepBatch, stepBatch } from "./micro-batches.ts"
+import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
+import type { SplitOptions } from "./split-rows.ts"
 import { histogramFields, statisticsFields, type TokenStatistics } from "./token-statistics.ts"
 
-/** An event before it is stamped with its time. */
-export type EventBody = RunEvent extends infer Event
-  ? Event extends RunEvent
-    ? Omit<Event, "time">
-    : never
-  : never
-
-export interface TrainerSettings {
-  readonly learningRate: number
-  readonly schedule: ScheduleName
-  readonly warmupRatio: number
-  readonly maxGradNorm: number
-  readonly microBatchTokens: number
-  readonly packing: boolean
-  readonly seed: number
-  readonly onNonfinite: "stop" | "skip"
-  readonly saveSteps: number
-  readonly evalSteps: number
-  readonly sampleSteps: number | null
-}
+/** The run's settings that the loop reads, as the config names them. */
+export type TrainerSettings = Pick<
+  Config,
+  | "learning_rate"
+  | "lr_scheduler"
+  | "warmup_ratio"
+  | "max_grad_norm"
+  | "seed"
+  | "on_nonfinite"
+  | "save_steps"
+  | "eval_steps"
+  | "generate_samples"
+>
 
 /** What the loop works with; everything that touches the disk or another model is given to it. */
 export interface TrainerParts {
   readonly policy: Policy
   readonly objective: Objective
-  readonly rows: Prepared
-  readonly order: RunOrder
+  readonly batches: BatchSource
+  /** How a step's rows become micro-batches. */
+  readonly split: SplitOptions
   readonly evalSets: readonly EvalSet[]
   readonly settings: TrainerSettings
   /** The frozen model of objectives that have one. */
@@ -74,31 +69,35 @@ export async function* trainSteps(
   parts: TrainerParts,
   start: Progress = START,
 ): AsyncGenerator<EventBody, { progress: Progress; reason: "done" | "interrupted" }> {
-  const { policy, order, settings, signal } = parts
+  const { policy, batches, settings, signal } = parts
+  const { steps } = batches
   const head = objectiveHead(parts.objective)
-  const warmup = warmupSteps(order.steps, settings.warmupRatio)
+  const warmup = warmupSteps(steps, settings.warmup_ratio)
   let progress = start
   let warned = false
   let saved = start.step
   if (start.step === 0) yield* evaluations(evaluationParts(parts, head), progress.step)
 
-  while (progress.step < order.steps) {
+  while (progress.step < steps) {
     if (signal?.aborted) {
       if (saved < progress.step) yield checkpoint(await parts.save(progress), progress)
       return { progress, reason: "interrupted" }
     }
     const began = performance.now()
     const step = progress.step + 1
-    const result = await stepResult(parts, head, step)
-    if (!result) continue // asked to stop in the middle of it
+    const taken = await batches.batch(step)
+    if (!taken) continue // asked to stop in the middle of it
+    yield* taken.events ?? []
+    const result = await stepResult(parts, head, step, taken)
+    if (!result) continue
     const problem = nonfinite(result, step)
-    if (problem && settings.onNonfinite === "stop") throw new InputError(problem)
+    if (problem && settings.on_nonfinite === "stop") throw new InputError(problem)
 
     const rate = learningRate({
-      schedule: settings.schedule,
-      peak: settings.learningRate,
+      schedule: settings.lr_scheduler,
+      peak: settings.learning_rate,
       warmupSteps: warmup,
-      steps: order.steps,
+      steps,
       step,
     })
     if (problem) {
@@ -110,11 +109,12 @@ export async function* trainSteps(
         hint: "the weights were left as they were; on_nonfinite: stop ends the run here instead",
       }
     } else {
-      const scale = gradientScale(result, settings.maxGradNorm)
+      const scale = gradientScale(result, settings.max_grad_norm)
       await policy.update({ step, learningRate: rate, gradientScale: scale })
     }
     progress = advance(progress, step, result)
-    yield stepEvent(result, { progress, order, rate, seconds: (performance.now() - began) / 1000 })
+    const seconds = (performance.now() - began) / 1000
+    yield stepEvent(result, { progress, epoch: batches.epochAt(step), rate, seconds })
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
     const warning = warned ? undefined : abandoned(parts.objective, progress, result.statistics)
@@ -122,14 +122,15 @@ export async function* trainSteps(
       warned = true
       yield { type: "warning", step, ...warning }
     }
-    const last = step === order.steps
-    if (last || (settings.evalSteps > 0 && step % settings.evalSteps === 0)) {
+    const last = step === steps
+    if (last || (settings.eval_steps > 0 && step % settings.eval_steps === 0)) {
       yield* evaluations(evaluationParts(parts, head), progress.step)
     }
-    if (parts.sample && settings.sampleSteps && (last || step % settings.sampleSteps === 0)) {
+    const every = settings.generate_samples?.every
+    if (parts.sample && every && (last || step % every === 0)) {
       yield* parts.sample(step, signal)
     }
-    if (!last && settings.saveSteps > 0 && step % settings.saveSteps === 0) {
+    if (!last && settings.save_steps > 0 && step % settings.save_steps === 0) {
       yield checkpoint(await parts.save(progress), progress)
       saved = step
     }
@@ -138,17 +139,13 @@ export async function* trainSteps(
 }
 
 function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationParts {
-  const { policy, evalSets, order, reference, signal, objective, settings } = parts
+  const { policy, evalSets, batches, reference, signal } = parts
   return {
     decoder: policy.decoder,
     head,
     evalSets,
-    steps: order.steps,
-    batch: {
-      capacity: settings.microBatchTokens,
-      packing: settings.packing,
-      normalization: objective.normalization,
-    },
+    steps: batches.steps,
+    batch: batchOptions(parts),
     ...(reference ? { reference } : {}),
     ...(signal ? { signal } : {}),
   }
@@ -169,38 +166,27 @@ function advance({ first, ...progress }: Progress, step: number, result: StepRes
   }
 }
 
-/** The rows of a step (from 1) in micro-batches. */
-function batchOfStep({ rows, order, settings, objective }: TrainerParts, step: number): StepBatch {
-  return stepBatch(
-    Array.from(order.stepRows(step - 1), (index) => rows.row(index)),
-    {
-      capacity: settings.microBatchTokens,
-      packing: settings.packing,
-      normalization: objective.normalization,
-    },
-  )
-}
+const batchOptions = ({ split, objective }: TrainerParts): StepBatchOptions => ({
+  ...split,
+  normalization: objective.normalization,
+})
 
 /** Forward and backward of a step (from 1); undefined when the run was asked to stop meanwhile. */
 async function stepResult(
   parts: TrainerParts,
   head: ObjectiveHead,
   step: number,
+  { rows, scalars }: StepRows,
 ): Promise<StepResult | undefined> {
-  const { policy, objective, settings, order, signal } = parts
-  const oldLogprobs = head.needsOldLogprobs
-    ? await parts.oldLogprobs!.ofStep(step, policy.decoder, (other) =>
-        other <= order.steps ? batchOfStep(parts, other).microBatches : undefined,
-      )
-    : undefined
+  const { policy, objective, settings, batches, signal } = parts
+  const batch = stepBatch(rows, batchOptions(parts))
   return forwardBackward({
     policy,
     head,
     normalization: objective.normalization,
-    batch: batchOfStep(parts, step),
-    scalars: { progress: (step - 1) / order.steps, step, steps: order.steps },
+    batch: parts.oldLogprobs ? await parts.oldLogprobs.inBatch(step, batch, policy.decoder) : batch,
+    scalars: { ...scalars, progress: (step - 1) / batches.steps, step, steps: batches.steps },
     reference: parts.reference,
-    oldLogprobs,
     seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
     signal,
   })
@@ -229,10 +215,10 @@ function stepEvent(
   result: StepResult,
   {
     progress,
-    order,
+    epoch,
     rate,
     seconds,
-  }: { progress: Progress; order: RunOrder; rate: number; seconds: number },
+  }: { progress: Progress; epoch: number; rate: number; seconds: number },
 ): Omit<StepEvent, "time"> {
   return {
     type: "step",
@@ -241,7 +227,7 @@ function stepEvent(
     loss: result.loss,
     grad_norm: result.gradientNorm,
     learning_rate: rate,
-    epoch: order.epochAt(progress.step),
+    epoch,
     tokens: progress.tokens,
     supervised_tokens: progress.supervisedTokens,
     tokens_per_second: result.batch.tokens / seconds,

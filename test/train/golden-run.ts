@@ -13,6 +13,7 @@ import {
 import { type ObjectiveSettings, objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { StepEvent } from "../../src/run/events.ts"
 import { type Device, float32, type HostTensor } from "../../src/runtime/index.ts"
+import { supervisedBatches } from "../../src/train/batches.ts"
 import { Policy } from "../../src/train/policy.ts"
 import { type TrainerParts, trainSteps } from "../../src/train/trainer.ts"
 import { fixedOrder, memoryRows, type PlainRow } from "./memory-rows.ts"
@@ -113,26 +114,27 @@ export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
   const parts: TrainerParts = {
     policy,
     objective: objectiveFromConfig(run.objective),
-    rows: memoryRows(rows),
-    order: fixedOrder(
-      golden.order.slice(0, (run.steps ?? 20) * golden.settings.batch_size),
-      golden.settings.batch_size,
-      rows.length,
+    batches: supervisedBatches(
+      memoryRows(rows),
+      fixedOrder(
+        golden.order.slice(0, (run.steps ?? 20) * golden.settings.batch_size),
+        golden.settings.batch_size,
+        rows.length,
+      ),
     ),
+    split: { capacity, packing },
     evalSets: [],
     save: async () => "nowhere",
     settings: {
-      learningRate: run.learningRate ?? golden.settings.learning_rate,
-      schedule: run.schedule ?? "cosine",
-      warmupRatio: run.warmupRatio ?? 0.1,
-      maxGradNorm: 1,
-      microBatchTokens: capacity,
-      packing,
+      learning_rate: run.learningRate ?? golden.settings.learning_rate,
+      lr_scheduler: run.schedule ?? "cosine",
+      warmup_ratio: run.warmupRatio ?? 0.1,
+      max_grad_norm: 1,
       seed: 0,
-      onNonfinite: run.onNonfinite ?? "stop",
-      saveSteps: 0,
-      evalSteps: 0,
-      sampleSteps: null,
+      on_nonfinite: run.onNonfinite ?? "stop",
+      save_steps: 0,
+      eval_steps: 0,
+      generate_samples: null,
     },
   }
   const steps: StepEvent[] = []

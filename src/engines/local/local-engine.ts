@@ -94,7 +94,7 @@ function asError({ input, message, stack }: Extract<WorkerMessage, { failed: unk
 }
 
 function described(plan: RunPlan): EnginePlan {
-  const { order, rows, lints, microBatchTokens, model } = plan
+  const { order, rows, lints, split, model } = plan
   const { keep: _, ...memory } = plan.memory
   const parts = (
     ["weights", "gradients", "moments", "activations", "workspace", "process"] as const
@@ -106,7 +106,7 @@ function described(plan: RunPlan): EnginePlan {
     lines: [
       ...dataLines(plan),
       ["memory", `about ${shortBytes(memory.total)}: ${parts}`],
-      ["micro-batch", `${shortCount(microBatchTokens)} tokens`],
+      ["micro-batch", `${shortCount(split.capacity)} tokens`],
       ["activations", `kept in ${memory.keptLayers} of ${model.shape.numHiddenLayers} layers`],
     ],
     json: { engine: "onnx", steps: order.steps, manifest: rows.manifest, memory },

@@ -15,8 +15,25 @@ import type { RowOps } from "./rows.ts"
 /** What the objective needs of the head, fixed for a run. */
 export type HeadSettings = Omit<HeadOptions, "shape">
 
-/** Numbers per supervised token, each [S], by name (`logp`, `entropy`, `correct`, `loss`, `weight`, ...). */
-export type TokenOutputs = Readonly<Record<string, Float32Array>>
+/** What the head says of each supervised token, [S] each. */
+export interface TokenOutputs {
+  /** Log-probability of the target, nats. */
+  readonly logp: Float32Array
+  /** Of the next-token distribution, nats. */
+  readonly entropy: Float32Array
+  /** 1 where the target is the most likely token. */
+  readonly correct: Float32Array
+  /** The loss's value, nats. */
+  readonly loss: Float32Array
+  /** -d loss / d logp. */
+  readonly weight: Float32Array
+  /** Over the renormalised 20 most likely tokens, where the settings ask for it. */
+  readonly topk_entropy?: Float32Array
+  /** Of the target under the reference, where there is one. */
+  readonly ref_logp?: Float32Array
+  /** KL(reference || policy), nats, where there is a reference. */
+  readonly kl_ref?: Float32Array
+}
 
 /** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
 export interface Reference {
@@ -86,7 +103,7 @@ export class HeadStage {
       await outputs.add(this.#device, executable, results, start)
       this.#dispose(feeds, results)
     })
-    return outputs.columns
+    return outputs.outputs
   }
 
   /** Also the gradient of `hidden`; the trained weights' gradients are added to where they live. */
@@ -128,7 +145,7 @@ export class HeadStage {
       dhidden = await this.#rowOps.scatterAdd(dhidden, positions, results.dhidden!)
       this.#dispose(feeds, results)
     })
-    return { outputs: outputs.columns, dhidden }
+    return { outputs: outputs.outputs, dhidden }
   }
 
   async release(): Promise<void> {
@@ -216,19 +233,26 @@ export class HeadStage {
 
 /** Per-token outputs of all chunks, put together. */
 class ColumnCollector {
-  readonly columns: Record<string, Float32Array> = {}
+  readonly #columns: Record<string, Float32Array>
   readonly #count: number
 
   constructor(count: number) {
     this.#count = count
+    // Without a supervised token nothing runs.
+    const always = ["logp", "entropy", "correct", "loss", "weight"]
+    this.#columns = Object.fromEntries(always.map((name) => [name, new Float32Array(count)]))
+  }
+
+  get outputs(): TokenOutputs {
+    return this.#columns as unknown as TokenOutputs
   }
 
   async add(device: Device, { graph }: Executable, results: Tensors, start: number) {
     for (const { name, shape } of graph.outputs) {
       if (shape[1] !== 1 || name.startsWith("grad.")) continue
       const { data } = await device.download(results[name]!)
-      this.columns[name] ??= new Float32Array(this.#count)
-      this.columns[name].set(data as Float32Array, start)
+      this.#columns[name] ??= new Float32Array(this.#count)
+      this.#columns[name].set(data as Float32Array, start)
     }
   }
 }
