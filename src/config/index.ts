@@ -1,4 +1,5 @@
 export { type LoadConfigOptions, loadConfig } from "./load-config.ts"
+export { OBJECTIVES } from "./objective-schema.ts"
 export { defineConfig, type Locate, parseConfig } from "./parse-config.ts"
 export { type Config, configJsonSchema, type DataConfig } from "./resolve-config.ts"
 export * from "./schema.ts"

@@ -23,7 +23,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   use_asft_loss: "write objective: asft",
   use_eaft_loss: "write objective: eaft",
   use_eaft: "write objective: eaft",
-  objective_trans: "write objective: with one of the names of CONTRACT.md, section 7",
+  objective_trans: "write objective: with a name of docs/objectives.md",
   model_name_or_path: "write model:",
   base_model: "write model:",
   dataset: "write data.train:",

@@ -1,9 +1,10 @@
-import { didYouMean } from "../closest-name.ts"
 import { InputError } from "../errors.ts"
+import { objectiveProblems } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
+import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
-import { type ConfigInput, configFields, OBJECTIVES } from "./schema.ts"
+import { type ConfigInput, configFields } from "./schema.ts"
 
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
 export function defineConfig(config: ConfigInput): ConfigInput {
@@ -18,13 +19,46 @@ export type Locate = (path: KeyPath, at: "key" | "value") => string
  * shows. Throws an `InputError` that lists everything wrong, a line each.
  */
 export function parseConfig(input: unknown, locate: Locate = () => ""): Config {
-  const parsed = configFields.safeParse(input)
+  const pending = pendingProblems(input)
+  if (pending.length > 0) fail(pending, locate)
+  const parsed = configFields.safeParse(withoutIdleKeys(input))
   if (!parsed.success) fail(problems(parsed.error.issues, input, knownKeys), locate)
   const config = resolve(parsed.data)
   const found = [...crossChecks(config, parsed.data), ...engineProblems(config)]
   if (found.length > 0) fail(found, locate)
   return config
 }
+
+/** A pending key whose value asks for nothing. */
+const isIdle = (value: unknown): boolean =>
+  value == null || (Array.isArray(value) && value.length === 0)
+
+/** The config without the keys that are not built yet, where they ask for nothing. */
+function withoutIdleKeys(input: unknown): unknown {
+  if (!isObject(input)) return input
+  const idle = ([key, value]: [string, unknown]) =>
+    Object.hasOwn(PENDING_KEYS, key) && isIdle(value)
+  return Object.fromEntries(Object.entries(input).filter((entry) => !idle(entry)))
+}
+
+/** Names that are known and not built yet. */
+function pendingProblems(input: unknown): ConfigProblem[] {
+  if (!isObject(input)) return []
+  const keys = Object.keys(PENDING_KEYS).filter((key) => !isIdle(input[key]))
+  const found: ConfigProblem[] = keys.map((key) => {
+    return { path: [key], at: "key", message: `${key}: ${PENDING_KEYS[key]}` }
+  })
+  const { objective } = input
+  const name = isObject(objective) ? objective.name : objective
+  if (typeof name === "string" && Object.hasOwn(PENDING_OBJECTIVES, name)) {
+    const message = `objective ${name} ${PENDING_OBJECTIVES[name]}`
+    found.push({ path: ["objective"], at: "value", message })
+  }
+  return found
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 function fail(found: readonly ConfigProblem[], locate: Locate): never {
   const lines = found.map(({ path, at, message }) => {
@@ -86,20 +120,8 @@ function crossChecks(
       ),
     )
   }
-  if (objective.expression === undefined && !OBJECTIVES.includes(objective.name)) {
-    found.push(
-      problem(
-        "objective",
-        `unknown objective "${objective.name}"${didYouMean(objective.name, OBJECTIVES) || ";"} known: ${OBJECTIVES.join(", ")}`,
-      ),
-    )
-  }
-  const { weight_floor: floor, weight_ceiling: ceiling, ramp } = objective
-  if (floor !== undefined && ceiling !== undefined && floor > ceiling) {
-    found.push(problem("objective.weight_floor", `${floor} is above weight_ceiling ${ceiling}`))
-  }
-  if (ramp !== undefined && ramp.start > ramp.end) {
-    found.push(problem("objective.ramp", `start ${ramp.start} is after end ${ramp.end}`))
+  for (const { path, at, message } of objectiveProblems(objective)) {
+    found.push({ path: ["objective", ...path], at, message })
   }
   if (config.micro_batch_tokens !== "auto" && config.micro_batch_tokens < data.max_length) {
     found.push(
@@ -111,19 +133,6 @@ function crossChecks(
   }
   if (config.max_steps !== null && given.num_train_epochs !== null) {
     found.push(problem("max_steps", "give max_steps or num_train_epochs, not both"))
-  }
-  if (objective.name === "dpo" && !["auto", "preference"].includes(data.format)) {
-    found.push(
-      problem("data.format", `objective dpo needs preference rows, got format ${data.format}`),
-    )
-  }
-  if (config.rollout !== null && !["grpo", "ppo"].includes(objective.name)) {
-    found.push(
-      problem(
-        "rollout",
-        `objective ${objective.name} does not generate while it trains; only grpo and ppo do`,
-      ),
-    )
   }
   for (const set of ["train", "eval"] as const) {
     data[set].forEach((source, i) => {

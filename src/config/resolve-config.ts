@@ -1,7 +1,10 @@
 import { z } from "zod"
+import { withParameterDefaults } from "../objectives/index.ts"
+import { objectiveJsonSchema } from "./objective-schema.ts"
 import {
   configFields,
   type EngineConfig,
+  expression,
   MICRO_BATCH_TOKENS,
   type ObjectiveConfig,
   objectiveFields,
@@ -65,8 +68,9 @@ export function resolve(parsed: Parsed): Config {
       eval: data.eval.map(writtenOut),
       benchmarks: data.benchmarks.map(writtenOut),
     },
-    objective:
+    objective: withParameterDefaults(
       typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
+    ) as ObjectiveConfig,
     engine:
       typeof engine !== "string"
         ? engine
@@ -98,6 +102,8 @@ interface SchemaNode {
 export function configJsonSchema(): Record<string, unknown> {
   const schema = z.toJSONSchema(configFields, { io: "input" }) as SchemaNode
   liftDescriptions(schema)
+  const own = z.toJSONSchema(expression, { io: "input" }) as Record<string, unknown>
+  schema.properties!.objective = objectiveJsonSchema(own)
   return { ...schema, title: "dftune config" }
 }
 

@@ -8,14 +8,6 @@ import { z } from "zod"
 export const ENGINES = ["onnx", "torch"] as const
 export type EngineName = (typeof ENGINES)[number]
 
-export const OBJECTIVES = [
-  ..."sft dft power alpha threshold mix focal luffy eaft talr idft asft sft-kl iw-sft psft".split(
-    " ",
-  ),
-  ..."dpo rft grpo ppo".split(" "),
-]
-
-export const NORMALIZATIONS = ["tokens", "sequences", "weights", "paper"] as const
 export const FORMATS = [
   "auto",
   "messages",
@@ -141,7 +133,7 @@ const data = z
   })
   .describe("The rows, and how they become tokens.")
 
-const expression = z
+export const expression = z
   .looseObject({
     version: z.literal(1),
     nodes: z.array(z.record(z.string(), z.unknown())).min(1).max(1000),
@@ -149,41 +141,20 @@ const expression = z
   })
   .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
 
+/** Of what kind each key is; what may stand beside a name, and its bounds, `objectiveProblems` says. */
 export const objectiveFields = z
   .object({
-    name: z
-      .string()
-      .min(1)
-      .describe(`One of ${OBJECTIVES.join(", ")}, or a name for your own expression.`),
-    normalization: z
-      .enum(NORMALIZATIONS)
-      .describe(
-        "What a step's sum is divided by: its supervised tokens; sequences (mean of their means); the sum of weights; paper (the published code's sum of micro-batch means).",
-      )
-      .default("tokens"),
-    weight_floor: fraction.describe("Token weights are at least this.").optional(),
-    weight_ceiling: positive.describe("Token weights are at most this.").optional(),
-    ramp: z
-      .strictObject({
-        start: fraction.describe("Share of the run trained as plain SFT.").default(0.2),
-        end: fraction
-          .describe("Share of the run after which the objective has its full part.")
-          .default(0.3),
-      })
-      .describe("SFT first, then a linear blend into the objective.")
-      .optional(),
-    keep_special: z
-      .boolean()
-      .describe("End-of-turn and template tokens keep weight 1.")
-      .default(false),
+    name: z.string().min(1),
+    normalization: z.string().default("tokens"),
+    weight_floor: fraction.optional(),
+    weight_ceiling: positive.optional(),
+    ramp: z.strictObject({ start: fraction.default(0.2), end: fraction.default(0.3) }).optional(),
+    keep_special: z.boolean().default(false),
     expression: expression.optional(),
   })
   // `unknown`, so that the type of the keys above does not have to fit it too
   .catchall(z.unknown().refine(isScalar, "a number, true, false or text"))
-  .describe("An objective with its parameters and modifiers.")
-const objective = z
-  .union([z.string().min(1).describe("A name alone."), objectiveFields])
-  .describe("What is minimised: a name, or { name, parameters, modifiers }.")
+const objective = z.union([z.string().min(1), objectiveFields])
 
 export const onnxEngine = z.strictObject({
   name: z.literal("onnx").describe("The local engine: ONNX Runtime."),
@@ -234,22 +205,6 @@ const generateSamples = z
   })
   .describe("Generations made during the run, in samples.jsonl. Left out: none.")
 
-const rollout = z
-  .strictObject({
-    num_generations: z.number().int().min(1).max(4096).describe("Samples a prompt.").default(8),
-    temperature: positive.describe("Sampling temperature.").default(1),
-    top_p: z.number().positive().max(1).describe("Nucleus sampling; 1 is off.").default(1),
-    max_new_tokens: count.describe("Tokens of a sample at most.").default(512),
-    num_iterations: z
-      .number()
-      .int()
-      .min(1)
-      .max(64)
-      .describe("Updates on each batch of samples.")
-      .default(1),
-  })
-  .describe("Sampling of the objectives that generate while they train: grpo and ppo.")
-
 /** Tokens of a micro-batch where the config leaves it out and the engine does not choose. */
 export const MICRO_BATCH_TOKENS = 4096
 
@@ -272,7 +227,6 @@ export const configFields = z
       .default("none"),
     data,
     objective: objective.default("dft"),
-    rollout: rollout.nullable().default(null),
     learning_rate: positive.max(10).describe("Peak learning rate.").default(5e-5),
     lr_scheduler: z.enum(LR_SCHEDULERS).describe("Shape after the warmup.").default("cosine"),
     warmup_ratio: fraction.describe("Share of the steps that warm up linearly.").default(0.1),
@@ -359,10 +313,8 @@ export type OnnxEngineConfig = z.output<typeof onnxEngine>
 export type TorchEngineConfig = z.output<typeof torchEngine>
 export type EngineConfig = OnnxEngineConfig | TorchEngineConfig
 export type GenerateSamplesConfig = z.output<typeof generateSamples>
-export type RolloutConfig = z.output<typeof rollout>
 export type DataFormat = (typeof FORMATS)[number]
 export type Supervise = (typeof SUPERVISE)[number]
-export type Normalization = (typeof NORMALIZATIONS)[number]
 
 /** `name`, the modifiers, and the objective's own parameters as further keys. */
 export type ObjectiveConfig = z.output<typeof objectiveFields>

@@ -26,63 +26,172 @@ export interface ObjectiveSettings {
   readonly [parameter: string]: unknown
 }
 
-/** Throws InputError naming the key, with the nearest name where one is near. */
-export function objectiveFromConfig(settings: string | ObjectiveSettings): Objective {
-  if (typeof settings === "string") return objectiveFromConfig({ name: settings })
-  if (settings.expression !== undefined) return ownObjective(settings)
-  const { name, normalization, weight_floor, weight_ceiling, ramp, keep_special, ...own } = settings
+/** One thing wrong with an objective's settings: at which key, and in words. */
+export interface ObjectiveProblem {
+  readonly path: readonly string[]
+  /** Whether the key itself is wrong, or its value. */
+  readonly at: "key" | "value"
+  readonly message: string
+}
+
+/**
+ * Everything wrong with the settings, of a name of the family or of one's own expression. The only
+ * statement of what may stand under `objective`: a config asks it too, and adds file and line.
+ */
+export function objectiveProblems(settings: ObjectiveSettings): ObjectiveProblem[] {
+  const { name, expression } = settings
+  if (expression !== undefined) return ownProblems(settings)
   const definition = definitionOf(name)
   if (definition === undefined) {
     const names = Object.keys(FAMILY)
-    const hint = didYouMean(name, names)
-    throw new InputError(
-      `objective: unknown name "${name}"${hint || ";"} known: ${names.join(", ")}`,
-    )
+    const meant = didYouMean(name, names) || ";"
+    const message = `unknown objective "${name}"${meant} known: ${names.join(", ")}`
+    return [{ path: [], at: "value", message }]
   }
-  const values = parameterValues(definition, own)
-  refuseModifiers(definition, settings)
-  if (definition.signed && normalization === "weights") {
-    throw new InputError(
-      `objective.normalization: weights of ${name} take both signs, so their sum is no divisor; take tokens or sequences`,
-    )
+  return [
+    ...unknownKeys(definition, settings),
+    ...Object.entries(definition.parameters).flatMap(([key, parameter]) =>
+      valueProblem(key, parameter, settings[key]),
+    ),
+    ...modifierProblems(definition, settings),
+    ...normalizationProblems(definition, settings),
+  ]
+}
+
+/** Throws InputError naming the key, with the nearest name where one is near. */
+export function objectiveFromConfig(settings: string | ObjectiveSettings): Objective {
+  if (typeof settings === "string") return objectiveFromConfig({ name: settings })
+  const [problem] = objectiveProblems(settings)
+  if (problem !== undefined) {
+    const { path, message } = problem
+    throw new InputError(`${["objective", ...path].join(".")}: ${message}`)
   }
-  const usedRamp = ramp ?? definition.ramp
+  if (settings.expression !== undefined) return ownObjective(settings)
+  const definition = definitionOf(settings.name)!
+  const values = parameterValues(definition, settings)
+  const { weight_floor, weight_ceiling, keep_special } = settings
+  const ramp = settings.ramp ?? definition.ramp
   const modifiers = {
-    weightFloor: bound("weight_floor", weight_floor),
-    weightCeiling: bound("weight_ceiling", weight_ceiling),
-    ramp: usedRamp,
+    weightFloor: weight_floor,
+    weightCeiling: weight_ceiling,
+    ramp,
     keepSpecial: keep_special,
   }
-  if (weight_floor !== undefined && weight_ceiling !== undefined && weight_floor > weight_ceiling) {
-    throw new InputError(
-      `objective.weight_floor: ${weight_floor} is above weight_ceiling ${weight_ceiling}`,
-    )
-  }
-  const given = {
-    weight_floor,
-    weight_ceiling,
-    ramp: usedRamp,
-    keep_special: keep_special || undefined,
-  }
+  const given = { weight_floor, weight_ceiling, ramp, keep_special: keep_special || undefined }
   const used = Object.entries({ ...values, ...given }).filter(([, value]) => {
     return value !== undefined && !Number.isNaN(value)
   })
   return tokenObjective(
-    name,
+    settings.name,
     (inputs) => modified(definition.form(values as never, inputs), modifiers),
-    { normalization: checkedNormalization(normalization), parameters: Object.fromEntries(used) },
+    {
+      normalization: (settings.normalization ?? "tokens") as Normalization,
+      parameters: Object.fromEntries(used),
+    },
   )
 }
 
-function ownObjective(settings: ObjectiveSettings): Objective {
-  const { name, normalization = "tokens", expression, keep_special, ...rest } = settings
-  const given = Object.entries({ ...rest, keep_special: keep_special || undefined })
-  const extra = given.find(([, value]) => value !== undefined)
-  if (extra !== undefined) {
-    throw new InputError(
-      `objective.${extra[0]}: an expression of your own takes no parameters or modifiers; write it into the expression`,
-    )
+/** The settings with the defaults of the objective's parameters written out. */
+export function withParameterDefaults(settings: ObjectiveSettings): ObjectiveSettings {
+  const definition = settings.expression === undefined ? definitionOf(settings.name) : undefined
+  if (definition === undefined) return settings
+  // a default of NaN is none: it depends on another parameter
+  const values = Object.entries(parameterValues(definition, settings)).filter(
+    ([, value]) => !Number.isNaN(value),
+  )
+  return { ...settings, ...Object.fromEntries(values) }
+}
+
+/** Keys that may stand beside the parameters of any objective. */
+const COMMON_KEYS = ["name", "normalization", "expression", ...MODIFIERS]
+
+function unknownKeys(
+  { name, parameters, modifiers }: Definition,
+  settings: ObjectiveSettings,
+): ObjectiveProblem[] {
+  const own = Object.keys(parameters)
+  const known = [...own, ...modifiers, "normalization"]
+  return Object.keys(settings)
+    .filter((key) => settings[key] !== undefined)
+    .filter((key) => !COMMON_KEYS.includes(key) && !Object.hasOwn(parameters, key))
+    .map((key) => {
+      // a parameter of one letter is often written out: gamma for g
+      const begun = own.filter((name) => key.startsWith(name))
+      const meant = didYouMean(key, known) || (begun[0] ? `; did you mean "${begun[0]}"?` : ";")
+      const message = `unknown key "${key}"${meant} ${name} takes ${own.join(", ") || "no parameters"}`
+      return { path: [key], at: "key", message }
+    })
+}
+
+function valueProblem(key: string, parameter: Parameter, value: unknown): ObjectiveProblem[] {
+  if (value === undefined) return []
+  const came = (JSON.stringify(value) ?? String(value)).slice(0, 80)
+  const { meaning } = parameter
+  const wrong = (expected: string): ObjectiveProblem[] => [
+    { path: [key], at: "value", message: `expected ${expected} (${meaning}), got ${came}` },
+  ]
+  if (parameter.kind === "choice") {
+    const { choices } = parameter
+    const fits = typeof value === "string" && choices.includes(value)
+    return fits ? [] : wrong(`one of ${choices.join(", ")}`)
   }
+  const { min, max } = parameter
+  const fits = typeof value === "number" && value >= min && value <= max
+  return fits ? [] : wrong(`a number from ${min} to ${max}`)
+}
+
+function modifierProblems(definition: Definition, settings: ObjectiveSettings): ObjectiveProblem[] {
+  const found: ObjectiveProblem[] = []
+  for (const modifier of MODIFIERS) {
+    const value = settings[modifier]
+    if (value === undefined || value === false || definition.modifiers.includes(modifier)) continue
+    const message = `does not fit ${definition.name}: ${definition.refusal}; take it out`
+    found.push({ path: [modifier], at: "value", message })
+  }
+  const { weight_floor: floor, weight_ceiling: ceiling, ramp } = settings
+  for (const [key, value] of Object.entries({ weight_floor: floor, weight_ceiling: ceiling })) {
+    if (value === undefined || (value >= 0 && Number.isFinite(value))) continue
+    const message = `expected a number of at least 0, got ${String(value)}`
+    found.push({ path: [key], at: "value", message })
+  }
+  if (floor !== undefined && ceiling !== undefined && floor > ceiling) {
+    const message = `${floor} is above weight_ceiling ${ceiling}`
+    found.push({ path: ["weight_floor"], at: "value", message })
+  }
+  if (ramp !== undefined && ramp.start > ramp.end) {
+    const message = `start ${ramp.start} is after end ${ramp.end}`
+    found.push({ path: ["ramp"], at: "value", message })
+  }
+  return found
+}
+
+function normalizationProblems(
+  definition: Definition,
+  { normalization: value }: ObjectiveSettings,
+): ObjectiveProblem[] {
+  if (value === undefined) return []
+  const path = ["normalization"]
+  if (!(NORMALIZATIONS as readonly string[]).includes(value)) {
+    const meant = didYouMean(value, NORMALIZATIONS)
+    const message = `expected one of ${NORMALIZATIONS.join(", ")}, got "${value}"${meant}`
+    return [{ path, at: "value", message }]
+  }
+  if (!definition.signed || value !== "weights") return []
+  const message = `weights of ${definition.name} take both signs, so their sum is no divisor; take tokens or sequences`
+  return [{ path, at: "value", message }]
+}
+
+function ownProblems(settings: ObjectiveSettings): ObjectiveProblem[] {
+  const { name: _, normalization: __, expression: ___, keep_special, ...rest } = settings
+  const given = Object.entries({ ...rest, keep_special: keep_special || undefined })
+  const message =
+    "an expression of your own takes no parameters or modifiers; write it into the expression"
+  return given
+    .filter(([, value]) => value !== undefined)
+    .map(([key]) => ({ path: [key], at: "key", message }))
+}
+
+function ownObjective({ name, normalization = "tokens", expression }: ObjectiveSettings) {
   return objectiveFromJson(
     { ...(expression as Record<string, unknown>), name, normalization },
     "objective.expression",
@@ -90,60 +199,12 @@ function ownObjective(settings: ObjectiveSettings): Objective {
 }
 
 function parameterValues(
-  { name, parameters }: Definition,
-  own: Readonly<Record<string, unknown>>,
+  { parameters }: Definition,
+  settings: ObjectiveSettings,
 ): Record<string, number | string> {
-  for (const key of Object.keys(own)) {
-    if (Object.hasOwn(parameters, key) || own[key] === undefined) continue
-    const names = [...Object.keys(parameters), ...MODIFIERS, "normalization"]
-    const takes = Object.keys(parameters).join(", ") || "no parameters"
-    const hint = didYouMean(key, names)
-    throw new InputError(`objective.${key}: ${name} takes ${takes}${hint}`)
-  }
   return Object.fromEntries(
     Object.entries(parameters).map(([key, parameter]) => {
-      return [key, checkedValue(`objective.${key}`, parameter, own[key])]
+      return [key, (settings[key] ?? parameter.default) as number | string]
     }),
-  )
-}
-
-function checkedValue(where: string, parameter: Parameter, value: unknown): number | string {
-  if (value === undefined) return parameter.default
-  const came = (JSON.stringify(value) ?? String(value)).slice(0, 80)
-  if (parameter.kind === "choice") {
-    if (typeof value === "string" && parameter.choices.includes(value)) return value
-    throw new InputError(
-      `${where}: expected one of ${parameter.choices.join(", ")} (${parameter.meaning}), got ${came}`,
-    )
-  }
-  const { min, max, meaning } = parameter
-  if (typeof value === "number" && value >= min && value <= max) return value
-  throw new InputError(
-    `${where}: expected a number from ${min} to ${max} (${meaning}), got ${came}`,
-  )
-}
-
-function bound(key: string, value: unknown): number | undefined {
-  if (value === undefined) return undefined
-  if (typeof value === "number" && value >= 0 && Number.isFinite(value)) return value
-  throw new InputError(`objective.${key}: expected a number of at least 0, got ${String(value)}`)
-}
-
-function refuseModifiers(definition: Definition, settings: ObjectiveSettings): void {
-  for (const modifier of MODIFIERS) {
-    const value = settings[modifier]
-    if (value === undefined || value === false || definition.modifiers.includes(modifier)) continue
-    throw new InputError(
-      `objective.${modifier}: does not fit ${definition.name}: ${definition.refusal}; take it out`,
-    )
-  }
-}
-
-function checkedNormalization(value: string | undefined): Normalization {
-  if (value === undefined) return "tokens"
-  if ((NORMALIZATIONS as readonly string[]).includes(value)) return value as Normalization
-  const hint = didYouMean(value, NORMALIZATIONS)
-  throw new InputError(
-    `objective.normalization: expected one of ${NORMALIZATIONS.join(", ")}, got "${value}"${hint}`,
   )
 }

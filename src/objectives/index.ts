@@ -16,7 +16,13 @@ export {
 } from "./expression.ts"
 export { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
 export { definitionOf, FAMILY, type ObjectiveName } from "./family.ts"
-export { type ObjectiveSettings, objectiveFromConfig } from "./from-config.ts"
+export {
+  type ObjectiveProblem,
+  type ObjectiveSettings,
+  objectiveFromConfig,
+  objectiveProblems,
+  withParameterDefaults,
+} from "./from-config.ts"
 export { type StepTokens, tokenScales } from "./normalization.ts"
 export * from "./objective.ts"
 export type { TensorOps } from "./operations.ts"

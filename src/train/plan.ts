@@ -193,16 +193,7 @@ function adapterSpec(adapter: NonNullable<Config["adapter"]>): LoraSpec {
   })
 }
 
-/** What an objective of the list wants that no row of supervised data has, and what to do meanwhile. */
-const UNTRAINABLE: Readonly<Record<string, string>> = {
-  dpo: "is a loss of pairs (chosen, rejected), and training on pairs is not built yet; keep the chosen answers as completions and train with sft or dft",
-  grpo: "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft",
-  ppo: "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft",
-}
-
 function refuseUntrainable(objective: Objective): void {
-  const reason = UNTRAINABLE[objective.name]
-  if (reason) throw new InputError(`objective ${objective.name} ${reason}`)
   if (!objectiveHead(objective).settings.columns?.includes("advantage")) return
   throw new InputError(
     `objective ${objective.name}: needs an advantage for each token, which supervised rows do not have; leave it out of the expression`,

@@ -147,7 +147,27 @@ test.each([
     "objective: { name: threshold, tau: [1] }",
     /objective.tau: expected a number, true, false or text, got a list of 1/,
   ],
-  ["rollout: {}", /rollout: objective dft does not generate/],
+  [
+    "objective: { name: focal, gamma: 3 }",
+    /FILE:3:27: unknown key "gamma"; did you mean "g"\? focal takes g/,
+  ],
+  [
+    "objective: { name: power, a: 200 }",
+    /FILE:3:30: objective.a: expected a number from 0 to 100 .*got 200/,
+  ],
+  [
+    "objective: { name: sft, keep_special: true }",
+    /FILE:3:39: objective.keep_special: does not fit sft/,
+  ],
+  ["objective: { name: dft, normalization: token }", /FILE:.*did you mean "tokens"\?/],
+  [
+    "objective: { name: mine, expression: { version: 1, nodes: [{ op: input, name: logp }], output: 0 }, a: 1 }",
+    /takes no parameters/,
+  ],
+  ["objective: grpo", /FILE:3:12: objective: objective grpo samples answers/],
+  ["objective: { name: chord }", /FILE:3:12: objective: objective chord samples answers/],
+  ["rollout: { num_generations: 4 }", /^FILE:3:1: rollout: .*not built yet/],
+  ["report_to: [wandb]", /^FILE:3:1: report_to: .*not built yet/],
   ["engine: nnx", /engine: expected .*"onnx"/],
   ["engine: { name: onx }", /engine.name: expected "onnx" or "torch"/],
   ["learning_rate: .nan", /learning_rate: expected a number/],
@@ -269,9 +289,25 @@ test("the JSON Schema describes every key", () => {
   expect(bare).toEqual([])
 })
 
-test("every objective's name is accepted by the local engine", () => {
+test("every objective's name is accepted, with its parameters written out", () => {
   for (const name of OBJECTIVES)
     expect(parseConfig({ ...minimal, objective: name }).objective.name).toBe(name)
+  expect(parseConfig({ ...minimal, objective: "focal" }).objective).toMatchObject({ g: 2 })
+})
+
+test("keys that are not built yet are no error where they ask for nothing", () => {
+  const idle = { rollout: null, reference: null, report_to: [], model_tokens: [] }
+  expect(parseConfig({ ...minimal, ...idle })).toEqual(parseConfig(minimal))
+})
+
+test("the JSON Schema knows each objective's parameters, and no objective that nothing trains", () => {
+  const { properties } = configJsonSchema() as unknown as SchemaNode
+  const branches = properties!.objective!.anyOf!
+  const named = (name: string) =>
+    branches.find(({ properties }) => (properties?.name as { const?: string })?.const === name)
+  expect(Object.keys(named("focal")!.properties!)).toContain("g")
+  expect(Object.keys(named("sft")!.properties!)).not.toContain("keep_special")
+  expect(named("chord")).toBeUndefined()
 })
 
 test("no input makes the check crash: it passes, or complains in words", () => {

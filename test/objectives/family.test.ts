@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest"
-import { OBJECTIVES } from "../../src/config/index.ts"
 import {
   type Columns,
   emit,
@@ -200,8 +199,4 @@ test("only what is asked for is needed", () => {
     reference: true,
     firstPass: false,
   })
-})
-
-test("the config's list of objectives is the family", () => {
-  expect([...OBJECTIVES].sort()).toEqual(Object.keys(FAMILY).sort())
 })

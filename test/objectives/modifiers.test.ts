@@ -91,7 +91,7 @@ test("an expression of one's own goes through the config", () => {
 
 const refused: { settings: ObjectiveSettings; says: string }[] = [
   { settings: { name: "dtf" }, says: 'did you mean "dft"?' },
-  { settings: { name: "constructor" }, says: "unknown name" },
+  { settings: { name: "constructor" }, says: "unknown objective" },
   { settings: { name: "threshold", taus: 0.3 }, says: 'did you mean "tau"?' },
   { settings: { name: "dft", alpha: 1 }, says: "dft takes no parameters" },
   { settings: { name: "threshold", tau: 2 }, says: "from 0 to 1" },

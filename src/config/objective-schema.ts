@@ -1,0 +1,108 @@
+/** The `objective` of the config as JSON Schema: made from the objectives' own table. */
+import {
+  type Definition,
+  FAMILY,
+  type MODIFIERS,
+  NORMALIZATION_IN_WORDS,
+  NORMALIZATIONS,
+  type Parameter,
+} from "../objectives/index.ts"
+import { PENDING_OBJECTIVES } from "./pending.ts"
+
+/** Objectives that an engine trains, in the order of their table. */
+export const OBJECTIVES: readonly string[] = Object.keys(FAMILY).filter(
+  (name) => !Object.hasOwn(PENDING_OBJECTIVES, name),
+)
+
+type Node = Record<string, unknown>
+
+const share = (description: string, extra: Node = {}): Node => ({
+  type: "number",
+  minimum: 0,
+  maximum: 1,
+  description,
+  ...extra,
+})
+
+const MODIFIER_NODES: { readonly [Name in (typeof MODIFIERS)[number]]: Node } = {
+  weight_floor: share("Token weights are at least this."),
+  weight_ceiling: {
+    type: "number",
+    exclusiveMinimum: 0,
+    description: "Token weights are at most this.",
+  },
+  ramp: {
+    type: "object",
+    description: "SFT first, then a linear blend into the objective.",
+    properties: {
+      start: share("Share of the run trained as plain SFT.", { default: 0.2 }),
+      end: share("Share of the run after which the objective has its full part.", { default: 0.3 }),
+    },
+    additionalProperties: false,
+  },
+  keep_special: {
+    type: "boolean",
+    description: "End-of-turn and template tokens keep weight 1.",
+    default: false,
+  },
+}
+
+const words = Object.entries(NORMALIZATION_IN_WORDS).map(([name, text]) => `${name}: ${text}`)
+const NORMALIZATION: Node = {
+  type: "string",
+  enum: [...NORMALIZATIONS],
+  description: `What the loss is. ${words.join("; ")}.`,
+  default: "tokens",
+}
+
+function parameterNode(parameter: Parameter): Node {
+  const { meaning: description, default: fallback } = parameter
+  if (parameter.kind === "choice") {
+    return { type: "string", enum: [...parameter.choices], description, default: fallback }
+  }
+  // a default of NaN is none: the objective leaves the term out
+  const given = Number.isNaN(fallback) ? {} : { default: fallback }
+  const { min, max } = parameter
+  const bounds = { minimum: min, ...(Number.isFinite(max) ? { maximum: max } : {}) }
+  return { type: "number", description, ...bounds, ...given }
+}
+
+function branch({ name, formula, parameters, modifiers }: Definition): Node {
+  const own = Object.entries(parameters).map(([key, parameter]) => [key, parameterNode(parameter)])
+  return {
+    type: "object",
+    description: formula,
+    properties: {
+      name: { type: "string", const: name, description: formula },
+      normalization: NORMALIZATION,
+      ...Object.fromEntries(own),
+      ...Object.fromEntries(modifiers.map((modifier) => [modifier, MODIFIER_NODES[modifier]])),
+    },
+    required: ["name"],
+    additionalProperties: false,
+  }
+}
+
+/** One branch an objective, told apart by `name`; a name alone; an expression of one's own. */
+export function objectiveJsonSchema(expression: Node): Node {
+  const definitions = OBJECTIVES.map((name) => FAMILY[name as keyof typeof FAMILY])
+  return {
+    description: "What is minimised: a name, or { name, parameters, modifiers }.",
+    default: "dft",
+    anyOf: [
+      { type: "string", enum: [...OBJECTIVES], description: "A name alone." },
+      ...definitions.map((definition) => branch(definition as unknown as Definition)),
+      {
+        type: "object",
+        description: "An objective of your own (docs/objectives.md).",
+        properties: {
+          name: { type: "string", description: "A name for your own expression." },
+          normalization: NORMALIZATION,
+          expression,
+        },
+        required: ["name", "expression"],
+        additionalProperties: false,
+      },
+    ],
+  }
+}

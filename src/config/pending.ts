@@ -1,0 +1,34 @@
+/**
+ * Names that the documentation speaks of and no engine takes yet: known, so that nobody is told to
+ * write another word, and refused with what to do meanwhile. Whoever builds one removes its row.
+ */
+const SAMPLES =
+  "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft"
+const PAIRS =
+  "is a loss of pairs (chosen, rejected), and training on pairs is not built yet; keep the chosen answers as completions and train with sft or dft"
+
+export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
+  dpo: PAIRS,
+  simpo: PAIRS,
+  cpo: PAIRS,
+  orpo: PAIRS,
+  kto: "is a loss of rows labelled good or bad, and training on them is not built yet; keep the good answers as completions and train with sft or dft",
+  reward:
+    "trains a reward model, which is not built yet; dftune grade judges answers that have a gold answer",
+  ...Object.fromEntries(
+    [
+      ..."reinforce rloo reinforce++ grpo dr-grpo dapo gspo cispo sapo ppo".split(" "),
+      ..."luffy-rl rl-plus srft chord hpt prefix-rft dft-rl distill self-distill".split(" "),
+    ].map((name) => [name, SAMPLES]),
+  ),
+}
+
+/** Keys of the config, by their path. */
+export const PENDING_KEYS: Readonly<Record<string, string>> = {
+  rollout: "online sampling is not built yet; sample and grade first, then train with rft or dft",
+  reference:
+    "another frozen model as reference is not built yet; objectives with a reference compare with the model as it starts",
+  model_tokens:
+    "adding tokens is not built yet; resize the embedding with Transformers, save the model, and give its folder",
+  report_to: "trackers are not built yet; events.jsonl holds every event of the run, a line each",
+}
