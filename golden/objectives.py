@@ -2,7 +2,7 @@
 
     python golden/objectives.py
 
-Formulas are those of METHOD.md section 2 and of the papers named there, written with torch's own functions and `detach`, independently of
+Formulas are those of docs/method.md, 2 and of the papers named there, written with torch's own functions and `detach`, independently of
 src/objectives. Numbers have 12 significant digits.
 """
 

@@ -1,5 +1,5 @@
 """What TRL's own SFTTrainer logs for loss_type nll and dft on the rows of trajectory/qwen2.json, at a constant learning rate
-(its cosine starts at zero and so is not CONTRACT.md's). Usage: python golden/sft_trainer.py   (after trajectory.py)"""
+(its cosine starts at zero and so is not docs/training.md's). Usage: python golden/sft_trainer.py   (after trajectory.py)"""
 import json, os, tempfile
 import trl
 from datasets import Dataset

@@ -1,4 +1,4 @@
-"""20 AdamW steps as CONTRACT.md section 4 states them, of three tiny models under five objectives, and LoRA through PEFT.
+"""20 AdamW steps as docs/training.md states them, of three tiny models under five objectives, and LoRA through PEFT.
 Usage: python golden/trajectory.py   (after models.py)"""
 import math, os
 import torch

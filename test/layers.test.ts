@@ -5,7 +5,7 @@ import { expect, test } from "vitest"
 
 const SRC = fileURLToPath(new URL("../src", import.meta.url))
 
-/** A folder imports only folders above it in this list (DESIGN.md, "The parts"). */
+/** A folder imports only folders above it in this list (docs/architecture.md). */
 const LAYERS = [
   ..."errors.ts random.ts closest-name.ts host graph runtime formats hub text models".split(" "),
   ..."objectives optim grading rewards trackers config data run report generate train".split(" "),

@@ -2,7 +2,7 @@ import { z } from "zod"
 
 /**
  * The one statement of every setting: its name, its meaning, its bounds and its default.
- * Names follow Hugging Face's trainers and PEFT wherever they have one (CONTRACT.md, section 3).
+ * Names follow Hugging Face's trainers and PEFT wherever they have one.
  */
 
 export const ENGINES = ["onnx", "torch"] as const

@@ -10,7 +10,7 @@ import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
 import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
 
-/** One sequence as `preview --json` prints it (CONTRACT.md, section 4). */
+/** One sequence as `preview --json` prints it (docs/data.md). */
 export interface PreviewExample {
   /** `file:line` */
   readonly source: string

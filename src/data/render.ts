@@ -35,7 +35,7 @@ export interface RenderOptions {
 }
 
 /**
- * Tokenises an example and says which tokens are trained (CONTRACT.md, section 4). One sequence;
+ * Tokenises an example and says which tokens are trained (docs/data.md). One sequence;
  * two, chosen and rejected, for a preference.
  *
  * @throws InputError with `where` when the example cannot be rendered.

@@ -246,7 +246,7 @@ function passCounts(n: number): number[] {
   return [...counts, n]
 }
 
-/** The event of a suite's result (CONTRACT.md, section 6). */
+/** The event of a suite's result (docs/events.md). */
 export function evalEvent({ suite, score, ci95, n }: SuiteResult, step = 0): EvalEvent {
   return { type: "eval", time: new Date().toISOString(), step, name: suite, score, n, ci95 }
 }

@@ -24,7 +24,7 @@ export const PROMPT_STYLES = Object.keys(STYLES) as PromptStyle[]
 export const promptIn = (style: PromptStyle, problem: string): SampleRequest["prompt"] =>
   STYLES[style](problem)
 
-/** The paper's settings (METHOD.md section 1.4): 16 samples at temperature 1, 4,096 new tokens. */
+/** The paper's settings (docs/method.md, 1.4): 16 samples at temperature 1, 4,096 new tokens. */
 export const PAPER_PRESET = {
   n: 16,
   temperature: 1,

@@ -53,7 +53,7 @@ export function majorityCorrect(votes: readonly Vote[]): boolean {
 
 /**
  * The paper's figure: each sample column's accuracy in percent rounded to one decimal, then their
- * mean (METHOD.md section 1.4). 0 to 100.
+ * mean (docs/method.md, 1.4). 0 to 100.
  */
 export function paperScore(problems: readonly Outcomes[]): number {
   const columns = Math.min(...problems.map((outcomes) => outcomes.length))

@@ -9,7 +9,7 @@ import type { Sample } from "./sample-source.ts"
 /** The largest file of samples that is read back. */
 const MAX_BYTES = 500e6
 
-/** A row of `dftune generate`: the prompt's fields and the sample's (CONTRACT.md, section 4). */
+/** A row of `dftune generate`: the prompt's fields and the sample's (docs/generation.md). */
 export function sampleRow(fields: JsonObject, sample: Sample): JsonObject {
   return {
     ...fields,

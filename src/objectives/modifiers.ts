@@ -1,4 +1,4 @@
-/** The modifiers of CONTRACT.md, section 7, applied to any form of objective. */
+/** The modifiers of docs/objectives.md, applied to any form of objective. */
 import type { Form, Ramp } from "./definition.ts"
 import { constant, type Expression, where } from "./expression.ts"
 import { INPUTS, weightOf } from "./objective.ts"

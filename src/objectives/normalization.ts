@@ -18,7 +18,7 @@ export interface StepTokens {
  *     sequences  1 / (S n_s),  n_s supervised tokens of the token's own sequence, S sequences that have any
  *     weights    1 / sum of weights
  *     paper      1 / n_m,  n_m supervised tokens of the token's own micro-batch: not divided by their number,
- *                as in the official code (METHOD.md, 1.1), so that the gradient grows with the accumulation
+ *                as in the official code (docs/method.md, 1.1), so that the gradient grows with the accumulation
  *
  * All but `paper` are the same under any split into micro-batches and workers. No tokens, no factors.
  */

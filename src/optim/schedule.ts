@@ -10,7 +10,7 @@ const SHAPES: { readonly [Name in ScheduleName]: (fraction: number) => number } 
 }
 
 /**
- * Learning rate of step k (from 1) of n, under warmup w (CONTRACT.md, section 4):
+ * Learning rate of step k (from 1) of n, under warmup w (docs/training.md):
  *
  *     k <= w:  peak k / w
  *     k > w:   peak shape((k - w) / (n - w)),   cosine: (1 + cos(pi x)) / 2, linear: 1 - x, constant: 1

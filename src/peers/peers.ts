@@ -5,5 +5,5 @@ import { swift } from "./swift.ts"
 import { trl } from "./trl.ts"
 import { verl } from "./verl.ts"
 
-/** What each peer calls its settings (METHOD.md, section 2); in the order in which they are asked, the more particular first. */
+/** What each peer calls its settings (docs/method.md, 2); in the order in which they are asked, the more particular first. */
 export const PEERS: readonly Peer[] = [verl, axolotl, llamaFactory, swift, trl]

@@ -17,7 +17,7 @@ import { assert, InputError } from "../errors.ts"
 import type { RunEvent } from "./events.ts"
 import { lockFolder } from "./run-lock.ts"
 
-/** Files of a run folder (CONTRACT.md, section 5). */
+/** Files of a run folder (docs/events.md). */
 export const RUN_FILES = {
   config: "config.json",
   events: "events.jsonl",

@@ -67,7 +67,7 @@ const BEARABLE = 1.1
 
 /**
  * A third of the rate at the lowest smoothed loss, among those before the cross-entropy left where
- * it was: a falling DFT loss alone proves nothing (METHOD.md, section 3). null where none fell.
+ * it was: a falling DFT loss alone proves nothing (docs/method.md, 3). null where none fell.
  */
 export function suggestedRate(points: readonly RangePoint[]): number | null {
   const smooth = (field: "loss" | "nll") =>

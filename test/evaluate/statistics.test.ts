@@ -81,7 +81,7 @@ test("majority vote: correct writings are one party, silence abstains, a tie goe
   expect(majorityCorrect([vote(null)])).toBe(false)
 })
 
-test("the paper's figure rounds each column: 6 of 480 reads 1.24, not 1.25 (METHOD.md 1.4)", () => {
+test("the paper's figure rounds each column: 6 of 480 reads 1.24, not 1.25 (docs/method.md, 1.4)", () => {
   // AIME24: 30 problems, 16 columns; 6 columns with one correct answer are 3.3 each
   const problems = Array.from({ length: 30 }, (_, i) =>
     Array.from({ length: 16 }, (_, column) => i === column && column < 6),

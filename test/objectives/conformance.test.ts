@@ -1,5 +1,5 @@
 /**
- * METHOD.md, section 4: what any implementation of DFT must hold to, and (marked "peers") the faults
+ * docs/method.md, 4: what any implementation of DFT must hold to, and (marked "peers") the faults
  * that were found in the wild, shown to be told apart by these tests.
  */
 import { expect, test } from "vitest"

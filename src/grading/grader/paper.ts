@@ -8,7 +8,7 @@ import { takeUnit } from "./units.ts"
 
 /**
  * The grader of the paper's evaluation (a fork of the Qwen2.5-Math harness), written anew after its
- * description in METHOD.md section 1.4, quirks included: the last number of the text counts when
+ * description in docs/method.md, 1.4, quirks included: the last number of the text counts when
  * nothing is marked, x/100 and 100x equal x, every number within 1e-4 relative. Its three sympy
  * parsers are replaced by ours, so single verdicts on symbolic answers can differ.
  */

@@ -53,7 +53,7 @@ interface Distribution {
 
 /**
  * log p = z_y - lse with lse = max z - log max p: the largest probability is at least 1/V, so its
- * logarithm is exact to rounding where that of p_y would underflow (METHOD.md, 4.12).
+ * logarithm is exact to rounding where that of p_y would underflow (docs/method.md, 4.12).
  */
 function distribution(h: Tensor, head: Tensor, labels: Tensor): Distribution {
   const logits = h.matmul(head, { transB: true })
