@@ -43,7 +43,7 @@ def _failed(error: BaseException, spec, spec_path: Path) -> None:
     if isinstance(error, SystemExit):
         raise error
     try:
-        from .trainer import explain
+        from .explain import explain
 
         kind, message = explain(error, spec)
     except ImportError as missing:
@@ -51,7 +51,13 @@ def _failed(error: BaseException, spec, spec_path: Path) -> None:
     if isinstance(error, ModuleNotFoundError):
         kind, message = "input", f"{error}; dftune torch setup installs what the worker needs"
     rank = os.environ.get("RANK", "0")
-    record = {"rank": int(rank), "kind": kind, "message": message, "time": time.time(), "traceback": traceback.format_exc()}
+    record = {
+        "rank": int(rank),
+        "kind": kind,
+        "message": message,
+        "time": time.time(),
+        "traceback": traceback.format_exc(),
+    }
     try:
         (spec_path.parent / f"rank-{rank}.error.json").write_text(json.dumps(record, indent=1))
     except OSError as unwritable:

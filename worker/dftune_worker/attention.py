@@ -14,7 +14,9 @@ LEAST_HEAD_OF_FLEX = 16  # what Triton's products of blocks want
 Tensor = torch.Tensor
 
 
-@dataclass(eq=False)  # not frozen: torch.compile looks into frozen ones, and would compile again for every number of rows
+@dataclass(
+    eq=False
+)  # not frozen: torch.compile looks into frozen ones, and would compile again for every number of rows
 class Packing:
     """How T tokens divide into rows; passed down to every attention layer."""
 
@@ -30,14 +32,28 @@ def register() -> None:
 
 
 @torch.compiler.disable  # kernels choose by the rows' lengths, which change with every micro-batch
-def packed_attention(module, query, key, value, attention_mask, *, packing, scaling: float | None = None, sliding_window: int | None = None, dropout: float = 0.0, **_):
+def packed_attention(
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    *,
+    packing,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    dropout: float = 0.0,
+    **_,
+):
     """query [1, H, T, D], key and value [1, K, T, D] to [1, T, H, D]. `packing` may be a view of a key-value cache."""
     if not isinstance(packing, Packing):
         return packing.attend(module.layer_idx, query, key, value, scaling, sliding_window), None
     return attend_packed(query, key, value, packing, scaling, sliding_window), None
 
 
-def attend_packed(query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, window: int | None) -> Tensor:
+def attend_packed(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, window: int | None
+) -> Tensor:
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         kernel = _variable_length_kernel()
     else:
@@ -51,7 +67,11 @@ def kernel_in_words(device: torch.device, dtype: torch.dtype) -> str:
         return "attention row by row (PyTorch's fused kernel)"
     if dtype == torch.float32:
         return "flex attention with a block mask"
-    return {"_torch_varlen": "PyTorch's variable-length flash attention", "_flash_attn": "flash-attn's variable-length attention", "_flex": "flex attention with a block mask"}[_variable_length_kernel().__name__]
+    return {
+        "_torch_varlen": "PyTorch's variable-length flash attention",
+        "_flash_attn": "flash-attn's variable-length attention",
+        "_flex": "flex attention with a block mask",
+    }[_variable_length_kernel().__name__]
 
 
 _chosen: Callable | None = None
@@ -86,7 +106,9 @@ def _row_by_row(query, key, value, packing, scaling, window):
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
         windowed = window is not None and length > window
         mask = _window_mask(length, window, q.device) if windowed else None
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling).transpose(1, 2)
+        attended = scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling
+        ).transpose(1, 2)
         if out is None:
             parts.append(attended)
         else:
@@ -108,7 +130,9 @@ def _torch_varlen(query, key, value, packing, scaling, window):
     from torch.nn.attention.varlen import varlen_attn
 
     known = inspect.signature(varlen_attn).parameters  # which grew from release to release
-    options = {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in known else {}  # before, the kernel was not asked
+    options = (
+        {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in known else {}
+    )  # before, the kernel was not asked
     if "scale" in known:
         options["scale"] = scaling
     elif scaling is not None:
@@ -131,7 +155,9 @@ def _flash_attn(query, key, value, packing, scaling, window):
     q, k, v = (t.contiguous() for t in _rows_first(query, key, value))
     longest, starts = max(packing.lengths), packing.row_starts
     reach = -1 if window is None else window - 1
-    return flash_attn_varlen_func(q, k, v, starts, starts, longest, longest, softmax_scale=scaling, causal=True, window_size=(reach, 0))[None]
+    return flash_attn_varlen_func(
+        q, k, v, starts, starts, longest, longest, softmax_scale=scaling, causal=True, window_size=(reach, 0)
+    )[None]
 
 
 _masks: dict = {}
@@ -144,7 +170,9 @@ def _flex(query, key, value, packing, scaling, window):
     known = (id(packing), window)
     if known not in _masks:
         _masks.clear()  # of the micro-batch before
-        row = torch.repeat_interleave(torch.arange(len(packing.lengths), device=device), torch.tensor(packing.lengths, device=device))
+        row = torch.repeat_interleave(
+            torch.arange(len(packing.lengths), device=device), torch.tensor(packing.lengths, device=device)
+        )
 
         def visible(_b, _h, q, k):
             seen = (row[q] == row[k]) & (q >= k)

@@ -45,7 +45,10 @@ class Checkpoints:
         export_model(run, temporary)
         state, writer = run.optimizer.state(), dcp.FileSystemWriter(str(temporary / "distributed"), sync_files=True)
         if self._asynchronous:
-            self._pending = (dcp.async_save(state, storage_writer=writer, process_group=_control_group(self.world)), step)
+            self._pending = (
+                dcp.async_save(state, storage_writer=writer, process_group=_control_group(self.world)),
+                step,
+            )
         else:
             dcp.save(state, storage_writer=writer, no_dist=self.world.size == 1)
             self._complete(step)
@@ -118,13 +121,18 @@ def trainer_state_of(folder: Path) -> dict:
 def restore(folder: Path, run, world: World) -> dict:
     """Fills masters, moments and counters from a checkpoint of any number of processes; returns its trainer.json."""
     trainer_state = trainer_state_of(folder)
-    check((folder / "distributed").is_dir(), f"{folder}: has no distributed/ folder; it is a checkpoint of another engine")
+    check(
+        (folder / "distributed").is_dir(), f"{folder}: has no distributed/ folder; it is a checkpoint of another engine"
+    )
     verify(folder)
     state = run.optimizer.state()
     known = dcp.FileSystemReader(str(folder / "distributed")).read_metadata().state_dict_metadata
     for name, tensor in state.items():
         check(name in known, f"{folder}: {name} is missing; the checkpoint is of another model or adapter")
-        check(tuple(known[name].size) == tuple(tensor.shape), f"{folder}: {name} is {list(known[name].size)}, this run needs {list(tensor.shape)}")
+        check(
+            tuple(known[name].size) == tuple(tensor.shape),
+            f"{folder}: {name} is {list(known[name].size)}, this run needs {list(tensor.shape)}",
+        )
     dcp.load(state, checkpoint_id=str(folder / "distributed"), no_dist=world.size == 1)
     run.optimizer.restore(state, trainer_state["optimizer_steps"])
     return trainer_state

@@ -10,7 +10,9 @@ class EventLog:
     """Rank 0's; on the other ranks it writes nothing."""
 
     def __init__(self, folder: Path, writes: bool):
-        open_log = lambda name: open(folder / name, "a", encoding="utf-8") if writes else None
+        def open_log(name):
+            return open(folder / name, "a", encoding="utf-8") if writes else None
+
         self._file, self._samples = open_log("events.jsonl"), open_log("samples.jsonl")
 
     def write(self, type_: str, step: int, **fields) -> None:

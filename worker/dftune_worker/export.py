@@ -14,10 +14,17 @@ from .errors import check
 from .model import checkpoint_name
 
 MAX_FILE_BYTES = 5_000_000_000
-TOKENIZER_FILES = (
-    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt "
-    "tokenizer.model chat_template.jinja generation_config.json"
-).split()
+TOKENIZER_FILES = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "generation_config.json",
+]
 
 
 def export_model(run, folder: Path) -> None:

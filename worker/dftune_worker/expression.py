@@ -40,10 +40,18 @@ DIFFERENTIABLE: dict[str, tuple[Callable, Callable]] = {
     "pow": (torch.pow, lambda dy, y, a, b: (times(dy, times(b, a ** (b - 1))), times(dy, times(y, a.log())))),
     "min": (torch.minimum, lambda dy, y, a, b: (_share(dy, a < b, a, b), _share(dy, b < a, a, b))),
     "max": (torch.maximum, lambda dy, y, a, b: (_share(dy, a > b, a, b), _share(dy, b > a, a, b))),
-    "where": (lambda c, a, b: torch.where(c != 0, a, b), lambda dy, y, c, a, b: (None, torch.where(c != 0, dy, 0.0), torch.where(c != 0, 0.0, dy))),
+    "where": (
+        lambda c, a, b: torch.where(c != 0, a, b),
+        lambda dy, y, c, a, b: (None, torch.where(c != 0, dy, 0.0), torch.where(c != 0, 0.0, dy)),
+    ),
 }
 COMPARISONS: dict[str, Callable] = {"gt": torch.gt, "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq}
-ARITY = {"detach": 1, **dict.fromkeys(REDUCTIONS, 1), **dict.fromkeys(("neg", "exp", "log", "sqrt", "sigmoid"), 1), "where": 3}
+ARITY = {
+    "detach": 1,
+    **dict.fromkeys(REDUCTIONS, 1),
+    **dict.fromkeys(("neg", "exp", "log", "sqrt", "sigmoid"), 1),
+    "where": 3,
+}
 
 
 class _Op(torch.autograd.Function):
@@ -65,30 +73,43 @@ class Objective:
     def __init__(self, json: dict):
         nodes, output = json.get("nodes"), json.get("output")
         check(json.get("version") == 1, f"objective.version: expected 1, got {json.get('version')!r}")
-        check(isinstance(nodes, list) and 0 < len(nodes) <= MAX_NODES, f"objective.nodes: expected 1 to {MAX_NODES} nodes")
+        check(
+            isinstance(nodes, list) and 0 < len(nodes) <= MAX_NODES, f"objective.nodes: expected 1 to {MAX_NODES} nodes"
+        )
         for index, node in enumerate(nodes):
             _check_node(node, index, nodes)
         check(isinstance(output, int) and 0 <= output < len(nodes), "objective.output: expected the index of a node")
         self.name, self.normalization = json["name"], json.get("normalization", "tokens")
-        check(self.normalization in ("tokens", "sequences", "weights", "paper"), f"objective.normalization: {self.normalization!r} is unknown")
+        check(
+            self.normalization in ("tokens", "sequences", "weights", "paper"),
+            f"objective.normalization: {self.normalization!r} is unknown",
+        )
         self.nodes, self.output = nodes, output
         self.inputs = {node["name"] for node in nodes if node["op"] == "input"}
         self.needs_reference = bool(self.inputs & {"ref_logp", "kl_ref"})
         self.needs_first_pass = any(node["op"] in REDUCTIONS for node in nodes)
 
-    def reduce(self, columns: Mapping[str, Tensor], sequence: Tensor, gather: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
+    def reduce(
+        self, columns: Mapping[str, Tensor], sequence: Tensor, gather: Callable[[Tensor], Tensor]
+    ) -> dict[int, Tensor]:
         """Each reduction's values [S] over all of this rank's tokens of the step. `gather` concatenates [n] over the ranks."""
         reduced: dict[int, Tensor] = {}
         with torch.no_grad():
             self._run(columns, reduced, lambda op, values: _reduce(op, values, sequence, gather))
         return reduced
 
-    def __call__(self, columns: Mapping[str, Tensor], reduced: Mapping[int, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, columns: Mapping[str, Tensor], reduced: Mapping[int, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The value [S], and d value / d input [S] for the inputs that reach the model."""
         leaves = {n: columns[n].detach().requires_grad_() for n in GRADIENT_INPUTS if n in self.inputs}
         with torch.enable_grad():
             loss = self._run({**columns, **leaves}, dict(reduced), None).expand(columns["logp"].shape)
-            found = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True) if loss.requires_grad else [None] * len(leaves)
+            found = (
+                torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True)
+                if loss.requires_grad
+                else [None] * len(leaves)
+            )
         gradients = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
         return loss.detach(), gradients
 
@@ -132,14 +153,23 @@ def _check_node(node: dict, index: int, nodes: list) -> None:
     if op == "input":
         name = node.get("name")
         if name in ("old_logp", "advantage"):
-            raise InputError(f"{where}: input {name} comes from rollouts, which engine: torch does not make; engine: onnx does")
+            raise InputError(
+                f"{where}: input {name} comes from rollouts, which engine: torch does not make; engine: onnx does"
+            )
         check(name in TOKEN_INPUTS or name in RUN_INPUTS, f"{where}.name: unknown input {name!r}")
     elif op == "constant":
-        check(isinstance(node.get("value"), (int, float)) and math.isfinite(node["value"]), f"{where}.value: expected a finite number")
+        check(
+            isinstance(node.get("value"), (int, float)) and math.isfinite(node["value"]),
+            f"{where}.value: expected a finite number",
+        )
     else:
         check(op in DIFFERENTIABLE or op in COMPARISONS or op in ARITY, f"{where}.op: unknown operation {op!r}")
         args = node.get("args")
-        fits = isinstance(args, list) and len(args) == ARITY.get(op, 2) and all(isinstance(a, int) and 0 <= a < index for a in args)
+        fits = (
+            isinstance(args, list)
+            and len(args) == ARITY.get(op, 2)
+            and all(isinstance(a, int) and 0 <= a < index for a in args)
+        )
         check(fits, f"{where}.args: expected {ARITY.get(op, 2)} indices of earlier nodes, got {args!r}")
         if op in REDUCTIONS:
             check(nodes[args[0]]["op"] == "detach", f"{where}: the argument of {op} must be a detach")

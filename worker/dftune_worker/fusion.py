@@ -24,4 +24,8 @@ def fused(function: Callable) -> Callable:
 def fusion_in_words(device: torch.device) -> str:
     if device.type != "cuda":
         return "nothing is compiled on a CPU"
-    return "layers, head and AdamW are compiled" if possible() else "nothing is compiled, which is slower: it needs Triton and a C compiler (gcc)"
+    return (
+        "layers, head and AdamW are compiled"
+        if possible()
+        else "nothing is compiled, which is slower: it needs Triton and a C compiler (gcc)"
+    )

@@ -86,7 +86,9 @@ class _Head(torch.autograd.Function):
             parts.append(columns)
             if request.objective is None:
                 continue
-            loss, gradients = request.objective(columns | {n: v[part] if v.ndim else v for n, v in request.columns_given.items()}, part)
+            loss, gradients = request.objective(
+                columns | {n: v[part] if v.ndim else v for n, v in request.columns_given.items()}, part
+            )
             scale = request.scale[part]
             columns["loss"], columns["weight"] = loss, -gradients.get("logp", torch.zeros_like(loss))
             total += (loss * scale).sum()
@@ -145,7 +147,11 @@ def float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
     if hidden.is_cuda:
         if hasattr(torch.ops.aten.mm, "dtype"):  # PyTorch 2.8 and later write float32 from bfloat16 operands
             return torch.mm(hidden, weight.T, out_dtype=torch.float32)
-        return (hidden.float() @ weight.T.float()) if len(hidden) else hidden.new_zeros((0, len(weight)), dtype=torch.float32)
+        return (
+            (hidden.float() @ weight.T.float())
+            if len(hidden)
+            else hidden.new_zeros((0, len(weight)), dtype=torch.float32)
+        )
     logits = hidden.new_empty((len(hidden), len(weight)), dtype=torch.float32)
     size = VOCABULARY_BLOCK["cpu"]
     hidden, wide = hidden.float(), weight.new_empty((size, weight.shape[1]), dtype=torch.float32)
@@ -197,7 +203,9 @@ def _row_divergence(ref_z: Tensor, ref_lse: Tensor, z: Tensor, lse: Tensor) -> T
     return torch.where(p > 0, p * (ref_logp - (z - lse[:, None])), 0.0).sum(-1)
 
 
-def _logit_gradient(logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
+def _logit_gradient(
+    logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dict[str, Tensor], dtype: torch.dtype
+) -> Tensor:
     """d loss / d logits, [n, V] in `dtype`; formed in float32, also at the target, where p near 1 would cancel."""
     zero = torch.zeros(len(targets), device=logits.device)
     c_logp, c_entropy, c_kl = (c.get(name, zero) for name in ("logp", "entropy", "kl_ref"))
@@ -209,7 +217,10 @@ def _logit_gradient(logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dic
     if "entropy" in c:
         terms, formula = [*terms, c_entropy, entropy], _gradient_with_entropy
     if "kl_ref" in c:
-        terms, formula = [*terms[:2], s.ref_logits, s.ref_lse, c_kl - c_logp, c_entropy, entropy, c_kl], _gradient_with_reference
+        terms, formula = (
+            [*terms[:2], s.ref_logits, s.ref_lse, c_kl - c_logp, c_entropy, entropy, c_kl],
+            _gradient_with_reference,
+        )
         at_target -= c_kl * (s.ref_logits.gather(-1, at)[:, 0] - s.ref_lse).exp()
     gradient = _rows_into(_gradient_memory(logits, dtype), formula, terms)
     return gradient.scatter_(-1, at, at_target[:, None].to(dtype))
@@ -234,7 +245,9 @@ def _gradient_with_entropy(z: Tensor, lse: Tensor, c: Tensor, c_entropy: Tensor,
     return torch.where(p > 0, p * (c[:, None] - c_entropy[:, None] * (logp + entropy[:, None])), 0.0)
 
 
-def _gradient_with_reference(z: Tensor, lse: Tensor, ref_z: Tensor, ref_lse: Tensor, c: Tensor, c_entropy: Tensor, entropy: Tensor, c_kl: Tensor) -> Tensor:
+def _gradient_with_reference(
+    z: Tensor, lse: Tensor, ref_z: Tensor, ref_lse: Tensor, c: Tensor, c_entropy: Tensor, entropy: Tensor, c_kl: Tensor
+) -> Tensor:
     return _gradient_with_entropy(z, lse, c, c_entropy, entropy) - (ref_z - ref_lse[:, None]).exp() * c_kl[:, None]
 
 

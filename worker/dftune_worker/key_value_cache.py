@@ -20,8 +20,11 @@ class KeyValueCache:
     def __init__(self, config, lanes: int, capacity: int, dtype: torch.dtype, device: torch.device):
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (lanes, config.num_key_value_heads, capacity, head_dim)
+
         # zeros: what lies behind a lane's end is masked, and 0 times an old NaN would still be NaN
-        make = lambda: [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+        def make():
+            return [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+
         self.keys, self.values = make(), make()
         self.lanes = torch.arange(lanes, device=device)
 
@@ -34,7 +37,9 @@ class PromptView:
     lane: int
     packing: Packing  # one row
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         """query [1, H, T, D], key and value [1, K, T, D] to [1, T, H, D]."""
         tokens = key.shape[2]
         self.cache.keys[layer][self.lane, :, :tokens] = key[0]
@@ -50,7 +55,9 @@ class TokenView:
     places: Tensor  # [B]
     end: int  # one more than the largest place
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         """query [1, H, B, D], key and value [1, K, B, D] to [1, B, H, D]."""
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         keys[self.cache.lanes, :, self.places] = key[0].transpose(0, 1)
@@ -60,6 +67,10 @@ class TokenView:
         if window is not None:
             seen &= at > self.places[:, None] - window
         heads, lanes, head_dim = query.shape[1:]
-        grouped = query[0].transpose(0, 1).reshape(lanes, key.shape[1], -1, head_dim)  # [B, K, H/K, D]: no repeated keys
-        out = scaled_dot_product_attention(grouped, keys[:, :, : self.end], values[:, :, : self.end], attn_mask=seen[:, None, None], scale=scaling)
+        grouped = (
+            query[0].transpose(0, 1).reshape(lanes, key.shape[1], -1, head_dim)
+        )  # [B, K, H/K, D]: no repeated keys
+        out = scaled_dot_product_attention(
+            grouped, keys[:, :, : self.end], values[:, :, : self.end], attn_mask=seen[:, None, None], scale=scaling
+        )
         return out.reshape(1, lanes, heads, head_dim)

@@ -59,7 +59,9 @@ class PackedModel(nn.Module):
     def _plain(self) -> nn.Module:
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
-    def forward(self, batch: MicroBatch, request: HeadRequest | None, without_adapter: str = "") -> torch.Tensor | tuple:
+    def forward(
+        self, batch: MicroBatch, request: HeadRequest | None, without_adapter: str = ""
+    ) -> torch.Tensor | tuple:
         """The scaled loss; or, without a request, this model's hidden states at supervised positions and its head, as a reference.
 
         `without_adapter` ("logp" or "all") takes the reference from this very model with its adapter off.
@@ -68,25 +70,33 @@ class PackedModel(nn.Module):
             return self._hidden(batch), self._plain.lm_head.weight.detach()
         if without_adapter:
             with torch.no_grad(), self.lm.disable_adapter():
-                request.reference = Reference(self._hidden(batch), self._plain.lm_head.weight.detach(), without_adapter == "all")
+                request.reference = Reference(
+                    self._hidden(batch), self._plain.lm_head.weight.detach(), without_adapter == "all"
+                )
         request.tied = self._tied
         return head_pass(self._hidden(batch), self._plain.lm_head.weight, request)
 
     def next_logits(self, token_ids: torch.Tensor, position_ids: torch.Tensor, view, at: slice) -> torch.Tensor:
         """Logits [n, V] in float32 after the tokens `at` of [1, T], whose attention goes through a view of a key-value cache."""
-        states = self.backbone(input_ids=token_ids, position_ids=position_ids, use_cache=False, packing=view).last_hidden_state
+        states = self.backbone(
+            input_ids=token_ids, position_ids=position_ids, use_cache=False, packing=view
+        ).last_hidden_state
         return float32_product(states[0, at], self._plain.lm_head.weight)
 
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """[S, C] at the positions that predict a target."""
         packing = attention.Packing(batch.lengths, batch.row_starts)
-        states = self.backbone(input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, packing=packing).last_hidden_state
+        states = self.backbone(
+            input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, packing=packing
+        ).last_hidden_state
         return states[0].index_select(0, batch.predicting)
 
 
 def _by_packing(packed: Callable, decoding: Callable) -> Callable:
     """Tokens decoded one by one are not worth compiling for."""
-    return lambda *args, packing, **kwargs: (packed if isinstance(packing, attention.Packing) else decoding)(*args, packing=packing, **kwargs)
+    return lambda *args, packing, **kwargs: (packed if isinstance(packing, attention.Packing) else decoding)(
+        *args, packing=packing, **kwargs
+    )
 
 
 class _TiedRows(torch.autograd.Function):
@@ -160,7 +170,9 @@ def build(folder: Path, adapter: dict | None) -> nn.Module:
     config = read_config(folder)
     attention.register()
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME, trust_remote_code=False, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=attention.NAME, trust_remote_code=False, dtype=torch.float32
+        )
     rotary = model.model.rotary_emb
     model.model.rotary_emb = type(rotary)(config=config)  # its frequencies are computed, not loaded
     strays = [name for name, buffer in model.named_buffers() if buffer.is_meta]
@@ -173,10 +185,15 @@ def attach_adapter(model: nn.Module, adapter: dict) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     targets = adapter["target_modules"]
-    linears = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)} - {"lm_head"}
+    linears = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)} - {
+        "lm_head"
+    }
     if targets != "all-linear":
         unknown = sorted(set(targets) - linears)
-        check(not unknown, f"adapter.target_modules: {', '.join(unknown)} not in this model, which has {', '.join(sorted(linears))}")
+        check(
+            not unknown,
+            f"adapter.target_modules: {', '.join(unknown)} not in this model, which has {', '.join(sorted(linears))}",
+        )
     config = LoraConfig(
         r=adapter["r"],
         lora_alpha=adapter["lora_alpha"],
@@ -272,7 +289,9 @@ def _adapter_start(name: str, shape: torch.Size, seed: int, start: dict | None) 
     """Whole: as given, or A uniform in +-1/sqrt(in) (PEFT's Kaiming start) from a seed of its own, and B zero."""
     if start is not None:
         key = checkpoint_name(name)
-        check(key in start and start[key].shape == shape, f"adapter start: tensor {key} of shape {list(shape)} is missing")
+        check(
+            key in start and start[key].shape == shape, f"adapter start: tensor {key} of shape {list(shape)} is missing"
+        )
         return start[key]
     if "lora_B" in name:
         return torch.zeros(shape)

@@ -16,7 +16,10 @@ from torch.optim.adamw import adamw
 from .fusion import fused
 
 Tensor = torch.Tensor
-PIECE = {"cpu": 1 << 18, "cuda": 1 << 24}  # elements that PyTorch's fused kernel updates at once; on a CPU the rebuilt master stays in cache
+PIECE = {
+    "cpu": 1 << 18,
+    "cuda": 1 << 24,
+}  # elements that PyTorch's fused kernel updates at once; on a CPU the rebuilt master stays in cache
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def join_master(weight: Tensor, remainder: Tensor) -> Tensor:
     return join_bits(weight.view(torch.int16), remainder)
 
 
-def adamw_on_split_master(high: Tensor, remainder: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: tuple[Tensor, ...]) -> None:
+def adamw_on_split_master(
+    high: Tensor, remainder: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: tuple[Tensor, ...]
+) -> None:
     """AdamW as PyTorch orders it, in place on [n] each. `high`: the weight's bfloat16 bits, as int16. `numbers`: the gradient's
     scale, 1 - beta1, 1 - beta2, learning rate / bias correction 1, sqrt(bias correction 2), epsilon, 1 - learning rate x decay."""
     scale, rest1, rest2, step_size, correction, epsilon, kept = numbers
@@ -133,7 +138,9 @@ class Optimizer:
         gradients = self.gradients()
         if gradients[0].is_cuda:
             return torch.stack(torch._foreach_norm(gradients, 2, torch.float32)).double().square().sum()
-        wide = torch.empty(PIECE["cpu"])  # one piece in float32, in cache; fresh memory for each would cost more than its sum
+        wide = torch.empty(
+            PIECE["cpu"]
+        )  # one piece in float32, in cache; fresh memory for each would cost more than its sum
         squares = []
         for part in (part for gradient in gradients for part in gradient.reshape(-1).split(len(wide))):
             piece = wide[: len(part)].copy_(part)
@@ -174,14 +181,31 @@ class Optimizer:
         self.steps_done += 1
         s, device = self.settings, self.parameters[0].device
         step_size = rate / (1 - s.beta1**self.steps_done)
-        numbers = [gradient_scale, 1 - s.beta1, 1 - s.beta2, step_size, math.sqrt(1 - s.beta2**self.steps_done), s.epsilon]
-        with_decay, without = (torch.tensor([*numbers, 1 - rate * decay], device=device).unbind() for decay in (s.weight_decay, 0.0))
+        numbers = [
+            gradient_scale,
+            1 - s.beta1,
+            1 - s.beta2,
+            step_size,
+            math.sqrt(1 - s.beta2**self.steps_done),
+            s.epsilon,
+        ]
+        with_decay, without = (
+            torch.tensor([*numbers, 1 - rate * decay], device=device).unbind() for decay in (s.weight_decay, 0.0)
+        )
         for index, (p, gradient) in enumerate(zip(self.parameters, self.gradients(), strict=True)):
-            tensors = [p.data.view(torch.int16), self.remainders[index], gradient, self.exp_avg[index], self.exp_avg_sq[index]]
+            tensors = [
+                p.data.view(torch.int16),
+                self.remainders[index],
+                gradient,
+                self.exp_avg[index],
+                self.exp_avg_sq[index],
+            ]
             fused(adamw_on_split_master)(*(t.reshape(-1) for t in tensors), with_decay if self._decay(p) else without)
             self._release(index)
 
-    def _update_piece(self, flat: list[Tensor], remainder: Tensor | None, scratch: "_Scratch", step: Tensor, rate: float, decay: float) -> None:
+    def _update_piece(
+        self, flat: list[Tensor], remainder: Tensor | None, scratch: "_Scratch", step: Tensor, rate: float, decay: float
+    ) -> None:
         weight, gradient, exp_avg, exp_avg_sq = flat
         master = weight if remainder is None else scratch.join(weight, remainder)
         adamw(
@@ -245,7 +269,9 @@ class _Scratch:
     """
 
     def __init__(self, piece: int, device: torch.device, divisor: Tensor):
-        make = lambda dtype: torch.empty(piece, dtype=dtype, device=device)
+        def make(dtype):
+            return torch.empty(piece, dtype=dtype, device=device)
+
         self.gradient, self._bits, self._remainder = make(torch.float32), make(torch.int32), make(torch.int32)
         self.divisor = divisor  # of the gradient: what AdamW's kernel calls its scale
 

@@ -24,7 +24,9 @@ class MicroBatch:
     sources: tuple[str, ...]  # R
 
     def to(self, device: torch.device) -> "MicroBatch":
-        move = lambda v: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v
+        def move(v):
+            return v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v
+
         return MicroBatch(**{name: move(value) for name, value in self.__dict__.items()})
 
 
@@ -45,7 +47,9 @@ def best_fit(lengths: np.ndarray, indices: list[int], capacity: int, packing: bo
     for index in sorted(indices, key=lambda i: (-int(lengths[i]), i)):
         length = int(lengths[index])
         if length > capacity:
-            raise InputError(f"a row of {length} tokens does not fit micro_batch_tokens: {capacity}; raise it or lower data.max_length")
+            raise InputError(
+                f"a row of {length} tokens does not fit micro_batch_tokens: {capacity}; raise it or lower data.max_length"
+            )
         fitting = [b for b in range(len(bins)) if room[b] >= length] if packing else []
         if not fitting:
             bins.append([index])
@@ -71,7 +75,9 @@ def micro_batch(rows: PreparedRows, order: np.ndarray, positions: list[int], voc
     for row in chosen:
         low, high = int(row.token_ids.min()), int(row.token_ids.max())
         if low < 0 or high >= vocab_size:
-            raise InputError(f"{row.source}: token id {low if low < 0 else high} is outside the model's vocabulary of {vocab_size}; the data was prepared with another tokenizer")
+            raise InputError(
+                f"{row.source}: token id {low if low < 0 else high} is outside the model's vocabulary of {vocab_size}; the data was prepared with another tokenizer"
+            )
     if not chosen:
         nothing = np.zeros(1, np.uint8)
         chosen, positions = [Row(np.zeros(1, np.int32), nothing, nothing, "(no row)")], [0]

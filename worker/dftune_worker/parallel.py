@@ -124,7 +124,9 @@ def _materialise(model: nn.Module, device: torch.device) -> None:
             if parameter is None or not parameter.is_meta:
                 continue
             if id(parameter) not in made:
-                made[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device=device), requires_grad=parameter.requires_grad)
+                made[id(parameter)] = nn.Parameter(
+                    torch.empty_like(parameter, device=device), requires_grad=parameter.requires_grad
+                )
             module._parameters[name] = made[id(parameter)]
     model._apply(lambda tensor: tensor)  # FSDP looks its parameters up again
 
@@ -134,7 +136,9 @@ def precision_in_words(dtype: torch.dtype, split: bool, adapter: bool) -> str:
     if dtype == torch.float32:
         return "weights, gradients, moments and computation in float32"
     of = "the adapter's" if adapter else "the"
-    frozen = f"the frozen base {'bfloat16' if split else 'float32 in shards, gathered as bfloat16'}; " if adapter else ""
+    frozen = (
+        f"the frozen base {'bfloat16' if split else 'float32 in shards, gathered as bfloat16'}; " if adapter else ""
+    )
     if split:
         kept = f"{of} float32 master weights as bfloat16 plus 16 bits, float32 moments; gradients bfloat16, summed over micro-batches in float32"
     else:

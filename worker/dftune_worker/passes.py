@@ -1,5 +1,6 @@
 """What a step does with the model: its rows as micro-batches, a first pass where the objective reduces over the step, then forward and backward."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,15 @@ class StepOutcome:
 
 
 class Passes:
-    def __init__(self, model: PackedModel, reference: PackedModel | None, objective: Objective, world: World, config: dict, activation_budget: int):
+    def __init__(
+        self,
+        model: PackedModel,
+        reference: PackedModel | None,
+        objective: Objective,
+        world: World,
+        config: dict,
+        activation_budget: int,
+    ):
         self.model, self.reference, self.objective, self.world, self.config = model, reference, objective, world, config
         self._budget = activation_budget
         dtype = DTYPES[config["engine"]["dtype"]]
@@ -50,7 +59,9 @@ class Passes:
         return f"a full micro-batch of {tokens} tokens keeps the activations of {kept} of {layers} layers and computes the others again"
 
     def _kept(self, tokens: int) -> int:
-        return kept_layers(self.config["recompute"], len(self.model.layers), tokens, self._activation_bytes, self._budget)
+        return kept_layers(
+            self.config["recompute"], len(self.model.layers), tokens, self._activation_bytes, self._budget
+        )
 
     def train(self, rows: PreparedRows, order: np.ndarray, step: int, steps: int, optimizer: Optimizer) -> StepOutcome:
         """Forward and backward over the step's rows; gradients are left with the optimizer."""
@@ -61,7 +72,9 @@ class Passes:
         scales = self._scales(batches)
         outcome = StepOutcome(TokenSums(self.world.device), [], order)
         for index, batch in enumerate(batches):
-            request = self._request(batch, given, reduced[index], scales[index] * self.world.size)  # FSDP takes the mean over ranks
+            request = self._request(
+                batch, given, reduced[index], scales[index] * self.world.size
+            )  # FSDP takes the mean over ranks
             self.model.recompute.first_kept = len(self.model.layers) - self._kept(batch.token_ids.shape[1])
             loss = self.model(batch, request, self._adapter_reference())
             loss.backward()
@@ -73,7 +86,10 @@ class Passes:
     def measure(self, rows: PreparedRows, step: int, steps: int) -> TokenSums:
         """The objective and its statistics over all rows, as if they were one step; nothing is trained."""
         self.model.eval()
-        batches, given = self._micro_batches(rows, np.arange(len(rows))), self._run_columns(step / steps, max(1, step), steps)
+        batches, given = (
+            self._micro_batches(rows, np.arange(len(rows))),
+            self._run_columns(step / steps, max(1, step), steps),
+        )
         reduced, scales, sums = self._first_pass(batches, given), self._scales(batches), TokenSums(self.world.device)
         for index, batch in enumerate(batches):
             request = self._request(batch, given, reduced[index], scales[index])
@@ -88,17 +104,25 @@ class Passes:
 
     def _micro_batches(self, rows: PreparedRows, order: np.ndarray) -> list[MicroBatch]:
         lengths, world = rows.lengths[order], self.world
-        plan = plan_step(lengths, world.size, world.rank, self.config["micro_batch_tokens"], self.config["data"]["packing"])
+        plan = plan_step(
+            lengths, world.size, world.rank, self.config["micro_batch_tokens"], self.config["data"]["packing"]
+        )
         return [micro_batch(rows, order, positions, self._vocab_size).to(world.device) for positions in plan]
 
     def _run_columns(self, progress: float, step: int, steps: int) -> Columns:
         numbers = {"progress": progress, "step": float(step), "steps": float(steps)}
-        return {name: torch.tensor(value, dtype=torch.float64, device=self.world.device) for name, value in numbers.items()}
+        return {
+            name: torch.tensor(value, dtype=torch.float64, device=self.world.device) for name, value in numbers.items()
+        }
 
     def _scales(self, batches: list[MicroBatch]) -> list[torch.Tensor]:
         """What multiplies each token's loss, [S] a micro-batch. `weights` divides later, when their sum is known."""
         sizes = [torch.bincount(b.sequence) for b in batches]
-        own = torch.tensor([float(sum(len(b.targets) for b in batches)), float(sum((n > 0).sum() for n in sizes))], dtype=torch.float64, device=self.world.device)
+        own = torch.tensor(
+            [float(sum(len(b.targets) for b in batches)), float(sum((n > 0).sum() for n in sizes))],
+            dtype=torch.float64,
+            device=self.world.device,
+        )
         tokens, sequences = self.world.sum(own)
         one = tokens.new_ones(())
         by_rule: dict[str, Callable] = {
@@ -123,12 +147,17 @@ class Passes:
         columns = {name: torch.cat([c[name] for c in seen]) for name in seen[0]} | given
         reduced = self.objective.reduce(columns, torch.cat([b.sequence for b in batches]), self.world.gather)
         bounds = np.cumsum([0, *(len(b.targets) for b in batches)])
-        return [{node: values[lo:hi] for node, values in reduced.items()} for lo, hi in zip(bounds, bounds[1:], strict=False)]
+        return [{node: values[lo:hi] for node, values in reduced.items()} for lo, hi in itertools.pairwise(bounds)]
 
-    def _request(self, batch: MicroBatch, given: Columns, reduced: dict[int, torch.Tensor] | None, scale: torch.Tensor | None) -> HeadRequest:
+    def _request(
+        self, batch: MicroBatch, given: Columns, reduced: dict[int, torch.Tensor] | None, scale: torch.Tensor | None
+    ) -> HeadRequest:
         objective = None
         if reduced is not None:
-            objective = lambda columns, part: self.objective(columns, {node: values[part] for node, values in reduced.items()})
+
+            def objective(columns, part):
+                return self.objective(columns, {node: values[part] for node, values in reduced.items()})
+
         request = HeadRequest(
             targets=batch.targets,
             columns_given={"token_class": batch.token_class.double(), **given},

@@ -24,10 +24,8 @@ def map_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read as safetensors: {error}") from error
     check(isinstance(header, dict), f"{path}: the header must be an object")
     data_start = 8 + length
-    if size == data_start:  # an empty file cannot be mapped
-        data = np.zeros(0, np.uint8)
-    else:
-        data = np.memmap(path, dtype=np.uint8, mode="r", offset=data_start)
+    empty = size == data_start  # an empty file cannot be mapped
+    data = np.zeros(0, np.uint8) if empty else np.memmap(path, dtype=np.uint8, mode="r", offset=data_start)
     return {name: _view(path, name, entry, data) for name, entry in header.items() if name != "__metadata__"}
 
 

@@ -74,7 +74,10 @@ class Sampler:
         self._config = model.backbone.config
         context = self._config.max_position_embeddings
         longest = max(len(p.token_ids) for p in plan.prompts)
-        check(longest < context, f"generate_samples: a prompt has {longest} tokens; the model's context is {context} (max_position_embeddings), prompt and completion together")
+        check(
+            longest < context,
+            f"generate_samples: a prompt has {longest} tokens; the model's context is {context} (max_position_embeddings), prompt and completion together",
+        )
         self._texts = Texts(plan) if world.first else None
 
     def events(self) -> list[dict]:
@@ -82,13 +85,20 @@ class Sampler:
         completions = self._completions()
         if self._texts is None:
             return []
-        return [self._event(prompt, completion) for prompt, completion in zip(self.plan.prompts, completions, strict=True)]
+        return [
+            self._event(prompt, completion) for prompt, completion in zip(self.plan.prompts, completions, strict=True)
+        ]
 
     def _event(self, prompt: SamplePrompt, completion: Completion) -> dict:
         ids = completion.token_ids
         said = ids[:-1] if ids[-1] in self.plan.stop_token_ids else ids
         probabilities = torch.tensor(completion.logprobs, dtype=torch.float64).exp().tolist()
-        return {"prompt": prompt.text, "completion": self._texts.completion(prompt, said), "tokens": self._texts.shown(ids), "probabilities": probabilities}
+        return {
+            "prompt": prompt.text,
+            "completion": self._texts.completion(prompt, said),
+            "tokens": self._texts.shown(ids),
+            "probabilities": probabilities,
+        }
 
     @torch.no_grad()
     def _completions(self) -> list[Completion]:
@@ -128,8 +138,12 @@ class Sampler:
                 open_lanes += not self._ended(completion, limit)
             if self._world.largest(open_lanes) == 0:
                 return completions
-            at = torch.tensor(places, device=self._world.device).clamp(max=capacity - 1)  # an ended lane runs on in its own room
-            logits = self._model.next_logits(chosen[None], at[None], TokenView(cache, at, int(at.max()) + 1), slice(None))
+            at = torch.tensor(places, device=self._world.device).clamp(
+                max=capacity - 1
+            )  # an ended lane runs on in its own room
+            logits = self._model.next_logits(
+                chosen[None], at[None], TokenView(cache, at, int(at.max()) + 1), slice(None)
+            )
             places = [place + 1 for place in places]
 
     def _prefill(self, cache: KeyValueCache, prompts_ids: list[tuple[int, ...]]) -> torch.Tensor:
@@ -139,7 +153,14 @@ class Sampler:
             lane = min(turn, len(prompts_ids) - 1)  # a rank with fewer prompts computes its last one again
             ids = torch.tensor(prompts_ids[lane], device=device)
             packing = Packing((len(ids),), torch.tensor([0, len(ids)], dtype=torch.int32, device=device))
-            logits.append(self._model.next_logits(ids[None], torch.arange(len(ids), device=device)[None], PromptView(cache, lane, packing), slice(-1, None)))
+            logits.append(
+                self._model.next_logits(
+                    ids[None],
+                    torch.arange(len(ids), device=device)[None],
+                    PromptView(cache, lane, packing),
+                    slice(-1, None),
+                )
+            )
         return torch.cat(logits[: len(prompts_ids)])
 
     def _ended(self, completion: Completion, limit: int) -> bool:

@@ -45,8 +45,13 @@ class PreparedRows:
         local = index - int(self._first_row[shard_index])
         start, end = (int(n) for n in shard["row_offsets"][local : local + 2])
         part = slice(start, end)
-        row = Row(shard["token_ids"][part], shard["loss_mask"][part], shard["token_class"][part], self._source(shard, local))
-        check(len(row.token_ids) > 0 and not row.supervised[0], f"{row.source}: the first token of a row is never a target")
+        row = Row(
+            shard["token_ids"][part], shard["loss_mask"][part], shard["token_class"][part], self._source(shard, local)
+        )
+        check(
+            len(row.token_ids) > 0 and not row.supervised[0],
+            f"{row.source}: the first token of a row is never a target",
+        )
         return row
 
     def _source(self, shard: dict[str, np.ndarray], local: int) -> str:
@@ -56,20 +61,28 @@ class PreparedRows:
 
     def _open(self, entry: dict) -> dict[str, np.ndarray]:
         name = str(entry.get("file", ""))
-        check(name == Path(name).name and name not in ("", ".", ".."), f"{self.folder}/manifest.json: shard name {name!r} leaves its folder")
+        check(
+            name == Path(name).name and name not in ("", ".", ".."),
+            f"{self.folder}/manifest.json: shard name {name!r} leaves its folder",
+        )
         path = self.folder / name
         shard = map_safetensors(path)
         names = ("token_ids", "loss_mask", "token_class", "row_offsets", "row_source", "row_line")
         missing = [n for n in names if n not in shard]
         if missing and "chosen.token_ids" in shard:
-            raise InputError(f"{path}: holds preference pairs, which no engine trains on yet; prepare rows of a supervised objective")
+            raise InputError(
+                f"{path}: holds preference pairs, which no engine trains on yet; prepare rows of a supervised objective"
+            )
         check(not missing, f"{path}: tensors {', '.join(missing)} are missing; prepare the data again")
         offsets, tokens = shard["row_offsets"], len(shard["token_ids"])
         whole = len(offsets) >= 1 and offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) > 0).all()
         check(bool(whole), f"{path}: row_offsets must rise from 0 to {tokens}")
         same = len(shard["loss_mask"]) == len(shard["token_class"]) == tokens
         rows = len(offsets) - 1
-        check(same and len(shard["row_source"]) == len(shard["row_line"]) == rows, f"{path}: tensors disagree about the number of rows or tokens")
+        check(
+            same and len(shard["row_source"]) == len(shard["row_line"]) == rows,
+            f"{path}: tensors disagree about the number of rows or tokens",
+        )
         return shard
 
 
@@ -91,7 +104,9 @@ def verify_shards(rows: PreparedRows) -> None:
         with open(path, "rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
-        check(digest.hexdigest() == entry["sha256"], f"{path}: its SHA-256 is not the manifest's; prepare the data again")
+        check(
+            digest.hexdigest() == entry["sha256"], f"{path}: its SHA-256 is not the manifest's; prepare the data again"
+        )
 
 
 class RunOrder:
@@ -102,9 +117,15 @@ class RunOrder:
         check({"order", "step_offsets"} <= tensors.keys(), f"{path}: expected tensors order and step_offsets")
         self._order, self._offsets = tensors["order"], tensors["step_offsets"]
         rising = len(self._offsets) >= 2 and self._offsets[0] == 0 and (np.diff(self._offsets) > 0).all()
-        check(bool(rising) and self._offsets[-1] == len(self._order), f"{path}: step_offsets must rise from 0 to {len(self._order)}")
-        inside = 0 <= self._order.min() and self._order.max() < len(rows)
-        check(bool(inside), f"{path}: names rows that {rows.folder} does not have; shards and order belong to different runs")
+        check(
+            bool(rising) and self._offsets[-1] == len(self._order),
+            f"{path}: step_offsets must rise from 0 to {len(self._order)}",
+        )
+        inside = self._order.min() >= 0 and self._order.max() < len(rows)
+        check(
+            bool(inside),
+            f"{path}: names rows that {rows.folder} does not have; shards and order belong to different runs",
+        )
 
     @property
     def steps(self) -> int:

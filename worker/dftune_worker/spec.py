@@ -41,8 +41,14 @@ def read_spec(path: Path) -> RunSpec:
         raw = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    check(raw.get("version") == 1, f"{path}: version: expected 1, got {raw.get('version')!r}; dftune and its worker are of different releases")
-    optional = lambda key: Path(raw[key]) if raw.get(key) else None
+    check(
+        raw.get("version") == 1,
+        f"{path}: version: expected 1, got {raw.get('version')!r}; dftune and its worker are of different releases",
+    )
+
+    def optional(key):
+        return Path(raw[key]) if raw.get(key) else None
+
     try:
         spec = RunSpec(
             run_id=raw["run_id"],

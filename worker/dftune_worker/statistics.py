@@ -6,7 +6,21 @@ from .parallel import World
 
 BIN_EDGES = torch.linspace(0, 1, 11, dtype=torch.float64)[1:-1]
 SMALL_EDGES = torch.tensor([1e-4, 1e-3, 1e-2], dtype=torch.float64)
-SUMS = ("tokens", "supervised", "loss", "nll", "p", "weight", "weight_squares", "entropy", "correct", "eos", "eos_p", "kl_ref", "loss_scaled")
+SUMS = (
+    "tokens",
+    "supervised",
+    "loss",
+    "nll",
+    "p",
+    "weight",
+    "weight_squares",
+    "entropy",
+    "correct",
+    "eos",
+    "eos_p",
+    "kl_ref",
+    "loss_scaled",
+)
 END_OF_TURN = 1
 
 
@@ -18,14 +32,31 @@ class TokenSums:
         self._bins = torch.zeros(10 + 4, dtype=torch.float64, device=device)
         self._edges = (BIN_EDGES.to(device), SMALL_EDGES.to(device))
 
-    def add(self, columns: dict[str, torch.Tensor], token_class: torch.Tensor, tokens: int, loss_scaled: torch.Tensor) -> None:
+    def add(
+        self, columns: dict[str, torch.Tensor], token_class: torch.Tensor, tokens: int, loss_scaled: torch.Tensor
+    ) -> None:
         """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss."""
         p, weight = columns["logp"].exp(), columns["weight"]
         ends = (token_class == END_OF_TURN).double()
         zero = p.new_zeros(())
         kl = columns["kl_ref"].sum() if "kl_ref" in columns else zero
-        parts = [zero + tokens, zero + len(p), columns["loss"].sum(), -columns["logp"].sum(), p.sum(), weight.sum(), weight.square().sum()]
-        parts += [columns["entropy"].sum(), columns["correct"].sum(), ends.sum(), (ends * p).sum(), kl, loss_scaled.double()]
+        parts = [
+            zero + tokens,
+            zero + len(p),
+            columns["loss"].sum(),
+            -columns["logp"].sum(),
+            p.sum(),
+            weight.sum(),
+            weight.square().sum(),
+        ]
+        parts += [
+            columns["entropy"].sum(),
+            columns["correct"].sum(),
+            ends.sum(),
+            (ends * p).sum(),
+            kl,
+            loss_scaled.double(),
+        ]
         self._sums += torch.stack(parts)
         edges, small = self._edges
         ones = torch.ones_like(p)  # added by place: bincount would wait for the GPU

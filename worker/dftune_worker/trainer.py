@@ -1,10 +1,7 @@
 """The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
 
-import ctypes
 import math
 import os
-import re
-import resource
 import signal
 import sys
 import time
@@ -16,11 +13,12 @@ import torch
 from . import model as models
 from .attention import kernel_in_words
 from .checkpoint import Checkpoints, restore, trainer_state_of
-from .errors import InputError, TrainingStopped, check
+from .errors import TrainingStopped, check
 from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
 from .fusion import fusion_in_words
+from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer, learning_rate
 from .parallel import DTYPES, World, place, precision_in_words
 from .passes import Passes
@@ -82,7 +80,9 @@ def start(spec: RunSpec, world: World) -> Run:
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
     model, reference = _load_models(spec, world, dtype, objective)
     split = world.size == 1 and dtype == torch.bfloat16
-    settings = AdamWSettings(*(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"])
+    settings = AdamWSettings(
+        *(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"]
+    )
     optimizer = Optimizer(model, settings, split)
     budget = _activation_budget(world, optimizer)
     settle_micro_batch(spec, world, rows, model.recomputed_bytes_per_token(dtype.itemsize), budget)
@@ -93,12 +93,19 @@ def start(spec: RunSpec, world: World) -> Run:
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
-        say = [precision_in_words(dtype, split, spec.config["adapter"] is not None), kernel_in_words(world.device, dtype), fusion_in_words(world.device), passes.recompute_in_words()]
+        say = [
+            precision_in_words(dtype, split, spec.config["adapter"] is not None),
+            kernel_in_words(world.device, dtype),
+            fusion_in_words(world.device),
+            passes.recompute_in_words(),
+        ]
         print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
 
 
-def _load_models(spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective) -> tuple[models.PackedModel, models.PackedModel | None]:
+def _load_models(
+    spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective
+) -> tuple[models.PackedModel, models.PackedModel | None]:
     """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
     was read of it counts as this process's memory until then."""
     models.read_config(spec.model)
@@ -109,7 +116,9 @@ def _load_models(spec: RunSpec, world: World, dtype: torch.dtype, objective: Obj
     return model, _load(spec, world, weights, dtype, adapter=None, frozen=True)
 
 
-def _load(spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False) -> models.PackedModel:
+def _load(
+    spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False
+) -> models.PackedModel:
     model = models.PackedModel(models.build(spec.model, adapter), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
@@ -131,7 +140,10 @@ def settle_micro_batch(spec: RunSpec, world: World, rows: PreparedRows, bytes_pe
         while given > LEAST_MICRO_BATCH_TOKENS and given * bytes_per_token > budget and world.device.type == "cuda":
             given //= 2
         given = max(longest, -round(world.largest(-given)))  # the same on every rank: each knows all ranks' packs
-    check(longest <= given, f"micro_batch_tokens: {given} is less than the longest row ({longest} tokens); raise it or lower data.max_length")
+    check(
+        longest <= given,
+        f"micro_batch_tokens: {given} is less than the longest row ({longest} tokens); raise it or lower data.max_length",
+    )
     spec.config["micro_batch_tokens"] = given
 
 
@@ -155,7 +167,10 @@ def _activation_budget(world: World, optimizer: Optimizer) -> int:
 def _resume(run: Run, folder: Path) -> None:
     state = restore(folder, run, run.world)
     same = state["data_key"] == run.rows.manifest["key"] and state["steps"] == run.order.steps
-    check(same, f"{folder}: was made with other data or another number of steps ({state['steps']}, now {run.order.steps}); start a new run instead")
+    check(
+        same,
+        f"{folder}: was made with other data or another number of steps ({state['steps']}, now {run.order.steps}); start a new run instead",
+    )
     run.step, run.tokens, run.supervised_tokens = state["step"], state["tokens"], state["supervised_tokens"]
 
 
@@ -164,7 +179,10 @@ def train(run: Run) -> int:
     stop = StopRequest(run.spec.output_dir / STOP_FILE, run.world)
     _say_start(run)
     save_steps, eval_steps = run.config["save_steps"], run.config["eval_steps"]
-    done = lambda step, path: run.events.write("checkpoint", step, path=str(path))
+
+    def done(step, path):
+        return run.events.write("checkpoint", step, path=str(path))
+
     checkpoints = Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
     last_saved = None
     if run.step == 0:
@@ -183,7 +201,12 @@ def train(run: Run) -> int:
         checkpoints.poll()
         if stopping and not finished:
             checkpoints.finish()
-            run.events.write("run.end", run.step, reason="interrupted", message=f"checkpoint at step {last_saved}; --resume continues")
+            run.events.write(
+                "run.end",
+                run.step,
+                reason="interrupted",
+                message=f"checkpoint at step {last_saved}; --resume continues",
+            )
             return INTERRUPTED
     checkpoints.finish()
     run.events.write("run.end", run.step, reason="done", output=_write_result(run))
@@ -233,7 +256,13 @@ def train_step(run: Run) -> None:
     square = world.sum(run.optimizer.square_norm())
     norm = math.sqrt(square.item()) / abs(divisor)
     loss = totals["loss_scaled"] / divisor
-    rate = learning_rate(run.step, run.order.steps, peak=config["learning_rate"], warmup_ratio=config["warmup_ratio"], shape=config["lr_scheduler"])
+    rate = learning_rate(
+        run.step,
+        run.order.steps,
+        peak=config["learning_rate"],
+        warmup_ratio=config["warmup_ratio"],
+        shape=config["lr_scheduler"],
+    )
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
         run.optimizer.update(rate, clip / divisor)
@@ -244,7 +273,9 @@ def train_step(run: Run) -> None:
     run.tokens += round(totals["tokens"])
     run.supervised_tokens += round(totals["supervised"])
     seconds = time.monotonic() - started
-    extra = {"kl_ref": totals["kl_ref"] / max(1.0, totals["supervised"])} if "kl_ref" in run.passes.objective.inputs else {}
+    extra = (
+        {"kl_ref": totals["kl_ref"] / max(1.0, totals["supervised"])} if "kl_ref" in run.passes.objective.inputs else {}
+    )
     run.events.write(
         "step",
         run.step,
@@ -271,11 +302,23 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
     rows = [row for part in run.world.gather_objects(mine) for row in part]
     named = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
     what = f"step {run.step}: the loss is {loss}, the gradient norm {norm}"
-    where = f"; rows {named}" if rows else "; every row's own loss is finite, so it arose in the gradient: lower learning_rate"
+    where = (
+        f"; rows {named}"
+        if rows
+        else "; every row's own loss is finite, so it arose in the gradient: lower learning_rate"
+    )
     if run.config["on_nonfinite"] == "stop":
-        raise TrainingStopped(f"{what}{where}. The last checkpoint is good; on_nonfinite: skip would leave such steps out")
+        raise TrainingStopped(
+            f"{what}{where}. The last checkpoint is good; on_nonfinite: skip would leave such steps out"
+        )
     run.skipped += 1
-    run.events.write("warning", run.step, code="skipped-step", message=what + where, hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many")
+    run.events.write(
+        "warning",
+        run.step,
+        code="skipped-step",
+        message=what + where,
+        hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many",
+    )
 
 
 def evaluate(run: Run) -> None:
@@ -286,29 +329,21 @@ def evaluate(run: Run) -> None:
         divisor = divisor_of(run, totals)
         numbers = means(totals)
         loss = totals["loss_scaled"] / divisor
-        run.events.write("eval", run.step, name=entry.name, nll=numbers["nll"], loss=loss, mean_p=numbers["mean_p"], supervised_tokens=round(totals["supervised"]))
+        run.events.write(
+            "eval",
+            run.step,
+            name=entry.name,
+            nll=numbers["nll"],
+            loss=loss,
+            mean_p=numbers["mean_p"],
+            supervised_tokens=round(totals["supervised"]),
+        )
         run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
 
 
 def sample(run: Run) -> None:
     for fields in run.sampler.events():
         run.events.write("sample", run.step, **fields)
-
-
-def memory_bytes(world: World) -> int:
-    """Peak so far: of the GPU's allocator, or resident on a CPU."""
-    if world.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(world.device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def return_free_memory(world: World) -> None:
-    """Where the C library keeps what gradients took for the next small tensors, the next head's logits would come on top."""
-    if world.device.type == "cpu" and sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-        if trim is not None:
-            trim(0)
 
 
 def _say_start(run: Run) -> None:
@@ -321,26 +356,13 @@ def _say_start(run: Run) -> None:
         run_id=run.spec.run_id,
         engine="torch",
         device=name if world.size == 1 else f"{name} x {world.size}",
-        parameters={"total": sum(p.numel() for p in parameters), "trained": sum(p.numel() for p in parameters if p.requires_grad)},
+        parameters={
+            "total": sum(p.numel() for p in parameters),
+            "trained": sum(p.numel() for p in parameters if p.requires_grad),
+        },
         supervised_tokens_per_epoch=run.rows.manifest["supervised_tokens"],
         normalization=run.spec.normalization_in_words,
         steps=run.order.steps,
         objective=run.passes.objective.name,
         **resumed,
     )
-
-
-def explain(error: BaseException, spec: RunSpec | None) -> tuple[str, str]:
-    """(kind, message) of what ended a rank, for its error file: input, stopped, memory, peer (another rank is gone) or bug."""
-    if isinstance(error, InputError):
-        return "input", str(error)
-    if isinstance(error, TrainingStopped):
-        return "stopped", str(error)
-    text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in text or "not enough memory" in text:
-        tokens = spec.config["micro_batch_tokens"] if spec else "?"
-        advice = f"micro_batch_tokens (now {tokens}) lowers it, then recompute: always, then more processes (engine.nproc_per_node) or an adapter"
-        return "memory", f"out of memory: {text.splitlines()[0] if text else 'no more could be allocated'}\n{advice}"
-    if re.search(r"Connection (closed|reset)|ncclRemoteError|Broken pipe", text):
-        return "peer", text.splitlines()[0]
-    return "bug", f"{type(error).__name__}: {text}"

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from conftest import VOCABULARY, objective, run_worker, spec_samples, steps
+from test_runs import CASES, LORA, assert_same
+
 from dftune_worker import attention
 from dftune_worker.expression import Objective
 from dftune_worker.head import HeadRequest, Reference, head_pass
 from dftune_worker.optimizer import AdamWSettings, Optimizer
-from test_runs import CASES, LORA, assert_same
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 GPU = {"CUDA_VISIBLE_DEVICES": "0"}
@@ -55,7 +56,13 @@ def test_the_head_is_the_cpu_s(monkeypatch, name, rows):
             head_pass(hidden.detach(), weight.detach(), plain)
             reduced = made.reduce(plain.columns, torch.arange(20, device=device) // 5, lambda mine: mine)
         scale = torch.full((20,), 0.05, dtype=torch.float64, device=device)
-        request = HeadRequest(targets.to(device), {}, lambda c, part, r=reduced: made(c, {n: v[part] for n, v in r.items()}), scale, reference=reference)
+        request = HeadRequest(
+            targets.to(device),
+            {},
+            lambda c, part, r=reduced: made(c, {n: v[part] for n, v in r.items()}),
+            scale,
+            reference=reference,
+        )
         loss = head_pass(hidden, weight, request)
         found.append((loss, *torch.autograd.grad(loss, (hidden, weight))))
     for theirs, mine in zip(*found, strict=True):
@@ -90,7 +97,14 @@ def test_a_run_is_the_cpu_s(make_spec, name, config):
 @pytest.mark.parametrize("config", [{}, LORA], ids=["full", "lora"])
 def test_bf16_is_near_float32(make_spec, config):
     exact, rounded = (
-        steps(run_worker(make_spec(f"gpu-{dtype}", objective("dft"), config=config | {"engine": {"name": "torch", "dtype": dtype}}), env=GPU))
+        steps(
+            run_worker(
+                make_spec(
+                    f"gpu-{dtype}", objective("dft"), config=config | {"engine": {"name": "torch", "dtype": dtype}}
+                ),
+                env=GPU,
+            )
+        )
         for dtype in ("fp32", "bf16")
     )
     for a, b in zip(exact[:5], rounded[:5], strict=True):
@@ -103,14 +117,21 @@ def test_a_resumed_run_goes_on(make_spec):
     whole = steps(run_worker(spec, env=GPU))
     checkpoint = str(spec.parent.parent / "checkpoints" / "step-000010")
     again = steps(run_worker(make_spec("resumed", objective("dft"), config=config, resume=checkpoint), env=GPU))
-    assert_same(whole[10:], again, 0.02)  # attention's gradient is summed in no fixed order there, and bfloat16 keeps 3 digits
+    assert_same(
+        whole[10:], again, 0.02
+    )  # attention's gradient is summed in no fixed order there, and bfloat16 keeps 3 digits
 
 
 @pytest.mark.parametrize("adapter", [{}, LORA], ids=["full", "lora"])
 def test_samples_are_the_cpu_s(make_spec, tmp_path, adapter):
     samples = spec_samples(tmp_path, prompts=18, max_new_tokens=6, every=10)
-    config, found = adapter | {"learning_rate": 1e-6}, []  # the two drift apart by rounding: a nearly equal choice must not turn
+    config, found = (
+        adapter | {"learning_rate": 1e-6},
+        [],
+    )  # the two drift apart by rounding: a nearly equal choice must not turn
     for name, more in (("cpu", {}), ("gpu", {"env": GPU})):
         events = run_worker(make_spec(name, objective("sft"), config=config, samples=samples), **more)
-        found.append([[e[k] for k in ("step", "prompt", "completion", "tokens")] for e in events if e["type"] == "sample"])
+        found.append(
+            [[e[k] for k in ("step", "prompt", "completion", "tokens")] for e in events if e["type"] == "sample"]
+        )
     assert len(found[0]) == 36 and found[0] == found[1]

@@ -6,16 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import NODES, VOCABULARY, objective
+from conftest import VOCABULARY, objective
+
 from dftune_worker import attention
 from dftune_worker.errors import InputError
+from dftune_worker.explain import explain
 from dftune_worker.expression import Objective
 from dftune_worker.head import HeadRequest, Reference, head_pass
 from dftune_worker.model import PackedModel, Weights, build, fill_parameters
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place, precision_in_words
-from dftune_worker.trainer import explain, settle_micro_batch
+from dftune_worker.trainer import settle_micro_batch
 
 
 def plain(name, z, targets, ref_z=None):
@@ -42,7 +44,9 @@ def test_head_is_the_plain_formula(monkeypatch, name, chunk_rows):
     expected_gradients = torch.autograd.grad(expected, (hidden, weight))
     made = Objective(objective(name))
     reference = Reference(ref_hidden, weight.detach(), True) if name == "asft" else None
-    request = HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.full((8,), 1 / 8, dtype=torch.float64), reference=reference)
+    request = HeadRequest(
+        targets, {}, lambda c, part: made(c, {}), torch.full((8,), 1 / 8, dtype=torch.float64), reference=reference
+    )
     loss = head_pass(hidden, weight, request)
     gradients = torch.autograd.grad(loss, (hidden, weight))
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-7)
@@ -82,7 +86,15 @@ def test_median_is_the_lower_middle_over_all_ranks():
     assert reduced[4].tolist() == [-7] * 4  # of -11, -9, -7, -5, -2
 
 
-@pytest.mark.parametrize("bad", [{"op": "input", "name": "eval"}, {"op": "import", "args": [0]}, {"op": "exp", "args": [7]}, {"op": "constant", "value": math.nan}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"op": "input", "name": "eval"},
+        {"op": "import", "args": [0]},
+        {"op": "exp", "args": [7]},
+        {"op": "constant", "value": math.nan},
+    ],
+)
 def test_a_stranger_s_expression_is_checked(bad):
     with pytest.raises(InputError, match=r"nodes\[1\]"):
         Objective({"version": 1, "name": "x", "nodes": [{"op": "input", "name": "logp"}, bad], "output": 1})
@@ -98,7 +110,9 @@ def test_packed_rows_are_the_rows_alone(tiny_model):
     rows = [torch.randint(0, VOCABULARY, (n,)) for n in (7, 1, 12)]
     packing = attention.Packing((7, 1, 12), torch.tensor([0, 7, 8, 20], dtype=torch.int32))
     positions = torch.cat([torch.arange(len(r)) for r in rows])[None]
-    packed = model.backbone(input_ids=torch.cat(rows)[None], position_ids=positions, use_cache=False, packing=packing).last_hidden_state
+    packed = model.backbone(
+        input_ids=torch.cat(rows)[None], position_ids=positions, use_cache=False, packing=packing
+    ).last_hidden_state
     alone = torch.cat([theirs.model(input_ids=r[None]).last_hidden_state for r in rows], 1)
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
@@ -113,7 +127,9 @@ def test_flex_attention_is_attention_row_by_row(window):
 
 
 def test_weight_and_remainder_are_the_float32_master():
-    master = torch.cat([torch.randn(10_000) * 10.0 ** torch.randint(-30, 30, (10_000,)), torch.tensor([0.0, -0.0, 1e-40])])
+    master = torch.cat(
+        [torch.randn(10_000) * 10.0 ** torch.randint(-30, 30, (10_000,)), torch.tensor([0.0, -0.0, 1e-40])]
+    )
     weight, remainder = split_master(master)
     assert torch.equal(join_master(weight, remainder).view(torch.int32), master.view(torch.int32))
     off = (weight.float() - master).abs() - (master.bfloat16().float() - master).abs()
@@ -140,7 +156,9 @@ def test_optimizer_is_pytorch_s_adamw_on_float32(kept):
 
 
 def test_learning_rate_is_the_contract_s():
-    rate = lambda k: learning_rate(k, 100, peak=2.0, warmup_ratio=0.1, shape="cosine")
+    def rate(k):
+        return learning_rate(k, 100, peak=2.0, warmup_ratio=0.1, shape="cosine")
+
     assert [rate(1), rate(10), rate(55), rate(100)] == pytest.approx([0.2, 2.0, 1.0, 0.0])
 
 
@@ -167,13 +185,17 @@ def test_auto_micro_batches_are_what_a_gpu_holds_and_what_a_resumed_run_had(tmp_
     assert [settled("cuda", budget) for budget in (10**9, 16_384_000, 16_383_999, 1)] == [16384, 16384, 8192, 1500]
     assert settled("cpu", 1) == 4096
     assert settled("cuda", 1, resume=tmp_path) == 8192
-    with pytest.raises(InputError, match="micro_batch_tokens: 1024 is less than the longest row .1500"):
+    with pytest.raises(InputError, match=r"micro_batch_tokens: 1024 is less than the longest row .1500"):
         settled("cpu", 1, given=1024)
 
 
 def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
     random = np.random.default_rng(0)
-    rows = {"token_ids": torch.tensor(random.integers(0, 9, 20))[None], "position_ids": torch.arange(20)[None], "predicting": torch.arange(4, 19)}
+    rows = {
+        "token_ids": torch.tensor(random.integers(0, 9, 20))[None],
+        "position_ids": torch.arange(20)[None],
+        "predicting": torch.arange(4, 19),
+    }
     made, found = Objective(objective("sft")), []
     for joined in (False, True):
         model = PackedModel(build(tiny_model, None))
@@ -185,7 +207,10 @@ def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
         batch = SimpleNamespace(**rows, lengths=packing.lengths, row_starts=packing.row_starts)
         targets = rows["token_ids"][0, 5:20]
         for _ in range(2):  # gradients of micro-batches add up
-            model(batch, HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.full((15,), 1 / 15, dtype=torch.float64))).backward()
+            model(
+                batch,
+                HeadRequest(targets, {}, lambda c, part: made(c, {}), torch.full((15,), 1 / 15, dtype=torch.float64)),
+            ).backward()
         found.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-5, atol=1e-7)
@@ -199,7 +224,9 @@ def test_out_of_memory_says_how_much_was_asked_and_what_lowers_it():
         kind, message = explain(error, spec)
     assert kind == "memory" and "4503599627370496 bytes" in message
     assert "micro_batch_tokens (now 4096) lowers it" in message
-    on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.11 GiB")
+    on_gpu = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.11 GiB"
+    )
     kind, message = explain(on_gpu, spec)
     assert kind == "memory" and "Tried to allocate 2.32 GiB" in message and "recompute: always" in message
 
@@ -212,5 +239,7 @@ def test_a_lost_neighbour_is_told_from_a_fault_of_one_s_own():
 def test_what_is_kept_in_which_precision_is_said():
     assert precision_in_words(torch.float32, False, False) == "weights, gradients, moments and computation in float32"
     assert "the float32 master weights as bfloat16 plus 16 bits" in precision_in_words(torch.bfloat16, True, False)
-    assert "the frozen base bfloat16; the adapter's float32 master weights" in precision_in_words(torch.bfloat16, True, True)
+    assert "the frozen base bfloat16; the adapter's float32 master weights" in precision_in_words(
+        torch.bfloat16, True, True
+    )
     assert "the frozen base float32 in shards" in precision_in_words(torch.bfloat16, False, True)

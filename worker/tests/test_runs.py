@@ -16,7 +16,16 @@ LORA = {"adapter": {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0, 
 def assert_same(a: list[dict], b: list[dict], tolerance: float = 1e-4) -> None:
     assert len(a) == len(b) > 0
     for x, y in zip(a, b, strict=True):
-        for key in ("loss", "nll", "grad_norm", "mean_p", "mean_weight", "entropy", "effective_tokens", "learning_rate"):
+        for key in (
+            "loss",
+            "nll",
+            "grad_norm",
+            "mean_p",
+            "mean_weight",
+            "entropy",
+            "effective_tokens",
+            "learning_rate",
+        ):
             assert x[key] == pytest.approx(y[key], rel=tolerance, abs=1e-9), (x["step"], key)
         assert x["supervised_tokens"] == y["supervised_tokens"] and x["tokens"] == y["tokens"]
 
@@ -43,7 +52,7 @@ def test_resume_is_the_uninterrupted_run_on_one_process_from_two(make_spec):
         name = f"resumed-{processes}"
         resumed = run_worker(make_spec(name, objective("asft"), config=config, resume=str(checkpoint)), processes)
         assert_same(steps(whole)[10:], steps(resumed), 1e-4 if processes == 1 else 1e-9)
-        assert [e for e in resumed if e["type"] == "run.start"][0]["resumed_from"] == str(checkpoint)
+        assert next(e for e in resumed if e["type"] == "run.start")["resumed_from"] == str(checkpoint)
     evals = [e for e in whole if e["type"] == "eval"]
     assert evals and evals[-1]["name"] == "held-out" and evals[-1]["supervised_tokens"] > 0
 
@@ -63,7 +72,9 @@ def test_bf16_resume_gives_the_same_bits(make_spec):
 
 def test_bf16_is_near_float32(make_spec):
     exact = steps(run_worker(make_spec("exact", objective("sft"))))
-    rough = steps(run_worker(make_spec("rough", objective("sft"), config={"engine": {"name": "torch", "dtype": "bf16"}})))
+    rough = steps(
+        run_worker(make_spec("rough", objective("sft"), config={"engine": {"name": "torch", "dtype": "bf16"}}))
+    )
     assert_same(exact[:5], rough[:5], 0.1)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import VOCABULARY, objective, run_worker, spec_samples
+from conftest import objective, run_worker, spec_samples
+from test_runs import LORA
+
 from dftune_worker.model import PackedModel, Weights, build, fill_parameters
 from dftune_worker.parallel import World, place
 from dftune_worker.samples import Sampler
 from dftune_worker.spec import sample_plan
-from test_runs import LORA
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -53,7 +54,12 @@ def test_cached_decoding_is_the_full_model(tmp_path, tiny_model, model):
 def test_a_window_is_seen_while_decoding(tmp_path, tiny_model):
     """A model whose layers see four tokens: its config says so, its weights are the tiny model's."""
     config = json.loads((tiny_model / "config.json").read_text())
-    config |= {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0, "layer_types": ["sliding_attention"] * 2}
+    config |= {
+        "use_sliding_window": True,
+        "sliding_window": 4,
+        "max_window_layers": 0,
+        "layer_types": ["sliding_attention"] * 2,
+    }
     folder = tmp_path / "windowed"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
@@ -99,13 +105,17 @@ def test_two_processes_sample_what_one_does(make_spec, tmp_path, adapter):
         found.append(events)
     assert [e["step"] for e in found[0]] == [8] * 18 + [16] * 18 + [20] * 18
     for one, two in zip(*found, strict=True):
-        assert [one[k] for k in ("step", "prompt", "completion", "tokens")] == [two[k] for k in ("step", "prompt", "completion", "tokens")]
+        assert [one[k] for k in ("step", "prompt", "completion", "tokens")] == [
+            two[k] for k in ("step", "prompt", "completion", "tokens")
+        ]
         assert one["probabilities"] == pytest.approx(two["probabilities"], rel=1e-3)
 
 
 def test_bf16_samples_are_repeated_to_the_bit(make_spec, tmp_path):
     samples = spec_samples(tmp_path, prompts=3, max_new_tokens=6, every=20)
     config = {"engine": {"name": "torch", "dtype": "bf16"}}
-    runs = [run_worker(make_spec(name, objective("sft"), config=config, samples=samples)) for name in ("first", "again")]
+    runs = [
+        run_worker(make_spec(name, objective("sft"), config=config, samples=samples)) for name in ("first", "again")
+    ]
     first, again = ([(e["tokens"], e["probabilities"]) for e in events if e["type"] == "sample"] for events in runs)
     assert len(first) == 3 and first == again
