@@ -3,6 +3,7 @@ import { InputError } from "../errors.ts"
 import { compareEvaluations, isEvaluation } from "../evaluate/compare-evaluations.ts"
 import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
+import { checkPage } from "../host/output-place.ts"
 import { evalText, reportHtml } from "../report/run-page.ts"
 import {
   differingSettings,
@@ -21,6 +22,7 @@ export function command(verb: Command): void {
     .option("--html <file>", "write curves, histograms, samples and settings as one page")
     .option("--json", "print one JSON document")
     .action(async (paths: string[], { html, json }: { html?: string; json?: boolean }) => {
+      if (html !== undefined) checkPage(html)
       if (paths.some(isEvaluation)) return printEvaluations(paths, { html, json })
       const runs = summarizeRuns(paths.map(readRun))
       for (const { path, badLines } of runs) {

@@ -9,6 +9,7 @@ import { demoPage } from "../demo/page.ts"
 import { demoText } from "../demo/table.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
+import { checkOutputFolder } from "../host/output-place.ts"
 import { shortDuration } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
@@ -27,8 +28,9 @@ const FULL = { questions: 150, trainRows: 640, newFacts: 150, steps: { noisy: 40
 /** Too little to conclude anything from: it shows that all parts work. */
 const QUICK = { questions: 12, trainRows: 64, newFacts: 24, steps: { noisy: 4, facts: 4 } }
 
-/** Marks a folder that a demo made, which the next one may clear. */
+/** Marks a folder that a demo made, which the next one may clear of what a demo writes. */
 const MARK = ".dftune-demo"
+const OWN = /^(\.dftune-demo|data|report\.html|results\.json|(noisy|facts)-(sft|dft)-\d+)$/
 
 export function command(verb: Command): void {
   verb
@@ -54,13 +56,16 @@ function wholeNumber(text: string): number {
 }
 
 async function emptyFolder(folder: string): Promise<void> {
+  checkOutputFolder(folder, { option: "--out", reads: [{ path: DEMO_MODEL, what: "the model" }] })
   const entries = existsSync(folder) ? readdirSync(folder) : []
   if (entries.length > 0 && !entries.includes(MARK)) {
     throw new InputError(
       `${folder}: holds something that no demo made; give another folder with --out`,
     )
   }
-  await rm(folder, { recursive: true, force: true })
+  for (const name of entries.filter((entry) => OWN.test(entry))) {
+    await rm(join(folder, name), { recursive: true })
+  }
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, MARK), "")
 }

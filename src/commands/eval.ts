@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { type Command, InvalidArgumentError, Option } from "commander"
 import { InputError } from "../errors.ts"
 import {
+  checkEvaluationFolder,
   type EvaluationSettings,
   evaluateSuite,
   MODES,
@@ -105,6 +106,10 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   for (const name of names) suites.push(await openSuite(name, load))
   const settings = settingsOf(options)
   const folder = options.out ?? join("evals", model.replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, ""))
+  checkEvaluationFolder(
+    folder,
+    suites.map(({ name }) => name),
+  )
   const { show, clear } = progressLine()
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []

@@ -83,8 +83,9 @@ async function openSource(
 }
 
 /** Where samples go: a file that can be continued, or stdout in the order of the prompts. */
-async function openOutput(rows: readonly PromptRow[], { out, n, seed }: Options) {
-  if (out !== undefined) return openSampleFile(out, { rows, n, seed })
+async function openOutput(rows: readonly PromptRow[], { out, n, seed, prompts }: Options) {
+  const reads = prompts === undefined ? [] : [{ path: prompts, what: "the prompts" }]
+  if (out !== undefined) return openSampleFile(out, { rows, n, seed, reads })
   const held = new Map<number, unknown>()
   let next = seed
   const file: SampleFile = {

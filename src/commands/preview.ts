@@ -1,9 +1,10 @@
-import { writeFileSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview.ts"
 import { InputError } from "../errors.ts"
+import { writeFileAtomic } from "../formats/index.ts"
+import { checkPage } from "../host/output-place.ts"
 import { previewPage } from "../report/preview-page.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { colorsFor, print, printJson, say, sayWarning } from "./shell/terminal.ts"
@@ -48,6 +49,12 @@ async function preview(path: string, flags: PreviewFlags): Promise<void> {
   const config = await loadConfig(path, { set: flags.set })
   const sources = flags.eval ? config.data.eval : config.data.train
   if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
+  if (flags.html !== undefined) {
+    checkPage(
+      flags.html,
+      sources.map((source) => ({ path: source.path, what: "the rows" })),
+    )
+  }
   const shown: PreviewExample[] = []
   const summary = await interruptible((signal) => run(config, sources, flags, shown, signal))
   if (flags.html !== undefined) {
@@ -55,7 +62,7 @@ async function preview(path: string, flags: PreviewFlags): Promise<void> {
       basename(dirname(path)) === "."
         ? basename(path)
         : `${basename(dirname(path))}/${basename(path)}`
-    writeFileSync(flags.html, previewPage(title, shown, summary))
+    await writeFileAtomic(flags.html, previewPage(title, shown, summary))
     say(`wrote ${flags.html}`)
   }
   tell(summary)

@@ -7,6 +7,7 @@ import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
 import { Grader } from "../grading/grader/grader.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
+import { checkOutputFile, checkOutputFolder, firstRowHas, isPage } from "../host/output-place.ts"
 import type { EvalEvent } from "../run/events.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
 import {
@@ -92,6 +93,7 @@ export interface SuiteResult {
  */
 export async function evaluateSuite(options: EvaluateOptions): Promise<SuiteResult> {
   mkdirSync(options.folder, { recursive: true })
+  checkRecordsFile(options.folder, options.suite)
   const tokensPerSecond = await sampleSuite(options)
   const records = await gradeSuite(options)
   return { ...summary(records, options), tokens_per_second: tokensPerSecond }
@@ -100,6 +102,31 @@ export async function evaluateSuite(options: EvaluateOptions): Promise<SuiteResu
 const samplesPath = ({ folder, suite }: EvaluateOptions): string =>
   join(folder, `${suite}.samples.jsonl`)
 export const recordsPath = (folder: string, suite: string): string => join(folder, `${suite}.jsonl`)
+
+/** Refuses to write over what no evaluation wrote, the suite's own file among it. */
+export function checkRecordsFile(folder: string, suite: string): void {
+  checkOutputFile(recordsPath(folder, suite), {
+    option: "--out",
+    wrote: (head) => firstRowHas(head, ["correct", "grader_version"]),
+    writer: "dftune eval",
+  })
+}
+
+/** Refuses a folder where an evaluation would write over what none wrote. */
+export function checkEvaluationFolder(folder: string, suites: readonly string[]): void {
+  checkOutputFolder(folder, { option: "--out" })
+  for (const suite of suites) checkRecordsFile(folder, suite)
+  checkOutputFile(join(folder, "eval.json"), {
+    option: "--out",
+    wrote: (head) => /^\s*\[\s*\{\s*"(suite|model)"/.test(head),
+    writer: "dftune eval",
+  })
+  checkOutputFile(join(folder, "report.html"), {
+    option: "--out",
+    wrote: isPage,
+    writer: "dftune eval",
+  })
+}
 
 async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
   const { problems, settings, model, suite, signal, onProgress } = options
@@ -176,7 +203,7 @@ async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]>
   }
   await flush()
   await replaceFile(recordsPath(folder, suite), async (handle) => {
-    for (const record of records) await handle.write(`${JSON.stringify(record)}\n`)
+    for (const record of records) await handle.appendFile(`${JSON.stringify(record)}\n`)
   })
   return records
 }

@@ -5,6 +5,7 @@ import { writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { type GradeItem, Grader } from "../grading/grader/grader.ts"
 import { type Gold, goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
+import { checkOutputFile, firstRowHas } from "../host/output-place.ts"
 import { verdictFields } from "./evaluation.ts"
 import { type GradedMark, gradedMark, type SelectionOptions, selectCorrect } from "./selection.ts"
 import { rowsOf } from "./suites/suite.ts"
@@ -42,6 +43,14 @@ const CHUNK = 512
  */
 export async function gradeFile(path: string, options: GradeFileOptions): Promise<GradeSummary> {
   const { mode, keep, out, signal, onProgress } = options
+  if (typeof out === "string") {
+    checkOutputFile(out, {
+      option: "--out",
+      reads: [{ path, what: "the samples" }],
+      wrote: (head) => firstRowHas(head, ["correct", "reason"]),
+      writer: "dftune grade",
+    })
+  }
   const output = typeof out === "string" ? lineFile(out) : { write: out, finish() {}, abandon() {} }
   const marks: GradedMark[] = []
   const tally = { rows: 0, correct: 0, undecided: 0, no_answer: 0, strict: 0, lenient: 0 }

@@ -18,6 +18,7 @@ export {
   isEvaluation,
 } from "./compare-evaluations.ts"
 export {
+  checkEvaluationFolder,
   type EvaluateOptions,
   type EvaluationRecord,
   type EvaluationSettings,

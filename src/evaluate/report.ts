@@ -102,7 +102,7 @@ export async function evaluationHtml(
     left === 0 ? "" : `<p class="dim">${left} further samples are in the records (SUITE.jsonl).</p>`
   const first = results[0]
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="dftune"><meta name="viewport" content="width=device-width">
 <title>Evaluation of ${escaped(first?.model ?? "")}</title><style>${STYLE}</style></head><body>
 <h1>Evaluation of ${escaped(first?.model ?? "")}</h1>
 <p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.maxNewTokens} new tokens, prompts: ${escaped(first?.settings.prompt ?? "")}. Intervals are over problems.</p>

@@ -4,6 +4,7 @@ import { basename, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
+import { checkOutputFolder } from "../host/output-place.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { writeGgufFile } from "./gguf.ts"
@@ -162,11 +163,11 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
   })
   const source: ExportSource = { ...folders, name: basename(resolve(run)) }
   checkKind(run, options, source)
-  for (const read of [source.folder, source.base, source.textFolder]) {
-    if (read !== null && resolve(read) === resolve(out)) {
-      throw new InputError(`--out ${out}: the model is read from there; give another folder`)
-    }
-  }
+  const read = [source.folder, source.base, source.textFolder].filter((path) => path !== null)
+  checkOutputFolder(out, {
+    option: "--out",
+    reads: read.map((path) => ({ path, what: "the model" })),
+  })
   const show = onProgress ?? (() => {})
   const { written, files } = await stagedFolder(out, async (stage) => {
     const written = await WRITERS[to].write(source, stage, { ...options, show })

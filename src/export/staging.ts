@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
-import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises"
+import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { writeError } from "../formats/atomic.ts"
 import { flushFolder } from "../formats/index.ts"
+import { checkOutputFolder } from "../host/output-place.ts"
 
 async function isEmpty(folder: string): Promise<boolean> {
   return (await readdir(folder)).length === 0
@@ -22,10 +23,8 @@ export async function checkPlace(
   if (/\.(gguf|safetensors)$/.test(out)) {
     throw new InputError(`--out ${out}: expected a folder, got the name of a file`)
   }
+  checkOutputFolder(out, { option: "--out" })
   if (!existsSync(out)) return
-  if (!(await stat(out)).isDirectory()) {
-    throw new InputError(`--out ${out}: expected a folder, got a file`)
-  }
   if (!force && !(await isEmpty(out))) {
     throw new InputError(
       `--out ${out}: the folder is not empty; give another, or --force to write into it`,

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { isObject, type JsonObject, parseJson, readTextFile } from "../formats/json.ts"
+import { checkOutputFile, type ReadPlace } from "../host/output-place.ts"
 import type { PromptRow } from "./prompt-rows.ts"
 import type { Sample } from "./sample-source.ts"
 
@@ -27,6 +28,8 @@ export interface SamplePlan {
   readonly n: number
   /** Sample i of row r has the seed `seed + r n + i`: by its seed a row of the file is known. */
   readonly seed: number
+  /** Files that the file of samples must not be. */
+  readonly reads?: readonly ReadPlace[]
 }
 
 /** A file of samples that grows by whole lines and can be continued. */
@@ -77,12 +80,30 @@ function isSampleOf(row: JsonObject, asked: JsonObject): boolean {
   return foreign.every(([key, value]) => isDeepStrictEqual(row[key], value))
 }
 
+/** A first row that a kill cut off: it begins as a row and is none. */
+function isTornRow(head: string): boolean {
+  if (!head.startsWith("{")) return false
+  try {
+    JSON.parse(head)
+    return false
+  } catch {
+    return true
+  }
+}
+
 /**
  * Opens the file for more samples: a torn last line is cut off, the others are kept.
  *
  * @throws InputError when it holds samples of something else
  */
 export async function openSampleFile(path: string, plan: SamplePlan): Promise<SampleFile> {
+  checkOutputFile(path, {
+    option: "--out",
+    reads: plan.reads ?? [],
+    // whole rows are looked at one by one below
+    wrote: (head) => head.includes("\n") || isTornRow(head),
+    writer: "dftune generate",
+  })
   const { lines, bytes } = await readSamples(path, plan)
   const file = openSync(path, "a")
   ftruncateSync(file, bytes)

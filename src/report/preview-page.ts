@@ -84,7 +84,7 @@ export function previewPage(
     )
     .join("")
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="dftune"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(title)}: what is trained</title><style>${STYLE}</style></head><body>
 <h1>${escaped(title)}: what is trained</h1>
 <p>${complete ? "All" : "The first"} ${rows.toLocaleString("en-US")} rows: ${tokens.toLocaleString("en-US")} tokens, ${share} % of them trained.</p>

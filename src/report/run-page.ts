@@ -41,7 +41,7 @@ export function reportHtml(runs: readonly RunSummary[], extras: ReportExtras = {
   return `<!doctype html>
 <html lang="en">
 <head>
-<meta charset="utf-8">
+<meta charset="utf-8"><meta name="generator" content="dftune">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>${escapeHtml(title)} · dftune</title>

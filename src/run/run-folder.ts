@@ -15,17 +15,10 @@ import {
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import type { RunEvent } from "./events.ts"
+import { RUN_FILES } from "./run-files.ts"
 import { lockFolder } from "./run-lock.ts"
 
-/** Files of a run folder (docs/events.md). */
-export const RUN_FILES = {
-  config: "config.json",
-  events: "events.jsonl",
-  checkpoints: "checkpoints",
-  model: "model",
-  samples: "samples.jsonl",
-  report: "report.html",
-} as const
+export { RUN_FILES }
 
 /** What `config.json` holds beside the resolved config. */
 export interface RunRecord {

@@ -83,7 +83,7 @@ export async function writeCheckpointFolder(
     }
     await writeFileAtomic(join(temporary, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`)
     await flushFolder(temporary)
-    await rm(path, { recursive: true, force: true })
+    if (isCheckpoint(path)) await rm(path, { recursive: true })
     await rename(temporary, path)
     await flushFolder(folder)
   } catch (error) {
@@ -105,10 +105,15 @@ function isDiskFull(error: unknown): boolean {
   return (code ?? cause?.code) === "ENOSPC"
 }
 
-/** The checkpoints of a run, newest first. */
+/** Whether a run wrote this folder. */
+const isCheckpoint = (path: string) => existsSync(join(path, STATE_FILE))
+
+/** The checkpoints of a run, newest first; what is named like one and has no state is no run's. */
 export async function checkpointFolders(folder: string): Promise<string[]> {
   if (!existsSync(folder)) return []
-  const names = (await readdir(folder)).filter((name) => /^step-\d{6,}$/.test(name))
+  const names = (await readdir(folder)).filter(
+    (name) => /^step-\d{6,}$/.test(name) && isCheckpoint(join(folder, name)),
+  )
   const step = (name: string) => Number(name.slice("step-".length))
   return names.sort((a, b) => step(b) - step(a)).map((name) => join(folder, name))
 }

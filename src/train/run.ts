@@ -9,6 +9,7 @@ import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
+import { checkRunPlace, keepForeignModel } from "../run/run-place.ts"
 import {
   type Checkpoint,
   checkpointFolders,
@@ -47,6 +48,7 @@ export async function* runHere(
   config: Config,
   options: PlanOptions = {},
 ): AsyncGenerator<RunEvent, RunResult> {
+  checkRunPlace(config)
   const plan = await planRun(config, options)
   const checkpoint = await checkpointToResume(plan)
   const session = await openSession(plan, {
@@ -207,6 +209,7 @@ async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
   await mkdir(temporary, { recursive: true })
   try {
     await writeTrainedModel(temporary, plan, policy.decoder, { exact: false })
+    await keepForeignModel(plan.config.output_dir)
     await rm(path, { recursive: true, force: true })
     await rename(temporary, path)
     await flushFolder(plan.config.output_dir)

@@ -83,7 +83,8 @@ class Checkpoints:
 
     def _prune(self) -> None:
         if self.keep is not None:
-            for old in sorted(self.folder.glob(f"{PREFIX}*"))[: -self.keep]:
+            own = [path for path in self.folder.glob(f"{PREFIX}*") if (path / "trainer.json").is_file()]
+            for old in sorted(own)[: -self.keep]:
                 shutil.rmtree(old)
 
 

@@ -5,6 +5,7 @@ import { InputError } from "../../errors.ts"
 import { startWorker } from "../../host/worker.ts"
 import { shortBytes, shortCount } from "../../report/units.ts"
 import type { RunEvent } from "../../run/events.ts"
+import { checkRunPlace } from "../../run/run-place.ts"
 import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
 import type { RunResult } from "../../train/run.ts"
 import type { Engine, EnginePlan } from "../engine.ts"
@@ -26,6 +27,7 @@ export type WorkerMessage =
 export const localEngine: Engine = {
   start: (config, options) => startedRun(() => workerEvents(config, options)),
   async plan(config, options) {
+    checkRunPlace(config)
     const plan = await planRun(config, options)
     closeRows(plan)
     return described(plan)

@@ -1,5 +1,6 @@
 /** The torch engine: PyTorch FSDP2 under torchrun, here or as a Slurm job that is followed. */
 import { shortCount } from "../../report/units.ts"
+import { checkRunPlace } from "../../run/run-place.ts"
 import { closeRows, type DataPlan, planData } from "../../train/plan.ts"
 import type { Engine, EnginePlan } from "../engine.ts"
 import { dataLines } from "../plan-lines.ts"
@@ -12,6 +13,7 @@ export const torchEngine: Engine = {
     return follows ? followTorchRun(config, options) : trainWithTorch(config, options)
   },
   async plan(config, options) {
+    checkRunPlace(config)
     const plan = await planData(config, options)
     closeRows(plan)
     return described(plan)

@@ -8,6 +8,7 @@ import { writeSafetensors } from "../../formats/index.ts"
 import { initialLora, loraParameters } from "../../models/index.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
+import { checkRunPlace, keepForeignModel } from "../../run/run-place.ts"
 import { loadTokenizer } from "../../text/index.ts"
 import {
   checkpointFolders,
@@ -52,6 +53,7 @@ async function* torchRun(
   options: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
   const { signal, onProgress, torchrunArgs = [] } = options
+  checkRunPlace(config)
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
   const plan = await planData(config, options)
@@ -70,6 +72,7 @@ async function* torchRun(
   let step = 0
   let ended = false
   try {
+    await keepForeignModel(folder.path)
     const specPath = await writeSpec(plan, resume, samples)
     const launch = launchCommand(specPath, engine, environment, torchrunArgs)
     onProgress?.(
@@ -141,6 +144,7 @@ export function runResult(end: RunEnd, path: string): RunResult {
 
 /** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
 export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
+  checkRunPlace(config)
   const engine = torchConfig(config)
   const plan = await planData(config, options)
   const samples = await sampleSpec(plan)
@@ -150,6 +154,7 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
     record: { config, versions: await runVersions(plan) },
     resume: resume !== null,
   })
+  await keepForeignModel(folder.path)
   folder.close()
   const outputDir = resolve(config.output_dir)
   const path = join(outputDir, "run.sbatch")

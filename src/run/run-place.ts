@@ -1,0 +1,130 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { rename } from "node:fs/promises"
+import { join } from "node:path"
+import type { Config } from "../config/index.ts"
+import { globFiles, isGlob } from "../data/glob.ts"
+import { InputError } from "../errors.ts"
+import { checkOutputFolder, isSamePlace } from "../host/output-place.ts"
+import { RUN_FILES } from "./run-files.ts"
+
+/** What a folder is to a run that wants to write there. */
+export type RunPlace =
+  /** No file of a run's name is there. */
+  | "free"
+  /** A run began there and has saved nothing: it can begin again. */
+  | "begun"
+  /** A run with a checkpoint or a result. */
+  | "run"
+
+/** The state of a run, in every checkpoint of every engine. */
+const CHECKPOINT_MARK = "trainer.json"
+
+const isFilled = (path: string): boolean =>
+  (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether `config.json` is a run's record, and not a model's or somebody's own. */
+function isRecord(path: string): boolean {
+  if (!existsSync(path)) return false
+  const record = json(readFileSync(path, "utf8"))
+  return typeof record === "object" && record !== null && "config" in record && "versions" in record
+}
+
+function isEventLog(path: string): boolean {
+  if (!isFilled(path)) return false
+  const [line = ""] = readFileSync(path, "utf8").split("\n", 1)
+  const event = json(line)
+  return typeof event === "object" && event !== null && "type" in event && "step" in event
+}
+
+/** Names of checkpoints that a run wrote. */
+export function ownCheckpoints(path: string): string[] {
+  const folder = join(path, RUN_FILES.checkpoints)
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
+  return readdirSync(folder).filter(
+    (name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, CHECKPOINT_MARK)),
+  )
+}
+
+/**
+ * Tells what is in a folder.
+ *
+ * @throws InputError for a file or folder of a run's name that no run wrote
+ */
+export function runPlace(path: string): RunPlace {
+  const at = (name: keyof typeof RUN_FILES) => join(path, RUN_FILES[name])
+  if (isRecord(at("config")) || isEventLog(at("events"))) {
+    return existsSync(at("model")) || ownCheckpoints(path).length > 0 ? "run" : "begun"
+  }
+  for (const name of Object.values(RUN_FILES)) {
+    const file = statSync(join(path, name), { throwIfNoEntry: false })
+    if (file === undefined || (file.isFile() && file.size === 0)) continue
+    const kind = file.isDirectory() ? "a folder" : "a file"
+    throw new InputError(
+      `output_dir ${path}: holds ${kind} ${name} that no run wrote, and a run would write its own there; give another output_dir`,
+    )
+  }
+  return "free"
+}
+
+/** Refuses rows that are read from a file that the run itself writes. */
+function checkRows(path: string, { data }: Config): void {
+  const own = Object.values(RUN_FILES)
+    .map((name) => ({ name, file: join(path, name) }))
+    .filter(({ file }) => statSync(file, { throwIfNoEntry: false })?.isFile())
+  if (own.length === 0) return
+  for (const source of [...data.train, ...data.eval, ...data.benchmarks]) {
+    const read = isGlob(source.path) ? globFiles(source.path) : [source.path]
+    for (const row of read) {
+      const taken = own.find(({ file }) => isSamePlace(file, row))
+      if (taken === undefined) continue
+      throw new InputError(
+        `output_dir ${path}: rows are read from its ${taken.name}, which the run writes; give another output_dir`,
+      )
+    }
+  }
+}
+
+/**
+ * Refuses an output folder where a run would harm what it did not make. Called before any work.
+ *
+ * @throws InputError
+ */
+export function checkRunPlace(config: Config): RunPlace {
+  const { output_dir: path, model, resume } = config
+  checkOutputFolder(path, { option: "output_dir", reads: [{ path: model, what: "the model" }] })
+  const place = runPlace(path)
+  checkRows(path, config)
+  if (place === "run" && resume === false) {
+    throw new InputError(
+      `${path}: already holds a run; continue it with --resume, or give another output_dir`,
+    )
+  }
+  return place
+}
+
+/** What a run writes into `model/`: weights, configs, and the files beside them. */
+const MODEL_FILE =
+  /^((adapter_)?(config|model.*)\.(json|safetensors)|model\.safetensors\.index\.json|dftune\.json|tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.json|.*\.jinja)$/
+
+/**
+ * Where another hand put a file into `model/`, or made a file of that name, it is renamed to
+ * `model.kept-1` and so on: a result takes the place of results only.
+ */
+export async function keepForeignModel(path: string): Promise<void> {
+  const model = join(path, RUN_FILES.model)
+  const there = statSync(model, { throwIfNoEntry: false })
+  if (there === undefined) return
+  if (there.isDirectory() && readdirSync(model).every((name) => MODEL_FILE.test(name))) return
+  for (let n = 1; ; n++) {
+    const kept = `${model}.kept-${n}`
+    if (!existsSync(kept)) return rename(model, kept)
+  }
+}

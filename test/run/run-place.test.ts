@@ -1,0 +1,183 @@
+import { execFileSync, spawnSync } from "node:child_process"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { expect, test } from "vitest"
+import { parseConfig } from "../../src/config/index.ts"
+import { InputError } from "../../src/errors.ts"
+import { gradeFile } from "../../src/evaluate/index.ts"
+import { openSampleFile } from "../../src/generate/sample-file.ts"
+import { checkPage } from "../../src/host/output-place.ts"
+import { checkRunPlace, keepForeignModel } from "../../src/run/run-place.ts"
+import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
+import { START } from "../../src/train/trainer.ts"
+import { sumRows, tinyModel } from "../train/tiny-model.ts"
+
+const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
+const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-place-"))
+
+const config = (model: string, output_dir: string, more: object = {}) =>
+  parseConfig({ model, output_dir, data: { train: ["rows.jsonl"] }, ...more })
+
+/** A folder with a model in `base/` and nothing else. */
+function withModel(): string {
+  const folder = newFolder()
+  cpSync(tinyModel(folder), join(folder, "base"), { recursive: true })
+  return folder
+}
+
+test("a run that would write into, around or inside its model is refused", () => {
+  const folder = withModel()
+  const base = join(folder, "base")
+  for (const [output, reason] of [
+    [base, /the model is read from there/],
+    [`${base}/`, /the model is read from there/],
+    [join(base, "..", "base"), /the model is read from there/],
+    [folder, /the model lies in it/],
+    [join(base, "runs", "new"), /the model is the folder around it/],
+  ] as const) {
+    expect(() => checkRunPlace(config(base, output)), output).toThrow(reason)
+    expect(() => checkRunPlace(config(base, output, { resume: true })), output).toThrow(reason)
+  }
+  symlinkSync(base, join(folder, "linked"))
+  expect(() => checkRunPlace(config(join(folder, "linked"), base))).toThrow(InputError)
+  expect(() => checkRunPlace(config(base, join(folder, "linked", "run")))).toThrow(InputError)
+  expect(checkRunPlace(config(base, join(folder, "run")))).toBe("free")
+  expect(checkRunPlace(config(base, join(folder, "base-2")))).toBe("free")
+  expect(checkRunPlace(config("Qwen/Qwen2.5-0.5B", join(folder, "run")))).toBe("free")
+})
+
+test.each(["config.json", "model", "checkpoints", "samples.jsonl", "events.jsonl", "report.html"])(
+  "a project's own %s is not written over",
+  (name) => {
+    const folder = newFolder()
+    const path = join(folder, name)
+    if (name.includes(".")) writeFileSync(path, '{"name":"my project"}\n')
+    else mkdirSync(path)
+    expect(() => checkRunPlace(config("m", folder))).toThrow(
+      new RegExp(`holds a (file|folder) ${name} that no run wrote`),
+    )
+    expect(() => checkRunPlace(config("m", folder, { resume: true }))).toThrow(InputError)
+  },
+)
+
+test("other files of a folder are no reason to refuse it", () => {
+  const folder = newFolder()
+  writeFileSync(join(folder, "notes.txt"), "mine")
+  writeFileSync(join(folder, "dftune.yaml"), "model: m")
+  expect(checkRunPlace(config("m", folder))).toBe("free")
+})
+
+test("a run's own rows, and a file where the folder should be, are refused", () => {
+  const folder = newFolder()
+  writeFileSync(join(folder, "config.json"), '{"config":{},"versions":{}}')
+  const samples = join(folder, "samples.jsonl")
+  writeFileSync(samples, '{"prompt":"1","completion":"2"}\n')
+  const reads = { data: { train: [samples] }, resume: true }
+  expect(() => checkRunPlace(config("m", folder, reads))).toThrow(/rows are read from its samples/)
+  const globbed = { data: { train: [join(folder, "*.jsonl")] }, resume: true }
+  expect(() => checkRunPlace(config("m", folder, globbed))).toThrow(/rows are read from its/)
+  expect(() => checkRunPlace(config("m", samples))).toThrow(/expected a folder, got a file/)
+})
+
+test("the command line: the base model's bytes stay what they are", () => {
+  const folder = withModel()
+  sumRows(folder, 8)
+  cpSync(join(folder, "base"), join(folder, "model"), { recursive: true })
+  const weights = readFileSync(join(folder, "model", "model.safetensors"))
+  const written = { data: { train: ["sums.jsonl"] }, max_steps: 1, batch_size: 2 }
+  writeFileSync(
+    join(folder, "dftune.json"),
+    JSON.stringify({ ...written, model: "./model", output_dir: "." }),
+  )
+  const tsx = import.meta.resolve("tsx")
+  const args = ["--import", tsx, MAIN, "train", "dftune.json"]
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" })
+  expect(stderr).toMatch(/output_dir \.: the model lies in it/)
+  expect(status).toBe(2)
+  expect(readFileSync(join(folder, "model", "model.safetensors")).equals(weights)).toBe(true)
+  expect(readdirSync(folder).sort()).toEqual(
+    ["base", "dftune.json", "model", "model-start", "sums.jsonl"].sort(),
+  )
+})
+
+test("a result takes the place of results only", async () => {
+  const folder = newFolder()
+  const model = join(folder, "model")
+  mkdirSync(model)
+  for (const name of ["config.json", "model.safetensors", "model-00001-of-00002.safetensors"])
+    writeFileSync(join(model, name), "")
+  await keepForeignModel(folder)
+  expect(existsSync(model)).toBe(true)
+  writeFileSync(join(model, "thesis.txt"), "mine")
+  await keepForeignModel(folder)
+  expect(readFileSync(join(folder, "model.kept-1", "thesis.txt"), "utf8")).toBe("mine")
+  writeFileSync(model, "a file")
+  await keepForeignModel(folder)
+  expect(readFileSync(join(folder, "model.kept-2"), "utf8")).toBe("a file")
+})
+
+test("a folder that is only named like a checkpoint is neither read nor pruned", async () => {
+  const folder = newFolder()
+  mkdirSync(join(folder, "step-000001"))
+  writeFileSync(join(folder, "step-000001", "x"), "mine")
+  const written = await writeCheckpointFolder(
+    folder,
+    {
+      progress: { ...START, step: 5 },
+      fingerprint: {},
+      writeModel: async () => {},
+      tensors: [],
+    },
+    { limit: 1 },
+  )
+  expect(await checkpointFolders(folder)).toEqual([written])
+  expect(readFileSync(join(folder, "step-000001", "x"), "utf8")).toBe("mine")
+})
+
+test("grade, generate and pages leave alone what they did not write, and their own input", async () => {
+  const folder = newFolder()
+  const samples = join(folder, "samples.jsonl")
+  writeFileSync(samples, '{"prompt":"1+1","completion":"3","answer":"2"}\n')
+  const rows = join(folder, "rows.jsonl")
+  writeFileSync(rows, '{"prompt":"1","completion":"2"}\n')
+  const keep = { dedupe: false, maxPerPrompt: undefined, balance: false, seed: 0 }
+  const graded = (out: string) => gradeFile(samples, { mode: "lenient", keep, out })
+  await expect(graded(samples)).rejects.toThrow(/the samples are read from there/)
+  symlinkSync(samples, join(folder, "link.jsonl"))
+  await expect(graded(join(folder, "link.jsonl"))).rejects.toThrow(/are read from there/)
+  await expect(graded(rows)).rejects.toThrow(/dftune grade did not write it/)
+  await expect(graded(folder)).rejects.toThrow(/expected a file, got a folder/)
+  expect(readFileSync(samples, "utf8")).toContain("1+1")
+
+  const plan = { rows: [], n: 1, seed: 0 }
+  writeFileSync(join(folder, "prompts.jsonl"), '{"prompt":"one line, no newline"}')
+  await expect(openSampleFile(join(folder, "prompts.jsonl"), plan)).rejects.toThrow(
+    /dftune generate did not write it/,
+  )
+  const reads = [{ path: samples, what: "the rows" }]
+  expect(() => checkPage(samples, reads)).toThrow(/the rows are read from there/)
+  expect(() => checkPage(rows)).toThrow(/dftune did not write it/)
+  writeFileSync(join(folder, "index.html"), "<!doctype html><title>My page</title>")
+  expect(() => checkPage(join(folder, "index.html"))).toThrow(/dftune did not write it/)
+  writeFileSync(join(folder, "old.html"), "<!doctype html>\n<title>runs · dftune</title>")
+  checkPage(join(folder, "old.html"))
+  checkPage(join(folder, "new.html"))
+})
+
+test.skipIf(process.platform === "win32")("a device or pipe is no file to put a result in", () => {
+  const folder = newFolder()
+  execFileSync("mkfifo", [join(folder, "pipe")])
+  expect(() => checkPage(join(folder, "pipe"))).toThrow(/a device or pipe/)
+  expect(() => checkPage("/dev/null")).toThrow(/a device or pipe/)
+})
