@@ -1,6 +1,6 @@
 export { type LoadConfigOptions, loadConfig } from "./config/load-config.ts"
-export { planOf, train } from "./engines/engine.ts"
-export type { Run, RunOptions } from "./engines/run.ts"
+export type { Run, RunOptions } from "./engines/engine.ts"
+export { planOf, train } from "./engines/index.ts"
 export {
   constant,
   type Expression,

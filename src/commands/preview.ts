@@ -1,7 +1,7 @@
 import { basename, dirname } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
-import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview.ts"
+import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { checkPage } from "../host/output-place.ts"

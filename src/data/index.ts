@@ -16,5 +16,5 @@ export {
   type PreparedSource,
   readManifest,
 } from "./prepared.ts"
-export { type PreviewExample, type PreviewSummary, previewData } from "./preview.ts"
+export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
 export { type Example, type Message, type Purpose, readRow, type Turns } from "./row-shapes.ts"

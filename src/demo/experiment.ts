@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { type Config, type ConfigInput, parseConfig } from "../config/index.ts"
-import { train } from "../engines/engine.ts"
+import { train } from "../engines/index.ts"
 import {
   averageAtN,
   bootstrapInterval,

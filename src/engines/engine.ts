@@ -1,6 +1,19 @@
-/** The one door to every engine: the library, the verbs, the demo and the benches come in here. */
-import type { Config, EngineName } from "../config/index.ts"
-import { type Run, type RunOptions, startedRun } from "./run.ts"
+import type { Config } from "../config/index.ts"
+import type { RunEvent } from "../run/events.ts"
+import type { RunResult } from "../train/run.ts"
+
+/** A run that is going on: its events as they happen, and how it ended. */
+export interface Run extends AsyncIterable<RunEvent> {
+  /** Rejects with InputError for what the user can mend. */
+  readonly result: Promise<RunResult>
+}
+
+export interface RunOptions {
+  /** Aborting makes a checkpoint and ends the run with `interrupted`. */
+  readonly signal?: AbortSignal
+  /** What is being done before the first event, for people. */
+  readonly onProgress?: (message: string) => void
+}
 
 /** What a run would do, found out without training. */
 export interface EnginePlan {
@@ -27,32 +40,57 @@ export interface Engine {
   readonly plan: (config: Config, options: RunOptions) => Promise<EnginePlan>
 }
 
-/** Loaded when asked for: the one does not need what the other stands on. */
-const ENGINES: { readonly [Name in EngineName]: () => Promise<Engine> } = {
-  onnx: async () => (await import("./local/local-engine.ts")).localEngine,
-  torch: async () => (await import("./torch/torch-engine.ts")).torchEngine,
-}
-
 /**
- * Trains with the engine that the config names, beside the caller's event loop.
- *
- *     const run = train(await loadConfig("dftune.yaml"))
- *     for await (const event of run) console.log(event.type)
- *     const { model } = await run.result
- *
- * The events need not be read: the run goes on all the same, and `result` settles.
+ * A run of `events`, begun at once. They need not be read: the run goes on all the same, and
+ * `result` settles with what they return.
  */
-export function train(config: Config, options: RunOptions = {}): Run {
-  return startedRun(async function* () {
-    const engine = await ENGINES[config.engine.name]()
-    const run = engine.start(config, options)
-    yield* run
-    return run.result
-  })
+export function startedRun(events: () => AsyncGenerator<RunEvent, RunResult>): Run {
+  const queue = new EventQueue()
+  const finished = async (): Promise<RunResult> => {
+    const source = events()
+    try {
+      for (;;) {
+        const next = await source.next()
+        if (next.done) return next.value
+        queue.push(next.value)
+      }
+    } finally {
+      queue.end()
+    }
+  }
+  const result = finished()
+  // Whoever reads only the events must not be ended by an unhandled rejection: they see it here.
+  result.catch(() => {})
+  return {
+    result,
+    async *[Symbol.asyncIterator]() {
+      yield* queue
+      await result
+    },
+  }
 }
 
-/** What the engine that the config names would do; nothing is trained. */
-export async function planOf(config: Config, options: RunOptions = {}): Promise<EnginePlan> {
-  const engine = await ENGINES[config.engine.name]()
-  return engine.plan(config, options)
+/** Events waiting to be read. */
+class EventQueue implements AsyncIterable<RunEvent> {
+  readonly #waiting: RunEvent[] = []
+  #ended = false
+  #wake: () => void = () => {}
+
+  push(event: RunEvent): void {
+    this.#waiting.push(event)
+    this.#wake()
+  }
+  end(): void {
+    this.#ended = true
+    this.#wake()
+  }
+  async *[Symbol.asyncIterator](): AsyncGenerator<RunEvent> {
+    for (;;) {
+      while (this.#waiting.length > 0) yield this.#waiting.shift()!
+      if (this.#ended) return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
 }

@@ -1,5 +1,4 @@
 export { flushFolder, replaceFile, writeFileAtomic } from "./atomic.ts"
-export { openCheckpoint, writeCheckpoint } from "./checkpoint.ts"
 export { fileHash } from "./file-hash.ts"
 export { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
 export type { GgufTensorEntry } from "./gguf-header.ts"
@@ -25,3 +24,4 @@ export {
   type TensorToWrite,
   writeSafetensors,
 } from "./safetensors.ts"
+export { openCheckpoint, writeCheckpoint } from "./tensor-folder.ts"

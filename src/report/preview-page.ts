@@ -1,4 +1,4 @@
-import type { PreviewExample, PreviewSummary } from "../data/preview.ts"
+import type { PreviewExample, PreviewSummary } from "../data/preview-rows.ts"
 
 const ESCAPES: Readonly<Record<string, string>> = {
   "&": "&amp;",

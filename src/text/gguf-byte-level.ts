@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
-import type { BpeModel, GgufVocabulary } from "./gguf-tokenizer.ts"
+import type { BpeModel, GgufVocabulary } from "./gguf-vocabulary.ts"
 import type { TokenizerFiles } from "./tokenizer-files.ts"
 
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"

@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
-import type { BpeModel, GgufVocabulary } from "./gguf-tokenizer.ts"
+import type { BpeModel, GgufVocabulary } from "./gguf-vocabulary.ts"
 import { fallbackByte } from "./pieces.ts"
 import type { TokenizerFiles } from "./tokenizer-files.ts"
 

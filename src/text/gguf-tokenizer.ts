@@ -3,6 +3,7 @@ import type { GgufValue } from "../formats/gguf-metadata.ts"
 import { describeValue, isObject } from "../formats/json.ts"
 import { byteLevelGguf } from "./gguf-byte-level.ts"
 import { sentencePieceGguf } from "./gguf-sentencepiece.ts"
+import type { BpeModel } from "./gguf-vocabulary.ts"
 import { loadChatTemplate } from "./load-chat-template.ts"
 import { fallbackByte } from "./pieces.ts"
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts"
@@ -32,26 +33,6 @@ export interface GgufTokenizerOptions {
   readonly bosTokenId: number | null
   /** llama.cpp's name of a pre-tokenizer, in place of the one recognised. */
   readonly preTokenizer?: string
-}
-
-/** What one kind of vocabulary adds: its model's name, scores or merges. */
-export interface GgufVocabulary {
-  readonly metadata: readonly (readonly [key: string, value: GgufValue])[]
-  readonly notes: readonly string[]
-  /** Whether `<0x0A>` stands for a byte. */
-  readonly bytePieces: boolean
-  /** Which of two joins comes first, where the vocabulary is told by scores. */
-  readonly scoreOf?: (piece: string) => number
-}
-
-/** tokenizer.json's BPE model, its parts checked. */
-export interface BpeModel {
-  /** tokenizer.json, for errors. */
-  readonly path: string
-  readonly pieceIds: ReadonlyMap<string, number>
-  readonly merges: readonly (readonly [string, string])[]
-  readonly ignoreMerges: boolean
-  readonly unknownPiece: string | null
 }
 
 /** @throws InputError for a model that is not a plain BPE */

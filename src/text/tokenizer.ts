@@ -1,12 +1,12 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
 import { assert, InputError } from "../errors.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
-import { type DecodeStream, decoderOf } from "./decoder.ts"
 import { idOf, sectionEncoder } from "./encoder.ts"
+import { type DecodeStream, decoderOf } from "./token-decoder.ts"
 import { namedToken, readTokenizerFiles, type TokenizerFiles } from "./tokenizer-files.ts"
 import type { Places } from "./words.ts"
 
-export type { DecodeStream } from "./decoder.ts"
+export type { DecodeStream } from "./token-decoder.ts"
 
 export interface Tokenizer {
   /** One more than the largest id. */

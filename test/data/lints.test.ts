@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { expect, test } from "vitest"
 import type { Lint } from "../../src/data/lints.ts"
 import { type PrepareOptions, prepareData } from "../../src/data/prepare.ts"
-import { previewData } from "../../src/data/preview.ts"
+import { previewData } from "../../src/data/preview-rows.ts"
 import { newFolder, rowFile, tinyModel } from "./tiny-model.ts"
 
 const model = tinyModel()

@@ -9,8 +9,8 @@ import { checkRunPlace } from "../../run/run-place.ts"
 import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
 import type { RunResult } from "../../train/run.ts"
 import type { Engine, EnginePlan } from "../engine.ts"
+import { type RunOptions, startedRun } from "../engine.ts"
 import { dataLines } from "../plan-lines.ts"
-import { type RunOptions, startedRun } from "../run.ts"
 
 export type WorkerMessage =
   | { readonly event: RunEvent }

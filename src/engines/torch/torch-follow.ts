@@ -6,7 +6,7 @@ import { InputError } from "../../errors.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import type { PlanOptions, RunResult } from "../../train/index.ts"
-import { type Run, startedRun } from "../run.ts"
+import { type Run, startedRun } from "../engine.ts"
 import {
   followEvents,
   jobThatLeft,

@@ -22,7 +22,7 @@ import {
 } from "../../train/index.ts"
 import { samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
-import { type Run, startedRun } from "../run.ts"
+import { type Run, startedRun } from "../engine.ts"
 import {
   checkPython,
   choosePython,

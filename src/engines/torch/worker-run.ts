@@ -6,7 +6,7 @@ import { InputError } from "../../errors.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import { followEvents } from "./follow.ts"
-import type { LaunchCommand } from "./launch.ts"
+import type { LaunchCommand } from "./torchrun.ts"
 
 export interface WorkerRunOptions {
   readonly launch: LaunchCommand
