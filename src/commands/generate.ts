@@ -1,6 +1,6 @@
 import type { Command } from "commander"
 import { InputError } from "../errors.ts"
-import { readTextFile } from "../formats/json.ts"
+import { readTextFile } from "../formats/json-files.ts"
 import {
   EndpointSource,
   type GenerateOptions,

@@ -1,12 +1,11 @@
 import type { DataFormat, Supervise } from "../config/index.ts"
-import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
+import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { hashOf, rowHash } from "./hash.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
 import { promptText, type Rendered, type RenderOptions } from "./render.ts"
 import type { Purpose } from "./row-shapes.ts"
 import type { RowBatch } from "./shard-writer.ts"
-import { stopTokenIds } from "./stop-tokens.ts"
 
 /** Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker. */
 export interface BatchSetup {

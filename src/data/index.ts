@@ -1,5 +1,6 @@
 export type { Lint, LintCode } from "./lints.ts"
-export { epochOrder, type RunOrder, rowsPerEpoch, runOrder, writeOrder } from "./order.ts"
+export { epochOrder, type RunOrder, rowsPerEpoch, runOrder } from "./order.ts"
+export { writeOrder } from "./order-file.ts"
 export { overlapLints } from "./overlap.ts"
 export { packRows } from "./packing.ts"
 export {

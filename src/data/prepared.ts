@@ -1,8 +1,10 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
-import { isObject, readError, readJsonObject } from "../formats/json.ts"
-import { openSafetensors, type TensorEntry } from "../formats/safetensors.ts"
+import { isObject } from "../formats/json.ts"
+import { readError, readJsonObject } from "../formats/json-files.ts"
+import type { TensorEntry } from "../formats/safetensors.ts"
+import { openSafetensors } from "../formats/safetensors-files.ts"
 import type { Lint } from "./lints.ts"
 import type { Purpose } from "./row-shapes.ts"
 

@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts"
+import { openSafetensors, writeSafetensors } from "../formats/safetensors-files.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { MAX_EXAMPLES, type Tally } from "./lints.ts"
 

@@ -1,6 +1,7 @@
 import { join } from "node:path"
 import { fileHash } from "../formats/file-hash.ts"
-import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts"
+import type { TensorToWrite } from "../formats/safetensors.ts"
+import { writeSafetensors } from "../formats/safetensors-files.ts"
 import type { Manifest } from "./prepared.ts"
 import { sidesOf } from "./prepared.ts"
 import type { Purpose } from "./row-shapes.ts"

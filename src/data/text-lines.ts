@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs"
 import { createGunzip } from "node:zlib"
 import { Decompress } from "fzstd"
 import { InputError } from "../errors.ts"
-import { readError } from "../formats/json.ts"
+import { readError } from "../formats/json-files.ts"
 
 /** A line longer than this is no row: it is named, and reading goes on behind it. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20

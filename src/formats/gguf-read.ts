@@ -9,7 +9,7 @@ import {
 } from "./gguf-header.ts"
 import type { GgufMetadata } from "./gguf-metadata.ts"
 import { GGUF_ENCODINGS } from "./gguf-types.ts"
-import { readError } from "./json.ts"
+import { readError } from "./json-files.ts"
 
 /** An open GGUF file. Nothing but the header is kept. */
 export interface GgufReader {

@@ -1,9 +1,10 @@
-import { open } from "node:fs/promises"
 import { InputError } from "../errors.ts"
 
 export type JsonObject = { readonly [key: string]: unknown }
 
 const MEGABYTE = 1e6
+/** Of a text that is read whole, unless more is asked for. */
+export const MAX_TEXT_BYTES = 64 * MEGABYTE
 
 /** A plain object, not null and not an array. */
 export function isObject(value: unknown): value is JsonObject {
@@ -20,49 +21,31 @@ export function describeValue(value: unknown): string {
   return text.length <= 60 ? text : `${text.slice(0, 57)}...`
 }
 
-/** What the file system says about a file that cannot be read, in words. */
-export function readError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException | null)?.code
-  if (code === "ENOENT") return new InputError(`${path}: no such file`)
-  if (code === "EISDIR") return new InputError(`${path}: expected a file, got a folder`)
-  if (code === "EACCES" || code === "EPERM") return new InputError(`${path}: no permission to read`)
-  if (code === "ENOTDIR") return new InputError(`${path}: a part of the path is a file`)
-  return error
-}
-
 /**
- * The whole file as bytes, its size checked before anything is allocated.
+ * Bytes as text; a byte order mark is dropped.
  *
- * @param maxBytes larger files are refused.
- * @throws InputError naming the file when it is missing, unreadable or too large.
+ * @throws InputError when they are not UTF-8
  */
-export async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> {
-  try {
-    const handle = await open(path, "r")
-    try {
-      const { size } = await handle.stat()
-      if (size > maxBytes) {
-        throw new InputError(
-          `${path}: expected at most ${maxBytes / MEGABYTE} MB, got ${Math.ceil(size / MEGABYTE)} MB`,
-        )
-      }
-      return await handle.readFile()
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    throw readError(error, path)
-  }
-}
-
-/** Text of at most `maxBytes` bytes; a byte order mark is dropped, bytes that are not UTF-8 are an InputError. */
-export async function readTextFile(path: string, maxBytes = 64 * MEGABYTE): Promise<string> {
-  const bytes = await readBounded(path, maxBytes)
+export function utf8(bytes: Uint8Array, where: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
   } catch {
-    throw new InputError(`${path}: expected UTF-8 text, got bytes that are not UTF-8`)
+    throw new InputError(`${where}: expected UTF-8 text, got bytes that are not UTF-8`)
   }
+}
+
+/** @throws InputError when the value is not a JSON object. */
+export function expectObject(value: unknown, where: string): JsonObject {
+  if (isObject(value)) return value
+  throw new InputError(`${where}: expected a JSON object, got ${describeValue(value)}`)
+}
+
+/** @throws InputError when a file has more bytes than may be read at once. */
+export function checkBytes(bytes: number, maxBytes: number, where: string): void {
+  if (bytes <= maxBytes) return
+  throw new InputError(
+    `${where}: expected at most ${maxBytes / MEGABYTE} MB, got ${Math.ceil(bytes / MEGABYTE)} MB`,
+  )
 }
 
 /** @throws InputError with line and column of what is not JSON. */
@@ -86,16 +69,4 @@ function jsonProblem(error: Error, text: string): string {
   const before = text.slice(0, position).split("\n")
   const place = `line ${before.length}, column ${before.at(-1)!.length + 1}`
   return position >= text.length ? `the end of the text at ${place}` : `something else at ${place}`
-}
-
-/** @throws InputError naming the file when it is missing, too large, or not JSON. */
-export async function readJsonFile(path: string, maxBytes = 64 * MEGABYTE): Promise<unknown> {
-  return parseJson(await readTextFile(path, maxBytes), path)
-}
-
-/** @throws InputError when the file does not hold one JSON object. */
-export async function readJsonObject(path: string, maxBytes = 64 * MEGABYTE): Promise<JsonObject> {
-  const value = await readJsonFile(path, maxBytes)
-  if (isObject(value)) return value
-  throw new InputError(`${path}: expected a JSON object, got ${describeValue(value)}`)
 }

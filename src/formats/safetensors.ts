@@ -1,9 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises"
 import { assert, InputError } from "../errors.ts"
-import { prefault } from "../runtime/native/c-library.ts"
-import { replaceFile } from "./atomic.ts"
-import { readInto, writeAll } from "./file-bytes.ts"
-import { readError } from "./json.ts"
+import type { ByteSource } from "./folder.ts"
 import {
   DTYPE_BYTES,
   type Dtype,
@@ -43,13 +39,14 @@ export interface TensorToWrite {
 }
 
 const PIECE_BYTES = 2 * WIDEN_PIECE
-async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsHeader> {
-  const { size } = await handle.stat()
+
+async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
+  const { path, bytes: size } = source
   if (size < 8) {
     throw new InputError(`${path}: expected a safetensors file, got ${size} bytes`)
   }
   const prefix = new Uint8Array(8)
-  await readInto(handle, prefix, 0, path)
+  await source.readInto(prefix, 0)
   const length = new DataView(prefix.buffer).getBigUint64(0, true)
   if (length > BigInt(Math.min(size - 8, MAX_HEADER_BYTES))) {
     throw new InputError(
@@ -57,7 +54,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
     )
   }
   const json = new Uint8Array(Number(length))
-  await readInto(handle, json, 8, path)
+  await source.readInto(json, 8)
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(json)
     return parseHeader(text, path, 8 + json.length, size)
@@ -69,11 +66,10 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
 
 /** Reads the next piece while the last one is widened. */
 async function readWidened(
-  handle: FileHandle,
+  source: ByteSource,
   { begin, end }: TensorEntry,
   dtype: "BF16" | "F16",
   target: Float32Array,
-  path: string,
 ): Promise<void> {
   const pieces = Math.ceil((end - begin) / PIECE_BYTES)
   const bytesOf = (k: number): number => Math.min(PIECE_BYTES, end - begin - k * PIECE_BYTES)
@@ -81,7 +77,7 @@ async function readWidened(
     const fetched = (k: number): Promise<void> => {
       if (k >= pieces) return Promise.resolve()
       const memory = wideners[k % wideners.length]!.halves.subarray(0, bytesOf(k))
-      return readInto(handle, memory, begin + k * PIECE_BYTES, path)
+      return source.readInto(memory, begin + k * PIECE_BYTES)
     }
     let next = fetched(0)
     for (let k = 0; k < pieces; k++) {
@@ -94,21 +90,17 @@ async function readWidened(
 }
 
 /**
- * Opens one safetensors file; its header is checked against its size first.
+ * Reads a safetensors file by ranges; its header is checked against its size first.
  *
- * @throws InputError naming the file (and the tensor) for anything missing, damaged or unknown.
+ * @throws InputError naming the file (and the tensor) for anything damaged or unknown; the source is
+ * then closed.
  */
-export async function openSafetensors(path: string): Promise<TensorReader> {
-  const handle = await open(path, "r").catch((error: unknown) => {
-    throw readError(error, path)
+export async function readSafetensors(source: ByteSource): Promise<TensorReader> {
+  const { path } = source
+  const header = await readHeader(source).catch(async (error: unknown) => {
+    await source.close()
+    throw error
   })
-  let header: SafetensorsHeader
-  try {
-    header = await readHeader(handle, path)
-  } catch (error) {
-    await handle.close()
-    throw readError(error, path)
-  }
   const entry = (name: string): TensorEntry => {
     const found = header.tensors.get(name)
     if (found === undefined) throw new InputError(`${path}: no tensor "${name}"`)
@@ -118,9 +110,9 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
     const { dtype, begin } = found
     if (dtype === "F32") {
       const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength)
-      await readInto(handle, bytes, begin, path)
+      await source.readInto(bytes, begin)
     } else if (dtype === "BF16" || dtype === "F16") {
-      await readWidened(handle, found, dtype, target, path)
+      await readWidened(source, found, dtype, target)
     } else {
       throw new InputError(
         `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${dtype}`,
@@ -132,7 +124,7 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
     async read(name) {
       const { begin, end } = entry(name)
       const bytes = new Uint8Array(end - begin)
-      await readInto(handle, bytes, begin, path)
+      await source.readInto(bytes, begin)
       return bytes
     },
     async readFloat32(name, into) {
@@ -142,7 +134,7 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
         target.length === elementCount(found.shape),
         `readFloat32 of "${name}": expected room for [${found.shape}], got ${target.length} elements`,
       )
-      const pages = into ? undefined : prefault(target)
+      const pages = into ? undefined : source.prefault?.(target)
       try {
         await readFloats(found, target, name)
       } finally {
@@ -159,7 +151,7 @@ export async function openSafetensors(path: string): Promise<TensorReader> {
       const start = begin + row * bytes
       await readFloats({ dtype, shape: [columns], begin: start, end: start + bytes }, into, name)
     },
-    close: () => handle.close(),
+    close: () => source.close(),
   }
 }
 
@@ -190,26 +182,23 @@ function layout(
 }
 
 /**
- * Writes one safetensors file atomically, a tensor at a time.
+ * The bytes of a safetensors file, piece after piece: its header, then a tensor at a time.
  *
  * @param metadata goes into `__metadata__`; Transformers wants `{ format: "pt" }` there.
  */
-export async function writeSafetensors(
-  path: string,
+export async function* safetensorsPieces(
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = { format: "pt" },
-): Promise<void> {
+): AsyncGenerator<Uint8Array> {
   const { header, ordered } = layout(tensors, metadata)
-  await replaceFile(path, async (handle) => {
-    await writeAll(handle, header)
-    for (const { name, dtype, shape, data } of ordered) {
-      const bytes = typeof data === "function" ? await data() : data
-      const expected = elementCount(shape) * DTYPE_BYTES[dtype]
-      assert(
-        bytes.length === expected,
-        `tensor "${name}": ${dtype} [${shape}] needs ${expected} bytes, got ${bytes.length}`,
-      )
-      await writeAll(handle, bytes)
-    }
-  })
+  yield header
+  for (const { name, dtype, shape, data } of ordered) {
+    const bytes = typeof data === "function" ? await data() : data
+    const expected = elementCount(shape) * DTYPE_BYTES[dtype]
+    assert(
+      bytes.length === expected,
+      `tensor "${name}": ${dtype} [${shape}] needs ${expected} bytes, got ${bytes.length}`,
+    )
+    yield bytes
+  }
 }

@@ -1,124 +1,21 @@
-import { access, readdir, rm } from "node:fs/promises"
+import { readdir, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "./atomic.ts"
-import { describeValue, isObject, readJsonObject } from "./json.ts"
-import {
-  openSafetensors,
-  type TensorEntry,
-  type TensorReader,
-  type TensorToWrite,
-  writeSafetensors,
-} from "./safetensors.ts"
+import { diskFolder } from "./disk-folder.ts"
+import type { TensorReader, TensorToWrite } from "./safetensors.ts"
+import { writeSafetensors } from "./safetensors-files.ts"
 import { DTYPE_BYTES, elementCount } from "./safetensors-header.ts"
+import { openCheckpointIn } from "./tensor-folder-reader.ts"
 
 /** Bytes of tensor data in one file before a checkpoint is cut into shards (as Transformers does). */
 const MAX_SHARD_BYTES = 5e9
 
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
-}
-
-/** The shard files that an index names: plain names in the index's own folder, nothing else. */
-async function weightMap(indexPath: string): Promise<Map<string, string>> {
-  const index = await readJsonObject(indexPath)
-  const map = index.weight_map
-  if (!isObject(map)) {
-    throw new InputError(
-      `${indexPath}: expected "weight_map" to be an object, got ${describeValue(map)}`,
-    )
-  }
-  for (const [name, file] of Object.entries(map)) {
-    if (
-      typeof file !== "string" ||
-      !/^[^/\\:\0]+\.safetensors$/.test(file) ||
-      file.startsWith("..")
-    ) {
-      throw new InputError(
-        `${indexPath}: tensor "${name}": expected the name of a .safetensors file in the same folder, got ${describeValue(file)}`,
-      )
-    }
-  }
-  return new Map(Object.entries(map as Record<string, string>))
-}
-
-async function openShards(folder: string, indexPath: string): Promise<TensorReader> {
-  const map = await weightMap(indexPath)
-  const readers = new Map<string, TensorReader>()
-  const close = async (): Promise<void> => {
-    for (const reader of readers.values()) await reader.close()
-  }
-  const tensors = new Map<string, TensorEntry>()
-  const holder = new Map<string, TensorReader>()
-  let metadata: Readonly<Record<string, string>> = {}
-  try {
-    for (const file of new Set(map.values())) {
-      const reader = await openSafetensors(join(folder, file))
-      readers.set(file, reader)
-      metadata = { ...metadata, ...reader.metadata }
-      for (const [name, entry] of reader.tensors) {
-        const named = map.get(name)
-        if (named !== undefined && named !== file) continue
-        if (holder.has(name)) {
-          throw new InputError(`${indexPath}: tensor "${name}" is in more than one shard`)
-        }
-        tensors.set(name, entry)
-        holder.set(name, reader)
-      }
-    }
-    for (const [name, file] of map) {
-      if (!tensors.has(name)) {
-        throw new InputError(
-          `${indexPath}: tensor "${name}" is not in ${file}, which the index names`,
-        )
-      }
-    }
-  } catch (error) {
-    await close()
-    throw error
-  }
-  const readerOf = (name: string): TensorReader => {
-    const reader = holder.get(name)
-    if (reader === undefined) throw new InputError(`${folder}: no tensor "${name}"`)
-    return reader
-  }
-  return {
-    tensors,
-    metadata,
-    read: async (name) => readerOf(name).read(name),
-    readFloat32: async (name, into) => readerOf(name).readFloat32(name, into),
-    readRow: async (name, row, into) => readerOf(name).readRow(name, row, into),
-    close,
-  }
-}
-
-/**
- * Opens the weights of a Hugging Face folder: `<prefix>.safetensors`, or the shards that
- * `<prefix>.safetensors.index.json` names.
- *
- * @throws InputError when there are none, or for anything damaged.
- */
-export async function openCheckpoint(
+/** {@link openCheckpointIn} of a folder on the disk. */
+export function openCheckpoint(
   folder: string,
-  { prefix = "model" } = {},
+  options?: { readonly prefix?: string },
 ): Promise<TensorReader> {
-  const single = join(folder, `${prefix}.safetensors`)
-  if (await exists(single)) return openSafetensors(single)
-  const index = `${single}.index.json`
-  if (await exists(index)) return openShards(folder, index)
-  const pickled = (await readdir(folder).catch(() => [])).find((file) =>
-    /\.(bin|pt|pth)$/.test(file),
-  )
-  const hint =
-    pickled === undefined
-      ? ""
-      : `; ${pickled} is a pickle, which can run code and is not read: convert it to safetensors`
-  throw new InputError(
-    `${folder}: expected ${prefix}.safetensors or ${prefix}.safetensors.index.json, found neither${hint}`,
-  )
+  return openCheckpointIn(diskFolder(folder), options)
 }
 
 /** Cuts the tensors, in order, into groups of at most `maxBytes` (a larger tensor stands alone). */

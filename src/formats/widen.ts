@@ -45,7 +45,7 @@ let compiled: object | undefined
 const free: Widener[] = []
 
 function made(): Widener {
-  compiled ??= new wasm.Module(Buffer.from(MODULE, "base64"))
+  compiled ??= new wasm.Module(Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0)))
   const exports = new wasm.Instance(compiled).exports as Exports
   const { buffer } = exports.memory
   return {

@@ -1,6 +1,5 @@
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
-import { stopTokenIds } from "../data/stop-tokens.ts"
 import { InputError } from "../errors.ts"
 import { type HubProgress, resolveModel } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
@@ -17,7 +16,7 @@ import {
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type DeviceOptions, type DeviceTensor, disposeAll, float32 } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
-import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
+import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { LocalSource, type LocalSourceOptions } from "./local-source.ts"
 
 /** A model on a device with all that text needs, and how to let go of it. */

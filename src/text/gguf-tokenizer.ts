@@ -1,12 +1,13 @@
 import { assert, InputError } from "../errors.ts"
+import { diskFolder } from "../formats/disk-folder.ts"
 import type { GgufValue } from "../formats/gguf-metadata.ts"
 import { describeValue, isObject } from "../formats/json.ts"
 import { byteLevelGguf } from "./gguf-byte-level.ts"
 import { sentencePieceGguf } from "./gguf-sentencepiece.ts"
 import type { BpeModel } from "./gguf-vocabulary.ts"
-import { loadChatTemplate } from "./load-chat-template.ts"
+import { chatTemplateIn } from "./model-chat-template.ts"
 import { fallbackByte } from "./pieces.ts"
-import { loadTokenizer, type Tokenizer } from "./tokenizer.ts"
+import { type Tokenizer, tokenizerIn } from "./tokenizer.ts"
 import { readTokenizerFiles, type TokenizerFiles } from "./tokenizer-files.ts"
 
 /** `tokenizer.ggml.token_type` (llama.h, llama_token_type). */
@@ -202,8 +203,9 @@ export async function ggufTokenizer(
   folder: string,
   options: GgufTokenizerOptions,
 ): Promise<GgufTokenizer> {
-  const files = await readTokenizerFiles(folder)
-  const tokenizer = await loadTokenizer(folder)
+  const place = diskFolder(folder)
+  const files = await readTokenizerFiles(place)
+  const tokenizer = await tokenizerIn(place)
   const model = bpeModel(files)
   const isSentencePiece =
     isObject(files.tokenizer.model) && files.tokenizer.model.byte_fallback === true
@@ -213,7 +215,7 @@ export async function ggufTokenizer(
   const { texts, types } = tokenTable(files, model, { ...options, ...vocabulary })
   const { addsBos, addsEos } = bosAndEos(tokenizer, files.path)
   const special = specialIds(tokenizer, options, files.path)
-  const template = await loadChatTemplate(folder)
+  const template = await chatTemplateIn(place)
   const metadata = new Map<string, GgufValue>([
     ...vocabulary.metadata,
     ["tokenizer.ggml.tokens", { kind: "array", of: "string", value: texts }],

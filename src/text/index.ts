@@ -6,5 +6,12 @@ export {
   type RenderOptions,
 } from "./chat-template.ts"
 export { type GgufTokenizer, type GgufTokenizerOptions, ggufTokenizer } from "./gguf-tokenizer.ts"
-export { loadChatTemplate } from "./load-chat-template.ts"
-export { type DecodeStream, loadTokenizer, type TextEncoding, type Tokenizer } from "./tokenizer.ts"
+export { chatTemplateIn, type TemplateSource } from "./model-chat-template.ts"
+export { loadChatTemplate, loadTokenizer, stopTokenIds } from "./model-folder.ts"
+export { stopTokensIn } from "./stop-tokens.ts"
+export {
+  type DecodeStream,
+  type TextEncoding,
+  type Tokenizer,
+  tokenizerIn,
+} from "./tokenizer.ts"

@@ -1,7 +1,6 @@
-import { access } from "node:fs/promises"
-import { join } from "node:path"
 import { InputError } from "../errors.ts"
-import { describeValue, isObject, type JsonObject, readJsonObject } from "../formats/json.ts"
+import { type Folder, objectIn, requiredObjectIn } from "../formats/folder.ts"
+import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
 import type { AddedToken } from "./sections.ts"
 
 /** The largest published tokenizer.json files are about 35 MB. */
@@ -16,14 +15,6 @@ export interface TokenizerFiles {
   /** tokenizer_config.json, empty when there is none. */
   readonly config: JsonObject
   readonly addedTokens: readonly AddedToken[]
-}
-
-async function readOptional(path: string): Promise<JsonObject> {
-  const there = await access(path).then(
-    () => true,
-    () => false,
-  )
-  return there ? readJsonObject(path) : {}
 }
 
 function checkId(id: unknown, where: string): number {
@@ -92,10 +83,10 @@ function checkModel(model: unknown, path: string): void {
  *
  * @throws InputError naming the file and the place in it.
  */
-export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const path = join(folder, "tokenizer.json")
-  const tokenizer = await readJsonObject(path, MAX_TOKENIZER_BYTES)
-  const config = await readOptional(join(folder, "tokenizer_config.json"))
+export async function readTokenizerFiles(folder: Folder): Promise<TokenizerFiles> {
+  const path = folder.pathOf("tokenizer.json")
+  const tokenizer = await requiredObjectIn(folder, "tokenizer.json", MAX_TOKENIZER_BYTES)
+  const config = (await objectIn(folder, "tokenizer_config.json")) ?? {}
   checkModel(tokenizer.model, path)
   const added = tokenizer.added_tokens ?? []
   if (!Array.isArray(added)) {

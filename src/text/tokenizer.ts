@@ -1,5 +1,6 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
 import { assert, InputError } from "../errors.ts"
+import type { Folder } from "../formats/folder.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
 import { idOf, sectionEncoder } from "./encoder.ts"
 import { type DecodeStream, decoderOf } from "./token-decoder.ts"
@@ -84,7 +85,7 @@ function configuredBos(config: JsonObject): boolean | null {
  *
  * @throws InputError naming the file, for anything missing, damaged or unsupported.
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function tokenizerIn(folder: Folder): Promise<Tokenizer> {
   const files = await readTokenizerFiles(folder)
   const { path, config, addedTokens } = files
   const library = build(files)

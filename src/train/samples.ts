@@ -1,7 +1,6 @@
-import { stopTokenIds } from "../data/stop-tokens.ts"
 import { LocalSource } from "../generate/index.ts"
 import type { EventBody } from "../run/events.ts"
-import { loadTokenizer } from "../text/index.ts"
+import { loadTokenizer, stopTokenIds } from "../text/index.ts"
 import type { DataPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
 

@@ -2,14 +2,13 @@
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
-import { stopTokenIds } from "../../data/stop-tokens.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
 import { initialLora, loraParameters } from "../../models/index.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { checkRunPlace, keepForeignModel } from "../../run/run-place.ts"
-import { loadTokenizer } from "../../text/index.ts"
+import { loadTokenizer, stopTokenIds } from "../../text/index.ts"
 import {
   checkpointFolders,
   closeRows,

@@ -1,25 +1,15 @@
 import { join } from "node:path"
-import { InputError } from "../../errors.ts"
-import {
-  openCheckpoint,
-  readJsonObject,
-  writeFileAtomic,
-  writeSafetensors,
-} from "../../formats/index.ts"
-import { type LoraSpec, loraParameters, loraSpec } from "../adapters/lora.ts"
+import { diskFolder, writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"
-import { checkTensors } from "./checkpoint-tensors.ts"
-import { storedTensors } from "./save.ts"
-
-const CONFIG = "adapter_config.json"
-const PREFIX = "adapter_model"
-
-/** An adapter as PEFT stores it. */
-export interface AdapterFiles {
-  readonly spec: LoraSpec
-  /** What it was trained on: a folder or hub id. */
-  readonly baseModel: string | null
-}
+import {
+  ADAPTER_CONFIG,
+  ADAPTER_TENSORS,
+  type AdapterFiles,
+  adapterConfig,
+  adapterConfigIn,
+  readAdapterIn,
+} from "./adapter-format.ts"
+import { storedTensors } from "./stored-tensors.ts"
 
 /**
  * Writes adapter_config.json and adapter_model.safetensors, which PEFT loads. `tensors` have PEFT's
@@ -27,100 +17,19 @@ export interface AdapterFiles {
  */
 export async function saveAdapter(
   folder: string,
-  { spec, baseModel, tensors }: AdapterFiles & { readonly tensors: readonly TensorSource[] },
+  { tensors, ...files }: AdapterFiles & { readonly tensors: readonly TensorSource[] },
 ): Promise<void> {
-  const config = {
-    peft_type: "LORA",
-    task_type: "CAUSAL_LM",
-    base_model_name_or_path: baseModel,
-    r: spec.loraRank,
-    lora_alpha: spec.loraAlpha,
-    lora_dropout: spec.loraDropout,
-    use_rslora: spec.useRslora,
-    use_dora: false,
-    target_modules: spec.targetModules.map((module) => module.split(".").at(-1)),
-    bias: "none",
-    fan_in_fan_out: false,
-    inference_mode: true,
-    init_lora_weights: true,
-    modules_to_save: null,
-    rank_pattern: {},
-    alpha_pattern: {},
-  }
-  await writeSafetensors(join(folder, `${PREFIX}.safetensors`), storedTensors(tensors, "float32"), {
-    format: "pt",
-  })
-  await writeFileAtomic(join(folder, CONFIG), `${JSON.stringify(config, null, 2)}\n`)
+  await writeSafetensors(join(folder, ADAPTER_TENSORS), storedTensors(tensors, "float32"))
+  const json = `${JSON.stringify(adapterConfig(files), null, 2)}\n`
+  await writeFileAtomic(join(folder, ADAPTER_CONFIG), json)
 }
 
-/** Settings that would make the tensors mean something that this decoder does not do. */
-const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
-  use_dora: (value) => value === true,
-  fan_in_fan_out: (value) => value === true,
-  bias: (value) => value !== undefined && value !== "none",
-  modules_to_save: (value) => Array.isArray(value) && value.length > 0,
-  layers_to_transform: (value) => value !== undefined && value !== null,
-  rank_pattern: (value) => Object.keys((value as object) ?? {}).length > 0,
-  alpha_pattern: (value) => Object.keys((value as object) ?? {}).length > 0,
+/** {@link adapterConfigIn} of an adapter's folder on the disk. */
+export function readAdapterConfig(folder: string): Promise<AdapterFiles> {
+  return adapterConfigIn(diskFolder(folder))
 }
 
-/** @throws InputError naming the key and what was expected */
-export async function readAdapterConfig(folder: string): Promise<AdapterFiles> {
-  const path = join(folder, CONFIG)
-  const json = await readJsonObject(path)
-  if (json.peft_type !== "LORA") {
-    throw new InputError(
-      `${path}: expected "peft_type" to be LORA, got ${JSON.stringify(json.peft_type)}`,
-    )
-  }
-  for (const [key, refused] of Object.entries(REFUSED)) {
-    if (refused(json[key])) {
-      throw new InputError(`${path}: "${key}": ${JSON.stringify(json[key])} is not supported`)
-    }
-  }
-  const number = (key: string, otherwise?: number): number => {
-    const value = json[key] ?? otherwise
-    if (typeof value === "number" && Number.isFinite(value)) return value
-    throw new InputError(`${path}: expected "${key}" to be a number, got ${JSON.stringify(value)}`)
-  }
-  const spec = loraSpec(
-    {
-      loraRank: number("r"),
-      loraAlpha: number("lora_alpha"),
-      loraDropout: number("lora_dropout", 0),
-      useRslora: json.use_rslora === true,
-      targetModules: targetModules(json.target_modules, path),
-    },
-    path,
-  )
-  const base = json.base_model_name_or_path
-  return { spec, baseModel: typeof base === "string" ? base : null }
-}
-
-/** PEFT may list modules layer by layer (`model.layers.0.self_attn.q_proj`): all layers or none. */
-function targetModules(value: unknown, path: string): "all-linear" | string[] {
-  if (value === "all-linear") return value
-  if (Array.isArray(value) && value.every((item) => typeof item === "string")) {
-    const modules = value.map((item) => item.replace(/^(?:.*\.)?layers\.\d+\./, ""))
-    return [...new Set(modules)]
-  }
-  throw new InputError(`${path}: expected "target_modules" to be a list of names or "all-linear"`)
-}
-
-/** The adapter's tensors by PEFT's names, float32; checked against what the base's shape asks for. */
-export async function readAdapter(
-  folder: string,
-  shape: DecoderShape,
-): Promise<AdapterFiles & { readonly tensors: ReadonlyMap<string, Float32Array> }> {
-  const files = await readAdapterConfig(folder)
-  const reader = await openCheckpoint(folder, { prefix: PREFIX })
-  try {
-    const parameters = loraParameters(shape, files.spec)
-    checkTensors(reader, parameters, { where: join(folder, `${PREFIX}.safetensors`) })
-    const tensors = new Map<string, Float32Array>()
-    for (const { name } of parameters) tensors.set(name, await reader.readFloat32(name))
-    return { ...files, tensors }
-  } finally {
-    await reader.close()
-  }
+/** {@link readAdapterIn} of an adapter's folder on the disk. */
+export function readAdapter(folder: string, shape: DecoderShape) {
+  return readAdapterIn(diskFolder(folder), shape)
 }

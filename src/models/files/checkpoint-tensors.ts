@@ -1,5 +1,5 @@
 import { InputError } from "../../errors.ts"
-import type { TensorReader } from "../../formats/index.ts"
+import type { TensorReader } from "../../formats/safetensors.ts"
 import type { Parameter } from "../families/shape.ts"
 
 const FLOATS: readonly string[] = ["F32", "F16", "BF16"]

@@ -1,4 +1,7 @@
-export * from "./adapter-files.ts"
+export { readAdapter, readAdapterConfig, saveAdapter } from "./adapter-files.ts"
+export { type AdapterFiles, adapterConfig, readAdapterIn } from "./adapter-format.ts"
 export * from "./gguf.ts"
 export * from "./load.ts"
 export * from "./save.ts"
+export * from "./stored-tensors.ts"
+export * from "./weights.ts"

@@ -1,153 +1,37 @@
-import { join } from "node:path"
-import { openCheckpoint, readJsonObject, type TensorReader } from "../../formats/index.ts"
-import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "../adapters/quantize.ts"
-import { decoderParameters, elementCount } from "../block/parameters.ts"
-import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
-import type { DecoderShape, Parameter } from "../families/shape.ts"
-import { checkTensors } from "./checkpoint-tensors.ts"
+import { diskFolder } from "../../formats/disk-folder.ts"
+import type { QuantizeOptions } from "../adapters/quantize.ts"
+import type { ModelConfig } from "../families/model-config.ts"
+import {
+  type LoadedModel,
+  type LoadedQuantizedModel,
+  type LoadOptions,
+  loadModelIn,
+  loadQuantizedModelIn,
+  modelConfigIn,
+  type OpenWeights,
+  openWeightsIn,
+} from "./weights.ts"
 
-/** A decoder's weights by the checkpoint's own names, float32, linear weights [out, in]. */
-export type Weights = Map<string, Float32Array>
-
-export interface LoadedModel {
-  readonly config: ModelConfig
-  readonly weights: Weights
-  /** What the tensors were stored in (the config may say otherwise); float32 where they differ. */
-  readonly dtype: CheckpointDtype
+/** {@link modelConfigIn} of a model folder on the disk. */
+export function readModelConfig(folder: string): Promise<ModelConfig> {
+  return modelConfigIn(diskFolder(folder))
 }
 
-export interface LoadOptions {
-  readonly signal?: AbortSignal
-  /** Makes the memory of a tensor, for example shared with a worker. Default: ordinary memory. */
-  readonly allocate?: (elements: number) => Float32Array
-  /** Called after each tensor. */
-  readonly onProgress?: (tensorsRead: number, tensorsInAll: number) => void
+/** {@link openWeightsIn} of a model folder on the disk. */
+export function openWeights(folder: string): Promise<OpenWeights> {
+  return openWeightsIn(diskFolder(folder))
 }
 
-/** @throws InputError */
-export async function readModelConfig(folder: string): Promise<ModelConfig> {
-  const path = join(folder, "config.json")
-  return modelConfig(await readJsonObject(path), path)
+/** {@link loadModelIn} of a model folder on the disk. */
+export function loadModel(folder: string, options?: LoadOptions): Promise<LoadedModel> {
+  return loadModelIn(diskFolder(folder), options)
 }
 
-/** Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its twin. */
-function ignored(shape: DecoderShape): (name: string) => boolean {
-  return (name) =>
-    name.endsWith(".rotary_emb.inv_freq") || (shape.tieWordEmbeddings && name === "lm_head.weight")
-}
-
-function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): CheckpointDtype {
-  const kinds = new Set(parameters.map(({ name }) => reader.tensors.get(name)!.dtype))
-  if (kinds.size !== 1) return "float32"
-  return kinds.has("BF16") ? "bfloat16" : kinds.has("F16") ? "float16" : "float32"
-}
-
-/** A Hugging Face folder whose tensors fit its config, before any is read. */
-export interface OpenWeights {
-  readonly config: ModelConfig
-  readonly parameters: readonly Parameter[]
-  readonly dtype: CheckpointDtype
-  /** A tensor by the checkpoint's name, as float32, into memory of its size if given. */
-  read(name: string, into?: Float32Array): Promise<Float32Array>
-  /** One row of a matrix, into an array of its columns. */
-  readRow(name: string, row: number, into: Float32Array): Promise<void>
-  close(): Promise<void>
-}
-
-/**
- * Opens a Hugging Face folder: config.json and safetensors, one file or shards. Everything is
- * checked against the config before the first weight is read. A tied head is not repeated: it is
- * `model.embed_tokens.weight`.
- *
- * @throws InputError naming the key, file or tensor, what was expected and what came
- */
-export async function openWeights(folder: string): Promise<OpenWeights> {
-  const config = await readModelConfig(folder)
-  const parameters = decoderParameters(config.shape)
-  const reader = await openCheckpoint(folder)
-  try {
-    checkTensors(reader, parameters, { where: folder, ignored: ignored(config.shape) })
-  } catch (error) {
-    await reader.close()
-    throw error
-  }
-  return {
-    config,
-    parameters,
-    dtype: storedDtype(reader, parameters),
-    read: (name, into) => reader.readFloat32(name, into),
-    readRow: (name, row, into) => reader.readRow(name, row, into),
-    close: () => reader.close(),
-  }
-}
-
-/**
- * Reads a Hugging Face folder ({@link openWeights}). A tensor is read straight into its place
- * (16-bit ones through a small buffer), so memory is that of the weights.
- *
- * @throws InputError naming the key, file or tensor, what was expected and what came
- */
-export async function loadModel(
-  folder: string,
-  { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
-): Promise<LoadedModel> {
-  const { config, parameters, dtype, read, close } = await openWeights(folder)
-  const weights: Weights = new Map()
-  try {
-    for (const { name, shape } of parameters) {
-      signal?.throwIfAborted()
-      weights.set(name, await read(name, allocate(elementCount(shape))))
-      onProgress?.(weights.size, parameters.length)
-    }
-  } finally {
-    await close()
-  }
-  return { config, weights, dtype }
-}
-
-export interface LoadedQuantizedModel {
-  readonly config: ModelConfig
-  /** Embeddings, norms, biases and an untied head. */
-  readonly weights: Weights
-  /** The linear layers of every block, by the checkpoint's names. */
-  readonly quantized: Map<string, QuantizedMatrix>
-  readonly dtype: CheckpointDtype
-}
-
-/**
- * As {@link loadModel}, with the linear layers of the blocks quantised as they are read: only the
- * largest of them is ever whole in float32.
- */
-export async function loadQuantizedModel(
+/** {@link loadQuantizedModelIn} of a model folder on the disk. */
+export function loadQuantizedModel(
   folder: string,
   quantization: QuantizeOptions,
-  { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
+  options?: LoadOptions,
 ): Promise<LoadedQuantizedModel> {
-  const { config, parameters, dtype, read, close } = await openWeights(folder)
-  const weights: Weights = new Map()
-  const quantized = new Map<string, QuantizedMatrix>()
-  const linears = parameters.filter(isBlockLinear)
-  const scratch = new Float32Array(Math.max(...linears.map(({ shape }) => elementCount(shape))))
-  try {
-    for (const parameter of parameters) {
-      signal?.throwIfAborted()
-      const { name, shape } = parameter
-      if (isBlockLinear(parameter)) {
-        const into = scratch.subarray(0, elementCount(shape))
-        const weight = await read(name, into)
-        const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
-        quantized.set(name, quantizeMatrix(weight, { outFeatures, inFeatures }, quantization))
-      } else {
-        weights.set(name, await read(name, allocate(elementCount(shape))))
-      }
-      onProgress?.(weights.size + quantized.size, parameters.length)
-    }
-  } finally {
-    await close()
-  }
-  return { config, weights, quantized, dtype }
-}
-
-function isBlockLinear({ name, shape }: Parameter): boolean {
-  return name.startsWith("model.layers.") && shape.length === 2
+  return loadQuantizedModelIn(diskFolder(folder), quantization, options)
 }

@@ -1,14 +1,16 @@
-import { existsSync } from "node:fs"
-import { join } from "node:path"
 import { InputError } from "../errors.ts"
-import { isObject, type JsonObject, readJsonObject, readTextFile } from "../formats/json.ts"
+import { type Folder, objectIn, textIn } from "../formats/folder.ts"
+import { isObject, type JsonObject } from "../formats/json.ts"
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts"
 import { namedToken } from "./tokenizer-files.ts"
 
-const MAX_TEMPLATE_BYTES = 1e6
+export const MAX_TEMPLATE_BYTES = 1e6
+const MAX_TOKENIZER_BYTES = 256e6
 
-async function optional(path: string): Promise<JsonObject> {
-  return existsSync(path) ? readJsonObject(path, 256e6) : {}
+/** A template's text, and the path it is known by. */
+export interface TemplateSource {
+  readonly path: string
+  readonly source: string
 }
 
 /** A template, or several by name, of which `default` counts. */
@@ -27,18 +29,17 @@ function templateText(value: unknown, path: string): string | undefined {
  * The chat template of a model folder: chat_template.jinja, chat_template.json, or the one in
  * tokenizer_config.json, in that order, as Transformers reads them. null when there is none.
  *
- * @param file a .jinja file to use in place of the model's own.
+ * @param own a template to use in place of the model's.
  * @throws InputError naming the file when it is not readable or does not parse
  */
-export async function loadChatTemplate(
-  folder: string,
-  { file }: { readonly file?: string } = {},
+export async function chatTemplateIn(
+  folder: Folder,
+  own?: TemplateSource,
 ): Promise<ChatTemplate | null> {
-  const configPath = join(folder, "tokenizer_config.json")
-  const config = await optional(configPath)
-  const found = await findTemplate(folder, file, config, configPath)
+  const config = (await objectIn(folder, "tokenizer_config.json", MAX_TOKENIZER_BYTES)) ?? {}
+  const found = own ?? (await findTemplate(folder, config))
   if (!found) return null
-  const tokenizer = await optional(join(folder, "tokenizer.json"))
+  const tokenizer = (await objectIn(folder, "tokenizer.json", MAX_TOKENIZER_BYTES)) ?? {}
   return chatTemplate({
     ...found,
     tokens: namedTokens(config),
@@ -47,26 +48,20 @@ export async function loadChatTemplate(
 }
 
 async function findTemplate(
-  folder: string,
-  file: string | undefined,
+  folder: Folder,
   config: JsonObject,
-  configPath: string,
-): Promise<{ readonly path: string; readonly source: string } | undefined> {
-  if (file !== undefined) {
-    if (!existsSync(file)) throw new InputError(`${file}: no such chat template file`)
-    return { path: file, source: await readTextFile(file, MAX_TEMPLATE_BYTES) }
+): Promise<TemplateSource | undefined> {
+  const beside = await textIn(folder, "chat_template.jinja", MAX_TEMPLATE_BYTES)
+  if (beside !== undefined) return { path: folder.pathOf("chat_template.jinja"), source: beside }
+  const inFile = async (name: string, object: JsonObject | undefined) => {
+    const path = folder.pathOf(name)
+    const source = templateText(object?.chat_template, path)
+    return source === undefined ? undefined : { path, source }
   }
-  const beside = join(folder, "chat_template.jinja")
-  if (existsSync(beside)) {
-    return { path: beside, source: await readTextFile(beside, MAX_TEMPLATE_BYTES) }
-  }
-  const json = join(folder, "chat_template.json")
-  if (existsSync(json)) {
-    const source = templateText((await readJsonObject(json)).chat_template, json)
-    if (source !== undefined) return { path: json, source }
-  }
-  const source = templateText(config.chat_template, configPath)
-  return source === undefined ? undefined : { path: configPath, source }
+  return (
+    (await inFile("chat_template.json", await objectIn(folder, "chat_template.json"))) ??
+    inFile("tokenizer_config.json", config)
+  )
 }
 
 /** bos_token, eos_token, ...: what templates refer to by name. */

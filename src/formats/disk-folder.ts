@@ -1,0 +1,54 @@
+import { type FileHandle, open, readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { prefault } from "../runtime/native/c-library.ts"
+import { readInto } from "./file-bytes.ts"
+import type { ByteSource, Folder } from "./folder.ts"
+import { readError } from "./json-files.ts"
+
+/** @throws InputError naming the file when it is missing or cannot be read */
+export async function openFile(path: string): Promise<ByteSource> {
+  const handle = await open(path, "r").catch((error: unknown) => {
+    throw readError(error, path)
+  })
+  return sourceOf(handle, path)
+}
+
+async function sourceOf(handle: FileHandle, path: string): Promise<ByteSource> {
+  try {
+    const { size } = await handle.stat()
+    return {
+      path,
+      bytes: size,
+      async readInto(target, position) {
+        await readInto(handle, target, position, path).catch((error: unknown) => {
+          throw readError(error, path)
+        })
+      },
+      prefault,
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw readError(error, path)
+  }
+}
+
+const MISSING: readonly unknown[] = ["ENOENT", "ENOTDIR"]
+
+/** A folder of this machine's disk. */
+export function diskFolder(path: string): Folder {
+  const pathOf = (name: string) => join(path, name)
+  return {
+    path,
+    pathOf,
+    names: () => readdir(path).catch(() => []),
+    async open(name) {
+      const file = pathOf(name)
+      const handle = await open(file, "r").catch((error: unknown) => {
+        if (MISSING.includes((error as NodeJS.ErrnoException | null)?.code)) return undefined
+        throw readError(error, file)
+      })
+      return handle && sourceOf(handle, file)
+    },
+  }
+}

@@ -1,0 +1,32 @@
+import { diskFolder } from "../formats/disk-folder.ts"
+import { readTextFile } from "../formats/json-files.ts"
+import type { ChatTemplate } from "./chat-template.ts"
+import { chatTemplateIn, MAX_TEMPLATE_BYTES } from "./model-chat-template.ts"
+import { stopTokensIn } from "./stop-tokens.ts"
+import { type Tokenizer, tokenizerIn } from "./tokenizer.ts"
+
+/** {@link tokenizerIn} of a model folder on the disk. */
+export function loadTokenizer(folder: string): Promise<Tokenizer> {
+  return tokenizerIn(diskFolder(folder))
+}
+
+/** {@link stopTokensIn} of a model folder on the disk. */
+export function stopTokenIds(folder: string, tokenizer: Tokenizer): Promise<ReadonlySet<number>> {
+  return stopTokensIn(diskFolder(folder), tokenizer)
+}
+
+/**
+ * {@link chatTemplateIn} of a model folder on the disk.
+ *
+ * @param file a .jinja file to use in place of the model's own.
+ */
+export async function loadChatTemplate(
+  folder: string,
+  { file }: { readonly file?: string } = {},
+): Promise<ChatTemplate | null> {
+  const own =
+    file === undefined
+      ? undefined
+      : { path: file, source: await readTextFile(file, MAX_TEMPLATE_BYTES) }
+  return chatTemplateIn(diskFolder(folder), own)
+}
