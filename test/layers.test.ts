@@ -1,9 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs"
-import { dirname, join, relative, resolve } from "node:path"
-import { fileURLToPath } from "node:url"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { expect, test } from "vitest"
-
-const SRC = fileURLToPath(new URL("../src", import.meta.url))
+import { circles, importGraph, reached, SRC } from "./import-graph.ts"
 
 /** A folder imports only folders above it in this list (docs/architecture.md). */
 const LAYERS = [
@@ -12,51 +10,76 @@ const LAYERS = [
   ..."evaluate engines export peers study demo server commands".split(" "),
 ]
 
-interface Import {
-  readonly file: string
-  readonly from: string
-  readonly to: string
-}
-
-function sourceFiles(): string[] {
-  return (readdirSync(SRC, { recursive: true, encoding: "utf8" }) as string[])
-    .filter((file) => file.endsWith(".ts"))
-    .map((file) => join(SRC, file))
-}
-
-function imports(file: string): Import[] {
-  const from = relative(SRC, file).split("/")[0]!
-  const pattern = /(?:from|import)\s*\(?\s*"(\.{1,2}\/[^"]+)"/g
-  return [...readFileSync(file, "utf8").matchAll(pattern)].map((match) => {
-    const target = relative(SRC, resolve(dirname(file), match[1]!))
-    return { file: relative(SRC, file), from, to: target.split("/")[0]! }
-  })
-}
-
-const files = sourceFiles()
+const graph = importGraph()
+const folderOf = (file: string) => file.split("/")[0]!
 
 test("every source folder is a layer", () => {
-  const folders = new Set(files.map((file) => relative(SRC, file).split("/")[0]!))
+  const folders = new Set([...graph.keys()].map(folderOf))
   for (const folder of folders) expect([...LAYERS, "index.ts"]).toContain(folder)
 })
 
 test("a folder imports only the folders above it", () => {
-  const wrong = files.flatMap(imports).filter(({ from, to }) => {
-    if (from === to || from === "index.ts") return false
-    return !LAYERS.slice(0, LAYERS.indexOf(from)).includes(to)
+  const wrong = [...graph].flatMap(([file, imports]) => {
+    const from = folderOf(file)
+    const above = LAYERS.slice(0, LAYERS.indexOf(from))
+    return imports.flatMap(({ file: to }) => {
+      const allowed = !to || folderOf(to) === from || from === "index.ts"
+      return allowed || above.includes(folderOf(to)) ? [] : [`${file} -> ${to}`]
+    })
   })
   expect(wrong).toEqual([])
 })
 
+test("no files import each other in a circle, for types neither", () => {
+  expect(circles(graph)).toEqual([])
+})
+
 test("no folder or file is named for nothing", () => {
-  const bad = files.filter((file) =>
-    /\b(utils?|common|core|helpers?|misc)\b/.test(relative(SRC, file)),
+  const bad = [...graph.keys()].filter((file) =>
+    /\b(utils?|common|core|helpers?|misc)\b/.test(file),
   )
   expect(bad).toEqual([])
 })
 
-test("graph, models and objectives run in a browser: no Node imports", () => {
-  const browser = files.filter((file) => /^(graph|objectives)\//.test(relative(SRC, file)))
-  const wrong = browser.filter((file) => /from "node:/.test(readFileSync(file, "utf8")))
-  expect(wrong).toEqual([])
+/** Folders that run in a browser whole. */
+const BROWSER_FOLDERS = ["graph", "objectives", "optim", "runtime/onnx", "models/adapters"]
+/** Of other folders: what a browser takes of them. */
+const BROWSER_FILES = [
+  ..."runtime/index.ts models/index.ts text/chat-template.ts text/tokenizer.ts".split(" "),
+  ..."text/model-chat-template.ts text/stop-tokens.ts data/render.ts data/row-shapes.ts".split(" "),
+  ..."data/order.ts models/files/weights.ts models/files/adapter-format.ts".split(" "),
+  ..."models/files/stored-tensors.ts generate/local-source.ts train/trainer.ts".split(" "),
+  ..."train/policy.ts train/batches.ts".split(" "),
+]
+/** Modules and globals that Node alone has. */
+const NODE_MODULE = /^(node:|koffi|onnxruntime-node|@huggingface\/hub|zod|yaml|jiti)/
+const NODE_GLOBAL = /(?<![.\w"'`-])(process|Buffer|__dirname|__filename|require|setImmediate)\b[.(]/
+
+/** What stands between an entry and a browser. */
+function nodeIn(entry: string): string[] {
+  return [...reached(graph, entry)].flatMap(([file, path]) => {
+    const modules = graph
+      .get(file)!
+      .filter(({ specifier, typeOnly }) => !typeOnly && NODE_MODULE.test(specifier))
+      .map(({ specifier }) => specifier)
+    const code = readFileSync(join(SRC, file), "utf8").replaceAll(/^\s*(\/\/|\*|\/\*).*$/gm, "")
+    const named = NODE_GLOBAL.exec(code)?.[1]
+    return [...modules, ...(named ? [named] : [])].map((what) => `${path.join(" -> ")}: ${what}`)
+  })
+}
+
+test.each([
+  ...BROWSER_FILES,
+  ...[...graph.keys()].filter((file) =>
+    BROWSER_FOLDERS.some((folder) => file.startsWith(`${folder}/`)),
+  ),
+])("%s runs in a browser: nothing that it loads is Node's", (entry) => {
+  expect(graph.has(entry)).toBe(true)
+  expect(nodeIn(entry)).toEqual([])
+})
+
+test("the search for Node finds it", () => {
+  expect(nodeIn("runtime/node.ts").join("\n")).toMatch(/native-session\.ts -> .*: koffi/)
+  expect(nodeIn("formats/json-files.ts")).toContain("formats/json-files.ts: node:fs/promises")
+  expect(nodeIn("train/run.ts").join("\n")).toContain("train/run.ts: process")
 })

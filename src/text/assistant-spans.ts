@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import type { AssistantSpan, ChatMessage } from "./chat-template.ts"
+import type { AssistantSpan, ChatMessage } from "./chat-message.ts"
 
 /** Characters of the private-use area: no tokenizer and no text has them, templates pass them through. */
 const OPEN = "\uE0F0"

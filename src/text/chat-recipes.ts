@@ -1,4 +1,4 @@
-import type { ChatMessage, RenderOptions } from "./chat-template.ts"
+import type { ChatMessage, RenderOptions } from "./chat-message.ts"
 import {
   type JinjaNode,
   type JinjaVariables,

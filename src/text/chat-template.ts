@@ -1,33 +1,8 @@
 import { InputError } from "../errors.ts"
 import { finishedSpans, generationSpans, markedSource } from "./assistant-spans.ts"
+import type { AssistantSpan, ChatMessage, RenderOptions } from "./chat-message.ts"
 import { rememberingRenderer } from "./chat-recipes.ts"
 import { type JinjaNode, parseJinja, renderJinja } from "./jinja.ts"
-
-export interface ChatMessage {
-  readonly role: string
-  readonly content: string
-  readonly [key: string]: unknown
-}
-
-export interface RenderOptions {
-  /** Ends where the assistant begins to speak. */
-  readonly addGenerationPrompt?: boolean
-  readonly tools?: unknown
-  /** Further variables that the template reads. */
-  readonly variables?: Readonly<Record<string, unknown>>
-}
-
-/** What an assistant message says, in UTF-16 units of the rendered text. */
-export interface AssistantSpan {
-  /** Index of the message. */
-  readonly message: number
-  /** Where the model begins to speak. */
-  readonly start: number
-  /** Where what it says ends. */
-  readonly end: number
-  /** After the token that closes the turn; `end` where there is none. */
-  readonly turnEnd: number
-}
 
 export interface ChatTemplate {
   /** The file it came from, for messages. */

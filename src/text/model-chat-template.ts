@@ -8,7 +8,7 @@ export const MAX_TEMPLATE_BYTES = 1e6
 const MAX_TOKENIZER_BYTES = 256e6
 
 /** A template's text, and the path it is known by. */
-export interface TemplateSource {
+export interface TemplateText {
   readonly path: string
   readonly source: string
 }
@@ -34,7 +34,7 @@ function templateText(value: unknown, path: string): string | undefined {
  */
 export async function chatTemplateIn(
   folder: Folder,
-  own?: TemplateSource,
+  own?: TemplateText,
 ): Promise<ChatTemplate | null> {
   const config = (await objectIn(folder, "tokenizer_config.json", MAX_TOKENIZER_BYTES)) ?? {}
   const found = own ?? (await findTemplate(folder, config))
@@ -47,10 +47,7 @@ export async function chatTemplateIn(
   })
 }
 
-async function findTemplate(
-  folder: Folder,
-  config: JsonObject,
-): Promise<TemplateSource | undefined> {
+async function findTemplate(folder: Folder, config: JsonObject): Promise<TemplateText | undefined> {
   const beside = await textIn(folder, "chat_template.jinja", MAX_TEMPLATE_BYTES)
   if (beside !== undefined) return { path: folder.pathOf("chat_template.jinja"), source: beside }
   const inFile = async (name: string, object: JsonObject | undefined) => {

@@ -116,6 +116,7 @@ async function* steps(
       split,
       evalSets: plan.evalSets,
       settings: config,
+      memoryBytes: () => process.memoryUsage.rss(),
       save: (progress) =>
         saveCheckpoint(plan, session, progress, oldLogprobs?.tensorsAfter(progress.step) ?? []),
       ...(oldLogprobs ? { oldLogprobs } : {}),

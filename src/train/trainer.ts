@@ -42,6 +42,8 @@ export interface TrainerParts {
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
   /** For objectives that compare with an earlier policy. */
   readonly oldLogprobs?: OldLogprobs
+  /** What the run holds of the machine's memory now. */
+  readonly memoryBytes: () => number
   /** Writes a checkpoint and returns its path. */
   readonly save: (progress: Progress) => Promise<string>
   readonly sample?: (step: number, signal?: AbortSignal) => AsyncIterable<EventBody>
@@ -114,7 +116,8 @@ export async function* trainSteps(
     }
     progress = advance(progress, step, result)
     const seconds = (performance.now() - began) / 1000
-    yield stepEvent(result, { progress, epoch: batches.epochAt(step), rate, seconds })
+    const [epoch, memoryBytes] = [batches.epochAt(step), parts.memoryBytes()]
+    yield stepEvent(result, { progress, epoch, rate, seconds, memoryBytes })
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
     const warning = warned ? undefined : abandoned(parts.objective, progress, result.statistics)
@@ -218,7 +221,8 @@ function stepEvent(
     epoch,
     rate,
     seconds,
-  }: { progress: Progress; epoch: number; rate: number; seconds: number },
+    memoryBytes,
+  }: { progress: Progress; epoch: number; rate: number; seconds: number; memoryBytes: number },
 ): Omit<StepEvent, "time"> {
   return {
     type: "step",
@@ -231,7 +235,7 @@ function stepEvent(
     tokens: progress.tokens,
     supervised_tokens: progress.supervisedTokens,
     tokens_per_second: result.batch.tokens / seconds,
-    memory_bytes: process.memoryUsage.rss(),
+    memory_bytes: memoryBytes,
   }
 }
 

@@ -125,6 +125,7 @@ export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
     split: { capacity, packing },
     evalSets: [],
     save: async () => "nowhere",
+    memoryBytes: () => 0,
     settings: {
       learning_rate: run.learningRate ?? golden.settings.learning_rate,
       lr_scheduler: run.schedule ?? "cosine",

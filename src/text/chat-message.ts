@@ -1,0 +1,25 @@
+export interface ChatMessage {
+  readonly role: string
+  readonly content: string
+  readonly [key: string]: unknown
+}
+
+export interface RenderOptions {
+  /** Ends where the assistant begins to speak. */
+  readonly addGenerationPrompt?: boolean
+  readonly tools?: unknown
+  /** Further variables that the template reads. */
+  readonly variables?: Readonly<Record<string, unknown>>
+}
+
+/** What an assistant message says, in UTF-16 units of the rendered text. */
+export interface AssistantSpan {
+  /** Index of the message. */
+  readonly message: number
+  /** Where the model begins to speak. */
+  readonly start: number
+  /** Where what it says ends. */
+  readonly end: number
+  /** After the token that closes the turn; `end` where there is none. */
+  readonly turnEnd: number
+}
