@@ -53,7 +53,12 @@ export interface Attributes {
     readonly groupSize: number
     readonly inFeatures: number
   }
-  cachedAttention: None
+  cachedAttention: {
+    /** Left out: 1 / sqrt(D). */
+    readonly scale?: number
+    readonly softcap?: number
+    readonly window?: number
+  }
   cacheAfter: { readonly part: "keys" | "values" }
   composite: { readonly name: string; readonly backward: CompositeBackward }
 }

@@ -178,9 +178,12 @@ export interface CachedAttentionInputs {
 }
 
 /** Attention over a key-value cache, [B, S, H D], and the cache with the new rows in it. */
-export function cachedAttention(inputs: CachedAttentionInputs) {
+export function cachedAttention(
+  inputs: CachedAttentionInputs,
+  attributes: Attributes["cachedAttention"] = {},
+) {
   const { q, k, v, pastKeys, pastValues, last, total } = inputs
-  const y = apply("cachedAttention", [q, k, v, pastKeys, pastValues, last, total], {})
+  const y = apply("cachedAttention", [q, k, v, pastKeys, pastValues, last, total], attributes)
   return {
     y,
     keys: apply("cacheAfter", [y, pastKeys, k, last], { part: "keys" }),

@@ -10,8 +10,9 @@ import type { OpRow, Tensor } from "../tensor.ts"
  *     q [R, H D], k and v [R, K D], pastKeys and pastValues [B, K, P, D],
  *     last i32 [B]: the place of each sequence's last new token; total i32 [1]: the largest of them + 1
  *
- * gives [B, S, H D]. A new token at place p sees the places 0 .. p of its own sequence. Its key comes rotated: ONNX
- * Runtime would do it here, but only for heads of a multiple of 16.
+ * gives [B, S, H D]. A new token at place p sees the places 0 .. p of its own sequence, with a
+ * `window` the last that many of them. Scaled products s become softcap * tanh(s / softcap) under a
+ * cap. Keys come rotated: ONNX Runtime would do it here, but only for heads of a multiple of 16.
  */
 
 interface Sizes {
@@ -69,12 +70,16 @@ function written(past: NdArray, rows: NdArray, last: NdArray): NdArray {
   return result
 }
 
-function attend(inputs: readonly NdArray[]): NdArray {
+type CachedAttention = Tensor<"cachedAttention">["attributes"]
+
+function attend(inputs: readonly NdArray[], attributes: CachedAttention): NdArray {
   const [q, k, v, pastKeys, pastValues, last] = inputs
   const { steps, batch, heads, kvHeads, places, headDim } = sizes(q!, pastKeys!)
   const keys = written(pastKeys!, k!, last!).data
   const values = written(pastValues!, v!, last!).data
   const result = ndarray([batch, steps, heads * headDim])
+  const { scale = 1 / Math.sqrt(headDim), softcap, window = Number.POSITIVE_INFINITY } = attributes
+  const cap = (s: number) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap))
   for (let row = 0; row < batch * steps; row++) {
     const b = Math.floor(row / steps)
     const place = last!.data[b]! - steps + 1 + (row % steps)
@@ -83,9 +88,10 @@ function attend(inputs: readonly NdArray[]): NdArray {
       const query = q!.data.subarray(at, at + headDim)
       const start = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * places * headDim
       const scores = new Float64Array(place + 1).map((_, t) => {
+        if (place - t >= window) return Number.NEGATIVE_INFINITY
         let sum = 0
         for (let d = 0; d < headDim; d++) sum += query[d]! * keys[start + t * headDim + d]!
-        return sum / Math.sqrt(headDim)
+        return cap(sum * scale)
       })
       const top = Math.max(...scores)
       const weights = scores.map((score) => Math.exp(score - top))
@@ -104,7 +110,7 @@ export const cache = {
   cachedAttention: {
     type: (inputs) => ({ dtype: "f32", shape: checkShapes(inputs) }),
     gradient: (_dy, node) => node.inputs.map(() => null),
-    evaluate: (inputs) => attend(inputs),
+    evaluate: (inputs, { attributes }) => attend(inputs, attributes),
   } satisfies OpRow<"cachedAttention">,
 
   // The cache after the new rows: the attention node writes it, so that node is the first input.

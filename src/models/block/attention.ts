@@ -1,4 +1,5 @@
 import { composite, concat, constant, range, type Tensor } from "../../graph/index.ts"
+import type { AttentionOptions } from "./parts.ts"
 
 /** Tokens of a pack whose queries are computed at once; scores of one chunk stay in cache. */
 export const QUERY_CHUNK = 128
@@ -9,6 +10,8 @@ export interface PackLayout {
   readonly segments: Tensor
   /** int64 [T / QUERY_CHUNK]: for each chunk of queries, the first key any of them may see. */
   readonly keyBegins: Tensor
+  /** A token sees itself and the `window - 1` before it; undefined: all before it. */
+  readonly window?: number | undefined
 }
 
 export function chunkCount(tokens: number): number {
@@ -43,56 +46,90 @@ export function mostKeys(name: string): number {
   return (Number(name.slice(KEYS.length)) + 1) * QUERY_CHUNK
 }
 
-/** 0 where the query may see the key (same sequence, not later), else -inf: [Tc, keys]. */
-function chunkMask({ start, end, keyBegin, keyEnd, keys }: Chunk, segments: Tensor): Tensor {
+/** 0 where the query may see the key (same sequence, not later, in the window), else -inf: [Tc, keys]. */
+function chunkMask(
+  { start, end, keyBegin, keyEnd, keys }: Chunk,
+  { segments, window }: PackLayout,
+): Tensor {
   const tokens = segments.shape[0] as number
   const rows = end - start
   const ofQueries = (x: Tensor) => x.slice(0, start, end).reshape([rows, 1])
   const ofKeys = (x: Tensor) => x.sliceBy(0, keyBegin, keyEnd, keys)
   const position = range(tokens)
-  const visible = ofKeys(position)
+  const before = ofKeys(position)
     .lessOrEqual(ofQueries(position))
     .and(ofKeys(segments).equal(ofQueries(segments)))
+  const visible =
+    window === undefined
+      ? before
+      : before.and(ofQueries(position).less(ofKeys(position).add(constant([window], "i64"))))
   return visible.where(0, Number.NEGATIVE_INFINITY)
 }
 
-/** Softmax of the scaled and masked scores of one chunk: q [K, G Tc, D], k [K, keys, D]. */
-function chunkProbabilities(q: Tensor, k: Tensor, mask: Tensor, scale: number): Tensor {
+/** What one chunk's softmax is made of and gives, [K, G Tc, keys] each. */
+interface ChunkScores {
+  /** tanh(s / softcap), where there is a cap. */
+  readonly capped: Tensor | undefined
+  readonly p: Tensor
+}
+
+/** Softmax of the scaled, capped and masked scores of one chunk: q [K, G Tc, D], k [K, keys, D]. */
+function chunkScores(
+  q: Tensor,
+  k: Tensor,
+  mask: Tensor,
+  { scale, softcap }: Required<Pick<AttentionOptions, "scale">> & AttentionOptions,
+): ChunkScores {
   const [kvHeads, rows] = q.shape as [number, number]
   const [chunk, keys] = mask.shape as [number, string]
   const group = rows / chunk
-  return q
-    .matmul(k, { transB: true, alpha: scale }) // [K, G Tc, keys]
+  const alpha = softcap === undefined ? scale : scale / softcap
+  const products = q.matmul(k, { transB: true, alpha })
+  const capped = softcap === undefined ? undefined : tanh(products)
+  const p = (capped && softcap !== undefined ? capped.mul(softcap) : products)
     .reshape([kvHeads, group, chunk, keys])
     .add(mask)
     .softmax()
     .reshape([kvHeads, rows, keys])
+  return { capped, p }
 }
+
+/** 2 sigmoid(2x) - 1. */
+export const tanh = (x: Tensor): Tensor => x.mul(2).sigmoid().mul(2).sub(1)
 
 /**
  * Causal attention inside the sequences of a pack, grouped queries.
  *
- *     o = softmax(scale q k^T + mask) v
+ *     o = softmax(cap(scale q k^T) + mask) v,   cap(s) = softcap tanh(s / softcap) or s
  *
  * q [K, G, T, D], k and v [K, T, D] -> [K, G, T, D]. Queries go chunk by chunk, each against its own
- * range of keys only, so neither the future nor another sequence far away costs anything. The
- * gradient is written by hand (FlashAttention, arXiv 2205.14135, section B.2):
+ * range of keys only, so neither the future, nor what lies before the window, nor another sequence
+ * far away costs anything. The gradient is written by hand (FlashAttention, arXiv 2205.14135, section B.2):
  *
  *     dv = p^T do,  ds = p (do v^T - rowsum(do o)),  dq = scale ds k,  dk = scale ds^T q
  *
- * with the subtraction inside the product, as one more column.
+ * with the subtraction inside the product, as one more column, and ds times 1 - tanh^2 under a cap.
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, layout: PackLayout): Tensor {
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  layout: PackLayout,
+  options: AttentionOptions = {},
+): Tensor {
   const [kvHeads, group, tokens, headDim] = q.shape as [number, number, number, number]
-  const scale = 1 / Math.sqrt(headDim)
+  const { scale = 1 / Math.sqrt(headDim), softcap } = options
   const parts = chunks(tokens, layout)
 
   const rowsOf = (x: Tensor, { start, end }: Chunk) =>
     x.slice(2, start, end).reshape([kvHeads, group * (end - start), x.shape[3]!])
   const keysOf = (x: Tensor, { keyBegin, keyEnd, keys }: Chunk) =>
     x.sliceBy(1, keyBegin, keyEnd, keys)
-  const probabilities = (q: Tensor, k: Tensor, chunk: Chunk) =>
-    chunkProbabilities(rowsOf(q, chunk), keysOf(k, chunk), chunkMask(chunk, layout.segments), scale)
+  const scores = (q: Tensor, k: Tensor, chunk: Chunk) =>
+    chunkScores(rowsOf(q, chunk), keysOf(k, chunk), chunkMask(chunk, layout), {
+      scale,
+      ...(softcap === undefined ? {} : { softcap }),
+    })
   const join = (chunkRows: readonly Tensor[], width: number) =>
     concat(
       parts.map((part, i) => chunkRows[i]!.reshape([kvHeads, group, part.end - part.start, width])),
@@ -104,7 +141,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, layout: PackLayout): 
     [q, k, v],
     (q, k, v) =>
       join(
-        parts.map((part) => probabilities(q!, k!, part).matmul(keysOf(v!, part))),
+        parts.map((part) => scores(q!, k!, part).p.matmul(keysOf(v!, part))),
         headDim,
       ),
     (dO, [q, k, v], o) => {
@@ -112,8 +149,9 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, layout: PackLayout): 
       const dOWithDelta = concat([dO, delta.neg()], 3)
       const vWithOne = concat([v!, v!.slice(2, 0, 1).mul(0).add(1)], 2)
       const perChunk = parts.map((part) => {
-        const p = probabilities(q!, k!, part)
-        const ds = rowsOf(dOWithDelta, part).matmul(keysOf(vWithOne, part), { transB: true }).mul(p)
+        const { p, capped } = scores(q!, k!, part)
+        const dp = rowsOf(dOWithDelta, part).matmul(keysOf(vWithOne, part), { transB: true })
+        const ds = capped ? dp.mul(p).mul(capped.mul(capped).neg().add(1)) : dp.mul(p)
         const back = (x: Tensor) => x.padBy(1, part.keyBegin, part.keyEnd, tokens)
         return {
           dq: ds.matmul(keysOf(k!, part), { alpha: scale }),

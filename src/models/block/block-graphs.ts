@@ -1,15 +1,7 @@
-import {
-  type Graph,
-  gradients,
-  graph,
-  input,
-  type KeepLevel,
-  partition,
-} from "../../graph/index.ts"
-import { type BlockOptions, block, blockWeights, loraNames, packInputs } from "./packed.ts"
-import { linearShapes } from "./parameters.ts"
+import { type Graph, gradients, graph, input, type KeepLevel, partition } from "../../graph/index.ts"
+import { adapterShapes, type BlockOptions, blockWeights, packedBlock, packInputs } from "./packed.ts"
 
-/** A decoder block as graphs: the same ones serve every layer, weights are inputs. */
+/** A decoder block as graphs: the same ones serve every layer like it, weights are inputs. */
 export interface BlockGraphs {
   readonly forward: Graph
   readonly backward: Graph
@@ -17,30 +9,15 @@ export interface BlockGraphs {
   readonly saved: readonly string[]
 }
 
-/** The trained matrices of an adapter in one block, with their shapes. */
-export function adapterShapes({ shape, lora }: BlockOptions): Map<string, readonly number[]> {
-  const linears = linearShapes(shape)
-  return new Map(
-    [...(lora?.modules ?? [])].flatMap((module) => {
-      const { a, b } = loraNames(module)
-      const { inFeatures, outFeatures } = linears[module]
-      return [
-        [a, [lora!.rank, inFeatures]],
-        [b, [outFeatures, lora!.rank]],
-      ] as const
-    }),
-  )
-}
-
 function traceBlock(options: BlockOptions) {
-  const { shape, tokens } = options
+  const { shape, kind, tokens } = options
   const x = input("x", [tokens, shape.hiddenSize])
-  const base = blockWeights(shape, options.quantization)
+  const base = blockWeights(options)
   const adapter = new Map(
     [...adapterShapes(options)].map(([name, dims]) => [name, input(name, dims)]),
   )
   const weights = new Map([...base, ...adapter])
-  return { x, base, adapter, y: block(x, weights, packInputs(shape, tokens), options) }
+  return { x, base, adapter, y: packedBlock(x, weights, packInputs(kind, tokens), options) }
 }
 
 /** x [T, C] -> y [T, C]. */
@@ -55,7 +32,7 @@ export function blockForward(options: BlockOptions): Graph {
  */
 export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraphs {
   const { x, base, adapter, y } = traceBlock({ ...options, training: true })
-  const trained = adapter.size > 0 ? adapter : base
+  const trained = options.lora ? adapter : base
   const dy = input("dy", y.shape)
   const [dx, ...parts] = gradients([{ output: y, gradient: dy }], [x, ...trained.values()])
   const backward = { dx: dx! }

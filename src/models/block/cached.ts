@@ -1,4 +1,3 @@
-import { assert } from "../../errors.ts"
 import {
   cachedAttention,
   concat,
@@ -9,10 +8,23 @@ import {
   input,
   type Tensor,
 } from "../../graph/index.ts"
-import type { DecoderShape } from "../families/shape.ts"
-import { adapterShapes } from "./block-graphs.ts"
-import { blockWeights, type LoraInputs, loraNames, type WeightQuantization } from "./packed.ts"
-import { decoderParameters, type LinearModule, layerPrefix } from "./parameters.ts"
+import { assert } from "../../errors.ts"
+import type { DecoderShape, LayerKind } from "../families/shape.ts"
+import { familyOf } from "../families/table.ts"
+import { type LayerPlan, type LoraInputs, layerPlans } from "./layer-plan.ts"
+import { cappedLogits, embeddedRows } from "./outer-parts.ts"
+import {
+  adapterShapes,
+  type BlockWeights,
+  blockWeights,
+  linearPart,
+  type Product,
+  rowProduct,
+  turnHeads,
+  type WeightQuantization,
+} from "./packed.ts"
+import { EMBEDDING, layerKinds, layerPrefix } from "./parameters.ts"
+import type { BlockParts } from "./parts.ts"
 
 /**
  * Sequences decoded side by side. With weights that are fed, every product of a decoding step is
@@ -36,48 +48,17 @@ export const cacheNames = (layer: number) => ({
   valuesAfter: `after.${layer}.values`,
 })
 
-/** y = x W^T + b (+ scale (x A^T) B^T) for x [R, in] -> [R, out]. */
-type Linear = (x: Tensor, module: LinearModule) => Tensor
-
-type Weights = ReadonlyMap<string, Tensor>
-
-/** Many rows, as in training. */
-function rowLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
-  return (x, module) => {
-    const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
-    const bias = weights.get(`${module}.bias`)
-    const y = bias ? product.add(bias) : product
-    if (!lora?.modules.has(module)) return y
-    const { a, b } = loraNames(module)
-    const low = x.matmul(weights.get(a)!, { transB: true }) // [R, r]
-    return low.matmul(weights.get(b)!, { transB: true, alpha: lora.scale }).add(y)
-  }
-}
-
 /**
  * W x^T transposed, for x [LANES, in]. With the weights on the left the product reads them as they
  * lie; on the right it would first copy them into panels, at half the speed. The leading axis keeps
  * ONNX Runtime from turning product and transposition around again.
  */
-function columnProduct(weight: Tensor, x: Tensor, alpha = 1): Tensor {
+const columnProduct: Product = (x, weight, alpha = 1) => {
   const [lanes, inFeatures] = x.shape as [number, number]
   return weight
     .matmul(x.reshape([1, lanes, inFeatures]), { transB: true, alpha }) // [1, out, LANES]
     .transpose([0, 2, 1])
     .reshape([lanes, weight.shape[0]!])
-}
-
-/** For one token of each lane, side by side. */
-function laneLinear(weights: Weights, lora: LoraInputs | undefined): Linear {
-  return (x, module) => {
-    const product = columnProduct(weights.get(`${module}.weight`)!, x)
-    const bias = weights.get(`${module}.bias`)
-    const y = bias ? product.add(bias) : product
-    if (!lora?.modules.has(module)) return y
-    const { a, b } = loraNames(module)
-    const low = columnProduct(weights.get(a)!, x) // [LANES, r]
-    return columnProduct(weights.get(b)!, low, lora.scale).add(y)
-  }
 }
 
 /** Rows 0 .. rows of x, or x with zero rows added. */
@@ -97,108 +78,124 @@ function withRows(x: Tensor, rows: Dim): Tensor {
   )
 }
 
+/** A turn of each new token's heads: the rotary tables at its place, [R, rotaryDim / 2] each. */
+interface Turned {
+  readonly cos: Tensor
+  readonly sin: Tensor
+}
+
+/** Names of the inputs with the rotary tables of a kind of layers. */
+export const turnNames = (shape: DecoderShape, kind: LayerKind) => {
+  const index = layerKinds(shape).findIndex(({ name }) => name === kind.name)
+  const of = index === 0 ? "" : `.${kind.name}`
+  return { cos: `cos${of}`, sin: `sin${of}` }
+}
+
 interface CacheInputs {
   /** [B, K, P, D] each. */
   readonly keys: Tensor
   readonly values: Tensor
   readonly last: Tensor
   readonly total: Tensor
-  /** [R, D/2]: the rotary tables at each new token's place. */
-  readonly cos: Tensor
-  readonly sin: Tensor
+  readonly turned: Turned | undefined
 }
 
-function cacheInputs({ numKeyValueHeads, headDim }: DecoderShape, batch: Dim, rows: Dim) {
-  return {
-    last: input("last", [batch], "i32"),
-    total: input("total", [1], "i32"),
-    cos: input("cos", [rows, headDim / 2]),
-    sin: input("sin", [rows, headDim / 2]),
-    of: (layer: number) => {
-      const dims = [batch, numKeyValueHeads, "places", headDim]
-      const names = cacheNames(layer)
-      return { keys: input(names.keys, dims), values: input(names.values, dims) }
-    },
+/** The inputs of layers over a cache; tables that several of them use are one input. */
+function cacheInputs(shape: DecoderShape, batch: Dim, rows: Dim) {
+  const last = input("last", [batch], "i32")
+  const total = input("total", [1], "i32")
+  const turns = new Map(
+    layerKinds(shape).map((kind) => {
+      const { cos, sin } = turnNames(shape, kind)
+      const dims = kind.rope && [rows, kind.rope.rotaryDim / 2]
+      return [kind.name, dims && { cos: input(cos, dims), sin: input(sin, dims) }]
+    }),
+  )
+  return (kind: LayerKind, layer: number): CacheInputs => {
+    const dims = [batch, shape.numKeyValueHeads, "places", shape.headDim]
+    const names = cacheNames(layer)
+    const keys = input(names.keys, dims)
+    const values = input(names.values, dims)
+    return { last, total, turned: turns.get(kind.name), keys, values }
   }
 }
 
 /**
- * The block of `block.ts` for new tokens of sequences whose earlier keys and values are in a cache:
+ * A family's block for new tokens of sequences whose earlier keys and values are in a cache:
  * x [N, C] -> [N, C]. `rows` of the N rows are tokens (B S of them); the rest only fill the lanes.
  * With `wanted` i64 [W], only those rows come out: [W, C].
  */
 function cachedBlock(
   x: Tensor,
-  weights: Weights,
-  linear: Linear,
+  linear: BlockParts["linear"],
+  weights: BlockWeights,
   cache: CacheInputs,
   {
     shape,
+    kind,
     rows,
     wanted,
-  }: { readonly shape: DecoderShape; readonly rows: Dim; readonly wanted?: Tensor | undefined },
+  }: {
+    readonly shape: DecoderShape
+    readonly kind: LayerKind
+    readonly rows: Dim
+    readonly wanted?: Tensor | undefined
+  },
 ) {
-  const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
   const filled = x.shape[0]!
-  const heads = (y: Tensor, count: number, norm?: string) => {
-    const split = withRows(y, rows).reshape([rows, count, D])
-    const normed =
-      norm && shape.qkNorm
-        ? split.rmsNorm(weights.get(`self_attn.${norm}.weight`)!, rmsNormEps)
-        : split
-    return normed
+  let after: { keys: Tensor; values: Tensor } | undefined
+  const parts: BlockParts = {
+    linear,
+    weight: (name) => weights.get(name)!,
+    heads: (x, count) => withRows(x, rows).reshape([rows, count, Number(x.shape[1]) / count]),
+    rotary: (x) => turnHeads(x, cache.turned),
+    attention(q, k, v, options) {
+      const flat = (x: Tensor) => x.reshape([rows, Number(x.shape[1]) * Number(x.shape[2])])
+      const { y, keys, values } = cachedAttention(
+        {
+          q: flat(q),
+          k: flat(k),
+          v: flat(v),
+          pastKeys: cache.keys,
+          pastValues: cache.values,
+          last: cache.last,
+          total: cache.total,
+        },
+        { ...options, ...(kind.window === undefined ? {} : { window: kind.window }) },
+      )
+      after = { keys, values }
+      return withRows(y.reshape([rows, Number(q.shape[1]) * Number(q.shape[2])]), filled)
+    },
+    needed: (x) => (wanted ? x.gather(wanted) : x),
   }
-  const n1 = x.rmsNorm(weights.get("input_layernorm.weight")!, rmsNormEps)
-  const q = heads(linear(n1, "self_attn.q_proj"), H, "q_norm").rotary(cache.cos, cache.sin)
-  const k = heads(linear(n1, "self_attn.k_proj"), K, "k_norm").rotary(cache.cos, cache.sin)
-  const v = withRows(linear(n1, "self_attn.v_proj"), rows)
-  const attention = cachedAttention({
-    q: q.reshape([rows, H * D]),
-    k: k.reshape([rows, K * D]),
-    v,
-    pastKeys: cache.keys,
-    pastValues: cache.values,
-    last: cache.last,
-    total: cache.total,
-  })
-  const all = withRows(attention.y.reshape([rows, H * D]), filled)
-  const [o, residual] = wanted ? [all.gather(wanted), x.gather(wanted)] : [all, x]
-  const h = residual.add(linear(o, "self_attn.o_proj"))
-  const n2 = h.rmsNorm(weights.get("post_attention_layernorm.weight")!, rmsNormEps)
-  const gated = linear(n2, "mlp.gate_proj").silu().mul(linear(n2, "mlp.up_proj"))
-  const y = h.add(linear(gated, "mlp.down_proj"))
-  return { y, keys: attention.keys, values: attention.values }
+  const y = familyOf(shape).block(x, parts, shape, kind)
+  assert(after, "a block without attention")
+  return { y, ...after }
 }
 
-function layerInputs(options: CachedOptions, layer: number | undefined): Map<string, Tensor> {
-  const { shape, quantization, lora } = options
-  const prefix = layer === undefined ? "" : layerPrefix(layer)
-  const adapter = [...adapterShapes({ shape, lora, tokens: 1 })].map(
+function layerInputs(
+  { shape, quantization }: CachedOptions,
+  { kind, lora }: LayerPlan,
+  prefix: string,
+): BlockWeights {
+  const adapter = [...adapterShapes({ shape, kind, lora })].map(
     ([name, dims]) => [name, input(prefix + name, dims)] as const,
   )
-  return new Map([...blockWeights(shape, quantization, prefix), ...adapter])
+  return new Map([...blockWeights({ shape, kind, quantization }, prefix), ...adapter])
 }
 
 /**
  * One block over `tokens` consecutive tokens of one sequence (cache [1, K, P, D], as layer 0):
  * x [S, C] -> y [S, C]. Weights go by their names inside a layer.
  */
-export function prefillBlock(options: CachedOptions, tokens: number): Graph {
+export function prefillBlock(options: CachedOptions, plan: LayerPlan, tokens: number): Graph {
   const { shape } = options
+  const { kind, lora } = plan
   const x = input("x", [tokens, shape.hiddenSize])
-  const cache = cacheInputs(shape, 1, tokens)
-  const weights = layerInputs(options, undefined)
-  const linear = rowLinear(weights, options.lora)
-  const { y, keys, values } = cachedBlock(
-    x,
-    weights,
-    linear,
-    { ...cache, ...cache.of(0) },
-    {
-      shape,
-      rows: tokens,
-    },
-  )
+  const cache = cacheInputs(shape, 1, tokens)(kind, 0)
+  const weights = layerInputs(options, plan, "")
+  const linear = linearPart(weights, lora)
+  const { y, keys, values } = cachedBlock(x, linear, weights, cache, { shape, kind, rows: tokens })
   const names = cacheNames(0)
   return graph("prefill", { y, [names.keysAfter]: keys, [names.valuesAfter]: values })
 }
@@ -211,27 +208,30 @@ function blocks(
     layers,
     batch,
     rows,
-    linear,
+    product,
     wanted,
   }: {
     readonly layers: readonly number[]
     readonly batch: Dim
     readonly rows: Dim
-    readonly linear: typeof rowLinear
+    readonly product: Product
     /** The rows that are needed of the last of the layers; without it all. */
     readonly wanted?: Tensor
   },
 ): Record<string, Tensor> {
   const { shape } = options
   const cache = cacheInputs(shape, batch, rows)
+  const plans = layerPlans(shape, options.lora)
   const outputs: Record<string, Tensor> = {}
   let hidden = x
   for (const layer of layers) {
-    const weights = layerInputs(options, layer)
-    const inputs = { ...cache, ...cache.of(layer) }
-    const project = linear(weights, options.lora)
-    const { y, keys, values } = cachedBlock(hidden, weights, project, inputs, {
+    const plan = plans[layer]!
+    const weights = layerInputs(options, plan, layerPrefix(layer))
+    const linear = linearPart(weights, plan.lora, product)
+    const { kind } = plan
+    const { y, keys, values } = cachedBlock(hidden, linear, weights, cache(kind, layer), {
       shape,
+      kind,
       rows,
       wanted: layer === layers.at(-1) ? wanted : undefined,
     })
@@ -247,10 +247,11 @@ function blocks(
  * [LANES, C] before the final norm, and each layer's cache.
  */
 export function decodeBlocks(options: CachedOptions, batch: number): Graph {
-  const embedding = decoderParameters(options.shape)[0]!
-  const tokens = input(embedding.name, embedding.shape).gather(input("ids", [batch], "i64"))
-  const layers = Array.from({ length: options.shape.numHiddenLayers }, (_, layer) => layer)
-  const sizes = { layers, batch, rows: batch, linear: laneLinear }
+  const { shape } = options
+  const table = input(EMBEDDING, [shape.vocabSize, shape.hiddenSize])
+  const tokens = embeddedRows(table.gather(input("ids", [batch], "i64")), shape)
+  const layers = [...shape.layers.keys()]
+  const sizes = { layers, batch, rows: batch, product: columnProduct }
   return graph("decode", blocks(withRows(tokens, LANES), options, sizes))
 }
 
@@ -264,7 +265,7 @@ export function packedBlocks(options: CachedOptions, layers: readonly number[]):
   const x = input("x", ["rows", hiddenSize])
   const ends = layers.at(-1) === numHiddenLayers - 1
   const wanted = ends ? { wanted: input("wanted", ["wanted"], "i64") } : {}
-  const sizes = { layers, batch: "lanes", rows: "rows", linear: rowLinear, ...wanted }
+  const sizes = { layers, batch: "lanes", rows: "rows", product: rowProduct, ...wanted }
   return graph("packed", blocks(x, options, sizes))
 }
 
@@ -272,8 +273,9 @@ export function packedBlocks(options: CachedOptions, layers: readonly number[]):
 export const HEAD_WEIGHT = "head.weight"
 export const NORM_WEIGHT = "norm.weight"
 
-function normed(rows: Dim, { hiddenSize, rmsNormEps }: DecoderShape): Tensor {
-  return input("hidden", [rows, hiddenSize]).rmsNorm(input(NORM_WEIGHT, [hiddenSize]), rmsNormEps)
+function normed(rows: Dim, shape: DecoderShape): Tensor {
+  const weight = input(NORM_WEIGHT, [shape.hiddenSize])
+  return familyOf(shape).finalNorm(input("hidden", [rows, shape.hiddenSize]), weight, shape)
 }
 
 /** The final norm and the head: hidden [LANES, C] -> logits [B, V] of the first `batch` rows. */
@@ -283,13 +285,14 @@ export function laneLogits(shape: DecoderShape, batch: number): Graph {
     .matmul(normed(LANES, shape).reshape([1, LANES, C]), { transB: true })
     .reshape([V, LANES])
   const logits = (batch === LANES ? columns : columns.slice(1, 0, batch)).transpose([1, 0])
-  return graph("head", { logits })
+  return graph("head", { logits: cappedLogits(logits, shape) })
 }
 
 /** The same for any number of rows and weights that the graph is compiled with: [R, C] -> [R, V]. */
 export function packedLogits(shape: DecoderShape): Graph {
   const head = input(HEAD_WEIGHT, [shape.vocabSize, shape.hiddenSize])
-  return graph("head", { logits: normed("rows", shape).matmul(head, { transB: true }) })
+  const logits = normed("rows", shape).matmul(head, { transB: true })
+  return graph("head", { logits: cappedLogits(logits, shape) })
 }
 
 /**

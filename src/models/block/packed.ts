@@ -1,17 +1,10 @@
 import { dequantize, input, type Tensor } from "../../graph/index.ts"
-import type { DecoderShape } from "../families/shape.ts"
-import { attention, chunkCount, type PackLayout } from "./attention.ts"
-import { blockParameters, type LinearModule } from "./parameters.ts"
-
-/** A low-rank update beside a frozen linear layer, PEFT's names. */
-export interface LoraInputs {
-  readonly modules: ReadonlySet<LinearModule>
-  readonly rank: number
-  /** lora_alpha / r, or lora_alpha / sqrt(r) under rsLoRA. */
-  readonly scale: number
-  /** Probability that an element of the adapter's input is zeroed while training; 0 if left out. */
-  readonly dropout?: number
-}
+import type { DecoderShape, LayerKind } from "../families/shape.ts"
+import { familyOf } from "../families/table.ts"
+import { attention, chunkCount } from "./attention.ts"
+import type { LayerLora } from "./layer-plan.ts"
+import { blockParameters, linearLayers } from "./parameters.ts"
+import type { BlockParts } from "./parts.ts"
 
 export interface WeightQuantization {
   readonly bits: 4 | 8
@@ -20,9 +13,10 @@ export interface WeightQuantization {
 
 export interface BlockOptions {
   readonly shape: DecoderShape
+  readonly kind: LayerKind
   /** T: tokens in a pack. */
   readonly tokens: number
-  readonly lora?: LoraInputs | undefined
+  readonly lora?: LayerLora | undefined
   /** The linear weights come as codes, scales and zero points (`quantizedNames`). */
   readonly quantization?: WeightQuantization | undefined
   /** Traced for training: the adapter's dropout masks are inputs. */
@@ -30,15 +24,18 @@ export interface BlockOptions {
 }
 
 /** The input that holds a module's dropout mask, f32 [T, in]: 0, or 1 / (1 - dropout). */
-export function dropoutName(module: LinearModule): string {
+export function dropoutName(module: string): string {
   return `dropout.${module}`
 }
 
 /** The inputs of a block's graph beside its hidden state and weights. */
-export function packInputs({ headDim }: DecoderShape, tokens: number) {
+export function packInputs({ rope }: LayerKind, tokens: number) {
+  const turned = rope && {
+    cos: input("cos", [tokens, rope.rotaryDim / 2]),
+    sin: input("sin", [tokens, rope.rotaryDim / 2]),
+  }
   return {
-    cos: input("cos", [tokens, headDim / 2]),
-    sin: input("sin", [tokens, headDim / 2]),
+    turned,
     segments: input("segments", [tokens], "i64"),
     keyBegins: input("key_begins", [chunkCount(tokens)], "i64"),
   }
@@ -66,19 +63,22 @@ function dequantized(name: string, [out, inFeatures]: readonly number[], q: Weig
   )
 }
 
+/** Tensors of a block by their names in the checkpoint below the layer's prefix. */
+export type BlockWeights = ReadonlyMap<string, Tensor>
+
 /**
- * A block's weights as graph inputs, by their names in the checkpoint below the layer's prefix; with
- * `prefix` that is what the inputs' names begin with.
+ * A block's weights as graph inputs; with `prefix` that is what the inputs' names begin with.
  */
 export function blockWeights(
-  shape: DecoderShape,
-  quantization?: WeightQuantization,
+  { shape, kind, quantization }: Pick<BlockOptions, "shape" | "kind" | "quantization">,
   prefix = "",
 ): Map<string, Tensor> {
+  const linears = linearLayers(shape, kind)
+  const isLinear = (name: string) => linears.has(name.replace(/\.weight$/, ""))
   return new Map(
-    blockParameters(shape).map(({ name, shape }) => [
+    blockParameters(shape, kind).map(({ name, shape }) => [
       name,
-      quantization && shape.length === 2
+      quantization && isLinear(name)
         ? dequantized(prefix + name, shape, quantization)
         : input(prefix + name, shape),
     ]),
@@ -86,62 +86,85 @@ export function blockWeights(
 }
 
 /** Names of an adapter's two matrices for a module: A [r, in], B [out, r]. */
-export function loraNames(module: LinearModule): { readonly a: string; readonly b: string } {
+export function loraNames(module: string): { readonly a: string; readonly b: string } {
   return { a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` }
 }
 
-/** y = x W^T + b (+ scale (dropout(x) A^T) B^T): x [T, in] -> [T, out]. */
-function linear(
-  x: Tensor,
-  module: LinearModule,
-  weights: ReadonlyMap<string, Tensor>,
-  { lora, training = false }: BlockOptions,
-): Tensor {
-  const product = x.matmul(weights.get(`${module}.weight`)!, { transB: true })
-  const bias = weights.get(`${module}.bias`)
-  const y = bias ? product.add(bias) : product
-  if (!lora?.modules.has(module)) return y
-  const { a, b } = loraNames(module)
-  const dropped = training && lora.dropout ? x.mul(input(dropoutName(module), x.shape)) : x
-  const low = dropped.matmul(weights.get(a)!, { transB: true }) // [T, r]
-  return low.matmul(weights.get(b)!, { transB: true, alpha: lora.scale }).add(y)
+/** The trained matrices of a layer's adapter, with their shapes. */
+export function adapterShapes({
+  shape,
+  kind,
+  lora,
+}: Pick<BlockOptions, "shape" | "kind" | "lora">): Map<string, readonly number[]> {
+  const linears = linearLayers(shape, kind)
+  return new Map(
+    [...(lora?.modules ?? [])].flatMap(([module, { rank }]) => {
+      const { a, b } = loraNames(module)
+      const { inFeatures, outFeatures } = linears.get(module)!
+      return [
+        [a, [rank, inFeatures]],
+        [b, [outFeatures, rank]],
+      ] as const
+    }),
+  )
 }
 
-/**
- * One decoder block of the Llama family: x [T, C] -> [T, C].
- *
- *     h = x + o_proj(attention(rope(q_proj(n1)), rope(k_proj(n1)), v_proj(n1))),  n1 = RMSNorm(x)
- *     y = h + down_proj(silu(gate_proj(n2)) * up_proj(n2)),                       n2 = RMSNorm(h)
- */
-export function block(
+/** alpha * x W^T for x [R, in] and W [out, in]. */
+export type Product = (x: Tensor, weight: Tensor, alpha?: number) => Tensor
+
+export const rowProduct: Product = (x, weight, alpha = 1) =>
+  x.matmul(weight, { transB: true, alpha })
+
+/** y = x W^T + b (+ scale (dropout(x) A^T) B^T): x [R, in] -> [R, out]. */
+export function linearPart(
+  weights: BlockWeights,
+  lora: LayerLora | undefined,
+  product: Product = rowProduct,
+  dropped: (x: Tensor, module: string) => Tensor = (x) => x,
+): BlockParts["linear"] {
+  return (x, module) => {
+    const straight = product(x, weights.get(`${module}.weight`)!)
+    const bias = weights.get(`${module}.bias`)
+    const y = bias ? straight.add(bias) : straight
+    const update = lora?.modules.get(module)
+    if (!update) return y
+    const { a, b } = loraNames(module)
+    const low = product(dropped(x, module), weights.get(a)!) // [R, r]
+    return product(low, weights.get(b)!, update.scale).add(y)
+  }
+}
+
+/** Turns the first elements of each head [T, n, D] that the tables [T, R / 2] have numbers for. */
+export function turnHeads(x: Tensor, turned: { cos: Tensor; sin: Tensor } | undefined): Tensor {
+  return turned ? x.rotary(turned.cos, turned.sin) : x
+}
+
+/** The block over a pack of whole sequences: x [T, C] -> [T, C]. */
+export function packedBlock(
   x: Tensor,
-  weights: ReadonlyMap<string, Tensor>,
-  pack: PackInputs,
-  options: BlockOptions,
+  weights: BlockWeights,
+  { turned, segments, keyBegins }: PackInputs,
+  { shape, kind, tokens, lora, training = false }: BlockOptions,
 ): Tensor {
-  const { shape, tokens } = options
-  const { numAttentionHeads: H, numKeyValueHeads: K, headDim: D, rmsNormEps } = shape
-  const project = (x: Tensor, module: LinearModule) => linear(x, module, weights, options)
-  const headNorm = (x: Tensor, name: string) =>
-    shape.qkNorm ? x.rmsNorm(weights.get(`self_attn.${name}.weight`)!, rmsNormEps) : x
-
-  const n1 = x.rmsNorm(weights.get("input_layernorm.weight")!, rmsNormEps)
-  const q = headNorm(project(n1, "self_attn.q_proj").reshape([tokens, H, D]), "q_norm")
-    .rotary(pack.cos, pack.sin)
-    .transpose([1, 0, 2]) // [H, T, D]
-    .reshape([K, H / K, tokens, D])
-  const k = headNorm(project(n1, "self_attn.k_proj").reshape([tokens, K, D]), "k_norm")
-    .rotary(pack.cos, pack.sin)
-    .transpose([1, 0, 2]) // [K, T, D]
-  const v = project(n1, "self_attn.v_proj").reshape([tokens, K, D]).transpose([1, 0, 2])
-  const layout: PackLayout = { segments: pack.segments, keyBegins: pack.keyBegins }
-  const o = attention(q, k, v, layout)
-    .reshape([H, tokens, D])
-    .transpose([1, 0, 2])
-    .reshape([tokens, H * D])
-  const h = x.add(project(o, "self_attn.o_proj"))
-
-  const n2 = h.rmsNorm(weights.get("post_attention_layernorm.weight")!, rmsNormEps)
-  const gated = project(n2, "mlp.gate_proj").silu().mul(project(n2, "mlp.up_proj"))
-  return h.add(project(gated, "mlp.down_proj"))
+  const dropped = (x: Tensor, module: string) =>
+    training && lora?.dropout ? x.mul(input(dropoutName(module), x.shape)) : x
+  const parts: BlockParts = {
+    linear: linearPart(weights, lora, rowProduct, dropped),
+    weight: (name) => weights.get(name)!,
+    heads: (x, count) => x.reshape([tokens, count, Number(x.shape[1]) / count]),
+    rotary: (x) => turnHeads(x, turned),
+    attention(q, k, v, options) {
+      const [, H, D] = q.shape as [number, number, number]
+      const K = k.shape[1] as number
+      const byHead = (x: Tensor) => x.transpose([1, 0, 2]) // [n, T, D]
+      const queries = byHead(q).reshape([K, H / K, tokens, D])
+      const layout = { segments, keyBegins, window: kind.window }
+      return attention(queries, byHead(k), byHead(v), layout, options)
+        .reshape([H, tokens, D])
+        .transpose([1, 0, 2])
+        .reshape([tokens, H * D])
+    },
+    needed: (x) => x,
+  }
+  return familyOf(shape).block(x, parts, shape, kind)
 }

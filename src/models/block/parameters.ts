@@ -1,81 +1,85 @@
-import type { DecoderShape, Parameter } from "../families/shape.ts"
+import type { DecoderShape, LayerKind, LinearLayer, Parameter } from "../families/shape.ts"
+import { familyOf } from "../families/table.ts"
 
-/** The linear layers of a block by module path, in the checkpoint's order. */
-export const LINEAR_MODULES = [
-  "self_attn.q_proj",
-  "self_attn.k_proj",
-  "self_attn.v_proj",
-  "self_attn.o_proj",
-  "mlp.gate_proj",
-  "mlp.up_proj",
-  "mlp.down_proj",
-] as const
-export type LinearModule = (typeof LINEAR_MODULES)[number]
+/** The tensors outside the blocks, by the checkpoint's names. */
+export const EMBEDDING = "model.embed_tokens.weight"
+export const FINAL_NORM = "model.norm.weight"
+export const HEAD = "lm_head.weight"
 
-export interface LinearShape {
-  readonly outFeatures: number
-  readonly inFeatures: number
-  readonly bias: boolean
+
+/** `model.layers.N.`: what stands before a block's own tensor names. */
+export const layerPrefix = (layer: number): string => `model.layers.${layer}.`
+
+/** The layer that a tensor belongs to, and its name below it; undefined outside the blocks. */
+export function layerTensor(name: string): { layer: number; name: string } | undefined {
+  const [, layer, below] = /^model\.layers\.(\d+)\.(.+)$/.exec(name) ?? []
+  return layer === undefined ? undefined : { layer: Number(layer), name: below! }
 }
 
-/** The linear layers of every block of this decoder. */
-export function linearShapes(shape: DecoderShape): Readonly<Record<LinearModule, LinearShape>> {
-  const { hiddenSize, intermediateSize, attentionBias, attentionOutputBias, mlpBias } = shape
-  const queries = shape.numAttentionHeads * shape.headDim
-  const keys = shape.numKeyValueHeads * shape.headDim
-  const linear = (outFeatures: number, inFeatures: number, bias: boolean): LinearShape => ({
-    outFeatures,
-    inFeatures,
-    bias,
-  })
-  return {
-    "self_attn.q_proj": linear(queries, hiddenSize, attentionBias),
-    "self_attn.k_proj": linear(keys, hiddenSize, attentionBias),
-    "self_attn.v_proj": linear(keys, hiddenSize, attentionBias),
-    "self_attn.o_proj": linear(hiddenSize, queries, attentionOutputBias),
-    "mlp.gate_proj": linear(intermediateSize, hiddenSize, mlpBias),
-    "mlp.up_proj": linear(intermediateSize, hiddenSize, mlpBias),
-    "mlp.down_proj": linear(hiddenSize, intermediateSize, mlpBias),
-  }
+/** The tensor that the head multiplies with. */
+export const headName = ({ tieWordEmbeddings }: DecoderShape): string =>
+  tieWordEmbeddings ? EMBEDDING : HEAD
+
+/** The different kinds of a decoder's layers, each once. */
+export function layerKinds({ layers }: DecoderShape): LayerKind[] {
+  return [...new Map(layers.map((kind) => [kind.name, kind])).values()]
+}
+
+/** The linear layers of a block of this kind by their paths, in the checkpoint's order. */
+export function linearLayers(
+  shape: DecoderShape,
+  kind: LayerKind,
+): ReadonlyMap<string, LinearLayer> {
+  const linears = familyOf(shape)
+    .parameters(shape, kind)
+    .filter((each) => "module" in each)
+  return new Map(linears.map((linear) => [linear.module, linear]))
+}
+
+/** The linear modules of a decoder's blocks, each once, in the checkpoint's order. */
+export function linearModules(shape: DecoderShape): string[] {
+  return [...new Set(layerKinds(shape).flatMap((kind) => [...linearLayers(shape, kind).keys()]))]
 }
 
 /** The tensors of one block, named below its prefix (`self_attn.q_proj.weight`). */
-export function blockParameters(shape: DecoderShape): Parameter[] {
-  const { hiddenSize, headDim } = shape
-  const linears = linearShapes(shape)
-  const weights = LINEAR_MODULES.flatMap((module): Parameter[] => {
-    const { outFeatures, inFeatures, bias } = linears[module]
-    const weight = { name: `${module}.weight`, shape: [outFeatures, inFeatures] }
-    return bias ? [weight, { name: `${module}.bias`, shape: [outFeatures] }] : [weight]
-  })
-  const qkNorm = ["self_attn.q_norm.weight", "self_attn.k_norm.weight"]
-  return [
-    { name: "input_layernorm.weight", shape: [hiddenSize] },
-    ...weights,
-    ...(shape.qkNorm ? qkNorm.map((name) => ({ name, shape: [headDim] })) : []),
-    { name: "post_attention_layernorm.weight", shape: [hiddenSize] },
-  ]
-}
-
-/** `model.layers.N.`: what stands before a block's own tensor names. */
-export function layerPrefix(layer: number): string {
-  return `model.layers.${layer}.`
+export function blockParameters(shape: DecoderShape, kind: LayerKind): Parameter[] {
+  return familyOf(shape)
+    .parameters(shape, kind)
+    .flatMap((each): Parameter[] => {
+      if (!("module" in each)) return [each]
+      const { module, outFeatures, inFeatures, bias } = each
+      const weight = { name: `${module}.weight`, shape: [outFeatures, inFeatures] }
+      return bias ? [weight, { name: `${module}.bias`, shape: [outFeatures] }] : [weight]
+    })
 }
 
 /** All tensors of the checkpoint, a tied head not repeated. */
 export function decoderParameters(shape: DecoderShape): Parameter[] {
-  const { vocabSize, hiddenSize, numHiddenLayers, tieWordEmbeddings } = shape
-  const block = blockParameters(shape)
-  const layers = Array.from({ length: numHiddenLayers }, (_, layer) =>
-    block.map(({ name, shape }) => ({ name: layerPrefix(layer) + name, shape })),
+  const { vocabSize, hiddenSize, tieWordEmbeddings, layers } = shape
+  const blocks = layers.map((kind, layer) =>
+    blockParameters(shape, kind).map(({ name, shape }) => ({
+      name: layerPrefix(layer) + name,
+      shape,
+    })),
   )
-  const head: Parameter[] = [{ name: "lm_head.weight", shape: [vocabSize, hiddenSize] }]
+  const head: Parameter[] = [{ name: HEAD, shape: [vocabSize, hiddenSize] }]
   return [
-    { name: "model.embed_tokens.weight", shape: [vocabSize, hiddenSize] },
-    ...layers.flat(),
-    { name: "model.norm.weight", shape: [hiddenSize] },
+    { name: EMBEDDING, shape: [vocabSize, hiddenSize] },
+    ...blocks.flat(),
+    { name: FINAL_NORM, shape: [hiddenSize] },
     ...(tieWordEmbeddings ? [] : head),
   ]
+}
+
+/** The weights of the blocks' linear layers, by the checkpoint's names: what can be quantised. */
+export function linearWeights(shape: DecoderShape): Set<string> {
+  return new Set(
+    shape.layers.flatMap((kind, layer) =>
+      [...linearLayers(shape, kind).keys()].map(
+        (module) => `${layerPrefix(layer)}${module}.weight`,
+      ),
+    ),
+  )
 }
 
 export function elementCount(shape: readonly number[]): number {

@@ -8,23 +8,10 @@ import {
   present,
   refuse,
 } from "./config-keys.ts"
-import type { Rope } from "./shape.ts"
+import type { DecoderShape, LayerKind, Rope } from "./shape.ts"
 
-/** The keys that every family's config.json has, camelCased letter for letter. */
-export interface DecoderConfig {
-  readonly hiddenSize: number
-  readonly intermediateSize: number
-  readonly numHiddenLayers: number
-  readonly numAttentionHeads: number
-  readonly numKeyValueHeads: number
-  readonly headDim: number
-  readonly vocabSize: number
-  readonly rmsNormEps: number
-  readonly ropeParameters: Rope
-  readonly tieWordEmbeddings: boolean
-  readonly maxPositionEmbeddings: number
-  readonly hiddenAct: "silu"
-}
+/** What every family's config.json says; its layers come from the family. */
+export type DecoderConfig = Omit<DecoderShape, "layers">
 
 const ROPE_TYPES = "default, linear, dynamic, llama3"
 
@@ -38,11 +25,14 @@ function ropeKeys(keys: ConfigKeys): ConfigKeys {
 }
 
 /** @throws InputError for a scaling this engine does not compute. */
-export function ropeParameters(keys: ConfigKeys): Rope {
+export function ropeParameters(
+  keys: ConfigKeys,
+  { headDim, maxPositionEmbeddings }: DecoderConfig,
+): Rope {
   const rope = ropeKeys(keys)
   const typeKey = present(rope, "rope_type") ? "rope_type" : "type"
   const ropeType = present(rope, typeKey) ? rope.values[typeKey] : "default"
-  const ropeTheta = positive(rope, "rope_theta", 10_000)
+  const base = { ropeTheta: positive(rope, "rope_theta", 10_000), rotaryDim: headDim }
   if (positive(rope, "partial_rotary_factor", 1) !== 1) {
     refuse(rope, "partial_rotary_factor", "1 (partial rotary embeddings are not supported)")
   }
@@ -53,10 +43,11 @@ export function ropeParameters(keys: ConfigKeys): Rope {
           `${rope.where}: expected one rotary setting for all layers, got several`,
         )
       }
-      return { ropeType, ropeTheta }
+      return { ...base, ropeType }
     case "linear":
+      return { ...base, ropeType, factor: positive(rope, "factor") }
     case "dynamic":
-      return { ropeType, ropeTheta, factor: positive(rope, "factor") }
+      return { ...base, ropeType, factor: positive(rope, "factor"), maxPositionEmbeddings }
     case "llama3": {
       const lowFreqFactor = positive(rope, "low_freq_factor")
       const highFreqFactor = positive(rope, "high_freq_factor")
@@ -64,8 +55,8 @@ export function ropeParameters(keys: ConfigKeys): Rope {
         refuse(rope, "high_freq_factor", `above low_freq_factor (${lowFreqFactor})`)
       }
       return {
+        ...base,
         ropeType,
-        ropeTheta,
         factor: positive(rope, "factor"),
         lowFreqFactor,
         highFreqFactor,
@@ -99,9 +90,8 @@ export function decoderConfig(keys: ConfigKeys, defaults: HeadDefaults = {}): De
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     refuse(keys, "num_key_value_heads", `a divisor of num_attention_heads (${numAttentionHeads})`)
   }
-  const hiddenAct = keys.values.hidden_act ?? "silu"
-  if (hiddenAct !== "silu") refuse(keys, "hidden_act", 'the supported activation "silu"')
   return {
+    modelType: String(keys.values.model_type),
     hiddenSize,
     intermediateSize: integer(keys, "intermediate_size"),
     numHiddenLayers: integer(keys, "num_hidden_layers"),
@@ -110,22 +100,17 @@ export function decoderConfig(keys: ConfigKeys, defaults: HeadDefaults = {}): De
     headDim,
     vocabSize: integer(keys, "vocab_size"),
     rmsNormEps: positive(keys, "rms_norm_eps", 1e-6),
-    ropeParameters: ropeParameters(keys),
     tieWordEmbeddings: flag(keys, "tie_word_embeddings", false),
     maxPositionEmbeddings: integer(keys, "max_position_embeddings"),
-    hiddenAct,
   }
 }
 
-/**
- * A window at least as long as the longest sequence changes nothing; a shorter one is not supported.
- * @throws InputError
- */
-export function refuseSlidingWindow(keys: ConfigKeys, window: number, longest: number): void {
-  if (window >= longest) return
-  throw new InputError(
-    `${keys.where}: sliding-window attention ("sliding_window": ${window}, for sequences up to ` +
-      `"max_position_embeddings": ${longest}) is not supported. If your sequences are no longer than ` +
-      `${window} tokens the window has no effect: set "max_position_embeddings" to ${window} in a copy`,
-  )
+/** @throws InputError for an activation that the family's block does not compute. */
+export function requireSilu(keys: ConfigKeys): void {
+  const came = keys.values.hidden_act ?? "silu"
+  if (came !== "silu") refuse(keys, "hidden_act", 'the supported activation "silu"')
 }
+
+/** All layers alike. */
+export const sameLayers = (count: number, kind: LayerKind): LayerKind[] =>
+  new Array<LayerKind>(count).fill(kind)

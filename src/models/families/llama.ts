@@ -1,28 +1,39 @@
-import { type ConfigKeys, flag } from "./config-keys.ts"
-import { type DecoderConfig, decoderConfig } from "./decoder-config.ts"
+import { flag } from "./config-keys.ts"
+import { decoderConfig, requireSilu, ropeParameters, sameLayers } from "./decoder-config.ts"
+import type { Family } from "./family.ts"
+import { GGUF_LLAMA } from "./gguf-family.ts"
+import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import type { DecoderShape } from "./shape.ts"
 
-/** `model_type: llama`: Llama 2, 3, 3.1, 3.2, DeepSeekMath and everything that took their form. */
-export interface LlamaConfig extends DecoderConfig {
+interface LlamaShape extends DecoderShape {
   /** Biases on all four attention projections. */
   readonly attentionBias: boolean
   readonly mlpBias: boolean
 }
 
-/** @throws InputError */
-export function llamaConfig(keys: ConfigKeys): LlamaConfig {
-  return {
-    ...decoderConfig(keys),
-    attentionBias: flag(keys, "attention_bias", false),
-    mlpBias: flag(keys, "mlp_bias", false),
-  }
-}
-
-export function llamaShape({ ropeParameters, ...config }: LlamaConfig): DecoderShape {
-  return {
-    ...config,
-    rope: ropeParameters,
-    attentionOutputBias: config.attentionBias,
-    qkNorm: false,
-  }
+/** `model_type: llama`: Llama 2, 3, 3.1, 3.2, DeepSeekMath and everything that took their form. */
+export const llama: Family<LlamaShape> = {
+  architecture: "LlamaForCausalLM",
+  config(keys) {
+    const config = decoderConfig(keys)
+    requireSilu(keys)
+    return {
+      ...config,
+      layers: sameLayers(config.numHiddenLayers, {
+        name: "full",
+        rope: ropeParameters(keys, config),
+      }),
+      attentionBias: flag(keys, "attention_bias", false),
+      mlpBias: flag(keys, "mlp_bias", false),
+    }
+  },
+  parameters: (shape) =>
+    llamaParameters(shape, {
+      attentionBias: shape.attentionBias,
+      attentionOutputBias: shape.attentionBias,
+      mlpBias: shape.mlpBias,
+    }),
+  block: (x, parts, shape) => llamaBlock(x, parts, shape),
+  finalNorm: rmsNorm,
+  gguf: GGUF_LLAMA,
 }

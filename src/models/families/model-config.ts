@@ -1,46 +1,7 @@
 import { InputError } from "../../errors.ts"
 import { type ConfigKeys, isObject, present } from "./config-keys.ts"
-import { GGUF_LLAMA, GGUF_QWEN2, GGUF_QWEN3, type GgufFamily } from "./gguf-families.ts"
-import { llamaConfig, llamaShape } from "./llama.ts"
-import { mistralConfig, mistralShape } from "./mistral.ts"
-import { qwen2Config, qwen2Shape } from "./qwen2.ts"
-import { qwen3Config, qwen3Shape } from "./qwen3.ts"
-import { type DecoderShape, MODEL_TYPES, type ModelType } from "./shape.ts"
-
-interface Family {
-  /** The architecture whose checkpoints have this family's tensor names. */
-  readonly architecture: string
-  /** What the family is to llama.cpp. */
-  readonly gguf: GgufFamily
-  readonly shape: (keys: ConfigKeys) => DecoderShape
-}
-
-/** One entry per family. */
-const FAMILIES: { readonly [Type in ModelType]: Family } = {
-  llama: {
-    architecture: "LlamaForCausalLM",
-    gguf: GGUF_LLAMA,
-    shape: (keys) => llamaShape(llamaConfig(keys)),
-  },
-  mistral: {
-    architecture: "MistralForCausalLM",
-    gguf: GGUF_LLAMA,
-    shape: (keys) => mistralShape(mistralConfig(keys)),
-  },
-  qwen2: {
-    architecture: "Qwen2ForCausalLM",
-    gguf: GGUF_QWEN2,
-    shape: (keys) => qwen2Shape(qwen2Config(keys)),
-  },
-  qwen3: {
-    architecture: "Qwen3ForCausalLM",
-    gguf: GGUF_QWEN3,
-    shape: (keys) => qwen3Shape(qwen3Config(keys)),
-  },
-}
-
-/** What a family is to llama.cpp. */
-export const ggufFamily = (type: ModelType): GgufFamily => FAMILIES[type].gguf
+import type { DecoderShape } from "./shape.ts"
+import { FAMILIES, isModelType, MODEL_TYPES, type ModelType } from "./table.ts"
 
 export type CheckpointDtype = "float32" | "float16" | "bfloat16"
 const DTYPES: readonly string[] = ["float32", "float16", "bfloat16"] satisfies CheckpointDtype[]
@@ -63,13 +24,13 @@ const SUPPORTED = MODEL_TYPES.join(", ")
 function modelType(keys: ConfigKeys): ModelType {
   const { where, values } = keys
   const came = values.model_type
-  if (typeof came !== "string" || !(MODEL_TYPES as readonly string[]).includes(came)) {
+  if (!isModelType(came)) {
     const got = came === undefined ? "nothing" : JSON.stringify(came).slice(0, 80)
     throw new InputError(
       `${where}: expected "model_type" to be one that dftune supports (${SUPPORTED}), got ${got}`,
     )
   }
-  return came as ModelType
+  return came
 }
 
 /** What would make the tensors mean something else than the family's own file says. */
@@ -127,7 +88,7 @@ export function modelConfig(json: unknown, where = "config.json"): ModelConfig {
   refuseVariants(keys, type)
   return {
     modelType: type,
-    shape: FAMILIES[type].shape(keys),
+    shape: FAMILIES[type].config(keys),
     dtype: checkpointDtype(keys),
     bosTokenId: tokenIds(keys, "bos_token_id")[0] ?? null,
     eosTokenIds: tokenIds(keys, "eos_token_id"),

@@ -1,27 +1,35 @@
-import { type ConfigKeys, flag } from "./config-keys.ts"
-import { type DecoderConfig, decoderConfig } from "./decoder-config.ts"
-import { refuseSlidingLayers } from "./qwen-window.ts"
+import { flag } from "./config-keys.ts"
+import { decoderConfig, requireSilu, ropeParameters } from "./decoder-config.ts"
+import type { Family } from "./family.ts"
+import { GGUF_QWEN3 } from "./gguf-family.ts"
+import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import type { DecoderShape } from "./shape.ts"
+import { qwenLayers } from "./sliding-layers.ts"
 
-/** `model_type: qwen3`: dense Qwen3, with a norm over each head of q and k. */
-export interface Qwen3Config extends DecoderConfig {
+export interface Qwen3Shape extends DecoderShape {
   /** Biases on all four attention projections. */
   readonly attentionBias: boolean
 }
 
-/** @throws InputError */
-export function qwen3Config(keys: ConfigKeys): Qwen3Config {
-  const config = decoderConfig(keys, { headDim: 128, numKeyValueHeads: 32 })
-  refuseSlidingLayers(keys, config)
-  return { ...config, attentionBias: flag(keys, "attention_bias", false) }
-}
-
-export function qwen3Shape({ ropeParameters, ...config }: Qwen3Config): DecoderShape {
-  return {
-    ...config,
-    rope: ropeParameters,
-    attentionOutputBias: config.attentionBias,
-    mlpBias: false,
-    qkNorm: true,
-  }
+/** `model_type: qwen3`: dense Qwen3, with a norm over each head of q and k. */
+export const qwen3: Family<Qwen3Shape> = {
+  architecture: "Qwen3ForCausalLM",
+  config(keys) {
+    const config = decoderConfig(keys, { headDim: 128, numKeyValueHeads: 32 })
+    requireSilu(keys)
+    return {
+      ...config,
+      layers: qwenLayers(keys, config, ropeParameters(keys, config)),
+      attentionBias: flag(keys, "attention_bias", false),
+    }
+  },
+  parameters: (shape) =>
+    llamaParameters(shape, {
+      qkNorm: true,
+      attentionBias: shape.attentionBias,
+      attentionOutputBias: shape.attentionBias,
+    }),
+  block: (x, parts, shape) => llamaBlock(x, parts, shape, { qkNorm: true }),
+  finalNorm: rmsNorm,
+  gguf: GGUF_QWEN3,
 }

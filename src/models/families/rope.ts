@@ -1,18 +1,21 @@
-import type { DecoderShape, Rope } from "./shape.ts"
+import type { Rope } from "./shape.ts"
 
-function defaultFrequencies(ropeTheta: number, headDim: number): Float64Array {
-  return Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim))
+function defaultFrequencies(ropeTheta: number, rotaryDim: number): Float64Array {
+  return Float64Array.from(
+    { length: rotaryDim / 2 },
+    (_, i) => ropeTheta ** ((-2 * i) / rotaryDim),
+  )
 }
 
 /**
  * Llama 3.1's stretch: long wavelengths divided by `factor`, short ones kept, a linear blend between.
  * Source: Transformers `_compute_llama3_parameters` (from Meta's reference code).
  */
-function llama3Frequencies(rope: Extract<Rope, { ropeType: "llama3" }>, headDim: number) {
+function llama3Frequencies(rope: Extract<Rope, { ropeType: "llama3" }>): Float64Array {
   const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings } = rope
   const low = originalMaxPositionEmbeddings / lowFreqFactor
   const high = originalMaxPositionEmbeddings / highFreqFactor
-  return defaultFrequencies(rope.ropeTheta, headDim).map((frequency) => {
+  return defaultFrequencies(rope.ropeTheta, rope.rotaryDim).map((frequency) => {
     const wavelength = (2 * Math.PI) / frequency
     if (wavelength > low) return frequency / factor
     if (wavelength < high) return frequency
@@ -22,51 +25,94 @@ function llama3Frequencies(rope: Extract<Rope, { ropeType: "llama3" }>, headDim:
   })
 }
 
-type RopeFields = Pick<DecoderShape, "rope" | "headDim" | "maxPositionEmbeddings">
-
 /**
- * Inverse frequencies [D / 2] for sequences of up to `sequenceLength` tokens. Only `dynamic`
- * depends on the length, and only past maxPositionEmbeddings (NTK-aware: a larger base).
+ * Inverse frequencies [rotaryDim / 2] for a sequence of `length` tokens. Only `dynamic` depends on
+ * the length, and only past maxPositionEmbeddings (NTK-aware: a larger base).
  */
-export function inverseFrequencies(shape: RopeFields, sequenceLength: number): Float64Array {
-  const { rope, headDim, maxPositionEmbeddings } = shape
+export function inverseFrequencies(rope: Rope, length: number): Float64Array {
+  const { ropeTheta, rotaryDim } = rope
   switch (rope.ropeType) {
     case "default":
-      return defaultFrequencies(rope.ropeTheta, headDim)
+      return defaultFrequencies(ropeTheta, rotaryDim)
     case "linear":
-      return defaultFrequencies(rope.ropeTheta, headDim).map((f) => f / rope.factor)
+      return defaultFrequencies(ropeTheta, rotaryDim).map((f) => f / rope.factor)
     case "dynamic": {
-      const length = Math.max(sequenceLength, maxPositionEmbeddings)
-      const stretch = (rope.factor * length) / maxPositionEmbeddings - (rope.factor - 1)
-      return defaultFrequencies(rope.ropeTheta * stretch ** (headDim / (headDim - 2)), headDim)
+      const stretch =
+        (rope.factor * lengthClass(rope, length)) / rope.maxPositionEmbeddings - (rope.factor - 1)
+      const base = ropeTheta * stretch ** (rotaryDim / (rotaryDim - 2))
+      return defaultFrequencies(base, rotaryDim)
     }
     case "llama3":
-      return llama3Frequencies(rope, headDim)
+      return llama3Frequencies(rope)
   }
 }
 
+/** Sequences whose lengths give the same number here turn at the same frequencies. */
+export function lengthClass(rope: Rope, length: number): number {
+  return rope.ropeType === "dynamic" ? Math.max(length, rope.maxPositionEmbeddings) : 0
+}
+
 export interface RopeTables {
-  /** [positions, D / 2], row major: row p is cos(p * frequencies). */
+  /** [positions, rotaryDim / 2], row major: row p is cos(p * frequencies). */
   readonly cos: Float32Array
   readonly sin: Float32Array
 }
 
 /**
- * cos and sin of positions 0 .. positions-1, each [positions, D / 2]. Computed in float64: at
- * position 100,000 a float32 angle is already off by 0.004.
- * Checkpoints in this layout rotate halves: element i is paired with element i + D / 2.
+ * cos and sin of positions 0 .. positions-1 of a sequence of `length` tokens, each
+ * [positions, rotaryDim / 2]. Computed in float64: at position 100,000 a float32 angle is already
+ * off by 0.004. Checkpoints in this layout rotate halves: element i is paired with element
+ * i + rotaryDim / 2.
  */
-export function ropeTables(shape: RopeFields, positions: number): RopeTables {
-  const frequencies = inverseFrequencies(shape, positions)
+export function ropeTables(rope: Rope, positions: number, length = positions): RopeTables {
+  const frequencies = inverseFrequencies(rope, length)
   const half = frequencies.length
   const cos = new Float32Array(positions * half)
   const sin = new Float32Array(positions * half)
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
-      const angle = position * frequencies[i]
+      const angle = position * frequencies[i]!
       cos[position * half + i] = Math.cos(angle)
       sin[position * half + i] = Math.sin(angle)
     }
   }
   return { cos, sin }
 }
+
+/** The rows of the tables at some places, each in a sequence of its own length; kept from call to call. */
+export class RopeRows {
+  readonly #rope: Rope
+  readonly #tables = new Map<number, RopeTables>()
+
+  constructor(rope: Rope) {
+    this.#rope = rope
+  }
+
+  /** cos and sin at places[i] of a sequence of lengths[i] tokens, each [rows, rotaryDim / 2]. */
+  at(places: ArrayLike<number>, lengths: ArrayLike<number>): RopeTables {
+    const half = this.#rope.rotaryDim / 2
+    const cos = new Float32Array(places.length * half)
+    const sin = new Float32Array(places.length * half)
+    for (let row = 0; row < places.length; row++) {
+      const from = places[row]! * half
+      const table = this.#table(lengths[row]!, places[row]! + 1)
+      cos.set(table.cos.subarray(from, from + half), row * half)
+      sin.set(table.sin.subarray(from, from + half), row * half)
+    }
+    return { cos, sin }
+  }
+
+  #table(length: number, positions: number): RopeTables {
+    const key = lengthClass(this.#rope, length)
+    const known = this.#tables.get(key)
+    if (known && known.cos.length >= positions * (this.#rope.rotaryDim / 2)) return known
+    // A class of its own for every length past the maximum would fill the memory.
+    if (!known && this.#tables.size >= TABLES_KEPT) this.#tables.clear()
+    const made = ropeTables(this.#rope, Math.max(LEAST_POSITIONS, 2 * positions, length), length)
+    this.#tables.set(key, made)
+    return made
+  }
+}
+
+const TABLES_KEPT = 8
+const LEAST_POSITIONS = 256

@@ -1,27 +1,46 @@
-/** The families this engine knows; each is one file named by its `model_type`. */
-export const MODEL_TYPES = ["llama", "mistral", "qwen2", "qwen3"] as const
-export type ModelType = (typeof MODEL_TYPES)[number]
+interface RopeBase {
+  readonly ropeTheta: number
+  /** Elements of a head that are turned, from the first on; even. */
+  readonly rotaryDim: number
+}
 
 /** How positions become rotary frequencies (`rope.ts` computes them). */
-export type Rope =
-  | { readonly ropeType: "default"; readonly ropeTheta: number }
-  | { readonly ropeType: "linear"; readonly ropeTheta: number; readonly factor: number }
-  | { readonly ropeType: "dynamic"; readonly ropeTheta: number; readonly factor: number }
-  | {
-      readonly ropeType: "llama3"
-      readonly ropeTheta: number
-      readonly factor: number
-      readonly lowFreqFactor: number
-      readonly highFreqFactor: number
-      readonly originalMaxPositionEmbeddings: number
-    }
+export type Rope = RopeBase &
+  (
+    | { readonly ropeType: "default" }
+    | { readonly ropeType: "linear"; readonly factor: number }
+    | {
+        readonly ropeType: "dynamic"
+        readonly factor: number
+        readonly maxPositionEmbeddings: number
+      }
+    | {
+        readonly ropeType: "llama3"
+        readonly factor: number
+        readonly lowFreqFactor: number
+        readonly highFreqFactor: number
+        readonly originalMaxPositionEmbeddings: number
+      }
+  )
+
+/** What makes layers of one decoder differ, the values of their weights left out. */
+export interface LayerKind {
+  /** Layers of the same name share their graphs. */
+  readonly name: string
+  /** undefined: positions turn nothing. */
+  readonly rope: Rope | undefined
+  /** A token sees itself and the `window - 1` before it; undefined: all before it. */
+  readonly window?: number
+}
 
 /**
- * Everything the engine must know to trace a decoder; no family is named below this record.
+ * What every stage of a decoder must know of it. A family adds what only its own block asks for.
  * Sizes are in elements. H = numAttentionHeads, K = numKeyValueHeads, D = headDim, C = hiddenSize,
  * V = vocabSize, L = numHiddenLayers.
  */
 export interface DecoderShape {
+  /** The family, a key of `FAMILIES`. */
+  readonly modelType: string
   readonly hiddenSize: number
   readonly intermediateSize: number
   readonly numHiddenLayers: number
@@ -31,26 +50,27 @@ export interface DecoderShape {
   /** Even; H * D need not be C. */
   readonly headDim: number
   readonly vocabSize: number
+  /** Of the norms. */
   readonly rmsNormEps: number
-  readonly rope: Rope
-  /** q_proj, k_proj and v_proj have a bias. */
-  readonly attentionBias: boolean
-  /** o_proj has a bias. */
-  readonly attentionOutputBias: boolean
-  /** gate_proj, up_proj and down_proj have a bias. */
-  readonly mlpBias: boolean
-  /** RMSNorm over each head of q and k (weights [D]) before the rotary embedding. */
-  readonly qkNorm: boolean
-  /** The head is `model.embed_tokens.weight`; the checkpoint then has no `lm_head.weight`. */
+  /** The head is the embedding; the checkpoint then has no tensor for it. */
   readonly tieWordEmbeddings: boolean
   readonly maxPositionEmbeddings: number
-  readonly hiddenAct: "silu"
+  /** [L] */
+  readonly layers: readonly LayerKind[]
 }
 
 /** One tensor of a checkpoint, by the checkpoint's own name. Linear weights are [out, in]. */
 export interface Parameter {
   readonly name: string
   readonly shape: readonly number[]
+}
+
+/** A linear layer of a block, by its path below the layer: y = W x + b. */
+export interface LinearLayer {
+  readonly module: string
+  readonly outFeatures: number
+  readonly inFeatures: number
+  readonly bias: boolean
 }
 
 /** A float32 tensor that can be read when its turn comes. */

@@ -6,6 +6,7 @@ export const cache = {
     const [q, , , past] = node.inputs as [Tensor, Tensor, Tensor, Tensor]
     const [batch, kvHeads, , headDim] = past.shape as [Dim, number, unknown, number]
     const [rows, width] = q.shape as [Dim, number]
+    const { scale, softcap, window } = node.attributes
     const [queries, keys, values, ...rest] = inputs
     const steps = stepsOf(rows, batch)
     // Without numbers B is read off the cache, and S is what is left.
@@ -29,7 +30,13 @@ export const cache = {
         split(values!, kvHeads * headDim),
         ...rest,
       ],
-      { num_heads: { i: width / headDim }, kv_num_heads: { i: kvHeads } },
+      {
+        num_heads: { i: width / headDim },
+        kv_num_heads: { i: kvHeads },
+        ...(scale === undefined ? {} : { scale: { f: scale } }),
+        ...(softcap === undefined ? {} : { softcap: { f: softcap } }),
+        ...(window === undefined ? {} : { local_window_size: { i: window } }),
+      },
       "com.microsoft",
       3,
     )

@@ -1,0 +1,38 @@
+import type { Tensor } from "../../graph/index.ts"
+import type { BlockParts } from "../block/parts.ts"
+import type { ConfigKeys } from "./config-keys.ts"
+import type { GgufFamily } from "./gguf-family.ts"
+import type { DecoderShape, LayerKind, LinearLayer, Parameter } from "./shape.ts"
+
+/**
+ * A model family: all that tells it from others, in one file named by its `model_type`. Everything
+ * else (training, decoding, adapters, quantisation, files) asks here.
+ */
+export interface Family<Shape extends DecoderShape = DecoderShape> {
+  /** Transformers' class whose checkpoints have this family's tensor names. */
+  readonly architecture: string
+  /**
+   * Reads config.json's keys.
+   * @throws InputError for what would make the tensors mean something that the block does not do
+   */
+  config(keys: ConfigKeys): Shape
+  /** The tensors of a block of this kind by their names below the layer, in the checkpoint's order. */
+  parameters(shape: Shape, kind: LayerKind): readonly (LinearLayer | Parameter)[]
+  /** x [R, C] -> [R, C], or with the rows that are `needed`. */
+  block(x: Tensor, parts: BlockParts, shape: Shape, kind: LayerKind): Tensor
+  /** What the head multiplies its weights with: the last hidden states [n, C] normed, and scaled where the family does. */
+  finalNorm(x: Tensor, weight: Tensor, shape: Shape): Tensor
+  /** What rows of the embedding are multiplied with; left out: 1. */
+  embeddingScale?(shape: Shape): number
+  /** Logits z become softcap * tanh(z / softcap). */
+  logitSoftcap?(shape: Shape): number | undefined
+  /** Left out: llama.cpp has no architecture for it, or dftune does not write it yet. */
+  readonly gguf?: GgufFamily<Shape>
+}
+
+export const linear = (
+  module: string,
+  outFeatures: number,
+  inFeatures: number,
+  bias = false,
+): LinearLayer => ({ module, outFeatures, inFeatures, bias })

@@ -1,0 +1,45 @@
+import { type ConfigKeys, flag, integer, present, refuse } from "./config-keys.ts"
+import type { DecoderConfig } from "./decoder-config.ts"
+import type { LayerKind, Rope } from "./shape.ts"
+
+/** A layer whose tokens see themselves and the `window - 1` before them. */
+export const windowed = (rope: Rope | undefined, window: number): LayerKind => ({
+  name: "sliding",
+  rope,
+  window,
+})
+
+const FULL = "full_attention"
+const SLIDING = "sliding_attention"
+
+/**
+ * `layer_types`, an entry per layer: which of them look back through a window. undefined where the
+ * config does not say.
+ * @throws InputError for a kind of layer that is neither full nor sliding attention
+ */
+export function layerTypes(keys: ConfigKeys, layers: number): boolean[] | undefined {
+  if (!present(keys, "layer_types")) return undefined
+  const types = keys.values.layer_types
+  if (!Array.isArray(types)) return refuse(keys, "layer_types", "a list with an entry per layer")
+  const valid = types.length === layers && types.every((t) => t === FULL || t === SLIDING)
+  if (!valid) {
+    refuse(keys, "layer_types", `"${FULL}" or "${SLIDING}" for each of ${layers} layers`)
+  }
+  return types.map((type) => type === SLIDING)
+}
+
+/**
+ * Qwen configs carry a window that is off unless `use_sliding_window` says otherwise, and then holds
+ * only for layers from `max_window_layers` on (or those that `layer_types` names).
+ */
+export function qwenLayers(keys: ConfigKeys, config: DecoderConfig, rope: Rope): LayerKind[] {
+  const { numHiddenLayers } = config
+  const named = layerTypes(keys, numHiddenLayers)
+  const on = flag(keys, "use_sliding_window", false)
+  const full: LayerKind = { name: "full", rope }
+  const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
+  const first = integer(keys, "max_window_layers", 28)
+  return Array.from({ length: numHiddenLayers }, (_, layer) =>
+    on && (named ? named[layer] : layer >= first) ? sliding : full,
+  )
+}
