@@ -7,8 +7,9 @@ import { fileURLToPath } from "node:url"
 import * as ort from "onnxruntime-node"
 import { type Graph, graph, input } from "../src/graph/index.ts"
 import { blockGraphs } from "../src/models/block/block-graphs.ts"
-import { packLayout } from "../src/models/decoder/pack.ts"
-import type { DecoderShape } from "../src/models/families/shape.ts"
+import { keyBegins, packLayout } from "../src/models/decoder/pack.ts"
+import { modelConfig } from "../src/models/families/model-config.ts"
+import type { LayerKind } from "../src/models/families/shape.ts"
 import {
   type Device,
   type DeviceTensor,
@@ -22,24 +23,20 @@ import { openDevice } from "../src/runtime/node.ts"
 const TOKENS = 1024
 const ROUNDS = 7
 /** Qwen2.5-0.5B. */
-export const QWEN_HALF_B: DecoderShape = {
-  hiddenSize: 896,
-  intermediateSize: 4864,
-  numHiddenLayers: 24,
-  numAttentionHeads: 14,
-  numKeyValueHeads: 2,
-  headDim: 64,
-  vocabSize: 151936,
-  rmsNormEps: 1e-6,
-  attentionBias: true,
-  attentionOutputBias: false,
-  mlpBias: false,
-  qkNorm: false,
-  rope: { ropeType: "default", ropeTheta: 1e6 },
-  tieWordEmbeddings: true,
-  maxPositionEmbeddings: 32768,
-  hiddenAct: "silu",
-}
+export const { shape: QWEN_HALF_B } = modelConfig({
+  model_type: "qwen2",
+  hidden_size: 896,
+  intermediate_size: 4864,
+  num_hidden_layers: 24,
+  num_attention_heads: 14,
+  num_key_value_heads: 2,
+  vocab_size: 151936,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1e6,
+  tie_word_embeddings: true,
+  max_position_embeddings: 32768,
+})
+const [kind] = QWEN_HALF_B.layers as [LayerKind]
 /** Linear layers of a block: in, out. */
 const LINEARS = [
   [896, 896],
@@ -84,10 +81,11 @@ function operations() {
 }
 
 async function blockInputs(device: Device, graphs: readonly Graph[]): Promise<Feeds> {
-  const { segments, keyBegins } = packLayout([TOKENS], TOKENS)
+  const layout = packLayout([TOKENS], TOKENS)
+  const begins = keyBegins(layout, undefined)
   const feeds: Feeds = {
-    segments: await device.upload(int64([TOKENS], segments)),
-    key_begins: await device.upload(int64([keyBegins.length], keyBegins)),
+    segments: await device.upload(int64([TOKENS], layout.segments)),
+    key_begins: await device.upload(int64([begins.length], begins)),
   }
   for (const { name, shape } of graphs.flatMap((each) => each.inputs)) {
     if (name in feeds || name.startsWith("saved.")) continue
@@ -100,7 +98,7 @@ async function blockInputs(device: Device, graphs: readonly Graph[]): Promise<Fe
 /** Forward and backward of the block, results into the same buffers every time. */
 async function ours(device: Device) {
   const start = performance.now()
-  const graphs = blockGraphs({ shape: QWEN_HALF_B, tokens: TOKENS }, "keep")
+  const graphs = blockGraphs({ shape: QWEN_HALF_B, kind, tokens: TOKENS }, "keep")
   const forward = await device.compile(graphs.forward)
   const backward = await device.compile(graphs.backward)
   const compile = performance.now() - start

@@ -10,8 +10,7 @@ import {
   decoderName,
   EMBEDDING,
   elementCount,
-  type LoraInputs,
-  loraScale,
+  loraInputs,
 } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type DeviceOptions, type DeviceTensor, disposeAll, float32 } from "../runtime/index.ts"
@@ -165,13 +164,8 @@ export async function openModel(
 /** An adapter's matrices by PEFT's names below each layer, and what the blocks need to know of it. */
 async function openAdapter(folder: string, shape: DecoderShape) {
   const { spec, tensors } = await readAdapter(folder, shape)
-  const lora: LoraInputs = {
-    modules: new Set(spec.targetModules),
-    rank: spec.loraRank,
-    scale: loraScale(spec),
-  }
   return {
-    lora,
+    lora: loraInputs(spec),
     tensors: new Map([...tensors].map(([name, data]) => [decoderName(name), data] as const)),
   }
 }

@@ -1,6 +1,7 @@
 import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
-import { adapterShapes, blockGraphs } from "../models/block/block-graphs.ts"
-import type { LoraInputs, WeightQuantization } from "../models/block/packed.ts"
+import { blockGraphs } from "../models/block/block-graphs.ts"
+import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
+import { adapterShapes } from "../models/block/packed.ts"
 import { blockWorkspace } from "../models/decoder/compiled-blocks.ts"
 import { headBackward } from "../models/decoder/head.ts"
 import {
@@ -8,7 +9,10 @@ import {
   decoderParameters,
   elementCount,
   type HeadSettings,
-  linearShapes,
+  type LoraInputs,
+  layerKinds,
+  linearLayers,
+  type WeightQuantization,
 } from "../models/index.ts"
 
 const BYTES = 4 // float32
@@ -74,16 +78,62 @@ function headWorkspace({ shape, lora, headSettings, headRows, tokens }: MemoryPl
 function betweenBytes(options: MemoryPlanOptions): number {
   const { tokens, headRows, shape } = options
   const states = 4 * tokens * shape.hiddenSize
-  const tables = tokens * shape.headDim
+  const turned = layerKinds(shape).map(({ rope }) => rope?.rotaryDim ?? 0)
+  const tables = tokens * sum(turned)
   const head = (options.lora ? 2 : 3) * Math.min(headRows, tokens) * shape.hiddenSize
   return (states + tables + head) * BYTES + dropoutBytes(options)
 }
 
-/** The masks of one layer, made anew for each. */
+/** The masks of the layer that has most, made anew for each. */
 function dropoutBytes({ shape, lora, tokens }: MemoryPlanOptions): number {
   if (!lora?.dropout) return 0
-  const linears = linearShapes(shape)
-  return sum([...lora.modules].map((module) => tokens * linears[module].inFeatures * BYTES))
+  const masks = layerPlans(shape, lora).map(({ kind, lora }) => {
+    const linears = linearLayers(shape, kind)
+    const modules = [...(lora?.modules.keys() ?? [])]
+    return tokens * BYTES * sum(modules.map((module) => linears.get(module)!.inFeatures))
+  })
+  return Math.max(...masks)
+}
+
+/** What a layer's graphs hold, in bytes. */
+interface LayerBytes {
+  /** Its output, and what it leaves for its backward when that computes again. */
+  readonly lean: number
+  /** What it leaves in addition when it keeps. */
+  readonly more: number
+  /** Inside its graphs. */
+  readonly workspace: number
+  /** Elements of its adapter. */
+  readonly adapter: number
+}
+
+function layerBytes(
+  { shape, tokens, quantization }: MemoryPlanOptions,
+  { kind, lora }: LayerPlan,
+  level: KeepLevel,
+): LayerBytes {
+  const options = { shape, tokens, quantization, kind, lora }
+  const kept = blockGraphs(options, level)
+  const lean = blockGraphs(options, "recompute")
+  const graphs = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
+  return {
+    lean: resultBytes(lean.forward),
+    more: resultBytes(kept.forward) - resultBytes(lean.forward),
+    workspace: Math.max(...graphs.map((each) => blockWorkspace(each, tokens))),
+    adapter: sum([...adapterShapes(options).values()].map(elementCount)),
+  }
+}
+
+/** How many layers, from the last on, can keep what their backward needs in `room` bytes. */
+function fittingLayers(layers: readonly LayerBytes[], room: number): number {
+  let left = room
+  let count = 0
+  for (const { more } of [...layers].reverse()) {
+    if (more > left) break
+    left -= more
+    count++
+  }
+  return count
 }
 
 /**
@@ -91,30 +141,30 @@ function dropoutBytes({ shape, lora, tokens }: MemoryPlanOptions): number {
  * and the start of a run print.
  */
 export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
-  const { shape, lora, tokens, recompute, headSettings, frozenBytes } = options
-  const layers = shape.numHiddenLayers
+  const { shape, lora, recompute, headSettings, frozenBytes } = options
+  const level: KeepLevel = recompute === "never" ? "keep" : "products"
+  const plans = layerPlans(shape, lora)
+  const known = new Map(plans.map((plan) => [plan.key, plan]))
+  const bytes = new Map([...known].map(([key, plan]) => [key, layerBytes(options, plan, level)]))
+  const layers = plans.map(({ key }) => bytes.get(key)!)
+  const count = layers.length
   const base = sum(decoderParameters(shape).map(({ shape }) => elementCount(shape)))
-  const adapter = layers * sum([...adapterShapes(options).values()].map(elementCount))
+  const adapter = sum(layers.map((layer) => layer.adapter))
   const trained = lora ? adapter : base
   const copies = headSettings.reference && !lora ? 2 : 1
   const weights = (frozenBytes ?? base * BYTES * copies) + adapter * BYTES
   const gradients = trained * BYTES
   const moments = 2 * trained * BYTES
 
-  const level: KeepLevel = recompute === "never" ? "keep" : "products"
-  const kept = blockGraphs(options, level)
-  const lean = blockGraphs(options, "recompute")
-  const blocks = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
   const workspace =
-    ARENA_GAPS *
-    Math.max(headWorkspace(options), ...blocks.map((each) => blockWorkspace(each, tokens)))
+    ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))
   const between = betweenBytes(options)
   const fixed = weights + gradients + moments + workspace + between + options.process
-  const room = options.bytes - fixed - layers * resultBytes(lean.forward)
-  const more = resultBytes(kept.forward) - resultBytes(lean.forward)
-  const fitting = Math.max(0, Math.min(layers, Math.floor(room / more)))
-  const keptLayers = recompute === "always" ? 0 : recompute === "never" ? layers : fitting
-  const activations = between + layers * resultBytes(lean.forward) + keptLayers * more
+  const lean = sum(layers.map((layer) => layer.lean))
+  const fitting = fittingLayers(layers, options.bytes - fixed - lean)
+  const keptLayers = recompute === "always" ? 0 : recompute === "never" ? count : fitting
+  const kept = layers.slice(count - keptLayers)
+  const activations = between + lean + sum(kept.map(({ more }) => more))
   return {
     weights,
     gradients,
@@ -125,6 +175,6 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
     total: fixed - between + activations,
     keptLayers,
     // The last layers' backward comes first: what they keep is freed soonest.
-    keep: (layer) => (layer >= layers - keptLayers ? level : "recompute"),
+    keep: (layer) => (layer >= count - keptLayers ? level : "recompute"),
   }
 }

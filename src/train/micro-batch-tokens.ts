@@ -1,5 +1,5 @@
 import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../config/index.ts"
-import { type DecoderShape, elementCount, linearShapes } from "../models/index.ts"
+import { type DecoderShape, layerKinds, linearLayers } from "../models/index.ts"
 
 /**
  * Multiplications of one block that make its fixed costs (calls, copies of small arrays) a
@@ -25,9 +25,13 @@ export function chosenMicroBatchTokens(
   }: { readonly device: OnnxEngineConfig["device"]; readonly quantized: boolean },
 ): number {
   if (device === "webgpu") return MICRO_BATCH_TOKENS
-  const weights = Object.values(linearShapes(shape)).reduce(
-    (sum, { outFeatures, inFeatures }) => sum + elementCount([outFeatures, inFeatures]),
-    0,
+  const weights = Math.max(
+    ...layerKinds(shape).map((kind) =>
+      [...linearLayers(shape, kind).values()].reduce(
+        (sum, { outFeatures, inFeatures }) => sum + outFeatures * inFeatures,
+        0,
+      ),
+    ),
   )
   const least = quantized ? LEAST_QUANTIZED : LEAST
   const wanted = 2 ** Math.ceil(Math.log2(ENOUGH / weights))

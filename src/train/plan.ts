@@ -13,16 +13,16 @@ import {
 } from "../data/index.ts"
 import { InputError } from "../errors.ts"
 import { resolveModel } from "../hub/hub.ts"
-import type { LoraInputs, WeightQuantization } from "../models/block/packed.ts"
 import { readModelConfig } from "../models/files/index.ts"
 import {
   compiledSize,
   DEFAULT_GROUP_SIZE,
   type LoraSpec,
-  loraScale,
+  loraInputs,
   loraSpec,
   type ModelConfig,
   quantizedModelBytes,
+  type WeightQuantization,
 } from "../models/index.ts"
 import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { type FixedBatches, supervisedBatches } from "./batches.ts"
@@ -73,18 +73,6 @@ export interface PlanOptions {
   readonly onProgress?: (message: string) => void
 }
 
-/** The adapter's settings as the decoder takes them. */
-export function loraInputs(spec: LoraSpec | undefined): LoraInputs | undefined {
-  return (
-    spec && {
-      modules: new Set(spec.targetModules),
-      rank: spec.loraRank,
-      scale: loraScale(spec),
-      dropout: spec.loraDropout,
-    }
-  )
-}
-
 /**
  * Finds the model, prepares the data and checks that everything fits together: the same for every
  * engine.
@@ -100,7 +88,7 @@ export async function planData(config: Config, options: PlanOptions = {}): Promi
     ...(signal ? { signal } : {}),
   })
   const model = await readModelConfig(modelFolder)
-  const lora = config.adapter ? adapterSpec(config.adapter) : undefined
+  const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
   const prepared = await prepareRows(config, modelFolder, config.data.train, options)
   const evalSets: NamedRows[] = []
   const evals: string[] = []
@@ -149,7 +137,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const held = process.memoryUsage.rss()
   const memory = memoryPlan({
     shape: model.shape,
-    lora: loraInputs(lora),
+    lora: lora && loraInputs(lora),
     quantization,
     tokens: compiledSize(largestSplit(rows.lengths, config.batch_size, split)),
     recompute: config.recompute,
@@ -179,14 +167,15 @@ function weightQuantization({ quantization }: Config): WeightQuantization | unde
   return { bits: quantization === "int8" ? 8 : 4, groupSize: DEFAULT_GROUP_SIZE }
 }
 
-function adapterSpec(adapter: NonNullable<Config["adapter"]>): LoraSpec {
-  return loraSpec({
+function adapterSpec(adapter: NonNullable<Config["adapter"]>, { shape }: ModelConfig): LoraSpec {
+  const options = {
     loraRank: adapter.r,
     loraAlpha: adapter.lora_alpha,
     loraDropout: adapter.lora_dropout,
     useRslora: adapter.use_rslora,
     targetModules: adapter.target_modules,
-  })
+  }
+  return loraSpec(options, shape)
 }
 
 function refuseUntrainable(objective: Objective): void {

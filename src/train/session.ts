@@ -6,6 +6,7 @@ import {
   decoderName,
   decoderParameters,
   initialLora,
+  loraInputs,
   loraParameters,
   quantizedTensors,
   type Reference,
@@ -15,7 +16,7 @@ import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { objectiveHead } from "./objective-head.ts"
-import { HEAD_ROWS, loraInputs, type RunPlan } from "./plan.ts"
+import { HEAD_ROWS, type RunPlan } from "./plan.ts"
 import { Policy } from "./policy.ts"
 
 /** A device with the model on it, ready to train. */
@@ -111,7 +112,7 @@ export async function openSession(
   const decoder = await Decoder.open({
     ...options,
     weights,
-    lora: loraInputs(lora),
+    lora: lora && loraInputs(lora),
     keep: memory.keep,
   })
   const policy = await Policy.open(

@@ -3,10 +3,19 @@ import { join } from "node:path"
 import { expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { type GgufReader, type GgufType, openGguf } from "../../src/formats/index.ts"
+import type { GgufFamily } from "../../src/models/families/gguf-family.ts"
 import { inverseFrequencies } from "../../src/models/families/rope.ts"
 import { ggufModel, ggufName, interleavedHeads, loadModel } from "../../src/models/files/index.ts"
-import { modelConfig } from "../../src/models/index.ts"
+import { FAMILIES, modelConfig } from "../../src/models/index.ts"
+import { families, MODELS } from "../generate/tiny-models.ts"
 import { goldenModel, newFolder } from "./models.ts"
+
+/** What a golden model is to llama.cpp. */
+function ggufOf(name: string): GgufFamily | undefined {
+  const json = JSON.parse(readFileSync(`${MODELS}${name}/config.json`, "utf8"))
+  const family: { readonly gguf?: GgufFamily } = FAMILIES[modelConfig(json).modelType]
+  return family.gguf
+}
 
 async function exported<T>(
   model: string,
@@ -34,23 +43,20 @@ test("rows of a head are interleaved: halves become neighbours", () => {
 })
 
 test("every tensor of a decoder has a name in llama.cpp", () => {
-  expect(ggufName("model.embed_tokens.weight")).toBe("token_embd.weight")
-  expect(ggufName("lm_head.weight")).toBe("output.weight")
-  expect(ggufName("model.layers.11.self_attn.q_proj.bias")).toBe("blk.11.attn_q.bias")
-  expect(() => ggufName("model.layers.0.mlp.experts.weight")).toThrow(/no name for/)
+  const named = (name: string) => ggufName(name, FAMILIES.llama.gguf!)
+  expect(named("model.embed_tokens.weight")).toBe("token_embd.weight")
+  expect(named("lm_head.weight")).toBe("output.weight")
+  expect(named("model.layers.11.self_attn.q_proj.bias")).toBe("blk.11.attn_q.bias")
+  expect(() => named("model.layers.0.mlp.experts.weight")).toThrow(/no name for/)
 })
 
-const FAMILIES = [
-  ["llama", "llama", true],
-  ["llama-bias", "llama", true],
-  ["mistral", "llama", true],
-  ["qwen2", "qwen2", false],
-  ["qwen3", "qwen3", false],
-] as const
-test.each(FAMILIES)("%s: metadata, shapes and values", async (name, architecture, interleaves) => {
+const exportable = families.filter((name) => ggufOf(name) !== undefined)
+test.each(exportable)("%s: metadata, shapes and values", async (name) => {
   const model = goldenModel(name)
   const { config, weights } = await loadModel(model)
   const { shape } = config
+  const gguf = ggufOf(name)!
+  const { architecture, turnsNeighbours } = gguf
   await exported(model, {}, async (file) => {
     expect(plain(file)).toMatchObject({
       "general.architecture": architecture,
@@ -62,14 +68,14 @@ test.each(FAMILIES)("%s: metadata, shapes and values", async (name, architecture
       [`${architecture}.attention.head_count_kv`]: shape.numKeyValueHeads,
       [`${architecture}.attention.key_length`]: shape.headDim,
       [`${architecture}.attention.layer_norm_rms_epsilon`]: Math.fround(shape.rmsNormEps),
-      [`${architecture}.rope.freq_base`]: Math.fround(shape.rope.ropeTheta),
+      [`${architecture}.rope.freq_base`]: Math.fround(shape.layers[0]!.rope!.ropeTheta),
     })
     expect(file.tensors.size).toBe(weights.size)
     for (const [name, values] of weights) {
-      const heads = interleaves && /[qk]_proj/.test(name)
+      const heads = turnsNeighbours && /[qk]_proj/.test(name)
       const rows = name.includes("q_proj") ? shape.numAttentionHeads : shape.numKeyValueHeads
       const meant = heads ? interleavedHeads(values, rows * shape.headDim, shape.headDim) : values
-      expect(await file.readFloat32(ggufName(name)), name).toEqual(meant)
+      expect(await file.readFloat32(ggufName(name, gguf)), name).toEqual(meant)
     }
     expect(file.tensors.has("output.weight")).toBe(!shape.tieWordEmbeddings)
   })
@@ -80,10 +86,11 @@ test("llama3 scaling becomes a tensor by which frequencies are divided; linear a
   const { shape } = modelConfig(JSON.parse(readFileSync(join(model, "config.json"), "utf8")))
   await exported(model, {}, async (file) => {
     const factors = await file.readFloat32("rope_freqs.weight")
-    const scaled = inverseFrequencies(shape, 1)
+    const rope = shape.layers[0]!.rope!
+    const scaled = inverseFrequencies(rope, 1)
     expect(factors.length).toBe(shape.headDim / 2)
     scaled.forEach((frequency, i) => {
-      const unscaled = shape.rope.ropeTheta ** ((-2 * i) / shape.headDim)
+      const unscaled = rope.ropeTheta ** ((-2 * i) / shape.headDim)
       expect(unscaled / factors[i]!).toBeCloseTo(frequency, 6)
     })
     expect(Math.max(...factors)).toBeGreaterThan(1)

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url"
 import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
 import { PackedModel } from "../../src/models/decoding/packed-model.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
-import { decoderParameters, EMBEDDING, loraParameters, loraScale } from "../../src/models/index.ts"
+import { decoderParameters, EMBEDDING, loraInputs, loraParameters } from "../../src/models/index.ts"
 import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
 
@@ -47,9 +47,7 @@ export async function tinyModel(
     const own = name.replace("base_model.model.", "")
     tensors.set(own, await device.upload(float32(dims, read.tensors.get(name)!)))
   }
-  const { loraRank, targetModules } = read.spec
-  const lora = { modules: new Set(targetModules), rank: loraRank, scale: loraScale(read.spec) }
-  return { device, shape, weights: tensors, lora }
+  return { device, shape, weights: tensors, lora: loraInputs(read.spec) }
 }
 
 /** The same model with its weights compiled into its graphs. */

@@ -209,6 +209,12 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
     [cacheArguments(2, 1), (...x) => cached(x, [3, 1]).y],
     [cacheArguments(1, 3), (...x) => cached(x, [3]).y],
     [cacheArguments(1, 4), (...x) => cached(x, [3]).y],
+    ...[{ window: 2 }, { window: 1 }, { window: 3 }, { softcap: 0.4 }, { scale: 0.9 }].flatMap(
+      (attributes): Line[] => [
+        [cacheArguments(2, 1), (...x) => cached(x, [3, 1], attributes).y],
+        [cacheArguments(1, 3), (...x) => cached(x, [3], attributes).y],
+      ],
+    ),
   ],
   dequantize: [
     [[whole(...bytes(2 * 32)), between(0.1, 1, 2, 1), whole(7, 130)], (...x) => decoded(x, 8, 32)],
@@ -259,14 +265,15 @@ function cacheArguments(batch: number, steps: number): Argument[] {
   const cache = real(batch, 1, 4, 8)
   return [real(rows, 16), real(rows, 8), real(rows, 8), cache, cache]
 }
-function cached(args: readonly Tensor[], last: readonly number[]) {
+function cached(
+  args: readonly Tensor[],
+  last: readonly number[],
+  attributes: Parameters<typeof cachedAttention>[1] = {},
+) {
   const [q, k, v, pastKeys, pastValues] = args as [Tensor, Tensor, Tensor, Tensor, Tensor]
   const whole = (values: readonly number[]) => constant(values, "i64").cast("i32")
-  return cachedAttention({
-    ...{ q, k, v, pastKeys, pastValues },
-    last: whole(last),
-    total: whole([Math.max(...last) + 1]),
-  })
+  const places = { last: whole(last), total: whole([Math.max(...last) + 1]) }
+  return cachedAttention({ q, k, v, pastKeys, pastValues, ...places }, attributes)
 }
 
 const NO_GRADIENT: ReadonlySet<OpName> = new Set<OpName>([

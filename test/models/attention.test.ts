@@ -9,8 +9,9 @@ import {
   partition,
   type Tensor,
 } from "../../src/graph/index.ts"
-import { attention } from "../../src/models/block/attention.ts"
-import { packLayout } from "../../src/models/decoder/pack.ts"
+import { attention, tanh } from "../../src/models/block/attention.ts"
+import type { AttentionOptions } from "../../src/models/block/parts.ts"
+import { keyBegins, packLayout } from "../../src/models/decoder/pack.ts"
 import { interpret } from "../../src/runtime/index.ts"
 import { difference } from "../graph/gradcheck.ts"
 import { spread } from "../graph/op-cases.ts"
@@ -18,15 +19,24 @@ import { spread } from "../graph/op-cases.ts"
 const [K, G, D] = [2, 2, 3]
 
 /** The textbook form over all T x T pairs, from plain ops: their gradients are checked one by one. */
-function composed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor): Tensor {
+function composed(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  mask: Tensor,
+  { scale = 1 / Math.sqrt(D), softcap }: AttentionOptions,
+): Tensor {
   const tokens = q.shape[2] as number
   const each = (x: Tensor) => x.reshape([K, 1, tokens, D])
-  const scores = q.matmul(each(k), { transB: true, alpha: 1 / Math.sqrt(D) })
+  const products = q.matmul(each(k), { transB: true, alpha: scale })
+  const scores = softcap ? tanh(products.div(softcap)).mul(softcap) : products
   return scores.add(mask).softmax().matmul(each(v))
 }
 
-function setting(lengths: readonly number[], tokens: number) {
-  const { segments, keyBegins } = packLayout(lengths, tokens)
+function setting(lengths: readonly number[], tokens: number, window?: number) {
+  const pack = packLayout(lengths, tokens)
+  const { segments } = pack
+  const begins = keyBegins(pack, window)
   const inputs = {
     q: input("q", [K, G, tokens, D]),
     k: input("k", [K, tokens, D]),
@@ -40,14 +50,17 @@ function setting(lengths: readonly number[], tokens: number) {
   }
   const mask = new Float64Array(tokens * tokens).map((_, i) => {
     const [query, key] = [Math.floor(i / tokens), i % tokens]
-    return key <= query && segments[key] === segments[query] ? 0 : Number.NEGATIVE_INFINITY
+    const near = window === undefined || query - key < window
+    const seen = key <= query && near && segments[key] === segments[query]
+    return seen ? 0 : Number.NEGATIVE_INFINITY
   })
   return {
     ...inputs,
     mask: input("mask", [tokens, tokens]),
     layout: {
       segments: input("segments", [tokens], "i64"),
-      keyBegins: input("key_begins", [keyBegins.length], "i64"),
+      keyBegins: input("key_begins", [begins.length], "i64"),
+      window,
     },
     feeds: {
       q: real("q", 1),
@@ -56,27 +69,38 @@ function setting(lengths: readonly number[], tokens: number) {
       dy: real("dy", 4),
       mask: { shape: [tokens, tokens], data: mask },
       segments: ndarray([tokens], segments),
-      key_begins: ndarray([keyBegins.length], keyBegins),
+      key_begins: ndarray([begins.length], begins),
     },
   }
 }
 
-const packs = [
+const packs: readonly {
+  lengths: readonly number[]
+  tokens: number
+  window?: number
+  options?: AttentionOptions
+}[] = [
   { lengths: [5], tokens: 5 },
   { lengths: [128, 1, 30], tokens: 160 },
   { lengths: [3, 200, 90], tokens: 300 },
+  { lengths: [3, 200, 90], tokens: 300, window: 7 },
+  { lengths: [200, 5], tokens: 205, window: 140 },
+  { lengths: [20, 40], tokens: 60, options: { softcap: 0.7, scale: 0.9 } },
 ]
 
-describe.each(packs)("a pack of $lengths in $tokens tokens", ({ lengths, tokens }) => {
-  const { q, k, v, dy, mask, layout, feeds } = setting(lengths, tokens)
+const named = "a pack of $lengths in $tokens tokens, window $window, $options"
+describe.each(packs)(named, ({ lengths, tokens, window, options = {} }) => {
+  const { q, k, v, dy, mask, layout, feeds } = setting(lengths, tokens, window)
   const wrt = [q, k, v]
 
   test("value and hand-written gradient equal the composed form's", () => {
-    const results = [attention(q, k, v, layout), composed(q, k, v, mask)].map((y) => {
-      const found = gradients([{ output: y, gradient: dy }], wrt)
-      const outputs = Object.fromEntries(wrt.map((x, i) => [`d.${x.label}`, found[i]!]))
-      return interpret(graph("attention", { y, ...outputs }), feeds)
-    })
+    const results = [attention(q, k, v, layout, options), composed(q, k, v, mask, options)].map(
+      (y) => {
+        const found = gradients([{ output: y, gradient: dy }], wrt)
+        const outputs = Object.fromEntries(wrt.map((x, i) => [`d.${x.label}`, found[i]!]))
+        return interpret(graph("attention", { y, ...outputs }), feeds)
+      },
+    )
     for (const name of ["y", "d.q", "d.k", "d.v"]) {
       const [actual, expected] = results.map((result) => result[name]!)
       expect(actual!.shape).toEqual(expected!.shape)
@@ -85,7 +109,7 @@ describe.each(packs)("a pack of $lengths in $tokens tokens", ({ lengths, tokens 
   })
 
   test("whatever is kept, the gradients are the same", () => {
-    const y = attention(q, k, v, layout)
+    const y = attention(q, k, v, layout, options)
     const found = gradients([{ output: y, gradient: dy }], wrt)
     const backward = Object.fromEntries(wrt.map((x, i) => [`d.${x.label}`, found[i]!]))
     const [first, ...others] = KEEP_LEVELS.map((level) => {
@@ -104,16 +128,17 @@ describe.each(packs)("a pack of $lengths in $tokens tokens", ({ lengths, tokens 
   })
 
   test("a token never attends outside its own sequence: packed equals separate", () => {
-    const whole = interpret(graph("attention", { y: attention(q, k, v, layout) }), feeds).y!
+    const whole = interpret(graph("attention", { y: attention(q, k, v, layout, options) }), feeds)
+      .y!
     let start = 0
     for (const length of lengths) {
-      const alone = setting([length], length)
+      const alone = setting([length], length, window)
       const cut = (x: NdArray, axis: number): NdArray => {
         const y = input("x", x.shape).slice(axis, start, start + length)
         return interpret(graph("cut", { y }), { x }).y!
       }
       const parts = { q: cut(feeds.q, 2), k: cut(feeds.k, 1), v: cut(feeds.v, 1) }
-      const y = attention(alone.q, alone.k, alone.v, alone.layout)
+      const y = attention(alone.q, alone.k, alone.v, alone.layout, options)
       const result = interpret(graph("attention", { y }), { ...alone.feeds, ...parts }).y!
       expect(difference(cut(whole, 2).data, result.data)).toBeLessThan(1e-13)
       start += length

@@ -21,9 +21,10 @@ describe.skipIf(!present)(`real configs (${present ? "present" : `absent: ${CONF
   })
   test("Llama 3.1's stretch is read", () => {
     const { shape, eosTokenIds } = modelConfig(readJson(`${CONFIGS}Llama-3.1-8B-Instruct.json`))
-    expect(shape.rope).toEqual({
+    expect(shape.layers[0]!.rope).toEqual({
       ropeType: "llama3",
       ropeTheta: 500000,
+      rotaryDim: 128,
       factor: 8,
       lowFreqFactor: 1,
       highFreqFactor: 4,
@@ -34,7 +35,7 @@ describe.skipIf(!present)(`real configs (${present ? "present" : `absent: ${CONF
   test("Transformers 5 writes rope_parameters and dtype", () => {
     const file = "Qwen2.5-1.5B-Instruct.transformers5.json"
     const { shape, dtype } = modelConfig(readJson(CONFIGS + file))
-    expect(shape.rope).toEqual({ ropeType: "default", ropeTheta: 1e6 })
+    expect(shape.layers[0]!.rope).toEqual({ ropeType: "default", ropeTheta: 1e6, rotaryDim: 128 })
     expect(dtype).toBe("float16")
   })
 })
@@ -65,13 +66,39 @@ test.each([
   ["rope_type", { rope_type: "linear", factor: 2 }],
 ])("rope_scaling spelled with %s", (_name, rope_scaling) => {
   const { shape } = modelConfig({ ...LLAMA, rope_theta: 5000, rope_scaling })
-  expect(shape.rope).toEqual({ ropeType: "linear", ropeTheta: 5000, factor: 2 })
+  expect(shape.layers[0]!.rope).toEqual({
+    ropeType: "linear",
+    ropeTheta: 5000,
+    rotaryDim: 8,
+    factor: 2,
+  })
 })
 
-test("a window no shorter than the longest sequence has no effect", () => {
-  const { maxPositionEmbeddings } = modelConfig({ ...MISTRAL, sliding_window: 128 }).shape
-  expect(maxPositionEmbeddings).toBe(128)
-  expect(modelConfig({ ...QWEN2, sliding_window: 8, use_sliding_window: false })).toBeDefined()
+/** Each layer's window, 0 for none. */
+const windows = (json: unknown) => modelConfig(json).shape.layers.map(({ window }) => window ?? 0)
+
+test.each<[string, Record<string, unknown>, number[]]>([
+  ["Mistral's, in every layer", { ...MISTRAL, sliding_window: 64 }, [64, 64]],
+  ["Mistral's default", MISTRAL, [4096, 4096]],
+  ["none in later Mistrals", { ...MISTRAL, sliding_window: null }, [0, 0]],
+  ["Qwen's, which is off", { ...QWEN2, sliding_window: 8, use_sliding_window: false }, [0, 0]],
+  [
+    "Qwen's upper layers",
+    { ...QWEN2, use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
+    [0, 64],
+  ],
+  [
+    "the layers that are named",
+    {
+      ...QWEN2,
+      use_sliding_window: true,
+      sliding_window: 64,
+      layer_types: ["sliding_attention", "full_attention"],
+    },
+    [64, 0],
+  ],
+])("windows: %s", (_name, json, expected) => {
+  expect(windows(json)).toEqual(expected)
 })
 
 const refused: readonly [string, Record<string, unknown>, RegExp][] = [
@@ -91,13 +118,6 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ["half rotary", { ...LLAMA, rope_parameters: { partial_rotary_factor: 0.5 } }, /partial/],
   ["linear with no factor", { ...LLAMA, rope_scaling: { type: "linear" } }, /factor.*nothing/],
   ["another activation", { ...LLAMA, hidden_act: "gelu" }, /hidden_act.*silu.*gelu/],
-  ["a short window", { ...MISTRAL, sliding_window: 64 }, /sliding_window.*64/],
-  ["Mistral's default window", { ...MISTRAL, max_position_embeddings: 32768 }, /4096/],
-  [
-    "a short window in Qwen's upper layers",
-    { ...QWEN2, use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
-    /sliding/,
-  ],
   ["a layer of another kind", { ...QWEN2, layer_types: ["linear_attention"] }, /layer_types/],
   ["heads that do not divide", { ...LLAMA, num_key_value_heads: 3 }, /num_key_value_heads/],
   ["an odd head", { ...LLAMA, head_dim: 7 }, /head_dim.*even/],

@@ -10,18 +10,21 @@ import {
   loadModel,
   readAdapter,
   readAdapterConfig,
+  readModelConfig,
   saveAdapter,
 } from "../../src/models/files/index.ts"
 import {
   Decoder,
   decoderParameters,
   initialLora,
-  LINEAR_MODULES,
+  linearModules,
+  loraInputs,
   loraParameters,
   loraScale,
   loraSpec,
   mergeAdapter,
   packSequences,
+  targetModules,
 } from "../../src/models/index.ts"
 import { float32 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
@@ -31,6 +34,7 @@ const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
 const ADAPTERS = ["llama/adapter", "mistral/adapter", "qwen2/adapter", "qwen2/adapter-rslora"]
 const adapters = [...ADAPTERS, "qwen3/adapter"]
 const familyOf = (adapter: string) => adapter.split("/")[0]!
+const { shape: QWEN3 } = await readModelConfig(`${MODELS}qwen3`)
 
 const device = await openDevice({ device: "cpu", threads: 1 })
 let scratch: string
@@ -43,9 +47,9 @@ afterAll(async () => {
 })
 
 test("targets are named as PEFT matches them, and come in the checkpoint's order", () => {
-  const targets = (targetModules: "all-linear" | string[]) =>
-    loraSpec({ loraRank: 4, loraAlpha: 8, targetModules }).targetModules
-  expect(targets("all-linear")).toEqual(LINEAR_MODULES)
+  const targets = (names: "all-linear" | string[]) =>
+    targetModules(loraSpec({ loraRank: 4, loraAlpha: 8, targetModules: names }, QWEN3))
+  expect(targets("all-linear")).toEqual(linearModules(QWEN3))
   expect(targets(["v_proj", "q_proj"])).toEqual(["self_attn.q_proj", "self_attn.v_proj"])
   expect(targets(["mlp.up_proj", "up_proj"])).toEqual(["mlp.up_proj"])
 })
@@ -60,18 +64,20 @@ const refused: readonly [string, Parameters<typeof loraSpec>[0], RegExp][] = [
   ["dropout of everything", { loraRank: 4, loraAlpha: 8, loraDropout: 1 }, /lora_dropout.*1/],
 ]
 test.each(refused)("%s is refused", (_name, options, message) => {
-  expect(() => loraSpec(options)).toThrow(message)
-  expect(() => loraSpec(options)).toThrow(InputError)
+  expect(() => loraSpec(options, QWEN3)).toThrow(message)
+  expect(() => loraSpec(options, QWEN3)).toThrow(InputError)
 })
 
 test("the scale is alpha / r, and alpha / sqrt(r) under rsLoRA", () => {
-  expect(loraScale(loraSpec({ loraRank: 16, loraAlpha: 8 }))).toBe(0.5)
-  expect(loraScale(loraSpec({ loraRank: 16, loraAlpha: 8, useRslora: true }))).toBe(2)
+  const scaleOf = (useRslora: boolean) =>
+    loraScale({ rank: 16, alpha: 8 }, loraSpec({ loraRank: 16, loraAlpha: 8, useRslora }, QWEN3))
+  expect(scaleOf(false)).toBe(0.5)
+  expect(scaleOf(true)).toBe(2)
 })
 
 test("a new adapter is PEFT's: A uniform within 1/sqrt(in), B zero, the same for the same seed", async () => {
   const { config } = await loadModel(`${MODELS}qwen3`)
-  const spec = loraSpec({ loraRank: 16, loraAlpha: 8 })
+  const spec = loraSpec({ loraRank: 16, loraAlpha: 8 }, config.shape)
   const adapter = initialLora(config.shape, spec, 7)
   for (const { name, shape } of loraParameters(config.shape, spec)) {
     const values = adapter.get(name)!
@@ -87,7 +93,11 @@ test("a new adapter is PEFT's: A uniform within 1/sqrt(in), B zero, the same for
   }
   expect(initialLora(config.shape, spec, 7)).toEqual(adapter)
   expect(initialLora(config.shape, spec, 8)).not.toEqual(adapter)
-  const alone = initialLora(config.shape, { ...spec, targetModules: ["mlp.up_proj"] }, 7)
+  const upAlone = loraSpec(
+    { loraRank: 16, loraAlpha: 8, targetModules: ["mlp.up_proj"] },
+    config.shape,
+  )
+  const alone = initialLora(config.shape, upAlone, 7)
   for (const [name, values] of alone) expect(values).toEqual(adapter.get(name))
 })
 
@@ -125,11 +135,7 @@ describe.each(adapters)("%s", (adapter) => {
             ({ name, shape }) => [own(name), float32(shape, tensors.get(name)!)] as const,
           ),
         ]),
-        lora: {
-          modules: new Set(spec.targetModules),
-          rank: spec.loraRank,
-          scale: loraScale(spec),
-        },
+        lora: loraInputs(spec),
       })
       const { loss } = await decoder.train(pack, settings)
       const reader = await openSafetensors(`${MODELS}${adapter}/golden.safetensors`)
@@ -158,7 +164,7 @@ describe.each(adapters)("%s", (adapter) => {
   test("what it is merged into is what PEFT merges into", async () => {
     const { config, weights } = await loadModel(`${MODELS}${family}`)
     const { spec, tensors } = await readAdapter(MODELS + adapter, config.shape)
-    mergeAdapter(weights, tensors, config.shape, spec)
+    mergeAdapter(weights, tensors, spec)
     const merged = await openCheckpoint(MODELS + adapter, { prefix: "merged" })
     expect(merged.tensors.size).toBe(2)
     for (const name of merged.tensors.keys()) {
@@ -200,8 +206,8 @@ test.each(unusable)("an adapter_config.json with %s is refused", async (_name, c
   const config = { peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"], ...change }
   const folder = await mkdtemp(join(scratch, "config-"))
   await writeFile(join(folder, "adapter_config.json"), JSON.stringify(config))
-  await expect(readAdapterConfig(folder)).rejects.toThrow(message)
-  await expect(readAdapterConfig(folder)).rejects.toThrow(InputError)
+  await expect(readAdapter(folder, QWEN3)).rejects.toThrow(message)
+  await expect(readAdapter(folder, QWEN3)).rejects.toThrow(InputError)
 })
 
 test("an adapter of another base is refused by tensor, expected and got", async () => {

@@ -43,7 +43,7 @@ describe.skipIf(!python)(`read back by Transformers and PEFT (${found})`, () => 
     const { config, weights } = await loadModel(MODELS + family)
     if (merged) {
       const { spec, tensors } = await readAdapter(`${MODELS}${family}/adapter`, config.shape)
-      mergeAdapter(weights, tensors, config.shape, spec)
+      mergeAdapter(weights, tensors, spec)
     }
     const folder = await mkdtemp(join(scratch, `${family}-`))
     const source = (held: Weights) =>

@@ -20,7 +20,7 @@ interface FrequencyCase {
   readonly inverse_frequencies: readonly number[]
 }
 
-function shapeOf({ rope_parameters, head_dim, max_position_embeddings }: FrequencyCase) {
+function ropeOf({ rope_parameters, head_dim, max_position_embeddings }: FrequencyCase) {
   return modelConfig({
     model_type: "llama",
     hidden_size: head_dim,
@@ -30,14 +30,14 @@ function shapeOf({ rope_parameters, head_dim, max_position_embeddings }: Frequen
     vocab_size: 8,
     max_position_embeddings,
     rope_parameters,
-  }).shape
+  }).shape.layers[0]!.rope!
 }
 
 const cases: FrequencyCase[] = readJson("rope.json").cases
 test.each(cases.map((c) => [c.rope_parameters.rope_type, c.sequence_length, c] as const))(
   "inverse frequencies are Transformers' (%s, %d tokens)",
   (_type, length, golden) => {
-    const ours = inverseFrequencies(shapeOf(golden), length)
+    const ours = inverseFrequencies(ropeOf(golden), length)
     expect(ours.length).toBe(golden.inverse_frequencies.length)
     golden.inverse_frequencies.forEach((expected, i) => {
       expect(Math.abs(ours[i]! - expected)).toBeLessThan(2e-6 * expected)
@@ -46,10 +46,10 @@ test.each(cases.map((c) => [c.rope_parameters.rope_type, c.sequence_length, c] a
 )
 
 test("tables hold cos and sin of position times frequency", () => {
-  const shape = shapeOf(cases.find((c) => c.rope_parameters.rope_type === "linear")!)
-  const { cos, sin } = ropeTables(shape, 5)
-  const frequency = inverseFrequencies(shape, 5)[3]!
-  const half = shape.headDim / 2
+  const rope = ropeOf(cases.find((c) => c.rope_parameters.rope_type === "linear")!)
+  const { cos, sin } = ropeTables(rope, 5)
+  const frequency = inverseFrequencies(rope, 5)[3]!
+  const half = rope.rotaryDim / 2
   expect(cos[4 * half + 3]).toBe(Math.fround(Math.cos(4 * frequency)))
   expect(sin[4 * half + 3]).toBe(Math.fround(Math.sin(4 * frequency)))
 })

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type Graph, KEEP_LEVELS, type NdArray, ndarray } from "../../src/graph/index.ts"
 import { blockGraphs } from "../../src/models/block/block-graphs.ts"
-import { packLayout } from "../../src/models/decoder/pack.ts"
-import type { DecoderShape } from "../../src/models/families/shape.ts"
+import { keyBegins, packLayout } from "../../src/models/decoder/pack.ts"
+import { modelConfig } from "../../src/models/families/model-config.ts"
 import { type Device, interpret } from "../../src/runtime/index.ts"
 import { difference, seedFor, traced } from "../graph/gradcheck.ts"
 import { opCases, samples, spread, symbols } from "../graph/op-cases.ts"
@@ -31,7 +31,7 @@ async function agrees(device: Device, graph: Graph, feeds: Feeds, tolerance: num
 /** What a device cannot do, and says so when it compiles. */
 const REFUSED: Readonly<Record<string, readonly string[]>> = {
   // Splitting a byte into two codes needs integer kernels that the WebGPU provider does not have.
-  webgpu: ["dequantize 2"],
+  webgpu: ["dequantize 2", "cachedAttention 10", "cachedAttention 11"],
 }
 
 describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance }) => {
@@ -62,7 +62,10 @@ describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance
     async (level, { skip }) => {
       if (!device) return skip(`no ${name} here`)
       const tokens = 160
-      const { forward, backward, saved } = blockGraphs({ shape: BLOCK, tokens }, level)
+      const { forward, backward, saved } = blockGraphs(
+        { shape: BLOCK, kind: BLOCK.layers[0]!, tokens },
+        level,
+      )
       const feeds = blockFeeds([forward, backward], saved, tokens)
       await agrees(device, forward, feeds, 20 * tolerance)
       const values = interpret(forward, feeds)
@@ -71,31 +74,26 @@ describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance
   )
 })
 
-const BLOCK: DecoderShape = {
-  hiddenSize: 16,
-  intermediateSize: 24,
-  numHiddenLayers: 1,
-  numAttentionHeads: 4,
-  numKeyValueHeads: 2,
-  headDim: 4,
-  vocabSize: 32,
-  rmsNormEps: 1e-6,
-  rope: { ropeType: "default", ropeTheta: 1e4 },
-  attentionBias: true,
-  attentionOutputBias: false,
-  mlpBias: false,
-  qkNorm: true,
-  tieWordEmbeddings: true,
-  maxPositionEmbeddings: 256,
-  hiddenAct: "silu",
-}
+const { shape: BLOCK } = modelConfig({
+  model_type: "qwen3",
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 1,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 4,
+  vocab_size: 32,
+  attention_bias: true,
+  max_position_embeddings: 256,
+})
 
 /** Three sequences in a pack that is not full, and numbers for everything else. */
 function blockFeeds(graphs: readonly Graph[], saved: readonly string[], tokens: number): Feeds {
-  const { segments, keyBegins } = packLayout([100, 1, 45], tokens)
+  const layout = packLayout([100, 1, 45], tokens)
+  const begins = keyBegins(layout, undefined)
   const feeds: Feeds = {
-    segments: ndarray([tokens], segments),
-    key_begins: ndarray([keyBegins.length], keyBegins),
+    segments: ndarray([tokens], layout.segments),
+    key_begins: ndarray([begins.length], begins),
   }
   for (const [i, { name, shape }] of graphs.flatMap((each) => each.inputs).entries()) {
     if (name in feeds || saved.includes(name)) continue

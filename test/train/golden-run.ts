@@ -5,7 +5,8 @@ import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import {
   Decoder,
   decoderParameters,
-  loraScale,
+  linearWeights,
+  loraInputs,
   quantizedNames,
   quantizedTensors,
   quantizeMatrix,
@@ -60,9 +61,10 @@ async function weightsOf(run: Weighted) {
   const folder = `${GOLDEN}models/${run.family}`
   const { config, weights } = await loadModel(folder)
   const host = new Map<string, HostTensor>()
+  const linears = linearWeights(config.shape)
   for (const { name, shape } of decoderParameters(config.shape)) {
     const data = weights.get(name)!
-    if (run.bits && shape.length === 2 && name.startsWith("model.layers.")) {
+    if (run.bits && linears.has(name)) {
       const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
       const options = { bits: run.bits, groupSize: GROUP_SIZE }
       const tensors = quantizedTensors(quantizeMatrix(data, { outFeatures, inFeatures }, options))
@@ -79,11 +81,7 @@ async function weightsOf(run: Weighted) {
     const shape = isA ? [rank, data.length / rank] : [data.length / rank, rank]
     host.set(name.replace("base_model.model.", ""), float32(shape, data))
   }
-  const lora = adapter && {
-    modules: new Set(adapter.spec.targetModules),
-    rank: adapter.spec.loraRank,
-    scale: loraScale(adapter.spec),
-  }
+  const lora = adapter && loraInputs(adapter.spec)
   return { config, host, lora }
 }
 

@@ -1,6 +1,7 @@
 import { float32, type HostTensor } from "../../runtime/index.ts"
-import { dropoutName, type LoraInputs } from "../block/packed.ts"
-import { linearShapes } from "../block/parameters.ts"
+import type { LayerPlan } from "../block/layer-plan.ts"
+import { dropoutName } from "../block/packed.ts"
+import { linearLayers } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 /** 32 bits that look random, from one 32-bit number (the finaliser of MurmurHash3). */
@@ -17,7 +18,8 @@ function hash(value: number): number {
  * backward makes them again instead of keeping them.
  */
 export function dropoutMasks(
-  { shape, lora }: { readonly shape: DecoderShape; readonly lora?: LoraInputs | undefined },
+  shape: DecoderShape,
+  { kind, lora }: Pick<LayerPlan, "kind" | "lora">,
   {
     seed,
     layer,
@@ -26,12 +28,12 @@ export function dropoutMasks(
 ): Map<string, HostTensor> {
   const masks = new Map<string, HostTensor>()
   if (!lora?.dropout) return masks
-  const linears = linearShapes(shape)
+  const linears = linearLayers(shape, kind)
   const limit = lora.dropout * 2 ** 32
   const kept = 1 / (1 - lora.dropout)
   let module = 0
-  for (const name of lora.modules) {
-    const { inFeatures } = linears[name]
+  for (const name of lora.modules.keys()) {
+    const { inFeatures } = linears.get(name)!
     const data = new Float32Array(tokens * inFeatures)
     const start = hash(hash(hash(seed) + layer) + module++)
     for (let i = 0; i < data.length; i++) data[i] = hash(start + i) < limit ? 0 : kept

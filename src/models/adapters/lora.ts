@@ -1,12 +1,14 @@
 import { assert, InputError } from "../../errors.ts"
 import { randomStream } from "../../random.ts"
-import {
-  LINEAR_MODULES,
-  type LinearModule,
-  layerPrefix,
-  linearShapes,
-} from "../block/parameters.ts"
+import type { LoraInputs, LoraUpdate } from "../block/layer-plan.ts"
+import { layerPrefix, linearLayers, linearModules } from "../block/parameters.ts"
 import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
+
+/** What one linear layer's update is made of. */
+export interface ModuleLora {
+  readonly rank: number
+  readonly alpha: number
+}
 
 /** A low-rank adapter (Hu et al., arXiv 2106.09685): y = W x + scale * B A dropout(x). */
 export interface LoraSpec {
@@ -16,8 +18,8 @@ export interface LoraSpec {
   readonly loraDropout: number
   /** scale = alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732). */
   readonly useRslora: boolean
-  /** In the checkpoint's order, each once. */
-  readonly targetModules: readonly LinearModule[]
+  /** [L]: the updates of each layer by module, in the checkpoint's order. */
+  readonly layers: readonly ReadonlyMap<string, ModuleLora>[]
 }
 
 export interface LoraOptions {
@@ -29,38 +31,32 @@ export interface LoraOptions {
   readonly targetModules?: "all-linear" | readonly string[]
 }
 
-const matches = (module: LinearModule, name: string): boolean =>
+const matches = (module: string, name: string): boolean =>
   module === name || module.endsWith(`.${name}`)
 
 /** @throws InputError naming a module that is no linear layer of a block. */
-function resolveTargets(targets: "all-linear" | readonly string[], where: string): LinearModule[] {
-  if (targets === "all-linear") return [...LINEAR_MODULES]
-  const stray = targets.find((name) => !LINEAR_MODULES.some((module) => matches(module, name)))
+function resolveTargets(
+  targets: "all-linear" | readonly string[],
+  modules: readonly string[],
+  where: string,
+): string[] {
+  if (targets === "all-linear") return [...modules]
+  const stray = targets.find((name) => !modules.some((module) => matches(module, name)))
   if (stray !== undefined || targets.length === 0) {
-    const names = LINEAR_MODULES.map((module) => module.split(".")[1]).join(", ")
+    const names = modules.map((module) => module.split(".").at(-1)).join(", ")
     const came = stray === undefined ? "an empty list" : JSON.stringify(stray)
     throw new InputError(
       `${where}: expected "target_modules" to be all-linear or names among ${names}, got ${came}`,
     )
   }
-  return LINEAR_MODULES.filter((module) => targets.some((name) => matches(module, name)))
+  return modules.filter((module) => targets.some((name) => matches(module, name)))
 }
 
-/**
- * Checks the options of an adapter.
- * @param where the file or config they come from, for errors
- * @throws InputError
- */
-export function loraSpec(
-  {
-    loraRank,
-    loraAlpha,
-    loraDropout = 0,
-    useRslora = false,
-    targetModules = "all-linear",
-  }: LoraOptions,
-  where = "adapter",
-): LoraSpec {
+/** @throws InputError */
+export function checkLoraNumbers(
+  { loraRank, loraAlpha, loraDropout = 0 }: LoraOptions,
+  where: string,
+): void {
   if (!Number.isInteger(loraRank) || loraRank < 1 || loraRank > 4096) {
     throw new InputError(`${where}: expected "r" to be a whole number from 1, got ${loraRank}`)
   }
@@ -72,12 +68,45 @@ export function loraSpec(
       `${where}: expected "lora_dropout" to be from 0 to below 1, got ${loraDropout}`,
     )
   }
-  const targets = resolveTargets(targetModules, where)
-  return { loraRank, loraAlpha, loraDropout, useRslora, targetModules: targets }
 }
 
-export function loraScale({ loraRank, loraAlpha, useRslora }: LoraSpec): number {
-  return loraAlpha / (useRslora ? Math.sqrt(loraRank) : loraRank)
+/**
+ * Checks the options of an adapter.
+ * @param where the file or config they come from, for errors
+ * @throws InputError
+ */
+export function loraSpec(options: LoraOptions, shape: DecoderShape, where = "adapter"): LoraSpec {
+  checkLoraNumbers(options, where)
+  const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
+  const { targetModules = "all-linear" } = options
+  const targets = resolveTargets(targetModules, linearModules(shape), where)
+  const layers = shape.layers.map((kind) => {
+    const linears = linearLayers(shape, kind)
+    const present = targets.filter((module) => linears.has(module))
+    return new Map(present.map((module) => [module, { rank: loraRank, alpha: loraAlpha }]))
+  })
+  return { loraRank, loraAlpha, loraDropout, useRslora, layers }
+}
+
+/** The modules that have an update in any layer, each once. */
+export function targetModules({ layers }: LoraSpec): string[] {
+  return [...new Set(layers.flatMap((modules) => [...modules.keys()]))]
+}
+
+/** alpha / r, or alpha / sqrt(r) under rsLoRA. */
+export function loraScale({ rank, alpha }: ModuleLora, { useRslora }: LoraSpec): number {
+  return alpha / (useRslora ? Math.sqrt(rank) : rank)
+}
+
+/** The adapter as a decoder's blocks take it. */
+export function loraInputs(spec: LoraSpec): LoraInputs {
+  const layers = spec.layers.map(
+    (modules): ReadonlyMap<string, LoraUpdate> =>
+      new Map(
+        [...modules].map(([module, of]) => [module, { rank: of.rank, scale: loraScale(of, spec) }]),
+      ),
+  )
+  return { layers, dropout: spec.loraDropout }
 }
 
 /** PEFT's names carry the wrapper's path; below it they are the decoder's. */
@@ -86,20 +115,22 @@ export function decoderName(peftName: string): string {
 }
 
 /** PEFT's names: the base parameter's path under `base_model.model.`, then the factor. */
-export function loraName(layer: number, module: LinearModule, factor: "A" | "B"): string {
+export function loraName(layer: number, module: string, factor: "A" | "B"): string {
   return `base_model.model.${layerPrefix(layer)}${module}.lora_${factor}.weight`
 }
 
 /** The adapter's tensors: A is [rank, in], B is [out, rank]. */
-export function loraParameters(shape: DecoderShape, spec: LoraSpec): Parameter[] {
-  const linears = linearShapes(shape)
-  const layers = Array.from({ length: shape.numHiddenLayers }, (_, layer) => layer)
-  return layers.flatMap((layer) =>
-    spec.targetModules.flatMap((module): Parameter[] => [
-      { name: loraName(layer, module, "A"), shape: [spec.loraRank, linears[module].inFeatures] },
-      { name: loraName(layer, module, "B"), shape: [linears[module].outFeatures, spec.loraRank] },
-    ]),
-  )
+export function loraParameters(shape: DecoderShape, { layers }: LoraSpec): Parameter[] {
+  return layers.flatMap((modules, layer) => {
+    const linears = linearLayers(shape, shape.layers[layer]!)
+    return [...modules].flatMap(([module, { rank }]): Parameter[] => {
+      const { inFeatures, outFeatures } = linears.get(module)!
+      return [
+        { name: loraName(layer, module, "A"), shape: [rank, inFeatures] },
+        { name: loraName(layer, module, "B"), shape: [outFeatures, rank] },
+      ]
+    })
+  })
 }
 
 /**
@@ -128,16 +159,16 @@ export function mergeLora(
   weight: Float32Array,
   a: Float32Array,
   b: Float32Array,
-  { loraRank, scale }: { readonly loraRank: number; readonly scale: number },
+  { rank, scale }: LoraUpdate,
 ): void {
-  const inFeatures = a.length / loraRank
-  const outFeatures = b.length / loraRank
+  const inFeatures = a.length / rank
+  const outFeatures = b.length / rank
   assert(weight.length === outFeatures * inFeatures, "mergeLora: A and B do not fit the weight")
   const delta = new Float64Array(inFeatures)
   for (let o = 0; o < outFeatures; o++) {
     delta.fill(0)
-    for (let k = 0; k < loraRank; k++) {
-      const factor = scale * b[o * loraRank + k]!
+    for (let k = 0; k < rank; k++) {
+      const factor = scale * b[o * rank + k]!
       const row = k * inFeatures
       for (let i = 0; i < inFeatures; i++) delta[i]! += factor * a[row + i]!
     }
@@ -145,28 +176,40 @@ export function mergeLora(
   }
 }
 
+/** What is added to the base's weights, by their names in the checkpoint. */
+function weightUpdates(
+  adapter: ReadonlyMap<string, Float32Array>,
+  spec: LoraSpec,
+): ReadonlyMap<string, { a: Float32Array; b: Float32Array; update: LoraUpdate }> {
+  const tensor = (name: string): Float32Array => {
+    const found = adapter.get(name)
+    assert(found, `an adapter without ${name}`)
+    return found
+  }
+  return new Map(
+    loraInputs(spec).layers.flatMap((modules, layer) =>
+      [...modules].map(([module, update]) => {
+        const a = tensor(loraName(layer, module, "A"))
+        const b = tensor(loraName(layer, module, "B"))
+        return [`${layerPrefix(layer)}${module}.weight`, { a, b, update }] as const
+      }),
+    ),
+  )
+}
+
 /**
- * Folds an adapter into the base weights, in place, one layer's matrix at a time.
+ * Folds an adapter into the base weights, in place, one matrix at a time.
  * @param weights by the checkpoint's names, float32; save them in the checkpoint's own dtype
  */
 export function mergeAdapter(
   weights: ReadonlyMap<string, Float32Array>,
   adapter: ReadonlyMap<string, Float32Array>,
-  shape: DecoderShape,
   spec: LoraSpec,
 ): void {
-  const tensor = (from: ReadonlyMap<string, Float32Array>, name: string): Float32Array => {
-    const found = from.get(name)
-    assert(found, `mergeAdapter: no tensor ${name}`)
-    return found
-  }
-  const options = { loraRank: spec.loraRank, scale: loraScale(spec) }
-  for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
-    for (const module of spec.targetModules) {
-      const a = tensor(adapter, loraName(layer, module, "A"))
-      const b = tensor(adapter, loraName(layer, module, "B"))
-      mergeLora(tensor(weights, `${layerPrefix(layer)}${module}.weight`), a, b, options)
-    }
+  for (const [name, { a, b, update }] of weightUpdates(adapter, spec)) {
+    const weight = weights.get(name)
+    assert(weight, `mergeAdapter: no tensor ${name}`)
+    mergeLora(weight, a, b, update)
   }
 }
 
@@ -179,15 +222,13 @@ export function mergedTensors(
   adapter: ReadonlyMap<string, Float32Array>,
   spec: LoraSpec,
 ): TensorSource[] {
-  const options = { loraRank: spec.loraRank, scale: loraScale(spec) }
+  const updates = weightUpdates(adapter, spec)
   return tensors.map((tensor) => {
-    const module = `base_model.model.${tensor.name.replace(/\.weight$/, "")}`
-    const a = adapter.get(`${module}.lora_A.weight`)
-    const b = adapter.get(`${module}.lora_B.weight`)
-    if (a === undefined || b === undefined) return tensor
+    const merged = updates.get(tensor.name)
+    if (!merged) return tensor
     const read = async () => {
       const weight = await tensor.read()
-      mergeLora(weight, a, b, options)
+      mergeLora(weight, merged.a, merged.b, merged.update)
       return weight
     }
     return { ...tensor, read }

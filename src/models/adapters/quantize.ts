@@ -1,6 +1,6 @@
 import { assert, InputError } from "../../errors.ts"
 import { float32, type HostTensor } from "../../runtime/index.ts"
-import { decoderParameters, elementCount } from "../block/parameters.ts"
+import { decoderParameters, elementCount, linearWeights } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 /** `int8` or `int4` weights with one float32 scale per group of inputs of an output. */
@@ -179,9 +179,9 @@ export function quantizedTensors(matrix: QuantizedMatrix): {
 /** Bytes of a model whose blocks' linear weights are quantised, as they are fed: the rest is float32. */
 export function quantizedModelBytes(shape: DecoderShape, options: QuantizeOptions): number {
   const { groupSize = DEFAULT_GROUP_SIZE } = options
+  const linears = linearWeights(shape)
   return decoderParameters(shape).reduce((sum, { name, shape }) => {
-    if (!name.startsWith("model.layers.") || shape.length !== 2)
-      return sum + elementCount(shape) * 4
+    if (!linears.has(name)) return sum + elementCount(shape) * 4
     const [outFeatures, inFeatures] = shape as [number, number]
     const filled = Math.ceil(inFeatures / groupSize) * groupSize
     return sum + outFeatures * filled * quantizedBytesPerWeight(options)

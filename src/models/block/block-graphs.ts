@@ -1,5 +1,18 @@
-import { type Graph, gradients, graph, input, type KeepLevel, partition } from "../../graph/index.ts"
-import { adapterShapes, type BlockOptions, blockWeights, packedBlock, packInputs } from "./packed.ts"
+import {
+  type Graph,
+  gradients,
+  graph,
+  input,
+  type KeepLevel,
+  partition,
+} from "../../graph/index.ts"
+import {
+  adapterShapes,
+  type BlockOptions,
+  blockWeights,
+  packedBlock,
+  packInputs,
+} from "./packed.ts"
 
 /** A decoder block as graphs: the same ones serve every layer like it, weights are inputs. */
 export interface BlockGraphs {

@@ -1,3 +1,4 @@
+import { assert } from "../../errors.ts"
 import {
   cachedAttention,
   concat,
@@ -8,7 +9,6 @@ import {
   input,
   type Tensor,
 } from "../../graph/index.ts"
-import { assert } from "../../errors.ts"
 import type { DecoderShape, LayerKind } from "../families/shape.ts"
 import { familyOf } from "../families/table.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "./layer-plan.ts"

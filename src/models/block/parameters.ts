@@ -6,7 +6,6 @@ export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
 
-
 /** `model.layers.N.`: what stands before a block's own tensor names. */
 export const layerPrefix = (layer: number): string => `model.layers.${layer}.`
 

@@ -2,7 +2,9 @@ import { type Graph, type KeepLevel, workspaceBytes } from "../../graph/index.ts
 import type { Device, Executable } from "../../runtime/index.ts"
 import { mostKeys } from "../block/attention.ts"
 import { blockForward, blockGraphs } from "../block/block-graphs.ts"
-import type { BlockOptions } from "../block/packed.ts"
+import type { LayerPlan } from "../block/layer-plan.ts"
+import type { BlockOptions, WeightQuantization } from "../block/packed.ts"
+import type { DecoderShape } from "../families/shape.ts"
 
 export interface BlockExecutables {
   readonly forward: Executable
@@ -21,16 +23,25 @@ export function blockWorkspace(graph: Graph, tokens: number): number {
   return workspaceBytes(graph, (keys) => Math.min(tokens, mostKeys(keys)))
 }
 
-/** A block's graphs for the pack sizes used last. */
+/** The blocks' graphs, one for all layers that are alike, for the pack sizes used last. */
 export class CompiledBlocks {
   readonly #device: Device
-  readonly #options: Omit<BlockOptions, "tokens">
+  readonly #shape: DecoderShape
+  readonly #quantization: WeightQuantization | undefined
   /** By pack size, the one used last at the end. */
   readonly #sizes = new Map<number, Compiled>()
 
-  constructor(device: Device, { shape, lora, quantization }: Omit<BlockOptions, "tokens">) {
+  constructor(
+    device: Device,
+    options: { shape: DecoderShape; quantization?: WeightQuantization | undefined },
+  ) {
     this.#device = device
-    this.#options = { shape, lora, quantization }
+    this.#shape = options.shape
+    this.#quantization = options.quantization
+  }
+
+  #options(tokens: number, { kind, lora }: LayerPlan): BlockOptions {
+    return { shape: this.#shape, quantization: this.#quantization, tokens, kind, lora }
   }
 
   /** Says which size comes next, before it is asked for; the one unused longest is let go. */
@@ -42,9 +53,9 @@ export class CompiledBlocks {
   }
 
   /** Forward that keeps, and backward. */
-  training(tokens: number, level: KeepLevel): Promise<BlockExecutables> {
-    return this.#once(tokens, `training ${level}`, async () => {
-      const graphs = blockGraphs({ ...this.#options, tokens }, level)
+  training(tokens: number, plan: LayerPlan, level: KeepLevel): Promise<BlockExecutables> {
+    return this.#once(tokens, `training ${level} ${plan.key}`, async () => {
+      const graphs = blockGraphs(this.#options(tokens, plan), level)
       return {
         forward: await this.#device.compile(graphs.forward),
         backward: await this.#device.compile(graphs.backward),
@@ -54,10 +65,10 @@ export class CompiledBlocks {
   }
 
   /** Forward alone, with or without the adapter. */
-  forward(tokens: number, adapter: boolean): Promise<Executable> {
-    const lora = adapter ? this.#options.lora : undefined
-    return this.#once(tokens, `forward ${lora !== undefined}`, () =>
-      this.#device.compile(blockForward({ ...this.#options, tokens, lora })),
+  forward(tokens: number, plan: LayerPlan, adapter: boolean): Promise<Executable> {
+    const options = this.#options(tokens, plan)
+    return this.#once(tokens, `forward ${adapter ? plan.key : plan.kind.name}`, () =>
+      this.#device.compile(blockForward(adapter ? options : { ...options, lora: undefined })),
     )
   }
 

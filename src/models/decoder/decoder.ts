@@ -7,15 +7,14 @@ import {
   type Executable,
   float32,
   type HostTensor,
-  int64,
 } from "../../runtime/index.ts"
 import { dropoutMasks } from "../adapters/dropout.ts"
-import { adapterShapes } from "../block/block-graphs.ts"
-import type { LoraInputs, WeightQuantization } from "../block/packed.ts"
-import { layerPrefix } from "../block/parameters.ts"
-import { ropeTables } from "../families/rope.ts"
+import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
+import { adapterShapes, type WeightQuantization } from "../block/packed.ts"
+import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
+import { EmbeddingStage } from "./embedding-stage.ts"
 import {
   type HeadSettings,
   HeadStage,
@@ -23,12 +22,9 @@ import {
   type Reference,
   type TokenOutputs,
 } from "./head-stage.ts"
-import { compiledSize, type Pack, packLayout } from "./pack.ts"
+import { compiledSize, type Pack } from "./pack.ts"
+import { PackFeeds, type PackTensors } from "./pack-feeds.ts"
 import { RowOps } from "./rows.ts"
-
-export const EMBEDDING = "model.embed_tokens.weight"
-export const FINAL_NORM = "model.norm.weight"
-export const HEAD = "lm_head.weight"
 
 export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 
@@ -52,7 +48,7 @@ type Tensors = Record<string, DeviceTensor>
 /** What a forward pass leaves for the backward. */
 interface Activations {
   readonly tokens: number
-  readonly pack: Tensors
+  readonly pack: PackTensors
   /** Each layer's input, then the last one's output. */
   readonly states: readonly DeviceTensor[]
   readonly saved: readonly Tensors[]
@@ -61,8 +57,8 @@ interface Activations {
 }
 
 /**
- * A decoder on a device: embedding, blocks, head with the loss. All blocks share their compiled
- * graphs. Gradients of sums accumulate in `gradients` until `zeroGradients`.
+ * A decoder on a device: embedding, blocks, head with the loss. Blocks that are alike share their
+ * compiled graphs. Gradients of sums accumulate in `gradients` until `zeroGradients`.
  */
 export class Decoder {
   readonly shape: DecoderShape
@@ -72,9 +68,11 @@ export class Decoder {
   /** The trained tensors' gradients, by name. */
   readonly gradients: Map<string, DeviceTensor>
   readonly #options: DecoderOptions
-  readonly #rowOps: RowOps
+  readonly #embedding: EmbeddingStage
+  readonly #packFeeds: PackFeeds
   readonly #head: HeadStage
   readonly #keep: (layer: number) => KeepLevel
+  readonly #plans: readonly LayerPlan[]
   readonly #blocks: CompiledBlocks
   readonly #pool = new Map<string, Float32Array>()
 
@@ -90,13 +88,15 @@ export class Decoder {
     this.gradients = gradients
     this.#options = options
     this.#keep = keep
-    this.#rowOps = new RowOps(device)
+    const rowOps = new RowOps(device)
+    this.#embedding = new EmbeddingStage(shape, rowOps)
+    this.#packFeeds = new PackFeeds(device, shape)
+    this.#plans = layerPlans(shape, options.lora)
     this.#blocks = new CompiledBlocks(device, options)
-    const head = shape.tieWordEmbeddings ? EMBEDDING : HEAD
     this.#head = new HeadStage(device, {
       shape,
-      rowOps: this.#rowOps,
-      parameters: { norm: FINAL_NORM, head, weights, gradients },
+      rowOps,
+      parameters: { norm: FINAL_NORM, head: headName(shape), weights, gradients },
       chunk: headRows,
     })
   }
@@ -131,11 +131,10 @@ export class Decoder {
     const last = await this.device.download(activations.states.at(-1)!)
     const hidden = rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize)
     release(activations)
-    const head = this.shape.tieWordEmbeddings ? EMBEDDING : HEAD
     return {
       hidden,
       norm: this.weights.get(FINAL_NORM)!,
-      head: this.weights.get(head)!,
+      head: this.weights.get(headName(this.shape))!,
     }
   }
 
@@ -185,27 +184,6 @@ export class Decoder {
     for (const tensor of [...this.weights.values(), ...this.gradients.values()]) tensor.dispose()
   }
 
-  async #packTensors(pack: Pack): Promise<{ tokens: number; tensors: Tensors }> {
-    const tokens = compiledSize(pack.tokenIds.length)
-    await this.#blocks.use(tokens)
-    const layout = packLayout(pack.lengths, tokens)
-    const longest = Math.max(...pack.lengths)
-    const tables = ropeTables(this.shape, longest)
-    const half = this.shape.headDim / 2
-    const upload = (host: HostTensor) => this.device.upload(host)
-    const at = (table: Float32Array) =>
-      float32([tokens, half], rowsAt(table, layout.positionIds, half))
-    return {
-      tokens,
-      tensors: {
-        cos: await upload(at(tables.cos)),
-        sin: await upload(at(tables.sin)),
-        segments: await upload(int64([tokens], layout.segments)),
-        key_begins: await upload(int64([layout.keyBegins.length], layout.keyBegins)),
-      },
-    }
-  }
-
   /** A layer's tensors by their names inside a block. */
   #layer(source: ReadonlyMap<string, DeviceTensor>, layer: number, prefix = ""): Tensors {
     const start = layerPrefix(layer)
@@ -221,22 +199,24 @@ export class Decoder {
     { keep, adapter, seed }: { keep: boolean; adapter: boolean; seed: number },
   ): Promise<Activations> {
     assert(pack.tokenIds.length > 0, "an empty pack")
-    const { tokens, tensors } = await this.#packTensors(pack)
-    const embedding = this.weights.get(EMBEDDING)!
-    const states = [await this.#rowOps.gather(embedding, pack.tokenIds, tokens)]
+    const tokens = compiledSize(pack.tokenIds.length)
+    await this.#blocks.use(tokens)
+    const tensors = await this.#packFeeds.tensors(pack, tokens)
+    const table = this.weights.get(EMBEDDING)!
+    const states = [await this.#embedding.forward(table, pack.tokenIds, tokens)]
     const saved: Tensors[] = []
-    for (let layer = 0; layer < this.shape.numHiddenLayers; layer++) {
+    for (const [layer, plan] of this.#plans.entries()) {
       const feeds = {
         x: states[states.length - 1]!,
-        ...tensors,
+        ...tensors.of(plan.kind),
         ...this.#layer(this.weights, layer),
       }
       if (!keep) {
-        const { y } = await (await this.#blocks.forward(tokens, adapter)).run(feeds)
+        const { y } = await (await this.#blocks.forward(tokens, plan, adapter)).run(feeds)
         disposeAll(states.splice(0, 1, y!))
         continue
       }
-      const executables = await this.#blocks.training(tokens, this.#keep(layer))
+      const executables = await this.#blocks.training(tokens, plan, this.#keep(layer))
       const dropout = await this.#dropout(seed, layer, tokens)
       const results = await executables.forward.run(
         { ...feeds, ...dropout },
@@ -280,7 +260,8 @@ export class Decoder {
   ) {
     let dy = dhidden
     for (let layer = this.shape.numHiddenLayers - 1; layer >= 0; layer--) {
-      const { backward } = await this.#blocks.training(tokens, this.#keep(layer))
+      const plan = this.#plans[layer]!
+      const { backward } = await this.#blocks.training(tokens, plan, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
       const accumulated = Object.entries(gradients).map(
         ([name, tensor]) => [name.replace("acc.", "grad."), tensor] as const,
@@ -296,7 +277,7 @@ export class Decoder {
         {
           x: states[layer]!,
           dy,
-          ...pack,
+          ...pack.of(plan.kind),
           ...this.#layer(this.weights, layer),
           ...gradients,
           ...saved[layer],
@@ -313,13 +294,13 @@ export class Decoder {
     }
     const embedding = this.gradients.get(EMBEDDING)
     if (embedding) {
-      this.gradients.set(EMBEDDING, await this.#rowOps.scatterAdd(embedding, tokenIds, dy))
+      this.gradients.set(EMBEDDING, await this.#embedding.backward(embedding, tokenIds, dy))
     }
     dy.dispose()
   }
 
   async #dropout(seed: number, layer: number, tokens: number): Promise<Tensors> {
-    const masks = dropoutMasks(this.#options, { seed, layer, tokens })
+    const masks = dropoutMasks(this.shape, this.#plans[layer]!, { seed, layer, tokens })
     const fed: Tensors = {}
     for (const [name, mask] of masks) fed[name] = await this.device.upload(mask)
     return fed
@@ -328,11 +309,12 @@ export class Decoder {
 
 /** What a pass held; on the CPU the places stay for the next one. */
 function release({ states, saved, pack }: Activations): void {
-  disposeAll(states, Object.values(pack), ...saved.map((tensors) => Object.values(tensors)))
+  pack.dispose()
+  disposeAll(states, ...saved.map((tensors) => Object.values(tensors)))
 }
 
 /** Rows `positions` of a row-major matrix with `columns` columns. */
-export function rowsAt(matrix: Float32Array, positions: Int32Array, columns: number): Float32Array {
+function rowsAt(matrix: Float32Array, positions: Int32Array, columns: number): Float32Array {
   const result = new Float32Array(positions.length * columns)
   positions.forEach((row, i) => {
     result.set(matrix.subarray(row * columns, (row + 1) * columns), i * columns)
@@ -343,8 +325,7 @@ export function rowsAt(matrix: Float32Array, positions: Int32Array, columns: num
 /** Which tensors training changes: the adapter's, or all. */
 export function trainedNames({ shape, weights, lora }: DecoderOptions): string[] {
   if (!lora) return [...weights.keys()]
-  const names = [...adapterShapes({ shape, tokens: 1, lora }).keys()]
-  return Array.from({ length: shape.numHiddenLayers }, (_, layer) =>
-    names.map((name) => layerPrefix(layer) + name),
-  ).flat()
+  return layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>
+    [...adapterShapes({ shape, kind, lora }).keys()].map((name) => layerPrefix(layer) + name),
+  )
 }

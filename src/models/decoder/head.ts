@@ -1,5 +1,8 @@
 import { type Dim, gradients, input, type Tensor } from "../../graph/index.ts"
+import { tanh } from "../block/attention.ts"
+import { logitSoftcap } from "../block/outer-parts.ts"
 import type { DecoderShape } from "../families/shape.ts"
+import { familyOf } from "../families/table.ts"
 
 /** Per supervised token, each [n, 1]: what a loss may be made of. */
 export interface TokenQuantities {
@@ -45,6 +48,8 @@ const ROWS = "rows"
 /** A next-token distribution and what is known of its labels. */
 interface Distribution {
   readonly logits: Tensor // [n, V]
+  /** d logits / d (h W^T), [n, V], where the family caps its logits. */
+  readonly slope: Tensor | undefined
   readonly p: Tensor // [n, V]
   readonly lse: Tensor // [n, 1]
   readonly logp: Tensor // [n, 1]
@@ -55,13 +60,22 @@ interface Distribution {
  * log p = z_y - lse with lse = max z - log max p: the largest probability is at least 1/V, so its
  * logarithm is exact to rounding where that of p_y would underflow (docs/method.md, 4.12).
  */
-function distribution(h: Tensor, head: Tensor, labels: Tensor): Distribution {
-  const logits = h.matmul(head, { transB: true })
+function distribution(
+  h: Tensor,
+  head: Tensor,
+  labels: Tensor,
+  softcap: number | undefined,
+): Distribution {
+  const products = h.matmul(head, { transB: true })
+  const capped = softcap === undefined ? undefined : tanh(products.div(softcap))
+  const logits = capped && softcap !== undefined ? capped.mul(softcap) : products
+  const slope = capped?.mul(capped).neg().add(1)
   const p = logits.softmax()
   const top = logits.reduceMax(-1, { keepDims: true })
   const lse = top.sub(p.reduceMax(-1, { keepDims: true }).log())
   const target = logits.gatherElements(labels)
-  return { logits, p, lse, logp: target.sub(lse), correct: top.lessOrEqual(target).cast("f32") }
+  const correct = top.lessOrEqual(target).cast("f32")
+  return { logits, slope, p, lse, logp: target.sub(lse), correct }
 }
 
 /**
@@ -90,11 +104,15 @@ function topkEntropy(logits: Tensor): Tensor {
  *
  * with c the loss's derivatives. Each term is a distribution scaled by rows, so the products with
  * the head's weights take the distributions as they are and the scales go to the [n, C] side:
- * beside the logits, their softmax is the only [n, V] array. The one-hot part is added to the rows
+ * beside the logits, their softmax is the only [n, V] array (where a family caps its logits, the
+ * cap's slope is another, and multiplies them). The one-hot part is added to the rows
  * of the weight's gradient by whoever holds them (`label_rows`, `dhidden` already has it).
  */
 function headGraph(options: HeadOptions) {
-  const { hiddenSize: C, vocabSize: V, rmsNormEps } = options.shape
+  const { hiddenSize: C, vocabSize: V } = options.shape
+  const normed = (x: Tensor, weight: Tensor) =>
+    familyOf(options.shape).finalNorm(x, weight, options.shape)
+  const softcap = logitSoftcap(options.shape)
   const hidden = input("hidden", [ROWS, C])
   const norm = input("norm.weight", [C])
   const head = input("head.weight", [V, C])
@@ -102,8 +120,8 @@ function headGraph(options: HeadOptions) {
   // What a token's loss is multiplied with in the sum.
   const scale = input("scale", [ROWS, 1])
 
-  const h = hidden.rmsNorm(norm, rmsNormEps)
-  const policy = distribution(h, head, labels)
+  const h = normed(hidden, norm)
+  const policy = distribution(h, head, labels, softcap)
   const { logits, p, lse, logp } = policy
   const entropy = lse.sub(rowDot(p, logits))
   const quantities: Record<string, Tensor> = { logp, entropy }
@@ -116,7 +134,7 @@ function headGraph(options: HeadOptions) {
     const refHidden = input("ref.hidden", [ROWS, C])
     const refNorm = input("ref.norm.weight", [C])
     const refHead = input("ref.head.weight", [V, C])
-    reference = distribution(refHidden.rmsNorm(refNorm, rmsNormEps), refHead, labels)
+    reference = distribution(normed(refHidden, refNorm), refHead, labels, softcap)
     const gap = rowDot(reference.p, reference.logits.sub(logits)) // sum p_ref (z_ref - z)
     quantities.ref_logp = reference.logp
     quantities.kl_ref = gap.sub(reference.lse).add(lse).max(0)
@@ -184,14 +202,17 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
   const add = (a: Tensor | undefined, b: Tensor) => (a ? a.add(b) : b)
   let dh: Tensor | undefined
   let dHead: Tensor | undefined = training.head ? input("acc.head.weight", [V, C]) : undefined
-  for (const { factor, D } of terms) {
+  const { slope } = policy
+  for (const { factor, D: uncapped } of terms) {
+    const D = slope ? uncapped.mul(slope) : uncapped
     dh = add(dh, D.matmul(head).mul(factor)) // [n, C]
     if (training.head) dHead = add(D.matmul(h.mul(factor), { transA: true }), dHead!)
   }
   const outputs: Outputs = { ...statistics }
   if (cLogp) {
-    dh = add(dh, head.gather(labels.reshape([ROWS])).mul(cLogp))
-    if (training.head) outputs.label_rows = h.mul(cLogp)
+    const c = slope ? cLogp.mul(slope.gatherElements(labels)) : cLogp
+    dh = add(dh, head.gather(labels.reshape([ROWS])).mul(c))
+    if (training.head) outputs.label_rows = h.mul(c)
   }
   const [dHidden, dNorm] = gradients([{ output: h, gradient: dh ?? h.mul(0) }], [hidden, norm])
   outputs.dhidden = dHidden!

@@ -45,8 +45,8 @@ export interface PackLayoutArrays {
   readonly segments: Int32Array
   /** [T]: position inside its sequence. */
   readonly positionIds: Int32Array
-  /** First key that any query of a chunk may see. */
-  readonly keyBegins: Int32Array
+  /** [T]: where each token's sequence begins. */
+  readonly starts: Int32Array
 }
 
 /** The layout of a pack filled up to `tokens`. */
@@ -70,12 +70,16 @@ export function packLayout(lengths: readonly number[], tokens: number): PackLayo
   })
   // Each filling token is alone, so that it costs no attention beyond its chunk.
   for (let filler = lengths.length; start < tokens; filler++) add(filler, 1)
-  const chunks = Math.ceil(tokens / QUERY_CHUNK)
-  return {
-    segments,
-    positionIds,
-    keyBegins: Int32Array.from({ length: chunks }, (_, i) => starts[i * QUERY_CHUNK]!),
-  }
+  return { segments, positionIds, starts }
+}
+
+/** For each chunk of queries, the first key that any of them may see: its first query's. */
+export function keyBegins({ starts }: PackLayoutArrays, window: number | undefined): Int32Array {
+  const chunks = Math.ceil(starts.length / QUERY_CHUNK)
+  return Int32Array.from({ length: chunks }, (_, i) => {
+    const query = i * QUERY_CHUNK
+    return Math.max(starts[query]!, window === undefined ? 0 : query - window + 1)
+  })
 }
 
 /** Least difference between two compiled sizes. */

@@ -1,4 +1,4 @@
-import { graph, input } from "../../graph/index.ts"
+import { graph, input, type Tensor } from "../../graph/index.ts"
 import {
   CompiledGraphs,
   type Device,
@@ -17,8 +17,13 @@ export class RowOps {
     this.#compiled = new CompiledGraphs(device)
   }
 
-  /** Rows `ids` of table [V, C], as [count, C]; rows past ids.length are zeros. */
-  async gather(table: DeviceTensor, ids: Int32Array, count = ids.length): Promise<DeviceTensor> {
+  /** Rows `ids` of table [V, C] times `scale`, as [count, C]; rows past ids.length are zeros. */
+  async gather(
+    table: DeviceTensor,
+    ids: Int32Array,
+    count = ids.length,
+    scale = 1,
+  ): Promise<DeviceTensor> {
     const columns = table.shape[1]!
     if (table.data) {
       const result = new Float32Array(count * columns)
@@ -26,27 +31,28 @@ export class RowOps {
       for (let i = 0; i < ids.length; i++) {
         result.set(source.subarray(ids[i]! * columns, (ids[i]! + 1) * columns), i * columns)
       }
+      if (scale !== 1) for (let i = 0; i < result.length; i++) result[i]! *= scale
       return this.#device.upload(float32([count, columns], result))
     }
     // Elsewhere the filling rows repeat row 0: they carry no sequence and no loss.
     const padded = new Int32Array(count)
     padded.set(ids)
-    const executable = await this.#compiled.once(`gather ${table.shape}`, () =>
-      graph("gather", {
-        rows: input("table", table.shape).gather(input("ids", ["count"], "i64")),
-      }),
-    )
+    const executable = await this.#compiled.once(`gather ${table.shape} ${scale}`, () => {
+      const rows = input("table", table.shape).gather(input("ids", ["count"], "i64"))
+      return graph("gather", { rows: scaled(rows, scale) })
+    })
     const fed = await this.#device.upload(int64([count], padded))
     const { rows } = await executable.run({ table, ids: fed })
     fed.dispose()
     return rows!
   }
 
-  /** target[ids[i]] += rows[i] for the first ids.length rows; returns the tensor to use from now on. */
+  /** target[ids[i]] += scale * rows[i] for the first ids.length rows; returns the tensor to use from now on. */
   async scatterAdd(
     target: DeviceTensor,
     ids: Int32Array,
     rows: DeviceTensor,
+    scale = 1,
   ): Promise<DeviceTensor> {
     const columns = target.shape[1]!
     if (target.data && rows.data) {
@@ -54,19 +60,21 @@ export class RowOps {
       const from = rows.data as Float32Array
       for (let i = 0; i < ids.length; i++) {
         const offset = ids[i]! * columns
-        for (let c = 0; c < columns; c++) to[offset + c]! += from[i * columns + c]!
+        for (let c = 0; c < columns; c++) to[offset + c]! += scale * from[i * columns + c]!
       }
       return target
     }
     const count = ids.length
     const whole = rows.shape[0] === count
-    const key = whole ? "whole" : `${rows.shape} ${count}`
+    const key = `${whole ? "whole" : `${rows.shape} ${count}`} ${scale}`
     const executable = await this.#compiled.once(`scatter ${target.shape} ${key}`, () => {
       const added = whole
         ? input("rows", ["count", columns])
         : input("rows", rows.shape).slice(0, 0, count)
       const at = input("ids", [whole ? "count" : count], "i64")
-      return graph("scatter", { sum: input("target", target.shape).scatterAdd(at, added) })
+      return graph("scatter", {
+        sum: input("target", target.shape).scatterAdd(at, scaled(added, scale)),
+      })
     })
     const fed = await this.#device.upload(int64([count], ids))
     const { sum } = await executable.run({ target, ids: fed, rows }, { into: { sum: target } })
@@ -74,3 +82,5 @@ export class RowOps {
     return sum!
   }
 }
+
+const scaled = (rows: Tensor, scale: number) => (scale === 1 ? rows : rows.mul(scale))

@@ -6,8 +6,9 @@ import {
   type Feeds,
   float32,
 } from "../../runtime/index.ts"
-import { distributions, LANES } from "../block/cached.ts"
-import { type RopeTables, ropeTables } from "../families/rope.ts"
+import { distributions, LANES, turnNames } from "../block/cached.ts"
+import { layerKinds } from "../block/parameters.ts"
+import { RopeRows } from "../families/rope.ts"
 import {
   type CachedModel,
   type DecodingStages,
@@ -43,13 +44,16 @@ export class CachedDecoder {
   readonly #ownsStages: boolean
   readonly #compiled: CompiledGraphs
   readonly #buffers = new Map<string, Float32Array>()
-  #rope: RopeTables
+  readonly #turns: readonly { names: { cos: string; sin: string }; rows: RopeRows }[]
 
   constructor(model: CachedModel | PackedModel) {
     this.#ownsStages = !(model instanceof PackedModel)
     this.#stages = model instanceof PackedModel ? model : new FedStages(model)
     this.#compiled = new CompiledGraphs(this.#stages.device)
-    this.#rope = { cos: new Float32Array(0), sin: new Float32Array(0) }
+    const { shape } = this.#stages
+    this.#turns = layerKinds(shape).flatMap((kind) =>
+      kind.rope ? [{ names: turnNames(shape, kind), rows: new RopeRows(kind.rope) }] : [],
+    )
   }
 
   /** The longest sequence that the model was made for. */
@@ -118,7 +122,9 @@ export class CachedDecoder {
     for (const { from, count, size } of parts) {
       const at = start + from
       const rows = Array.from({ length: size }, (_, i) => at + i)
-      const places = await this.#placeFeeds({ lasts: [at + size - 1], total: at + size }, rows)
+      const whole = rows.map(() => tokenIds.length)
+      const ends = { lasts: [at + size - 1], total: at + size }
+      const places = await this.#placeFeeds(ends, rows, whole)
       const ids = tokenIds.subarray(at, at + count)
       hidden?.dispose()
       hidden = await this.#stages.prompt({ cache, ids, places }, { size, counts: [count] }, signal)
@@ -140,7 +146,8 @@ export class CachedDecoder {
     for (const [lane, prompt] of prompts.entries()) ids.set(prompt, lane * size)
     const rows = Array.from(ids, (_, row) => row % size)
     const lasts = counts.map((count) => count - 1)
-    const places = await this.#placeFeeds({ lasts, total: size }, rows)
+    const lengths = rows.map((_, row) => counts[Math.floor(row / size)]!)
+    const places = await this.#placeFeeds({ lasts, total: size }, rows, lengths)
     const hidden = await this.#stages.prompt({ cache, ids, places }, { size, counts }, signal)
     disposeAll(Object.values(places))
     return hidden
@@ -159,7 +166,8 @@ export class CachedDecoder {
     assert(tokenIds.length === lanes && places.length === lanes, "decode: a token for each lane")
     const total = Math.max(...places) + 1
     await cache.reserve(total)
-    const fed = await this.#placeFeeds({ lasts: places, total }, places)
+    const lengths = places.map((place) => place + 1)
+    const fed = await this.#placeFeeds({ lasts: places, total }, places, lengths)
     const hidden = await this.#stages.step({
       cache,
       ids: Int32Array.from(tokenIds),
@@ -216,34 +224,31 @@ export class CachedDecoder {
     this.#buffers.clear()
   }
 
-  /** Rotary rows for `places`, where each lane's sequence ends, and the longest one's length. */
+  /**
+   * Rotary rows for `places`, each in a sequence of lengths[i] tokens; where each lane's sequence
+   * ends, and the longest one's length.
+   */
   async #placeFeeds(
     { lasts, total }: { readonly lasts: readonly number[]; readonly total: number },
     places: readonly number[],
+    lengths: readonly number[],
   ): Promise<Feeds> {
-    const { device, shape } = this.#stages
-    const half = shape.headDim / 2
-    // Filling may lie past the context; a longer table would change how `dynamic` stretches.
-    const known = places.map((place) => Math.min(place, this.contextLength - 1))
-    const needed = Math.max(...known) + 1
-    if (this.#rope.cos.length < needed * half) {
-      this.#rope = ropeTables(shape, Math.min(this.contextLength, Math.max(256, 2 * needed)))
-    }
-    const rows = (table: Float32Array) => {
-      const result = new Float32Array(places.length * half)
-      known.forEach((place, i) => {
-        result.set(table.subarray(place * half, (place + 1) * half), i * half)
-      })
-      return device.upload(float32([places.length, half], result))
-    }
+    const { device } = this.#stages
     const int32 = (values: readonly number[]) =>
       device.upload({ dtype: "i32", shape: [values.length], data: Int32Array.from(values) })
-    return {
+    const feeds: Record<string, DeviceTensor> = {
       last: await int32(lasts),
       total: await int32([total]),
-      cos: await rows(this.#rope.cos),
-      sin: await rows(this.#rope.sin),
     }
+    // Rows that only fill up may lie past the context; their numbers are of no use to anybody.
+    const known = places.map((place) => Math.min(place, this.contextLength - 1))
+    for (const { names, rows } of this.#turns) {
+      const { cos, sin } = rows.at(known, lengths)
+      const dims = [places.length, cos.length / places.length]
+      feeds[names.cos] = await device.upload(float32(dims, cos))
+      feeds[names.sin] = await device.upload(float32(dims, sin))
+    }
+    return feeds
   }
 
   /** Room for [rows, V] numbers on the CPU, the same memory each time. */

@@ -18,8 +18,9 @@ import {
   NORM_WEIGHT,
   prefillBlock,
 } from "../block/cached.ts"
-import { layerPrefix } from "../block/parameters.ts"
-import { EMBEDDING, FINAL_NORM, HEAD } from "../decoder/decoder.ts"
+import { layerPlans } from "../block/layer-plan.ts"
+import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
+import { EmbeddingStage } from "../decoder/embedding-stage.ts"
 import { RowOps } from "../decoder/rows.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import type { KvCache } from "./kv-cache.ts"
@@ -97,13 +98,13 @@ export function takeCache(cache: KvCache, layers: readonly number[], results: Fe
 /** Stages whose graphs are given the weights at each run. */
 export class FedStages implements DecodingStages {
   readonly #model: CachedModel
-  readonly #rows: RowOps
+  readonly #embedding: EmbeddingStage
   readonly #compiled: CompiledGraphs
   readonly #layers: readonly number[]
 
   constructor(model: CachedModel) {
     this.#model = model
-    this.#rows = new RowOps(model.device)
+    this.#embedding = new EmbeddingStage(model.shape, new RowOps(model.device))
     this.#compiled = new CompiledGraphs(model.device)
     this.#layers = Array.from({ length: model.shape.numHiddenLayers }, (_, layer) => layer)
   }
@@ -133,13 +134,13 @@ export class FedStages implements DecodingStages {
   ) {
     assert(counts.length === 1, "prompts go one by one")
     const { weights } = this.#model
-    const executable = await this.#compiled.once(`prompt ${size}`, () =>
-      prefillBlock(this.#model, size),
-    )
-    let x = await this.#rows.gather(weights.get(EMBEDDING)!, ids, size)
-    const names = cacheNames(0) // one graph serves all layers
-    for (const layer of this.#layers) {
+    let x = await this.#embedding.forward(weights.get(EMBEDDING)!, ids, size)
+    const names = cacheNames(0) // layers that are alike share a graph
+    for (const [layer, plan] of layerPlans(this.shape, this.#model.lora).entries()) {
       signal?.throwIfAborted()
+      const executable = await this.#compiled.once(`prompt ${size} ${plan.key}`, () =>
+        prefillBlock(this.#model, plan, size),
+      )
       const { keys, values } = cache.layer(layer)
       const results = await executable.run(
         { x, ...places, [names.keys]: keys, [names.values]: values, ...this.#layer(layer) },
@@ -177,7 +178,7 @@ export class FedStages implements DecodingStages {
     const feeds = {
       hidden: rows,
       [NORM_WEIGHT]: weights.get(FINAL_NORM)!,
-      [HEAD_WEIGHT]: weights.get(shape.tieWordEmbeddings ? EMBEDDING : HEAD)!,
+      [HEAD_WEIGHT]: weights.get(headName(shape))!,
     }
     const { logits } = await executable.run(feeds, into ? { into: { logits: into } } : {})
     disposeAll([rows])

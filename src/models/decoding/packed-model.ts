@@ -8,11 +8,19 @@ import {
   type HostTensor,
   int64,
 } from "../../runtime/index.ts"
-import { adapterShapes } from "../block/block-graphs.ts"
 import { HEAD_WEIGHT, LANES, NORM_WEIGHT, packedBlocks, packedLogits } from "../block/cached.ts"
-import type { LoraInputs } from "../block/packed.ts"
-import { blockParameters, elementCount, layerPrefix } from "../block/parameters.ts"
-import { EMBEDDING, FINAL_NORM, HEAD } from "../decoder/decoder.ts"
+import { type LoraInputs, layerPlans } from "../block/layer-plan.ts"
+import { adapterShapes } from "../block/packed.ts"
+import {
+  blockParameters,
+  EMBEDDING,
+  elementCount,
+  FINAL_NORM,
+  HEAD,
+  headName,
+  layerPrefix,
+} from "../block/parameters.ts"
+import { type EmbeddingRows, readEmbedding } from "../decoder/embedding-stage.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import {
   cacheFeeds,
@@ -44,7 +52,7 @@ export interface PackOptions extends PackedShapes {
    */
   readonly weight: (name: string, into: Float32Array) => Float32Array | Promise<Float32Array>
   /** A row of the embedding, into an array of its columns; asked for as long as the model lives. */
-  readonly embeddingRow: (id: number, into: Float32Array) => void | Promise<void>
+  readonly embeddingRow: EmbeddingRows
   readonly signal?: AbortSignal | undefined
 }
 
@@ -54,9 +62,6 @@ export interface PackOptions extends PackedShapes {
  * of an odd length would depend on how far it is filled up beside others.
  */
 const PIECES: PieceSizes = { most: 512, step: 2, together: true }
-
-/** Rows of the embedding that are read at once. */
-const READS = 16
 
 /** Weights that are packed at once: what is held twice for a moment. */
 const SECTION_BYTES = 128 * 2 ** 20
@@ -91,16 +96,18 @@ export class PackedModel implements DecodingStages {
     const { shape, signal } = options
     const head = await compiledWith(options, packedLogits(shape), {
       [NORM_WEIGHT]: FINAL_NORM,
-      [HEAD_WEIGHT]: shape.tieWordEmbeddings ? EMBEDDING : HEAD,
+      [HEAD_WEIGHT]: headName(shape),
     })
     const sections: Section[] = []
+    const ofLayers = layerShapes(options)
     try {
       let memory: ArrayBuffer | undefined
       for (const layers of sectionLayers(shape)) {
         signal?.throwIfAborted()
         const traced = packedBlocks(options, layers)
-        const names = layers.flatMap((layer) => layerShapes(options, layer)).map(([name]) => name)
-        memory ??= new ArrayBuffer(weightBytes(traced, names))
+        const names = layers.flatMap((layer) => ofLayers[layer]!).map(([name]) => name)
+        const bytes = weightBytes(traced, names)
+        if (!memory || memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
         const own = Object.fromEntries(names.map((name) => [name, name]))
         sections.push({ layers, executable: await compiledWith(options, traced, own, memory) })
       }
@@ -136,20 +143,6 @@ export class PackedModel implements DecodingStages {
     for (const { executable } of this.#sections) await executable.release()
   }
 
-  /** The tokens' rows of the embedding [R, C]; zeros where rows only fill up. */
-  async #embedded(ids: Int32Array, { size, counts }: PromptRows): Promise<Float32Array> {
-    const C = this.shape.hiddenSize
-    const embedded = new Float32Array(ids.length * C)
-    const tokens = [...ids.keys()].filter((row) => row % size < counts[Math.floor(row / size)]!)
-    for (let from = 0; from < tokens.length; from += READS) {
-      const reads = tokens
-        .slice(from, from + READS)
-        .map((row) => this.#embeddingRow(ids[row]!, embedded.subarray(row * C, (row + 1) * C)))
-      await Promise.all(reads)
-    }
-    return embedded
-  }
-
   /** Hidden states [B, C] of each sequence's last new token. */
   async #blocks(
     { cache, ids, places }: NewTokens,
@@ -157,7 +150,8 @@ export class PackedModel implements DecodingStages {
     signal?: AbortSignal,
   ) {
     const C = this.shape.hiddenSize
-    const embedded = await this.#embedded(ids, { size, counts })
+    const tokens = [...ids.keys()].filter((row) => row % size < counts[Math.floor(row / size)]!)
+    const embedded = await readEmbedding(this.#embeddingRow, { shape: this.shape, ids, tokens })
     let x = await this.device.upload(float32([ids.length, C], embedded))
     const lasts = counts.map((count, b) => b * size + count - 1)
     const wanted = await this.device.upload(int64([lasts.length], lasts))
@@ -198,29 +192,33 @@ async function compiledWith(
 
 /** All layers in order, cut so that a section holds about SECTION_BYTES. */
 function sectionLayers(shape: DecoderShape): number[][] {
-  const elements = blockParameters(shape).reduce((sum, { shape }) => sum + elementCount(shape), 0)
-  const each = Math.max(1, Math.floor(SECTION_BYTES / (4 * elements)))
-  const count = Math.ceil(shape.numHiddenLayers / each)
-  return Array.from({ length: count }, (_, section) =>
-    Array.from(
-      { length: Math.min(each, shape.numHiddenLayers - section * each) },
-      (_, i) => section * each + i,
-    ),
-  )
+  const sections: number[][] = []
+  let room = 0
+  for (const [layer, kind] of shape.layers.entries()) {
+    const parameters = blockParameters(shape, kind)
+    const bytes = 4 * parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+    if (room < bytes) {
+      sections.push([])
+      room = SECTION_BYTES
+    }
+    sections.at(-1)!.push(layer)
+    room -= bytes
+  }
+  return sections
 }
 
-/** Names and shapes of a layer's weights, an adapter's included. */
-function layerShapes({ shape, lora }: PackedShapes, layer: number): NamedShape[] {
-  const prefix = layerPrefix(layer)
-  const adapter = [...adapterShapes({ shape, lora, tokens: 1 })]
-  const base = blockParameters(shape).map(({ name, shape }) => [name, shape] as const)
-  return [...base, ...adapter].map(([name, dims]) => [prefix + name, dims])
+/** Names and shapes of each layer's weights, an adapter's included. */
+function layerShapes({ shape, lora }: PackedShapes): NamedShape[][] {
+  return layerPlans(shape, lora).map(({ kind, lora }, layer) => {
+    const base = blockParameters(shape, kind).map(({ name, shape }) => [name, shape] as const)
+    const adapter = adapterShapes({ shape, kind, lora })
+    return [...base, ...adapter].map(([name, dims]) => [layerPrefix(layer) + name, dims])
+  })
 }
 
 /** Names and shapes of all that decoding needs. */
 export function decodingShapes(options: PackedShapes): NamedShape[] {
-  const { numHiddenLayers, hiddenSize: C, vocabSize: V, tieWordEmbeddings } = options.shape
-  const layers = Array.from({ length: numHiddenLayers }, (_, layer) => layerShapes(options, layer))
+  const { hiddenSize: C, vocabSize: V, tieWordEmbeddings } = options.shape
   const head: NamedShape[] = tieWordEmbeddings ? [] : [[HEAD, [V, C]]]
-  return [[EMBEDDING, [V, C]], ...layers.flat(), [FINAL_NORM, [C]], ...head]
+  return [[EMBEDDING, [V, C]], ...layerShapes(options).flat(), [FINAL_NORM, [C]], ...head]
 }

@@ -1,10 +1,7 @@
 import type { Rope } from "./shape.ts"
 
 function defaultFrequencies(ropeTheta: number, rotaryDim: number): Float64Array {
-  return Float64Array.from(
-    { length: rotaryDim / 2 },
-    (_, i) => ropeTheta ** ((-2 * i) / rotaryDim),
-  )
+  return Float64Array.from({ length: rotaryDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / rotaryDim))
 }
 
 /**

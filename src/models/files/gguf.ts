@@ -5,9 +5,12 @@ import {
   type GgufTensor,
   type GgufType,
 } from "../../formats/index.ts"
-import { ggufFamily, type ModelConfig } from "../families/model-config.ts"
+import { layerTensor } from "../block/parameters.ts"
+import type { GgufFamily } from "../families/gguf-family.ts"
+import type { ModelConfig } from "../families/model-config.ts"
 import { inverseFrequencies } from "../families/rope.ts"
-import type { DecoderShape, TensorSource } from "../families/shape.ts"
+import type { DecoderShape, Rope, TensorSource } from "../families/shape.ts"
+import { FAMILIES, type ModelType } from "../families/table.ts"
 
 /** What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype). */
 const FILE_TYPES: { readonly [Type in GgufType]: number } = {
@@ -23,27 +26,22 @@ const OUTER: Readonly<Record<string, string>> = {
   "model.norm": "output_norm",
   lm_head: "output",
 }
-const INNER: Readonly<Record<string, string>> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.o_proj": "attn_output",
-  "self_attn.q_norm": "attn_q_norm",
-  "self_attn.k_norm": "attn_k_norm",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.down_proj": "ffn_down",
+/** @throws InputError for a family that llama.cpp has no architecture for */
+function ggufFamily(type: ModelType, where = "export"): GgufFamily {
+  const { gguf }: { readonly gguf?: GgufFamily } = FAMILIES[type]
+  if (gguf) return gguf
+  throw new InputError(
+    `${where}: dftune does not write "model_type": "${type}" as GGUF; --to hf keeps the model as it is`,
+  )
 }
 
 /** `model.layers.3.mlp.up_proj.weight` is `blk.3.ffn_up.weight` to llama.cpp. */
-export function ggufName(name: string): string {
-  const [, layer, module, kind] =
-    /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? []
-  const renamed = (layer === undefined ? OUTER : INNER)[module ?? ""]
+export function ggufName(name: string, { names }: GgufFamily): string {
+  const inner = layerTensor(name)
+  const [, module, kind] = /^(.+)\.(weight|bias)$/.exec(inner?.name ?? name) ?? []
+  const renamed = (inner ? names : OUTER)[module ?? ""]
   assert(renamed !== undefined, `ggufName: no name for ${name}`)
-  return `${layer === undefined ? "" : `blk.${layer}.`}${renamed}.${kind}`
+  return `${inner ? `blk.${inner.layer}.` : ""}${renamed}.${kind}`
 }
 
 /**
@@ -72,16 +70,15 @@ export function interleavedHeads(
  */
 function storedType(name: string, shape: readonly number[], type: GgufType): GgufType {
   if (shape.length < 2) return "F32"
-  const wanted = type === "Q4_0" && !name.startsWith("model.layers.") ? "Q8_0" : type
+  const wanted = type === "Q4_0" && !layerTensor(name) ? "Q8_0" : type
   return shape.at(-1)! % GGUF_ENCODINGS[wanted].values === 0 ? wanted : "F16"
 }
 
 /** llama3 scaling as llama.cpp takes it: by how much each frequency is divided. [D / 2] */
-function ropeFactors(shape: DecoderShape): Float32Array {
-  const { rope, headDim, maxPositionEmbeddings } = shape
-  const plain = { rope: { ropeType: "default", ropeTheta: rope.ropeTheta } } as const
-  const unscaled = inverseFrequencies({ ...plain, headDim, maxPositionEmbeddings }, 0)
-  const scaled = inverseFrequencies(shape, 0)
+function ropeFactors(rope: Rope): Float32Array {
+  const { ropeTheta, rotaryDim } = rope
+  const unscaled = inverseFrequencies({ ropeType: "default", ropeTheta, rotaryDim }, 0)
+  const scaled = inverseFrequencies(rope, 0)
   return Float32Array.from(unscaled, (frequency, i) => frequency / scaled[i]!)
 }
 
@@ -91,26 +88,26 @@ export function ggufTensors(
   tensors: readonly TensorSource[],
   type: GgufType,
 ): GgufTensor[] {
-  const { turnsNeighbours } = ggufFamily(modelType)
+  const family = ggufFamily(modelType)
+  const { rope } = shape.layers[0]!
   const converted = tensors.map(({ name, shape: dims, read }): GgufTensor => {
-    const turned = turnsNeighbours && /\.self_attn\.[qk]_proj\.(weight|bias)$/.test(name)
+    const turned = family.turnsNeighbours && /\.self_attn\.[qk]_proj\.(weight|bias)$/.test(name)
     return {
-      name: ggufName(name),
+      name: ggufName(name, family),
       type: storedType(name, dims, type),
       shape: dims,
       values: turned ? async () => interleavedHeads(await read(), dims[0]!, shape.headDim) : read,
     }
   })
-  if (shape.rope.ropeType !== "llama3") return converted
-  const factors = ropeFactors(shape)
-  const dims = [factors.length]
-  const rope: GgufTensor = {
+  if (rope?.ropeType !== "llama3") return converted
+  const factors = ropeFactors(rope)
+  const frequencies: GgufTensor = {
     name: "rope_freqs.weight",
     type: "F32",
-    shape: dims,
+    shape: [factors.length],
     values: async () => factors,
   }
-  return [...converted, rope]
+  return [...converted, frequencies]
 }
 
 export interface GgufModel {
@@ -130,8 +127,9 @@ export function ggufModel(
   { modelType, shape }: ModelConfig,
   { where, name, type }: { readonly where: string; readonly name: string; readonly type: GgufType },
 ): GgufModel {
-  const { architecture, lacks } = ggufFamily(modelType)
-  const lacking = lacks(shape)
+  const family = ggufFamily(modelType, where)
+  const { architecture } = family
+  const lacking = family.lacks(shape)
   if (lacking !== undefined) {
     throw new InputError(
       `${where}: llama.cpp's ${architecture} does not know ${lacking}; --to hf keeps the model as it is`,
@@ -156,17 +154,27 @@ export function ggufModel(
   uint32(`${architecture}.attention.value_length`, shape.headDim)
   float32(`${architecture}.attention.layer_norm_rms_epsilon`, shape.rmsNormEps)
   uint32(`${architecture}.vocab_size`, shape.vocabSize)
-  uint32(`${architecture}.rope.dimension_count`, shape.headDim)
-  float32(`${architecture}.rope.freq_base`, shape.rope.ropeTheta)
-  if (shape.rope.ropeType === "linear") {
-    string(`${architecture}.rope.scaling.type`, "linear")
-    float32(`${architecture}.rope.scaling.factor`, shape.rope.factor)
+  return { metadata, notes: ropeMetadata(metadata, shape, architecture) }
+}
+
+/** Returns what llama.cpp does otherwise, in words. */
+function ropeMetadata(
+  metadata: Map<string, GgufScalar>,
+  { layers }: DecoderShape,
+  architecture: string,
+): string[] {
+  const rope = layers.find(({ rope }) => rope)?.rope
+  if (!rope) return []
+  const float32 = (key: string, value: number) => metadata.set(key, { kind: "float32", value })
+  metadata.set(`${architecture}.rope.dimension_count`, { kind: "uint32", value: rope.rotaryDim })
+  float32(`${architecture}.rope.freq_base`, rope.ropeTheta)
+  if (rope.ropeType === "linear") {
+    metadata.set(`${architecture}.rope.scaling.type`, { kind: "string", value: "linear" })
+    float32(`${architecture}.rope.scaling.factor`, rope.factor)
   }
-  const notes =
-    shape.rope.ropeType === "dynamic"
-      ? [
-          `llama.cpp has no dynamic rotary scaling: the same up to ${shape.maxPositionEmbeddings} tokens, different beyond`,
-        ]
-      : []
-  return { metadata, notes }
+  if (rope.ropeType !== "dynamic") return []
+  const most = rope.maxPositionEmbeddings
+  return [
+    `llama.cpp has no dynamic rotary scaling: the same up to ${most} tokens, different beyond`,
+  ]
 }

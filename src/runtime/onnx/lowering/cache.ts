@@ -1,5 +1,8 @@
+import { InputError } from "../../../errors.ts"
 import { type Dim, stepsOf, type Tensor } from "../../../graph/index.ts"
 import type { LoweringTable } from "../lowering.ts"
+
+const SOFTCAP = "attention over a cache with a soft cap (attn_logit_softcapping)"
 
 export const cache = {
   cachedAttention: (emit, inputs, node) => {
@@ -7,6 +10,10 @@ export const cache = {
     const [batch, kvHeads, , headDim] = past.shape as [Dim, number, unknown, number]
     const [rows, width] = q.shape as [Dim, number]
     const { scale, softcap, window } = node.attributes
+    if (softcap !== undefined && emit.target === "webgpu") {
+      // Its kernel ignores the attribute.
+      throw new InputError(`${SOFTCAP} has no kernel on this device; set device: cpu`)
+    }
     const [queries, keys, values, ...rest] = inputs
     const steps = stepsOf(rows, batch)
     // Without numbers B is read off the cache, and S is what is left.
