@@ -1,6 +1,7 @@
 export * from "./adapters/lora.ts"
 export * from "./adapters/quantize.ts"
 export type { LoraInputs } from "./block/layer-plan.ts"
+export { logitSettings } from "./block/outer-parts.ts"
 export { quantizedNames, type WeightQuantization } from "./block/packed.ts"
 export * from "./block/parameters.ts"
 export * from "./decoder/decoder.ts"

@@ -9,7 +9,6 @@ import { openCheckpoint, openSafetensors } from "../../src/formats/index.ts"
 import {
   loadModel,
   readAdapter,
-  readAdapterConfig,
   readModelConfig,
   saveAdapter,
 } from "../../src/models/files/index.ts"

@@ -1,6 +1,7 @@
 """A Transformers causal language model over packed rows, its head replaced by `head_pass`."""
 
 import contextlib
+import copy
 import json
 import math
 import zlib
@@ -16,10 +17,6 @@ from .errors import check
 from .fusion import fused
 from .head import HeadRequest, Reference, TiedGradient, float32_product, head_pass
 from .packing import MicroBatch
-
-# Families whose logits are `lm_head(norm(x))` and nothing else: the head computes exactly that.
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
-LORA_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class PackedModel(nn.Module):
@@ -40,7 +37,9 @@ class PackedModel(nn.Module):
         embedding = self.backbone.embed_tokens
         if embedding.weight is self._plain.lm_head.weight and embedding.weight.requires_grad:
             self._tied = TiedGradient()
-            embedding.forward = lambda token_ids: _TiedRows.apply(embedding.weight, token_ids, self._tied)
+            embedding.forward = lambda token_ids: _embedded(
+                embedding, _TiedRows.apply(embedding.weight, token_ids, self._tied)
+            )
 
     def recomputed_bytes_per_token(self, element_bytes: int) -> int:
         """Where every layer keeps its input alone: those, and all of the one layer that is being computed again."""
@@ -97,6 +96,17 @@ def _by_packing(packed: Callable, decoding: Callable) -> Callable:
     return lambda *args, packing, **kwargs: (packed if isinstance(packing, attention.Packing) else decoding)(
         *args, packing=packing, **kwargs
     )
+
+
+def _embedded(embedding: nn.Embedding, rows: torch.Tensor) -> torch.Tensor:
+    """The embedding's own forward over rows [..., C] that have been looked up: what a family does beyond that (Gemma scales)."""
+    if type(embedding) is nn.Embedding:
+        return rows
+    looked_up = copy.copy(embedding)
+    looked_up._parameters, looked_up.padding_idx = {}, None
+    looked_up.weight = rows.flatten(0, -2)
+    order = torch.arange(len(looked_up.weight), device=rows.device).view(rows.shape[:-1])
+    return type(embedding).forward(looked_up, order)
 
 
 class _TiedRows(torch.autograd.Function):
@@ -158,8 +168,6 @@ def read_config(folder: Path):
     check(path.is_file(), f"{path}: missing; expected a folder in Hugging Face's layout")
     raw = json.loads(path.read_text())
     check("auto_map" not in raw, f"{path}: auto_map asks for code from the model folder, which is never run")
-    kind = raw.get("model_type")
-    check(kind in MODEL_TYPES, f"{path}: model_type {kind!r}; engine: torch trains {', '.join(MODEL_TYPES)}")
     return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 

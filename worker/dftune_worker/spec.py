@@ -30,6 +30,8 @@ class RunSpec:
     normalization_in_words: str
     rows_per_epoch: int
     samples: SamplePlan | None
+    logits: dict
+    """What the family does with its logits beyond lm_head(norm(x)): `scale` and `softcap`."""
 
     @property
     def engine(self) -> dict:
@@ -64,10 +66,15 @@ def read_spec(path: Path) -> RunSpec:
             normalization_in_words=raw["normalization_in_words"],
             rows_per_epoch=raw["rows_per_epoch"],
             samples=sample_plan(raw["samples"]),
+            logits=raw["logits"],
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing") from error
     check(spec.config["quantization"] == "none", "quantization: engine: torch does not quantise; engine: onnx does")
+    check(
+        spec.logits == {"scale": 1, "softcap": None},
+        f"{spec.model}: engine: torch does not scale or cap logits, which this model asks for; engine: onnx does",
+    )
     return spec
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import VOCABULARY, objective
+from torch import nn
 
 from dftune_worker import attention
 from dftune_worker.errors import InputError
 from dftune_worker.explain import explain
 from dftune_worker.expression import Objective
-from dftune_worker.head import HeadRequest, Reference, head_pass
-from dftune_worker.model import PackedModel, Weights, build, fill_parameters
+from dftune_worker.head import HeadRequest, Reference, TiedGradient, head_pass
+from dftune_worker.model import PackedModel, Weights, _embedded, _TiedRows, build, fill_parameters
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place, precision_in_words
@@ -214,6 +215,23 @@ def test_a_tied_weight_has_one_gradient_for_embedding_and_head(tiny_model):
         found.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_a_tied_embedding_keeps_what_its_own_forward_does():
+    class Scaled(nn.Embedding):
+        def forward(self, token_ids):
+            return super().forward(token_ids) * 5
+
+    embedding, tied = Scaled(9, 4, padding_idx=0), TiedGradient()
+    token_ids = torch.tensor([[1, 0, 3], [1, 1, 8]])
+    plain = embedding(token_ids)
+    dy = torch.randn_like(plain)
+    tied.head = torch.zeros(9, 4)
+    rows = _embedded(embedding, _TiedRows.apply(embedding.weight, token_ids, tied))
+    torch.testing.assert_close(rows, plain, rtol=0, atol=0)
+    rows.backward(dy)
+    expected = torch.zeros(9, 4).index_add(0, token_ids.flatten(), 5 * dy.flatten(0, 1))
+    torch.testing.assert_close(embedding.weight.grad, expected)
 
 
 def test_out_of_memory_says_how_much_was_asked_and_what_lowers_it():

@@ -30,6 +30,8 @@ export interface RunSpecParts {
   /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
   readonly adapterStart?: string
   readonly samples?: SampleSpec
+  /** What the model does to its logits beyond the head's product. */
+  readonly logits: { readonly scale: number; readonly softcap: number | undefined }
 }
 
 /** Where a run's spec lies; the worker's error files lie beside it. */
@@ -54,6 +56,7 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     objective: objectiveToJson(objective),
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
+    logits: { scale: parts.logits.scale, softcap: parts.logits.softcap ?? null },
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
@@ -81,7 +84,12 @@ function sampleSpec(
   }
 }
 
-function refuseForTorch({ objective, resume }: RunSpecParts): void {
+function refuseForTorch({ objective, resume, logits, modelFolder }: RunSpecParts): void {
+  if (logits.scale !== 1 || logits.softcap !== undefined) {
+    throw new InputError(
+      `${modelFolder}: engine torch does not scale or cap logits, which this model asks for; engine: onnx does`,
+    )
+  }
   const { nodes } = objectiveToJson(objective)
   for (const name of ["old_logp", "advantage"]) {
     if (nodes.some((node) => node.op === "input" && node.name === name)) {

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
-import { initialLora, loraParameters } from "../../models/index.ts"
+import { initialLora, logitSettings, loraParameters } from "../../models/index.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { checkRunPlace, keepForeignModel } from "../../run/run-place.ts"
@@ -190,6 +190,7 @@ async function writeSpec(
     prepared: plan.rows.dir,
     evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
     resume,
+    logits: logitSettings(plan.model.shape),
   })
 }
 

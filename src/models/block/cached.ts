@@ -12,7 +12,7 @@ import {
 import type { DecoderShape, LayerKind } from "../families/shape.ts"
 import { familyOf } from "../families/table.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "./layer-plan.ts"
-import { cappedLogits, embeddedRows } from "./outer-parts.ts"
+import { cappedLogits, embeddedRows, headInput } from "./outer-parts.ts"
 import {
   adapterShapes,
   type BlockWeights,
@@ -275,7 +275,7 @@ export const NORM_WEIGHT = "norm.weight"
 
 function normed(rows: Dim, shape: DecoderShape): Tensor {
   const weight = input(NORM_WEIGHT, [shape.hiddenSize])
-  return familyOf(shape).finalNorm(input("hidden", [rows, shape.hiddenSize]), weight, shape)
+  return headInput(input("hidden", [rows, shape.hiddenSize]), weight, shape)
 }
 
 /** The final norm and the head: hidden [LANES, C] -> logits [B, V] of the first `batch` rows. */

@@ -13,11 +13,24 @@ export function embeddedRows(rows: Tensor, shape: DecoderShape): Tensor {
   return scale === 1 ? rows : rows.mul(scale)
 }
 
-export const logitSoftcap = (shape: DecoderShape): number | undefined =>
-  familyOf(shape).logitSoftcap?.(shape)
+/** What the family does to its logits. */
+export function logitSettings(shape: DecoderShape): {
+  readonly scale: number
+  readonly softcap: number | undefined
+} {
+  const { scale = 1, softcap } = familyOf(shape).logits?.(shape) ?? {}
+  return { scale, softcap }
+}
+
+/** The last hidden states [n, C] as the head multiplies its weights with them, the logits' scale in them. */
+export function headInput(x: Tensor, weight: Tensor, shape: DecoderShape): Tensor {
+  const { scale } = logitSettings(shape)
+  const normed = familyOf(shape).finalNorm(x, weight, shape)
+  return scale === 1 ? normed : normed.mul(scale)
+}
 
 /** softcap * tanh(z / softcap), where the family caps its logits. */
 export function cappedLogits(logits: Tensor, shape: DecoderShape): Tensor {
-  const softcap = logitSoftcap(shape)
+  const { softcap } = logitSettings(shape)
   return softcap === undefined ? logits : tanh(logits.div(softcap)).mul(softcap)
 }

@@ -1,8 +1,7 @@
 import { type Dim, gradients, input, type Tensor } from "../../graph/index.ts"
 import { tanh } from "../block/attention.ts"
-import { logitSoftcap } from "../block/outer-parts.ts"
+import { headInput, logitSettings } from "../block/outer-parts.ts"
 import type { DecoderShape } from "../families/shape.ts"
-import { familyOf } from "../families/table.ts"
 
 /** Per supervised token, each [n, 1]: what a loss may be made of. */
 export interface TokenQuantities {
@@ -110,9 +109,7 @@ function topkEntropy(logits: Tensor): Tensor {
  */
 function headGraph(options: HeadOptions) {
   const { hiddenSize: C, vocabSize: V } = options.shape
-  const normed = (x: Tensor, weight: Tensor) =>
-    familyOf(options.shape).finalNorm(x, weight, options.shape)
-  const softcap = logitSoftcap(options.shape)
+  const { softcap } = logitSettings(options.shape)
   const hidden = input("hidden", [ROWS, C])
   const norm = input("norm.weight", [C])
   const head = input("head.weight", [V, C])
@@ -120,7 +117,7 @@ function headGraph(options: HeadOptions) {
   // What a token's loss is multiplied with in the sum.
   const scale = input("scale", [ROWS, 1])
 
-  const h = normed(hidden, norm)
+  const h = headInput(hidden, norm, options.shape)
   const policy = distribution(h, head, labels, softcap)
   const { logits, p, lse, logp } = policy
   const entropy = lse.sub(rowDot(p, logits))
@@ -134,7 +131,8 @@ function headGraph(options: HeadOptions) {
     const refHidden = input("ref.hidden", [ROWS, C])
     const refNorm = input("ref.norm.weight", [C])
     const refHead = input("ref.head.weight", [V, C])
-    reference = distribution(normed(refHidden, refNorm), refHead, labels, softcap)
+    const refH = headInput(refHidden, refNorm, options.shape)
+    reference = distribution(refH, refHead, labels, softcap)
     const gap = rowDot(reference.p, reference.logits.sub(logits)) // sum p_ref (z_ref - z)
     quantities.ref_logp = reference.logp
     quantities.kl_ref = gap.sub(reference.lse).add(lse).max(0)

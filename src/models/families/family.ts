@@ -20,14 +20,20 @@ export interface Family<Shape extends DecoderShape = DecoderShape> {
   parameters(shape: Shape, kind: LayerKind): readonly (LinearLayer | Parameter)[]
   /** x [R, C] -> [R, C], or with the rows that are `needed`. */
   block(x: Tensor, parts: BlockParts, shape: Shape, kind: LayerKind): Tensor
-  /** What the head multiplies its weights with: the last hidden states [n, C] normed, and scaled where the family does. */
+  /** The last hidden states [n, C] as the head multiplies its weights with them. */
   finalNorm(x: Tensor, weight: Tensor, shape: Shape): Tensor
   /** What rows of the embedding are multiplied with; left out: 1. */
   embeddingScale?(shape: Shape): number
-  /** Logits z become softcap * tanh(z / softcap). */
-  logitSoftcap?(shape: Shape): number | undefined
+  /** What logits become beyond the head's product; left out: nothing. */
+  logits?(shape: Shape): LogitSettings
   /** Left out: llama.cpp has no architecture for it, or dftune does not write it yet. */
   readonly gguf?: GgufFamily<Shape>
+}
+
+/** Products z of head and hidden states become softcap * tanh(scale z / softcap), or scale z. */
+export interface LogitSettings {
+  readonly scale?: number | undefined
+  readonly softcap?: number | undefined
 }
 
 export const linear = (
