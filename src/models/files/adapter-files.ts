@@ -4,6 +4,7 @@ import type { DecoderShape, TensorSource } from "../families/shape.ts"
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
+  type AdapterConfig,
   type AdapterFiles,
   adapterConfig,
   adapterConfigIn,
@@ -25,7 +26,7 @@ export async function saveAdapter(
 }
 
 /** {@link adapterConfigIn} of an adapter's folder on the disk. */
-export function readAdapterConfig(folder: string): Promise<AdapterFiles> {
+export function readAdapterConfig(folder: string): Promise<AdapterConfig> {
   return adapterConfigIn(diskFolder(folder))
 }
 

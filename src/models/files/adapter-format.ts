@@ -2,7 +2,13 @@ import { InputError } from "../../errors.ts"
 import { type Folder, requiredObjectIn } from "../../formats/folder.ts"
 import type { JsonObject } from "../../formats/json.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
-import { type LoraSpec, loraParameters, loraSpec } from "../adapters/lora.ts"
+import {
+  type LoraOptions,
+  type LoraSpec,
+  loraParameters,
+  loraSpec,
+  targetModules,
+} from "../adapters/lora.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
 
@@ -28,7 +34,7 @@ export function adapterConfig({ spec, baseModel }: AdapterFiles): JsonObject {
     lora_dropout: spec.loraDropout,
     use_rslora: spec.useRslora,
     use_dora: false,
-    target_modules: spec.targetModules.map((module) => module.split(".").at(-1)),
+    target_modules: targetModules(spec).map((module) => module.split(".").at(-1)),
     bias: "none",
     fan_in_fan_out: false,
     inference_mode: true,
@@ -50,8 +56,14 @@ const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
   alpha_pattern: (value) => Object.keys((value as object) ?? {}).length > 0,
 }
 
+/** What adapter_config.json says, before it is held to a base model. */
+export interface AdapterConfig {
+  readonly options: LoraOptions
+  readonly baseModel: string | null
+}
+
 /** @throws InputError naming the key and what was expected */
-export async function adapterConfigIn(folder: Folder): Promise<AdapterFiles> {
+export async function adapterConfigIn(folder: Folder): Promise<AdapterConfig> {
   const path = folder.pathOf(ADAPTER_CONFIG)
   const json = await requiredObjectIn(folder, ADAPTER_CONFIG)
   if (json.peft_type !== "LORA") {
@@ -69,22 +81,19 @@ export async function adapterConfigIn(folder: Folder): Promise<AdapterFiles> {
     if (typeof value === "number" && Number.isFinite(value)) return value
     throw new InputError(`${path}: expected "${key}" to be a number, got ${JSON.stringify(value)}`)
   }
-  const spec = loraSpec(
-    {
-      loraRank: number("r"),
-      loraAlpha: number("lora_alpha"),
-      loraDropout: number("lora_dropout", 0),
-      useRslora: json.use_rslora === true,
-      targetModules: targetModules(json.target_modules, path),
-    },
-    path,
-  )
+  const options: LoraOptions = {
+    loraRank: number("r"),
+    loraAlpha: number("lora_alpha"),
+    loraDropout: number("lora_dropout", 0),
+    useRslora: json.use_rslora === true,
+    targetModules: targetNames(json.target_modules, path),
+  }
   const base = json.base_model_name_or_path
-  return { spec, baseModel: typeof base === "string" ? base : null }
+  return { options, baseModel: typeof base === "string" ? base : null }
 }
 
 /** PEFT may list modules layer by layer (`model.layers.0.self_attn.q_proj`): all layers or none. */
-function targetModules(value: unknown, path: string): "all-linear" | string[] {
+function targetNames(value: unknown, path: string): "all-linear" | string[] {
   if (value === "all-linear") return value
   if (Array.isArray(value) && value.every((item) => typeof item === "string")) {
     const modules = value.map((item) => item.replace(/^(?:.*\.)?layers\.\d+\./, ""))
@@ -98,14 +107,15 @@ export async function readAdapterIn(
   folder: Folder,
   shape: DecoderShape,
 ): Promise<AdapterFiles & { readonly tensors: ReadonlyMap<string, Float32Array> }> {
-  const files = await adapterConfigIn(folder)
+  const { options, baseModel } = await adapterConfigIn(folder)
+  const spec = loraSpec(options, shape, folder.pathOf(ADAPTER_CONFIG))
   const reader = await openCheckpointIn(folder, { prefix: PREFIX })
   try {
-    const parameters = loraParameters(shape, files.spec)
+    const parameters = loraParameters(shape, spec)
     checkTensors(reader, parameters, { where: folder.pathOf(ADAPTER_TENSORS) })
     const tensors = new Map<string, Float32Array>()
     for (const { name } of parameters) tensors.set(name, await reader.readFloat32(name))
-    return { ...files, tensors }
+    return { spec, baseModel, tensors }
   } finally {
     await reader.close()
   }

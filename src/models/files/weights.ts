@@ -2,7 +2,7 @@ import { type Folder, requiredObjectIn } from "../../formats/folder.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
 import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "../adapters/quantize.ts"
-import { decoderParameters, elementCount } from "../block/parameters.ts"
+import { decoderParameters, elementCount, HEAD, linearWeights } from "../block/parameters.ts"
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
@@ -33,7 +33,7 @@ export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
 /** Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its twin. */
 function ignored(shape: DecoderShape): (name: string) => boolean {
   return (name) =>
-    name.endsWith(".rotary_emb.inv_freq") || (shape.tieWordEmbeddings && name === "lm_head.weight")
+    name.endsWith(".rotary_emb.inv_freq") || (shape.tieWordEmbeddings && name === HEAD)
 }
 
 function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): CheckpointDtype {
@@ -126,13 +126,15 @@ export async function loadQuantizedModelIn(
   const { config, parameters, dtype, read, close } = await openWeightsIn(folder)
   const weights: Weights = new Map()
   const quantized = new Map<string, QuantizedMatrix>()
-  const linears = parameters.filter(isBlockLinear)
+  const weightNames = linearWeights(config.shape)
+  const isLinear = ({ name }: Parameter) => weightNames.has(name)
+  const linears = parameters.filter(isLinear)
   const scratch = new Float32Array(Math.max(...linears.map(({ shape }) => elementCount(shape))))
   try {
     for (const parameter of parameters) {
       signal?.throwIfAborted()
       const { name, shape } = parameter
-      if (isBlockLinear(parameter)) {
+      if (isLinear(parameter)) {
         const into = scratch.subarray(0, elementCount(shape))
         const weight = await read(name, into)
         const [outFeatures, inFeatures] = [shape[0]!, shape[1]!]
@@ -146,8 +148,4 @@ export async function loadQuantizedModelIn(
     await close()
   }
   return { config, weights, quantized, dtype }
-}
-
-function isBlockLinear({ name, shape }: Parameter): boolean {
-  return name.startsWith("model.layers.") && shape.length === 2
 }
