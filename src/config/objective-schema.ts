@@ -5,6 +5,8 @@ import {
   type MODIFIERS,
   NORMALIZATION_IN_WORDS,
   NORMALIZATIONS,
+  type Normalization,
+  normalizationsOf,
   type Parameter,
 } from "../objectives/index.ts"
 import { PENDING_OBJECTIVES } from "./pending.ts"
@@ -47,18 +49,20 @@ const MODIFIER_NODES: { readonly [Name in (typeof MODIFIERS)[number]]: Node } = 
   },
 }
 
-const words = Object.entries(NORMALIZATION_IN_WORDS).map(([name, text]) => `${name}: ${text}`)
-const NORMALIZATION: Node = {
+const normalizationNode = (allowed: readonly Normalization[], fallback: Normalization): Node => ({
   type: "string",
-  enum: [...NORMALIZATIONS],
-  description: `What the loss is. ${words.join("; ")}.`,
-  default: "tokens",
-}
+  enum: [...allowed],
+  description: `What the loss is. ${allowed.map((name) => `${name}: ${NORMALIZATION_IN_WORDS[name]}`).join("; ")}.`,
+  default: fallback,
+})
 
 function parameterNode(parameter: Parameter): Node {
   const { meaning: description, default: fallback } = parameter
   if (parameter.kind === "choice") {
     return { type: "string", enum: [...parameter.choices], description, default: fallback }
+  }
+  if (parameter.kind === "flag") {
+    return { type: "boolean", description, ...(fallback === null ? {} : { default: fallback }) }
   }
   // a default of NaN is none: the objective leaves the term out
   const given = Number.isNaN(fallback) ? {} : { default: fallback }
@@ -67,14 +71,16 @@ function parameterNode(parameter: Parameter): Node {
   return { type: "number", description, ...bounds, ...given }
 }
 
-function branch({ name, formula, parameters, modifiers }: Definition): Node {
+function branch(definition: Definition): Node {
+  const { name, formula, parameters, modifiers } = definition
+  const allowed = normalizationsOf(definition)
   const own = Object.entries(parameters).map(([key, parameter]) => [key, parameterNode(parameter)])
   return {
     type: "object",
     description: formula,
     properties: {
       name: { type: "string", const: name, description: formula },
-      normalization: NORMALIZATION,
+      normalization: normalizationNode(allowed, allowed[0]),
       ...Object.fromEntries(own),
       ...Object.fromEntries(modifiers.map((modifier) => [modifier, MODIFIER_NODES[modifier]])),
     },
@@ -97,7 +103,7 @@ export function objectiveJsonSchema(expression: Node): Node {
         description: "An objective of your own (docs/objectives.md).",
         properties: {
           name: { type: "string", description: "A name for your own expression." },
-          normalization: NORMALIZATION,
+          normalization: normalizationNode(NORMALIZATIONS, "tokens"),
           expression,
         },
         required: ["name", "expression"],

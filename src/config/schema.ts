@@ -135,9 +135,11 @@ const data = z
 
 export const expression = z
   .looseObject({
-    version: z.literal(1),
+    version: z.union([z.literal(1), z.literal(2)]),
     nodes: z.array(z.record(z.string(), z.unknown())).min(1).max(1000),
     output: z.number().int().min(0),
+    value: z.number().int().min(0).optional(),
+    measures: z.record(z.string(), z.number().int().min(0)).optional(),
   })
   .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
 
@@ -145,7 +147,7 @@ export const expression = z
 export const objectiveFields = z
   .object({
     name: z.string().min(1),
-    normalization: z.string().default("tokens"),
+    normalization: z.string().optional(),
     weight_floor: fraction.optional(),
     weight_ceiling: positive.optional(),
     ramp: z.strictObject({ start: fraction.default(0.2), end: fraction.default(0.3) }).optional(),

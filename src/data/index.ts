@@ -19,4 +19,3 @@ export {
 } from "./prepared.ts"
 export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
 export { type Example, type Message, type Purpose, readRow, type Turns } from "./row-shapes.ts"
-export { firstDifference, rowsDigest } from "./rows-digest.ts"

@@ -1,6 +1,6 @@
 /** What an objective of the family is: parameters, a formula, and which modifiers make sense on it. */
 import type { Expression } from "./expression.ts"
-import type { ObjectiveInputs } from "./objective.ts"
+import type { Measures, Normalization, ObjectiveInputs } from "./objective.ts"
 
 export interface NumberParameter {
   readonly kind: "number"
@@ -15,13 +15,21 @@ export interface ChoiceParameter<Choice extends string = string> {
   readonly choices: readonly Choice[]
   readonly meaning: string
 }
-export type Parameter = NumberParameter | ChoiceParameter
+export interface FlagParameter {
+  readonly kind: "flag"
+  /** null where it depends on another parameter. */
+  readonly default: boolean | null
+  readonly meaning: string
+}
+export type Parameter = NumberParameter | ChoiceParameter | FlagParameter
 export type ParameterTable = Readonly<Record<string, Parameter>>
 
 export type ParameterValues<Table extends ParameterTable> = {
   readonly [Name in keyof Table]: Table[Name] extends ChoiceParameter<infer Choice>
     ? Choice
-    : number
+    : Table[Name] extends FlagParameter
+      ? boolean | null
+      : number
 }
 
 export function number(
@@ -39,6 +47,10 @@ export function choice<const Choice extends string>(
   return { kind: "choice", default: choices[0], choices, meaning }
 }
 
+export function flag(fallback: boolean | null, meaning: string): FlagParameter {
+  return { kind: "flag", default: fallback, meaning }
+}
+
 export const MODIFIERS = ["weight_floor", "weight_ceiling", "ramp", "keep_special"] as const
 export type Modifier = (typeof MODIFIERS)[number]
 
@@ -47,11 +59,30 @@ export type Modifier = (typeof MODIFIERS)[number]
  * - `weight`: the NLL times this weight, detached here, so that it cannot be forgotten;
  * - `direct`: a function differentiated as it stands.
  *
- * `anchor` is added to either and left alone by the modifiers of the weight.
+ * `anchor` is added to either and left alone by the modifiers of the weight. `value` is what is
+ * reported as the loss, where that is not the value of what trains; `measures` are told beside it.
  */
-export type Form =
-  | { readonly weight: Expression; readonly anchor?: Expression }
-  | { readonly direct: Expression; readonly anchor?: Expression }
+export type Form = ({ readonly weight: Expression } | { readonly direct: Expression }) & {
+  readonly anchor?: Expression
+  readonly value?: Expression
+  readonly measures?: Measures
+}
+
+/**
+ * The rows that an objective trains on: targets alone; pairs of a chosen and a rejected answer;
+ * answers with a label (good or bad) or with a reward; or the model's own samples.
+ */
+export type TrainsOn = "targets" | "pairs" | "labels" | "rewards" | "rollouts"
+
+/** How advantages are made of the rewards of a group of samples, when the config does not say. */
+export interface AdvantageRule {
+  /** What is taken off a reward: nothing, its group's mean, the mean of the others in its group. */
+  readonly baseline: "none" | "group" | "leave-one-out"
+  /** What it is divided by: nothing, the standard deviation of its group, or of all of the rollout. */
+  readonly scale: "none" | "group" | "batch"
+  /** Then brought to mean 0 and variance 1 over all tokens of the rollout. */
+  readonly whiten?: true
+}
 
 export interface Ramp {
   /** Share of the run trained as plain SFT. */
@@ -60,10 +91,22 @@ export interface Ramp {
   readonly end: number
 }
 
+export interface Conflict {
+  /** The parameter that is at fault. */
+  readonly key: string
+  readonly message: string
+}
+
 export interface Definition<Table extends ParameterTable = ParameterTable> {
   readonly name: string
   /** The formula in one line, for people. c = -ln p, sg = stop-gradient. */
   readonly formula: string
+  /** `targets` if left out. */
+  readonly trainsOn?: TrainsOn
+  /** What its sum may be divided by, the default first; see `normalizationsOf`. */
+  readonly normalizations?: readonly [Normalization, ...Normalization[]]
+  /** Of an objective that trains on rollouts. */
+  readonly advantage?: AdvantageRule
   readonly parameters: Table
   readonly form: (values: ParameterValues<Table>, inputs: ObjectiveInputs) => Form
   /** The modifiers that make sense on it. */
@@ -72,8 +115,20 @@ export interface Definition<Table extends ParameterTable = ParameterTable> {
   readonly refusal?: string
   /** Weights take both signs: their sum is no divisor. */
   readonly signed?: true
+  /** What is wrong with values that each are right. */
+  readonly conflict?: (values: ParameterValues<Table>) => Conflict | undefined
   /** The ramp that belongs to the method, when the config says nothing. */
   readonly ramp?: Ramp
+}
+
+/** What the objective's sum may be divided by, the default first. */
+export function normalizationsOf({
+  normalizations,
+  signed,
+}: Pick<Definition, "normalizations" | "signed">): readonly [Normalization, ...Normalization[]] {
+  if (normalizations) return normalizations
+  if (signed) return ["tokens", "sequences", "sequence_sums"]
+  return ["tokens", "sequences", "weights", "paper", "sequence_sums"]
 }
 
 export function defineObjective<const Table extends ParameterTable>(

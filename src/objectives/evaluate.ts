@@ -91,6 +91,7 @@ function nodeValue(
 /**
  * A reduction of per-token numbers, spread back to the tokens. `batch_median` is over the step's
  * sequences, the lower middle of an even number (as torch.median); its argument is one value per sequence.
+ * Sequences 2k and 2k + 1 of a step are a pair.
  */
 export function reduce(
   op: ReductionOp,
@@ -110,15 +111,36 @@ export function reduce(
     const sorted = Float64Array.from(bySequence.values()).sort()
     return result.fill(sorted[(sorted.length - 1) >> 1] ?? 0)
   }
+  if (op === "batch_rank") return ranks(result.map((_, t) => at(t)))
   const sums = new Map<number, { sum: number; count: number }>()
+  const groupOf = GROUP_OF[op]
   for (let t = 0; t < segments.length; t++) {
-    const entry = sums.get(segments[t]!) ?? { sum: 0, count: 0 }
-    sums.set(segments[t]!, { sum: entry.sum + at(t), count: entry.count + 1 })
+    const group = groupOf(segments[t]!)
+    const entry = sums.get(group) ?? { sum: 0, count: 0 }
+    sums.set(group, { sum: entry.sum + at(t), count: entry.count + 1 })
   }
   return result.map((_, t) => {
-    const { sum, count } = sums.get(segments[t]!)!
+    const { sum, count } = sums.get(groupOf(segments[t]!))!
     return op === "sequence_mean" ? sum / count : sum
   })
+}
+
+/** Which tokens a sum goes over, by their sequence. */
+const GROUP_OF: {
+  readonly [Op in Exclude<ReductionOp, "batch_median" | "batch_rank">]: (sequence: number) => number
+} = {
+  sequence_mean: (sequence) => sequence,
+  sequence_sum: (sequence) => sequence,
+  pair_sum: (sequence) => sequence >> 1,
+  batch_sum: () => 0,
+}
+
+/** By token: how many of the values are larger. */
+function ranks(values: Float64Array): Float64Array {
+  const descending = values.slice().sort().reverse()
+  const first = new Map<number, number>()
+  for (const [rank, value] of descending.entries()) if (!first.has(value)) first.set(value, rank)
+  return values.map((value) => first.get(value)!)
 }
 
 export interface SplitExpression {

@@ -36,19 +36,47 @@ const ARITY: Readonly<Record<string, number>> = Object.fromEntries([
 ])
 
 export function expressionToJson(expression: Expression): ExpressionJson {
-  const order = topologicalOrder([expression])
-  const indexOf = new Map(order.map((node, index) => [node, index]))
+  const { nodes, indexOf } = nodesToJson([expression])
+  return { nodes, output: indexOf(expression) }
+}
+
+/** The nodes of several expressions, those they share once. */
+export function nodesToJson(roots: readonly Expression[]): {
+  readonly nodes: NodeJson[]
+  readonly indexOf: (expression: Expression) => number
+} {
+  const order = topologicalOrder(roots)
+  const indices = new Map(order.map((node, index) => [node, index]))
+  const indexOf = (node: Expression) => indices.get(node)!
   const nodes = order.map((node): NodeJson => {
     if (node.op === "input") return { op: "input", name: node.name as InputName }
     if (node.op === "constant") return { op: "constant", value: node.value! }
-    return { op: node.op, args: node.args.map((argument) => indexOf.get(argument)!) }
+    return { op: node.op, args: node.args.map(indexOf) }
   })
-  return { nodes, output: indexOf.get(expression)! }
+  return { nodes, indexOf }
 }
 
 /** Throws InputError naming the node. `where` says in messages where the JSON came from. */
 export function expressionFromJson(json: unknown, where = "objective"): Expression {
-  const { nodes, output } = record(json, where)
+  return expressionFromNodes(nodesFromJson(json, where), record(json, where).output, where)
+}
+
+export function expressionFromNodes(
+  built: readonly Expression[],
+  output: unknown,
+  where: string,
+): Expression {
+  return built[nodeIndex(output, built, `${where}.output`)]!
+}
+
+/** The index of one of the nodes. */
+export function nodeIndex(value: unknown, built: readonly Expression[], where: string): number {
+  return indexBelow(value, built.length, where)
+}
+
+/** All nodes of `json.nodes`, in their order. */
+export function nodesFromJson(json: unknown, where: string): Expression[] {
+  const { nodes } = record(json, where)
   if (!Array.isArray(nodes) || nodes.length === 0 || nodes.length > MAX_NODES) {
     const came = Array.isArray(nodes) ? `${nodes.length}` : typeof nodes
     throw new InputError(`${where}.nodes: expected a list of 1 to ${MAX_NODES} nodes, got ${came}`)
@@ -57,7 +85,7 @@ export function expressionFromJson(json: unknown, where = "objective"): Expressi
   nodes.forEach((node: unknown, index) => {
     built.push(nodeFromJson(node, built, `${where}.nodes[${index}]`))
   })
-  return built[indexBelow(output, built.length, `${where}.output`)]!
+  return built
 }
 
 function nodeFromJson(json: unknown, earlier: readonly Expression[], where: string): Expression {

@@ -9,7 +9,14 @@ import { assert } from "../errors.ts"
 export const UNARY = ["neg", "exp", "log", "sqrt", "sigmoid", "detach"] as const
 export const BINARY = ["add", "sub", "mul", "div", "pow", "min", "max"] as const
 export const COMPARISON = ["gt", "ge", "lt", "le", "eq"] as const
-export const REDUCTION = ["sequence_mean", "sequence_sum", "batch_median"] as const
+export const REDUCTION = [
+  "sequence_mean",
+  "sequence_sum",
+  "batch_median",
+  "pair_sum",
+  "batch_sum",
+  "batch_rank",
+] as const
 
 export type UnaryOp = (typeof UNARY)[number]
 export type BinaryOp = (typeof BINARY)[number]
@@ -28,11 +35,19 @@ export const TOKEN_INPUTS = [
   "old_logp",
   "advantage",
   "token_class",
+  "sampling_logp",
+  "expert",
+  "reward",
+  "pair_sign",
+  "row_weight",
+  "position",
 ] as const
 /** One number per optimizer step. */
-export const RUN_INPUTS = ["progress", "step", "steps"] as const
+export const RUN_INPUTS = ["progress", "step", "steps", "kl_step"] as const
 /** The inputs through which gradients reach the model; all others are data. */
 export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref"] as const
+/** The inputs that a forward pass measures; the other token inputs come with the rows. */
+export const MEASURED_INPUTS = ["logp", "entropy", "topk_entropy", "ref_logp", "kl_ref"] as const
 
 export type TokenInput = (typeof TOKEN_INPUTS)[number]
 export type RunInput = (typeof RUN_INPUTS)[number]
@@ -140,6 +155,18 @@ export class Expression {
   batchMedian(): Expression {
     return reduction("batch_median", this)
   }
+  /** Sum over the supervised tokens of both sequences of a pair. The argument must be a `detach`. */
+  pairSum(): Expression {
+    return reduction("pair_sum", this)
+  }
+  /** Sum over all supervised tokens of the optimizer step. The argument must be a `detach`. */
+  batchSum(): Expression {
+    return reduction("batch_sum", this)
+  }
+  /** How many supervised tokens of the optimizer step have a larger value. The argument must be a `detach`. */
+  batchRank(): Expression {
+    return reduction("batch_rank", this)
+  }
 }
 
 export function constant(value: number): Expression {
@@ -168,7 +195,7 @@ export function where(condition: Expression, a: Operand, b: Operand): Expression
 export function reduction(op: ReductionOp, argument: Expression): Expression {
   assert(
     argument.op === "detach",
-    `${op}: its argument must be a detach (write x.detach().${op === "sequence_mean" ? "sequenceMean" : op === "sequence_sum" ? "sequenceSum" : "batchMedian"}()), got ${argument.op}`,
+    `${op}: its argument must be a detach (write x.detach() before it), got ${argument.op}`,
   )
   return new Expression(op, [argument])
 }

@@ -6,14 +6,20 @@ import { dft } from "./dft.ts"
 import { dpo } from "./dpo.ts"
 import { eaft } from "./eaft.ts"
 import { focal } from "./focal.ts"
+import { chord, dftRl, distill, hpt, luffyRl, prefixRft, rlPlus, srft } from "./hybrids.ts"
 import { idft } from "./idft.ts"
 import { iwSft } from "./iw-sft.ts"
+import { kto } from "./kto.ts"
 import { luffy } from "./luffy.ts"
 import { mix } from "./mix.ts"
+import { orpo } from "./orpo.ts"
 import { power } from "./power.ts"
-import { grpo, ppo } from "./ppo.ts"
+import { dapo, drGrpo, grpo, gspo, ppo } from "./ppo.ts"
 import { psft } from "./psft.ts"
+import { cispo, reinforce, reinforcePlusPlus, rloo, sapo } from "./reinforce.ts"
+import { offlinePg, rwr } from "./rewarded.ts"
 import { rft, sft } from "./sft.ts"
+import { cpo, simpo } from "./simpo.ts"
 import { talr } from "./talr.ts"
 import { threshold } from "./threshold.ts"
 
@@ -33,10 +39,32 @@ export const FAMILY = {
   "sft-kl": sftKl,
   "iw-sft": iwSft,
   psft,
-  dpo,
   rft,
+  dpo,
+  simpo,
+  cpo,
+  orpo,
+  kto,
+  rwr,
+  "offline-pg": offlinePg,
+  reinforce,
+  rloo,
+  "reinforce++": reinforcePlusPlus,
   grpo,
+  "dr-grpo": drGrpo,
+  dapo,
+  gspo,
+  cispo,
+  sapo,
   ppo,
+  "luffy-rl": luffyRl,
+  "rl-plus": rlPlus,
+  srft,
+  chord,
+  hpt,
+  "prefix-rft": prefixRft,
+  "dft-rl": dftRl,
+  distill,
 } as const
 
 export type ObjectiveName = keyof typeof FAMILY

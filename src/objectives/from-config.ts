@@ -1,16 +1,26 @@
 /** From a config's `objective` to an Objective: every parameter checked, nothing ignored. */
 import { didYouMean } from "../closest-name.ts"
-import { InputError } from "../errors.ts"
-import { type Definition, MODIFIERS, type Parameter, type Ramp } from "./definition.ts"
+import { assert, InputError } from "../errors.ts"
+import {
+  type Definition,
+  type Form,
+  MODIFIERS,
+  normalizationsOf,
+  type Parameter,
+  type Ramp,
+} from "./definition.ts"
+import type { Expression } from "./expression.ts"
 import { definitionOf, FAMILY } from "./family.ts"
+import { type ImportanceSettings, importanceWeight } from "./importance.ts"
 import { modified } from "./modifiers.ts"
 import {
+  INPUTS,
   NORMALIZATIONS,
   type Normalization,
   type Objective,
-  objectiveFromJson,
   tokenObjective,
 } from "./objective.ts"
+import { objectiveFromJson } from "./objective-json.ts"
 
 /** As it stands under `objective` in a resolved config. */
 export interface ObjectiveSettings {
@@ -55,12 +65,20 @@ export function objectiveProblems(settings: ObjectiveSettings): ObjectiveProblem
     ),
     ...modifierProblems(definition, settings),
     ...normalizationProblems(definition, settings),
+    ...conflictProblems(definition, settings),
   ]
 }
 
-/** Throws InputError naming the key, with the nearest name where one is near. */
-export function objectiveFromConfig(settings: string | ObjectiveSettings): Objective {
-  if (typeof settings === "string") return objectiveFromConfig({ name: settings })
+/**
+ * `importance` weighs the tokens that another engine sampled, of objectives on rollouts.
+ *
+ * @throws InputError naming the key, with the nearest name where one is near
+ */
+export function objectiveFromConfig(
+  settings: string | ObjectiveSettings,
+  importance: ImportanceSettings = { importance: "none", cap: 0 },
+): Objective {
+  if (typeof settings === "string") return objectiveFromConfig({ name: settings }, importance)
   const [problem] = objectiveProblems(settings)
   if (problem !== undefined) {
     const { path, message } = problem
@@ -79,27 +97,42 @@ export function objectiveFromConfig(settings: string | ObjectiveSettings): Objec
   }
   const given = { weight_floor, weight_ceiling, ramp, keep_special: keep_special || undefined }
   const used = Object.entries({ ...values, ...given }).filter(([, value]) => {
-    return value !== undefined && !Number.isNaN(value)
+    return value !== undefined && value !== null && !Number.isNaN(value)
   })
-  return tokenObjective(
-    settings.name,
-    (inputs) => modified(definition.form(values as never, inputs), modifiers),
-    {
-      normalization: (settings.normalization ?? "tokens") as Normalization,
-      parameters: Object.fromEntries(used),
-    },
-  )
+  const form = weighted(definition.form(values as never, INPUTS), importanceWeight(importance))
+  return tokenObjective(settings.name, () => modified(form, modifiers), {
+    normalization: (settings.normalization ?? normalizationsOf(definition)[0]) as Normalization,
+    parameters: Object.fromEntries(used),
+    value: form.value,
+    measures: form.measures,
+  })
 }
 
-/** The settings with the defaults of the objective's parameters written out. */
+/** What trains, times a detached weight; an anchor is left alone. */
+function weighted(form: Form, weight: Expression | undefined): Form {
+  if (!weight) return form
+  assert("direct" in form, "an importance weight belongs to sampled answers")
+  return {
+    ...form,
+    direct: weight.times(form.direct),
+    ...(form.value ? { value: weight.times(form.value) } : {}),
+  }
+}
+
+/** The settings with the objective's divisor and the defaults of its parameters written out. */
 export function withParameterDefaults(settings: ObjectiveSettings): ObjectiveSettings {
   const definition = settings.expression === undefined ? definitionOf(settings.name) : undefined
   if (definition === undefined) return settings
   // a default of NaN is none: it depends on another parameter
   const values = Object.entries(parameterValues(definition, settings)).filter(
-    ([, value]) => !Number.isNaN(value),
+    ([, value]) => value !== null && !Number.isNaN(value),
   )
-  return { ...settings, ...Object.fromEntries(values) }
+  const [normalization] = normalizationsOf(definition)
+  return {
+    ...settings,
+    normalization: settings.normalization ?? normalization,
+    ...Object.fromEntries(values),
+  }
 }
 
 /** Keys that may stand beside the parameters of any objective. */
@@ -135,6 +168,7 @@ function valueProblem(key: string, parameter: Parameter, value: unknown): Object
     const fits = typeof value === "string" && choices.includes(value)
     return fits ? [] : wrong(`one of ${choices.join(", ")}`)
   }
+  if (parameter.kind === "flag") return typeof value === "boolean" ? [] : wrong("true or false")
   const { min, max } = parameter
   const fits = typeof value === "number" && value >= min && value <= max
   return fits ? [] : wrong(`a number from ${min} to ${max}`)
@@ -171,14 +205,26 @@ function normalizationProblems(
 ): ObjectiveProblem[] {
   if (value === undefined) return []
   const path = ["normalization"]
+  const allowed = normalizationsOf(definition)
+  if ((allowed as readonly string[]).includes(value)) return []
   if (!(NORMALIZATIONS as readonly string[]).includes(value)) {
-    const meant = didYouMean(value, NORMALIZATIONS)
-    const message = `expected one of ${NORMALIZATIONS.join(", ")}, got "${value}"${meant}`
+    const meant = didYouMean(value, allowed)
+    const message = `expected one of ${allowed.join(", ")}, got "${value}"${meant}`
     return [{ path, at: "value", message }]
   }
-  if (!definition.signed || value !== "weights") return []
-  const message = `weights of ${definition.name} take both signs, so their sum is no divisor; take tokens or sequences`
+  const { name, signed } = definition
+  const reason =
+    signed && ["weights", "paper"].includes(value)
+      ? `weights of ${name} take both signs, so their sum is no divisor`
+      : `${value} does not fit ${name}`
+  const message = `${reason}; take ${allowed.join(" or ")}`
   return [{ path, at: "value", message }]
+}
+
+/** What is wrong with values that each are right. */
+function conflictProblems(definition: Definition, settings: ObjectiveSettings): ObjectiveProblem[] {
+  const found = definition.conflict?.(parameterValues(definition, settings) as never)
+  return found === undefined ? [] : [{ path: [found.key], at: "value", message: found.message }]
 }
 
 function ownProblems(settings: ObjectiveSettings): ObjectiveProblem[] {
@@ -201,10 +247,10 @@ function ownObjective({ name, normalization = "tokens", expression }: ObjectiveS
 function parameterValues(
   { parameters }: Definition,
   settings: ObjectiveSettings,
-): Record<string, number | string> {
+): Record<string, number | string | boolean | null> {
   return Object.fromEntries(
     Object.entries(parameters).map(([key, parameter]) => {
-      return [key, (settings[key] ?? parameter.default) as number | string]
+      return [key, (settings[key] ?? parameter.default) as number | string | boolean | null]
     }),
   )
 }

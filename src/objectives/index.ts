@@ -1,6 +1,13 @@
-export { type Definition, MODIFIERS, type Parameter } from "./definition.ts"
+export {
+  type AdvantageRule,
+  type Definition,
+  MODIFIERS,
+  normalizationsOf,
+  type Parameter,
+  type TrainsOn,
+} from "./definition.ts"
 export { type Coefficients, coefficients } from "./differentiate.ts"
-export { type DpoPair, dpoPair } from "./dpo.ts"
+export { type DpoPair, dpoPair } from "./dpo-pair.ts"
 export * from "./evaluate.ts"
 export {
   constant,
@@ -23,7 +30,14 @@ export {
   objectiveProblems,
   withParameterDefaults,
 } from "./from-config.ts"
+export { IMPORTANCE, type ImportanceSettings } from "./importance.ts"
 export { type StepTokens, tokenScales } from "./normalization.ts"
 export * from "./objective.ts"
+export {
+  type ObjectiveJson,
+  objectiveFromJson,
+  objectiveToConfig,
+  objectiveToJson,
+} from "./objective-json.ts"
 export type { TensorOps } from "./operations.ts"
 export { weightsAt } from "./weights.ts"

@@ -8,6 +8,8 @@ export interface StepTokens {
   readonly microBatches: ArrayLike<number>
   /** By token: -d loss / d logp, detached. `weights` needs it. */
   readonly weights: ArrayLike<number>
+  /** The longest a sampled sequence may be. `max_tokens` needs it. */
+  readonly maxTokens?: number
 }
 
 /**
@@ -19,14 +21,14 @@ export interface StepTokens {
  *     weights    1 / sum of weights
  *     paper      1 / n_m,  n_m supervised tokens of the token's own micro-batch: not divided by their number,
  *                as in the official code (docs/method.md, 1.1), so that the gradient grows with the accumulation
+ *     pairs      1 / P,  P pairs: sequences 2k and 2k + 1
+ *     sequence_sums  1 / S
+ *     max_tokens 1 / (S maxTokens)
  *
  * All but `paper` are the same under any split into micro-batches and workers. No tokens, no factors.
  */
-export function tokenScales(
-  normalization: Normalization,
-  { segments, microBatches, weights }: StepTokens,
-): Float64Array {
-  return SCALES[normalization]({ segments, microBatches, weights })
+export function tokenScales(normalization: Normalization, tokens: StepTokens): Float64Array {
+  return SCALES[normalization](tokens)
 }
 
 const SCALES: { readonly [Name in Normalization]: (tokens: StepTokens) => Float64Array } = {
@@ -44,6 +46,14 @@ const SCALES: { readonly [Name in Normalization]: (tokens: StepTokens) => Float6
     const counts = countsByIndex(microBatches)
     return Float64Array.from(microBatches, (m) => 1 / counts.get(m)!)
   },
+  pairs: ({ segments }) => {
+    const pairs = new Set(Array.from(segments, (s) => s >> 1))
+    return new Float64Array(segments.length).fill(1 / pairs.size)
+  },
+  sequence_sums: ({ segments }) =>
+    new Float64Array(segments.length).fill(1 / countsByIndex(segments).size),
+  max_tokens: ({ segments, maxTokens = 1 }) =>
+    new Float64Array(segments.length).fill(1 / (countsByIndex(segments).size * maxTokens)),
 }
 
 function countsByIndex(indices: ArrayLike<number>): Map<number, number> {

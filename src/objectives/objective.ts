@@ -8,14 +8,22 @@ import {
   type InputName,
   input,
   isReduction,
+  MEASURED_INPUTS,
   RUN_INPUTS,
   TOKEN_INPUTS,
   topologicalOrder,
 } from "./expression.ts"
-import { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
 import { negate } from "./operations.ts"
 
-export const NORMALIZATIONS = ["tokens", "sequences", "weights", "paper"] as const
+export const NORMALIZATIONS = [
+  "tokens",
+  "sequences",
+  "weights",
+  "paper",
+  "pairs",
+  "sequence_sums",
+  "max_tokens",
+] as const
 export type Normalization = (typeof NORMALIZATIONS)[number]
 
 /** For `run.start` and reports: what the loss is divided by, in words. */
@@ -24,12 +32,27 @@ export const NORMALIZATION_IN_WORDS: { readonly [Name in Normalization]: string 
   sequences: "mean over the step's sequences of their token means",
   weights: "sum over the step's supervised tokens / sum of their weights",
   paper: "sum over micro-batches of their token means (the official code's gradient)",
+  pairs: "mean over the step's pairs",
+  sequence_sums: "mean over the step's sequences of their token sums",
+  max_tokens: "sum over the step's supervised tokens / (its sequences x rollout.max_new_tokens)",
 }
+
+/** Numbers for events, by name: expressions that train nothing. Of each, the mean over the step's tokens is told. */
+export type Measures = Readonly<Record<string, Expression>>
+
+/** A measure that is one number a sequence: told by the side of the pair, or by the label, it belongs to. */
+export const IMPLICIT_REWARD = "implicit_reward"
 
 export interface Objective {
   readonly name: string
-  /** Value per supervised token, nats. */
+  /** Value per supervised token, nats. Its gradient is what trains. */
   readonly expression: Expression
+  /**
+   * What is reported as the loss, where that is not the expression's own value: per supervised
+   * token, summed and divided as the expression is.
+   */
+  readonly value?: Expression
+  readonly measures?: Measures
   readonly normalization: Normalization
   /** As given in the config, defaults filled in: for the run's manifest. */
   readonly parameters: Readonly<Record<string, unknown>>
@@ -61,17 +84,28 @@ export function tokenObjective(
   {
     normalization = "tokens",
     parameters = {},
+    value,
+    measures,
   }: {
     normalization?: Normalization
     parameters?: Readonly<Record<string, unknown>>
+    value?: Expression | undefined
+    measures?: Measures | undefined
   } = {},
 ): Objective {
   const expression = build(INPUTS)
   checkTrains(name, expression)
-  return { name, expression, normalization, parameters }
+  return {
+    name,
+    expression,
+    normalization,
+    parameters,
+    ...(value ? { value } : {}),
+    ...(measures ? { measures } : {}),
+  }
 }
 
-function checkTrains(name: string, expression: Expression): void {
+export function checkTrains(name: string, expression: Expression): void {
   if (Object.keys(coefficients(expression)).length > 0) return
   throw new InputError(
     `objective ${name}: no gradient reaches the model; logp, entropy or kl_ref must appear outside detach()`,
@@ -90,8 +124,15 @@ export interface Needs {
   readonly gradients: ReadonlySet<GradientInput>
   /** A frozen reference model (`ref_logp` or `kl_ref`). */
   readonly reference: boolean
-  /** A forward pass over the whole step before the first backward (sequence or batch reductions). */
+  /** A forward pass over the whole step before the first backward: what is reduced depends on the model. */
   readonly firstPass: boolean
+}
+
+/** Whether any of these, or anything below them, is measured by a forward pass. */
+export function isMeasured(expressions: readonly Expression[]): boolean {
+  return topologicalOrder(expressions).some(
+    ({ op, name }) => op === "input" && (MEASURED_INPUTS as readonly string[]).includes(name!),
+  )
 }
 
 /** What must be computed besides `logp`. */
@@ -103,49 +144,6 @@ export function needs(expression: Expression): Needs {
     inputs,
     gradients: new Set(Object.keys(coefficients(expression)) as GradientInput[]),
     reference: inputs.has("ref_logp") || inputs.has("kl_ref"),
-    firstPass: order.some(({ op }) => isReduction(op)),
+    firstPass: isMeasured(order.filter(({ op }) => isReduction(op))),
   }
-}
-
-export interface ObjectiveJson extends ExpressionJson {
-  readonly version: 1
-  readonly name: string
-  readonly normalization: Normalization
-}
-
-export function objectiveToJson(objective: Objective): ObjectiveJson {
-  const { name, normalization, expression } = objective
-  return { version: 1, name, normalization, ...expressionToJson(expression) }
-}
-
-/** Throws InputError naming the key. */
-export function objectiveFromJson(json: unknown, where = "objective"): Objective {
-  const expression = expressionFromJson(json, where)
-  const { version, name, normalization = "tokens" } = json as Record<string, unknown>
-  if (version !== 1) {
-    throw new InputError(`${where}.version: expected 1, got ${JSON.stringify(version)}`)
-  }
-  if (typeof name !== "string" || !/^[\w.-]{1,64}$/.test(name)) {
-    throw new InputError(
-      `${where}.name: expected 1 to 64 letters, digits, dots or dashes, got ${JSON.stringify(name)?.slice(0, 80)}`,
-    )
-  }
-  if (!(NORMALIZATIONS as readonly unknown[]).includes(normalization)) {
-    throw new InputError(
-      `${where}.normalization: expected one of ${NORMALIZATIONS.join(", ")}, got ${JSON.stringify(normalization)?.slice(0, 80)}`,
-    )
-  }
-  checkTrains(name, expression)
-  return { name, expression, normalization: normalization as Normalization, parameters: {} }
-}
-
-/** As it goes under `objective` in a config, of TypeScript or JSON: `defineConfig({ objective: objectiveToConfig(mine) })`. */
-export function objectiveToConfig({ name, normalization, expression }: Objective): {
-  name: string
-  normalization: Normalization
-  expression: { version: 1; nodes: Record<string, unknown>[]; output: number }
-} {
-  const { nodes, output } = expressionToJson(expression)
-  const written = { version: 1 as const, nodes: nodes.map((node) => ({ ...node })), output }
-  return { name, normalization, expression: written }
 }

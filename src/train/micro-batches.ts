@@ -25,10 +25,15 @@ export interface StepBatch {
   readonly supervisedTokens: number
   /** Sequences with at least one supervised token. */
   readonly sequences: number
+  /** Pairs with at least one: rows 2k and 2k + 1 of a step are a pair. */
+  readonly pairs: number
+  readonly maxTokens: number
 }
 
 export interface StepBatchOptions extends SplitOptions {
   readonly normalization: Normalization
+  /** The longest that a sampled answer may be: what `max_tokens` divides by. */
+  readonly maxTokens?: number
 }
 
 export function supervisedCount({ lossMask }: Pick<StepRow, "lossMask">): number {
@@ -89,7 +94,7 @@ function rowColumns(rows: readonly StepRow[], counts: readonly number[], total: 
  */
 export function stepBatch(
   rows: readonly StepRow[],
-  { normalization, ...split }: StepBatchOptions,
+  { normalization, maxTokens = 1, ...split }: StepBatchOptions,
 ): StepBatch {
   const lengths = rows.map((row) => row.tokenIds.length)
   const microBatches = splitRows(lengths, split).map((bin) =>
@@ -99,11 +104,14 @@ export function stepBatch(
       normalization,
     ),
   )
+  const trained = rows.flatMap((row, i) => (supervisedCount(row) > 0 ? [i] : []))
   return {
     microBatches,
     tokens: lengths.reduce((sum, length) => sum + length, 0),
     supervisedTokens: microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0),
-    sequences: rows.filter((row) => supervisedCount(row) > 0).length,
+    sequences: trained.length,
+    pairs: new Set(trained.map((i) => i >> 1)).size,
+    maxTokens,
   }
 }
 
@@ -123,7 +131,7 @@ export function withColumn(batch: StepBatch, name: string, values: Float32Array)
 /** What the step's scaled sum is divided by; `weights` is the sum of the tokens' weights. */
 export function divisor(
   normalization: Normalization,
-  { supervisedTokens, sequences }: StepBatch,
+  { supervisedTokens, sequences, pairs, maxTokens }: StepBatch,
   weights: number,
 ): number {
   switch (normalization) {
@@ -135,5 +143,11 @@ export function divisor(
       return weights
     case "paper":
       return 1
+    case "pairs":
+      return pairs
+    case "sequence_sums":
+      return sequences
+    case "max_tokens":
+      return sequences * maxTokens
   }
 }

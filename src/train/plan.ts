@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { freemem } from "node:os"
 import { basename, extname } from "node:path"
 import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
@@ -24,8 +25,10 @@ import {
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
-import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
+import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
 import { type FixedBatches, supervisedBatches } from "./batches.ts"
+import type { Fingerprint } from "./checkpoint.ts"
+import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { objectiveHead } from "./objective-head.ts"
@@ -66,6 +69,7 @@ export interface RunPlan extends DataPlan {
   /** How a step's rows become micro-batches. */
   readonly split: SplitOptions
   readonly memory: MemoryPlan
+  readonly fingerprint: Fingerprint
 }
 
 export interface PlanOptions {
@@ -81,7 +85,7 @@ export interface PlanOptions {
  */
 export async function planData(config: Config, options: PlanOptions = {}): Promise<DataPlan> {
   const { signal } = options
-  const objective = objectiveFromConfig(config.objective)
+  const objective = objectiveFromConfig(await keptObjective(config))
   refuseUntrainable(objective)
   const modelFolder = await resolveModel(config.model, {
     revision: config.model_revision,
@@ -124,7 +128,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     throw new InputError(`engine: ${engine.name}; this computes on the local engine, engine: onnx`)
   }
   const data = await planData(config, options)
-  const { model, objective, lora, rows } = data
+  const { model, objective, lora, prepared, rows } = data
   const quantization = weightQuantization(config)
   const microBatchTokens =
     config.micro_batch_tokens === "auto"
@@ -153,6 +157,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     quantization,
     split,
     memory,
+    fingerprint: fingerprint(config, { prepared, objective, microBatchTokens }),
   }
 }
 
@@ -220,4 +225,37 @@ function setName({ path }: SourceConfig, index: number, all: readonly SourceConf
     (other, i) => i !== index && basename(other.path, extname(other.path)) === name,
   )
   return shared ? `${name}-${index + 1}` : name
+}
+
+const short = (value: unknown) =>
+  createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 12)
+
+/** What makes a run this run: a checkpoint of another cannot be continued. */
+function fingerprint(
+  config: Config,
+  {
+    prepared: { manifest },
+    objective,
+    microBatchTokens,
+  }: {
+    readonly prepared: PreparedData
+    readonly objective: Objective
+    readonly microBatchTokens: number
+  },
+): Fingerprint {
+  const { adapter, batch_size, seed, max_steps, num_train_epochs } = config
+  const { learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm } = config
+  const { adam_beta1, adam_beta2, adam_epsilon, quantization } = config
+  return {
+    model: config.model,
+    data: manifest.key,
+    objective: short(objectiveToJson(objective)),
+    adapter: short([adapter, quantization]),
+    order: short([batch_size, microBatchTokens, config.data.packing, seed]),
+    length: short([max_steps, num_train_epochs]),
+    optimizer: short([
+      ...[learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm],
+      ...[adam_beta1, adam_beta2, adam_epsilon],
+    ]),
+  }
 }

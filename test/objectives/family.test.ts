@@ -1,53 +1,32 @@
 import { describe, expect, test } from "vitest"
 import {
-  type Columns,
   emit,
   evaluate,
   expressionFromJson,
   expressionToJson,
   FAMILY,
   needs,
-  type ObjectiveName,
-  type ObjectiveSettings,
   objectiveFromConfig,
   reduceInputs,
   splitReductions,
 } from "../../src/objectives/index.ts"
 import { float64Ops } from "./float64-ops.ts"
-
-const LOGP = Float64Array.of(-1e-9, -0.02, -0.4, -1, -1.7, -3, -7, -40)
-const N = LOGP.length
-const column = (f: (t: number) => number) => Float64Array.from({ length: N }, (_, t) => f(t))
-const SEGMENTS = Int32Array.of(0, 0, 0, 1, 1, 2, 2, 2)
-const MEANS = [0.42 / 3, 2.7 / 2, 50 / 3]
-
-const COLUMNS: Columns = {
-  logp: LOGP,
-  entropy: column((t) => 0.1 + 0.4 * t),
-  topk_entropy: column((t) => 0.05 + 0.35 * t),
-  ref_logp: column((t) => LOGP[t]! * 0.8 - 0.1),
-  kl_ref: column((t) => 0.03 * t),
-  old_logp: column((t) => LOGP[t]! + 0.3 * Math.cos(t)),
-  advantage: column((t) => (t % 3) - 1),
-  token_class: column((t) => (t === 6 ? 1 : t === 7 ? 2 : 0)),
-  progress: 0.25,
-  step: 25,
-  steps: 100,
-}
-const at = (name: keyof Columns, t: number) => (COLUMNS[name] as Float64Array)[t]!
-const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high)
-const sequenceRatio = (s: number, T: number) => {
-  const tokens = [...SEGMENTS.keys()].filter((t) => SEGMENTS[t] === s)
-  const sum = tokens.reduce((total, t) => total + LOGP[t]! - at("ref_logp", t), 0)
-  return Math.exp((T * sum) / tokens.length)
-}
+import {
+  at,
+  COLUMNS,
+  clamp,
+  column,
+  type Law,
+  LOGP,
+  MEANS,
+  N,
+  SAMPLE_LAWS,
+  SEGMENTS,
+  sequenceRatio,
+} from "./laws.ts"
 
 /** The weight of each token's NLL, -d loss / d logp, as the paper's formula gives it by hand. */
-const laws: {
-  name: ObjectiveName
-  settings?: Omit<ObjectiveSettings, "name">
-  weight: (p: number, t: number, c: number) => number
-}[] = [
+const laws: readonly Law[] = [
   { name: "sft", weight: () => 1 },
   { name: "rft", weight: () => 1 },
   { name: "dft", weight: (p) => p },
@@ -101,24 +80,7 @@ const laws: {
       return ratio > 1.2 ? 0 : ratio
     },
   },
-  {
-    name: "ppo",
-    weight: (_p, t) => {
-      const [ratio, A] = [Math.exp(LOGP[t]! - at("old_logp", t)), at("advantage", t)]
-      const clipped = (A > 0 && ratio > 1.2) || (A < 0 && ratio < 0.8)
-      return clipped ? 0 : ratio * A
-    },
-  },
-  {
-    name: "grpo",
-    settings: { beta: 0.04, epsilon_high: 0.28 },
-    weight: (_p, t) => {
-      const [ratio, A] = [Math.exp(LOGP[t]! - at("old_logp", t)), at("advantage", t)]
-      const clipped = (A > 0 && ratio > 1.28) || (A < 0 && ratio < 0.8)
-      return (clipped ? 0 : ratio * A) + 0.04 * (Math.exp(at("ref_logp", t) - LOGP[t]!) - 1)
-    },
-  },
-  { name: "dpo", weight: (_p, t) => at("advantage", t) },
+  ...SAMPLE_LAWS,
 ]
 
 const titled = laws.map((law) => ({ ...law, title: JSON.stringify([law.name, law.settings]) }))
@@ -170,8 +132,13 @@ describe.each(titled)("$title", ({ name, settings, weight }) => {
   })
 })
 
+/** Those that couple the tokens of a sequence or a pair: held by golden-rl.test.ts and preference.test.ts. */
+const COUPLED = ["dpo", "simpo", "cpo", "orpo", "kto", "gspo", "rloo"]
+
 test("every name has a law tested here", () => {
-  expect(new Set(laws.map(({ name }) => name))).toEqual(new Set(Object.keys(FAMILY)))
+  expect(new Set([...laws.map(({ name }) => name), ...COUPLED])).toEqual(
+    new Set(Object.keys(FAMILY)),
+  )
 })
 
 test("the KL anchors pull through kl_ref with lambda, and vanish with it", () => {

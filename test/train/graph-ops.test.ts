@@ -9,10 +9,12 @@ import {
   objectiveFromConfig,
   reduceInputs,
   splitReductions,
+  tokenScales,
   weightOf,
 } from "../../src/objectives/index.ts"
 import { type Device, interpret } from "../../src/runtime/index.ts"
 import { GRAPH_OPS } from "../../src/train/graph-ops.ts"
+import { GOLDEN_CASES, stepTokens } from "../objectives/golden-rl.ts"
 import { deviceOrSay } from "../runtime/devices.ts"
 import { fromDevice, toDevice } from "../runtime/transfer.ts"
 
@@ -30,9 +32,14 @@ const certain = { ...columns, logp: columns.logp!.map((x, t) => (t === 0 ? 0 : x
 const impossible = { ...columns, logp: columns.logp!.map((x, t) => (t === 0 ? -Infinity : x)) }
 
 /** Value and coefficients as one graph, with the reductions of the step fed as columns. */
-function traced(expression: Expression, given: Columns) {
+function traced(expression: Expression, given: Columns, segments: ArrayLike<number> = sequences) {
+  const N = segments.length
   const split = splitReductions(expression)
-  const fed = { ...given, ...reduceInputs(split, given, sequences) } as typeof columns
+  const fed: Record<string, Float64Array> = {}
+  const all = { ...given, ...reduceInputs(split, given, segments) }
+  for (const [name, values] of Object.entries(all)) {
+    fed[name] = typeof values === "number" ? new Float64Array(N).fill(values) : values!
+  }
   const inputs: Record<string, Tensor> = {}
   for (const name of Object.keys(fed)) inputs[name] = input(name, [N])
   const { loss, coefficients } = emit(split.expression, GRAPH_OPS, inputs)
@@ -91,6 +98,29 @@ describe("on the CPU, in float32", () => {
       }
       await executable.release()
     }
+  })
+})
+
+describe("of pairs and samples, on the CPU, in float32", () => {
+  let device: Device | undefined
+  beforeAll(async () => {
+    device = await deviceOrSay("cpu")
+  })
+  afterAll(() => device?.release())
+
+  test.for(GOLDEN_CASES)("$name has TRL's gradient", async (one, { skip }) => {
+    if (!device) return skip("no CPU device here")
+    const { objective, step, gradient } = one
+    const { made, feeds } = traced(objective.expression, step.columns, step.segments)
+    const executable = await device.compile(made)
+    const results = await executable.run(await toDevice(device, made, feeds))
+    const found = await fromDevice(device, results["d.logp"]!)
+    const scales = one.tokens
+      ? new Float64Array(found.length).fill(1 / one.tokens)
+      : tokenScales(objective.normalization, stepTokens(step))
+    const scaled = Array.from(found, (value, t) => value * scales[t]!)
+    near(scaled, Float64Array.from(gradient), 2e-6, one.name)
+    await executable.release()
   })
 })
 
