@@ -46,7 +46,9 @@ const BROWSER_FOLDERS = ["graph", "objectives", "optim", "runtime/onnx", "models
 /** Of other folders: what a browser takes of them. */
 const BROWSER_FILES = [
   ..."runtime/index.ts models/index.ts text/chat-template.ts text/tokenizer.ts".split(" "),
-  ..."text/model-chat-template.ts text/stop-tokens.ts data/render.ts data/row-shapes.ts".split(" "),
+  ..."text/model-chat-template.ts text/stop-tokens.ts data/render.ts data/rows/shapes.ts".split(
+    " ",
+  ),
   ..."data/order.ts models/files/weights.ts models/files/adapter-format.ts".split(" "),
   ..."models/files/stored-tensors.ts generate/local-source.ts train/trainer.ts".split(" "),
   ..."train/policy.ts train/batches.ts".split(" "),

@@ -10,6 +10,7 @@ import { print, printJson, progressLine, say, sayWarning } from "./shell/termina
 interface Options {
   readonly set?: string[]
   readonly resume?: boolean | string
+  readonly keepRows?: boolean
   readonly dryRun?: boolean
   readonly json?: boolean
 }
@@ -19,11 +20,16 @@ export function command(verb: Command): void {
     .argument("<config>", "dftune.yaml, a .json or a TypeScript module")
     .option("--set <key=value...>", "override a setting, e.g. --set learning_rate=1e-5")
     .option("--resume [checkpoint]", "continue output_dir's newest checkpoint, or this one")
+    .option("--keep-rows", "with --resume: the run's own rows, where this version makes others")
     .option("--dry-run", "find the model, prepare the data, say what would happen, train nothing")
     .option("--json", "print every event as a line of JSON on stdout")
-    .action(async (path: string, { set = [], resume, dryRun, json }: Options) => {
+    .action(async (path: string, { set = [], resume, keepRows, dryRun, json }: Options) => {
       const loaded = await loadConfig(path, { set })
-      const config: Config = resume === undefined ? loaded : { ...loaded, resume }
+      const config: Config = {
+        ...loaded,
+        ...(resume === undefined ? {} : { resume }),
+        ...(keepRows ? { keep_rows: true } : {}),
+      }
       await interruptible(
         async (signal) => {
           if (dryRun) await showPlan(config, signal, json === true)

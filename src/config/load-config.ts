@@ -214,12 +214,24 @@ function withValue(
   return { ...mapping, [key]: withValue(mapping[key], rest, value, key, assignment) }
 }
 
+/** A word that is no setting is a file's path: it ends in .jinja, or is there. */
+function foundTemplate(
+  template: Config["data"]["template"],
+  folder: string,
+): Config["data"]["template"] {
+  if (typeof template !== "string" || template === "auto" || template === "none") return template
+  const path = foundPath(template, folder)
+  if (/\.(jinja2?|j2)$/.test(path) || existsSync(path)) return path
+  throw new InputError(
+    `data.template: expected auto, none, true or the path of a .jinja file, got ${JSON.stringify(template)}, and there is no such file`,
+  )
+}
+
 function withFoundPaths(config: Config, folder: string): Config {
   const sources = (list: Config["data"]["train"]) =>
     list.map((source) => ({ ...source, path: foundPath(source.path, folder) }))
   const { data } = config
-  const template =
-    typeof data.template === "string" ? foundPath(data.template, folder) : data.template
+  const template = foundTemplate(data.template, folder)
   return {
     ...config,
     model: foundPath(config.model, folder),

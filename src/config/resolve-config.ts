@@ -15,7 +15,10 @@ import {
   torchEngine,
 } from "./schema.ts"
 
-export interface DataConfig extends Omit<Parsed["data"], "train" | "eval" | "benchmarks"> {
+export interface DataConfig
+  extends Omit<Parsed["data"], "train" | "eval" | "benchmarks" | "template"> {
+  /** auto, none, a path, or true. */
+  template: string | true
   train: SourceConfig[]
   eval: SourceConfig[]
   benchmarks: SourceConfig[]
@@ -64,6 +67,7 @@ export function resolve(parsed: Parsed): Config {
     ...parsed,
     data: {
       ...data,
+      template: data.template || "none",
       train: data.train.map(writtenOut),
       eval: data.eval.map(writtenOut),
       benchmarks: data.benchmarks.map(writtenOut),

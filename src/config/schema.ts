@@ -18,6 +18,39 @@ export const FORMATS = [
   "text",
   "preference",
 ] as const
+/** Names of `data.columns`. */
+export const COLUMN_NAMES = [
+  "prompt",
+  "completion",
+  "response",
+  "messages",
+  "conversations",
+  "text",
+  "system",
+  "context",
+  "history",
+  "tools",
+  "problem",
+  "solution",
+  "question",
+  "answer",
+  "query",
+  "instruction",
+  "input",
+  "output",
+  "chosen",
+  "rejected",
+  "label",
+  "correct",
+  "row_weight",
+  "weight",
+  "train",
+  "loss",
+  "chat_template_kwargs",
+  "token_ids",
+  "finish_reason",
+  "images",
+] as const
 export const SUPERVISE = ["completions", "last", "all"] as const
 export const LR_SCHEDULERS = ["cosine", "linear", "constant"] as const
 
@@ -120,10 +153,26 @@ const data = z
     template: z
       .union([z.boolean(), z.string().min(1)])
       .describe(
-        "Chat template: left out or null, chats use the model's own and plain strings none; true, plain strings use it too; a string, the path of a .jinja file to use instead, for all rows.",
+        "Which texts go through the chat template. auto: questions (problem/solution, question/answer, query/response, input/output, alpaca) as one user turn, where the model has a template; prompt/completion and text as they are written. none (also null, false): no text. true: every text. A path of a .jinja file: that template, for every text. Messages always use one.",
       )
       .nullable()
-      .default(null),
+      .default("auto"),
+    columns: z
+      .partialRecord(z.enum(COLUMN_NAMES), z.string().min(1).nullable())
+      .describe(
+        "What the file's columns are called: { question: q, answer: a } reads q and a. row_weight (or weight) names the column that says how often a row counts. null: the column of that name is not looked at.",
+      )
+      .default({}),
+    on_long_pair: z
+      .enum(["drop", "truncate"])
+      .describe("A pair with an answer longer than max_length is left out, or cut on the right.")
+      .default("drop"),
+    implicit_prompt: z
+      .boolean()
+      .describe(
+        "Pairs of texts without a prompt: what both begin with, up to white space, is the prompt.",
+      )
+      .default(false),
     on_bad_row: z
       .enum(["error", "skip"])
       .describe(
@@ -300,6 +349,12 @@ export const configFields = z
     resume: z
       .union([z.boolean(), z.string().min(1)])
       .describe("Continue output_dir's newest checkpoint, or the checkpoint at this path.")
+      .default(false),
+    keep_rows: z
+      .boolean()
+      .describe(
+        "With resume: go on with the rows that the run has, where this version of dftune makes others of the same files.",
+      )
       .default(false),
     output_dir: z.string().min(1).describe("The run folder.").default("runs/my-run"),
   })

@@ -3,8 +3,8 @@ import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { hashOf, rowHash } from "./hash.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
-import { promptText, type Rendered, type RenderOptions } from "./render.ts"
-import type { Purpose } from "./row-shapes.ts"
+import { type PlainTexts, promptText, type Rendered, type RenderOptions } from "./render.ts"
+import type { Columns, Purpose } from "./rows/index.ts"
 import type { RowBatch } from "./shard-writer.ts"
 
 /** Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker. */
@@ -13,9 +13,13 @@ export interface BatchSetup {
   readonly tokenizer: string
   /** Path of a .jinja file in place of the model's own template. */
   readonly templateFile: string | null
-  readonly templateForPlain: boolean
+  readonly plainTexts: PlainTexts
   readonly purpose: Purpose
   readonly format: DataFormat
+  readonly columns: Columns
+  readonly implicitPrompt: boolean
+  /** A pair with an answer longer than maxLength. */
+  readonly onLongPair: "drop" | "truncate"
   readonly supervise: Supervise
   readonly maxLength: number
 }
@@ -32,6 +36,10 @@ export interface BatchResult {
   readonly dropped: readonly number[]
   readonly bad: readonly (readonly [line: number, message: string])[]
   readonly notes: Readonly<Partial<Record<RowNote, readonly number[]>>>
+  /** Lines of rows that say they are not to be trained, by what they say. */
+  readonly untrained: Readonly<Record<string, readonly number[]>>
+  /** Lines of rows with a key that nothing was made of, by key. */
+  readonly unused: Readonly<Record<string, readonly number[]>>
 }
 
 /** Loads what rendering needs; the folder is read again in each worker. */
@@ -43,7 +51,7 @@ export async function renderOptionsOf(setup: BatchSetup): Promise<RenderOptions>
       setup.tokenizer,
       setup.templateFile === null ? {} : { file: setup.templateFile },
     ),
-    templateForPlain: setup.templateForPlain,
+    plainTexts: setup.plainTexts,
     supervise: setup.supervise,
     maxLength: setup.maxLength,
     stopIds: await stopTokenIds(setup.tokenizer, tokenizer),
@@ -61,10 +69,13 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     readonly line: number
     readonly sides: readonly Rendered[]
     readonly prompt: string
+    readonly weight: number
   }[] = []
   const dropped: number[] = []
   const bad: [number, string][] = []
   const notes: Partial<Record<RowNote, number[]>> = {}
+  const untrained: Record<string, number[]> = {}
+  const unused: Record<string, number[]> = {}
   let truncated = 0
   let supervised = 0
   for (const row of readBatch(batch, setup, options)) {
@@ -73,24 +84,33 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
       bad.push([line, row.problem])
       continue
     }
-    const { sides, example } = row
+    const { reading } = row
+    for (const key of reading.unused) note(unused, key, line)
+    if ("refusal" in row) {
+      note(untrained, row.refusal, line)
+      continue
+    }
+    const { sides } = row
+    if (setup.onLongPair === "drop" && sides.length > 1 && sides.some((side) => side.truncated)) {
+      truncated++
+      dropped.push(line)
+      continue
+    }
     if (sides.some((side) => side.truncated)) truncated++
     if (sides.some((side) => side.supervised === 0)) {
       dropped.push(line)
       continue
     }
-    for (const note of new Set(sides.flatMap((side) => side.notes))) {
-      notes[note] ??= []
-      notes[note].push(line)
-    }
+    for (const name of new Set(sides.flatMap((side) => side.notes))) note(notes, name, line)
     for (const side of sides) supervised += side.supervised
-    kept.push({ line, sides, prompt: promptText(example) })
+    kept.push({ line, sides, prompt: promptText(reading.example), weight: reading.weight })
   }
   const sideCount = setup.purpose === "preference" ? 2 : 1
   const sides = Array.from({ length: sideCount }, (_, side) =>
     rowBatch(
       kept.map((row) => row.sides[side]!),
       kept.map(({ line }) => line),
+      kept.map(({ weight }) => weight),
     ),
   )
   return {
@@ -102,10 +122,22 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     dropped,
     bad,
     notes,
+    untrained,
+    unused,
   }
 }
 
-function rowBatch(rows: readonly Rendered[], lines: readonly number[]): RowBatch {
+/** Keys are a file's own, so that one may be called `__proto__`. */
+function note(lists: Partial<Record<string, number[]>>, name: string, line: number): void {
+  if (Object.hasOwn(lists, name)) lists[name]!.push(line)
+  else Object.defineProperty(lists, name, { value: [line], enumerable: true })
+}
+
+function rowBatch(
+  rows: readonly Rendered[],
+  lines: readonly number[],
+  weights: readonly number[],
+): RowBatch {
   const tokens = rows.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   const batch: RowBatch = {
     tokenIds: new Int32Array(tokens),
@@ -113,6 +145,7 @@ function rowBatch(rows: readonly Rendered[], lines: readonly number[]): RowBatch
     tokenClass: new Uint8Array(tokens),
     lengths: Int32Array.from(rows, ({ tokenIds }) => tokenIds.length),
     lines: Int32Array.from(lines),
+    weights: Float32Array.from(weights),
   }
   let at = 0
   for (const { tokenIds, lossMask, tokenClass } of rows) {
@@ -127,7 +160,9 @@ function rowBatch(rows: readonly Rendered[], lines: readonly number[]): RowBatch
 /** Buffers of a result that a worker may hand over without copying. */
 export function transferables(result: BatchResult): ArrayBuffer[] {
   const arrays = [
-    ...result.sides.flatMap((side) => Object.values(side) as (Int32Array | Uint8Array)[]),
+    ...result.sides.flatMap(
+      (side) => Object.values(side) as (Int32Array | Uint8Array | Float32Array)[],
+    ),
     result.rowHashes,
     result.promptHashes,
   ]

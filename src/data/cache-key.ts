@@ -7,7 +7,7 @@ import { PREPARED_VERSION } from "./prepared.ts"
 import type { Source } from "./sources.ts"
 
 /** Raised whenever the same input would give other rows, masks, classes or lints. */
-const RENDERING_VERSION = 2
+const RENDERING_VERSION = 3
 
 /** Files of a model folder that decide tokens, masks, or which EOS the model knows. */
 const TOKENIZER_FILES = [
@@ -27,6 +27,7 @@ export interface CacheKey {
   /** Of the template, where it is a file of its own; otherwise it is part of tokenizer_config.json. */
   readonly template: string | null
   readonly options: Readonly<Record<string, unknown>>
+  readonly files: readonly { readonly path: string; readonly sha256: string }[]
 }
 
 interface KeyParts {
@@ -43,12 +44,7 @@ export async function cacheKey({ setup, sources, onBadRow, signal }: KeyParts): 
   const template =
     templateFile !== null ? await fileHash(templateFile) : await filesHash(folder, TEMPLATE_FILES)
   const stops = STOP_FILES.map((file) => [file, eosOf(join(folder, file))])
-  const rows: unknown[] = []
-  for (const { files, weight, maxRows, shuffleSeed } of sources) {
-    const hashed: unknown[] = []
-    for (const { path, kind } of files) hashed.push([path, kind, await fileHash(path, signal)])
-    rows.push({ files: hashed, weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null })
-  }
+  const { files, rows } = await hashedSources(sources, signal)
   const all = {
     version: [PREPARED_VERSION, RENDERING_VERSION],
     tokenizer,
@@ -63,7 +59,53 @@ export async function cacheKey({ setup, sources, onBadRow, signal }: KeyParts): 
     tokenizer,
     template: template === EMPTY ? null : template,
     options: { ...options, on_bad_row: onBadRow },
+    files,
   }
+}
+
+/**
+ * The key that dftune 0.1.0 gave to the same files and settings: by it a run that it made knows its
+ * rows.
+ */
+export async function keyOf010({ setup, sources, onBadRow, signal }: KeyParts): Promise<string> {
+  const {
+    tokenizer: folder,
+    templateFile,
+    plainTexts,
+    purpose,
+    format,
+    supervise,
+    maxLength,
+  } = setup
+  const { rows } = await hashedSources(sources, signal)
+  const all = {
+    version: [1, 2],
+    tokenizer: await filesHash(folder, TOKENIZER_FILES),
+    template:
+      templateFile !== null
+        ? await fileHash(templateFile)
+        : await filesHash(folder, TEMPLATE_FILES),
+    stops: STOP_FILES.map((file) => [file, eosOf(join(folder, file))]),
+    options: { templateForPlain: plainTexts === "all", purpose, format, supervise, maxLength },
+    onBadRow,
+    rows,
+  }
+  return createHash("sha256").update(JSON.stringify(all)).digest("hex")
+}
+
+async function hashedSources(sources: readonly Source[], signal: AbortSignal | undefined) {
+  const files: { readonly path: string; readonly sha256: string }[] = []
+  const rows: unknown[] = []
+  for (const { files: ofSource, weight, maxRows, shuffleSeed } of sources) {
+    const hashed: unknown[] = []
+    for (const { path, kind } of ofSource) {
+      const sha256 = await fileHash(path, signal)
+      hashed.push([path, kind, sha256])
+      files.push({ path, sha256 })
+    }
+    rows.push({ files: hashed, weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null })
+  }
+  return { files, rows }
 }
 
 const EMPTY = createHash("sha256").digest("hex")

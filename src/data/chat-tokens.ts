@@ -1,6 +1,10 @@
 import type { Supervise } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import type { AssistantSpan, ChatTemplate, TextEncoding, Tokenizer } from "../text/index.ts"
-import type { Message } from "./row-shapes.ts"
+import type { RowNote } from "./lints.ts"
+import { type Conversation, renderedChat } from "./rendered-chat.ts"
+import type { Message } from "./rows/index.ts"
+import { hasTextArguments, type RenderedChat, unwrittenNotes } from "./unwritten.ts"
 
 const CONTENT = 0
 const END_OF_TURN = 1
@@ -11,8 +15,9 @@ export interface ChatTokens {
   readonly tokenIds: readonly number[]
   readonly lossMask: readonly number[]
   readonly tokenClass: readonly number[]
-  /** A message says something that the rendered text does not hold. */
-  readonly droppedRole: boolean
+  readonly notes: readonly RowNote[]
+  /** The answer was cut off, so that it is right that nothing ends it. */
+  readonly endsOpen?: true
 }
 
 interface ChatOptions {
@@ -21,11 +26,9 @@ interface ChatOptions {
   readonly supervise: Supervise
   /** Messages before this one are context. */
   readonly firstTrained: number
-  readonly tools: unknown
+  /** The last answer was cut off: the text ends with it, and nothing closes it. */
+  readonly cutOff: boolean
 }
-
-/** Llama 3's templates write today's date unless told one; this is the date they fall back to. */
-const FIXED_VARIABLES = { date_string: "26 Jul 2024" }
 
 /** Half-open, in UTF-16 units of the rendered text. */
 type Range = readonly [start: number, end: number]
@@ -36,17 +39,18 @@ type Range = readonly [start: number, end: number]
  * would never be learned where the template puts a space before it.
  */
 export function chatTokens(
-  messages: readonly Message[],
-  { tokenizer, template, supervise, firstTrained, tools }: ChatOptions,
+  conversation: Conversation,
+  { tokenizer, template, supervise, firstTrained, cutOff }: ChatOptions,
 ): ChatTokens {
-  const { text, spans } = template.renderWithSpans(messages, {
-    ...(tools === undefined ? {} : { tools }),
-    variables: FIXED_VARIABLES,
-  })
+  const rendered = renderedChat(conversation, template)
+  const { messages } = rendered
+  const { text, spans } = cutOff ? withoutEnd(rendered) : rendered
   const encoding = tokenizer.encodeWithOffsets(text)
   const { ids, starts, ends } = encoding
-  const trained = spans.filter(({ message }) => message >= firstTrained)
+  const context = new Set(conversation.context)
+  const trained = spans.filter(({ message }) => message >= firstTrained && !context.has(message))
   const said = supervise === "last" ? trained.slice(-1) : trained
+  const ranges = contentRanges(text, messages, spans, resultPlaces(rendered))
   const lossMask =
     supervise === "all"
       ? ids.map(() => 1)
@@ -54,9 +58,9 @@ export function chatTokens(
           encoding,
           said.map(({ start, turnEnd }): Range => [start, turnEnd]),
         )
+  unmark(lossMask, encoding, notSaid({ messages, spans, ranges, context, supervise }))
 
-  const { ranges, droppedRole } = contentRanges(text, messages, spans)
-  const isContent = marks(encoding, ranges)
+  const isContent = marks(encoding, apart(ranges.map(({ range }) => range)))
   const isEnd = marks(
     encoding,
     spans.map(({ end, turnEnd }): Range => [end, turnEnd]),
@@ -70,7 +74,67 @@ export function chatTokens(
     const says = isEnd[t] === 1 && text.slice(starts[t], ends[t]).trim() !== ""
     return says ? END_OF_TURN : TEMPLATE
   })
-  return { tokenIds: ids, lossMask, tokenClass, droppedRole }
+  const notes = unwrittenNotes(rendered, template)
+  if (conversation.messages.some(hasTextArguments)) notes.push("text-arguments")
+  const tokens = { tokenIds: ids, lossMask, tokenClass, notes }
+  return cutOff ? { ...tokens, endsOpen: true } : tokens
+}
+
+/** The text up to the end of the last answer, which nothing closes. */
+function withoutEnd({
+  text,
+  spans,
+}: {
+  readonly text: string
+  readonly spans: readonly AssistantSpan[]
+}) {
+  const last = spans.at(-1)
+  if (last === undefined) return { text, spans }
+  return {
+    text: text.slice(0, last.end),
+    spans: [...spans.slice(0, -1), { ...last, turnEnd: last.end }],
+  }
+}
+
+interface NotSaid {
+  readonly messages: readonly Message[]
+  readonly spans: readonly AssistantSpan[]
+  readonly ranges: readonly MessageRange[]
+  readonly context: ReadonlySet<number>
+  readonly supervise: Supervise
+}
+
+/**
+ * Ranges that no mask covers: what says of itself that it is not to be trained, and a tool's result
+ * that a template writes inside the turn of the assistant who called it.
+ */
+function notSaid({ messages, spans, ranges, context, supervise }: NotSaid): Range[] {
+  const own = ranges.flatMap(({ message, range }) => {
+    const isResult = !SPEAKERS.includes(messages[message]!.role) && supervise !== "all"
+    return isResult || context.has(message) ? [range] : []
+  })
+  const turns = spans
+    .filter(({ message }) => context.has(message))
+    .map(({ start, turnEnd }): Range => [start, turnEnd])
+  return [...own, ...turns]
+}
+
+function unmark(lossMask: number[], encoding: TextEncoding, ranges: readonly Range[]): void {
+  if (ranges.length === 0) return
+  const marked = marks(encoding, apart(ranges))
+  for (const [t, mark] of marked.entries()) if (mark === 1) lossMask[t] = 0
+}
+
+/** The same places as ranges that are ascending and apart from each other. */
+function apart(ranges: readonly Range[]): Range[] {
+  const joined: Range[] = []
+  for (const range of [...ranges].sort(([a], [b]) => a - b)) {
+    const last = joined.at(-1)
+    if (last !== undefined && range[0] <= last[1])
+      joined[joined.length - 1] = [last[0], Math.max(last[1], range[1])]
+    else joined.push(range)
+  }
+  return joined
 }
 
 /**
@@ -92,30 +156,58 @@ function marks({ starts, ends }: TextEncoding, ranges: readonly Range[]): number
   return marked
 }
 
-/** Where the messages stand in the rendered text, and whether one is missing from it. */
+interface MessageRange {
+  readonly message: number
+  readonly range: Range
+}
+
+const SPEAKERS = ["assistant", "user", "system", "developer"]
+
+/**
+ * Where the results of tools begin in the text. A template may write them inside the turn of the
+ * assistant who called, and the same words may stand in the call: marks in their place tell.
+ */
+function resultPlaces({ messages, text, again }: RenderedChat): ReadonlyMap<number, number> {
+  const places = new Map<number, number>()
+  const isResult = ({ role, content }: Message) => !SPEAKERS.includes(role) && content.trim() !== ""
+  if (!messages.some(isResult)) return places
+  let marked: string
+  try {
+    marked = again(messages.map((m, i) => (isResult(m) ? { ...m, content: `result${i}mark` } : m)))
+  } catch (error) {
+    if (error instanceof InputError) return places // a template that reads the results themselves
+    throw error
+  }
+  let shift = 0
+  for (const { 0: found, 1: index, index: at } of marked.matchAll(/result(\d+)mark/g)) {
+    const said = messages[Number(index)]?.content.trim() ?? ""
+    if (!text.startsWith(said, at + shift)) return places
+    places.set(Number(index), at + shift)
+    shift += said.length - found.length
+  }
+  return places
+}
+
+/** Where the messages stand in the rendered text; those that are not found are left out. */
 function contentRanges(
   text: string,
   messages: readonly Message[],
   spans: readonly AssistantSpan[],
-): { readonly ranges: Range[]; readonly droppedRole: boolean } {
+  results: ReadonlyMap<number, number>,
+): MessageRange[] {
   const spanOf = new Map(spans.map((span) => [span.message, span]))
-  const ranges: Range[] = []
-  let droppedRole = false
+  const ranges: MessageRange[] = []
   let from = 0
   for (const [i, { content }] of messages.entries()) {
     const said = content.trim()
     const span = spanOf.get(i)
     // what is said without content, such as tool calls, is content as well
     if (span === undefined ? said === "" : span.start === span.end) continue
-    const start = span?.start ?? text.indexOf(said, from)
-    if (start === -1) {
-      // some templates move the system message into the first user turn: look before giving up
-      droppedRole ||= !text.includes(said)
-      continue
-    }
+    const start = span?.start ?? results.get(i) ?? text.indexOf(said, from)
+    if (start === -1) continue
     const end = span?.end ?? start + said.length
-    ranges.push([start, end])
-    from = end
+    ranges.push({ message: i, range: [start, end] })
+    from = Math.max(from, end)
   }
-  return { ranges, droppedRole }
+  return ranges
 }

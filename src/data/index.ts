@@ -8,8 +8,10 @@ export {
   type PrepareOptions,
   type PrepareProgress,
   prepareData,
+  preparedKeyOf010,
 } from "./prepare.ts"
 export {
+  isPrepared,
   type Manifest,
   openPrepared,
   type Prepared,
@@ -18,4 +20,5 @@ export {
   readManifest,
 } from "./prepared.ts"
 export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
-export { type Example, type Message, type Purpose, readRow, type Turns } from "./row-shapes.ts"
+export { type Example, type Message, type Purpose, readRow, type Turns } from "./rows/index.ts"
+export { hashOfRows } from "./rows-hash.ts"

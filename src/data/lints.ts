@@ -1,4 +1,4 @@
-import type { Purpose } from "./row-shapes.ts"
+import type { Purpose } from "./rows/index.ts"
 
 /** Something about the data that the user should know before step 1. */
 export interface Lint {
@@ -20,6 +20,12 @@ export const ROW_NOTES = [
   "unknown-eos",
   "double-bos",
   "dropped-role",
+  "dropped-tool-call",
+  "dropped-reasoning",
+  "dropped-tools",
+  "dropped-media",
+  "text-arguments",
+  "sampled-as-text",
   "empty-answer",
 ] as const
 export type RowNote = (typeof ROW_NOTES)[number]
@@ -27,6 +33,8 @@ export type RowNote = (typeof ROW_NOTES)[number]
 export type LintCode =
   | RowNote
   | "no-supervised-tokens"
+  | "untrained-rows"
+  | "unused-keys"
   | "dropped-rows"
   | "bad-rows"
   | "empty-source"
@@ -70,6 +78,32 @@ const NOTE_LINTS: Readonly<
     message: (rows) => `${rows} with a message that the chat template leaves out`,
     hint: "look at them with dftune preview; put the text into a role that the template renders",
   },
+  "dropped-tool-call": {
+    message: (rows) => `${rows} with a tool call that the chat template does not write in full`,
+    hint: "look at them with dftune preview; use a template that writes tool_calls (data.template: FILE.jinja)",
+  },
+  "dropped-reasoning": {
+    message: (rows) =>
+      `${rows} with reasoning (reasoning_content, thinking, <think>) that is not in the text`,
+    hint: "look at them with dftune preview; put the reasoning into the content, or use a template that writes it (data.template: FILE.jinja)",
+  },
+  "dropped-tools": {
+    message: (rows) => `${rows} with tools that are not in the text`,
+    hint: "look at them with dftune preview; use a template that writes tools (data.template: FILE.jinja)",
+  },
+  "dropped-media": {
+    message: (rows) => `${rows} with images, videos or audio, of which only the text is trained`,
+    hint: "dftune trains text; leave such rows out",
+  },
+  "text-arguments": {
+    message: (rows) => `${rows} with a tool call whose arguments are text, not a JSON object`,
+    hint: "the template may write them with quotes around them; make them an object",
+  },
+  "sampled-as-text": {
+    message: (rows) =>
+      `${rows} whose token_ids this tokenizer does not decode to their completion: they are trained by their text`,
+    hint: "samples of this very model are trained token by token as they were drawn; leave token_ids out if they are another model's",
+  },
   "empty-answer": {
     message: (rows) =>
       `${rows} where nothing but the end of the turn is trained: they teach the model to say nothing`,
@@ -87,6 +121,13 @@ export interface PreparedCounts {
   readonly supervisedTokens: number
   readonly dropped: Tally
   readonly bad: Tally
+  /** Rows that say they are not to be trained, by what they say. */
+  readonly untrained: ReadonlyMap<string, Tally>
+  /** Keys that nothing was made of, of each source. */
+  readonly unusedKeys: readonly {
+    readonly source: string
+    readonly keys: ReadonlyMap<string, Tally>
+  }[]
   readonly duplicates: Tally
   readonly notes: ReadonlyMap<RowNote, Tally>
   /** Files that no row was found in. */
@@ -104,7 +145,14 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
   const { rows, tokens, supervisedTokens, dropped, bad, duplicates, notes, maxLength, emptyFiles } =
     counts
   const lints: Lint[] = []
-  if (rows + dropped.count === 0) {
+  const untrained = untrainedLint(counts)
+  if (rows + dropped.count === 0 && untrained !== undefined) {
+    lints.push({
+      ...untrained,
+      severity: "error",
+      message: `nothing to train: ${untrained.message}`,
+    })
+  } else if (rows + dropped.count === 0) {
     lints.push({
       code: "no-supervised-tokens",
       severity: "error",
@@ -134,6 +182,8 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
       ...dropped,
     })
   }
+  if (untrained !== undefined && lints.every(({ code }) => code !== untrained.code))
+    lints.push(untrained)
   if (bad.count > 0) {
     lints.push({
       code: "bad-rows",
@@ -175,6 +225,8 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
       examples: [],
     })
   }
+  for (const { source, keys } of counts.unusedKeys)
+    if (keys.size > 0) lints.push(unusedKeysLint(source, keys))
   if (duplicates.count > 0) {
     lints.push({
       code: "duplicate-rows",
@@ -185,6 +237,35 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
     })
   }
   return lints
+}
+
+/** Rows that are left out because they say so. */
+function untrainedLint({ untrained }: PreparedCounts): Lint | undefined {
+  const count = [...untrained.values()].reduce((sum, tally) => sum + tally.count, 0)
+  if (count === 0) return undefined
+  const said = [...untrained].map(([key, tally]) => `${key} in ${tally.count}`).join(", ")
+  return {
+    code: "untrained-rows",
+    severity: "warning",
+    message: `${plural(count, "row")} left out: they say that they are not to be trained (${said})`,
+    hint: "bad answers belong to objective: kto or dpo; data.columns: { KEY: null } says that a column means something else",
+    count,
+    examples: [...untrained.values()].flatMap(({ examples }) => examples).slice(0, MAX_EXAMPLES),
+  }
+}
+
+function unusedKeysLint(source: string, keys: ReadonlyMap<string, Tally>): Lint {
+  const most = [...keys].sort(([, a], [, b]) => b.count - a.count)
+  const named = most.slice(0, 8).map(([key, { count }]) => `${key} (${count})`)
+  const more = most.length > named.length ? `, and ${most.length - named.length} more` : ""
+  return {
+    code: "unused-keys",
+    severity: "warning",
+    message: `${source}: ${most.length === 1 ? "a key of its rows is" : `${most.length} keys of its rows are`} not used: ${named.join(", ")}${more}`,
+    hint: "nothing of them is in the text; if one matters, name it in data.columns or put it into the prompt",
+    count: Math.max(...most.map(([, { count }]) => count)),
+    examples: most[0]![1].examples,
+  }
 }
 
 /** Training rows whose prompt is also in another set. */

@@ -4,23 +4,17 @@ import { mkdir, rename, rm } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { DataFormat, SourceConfig, Supervise } from "../config/index.ts"
-import { assert, InputError } from "../errors.ts"
+import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
 import { batchPool } from "./batch-pool.ts"
-import { type CacheKey, cacheKey } from "./cache-key.ts"
-import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote, type Tally } from "./lints.ts"
+import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
+import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
 import { rowsPerEpoch } from "./order.ts"
-import {
-  isPrepared,
-  type Manifest,
-  PREPARED_VERSION,
-  type PreparedSource,
-  readManifest,
-} from "./prepared.ts"
-import { type RowHashes, rowHashes } from "./row-hashes.ts"
-import type { Purpose } from "./row-shapes.ts"
+import { isPrepared, type Manifest, PREPARED_VERSION, readManifest } from "./prepared.ts"
+import { counter } from "./row-counter.ts"
+import type { Columns, Purpose } from "./rows/index.ts"
 import { shardWriter } from "./shard-writer.ts"
 import { resolveSources, type Source, sourceBatches, wholeFiles } from "./sources.ts"
 
@@ -34,6 +28,12 @@ export interface PrepareOptions {
   readonly supervise?: Supervise
   /** As `data.template` of the config. */
   readonly template?: boolean | string | null
+  /** As `data.columns`. */
+  readonly columns?: Columns
+  /** As `data.implicit_prompt`. */
+  readonly implicitPrompt?: boolean
+  /** As `data.on_long_pair`. */
+  readonly onLongPair?: "drop" | "truncate"
   readonly onBadRow?: "error" | "skip"
   /** Threads; 0 works in this one. "auto": one a core, at most 8, 0 for a few megabytes. */
   readonly workers?: number | "auto"
@@ -114,6 +114,13 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   }
 }
 
+/** The key by which a run of dftune 0.1.0 knows the rows of these files and settings. */
+export async function preparedKeyOf010(options: PrepareOptions): Promise<string> {
+  const { signal, onBadRow = "error" } = options
+  const sources = await resolveSources(options.sources, { signal })
+  return keyOf010({ setup: batchSetup(options), sources, onBadRow, signal })
+}
+
 /** What of the options decides how a row becomes tokens. */
 export function batchSetup({
   tokenizer,
@@ -121,17 +128,32 @@ export function batchSetup({
   purpose = "supervised",
   maxLength = 2048,
   supervise = "completions",
-  template = null,
+  template = "auto",
+  columns = {},
+  implicitPrompt = false,
+  onLongPair = "drop",
 }: Omit<PrepareOptions, "sources">): BatchSetup {
   return {
     tokenizer,
-    templateFile: typeof template === "string" ? template : null,
-    templateForPlain: template === true || typeof template === "string",
+    ...templateSetup(template),
     purpose,
     format,
+    columns,
+    implicitPrompt,
+    onLongPair,
     supervise,
     maxLength,
   }
+}
+
+/** `data.template` as what it does to plain texts, and the file it names. */
+export function templateSetup(
+  template: boolean | string | null,
+): Pick<BatchSetup, "plainTexts" | "templateFile"> {
+  if (template === "auto") return { plainTexts: "auto", templateFile: null }
+  if (template === "none" || template === null || template === false)
+    return { plainTexts: "none", templateFile: null }
+  return { plainTexts: "all", templateFile: template === true ? null : template }
 }
 
 /** Renames the finished folder into place; when another run was first, its folder is as good. */
@@ -168,8 +190,10 @@ interface IntoOptions {
 async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest> {
   const { sources, setup, key, onBadRow, threads, signal, onProgress } = options
   const writer = shardWriter(dir, setup.purpose)
-  const files = sources.flatMap(({ files, weight }) => files.map((file) => ({ ...file, weight })))
-  const total = counter(files.map(({ path }) => path))
+  const files = sources.flatMap(({ files, weight, path: source }) =>
+    files.map((file) => ({ ...file, weight, source })),
+  )
+  const total = counter(files)
   const pool = await batchPool(setup, threads)
   try {
     const underWay: {
@@ -213,6 +237,8 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     supervisedTokens: total.supervised(),
     dropped: total.tally("dropped"),
     bad: total.tally("bad"),
+    untrained: total.untrained(),
+    unusedKeys: total.unusedKeys(),
     duplicates: hashes.duplicates((row) => total.place(row)),
     emptyFiles: wholeFiles(sources).filter((path) => total.isEmpty(path)),
     notes: new Map(
@@ -238,6 +264,8 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     supervised_tokens: total.supervised(),
     sources: counted,
     shards,
+    rows_sha256: writer.rowsHash(counted),
+    files: key.files,
     tokenizer: key.tokenizer,
     template_sha256: key.template,
     options: key.options,
@@ -255,69 +283,3 @@ function lintError({ message, hint, examples }: Lint, all: readonly Lint[]): Inp
 
 const badRow = (message: string) =>
   new InputError(`${message}\n(data.on_bad_row: skip leaves such rows out and counts them)`)
-
-type TallyName = "dropped" | "bad" | RowNote
-type FileCounts = Omit<PreparedSource, "path" | "weight">
-
-/** Adds batches up: counts, first examples, hashes and places of rows. */
-function counter(paths: readonly string[]) {
-  const tallies = new Map<TallyName, { count: number; examples: string[] }>()
-  const perFile = paths.map(() => ({ rows: 0, dropped: 0, bad: 0, truncated: 0 }))
-  const lines: Int32Array[] = []
-  const fileOfBatch: { readonly file: number; readonly firstRow: number }[] = []
-  const hashes: RowHashes = rowHashes()
-  let rows = 0
-  let tokens = 0
-  let supervised = 0
-  const note = (name: TallyName, path: string, at: readonly number[]): void => {
-    if (at.length === 0) return
-    const tally = tallies.get(name) ?? { count: 0, examples: [] }
-    tally.count += at.length
-    for (const line of at.slice(0, MAX_EXAMPLES - tally.examples.length))
-      tally.examples.push(`${path}:${line}`)
-    tallies.set(name, tally)
-  }
-  return {
-    rows: () => rows,
-    tokens: () => tokens,
-    supervised: () => supervised,
-    hashes: () => hashes,
-    file: (i: number): FileCounts => perFile[i]!,
-    isEmpty: (path: string): boolean =>
-      paths.every((other, i) => {
-        const { rows: kept, dropped, bad } = perFile[i]!
-        return other !== path || kept + dropped + bad === 0
-      }),
-    tally: (name: TallyName): Tally => tallies.get(name) ?? { count: 0, examples: [] },
-    /** `file:line` of a row. */
-    place: (row: number): string => {
-      const batch = fileOfBatch.findLastIndex(({ firstRow }) => firstRow <= row)
-      assert(batch >= 0, `row ${row} of ${rows}`)
-      const { file, firstRow } = fileOfBatch[batch]!
-      return `${paths[file]}:${lines[batch]![row - firstRow]}`
-    },
-    add: (file: number, result: BatchResult): void => {
-      const { sides, dropped, bad, notes } = result
-      const path = paths[file]!
-      const kept = sides[0]!.lengths.length
-      fileOfBatch.push({ file, firstRow: rows })
-      lines.push(sides[0]!.lines)
-      hashes.add(result.rowHashes, result.promptHashes)
-      rows += kept
-      supervised += result.supervised
-      for (const { tokenIds } of sides) tokens += tokenIds.length
-      const counts = perFile[file]!
-      counts.rows += kept
-      counts.dropped += dropped.length
-      counts.bad += bad.length
-      counts.truncated += result.truncated
-      note("dropped", path, dropped)
-      note(
-        "bad",
-        path,
-        bad.map(([line]) => line),
-      )
-      for (const name of ROW_NOTES) note(name, path, notes[name] ?? [])
-    },
-  }
-}

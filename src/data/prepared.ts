@@ -6,14 +6,15 @@ import { readError, readJsonObject } from "../formats/json-files.ts"
 import type { TensorEntry } from "../formats/safetensors.ts"
 import { openSafetensors } from "../formats/safetensors-files.ts"
 import type { Lint } from "./lints.ts"
-import type { Purpose } from "./row-shapes.ts"
+import type { Purpose } from "./rows/index.ts"
 
-/** Raised when the layout of a prepared folder changes. */
-export const PREPARED_VERSION = 1
+/** Raised when the layout of a prepared folder changes. 1, of dftune 0.1.0, is read still. */
+export const PREPARED_VERSION = 2
+const READABLE = [1, PREPARED_VERSION]
 
 /** `manifest.json` of a prepared folder (docs/architecture.md, seam 1). */
 export interface Manifest {
-  readonly version: typeof PREPARED_VERSION
+  readonly version: number
   /** SHA-256 of everything that the rows were made from. */
   readonly key: string
   readonly purpose: Purpose
@@ -24,6 +25,10 @@ export interface Manifest {
   /** One a file, in the order of the rows. */
   readonly sources: readonly PreparedSource[]
   readonly shards: readonly { file: string; rows: number; tokens: number; sha256: string }[]
+  /** What the rows are (`rowsHasher`); version 1 does not say it. */
+  readonly rows_sha256?: string
+  /** The files that the rows come from, as they were. */
+  readonly files?: readonly { readonly path: string; readonly sha256: string }[]
   /** SHA-256 of the tokenizer's files. */
   readonly tokenizer: string
   readonly template_sha256: string | null
@@ -41,6 +46,8 @@ export interface PreparedSource {
   readonly bad: number
   /** Rows cut at max_length. */
   readonly truncated: number
+  /** Rows that say they are not to be trained; left out where there are none. */
+  readonly untrained?: number
   readonly weight: number
 }
 
@@ -56,6 +63,8 @@ export interface PreparedRow {
   readonly source: string
   /** From 1. */
   readonly line: number
+  /** How often the row counts, in the loss and in what it is divided by; 1 for most. */
+  readonly weight: number
 }
 
 /** Random access to a prepared folder; rows are read when asked for. */
@@ -89,6 +98,8 @@ interface Side {
   readonly offsets: Float64Array
   readonly source: Int32Array
   readonly line: Int32Array
+  /** null: 1 for every row. */
+  readonly weight: Float32Array | null
   /** Where the first token lies in the file. */
   readonly tokenIdsAt: number
   readonly lossMaskAt: number
@@ -166,7 +177,7 @@ export async function openPrepared(dir: string): Promise<Prepared> {
 export async function readManifest(dir: string): Promise<Manifest> {
   const path = join(dir, "manifest.json")
   const manifest = await readJsonObject(path)
-  if (manifest.version !== PREPARED_VERSION) {
+  if (!READABLE.includes(manifest.version as number)) {
     throw new InputError(
       `${path}: expected version ${PREPARED_VERSION}, got ${String(manifest.version)}; prepare the data again`,
     )
@@ -211,6 +222,9 @@ async function openShard(
       const [lossMask, tokenClass] = [entry("loss_mask", "U8"), entry("token_class", "U8")]
       const source = new Int32Array((await reader.read(`${prefix}row_source`)).buffer)
       const line = new Int32Array((await reader.read(`${prefix}row_line`)).buffer)
+      const weight = reader.tensors.has(`${prefix}row_weight`)
+        ? new Float32Array((await reader.read(`${prefix}row_weight`)).buffer)
+        : null
       const tokens = tokenIds.shape[0]!
       const ordered = offsets.every((offset, i) => offset >= (i === 0 ? 0 : offsets[i - 1]!))
       const fits =
@@ -219,6 +233,7 @@ async function openShard(
         entry("row_line", "I32").shape[0] === rows &&
         lossMask.shape[0] === tokens &&
         tokenClass.shape[0] === tokens &&
+        (weight === null || weight.length === rows) &&
         offsets[0] === 0 &&
         offsets[rows] === tokens
       if (
@@ -232,6 +247,7 @@ async function openShard(
         offsets,
         source,
         line,
+        weight,
         tokenIdsAt: tokenIds.begin,
         lossMaskAt: lossMask.begin,
         tokenClassAt: tokenClass.begin,
@@ -284,7 +300,8 @@ function readRow(readAt: ReadAt, side: Side, r: number, manifest: Manifest): Pre
   readAt(lossMask, side.lossMaskAt + start)
   readAt(tokenClass, side.tokenClassAt + start)
   const source = manifest.sources[side.source[r]!]!.path
-  return { tokenIds, lossMask, tokenClass, source, line: side.line[r]! }
+  const weight = side.weight === null ? 1 : side.weight[r]!
+  return { tokenIds, lossMask, tokenClass, source, line: side.line[r]!, weight }
 }
 
 function readBytes(file: number, path: string, target: Uint8Array, position: number): void {

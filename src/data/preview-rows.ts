@@ -8,6 +8,7 @@ import type { PrepareOptions } from "./prepare.ts"
 import { batchSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
+import { tallies, unusedKeys } from "./row-counter.ts"
 import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
 
 /** One sequence as `preview --json` prints it (docs/data.md). */
@@ -56,10 +57,11 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
   const rendering = await renderOptionsOf(setup)
   const counts = previewCounts(setup)
   let rows = 0
-  for await (const { batch } of sourceBatches(resolved)) {
+  const sourceOf = resolved.flatMap(({ path, files }) => files.map(() => path))
+  for await (const { batch, file } of sourceBatches(resolved)) {
     signal?.throwIfAborted()
     counts.found(batch.path)
-    for (const row of readBatch(batch, setup, rendering)) {
+    for (const row of readBatch(batch, { ...setup, showRefused: true }, rendering)) {
       if (rows >= scan && rows >= examples) return { rows, complete: false, ...counts.finish([]) }
       const source = `${batch.path}:${row.line}`
       rows++
@@ -68,12 +70,16 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
         counts.bad(source)
         continue
       }
-      counts.add(source, row.sides)
+      counts.unused(sourceOf[file]!, batch.path, row.line, row.reading.unused)
+      if ("refusal" in row) counts.untrained(row.refusal, batch.path, row.line)
+      else counts.add(source, row.sides)
       if (rows > examples) continue
       for (const [i, side] of row.sides.entries()) {
         const which =
           setup.purpose === "supervised" ? {} : { side: (["chosen", "rejected"] as const)[i]! }
-        await show({ source, ...which, ...shownTokens(side, rendering.tokenizer) })
+        const shown = shownTokens(side, rendering.tokenizer)
+        const warnings = "refusal" in row ? ["untrained-rows"] : shown.warnings
+        await show({ source, ...which, ...shown, warnings })
       }
     }
   }
@@ -102,6 +108,8 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
     if (to.examples.length < MAX_EXAMPLES) to.examples.push(source)
   }
   const [dropped, bad, duplicates] = [tally(), tally(), tally()]
+  const untrained = tallies()
+  const unused = unusedKeys()
   const notes = new Map(ROW_NOTES.map((name) => [name, tally()] as const))
   const seen = new HashSet()
   const found = new Set<string>()
@@ -109,6 +117,10 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
   return {
     found: (path: string) => void found.add(path),
     bad: (source: string) => note(bad, source),
+    untrained: (said: string, path: string, line: number) => untrained.add(said, path, [line]),
+    unused: (source: string, path: string, line: number, keys: readonly string[]) => {
+      for (const key of keys) unused.add(source, path, key, [line])
+    },
     add: (source: string, sides: readonly Rendered[]): void => {
       if (sides.some(({ supervised }) => supervised === 0)) {
         note(dropped, source)
@@ -137,6 +149,8 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
         supervisedTokens,
         dropped,
         bad,
+        untrained: untrained.all,
+        unusedKeys: unused.all(),
         duplicates,
         notes: noted,
         emptyFiles: files.filter((path) => !found.has(path)),

@@ -1,7 +1,7 @@
 import type { DataFormat } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { type Rendered, type RenderOptions, renderExample } from "./render.ts"
-import { type Example, type Purpose, readRow } from "./row-shapes.ts"
+import { type Columns, type Purpose, type RowReading, rowReading } from "./rows/index.ts"
 
 /** Rows of one file, as they were read. */
 export interface RawBatch {
@@ -18,14 +18,31 @@ export interface RawBatch {
 
 /** A row that became sequences, or why it did not. */
 export type ReadRow = { readonly line: number } & (
-  | { readonly example: Example; readonly sides: readonly Rendered[] }
+  | { readonly reading: RowReading; readonly sides: readonly Rendered[] }
+  /** It says that it is not to be trained. */
+  | {
+      readonly reading: RowReading
+      readonly refusal: string
+      /** Only where `showRefused` asks for them; nothing in them is trained. */
+      readonly sides: readonly Rendered[]
+    }
   | { readonly problem: string }
 )
+
+/** How rows are told apart and read. */
+export interface ReadOptions {
+  readonly purpose: Purpose
+  readonly format: DataFormat
+  readonly columns: Columns
+  readonly implicitPrompt: boolean
+  /** Rows that say they are not to be trained are rendered too. */
+  readonly showRefused?: boolean
+}
 
 /** Parses, tells the shape of, and tokenises the rows of a batch, in the order of the file. */
 export function* readBatch(
   { path, lines, rows, problems }: RawBatch,
-  { purpose, format }: { readonly purpose: Purpose; readonly format: DataFormat },
+  { purpose, format, columns, implicitPrompt, showRefused = false }: ReadOptions,
   options: RenderOptions,
 ): Generator<ReadRow> {
   let nextProblem = 0
@@ -36,8 +53,14 @@ export function* readBatch(
     const where = `${path}:${line}`
     let row: ReadRow
     try {
-      const example = readRow(rowValue(rows, i, where), { format, purpose, where })
-      row = { line, example, sides: renderExample(example, options, where) }
+      const value = rowValue(rows, i, where)
+      const reading = rowReading(value, { format, purpose, columns, implicitPrompt, where })
+      const { refusal, example } = reading
+      const render = () => withNotes(reading, renderExample(example, options, where))
+      row =
+        refusal === undefined
+          ? { line, reading, sides: render() }
+          : { line, reading, refusal, sides: showRefused ? render().map(untrained) : [] }
     } catch (error) {
       if (!(error instanceof InputError)) throw error
       row = { line, problem: error.message }
@@ -46,6 +69,18 @@ export function* readBatch(
   }
   for (const problem of problems.slice(nextProblem)) yield unread(path, problem)
 }
+
+const withNotes = ({ media }: RowReading, sides: readonly Rendered[]): readonly Rendered[] =>
+  media.length === 0
+    ? sides
+    : sides.map((side) => ({ ...side, notes: [...side.notes, "dropped-media" as const] }))
+
+const untrained = (side: Rendered): Rendered => ({
+  ...side,
+  lossMask: side.lossMask.map(() => 0),
+  supervised: 0,
+  notes: [],
+})
 
 /** The parsed rows alone, before their shape is told. Throws at the first that cannot be read. */
 export function* rawValues({ path, lines, rows, problems }: RawBatch): Generator<{

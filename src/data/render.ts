@@ -3,7 +3,8 @@ import { assert, InputError } from "../errors.ts"
 import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
-import type { Example, Message, Turns } from "./row-shapes.ts"
+import { askedText, type Conversation } from "./rendered-chat.ts"
+import type { Example, Sampled, Turns } from "./rows/index.ts"
 
 /** Token classes beside the mask, for objectives that treat tokens differently. */
 export const TOKEN_CLASS = { content: 0, endOfTurn: 1, template: 2 } as const
@@ -22,12 +23,17 @@ export interface Rendered {
   readonly notes: readonly RowNote[]
 }
 
+/**
+ * Which texts go through the chat template: `auto` the questions, `none` no plain text at all, `all`
+ * every one of them. Messages always do.
+ */
+export type PlainTexts = "auto" | "none" | "all"
+
 export interface RenderOptions {
   readonly tokenizer: Tokenizer
   /** The chat template; null when the model has none. */
   readonly template: ChatTemplate | null
-  /** Plain prompts and completions go through the template too. */
-  readonly templateForPlain: boolean
+  readonly plainTexts: PlainTexts
   readonly supervise: Supervise
   readonly maxLength: number
   /** Ids that end generation: the tokenizer's EOS and what the model's configs name. */
@@ -52,76 +58,173 @@ export function renderExample(example: Example, options: RenderOptions, where: s
 function sequencesOf(example: Example, options: RenderOptions): ChatTokens[] {
   switch (example.kind) {
     case "text":
-      return [plainTokens([], example.text, options, true)]
+      return [plainTokens("", example.text, options, { isText: true })]
     case "chat":
-      return [chat(example.messages, 0, options, example.tools)]
+      return [chat(example, 0, options)]
     case "completion":
-      return [completion(example.prompt, example.completion, options, example)]
+      return [completion(example, options)]
     case "preference":
-      return [
-        completion(example.prompt, example.chosen, options, {}),
-        completion(example.prompt, example.rejected, options, {}),
-      ]
+      return [example.chosen, example.rejected].map((said) =>
+        completion({ kind: "completion", prompt: example.prompt, completion: said }, options),
+      )
   }
 }
 
-function completion(
-  prompt: Turns,
-  said: Turns,
-  options: RenderOptions,
-  { system, tools }: { readonly system?: string; readonly tools?: unknown },
-): ChatTokens {
-  if (typeof prompt === "string" && typeof said === "string") {
-    if (!options.templateForPlain) {
-      const instructions = system === undefined ? [] : [`${system}\n`]
-      return plainTokens([...instructions, prompt].join(""), said, options, false)
-    }
-    const asked: Message[] = [
-      ...(system === undefined ? [] : [{ role: "system", content: system }]),
-      { role: "user", content: prompt },
-    ]
-    return chat([...asked, { role: "assistant", content: said }], asked.length, options, tools)
+type Completion = Extract<Example, { readonly kind: "completion" }>
+
+/** What is put before an answer: a text as it is, or messages for the template. */
+export type Asked = string | Conversation
+
+/** What a row asks, as `plainTexts` has it: the one place that decides a question's layout. */
+export function askedOf(
+  { prompt, question, system, tools, variables, context }: Omit<Completion, "kind" | "completion">,
+  { template, plainTexts }: Pick<RenderOptions, "template" | "plainTexts">,
+): Asked {
+  if (typeof prompt !== "string") return { messages: prompt, tools, variables, context }
+  const isTurn = plainTexts === "all" || (plainTexts === "auto" && question && template !== null)
+  if (isTurn) {
+    const told = system === undefined ? [] : [{ role: "system", content: system }]
+    return { messages: [...told, { role: "user", content: prompt }], tools, variables }
   }
-  assert(
-    typeof prompt !== "string" && typeof said !== "string",
-    "prompt and completion of two kinds",
+  const told = system === undefined ? "" : `${system}\n`
+  return `${told}${prompt}${question && plainTexts === "auto" ? "\n" : ""}`
+}
+
+/** The ids of what is asked, up to where the answer begins. */
+export function askedIds(
+  asked: Asked,
+  { tokenizer, template }: Pick<RenderOptions, "tokenizer" | "template">,
+): number[] {
+  if (typeof asked !== "string") return tokenizer.encode(askedText(asked, neededTemplate(template)))
+  const { bosTokenId, addsBos } = tokenizer
+  return [...(addsBos && bosTokenId !== null ? [bosTokenId] : []), ...tokenizer.encode(asked)]
+}
+
+function completion(example: Completion, options: RenderOptions): ChatTokens {
+  const { sampled } = example
+  const asked = askedOf(example, options)
+  const byText = completionByText(example, asked, options)
+  if (sampled === undefined || sampled.tokenIds === null) return byText
+  const own = ownTokens(sampled, { example, asked, byText }, options)
+  return own ?? { ...byText, notes: [...byText.notes, "sampled-as-text"] }
+}
+
+function completionByText(example: Completion, asked: Asked, options: RenderOptions): ChatTokens {
+  const { completion: said, sampled, context, tools } = example
+  const cutOff = sampled?.cutOff ?? false
+  if (typeof asked === "string" && typeof said === "string") {
+    const tokens = plainTokens(asked, said, options, { cutOff })
+    return tools === undefined ? tokens : { ...tokens, notes: [...tokens.notes, "dropped-tools"] }
+  }
+  assert(typeof asked !== "string", "a completion of messages after a plain prompt")
+  const answer = typeof said === "string" ? [{ role: "assistant", content: said }] : said
+  const messages = [...asked.messages, ...answer]
+  return chat({ ...asked, messages, context }, asked.messages.length, options, cutOff)
+}
+
+interface SampleParts {
+  readonly example: Completion
+  readonly asked: Asked
+  readonly byText: ChatTokens
+}
+
+/**
+ * A sample by the very tokens that were drawn, behind what was asked. undefined where this tokenizer
+ * reads another text in them.
+ */
+function ownTokens(
+  { tokenIds, cutOff }: Sampled,
+  { example, asked, byText }: SampleParts,
+  options: RenderOptions,
+): ChatTokens | undefined {
+  const { tokenizer, stopIds, supervise } = options
+  const said = completionText(example.completion)
+  const ids = tokenIds!
+  const ends = stopIds.has(ids.at(-1)!)
+  const words = ends ? ids.slice(0, -1) : ids
+  if (ids.some((id) => id >= tokenizer.vocabSize)) return undefined
+  const prompt = askedIds(asked, options)
+  if (said === undefined || !saysAlike(words, said, prompt, tokenizer)) return undefined
+  const closing = ends || cutOff ? [] : closingOf(byText)
+  const drawn = [...ids, ...closing]
+  const all = [...prompt, ...drawn]
+  const { content, endOfTurn, template } = TOKEN_CLASS
+  const tokenClass = all.map((id, t) => {
+    if (t >= prompt.length + words.length) return endOfTurn
+    return tokenizer.specialTokenIds.has(id) ? template : content
+  })
+  return {
+    tokenIds: all,
+    lossMask: all.map((_, t) => (t < prompt.length && supervise !== "all" ? 0 : 1)),
+    tokenClass,
+    notes: byText.notes,
+    ...(cutOff ? { endsOpen: true } : {}),
+  }
+}
+
+function completionText(said: Turns): string | undefined {
+  if (typeof said === "string") return said
+  const [only, ...others] = said
+  return others.length === 0 && only?.tool_calls === undefined ? only?.content : undefined
+}
+
+/** Tokens before the drawn ones that decide how the first of them reads (a space or none). */
+const CONTEXT_TOKENS = 8
+
+function saysAlike(
+  ids: readonly number[],
+  said: string,
+  prompt: readonly number[],
+  tokenizer: Tokenizer,
+): boolean {
+  if (tokenizer.decode(ids, { skipSpecialTokens: true }) === said) return true
+  const stream = tokenizer.decodeStream({ skipSpecialTokens: true })
+  for (const id of prompt.slice(-CONTEXT_TOKENS)) stream.push(id)
+  return ids.map((id) => stream.push(id)).join("") + stream.end() === said
+}
+
+/** What closes the answer in the rendering by text. */
+function closingOf({ tokenIds, lossMask, tokenClass }: ChatTokens): number[] {
+  const last = lossMask.lastIndexOf(1)
+  let first = last + 1
+  while (first > 0 && lossMask[first - 1] === 1 && tokenClass[first - 1] === TOKEN_CLASS.endOfTurn)
+    first--
+  return tokenIds.slice(first, last + 1)
+}
+
+const neededTemplate = (template: ChatTemplate | null): ChatTemplate => {
+  if (template !== null) return template
+  throw new InputError(
+    "expected a chat template for messages, and the model has none; give one with data.template, or use prompt and completion rows",
   )
-  return chat([...prompt, ...said], prompt.length, options, tools)
 }
 
 /** Messages through the template; those before `firstTrained` are context only. */
 function chat(
-  messages: readonly Message[],
+  conversation: Conversation,
   firstTrained: number,
   { tokenizer, template, supervise }: RenderOptions,
-  tools: unknown,
+  cutOff = false,
 ): ChatTokens {
-  if (template === null) {
-    throw new InputError(
-      "expected a chat template for messages, and the model has none; give one with data.template, or use prompt and completion rows",
-    )
-  }
-  return chatTokens(messages, { tokenizer, template, supervise, firstTrained, tools })
+  const options = { tokenizer, template: neededTemplate(template), supervise, firstTrained, cutOff }
+  return chatTokens(conversation, options)
 }
 
 /** BOS if the tokenizer adds one, the prompt's ids, the completion's ids (on its own), EOS. */
 function plainTokens(
-  prompt: string | readonly [],
+  prompt: string,
   said: string,
   { tokenizer, supervise }: RenderOptions,
-  isText: boolean,
+  { isText = false, cutOff = false }: { readonly isText?: boolean; readonly cutOff?: boolean },
 ): ChatTokens {
-  const { bosTokenId, eosTokenId, addsBos, specialTokenIds } = tokenizer
+  const { eosTokenId, specialTokenIds } = tokenizer
   if (eosTokenId === null) {
     throw new InputError(
       "expected the tokenizer to name an eos_token, got none; add it to tokenizer_config.json",
     )
   }
-  const before = [
-    ...(addsBos && bosTokenId !== null ? [bosTokenId] : []),
-    ...(typeof prompt === "string" ? tokenizer.encode(prompt) : []),
-  ]
-  const tokenIds = [...before, ...tokenizer.encode(said), eosTokenId]
+  const before = askedIds(prompt, { tokenizer, template: null })
+  const tokenIds = [...before, ...tokenizer.encode(said), ...(cutOff ? [] : [eosTokenId])]
   const from = isText || supervise === "all" ? 0 : before.length
   const { content, endOfTurn, template } = TOKEN_CLASS
   return {
@@ -130,13 +233,14 @@ function plainTokens(
     tokenClass: tokenIds.map((id) =>
       id === eosTokenId ? endOfTurn : specialTokenIds.has(id) ? template : content,
     ),
-    droppedRole: false,
+    notes: [],
+    ...(cutOff ? { endsOpen: true } : {}),
   }
 }
 
 /** Cuts on the right, frees the first token (nothing predicts it), and notes what a user should know. */
 function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderOptions): Rendered {
-  const { tokenIds, tokenClass, droppedRole } = tokens
+  const { tokenIds, tokenClass, endsOpen = false } = tokens
   const lossMask = tokens.lossMask.map((mask, t) => (t === 0 ? 0 : mask))
   const truncated = tokenIds.length > maxLength
   const last = lossMask.lastIndexOf(1)
@@ -144,13 +248,13 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
   if (truncated) {
     const cutsEos = last >= maxLength && tokenClass[last] === TOKEN_CLASS.endOfTurn
     notes.push(cutsEos ? "truncated-eos" : "truncated")
-  } else if (last >= 0 && !stopIds.has(tokenIds[last]!)) {
+  } else if (last >= 0 && !endsOpen && !stopIds.has(tokenIds[last]!)) {
     notes.push("unknown-eos")
   }
   const { bosTokenId } = tokenizer
   if (bosTokenId !== null && tokenIds[0] === bosTokenId && tokenIds[1] === bosTokenId)
     notes.push("double-bos")
-  if (droppedRole) notes.push("dropped-role")
+  notes.push(...tokens.notes)
   const kept = lossMask.slice(0, maxLength)
   const supervised = kept.reduce((sum, mask) => sum + mask, 0)
   const says = kept.some((mask, t) => mask === 1 && tokenClass[t] === TOKEN_CLASS.content)

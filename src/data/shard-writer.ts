@@ -4,7 +4,8 @@ import type { TensorToWrite } from "../formats/safetensors.ts"
 import { writeSafetensors } from "../formats/safetensors-files.ts"
 import type { Manifest } from "./prepared.ts"
 import { sidesOf } from "./prepared.ts"
-import type { Purpose } from "./row-shapes.ts"
+import type { Purpose } from "./rows/index.ts"
+import { rowsHasher } from "./rows-hash.ts"
 
 /** A shard is closed when it has this many tokens: about 25 MB, which also bounds memory. */
 const SHARD_TOKENS = 4 * 2 ** 20
@@ -18,6 +19,8 @@ export interface RowBatch {
   /** Tokens of each row: [R] */
   readonly lengths: Int32Array
   readonly lines: Int32Array
+  /** How often each row counts: [R] */
+  readonly weights: Float32Array
 }
 
 interface Side {
@@ -29,6 +32,8 @@ export interface ShardWriter {
   /** One batch per side, all with the same rows; they come from source number `source`. */
   append(sides: readonly RowBatch[], source: number): Promise<void>
   finish(): Promise<Manifest["shards"]>
+  /** What the rows are, when all are written. */
+  rowsHash(sources: Manifest["sources"]): string
 }
 
 export function shardWriter(dir: string, purpose: Purpose): ShardWriter {
@@ -37,6 +42,7 @@ export function shardWriter(dir: string, purpose: Purpose): ShardWriter {
   let sides: Side[] = prefixes.map(() => ({ batches: [] }))
   let sources: { readonly source: number; readonly rows: number }[] = []
   let tokens = 0
+  const hasher = rowsHasher()
 
   const flush = async (): Promise<void> => {
     const file = `shard-${String(shards.length).padStart(5, "0")}.safetensors`
@@ -58,6 +64,7 @@ export function shardWriter(dir: string, purpose: Purpose): ShardWriter {
 
   return {
     async append(batches, source) {
+      hasher.append(batches)
       for (const [i, batch] of batches.entries()) {
         sides[i]!.batches.push(batch)
         tokens += batch.tokenIds.length
@@ -69,6 +76,7 @@ export function shardWriter(dir: string, purpose: Purpose): ShardWriter {
       if (tokens > 0) await flush()
       return shards
     },
+    rowsHash: hasher.digest,
   }
 }
 
@@ -83,6 +91,7 @@ function sideTensors(
   const tokenClass = new Uint8Array(tokens)
   const rowOffsets = new BigInt64Array(rowSource.length + 1)
   const rowLine = new Int32Array(rowSource.length)
+  const rowWeight = new Float32Array(rowSource.length)
   let at = 0
   let row = 0
   for (const batch of batches) {
@@ -90,12 +99,13 @@ function sideTensors(
     lossMask.set(batch.lossMask, at)
     tokenClass.set(batch.tokenClass, at)
     rowLine.set(batch.lines, row)
+    rowWeight.set(batch.weights, row)
     for (const length of batch.lengths) {
       at += length
       rowOffsets[++row] = BigInt(at)
     }
   }
-  const bytes = ({ buffer, byteOffset, byteLength }: Int32Array | BigInt64Array) =>
+  const bytes = ({ buffer, byteOffset, byteLength }: Int32Array | BigInt64Array | Float32Array) =>
     new Uint8Array(buffer, byteOffset, byteLength)
   const rows = rowSource.length
   return [
@@ -105,5 +115,15 @@ function sideTensors(
     { name: `${prefix}row_offsets`, dtype: "I64", shape: [rows + 1], data: bytes(rowOffsets) },
     { name: `${prefix}row_source`, dtype: "I32", shape: [rows], data: bytes(rowSource) },
     { name: `${prefix}row_line`, dtype: "I32", shape: [rows], data: bytes(rowLine) },
+    ...(rowWeight.every((weight) => weight === 1)
+      ? []
+      : [
+          {
+            name: `${prefix}row_weight`,
+            dtype: "F32" as const,
+            shape: [rows],
+            data: bytes(rowWeight),
+          },
+        ]),
   ]
 }

@@ -15,6 +15,8 @@ export interface SourceFile {
 
 /** An entry of `data.train` or `data.eval`, its files found. */
 export interface Source {
+  /** As the config names it. */
+  readonly path: string
   readonly files: readonly SourceFile[]
   readonly weight: number
   readonly maxRows: number | undefined
@@ -34,7 +36,7 @@ export async function resolveSources(
   for (const source of sources) {
     const { weight, max_rows: maxRows, shuffle_seed: shuffleSeed } = source
     const files = (await pathsOf(source, signal)).map(sourceFile)
-    resolved.push({ files, weight, maxRows, shuffleSeed })
+    resolved.push({ path: source.path, files, weight, maxRows, shuffleSeed })
   }
   return resolved
 }

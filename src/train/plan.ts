@@ -8,6 +8,7 @@ import {
   overlapLints,
   type Prepared,
   type PreparedData,
+  type PrepareOptions,
   prepareData,
   type RunOrder,
   runOrder,
@@ -32,6 +33,7 @@ import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { objectiveHead } from "./objective-head.ts"
+import { rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
 /**
@@ -58,6 +60,8 @@ export interface DataPlan {
   /** The same steps as the loop takes them. */
   readonly batches: FixedBatches
   readonly evalSets: readonly NamedRows[]
+  /** By which checkpoints know the rows. */
+  readonly dataKey: string
   /** Warnings; errors have been thrown. */
   readonly lints: readonly Lint[]
 }
@@ -93,11 +97,12 @@ export async function planData(config: Config, options: PlanOptions = {}): Promi
   })
   const model = await readModelConfig(modelFolder)
   const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
-  const prepared = await prepareRows(config, modelFolder, config.data.train, options)
+  const asked = rowOptions(config, modelFolder, config.data.train)
+  const { prepared, dataKey } = await rowsToResume(config, await prepareRows(asked, options), asked)
   const evalSets: NamedRows[] = []
   const evals: string[] = []
   for (const [i, source] of config.data.eval.entries()) {
-    const { dir } = await prepareRows(config, modelFolder, [source], options)
+    const { dir } = await prepareRows(rowOptions(config, modelFolder, [source]), options)
     evals.push(dir)
     evalSets.push({ name: setName(source, i, config.data.eval), rows: await openPrepared(dir) })
   }
@@ -113,7 +118,8 @@ export async function planData(config: Config, options: PlanOptions = {}): Promi
   })
   const lints = [...prepared.lints, ...overlaps]
   const batches = supervisedBatches(rows, order)
-  const found = { config, modelFolder, model, objective, lora, prepared, rows, order, batches }
+  const known = { config, modelFolder, model, objective, lora, dataKey }
+  const found = { ...known, prepared, rows, order, batches }
   return { ...found, evalSets, lints }
 }
 
@@ -128,7 +134,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     throw new InputError(`engine: ${engine.name}; this computes on the local engine, engine: onnx`)
   }
   const data = await planData(config, options)
-  const { model, objective, lora, prepared, rows } = data
+  const { model, objective, lora, dataKey, rows } = data
   const quantization = weightQuantization(config)
   const microBatchTokens =
     config.micro_batch_tokens === "auto"
@@ -157,7 +163,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     quantization,
     split,
     memory,
-    fingerprint: fingerprint(config, { prepared, objective, microBatchTokens }),
+    fingerprint: fingerprint(config, { dataKey, objective, microBatchTokens }),
   }
 }
 
@@ -190,21 +196,32 @@ function refuseUntrainable(objective: Objective): void {
   )
 }
 
-async function prepareRows(
-  config: Config,
+/** How the config has rows read and rendered. */
+function rowOptions(
+  { data }: Config,
   tokenizer: string,
   sources: readonly SourceConfig[],
-  { signal, onProgress }: PlanOptions,
-): Promise<PreparedData> {
-  const { data } = config
-  const prepared = await prepareData({
+): PrepareOptions {
+  return {
     sources,
     tokenizer,
     format: data.format,
     maxLength: data.max_length,
     supervise: data.supervise,
     template: data.template,
+    columns: data.columns,
+    implicitPrompt: data.implicit_prompt,
+    onLongPair: data.on_long_pair,
     onBadRow: data.on_bad_row,
+  }
+}
+
+async function prepareRows(
+  asked: PrepareOptions,
+  { signal, onProgress }: PlanOptions,
+): Promise<PreparedData> {
+  const prepared = await prepareData({
+    ...asked,
     ...(signal ? { signal } : {}),
     onProgress: ({ rows, fraction }) =>
       onProgress?.(
@@ -234,11 +251,11 @@ const short = (value: unknown) =>
 function fingerprint(
   config: Config,
   {
-    prepared: { manifest },
+    dataKey,
     objective,
     microBatchTokens,
   }: {
-    readonly prepared: PreparedData
+    readonly dataKey: string
     readonly objective: Objective
     readonly microBatchTokens: number
   },
@@ -248,7 +265,7 @@ function fingerprint(
   const { adam_beta1, adam_beta2, adam_epsilon, quantization } = config
   return {
     model: config.model,
-    data: manifest.key,
+    data: dataKey,
     objective: short(objectiveToJson(objective)),
     adapter: short([adapter, quantization]),
     order: short([batch_size, microBatchTokens, config.data.packing, seed]),

@@ -10,6 +10,7 @@ const hashOrNone = (path: string) => (existsSync(path) ? fileHash(path) : "none"
 export async function runVersions({
   modelFolder,
   rows,
+  dataKey,
 }: DataPlan): Promise<Record<string, string>> {
   return {
     dftune: version(),
@@ -19,5 +20,7 @@ export async function runVersions({
     model_config: await hashOrNone(join(modelFolder, "config.json")),
     tokenizer: await hashOrNone(join(modelFolder, "tokenizer.json")),
     data: rows.manifest.key,
+    ...(rows.manifest.rows_sha256 === undefined ? {} : { rows: rows.manifest.rows_sha256 }),
+    data_key: dataKey,
   }
 }

@@ -4,7 +4,7 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { renderOptionsOf } from "../../src/data/batch.ts"
 import { type Rendered, renderExample } from "../../src/data/render.ts"
-import { readRow } from "../../src/data/row-shapes.ts"
+import { readRow } from "../../src/data/rows/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
 import { SPECIAL, tinyModel } from "./tiny-model.ts"
 
@@ -23,7 +23,10 @@ async function renderer({ tokenizer, templateFile }: Model) {
   const options = await renderOptionsOf({
     tokenizer,
     templateFile,
-    templateForPlain: templateFile !== null,
+    plainTexts: templateFile !== null ? "all" : "none",
+    columns: {},
+    implicitPrompt: false,
+    onLongPair: "drop",
     purpose: "supervised",
     format: "auto",
     supervise: "completions",
@@ -89,7 +92,7 @@ describe("chats through a byte-level tokenizer, counted by hand", async () => {
   test("plain strings take the template only when asked", () => {
     const row = { prompt: "q", completion: "a" }
     expect(tokenizer.decode(render(row).tokenIds)).toBe("qa<eos>")
-    const asked = render(row, { templateForPlain: true })
+    const asked = render(row, { plainTexts: "all" })
     expect(tokenizer.decode(asked.tokenIds)).toBe(
       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n",
     )

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import type { DataFormat } from "../../src/config/index.ts"
-import { type Purpose, readRow } from "../../src/data/row-shapes.ts"
+import { type Purpose, readRow } from "../../src/data/rows/index.ts"
 import { InputError } from "../../src/errors.ts"
 
 const read = (row: unknown, format: DataFormat = "auto", purpose: Purpose = "supervised") =>
@@ -30,12 +30,12 @@ test.each([
   [
     "alpaca",
     { instruction: "do", input: "this", output: "a" },
-    { kind: "completion", prompt: "do\nthis", completion: "a" },
+    { kind: "completion", prompt: "do\nthis", completion: "a", question: true },
   ],
   [
     "alpaca without input",
     { instruction: "do", input: "", output: "a" },
-    { kind: "completion", prompt: "do", completion: "a" },
+    { kind: "completion", prompt: "do", completion: "a", question: true },
   ],
   [
     "sharegpt",
@@ -61,18 +61,18 @@ test.each([
   [
     "problem-solution",
     { problem: "q", solution: "a", answer: "72" },
-    { kind: "completion", prompt: "q", completion: "a" },
+    { kind: "completion", prompt: "q", completion: "a", question: true },
   ],
   [
     "question-answer",
     { question: "q", answer: "a" },
-    { kind: "completion", prompt: "q", completion: "a" },
+    { kind: "completion", prompt: "q", completion: "a", question: true },
   ],
   ["text", { text: "t" }, { kind: "text", text: "t" }],
   [
     "a graded sample of a problem: its completion, not the gold solution",
     { problem: "q", solution: "gold", completion: "a", correct: true },
-    { kind: "completion", prompt: "q", completion: "a" },
+    { kind: "completion", prompt: "q", completion: "a", question: true },
   ],
   [
     "a graded sample of a chat",
@@ -199,4 +199,158 @@ test("whatever a row holds, it is read or refused in words", () => {
     ),
     { numRuns: 2000 },
   )
+})
+
+test.each([
+  [
+    "query-response",
+    { query: "q", response: "a", history: [] },
+    { prompt: "q", completion: "a", question: true },
+  ],
+  ["prompt-response", { prompt: "q", response: "a" }, { prompt: "q", completion: "a" }],
+  ["input-output", { input: "q", output: "a" }, { prompt: "q", completion: "a", question: true }],
+  [
+    "question-response",
+    { question: "q", response: "a", system_prompt: "" },
+    { prompt: "q", completion: "a", question: true },
+  ],
+  [
+    "Dolly",
+    { instruction: "q", context: "c", response: "a" },
+    { prompt: "q\nc", completion: "a", question: true },
+  ],
+  [
+    "a question with its context",
+    { question: "q", context: "c", answer: "a" },
+    { prompt: "c\nq", completion: "a", question: true },
+  ],
+  [
+    "system beside texts",
+    { system: "s", prompt: "q", completion: "a" },
+    { prompt: "q", completion: "a", system: "s" },
+  ],
+  [
+    "system_prompt beside a question",
+    { system_prompt: "s", question: "q", answer: "a" },
+    { prompt: "q", completion: "a", question: true, system: "s" },
+  ],
+  [
+    "messages under input",
+    { input: [user], output: "a", system_prompt: "" },
+    { prompt: [user], completion: [assistant] },
+  ],
+  [
+    "null messages",
+    { problem: "q", solution: "a", messages: null },
+    { prompt: "q", completion: "a", question: true },
+  ],
+])("%s", (_, row, expected) => {
+  expect(read(row)).toEqual({ kind: "completion", ...expected })
+})
+
+test.each([
+  ["system", { system: "s", messages: [user, assistant] }],
+  [
+    "system_prompt",
+    {
+      system_prompt: "s",
+      conversations: [
+        { from: "Human", value: "q" },
+        { from: "GPT", value: "a" },
+      ],
+    },
+  ],
+  ["history", { instruction: "q", output: "a", system: "s", history: [["x", "y"]] }],
+  [
+    "history of messages",
+    {
+      query: "q",
+      response: "a",
+      system: "s",
+      history: [
+        { role: "User", content: "x" },
+        { role: "bot", content: "y" },
+      ],
+    },
+  ],
+])("%s goes before the chat", (_, row) => {
+  const before =
+    "history" in row
+      ? [
+          { role: "user", content: "x" },
+          { role: "assistant", content: "y" },
+        ]
+      : []
+  const messages = [{ role: "system", content: "s" }, ...before, user, assistant]
+  expect(read(row)).toEqual({ kind: "chat", messages })
+})
+
+test.each([
+  [
+    [
+      { role: "User", content: "q" },
+      { role: "Assistant", content: "a" },
+    ],
+  ],
+  [
+    [
+      { from: "human", value: "q" },
+      { from: "gpt", value: "a" },
+    ],
+  ],
+  [
+    [
+      { role: "human", content: "q" },
+      { role: "bot", content: "a" },
+    ],
+  ],
+  [
+    [
+      { role: "user", content: { type: "text", text: "q" } },
+      { role: "model", content: [{ type: "output_text", text: "a" }] },
+    ],
+  ],
+  [
+    [
+      { role: "user", content: [{ type: "text", value: "q", image: null }] },
+      { role: "assistant", content: "a", name: null },
+    ],
+  ],
+  [JSON.stringify([user, assistant])],
+])("messages in their usual spellings: %j", (messages) => {
+  expect(read({ messages })).toEqual({ kind: "chat", messages: [user, assistant] })
+})
+
+test("columns give the file's names", () => {
+  const options = { format: "auto", purpose: "supervised", where: "rows.jsonl:7" } as const
+  const columns = { question: "q", answer: "a" }
+  expect(readRow({ q: "2+2?", a: "4", question: "no" }, { ...options, columns })).toEqual({
+    kind: "completion",
+    prompt: "2+2?",
+    completion: "4",
+    question: true,
+  })
+  expect(() => readRow({ q: "2+2?" }, { ...options, columns })).toThrow(
+    'rows.jsonl:7: expected a column "a" (data.columns.answer), got the keys "q"',
+  )
+})
+
+test("a preference row in a chat's shape is told to be one; texts can share their prompt", () => {
+  const row = {
+    conversations: [{ from: "human", value: "q" }],
+    chosen: { from: "gpt", value: "a" },
+    rejected: { from: "gpt", value: "b" },
+  }
+  expect(() => read(row)).toThrow(/got a preference row \(chosen, rejected\); use objective: dpo/)
+  expect(read(row, "auto", "preference")).toEqual({
+    kind: "preference",
+    prompt: [user],
+    chosen: [assistant],
+    rejected: [{ role: "assistant", content: "b" }],
+  })
+  const texts = { chosen: "The sky is blue.", rejected: "The sky is black." }
+  expect(() => read(texts, "auto", "preference")).toThrow(/data.implicit_prompt: true takes/)
+  expect(
+    readRow(texts, { format: "auto", purpose: "preference", implicitPrompt: true, where: "w" }),
+  ).toEqual({ kind: "preference", prompt: "The sky is ", chosen: "blue.", rejected: "black." })
 })

@@ -19,6 +19,7 @@ export function memoryRows(rows: readonly PlainRow[]): Prepared {
       tokenClass: new Uint8Array(rows[index]!.token_ids.length),
       source: "memory",
       line: index + 1,
+      weight: 1,
     }),
     pair: () => {
       throw new Error("no pairs")

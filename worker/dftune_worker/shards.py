@@ -34,6 +34,11 @@ class PreparedRows:
         per_shard = [np.diff(s["row_offsets"]) for s in self._shards]
         self.lengths = np.concatenate(per_shard) if per_shard else np.zeros(0, np.int64)
 
+    @property
+    def key(self) -> str:
+        """What the rows are, whatever made them; version 1 of the folder knows only what they were made from."""
+        return self.manifest.get("rows_sha256", self.manifest["key"])
+
     def __len__(self) -> int:
         return int(self._first_row[-1])
 

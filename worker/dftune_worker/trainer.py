@@ -65,7 +65,7 @@ class Run:
             "optimizer_steps": self.optimizer.steps_done,
             "tokens": self.tokens,
             "supervised_tokens": self.supervised_tokens,
-            "data_key": self.rows.manifest["key"],
+            "data_key": self.rows.key,
             "micro_batch_tokens": self.config["micro_batch_tokens"],
             "processes": self.world.size,
         }
@@ -166,7 +166,7 @@ def _activation_budget(world: World, optimizer: Optimizer) -> int:
 
 def _resume(run: Run, folder: Path) -> None:
     state = restore(folder, run, run.world)
-    same = state["data_key"] == run.rows.manifest["key"] and state["steps"] == run.order.steps
+    same = state["data_key"] in (run.rows.key, run.rows.manifest["key"]) and state["steps"] == run.order.steps
     check(
         same,
         f"{folder}: was made with other data or another number of steps ({state['steps']}, now {run.order.steps}); start a new run instead",

@@ -1,0 +1,3 @@
+export type { Columns } from "./columns.ts"
+export type { Example, Message, Purpose, Sampled, Turns } from "./example.ts"
+export { type ReadRowOptions, type RowReading, readRow, rowReading } from "./read-row.ts"

@@ -1,0 +1,66 @@
+import { InputError } from "../../errors.ts"
+import { describeValue, type JsonObject } from "../../formats/json.ts"
+
+/**
+ * Keys by which data sets say whether a message is trained: `weight` (OpenAI, Mistral, axolotl),
+ * `train` and `training` (axolotl), `loss` and `loss_scale` (ms-swift), `loss_weight`
+ * (LLaMA-Factory), `trainable` (verl).
+ */
+export const TRAIN_KEYS = [
+  "weight",
+  "train",
+  "training",
+  "trainable",
+  "loss",
+  "loss_scale",
+  "loss_weight",
+] as const
+
+/** Keys that say the answer is a bad one (KTO rows, graded samples). */
+const VERDICT_KEYS = ["label", "kto_tag", "correct"] as const
+
+const isFalse = (value: unknown) =>
+  value === false || (typeof value === "string" && /^\s*(false|no)\s*$/i.test(value))
+const isZero = (value: unknown) =>
+  value === 0 || (typeof value === "string" && /^\s*-?0+(\.0*)?\s*$/.test(value))
+const isTrue = (value: unknown) =>
+  value === true || (typeof value === "string" && /^\s*(true|yes)\s*$/i.test(value))
+const isOne = (value: unknown) =>
+  value === 1 || (typeof value === "string" && /^\s*1(\.0*)?\s*$/.test(value))
+
+/**
+ * Whether a message says that it is not to be trained.
+ *
+ * @throws InputError for a weight between, which a token's mask cannot say
+ */
+export function isContextOnly(message: JsonObject, at: string, where: string): boolean {
+  let context = false
+  for (const key of TRAIN_KEYS) {
+    const value = message[key]
+    if (value === undefined || value === null) continue
+    if (isFalse(value) || isZero(value)) context = true
+    else if (!isTrue(value) && !isOne(value)) {
+      throw new InputError(
+        `${where}: expected "${at}.${key}" to be 0 or 1, true or false, got ${describeValue(value)}; ` +
+          "a message is trained or it is not (a whole row can have a weight: data.columns.row_weight)",
+      )
+    }
+  }
+  return context
+}
+
+/** Which key of a row says that it is not to be trained, and how; undefined when none does. */
+export function refusalOf(row: JsonObject, { isAnswer }: { readonly isAnswer: boolean }) {
+  const named = (key: string) => `${key}: ${String(row[key])}`
+  const untrained = TRAIN_KEYS.find((key) => isFalse(row[key]) || isZero(row[key]))
+  if (untrained !== undefined) return named(untrained)
+  // beside a text alone 0 is the name of a class; beside an answer it is KTO's "bad"
+  const bad = VERDICT_KEYS.find((key) => isFalse(row[key]) || (isAnswer && isZero(row[key])))
+  return bad === undefined ? undefined : named(bad)
+}
+
+/** Keys that say "train this", as every row does: nothing is left out when they are not looked at. */
+export const agreesToTraining = (key: string, value: unknown): boolean =>
+  ((TRAIN_KEYS as readonly string[]).includes(key) ||
+    (VERDICT_KEYS as readonly string[]).includes(key)) &&
+  (isTrue(value) || isOne(value))

@@ -1,0 +1,183 @@
+import type { DataFormat } from "../../config/index.ts"
+import { InputError } from "../../errors.ts"
+import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
+import { type Columns, renamed } from "./columns.ts"
+import type { Example, Message, Purpose } from "./example.ts"
+import { agreesToTraining, refusalOf } from "./not-trained.ts"
+import { PREFERENCE, SUPERVISED } from "./shapes.ts"
+import { has } from "./values.ts"
+
+/** A row as it was understood. */
+export interface RowReading {
+  readonly example: Example
+  /** How often the row counts (`data.columns.row_weight`); 1 for most. */
+  readonly weight: number
+  /** The key and value by which the row says that it is not to be trained. */
+  readonly refusal?: string
+  /** Keys that say something and that nothing was made of. */
+  readonly unused: readonly string[]
+  /** Keys of pictures and sounds that it carries. */
+  readonly media: readonly string[]
+}
+
+export interface ReadRowOptions {
+  readonly format: DataFormat
+  readonly purpose: Purpose
+  readonly columns?: Columns
+  readonly implicitPrompt?: boolean
+  /** `file:line`, for messages. */
+  readonly where: string
+}
+
+const EXPECTED: Readonly<Record<DataFormat, string>> = {
+  auto: "messages; prompt and completion; instruction and output; conversations; problem and solution; question and answer; query and response; input and output; text; or chosen and rejected (data.columns says which column is which)",
+  messages: "messages",
+  "prompt-completion": "prompt and completion, or prompt and response",
+  alpaca: "instruction and output",
+  sharegpt: "conversations",
+  "problem-solution": "problem and solution, question and answer, or query and response",
+  text: "text",
+  preference: "chosen and rejected",
+}
+
+/**
+ * Tells a row's shape by its keys and reads it.
+ *
+ * @throws InputError with `where`, what was expected and what came.
+ */
+export function readRow(row: unknown, options: ReadRowOptions): Example {
+  return rowReading(row, options).example
+}
+
+/** As `readRow`, with what else the row says. */
+export function rowReading(
+  value: unknown,
+  { format, purpose, columns = {}, implicitPrompt = false, where }: ReadRowOptions,
+): RowReading {
+  if (!isObject(value)) {
+    throw new InputError(`${where}: expected a row to be an object, got ${describeValue(value)}`)
+  }
+  const row = renamed(value, columns, where)
+  const shapes = purpose === "preference" ? [PREFERENCE] : SUPERVISED
+  const shape = shapes.find(
+    ({ format: shapeFormat, keys }) =>
+      (format === "auto" || format === shapeFormat) && keys.every((key) => has(row, key)),
+  )
+  const isPair = has(row, "chosen") && has(row, "rejected")
+  const isAnswered = shape !== undefined && !shape.keys.some((key) => isUnanswered(row[key]))
+  if (purpose === "supervised" && isPair && !isAnswered) {
+    throw new InputError(
+      `${where}: expected rows to imitate, got a preference row (chosen, rejected); use objective: dpo`,
+    )
+  }
+  if (shape === undefined) {
+    throw new InputError(
+      `${where}: ${unrecognised(row, purpose === "preference" ? "preference" : format)}`,
+    )
+  }
+  const { example, used } = shape.read(row, where, { implicitPrompt })
+  const weight = weightOf(row, columns, where)
+  const refusal =
+    weight.value === 0
+      ? `${columns.row_weight ?? columns.weight}: 0`
+      : purpose === "supervised"
+        ? (refusalOf(row, { isAnswer: shape.format !== "text" }) ?? silence(example))
+        : undefined
+  return {
+    example,
+    weight: weight.value,
+    ...(weight.value === 0
+      ? { refusal: "row_weight: 0" }
+      : refusal === undefined
+        ? {}
+        : { refusal }),
+    ...leftOver(row, [...used, ...weight.used]),
+  }
+}
+
+/** A chat without an answer in it: the answers are the pair. */
+const isUnanswered = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  !value.some(
+    (turn: unknown) =>
+      isObject(turn) &&
+      [turn.role, turn.from].some(
+        (name) => typeof name === "string" && /^(assistant|gpt|model|bot|chatgpt)$/i.test(name),
+      ),
+  )
+
+/** Nothing is left to train of a chat whose every answer says that it is not to be trained. */
+function silence(example: Example): string | undefined {
+  if ((example.kind !== "chat" && example.kind !== "completion") || !example.context)
+    return undefined
+  const { context, kind } = example
+  if (kind === "completion" && typeof example.prompt === "string") return undefined
+  const before = kind === "chat" ? [] : (example.prompt as readonly Message[])
+  const said = kind === "chat" ? example.messages : (example.completion as readonly Message[])
+  const trained = said.some(
+    ({ role }, i) => role === "assistant" && !context.includes(before.length + i),
+  )
+  return trained ? undefined : "all of their messages"
+}
+
+/** `data.columns.row_weight`, also called `weight` there: a number from 0. */
+function weightOf(row: JsonObject, columns: Columns, where: string) {
+  const name = ["row_weight", "weight"].find((key) => typeof columns[key] === "string")
+  if (name === undefined) return { value: 1, used: [] }
+  const given = row[name]
+  const value = typeof given === "string" && given.trim() !== "" ? Number(given) : given
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0 && value <= MAX_WEIGHT)
+    return { value, used: [name] }
+  throw new InputError(
+    `${where}: expected "${columns[name]}" (data.columns.${name}) to be a number from 0 to ${MAX_WEIGHT}, got ${describeValue(given)}`,
+  )
+}
+
+const MAX_WEIGHT = 1000
+
+const MEDIA_KEYS = "images image videos video audios audio".split(" ")
+
+function leftOver(row: JsonObject, used: readonly string[]) {
+  const unread = Object.entries(row)
+    .filter(([key, value]) => !used.includes(key) && says(value) && !agreesToTraining(key, value))
+    .map(([key]) => key)
+  return {
+    unused: unread.filter((key) => !MEDIA_KEYS.includes(key)),
+    media: unread.filter((key) => MEDIA_KEYS.includes(key)),
+  }
+}
+
+function says(value: unknown): boolean {
+  if (value === null || value === undefined || value === "") return false
+  if (Array.isArray(value)) return value.length > 0
+  return !isObject(value) || Object.keys(value).length > 0
+}
+
+const PARTNER: Readonly<Record<string, string>> = {
+  prompt: "completion",
+  completion: "prompt",
+  instruction: "output",
+  problem: "solution",
+  question: "answer",
+  query: "response",
+  chosen: "rejected",
+  rejected: "chosen",
+}
+
+/** Why no shape fits: the keys that are there, and the one that is missing when most are. */
+function unrecognised(row: JsonObject, format: DataFormat): string {
+  const keys = Object.keys(row)
+  const lone = keys.find(
+    (key) => Object.hasOwn(PARTNER, key) && has(row, key) && !has(row, PARTNER[key]!),
+  )
+  const shown = keys
+    .slice(0, 12)
+    .map((key) => `${JSON.stringify(key.slice(0, 40))}${row[key] === null ? " (null)" : ""}`)
+  const missing = lone === undefined ? "" : `; it has "${lone}" but no "${PARTNER[lone]}"`
+  const empty = lone !== undefined && keys.includes(PARTNER[lone]!) ? " (it is null)" : ""
+  const got =
+    keys.length === 0
+      ? "an empty row"
+      : `the keys ${shown.join(", ")}${keys.length > 12 ? ", ..." : ""}`
+  return `expected ${EXPECTED[format]}; got ${got}${missing}${empty}`
+}
