@@ -23,6 +23,7 @@ export {
 } from "./expression.ts"
 export { type ExpressionJson, expressionFromJson, expressionToJson } from "./expression-json.ts"
 export { definitionOf, FAMILY, type ObjectiveName } from "./family.ts"
+export { formulaExpression, formulaObjective } from "./formula.ts"
 export {
   type ObjectiveProblem,
   type ObjectiveSettings,
