@@ -91,6 +91,19 @@ const { reason, model } = await train(config).result
 console.log(reason, typeof model)
 `,
   )
+  // Every door, the alias, and that there are no others.
+  writeFileSync(
+    join(folder, "doors.ts"),
+    `import * as whole from "dftune"
+import { type Sample, LocalSource } from "dftune/generate"
+import { exportModel, openGguf } from "dftune/export"
+import * as objectives from "dftune/objectives"
+const missing = Object.keys(objectives).filter((name) => !(name in whole))
+const closed = await import("dftune/" + "graph").then(() => "open", (error) => error.code)
+console.log(typeof LocalSource, typeof exportModel, typeof openGguf, missing.length, closed)
+export type { Sample }
+`,
+  )
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc")
   const flags = [
     "--module",
@@ -105,9 +118,11 @@ console.log(reason, typeof model)
   const roots = ["--typeRoots", join(root, "node_modules", "@types")]
   const [, example] = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))
   writeFileSync(join(folder, "readme.ts"), example)
-  run(process.execPath, [tsc, ...flags, ...roots, "use.ts", "readme.ts"], folder)
+  run(process.execPath, [tsc, ...flags, ...roots, "use.ts", "doors.ts", "readme.ts"], folder)
   assert.equal(run(process.execPath, ["use.js"], folder).trim(), "done string")
-  say("the library trains, and its types hold")
+  const doors = run(process.execPath, ["doors.js"], folder).trim()
+  assert.equal(doors, "function function function 0 ERR_PACKAGE_PATH_NOT_EXPORTED")
+  say("the library trains, its types hold, and its doors are those it names")
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -8,7 +8,6 @@ import type { SampleSource } from "../generate/sample-source.ts"
 import { Grader } from "../grading/grader/grader.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, checkOutputFolder, firstRowHas, isPage } from "../host/output-place.ts"
-import type { EvalEvent } from "../run/events.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
 import {
   averageAtN,
@@ -271,9 +270,4 @@ function passCounts(n: number): number[] {
   const counts: number[] = []
   for (let k = 1; k < n; k *= 2) counts.push(k)
   return [...counts, n]
-}
-
-/** The event of a suite's result (docs/events.md). */
-export function evalEvent({ suite, score, ci95, n }: SuiteResult, step = 0): EvalEvent {
-  return { type: "eval", time: new Date().toISOString(), step, name: suite, score, n, ci95 }
 }

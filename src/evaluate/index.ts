@@ -22,7 +22,6 @@ export {
   type EvaluateOptions,
   type EvaluationRecord,
   type EvaluationSettings,
-  evalEvent,
   evaluateSuite,
   recordsPath,
   type SuiteResult,

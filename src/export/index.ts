@@ -1,3 +1,4 @@
+export { type GgufReader, type GgufTensor, openGguf, writeGguf } from "../formats/index.ts"
 export {
   type ExportedFile,
   type ExportOptions,

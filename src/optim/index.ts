@@ -1,5 +1,5 @@
-export * from "./adamw.ts"
 export * from "./adamw-graph.ts"
 export * from "./clip.ts"
+export * from "./decays.ts"
 export * from "./schedule.ts"
 export * from "./squared-norm.ts"

@@ -1,3 +1,5 @@
+import { decays } from "../../src/optim/index.ts"
+
 /**
  * AdamW in float64 (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as torch.optim.AdamW has it):
  * the definition by which every engine's update is judged, and not itself an engine.
@@ -17,11 +19,6 @@ export interface Moments {
 
 export function zeroMoments(length: number): Moments {
   return { first: new Float64Array(length), second: new Float64Array(length) }
-}
-
-/** Weight decay is for matrices: tensors of one dimension (norms, biases) are left alone. */
-export function decays(shape: readonly number[]): boolean {
-  return shape.length >= 2
 }
 
 /**
