@@ -49,12 +49,14 @@ const BROWSER_FILES = [
   ..."text/model-chat-template.ts text/stop-tokens.ts data/render.ts data/rows/shapes.ts".split(
     " ",
   ),
-  ..."data/order.ts models/files/weights.ts models/files/adapter-format.ts".split(" "),
+  ..."data/order.ts models/files/open-weights.ts models/files/adapter-format.ts".split(" "),
   ..."models/files/stored-tensors.ts generate/local-source.ts train/trainer.ts".split(" "),
-  ..."train/policy.ts train/batches.ts".split(" "),
+  ..."train/policy.ts train/batches.ts train/trained-model.ts train/model-weights.ts".split(" "),
+  ..."train/memory-plan.ts train/micro-batch-tokens.ts config/parse-config.ts".split(" "),
+  ..."data/read-batch.ts".split(" "),
 ]
 /** Modules and globals that Node alone has. */
-const NODE_MODULE = /^(node:|koffi|onnxruntime-node|@huggingface\/hub|zod|yaml|jiti)/
+const NODE_MODULE = /^(node:|koffi|onnxruntime-node|@huggingface\/hub|yaml|jiti)/
 const NODE_GLOBAL = /(?<![.\w"'`-])(process|Buffer|__dirname|__filename|require|setImmediate)\b[.(]/
 
 /** What stands between an entry and a browser. */

@@ -1,4 +1,4 @@
-import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../config/index.ts"
+import { MICRO_BATCH_TOKENS, type OnnxEngineConfig } from "../config/schema.ts"
 import { type DecoderShape, layerKinds, linearLayers } from "../models/index.ts"
 
 /**

@@ -18,10 +18,8 @@ import { resolveModel } from "../hub/hub.ts"
 import { readModelConfig } from "../models/files/index.ts"
 import {
   compiledSize,
-  DEFAULT_GROUP_SIZE,
   type LoraSpec,
   loraInputs,
-  loraSpec,
   type ModelConfig,
   quantizedModelBytes,
   type WeightQuantization,
@@ -32,15 +30,10 @@ import type { Fingerprint } from "./checkpoint.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
+import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { objectiveHead } from "./objective-head.ts"
 import { rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
-
-/**
- * Supervised positions whose logits exist at once. A row of 256 costs a tenth less than one of 128
- * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
- */
-export const HEAD_ROWS = 256
 
 export interface NamedRows {
   readonly name: string
@@ -171,22 +164,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
 export function closeRows({ rows, evalSets }: DataPlan): void {
   rows.close()
   for (const { rows } of evalSets) rows.close()
-}
-
-function weightQuantization({ quantization }: Config): WeightQuantization | undefined {
-  if (quantization === "none") return undefined
-  return { bits: quantization === "int8" ? 8 : 4, groupSize: DEFAULT_GROUP_SIZE }
-}
-
-function adapterSpec(adapter: NonNullable<Config["adapter"]>, { shape }: ModelConfig): LoraSpec {
-  const options = {
-    loraRank: adapter.r,
-    loraAlpha: adapter.lora_alpha,
-    loraDropout: adapter.lora_dropout,
-    useRslora: adapter.use_rslora,
-    targetModules: adapter.target_modules,
-  }
-  return loraSpec(options, shape)
 }
 
 function refuseUntrainable(objective: Objective): void {

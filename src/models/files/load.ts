@@ -10,7 +10,7 @@ import {
   modelConfigIn,
   type OpenWeights,
   openWeightsIn,
-} from "./weights.ts"
+} from "./open-weights.ts"
 
 /** {@link modelConfigIn} of a model folder on the disk. */
 export function readModelConfig(folder: string): Promise<ModelConfig> {

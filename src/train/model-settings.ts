@@ -1,0 +1,44 @@
+/** What a config says of the model that is trained, as the model takes it. */
+import type { Config } from "../config/index.ts"
+import {
+  DEFAULT_GROUP_SIZE,
+  type LoraSpec,
+  loraSpec,
+  type ModelConfig,
+  type WeightQuantization,
+} from "../models/index.ts"
+import type { OptimizerSettings } from "./policy.ts"
+
+/**
+ * Supervised positions whose logits exist at once. A row of 256 costs a tenth less than one of 128
+ * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
+ */
+export const HEAD_ROWS = 256
+
+export function weightQuantization({ quantization }: Config): WeightQuantization | undefined {
+  if (quantization === "none") return undefined
+  return { bits: quantization === "int8" ? 8 : 4, groupSize: DEFAULT_GROUP_SIZE }
+}
+
+export function adapterSpec(
+  adapter: NonNullable<Config["adapter"]>,
+  { shape }: ModelConfig,
+): LoraSpec {
+  const options = {
+    loraRank: adapter.r,
+    loraAlpha: adapter.lora_alpha,
+    loraDropout: adapter.lora_dropout,
+    useRslora: adapter.use_rslora,
+    targetModules: adapter.target_modules,
+  }
+  return loraSpec(options, shape)
+}
+
+export function optimizerSettings(config: Config): OptimizerSettings {
+  return {
+    beta1: config.adam_beta1,
+    beta2: config.adam_beta2,
+    epsilon: config.adam_epsilon,
+    weightDecay: config.weight_decay,
+  }
+}

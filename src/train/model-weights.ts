@@ -1,0 +1,74 @@
+import { assert } from "../errors.ts"
+import type { Folder } from "../formats/folder.ts"
+import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
+import {
+  type LoadOptions,
+  loadModelIn,
+  loadQuantizedModelIn,
+} from "../models/files/open-weights.ts"
+import {
+  type DecoderShape,
+  decoderName,
+  decoderParameters,
+  initialLora,
+  type LoraSpec,
+  loraParameters,
+  quantizedTensors,
+} from "../models/index.ts"
+import { float32, type HostTensor } from "../runtime/index.ts"
+
+/** The base model's weights in memory, by the checkpoint's names. */
+export async function baseWeights(
+  folder: Folder,
+  quantization: WeightQuantization | undefined,
+  options: LoadOptions = {},
+): Promise<Map<string, HostTensor>> {
+  if (quantization) return quantizedWeights(folder, quantization, options)
+  const { config, weights } = await loadModelIn(folder, options)
+  return new Map(
+    decoderParameters(config.shape).map(({ name, shape }) => {
+      const data = weights.get(name)
+      assert(data, `loadModelIn left out ${name}`)
+      return [name, float32(shape, data)]
+    }),
+  )
+}
+
+/** The same with the blocks' linear weights as codes. */
+async function quantizedWeights(
+  folder: Folder,
+  quantization: WeightQuantization,
+  options: LoadOptions,
+): Promise<Map<string, HostTensor>> {
+  const loaded = await loadQuantizedModelIn(folder, quantization, options)
+  const result = new Map<string, HostTensor>()
+  for (const { name, shape } of decoderParameters(loaded.config.shape)) {
+    const data = loaded.weights.get(name)
+    if (data) result.set(name, float32(shape, data))
+  }
+  for (const [name, matrix] of loaded.quantized) {
+    const tensors = quantizedTensors(matrix)
+    const names = quantizedNames(name)
+    result.set(names.codes, tensors.codes)
+    result.set(names.scales, tensors.scales)
+    result.set(names.zeros, tensors.zeros)
+  }
+  return result
+}
+
+/** A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. */
+export function adapterWeights(
+  shape: DecoderShape,
+  lora: LoraSpec | undefined,
+  seed: number,
+  saved?: ReadonlyMap<string, HostTensor>,
+): Map<string, HostTensor> {
+  if (!lora) return new Map()
+  const fresh = saved ? undefined : initialLora(shape, lora, seed)
+  return new Map(
+    loraParameters(shape, lora).map(({ name, shape }) => {
+      const key = decoderName(name)
+      return [key, saved?.get(`parameter.${key}`) ?? float32(shape, fresh!.get(name)!)]
+    }),
+  )
+}

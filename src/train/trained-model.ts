@@ -1,0 +1,68 @@
+import type { Config } from "../config/index.ts"
+import type { WeightQuantization } from "../models/block/packed.ts"
+import {
+  Decoder,
+  type DecoderShape,
+  type LoraSpec,
+  loraInputs,
+  type Reference,
+} from "../models/index.ts"
+import type { Objective } from "../objectives/index.ts"
+import type { Device, HostTensor } from "../runtime/index.ts"
+import type { MemoryPlan } from "./memory-plan.ts"
+import type { MicroBatch } from "./micro-batches.ts"
+import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
+import { objectiveHead } from "./objective-head.ts"
+import { Policy } from "./policy.ts"
+
+/** A model on its device, ready to train. */
+export interface TrainedModel {
+  readonly policy: Policy
+  /** The frozen model's view of a micro-batch, for objectives that have one. */
+  readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
+  release(): Promise<void>
+}
+
+export interface TrainedModelParts {
+  readonly device: Device
+  readonly config: Config
+  readonly shape: DecoderShape
+  readonly objective: Objective
+  readonly lora: LoraSpec | undefined
+  readonly quantization: WeightQuantization | undefined
+  readonly keep: MemoryPlan["keep"]
+  /** The base's, and the adapter's where there is one; without one the arrays are trained in place. */
+  readonly weights: ReadonlyMap<string, HostTensor>
+  /** A checkpoint's tensors, moments among them; a new run has none. */
+  readonly saved?: ReadonlyMap<string, HostTensor>
+  /** The base once more, asked for where a frozen copy of a fully trained model is needed. */
+  readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor>>
+}
+
+/** Brings weights and moments onto the device. */
+export async function openTrainedModel(parts: TrainedModelParts): Promise<TrainedModel> {
+  const { device, shape, quantization, lora, keep, weights } = parts
+  const options = { device, shape, quantization, headRows: HEAD_ROWS }
+  const decoder = await Decoder.open({
+    ...options,
+    weights,
+    lora: lora && loraInputs(lora),
+    keep,
+  })
+  const policy = await Policy.open(decoder, optimizerSettings(parts.config), parts.saved)
+  const { needsReference } = objectiveHead(parts.objective)
+  const frozen =
+    needsReference && !lora
+      ? await Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })
+      : undefined
+  const reference = ({ pack }: MicroBatch) =>
+    (frozen ?? decoder).reference(pack, { adapter: false })
+  return {
+    policy,
+    reference: needsReference ? reference : undefined,
+    async release() {
+      await policy.release()
+      await frozen?.release()
+    },
+  }
+}
