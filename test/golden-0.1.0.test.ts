@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
@@ -119,6 +119,39 @@ test("the killed runs open: compare, its page, generate, chat", async () => {
   const chat = await dftune(["chat", "psft", ...greedy], "what is 3 + 4?\n")
   expect(chat.code, chat.stderr).toBe(0)
   if (sameKernels) expect(chat.stdout).toBe(runs.psft!.chat)
+})
+
+test("a refused resume names what differs, and changes nothing", async () => {
+  const { settings } = runs.full!
+  const changed = { ...settings, batch_size: 4, learning_rate: 0.01, resume: true }
+  const before = readFileSync(join(folder, "full", "events.jsonl"))
+  await expect(train(parseConfig(changed)).result).rejects.toThrow(
+    "is of another run: learning_rate 0.003 there, 0.01 here; batch_size 3 there, 4 here. A resumed",
+  )
+  const rows = readFileSync("rows.jsonl", "utf8")
+  writeFileSync("other.jsonl", rows.replace("what is 1 + 4?", "what is 11 + 4?"))
+  const others = { ...settings, data: { train: ["other.jsonl"], max_length: 64 }, resume: true }
+  await expect(train(parseConfig(others)).result).rejects.toThrow(
+    /of the rows of this run .*other\.jsonl/,
+  )
+  expect(readFileSync(join(folder, "full", "events.jsonl")).equals(before)).toBe(true)
+})
+
+test("the same rows under another name, and rows whose cache is gone, are the same rows", async () => {
+  cpSync("psft", "psft-2", { recursive: true })
+  cpSync("rows.jsonl", "renamed.jsonl")
+  const data = { train: ["renamed.jsonl"], eval: ["eval.jsonl"], max_length: 64 }
+  const { settings, model } = runs.psft!
+  const resumed = { ...settings, data, output_dir: "psft-2", resume: true }
+  await train(parseConfig(resumed)).result
+  cpSync("psft", "psft-3", { recursive: true })
+  process.env.DFTUNE_CACHE = join(folder, "empty-cache")
+  await train(parseConfig({ ...settings, output_dir: "psft-3", resume: true })).result
+  process.env.DFTUNE_CACHE = join(folder, "cache")
+  for (const name of ["psft-2", "psft-3"]) {
+    const hash = sha256(join(folder, name, "model", "model.safetensors"))
+    if (sameKernels) expect(hash).toBe(model["model.safetensors"])
+  }
 })
 
 test.each(names)("%s resumes and ends as 0.1.0 would have ended", async (name) => {

@@ -1,38 +1,53 @@
-import { randomUUID } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { InputError } from "../errors.ts"
 import {
   fileHash,
   flushFolder,
+  isObject,
   openSafetensors,
-  parseJson,
   type TensorToWrite,
   writeFileAtomic,
   writeSafetensors,
 } from "../formats/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
+import type { Fingerprint } from "./identity-0.1.0.ts"
+import type { Identity } from "./run-identity.ts"
 import type { Progress } from "./trainer.ts"
 
-const VERSION = 1
+const VERSION = 2
 const STATE_FILE = "trainer.json"
 const TENSOR_FILE = "trainer.safetensors"
 
-/** What a run must have in common with the checkpoint it continues, by name. */
-export type Fingerprint = Readonly<Record<string, string>>
+/** The checkpoints of 0.1.0, which held a run to hashes of groups of settings. */
+const FIRST_VERSION = 1
 
 interface StateFile {
-  readonly version: number
+  readonly version: typeof VERSION
   readonly progress: Progress
-  readonly fingerprint: Fingerprint
-  /** Every other file of the folder. */
-  readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>
+  readonly identity: Identity
+  readonly files: CheckpointFiles
+  /** Of the rest of this file. */
+  readonly sha256: string
+}
+
+/** Every other file of the folder. */
+type CheckpointFiles = Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>
+
+/** A checkpoint's state, read before its tensors. */
+export interface CheckpointState {
+  readonly path: string
+  readonly progress: Progress
+  readonly files: CheckpointFiles
+  /** What the run must have in common with the one that goes on. */
+  readonly run: { readonly identity: Identity } | { readonly fingerprint: Fingerprint }
 }
 
 export interface CheckpointContent {
   readonly progress: Progress
-  readonly fingerprint: Fingerprint
+  readonly identity: Identity
   /** Writes the model's or the adapter's files into a folder. */
   readonly writeModel: (folder: string) => Promise<void>
   readonly tensors: readonly TensorToWrite[]
@@ -49,7 +64,7 @@ export function checkpointName(step: number): string {
   return `step-${String(step).padStart(6, "0")}`
 }
 
-async function describeFiles(folder: string): Promise<StateFile["files"]> {
+async function describeFiles(folder: string): Promise<CheckpointFiles> {
   const files: Record<string, { bytes: number; sha256: string }> = {}
   for (const name of (await readdir(folder)).sort()) {
     const path = join(folder, name)
@@ -75,13 +90,11 @@ export async function writeCheckpointFolder(
     await mkdir(temporary, { recursive: true })
     await content.writeModel(temporary)
     await writeSafetensors(join(temporary, TENSOR_FILE), content.tensors)
-    const state: StateFile = {
-      version: VERSION,
-      progress: content.progress,
-      fingerprint: content.fingerprint,
-      files: await describeFiles(temporary),
-    }
-    await writeFileAtomic(join(temporary, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`)
+    const { progress, identity } = content
+    const files = await describeFiles(temporary)
+    const state = { version: VERSION, progress, identity, files } as const
+    const whole: StateFile = { ...state, sha256: hashOf(state) }
+    await writeFileAtomic(join(temporary, STATE_FILE), `${JSON.stringify(whole, null, 2)}\n`)
     await flushFolder(temporary)
     if (isCheckpoint(path)) await rm(path, { recursive: true })
     await rename(temporary, path)
@@ -129,48 +142,83 @@ async function prune(folder: string, limit: number): Promise<void> {
 }
 
 /**
- * Reads a checkpoint after checking every file against what was written.
+ * Reads the tensors of a checkpoint after checking every file against what was written.
  *
- * @throws InputError naming the file that is missing or damaged, or what does not fit this run
+ * @throws InputError naming the file that is missing or damaged
  */
-export async function readCheckpoint(path: string, fingerprint: Fingerprint): Promise<Checkpoint> {
-  const state = await readState(path)
-  await verifyFiles(path, state)
-  for (const [name, value] of Object.entries(fingerprint)) {
-    if (state.fingerprint[name] === value) continue
-    throw new InputError(
-      `${path}: was made with another ${name} (${state.fingerprint[name]}, now ${value}); ` +
-        "a resumed run must continue the same run: restore it, or start anew in another output_dir",
-    )
-  }
+export async function readCheckpoint(state: CheckpointState): Promise<Checkpoint> {
+  const { path, progress } = state
+  await verifyFiles(state)
   const reader = await openSafetensors(join(path, TENSOR_FILE))
   const tensors = new Map<string, HostTensor>()
   for (const [name, { shape }] of reader.tensors) {
     tensors.set(name, float32(shape, await reader.readFloat32(name)))
   }
   await reader.close()
-  return { path, progress: state.progress, tensors }
+  return { path, progress, tensors }
 }
 
-async function readState(path: string): Promise<StateFile> {
+const hashOf = (value: unknown) => createHash("sha256").update(JSON.stringify(value)).digest("hex")
+
+/**
+ * Reads `trainer.json` of a checkpoint.
+ *
+ * @throws InputError when it is missing, damaged or another engine's
+ */
+export async function readState(path: string): Promise<CheckpointState> {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
-  const state = parseJson(await readFile(file, "utf8"), file) as StateFile
-  if (state.version !== VERSION) {
-    throw new InputError(`${file}: version ${state.version}, this dftune reads ${VERSION}`)
+  const state: unknown = parsedState(await readFile(file, "utf8"), file)
+  if (!isObject(state) || !isObject(state.files) || !isProgress(state.progress)) {
+    throw new InputError(`${file}: is damaged; ${REMOVE}`)
   }
-  return state
+  const { version, progress, identity, fingerprint, files, sha256 } =
+    state as unknown as StateFile & {
+      readonly fingerprint?: Fingerprint
+    }
+  if ((version as number) === FIRST_VERSION && isObject(fingerprint)) {
+    return { path, progress, files, run: { fingerprint } }
+  }
+  if (version !== VERSION) {
+    throw new InputError(
+      `${file}: version ${String(version)}, this dftune reads up to ${VERSION}; was it written by engine: torch, or by a newer dftune?`,
+    )
+  }
+  if (sha256 !== hashOf({ version, progress, identity, files })) {
+    throw new InputError(`${file}: is damaged, or was changed by hand; ${REMOVE}`)
+  }
+  return { path, progress, files, run: { identity } }
 }
 
-async function verifyFiles(path: string, { files }: StateFile): Promise<void> {
+const REMOVE = "remove this checkpoint to resume from the one before"
+
+function parsedState(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new InputError(`${file}: is damaged: it is not JSON; ${REMOVE}`)
+  }
+}
+
+function isProgress(value: unknown): value is Progress {
+  if (!isObject(value)) return false
+  const counts = [value.step, value.tokens, value.supervisedTokens]
+  return (
+    counts.every((count) => Number.isSafeInteger(count) && Number(count) >= 0) &&
+    Number(value.step) > 0 &&
+    (value.first === null || isObject(value.first))
+  )
+}
+
+async function verifyFiles({ path, files }: CheckpointState): Promise<void> {
   for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {
     const file = join(path, name)
-    if (!existsSync(file)) throw new InputError(`${file}: is missing from the checkpoint`)
+    if (basename(name) !== name) throw new InputError(`${path}: names a file "${name}"; ${REMOVE}`)
+    if (!existsSync(file))
+      throw new InputError(`${file}: is missing from the checkpoint; ${REMOVE}`)
     const size = (await stat(file)).size
     if (size !== bytes || (await fileHash(file)) !== expected) {
-      throw new InputError(
-        `${file}: is damaged (${size} bytes, ${bytes} were written); remove this checkpoint to resume from the one before`,
-      )
+      throw new InputError(`${file}: is damaged (${size} bytes, ${bytes} were written); ${REMOVE}`)
     }
   }
 }

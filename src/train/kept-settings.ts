@@ -3,12 +3,17 @@ import { dirname, join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { isObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
-import type { ObjectiveSettings } from "../objectives/index.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
 
 /** Defaults that were others when a run began that did not write them down, by objective. */
 const FORMER_DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   psft: { updates: 4 }, // up to 0.1.0
+}
+
+/** An objective as an older run recorded it, with the defaults of its time. */
+export function withFormerDefaults(recorded: unknown): unknown {
+  if (!isObject(recorded) || !Object.hasOwn(FORMER_DEFAULTS, String(recorded.name))) return recorded
+  return { ...FORMER_DEFAULTS[String(recorded.name)], ...recorded }
 }
 
 /**
@@ -17,7 +22,7 @@ const FORMER_DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>
  */
 export async function keptObjective(
   config: Pick<Config, "objective" | "resume" | "output_dir">,
-): Promise<ObjectiveSettings> {
+): Promise<Config["objective"]> {
   const { objective, resume, output_dir } = config
   const former = Object.hasOwn(FORMER_DEFAULTS, objective.name)
     ? FORMER_DEFAULTS[objective.name]!

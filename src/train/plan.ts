@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto"
 import { freemem } from "node:os"
 import { basename, extname } from "node:path"
 import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
@@ -24,9 +23,8 @@ import {
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
-import { type Objective, objectiveFromConfig, objectiveToJson } from "../objectives/index.ts"
+import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { type FixedBatches, supervisedBatches } from "./batches.ts"
-import type { Fingerprint } from "./checkpoint.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
@@ -66,7 +64,6 @@ export interface RunPlan extends DataPlan {
   /** How a step's rows become micro-batches. */
   readonly split: SplitOptions
   readonly memory: MemoryPlan
-  readonly fingerprint: Fingerprint
 }
 
 export interface PlanOptions {
@@ -80,9 +77,10 @@ export interface PlanOptions {
  *
  * @throws InputError for whatever of it is missing or wrong, before anything is computed
  */
-export async function planData(config: Config, options: PlanOptions = {}): Promise<DataPlan> {
+export async function planData(given: Config, options: PlanOptions = {}): Promise<DataPlan> {
   const { signal } = options
-  const objective = objectiveFromConfig(await keptObjective(config))
+  const config: Config = { ...given, objective: await keptObjective(given) }
+  const objective = objectiveFromConfig(config.objective)
   refuseUntrainable(objective)
   const modelFolder = await resolveModel(config.model, {
     revision: config.model_revision,
@@ -127,7 +125,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     throw new InputError(`engine: ${engine.name}; this computes on the local engine, engine: onnx`)
   }
   const data = await planData(config, options)
-  const { model, objective, lora, dataKey, rows } = data
+  const { model, objective, lora, rows } = data
   const quantization = weightQuantization(config)
   const microBatchTokens =
     config.micro_batch_tokens === "auto"
@@ -156,7 +154,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     quantization,
     split,
     memory,
-    fingerprint: fingerprint(config, { dataKey, objective, microBatchTokens }),
   }
 }
 
@@ -219,37 +216,4 @@ function setName({ path }: SourceConfig, index: number, all: readonly SourceConf
     (other, i) => i !== index && basename(other.path, extname(other.path)) === name,
   )
   return shared ? `${name}-${index + 1}` : name
-}
-
-const short = (value: unknown) =>
-  createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 12)
-
-/** What makes a run this run: a checkpoint of another cannot be continued. */
-function fingerprint(
-  config: Config,
-  {
-    dataKey,
-    objective,
-    microBatchTokens,
-  }: {
-    readonly dataKey: string
-    readonly objective: Objective
-    readonly microBatchTokens: number
-  },
-): Fingerprint {
-  const { adapter, batch_size, seed, max_steps, num_train_epochs } = config
-  const { learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm } = config
-  const { adam_beta1, adam_beta2, adam_epsilon, quantization } = config
-  return {
-    model: config.model,
-    data: dataKey,
-    objective: short(objectiveToJson(objective)),
-    adapter: short([adapter, quantization]),
-    order: short([batch_size, microBatchTokens, config.data.packing, seed]),
-    length: short([max_steps, num_train_epochs]),
-    optimizer: short([
-      ...[learning_rate, lr_scheduler, warmup_ratio, weight_decay, max_grad_norm],
-      ...[adam_beta1, adam_beta2, adam_epsilon],
-    ]),
-  }
 }

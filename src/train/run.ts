@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
-import { InputError } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import { reportHtml } from "../report/run-page.ts"
@@ -10,17 +9,14 @@ import { summarizeRuns } from "../report/run-summary.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace, keepForeignModel } from "../run/run-place.ts"
-import {
-  type Checkpoint,
-  checkpointFolders,
-  readCheckpoint,
-  writeCheckpointFolder,
-} from "./checkpoint.ts"
+import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { objectiveHead } from "./objective-head.ts"
 import { OldLogprobs } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
+import { type Identity, identityOf } from "./run-identity.ts"
+import { checkpointToResume, checkSameRun, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
 import { type Progress, START, trainSteps } from "./trainer.ts"
@@ -49,8 +45,12 @@ export async function* runHere(
   options: PlanOptions = {},
 ): AsyncGenerator<RunEvent, RunResult> {
   checkRunPlace(config)
-  const plan = await planRun(config, options)
-  const checkpoint = await checkpointToResume(plan)
+  const resumed = await checkpointToResume(config)
+  const state = resumed === undefined ? undefined : await readState(resumed)
+  const plan = await planRun(state ? withChoicesOf(config, state) : config, options)
+  const identity = identityOf(plan)
+  if (state) checkSameRun(state, identity, plan)
+  const checkpoint = state && (await readCheckpoint(state))
   const session = await openSession(plan, {
     ...(checkpoint ? { checkpoint } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
@@ -71,7 +71,8 @@ export async function* runHere(
     for (const { code, message, hint } of plan.lints) {
       yield tell({ type: "warning", step, code, message, hint })
     }
-    const result = yield* steps(plan, session, folder, checkpoint, options, tell)
+    const run = { plan, identity, session, folder, checkpoint, tell }
+    const result = yield* steps(run, options)
     const model = result.reason === "done" ? await finish(plan, session) : null
     yield tell({
       type: "run.end",
@@ -92,14 +93,18 @@ export async function* runHere(
   }
 }
 
-async function* steps(
-  plan: RunPlan,
-  session: Session,
-  folder: RunFolder,
-  checkpoint: Checkpoint | undefined,
-  { signal }: PlanOptions,
-  tell: (body: EventBody) => RunEvent,
-) {
+/** A run that is going on. */
+interface Running {
+  readonly plan: RunPlan
+  readonly identity: Identity
+  readonly session: Session
+  readonly folder: RunFolder
+  readonly checkpoint: Checkpoint | undefined
+  readonly tell: (body: EventBody) => RunEvent
+}
+
+async function* steps(run: Running, { signal }: PlanOptions) {
+  const { plan, session, folder, checkpoint, tell } = run
   const { config } = plan
   const sample = await sampler(plan, session.policy)
   const { objective, batches, split } = plan
@@ -118,7 +123,7 @@ async function* steps(
       settings: config,
       memoryBytes: () => process.memoryUsage.rss(),
       save: (progress) =>
-        saveCheckpoint(plan, session, progress, oldLogprobs?.tensorsAfter(progress.step) ?? []),
+        saveCheckpoint(run, progress, oldLogprobs?.tensorsAfter(progress.step) ?? []),
       ...(oldLogprobs ? { oldLogprobs } : {}),
       ...(session.reference ? { reference: session.reference } : {}),
       ...(sample ? { sample } : {}),
@@ -164,8 +169,7 @@ function runStart(
 }
 
 async function saveCheckpoint(
-  plan: RunPlan,
-  { policy, device }: Session,
+  { plan, identity, session: { policy, device } }: Running,
   progress: Progress,
   more: readonly TensorToWrite[],
 ): Promise<string> {
@@ -179,28 +183,12 @@ async function saveCheckpoint(
     join(plan.config.output_dir, RUN_FILES.checkpoints),
     {
       progress,
-      fingerprint: plan.fingerprint,
+      identity,
       writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
       tensors: [...adapter, ...policy.momentTensors(), ...more],
     },
     { limit: plan.config.save_total_limit },
   )
-}
-
-/** The checkpoint to go on from; undefined for a new run. */
-async function checkpointToResume({
-  config,
-  fingerprint,
-}: RunPlan): Promise<Checkpoint | undefined> {
-  if (config.resume === false) return undefined
-  if (typeof config.resume === "string") return readCheckpoint(config.resume, fingerprint)
-  const [newest] = await checkpointFolders(join(config.output_dir, RUN_FILES.checkpoints))
-  if (!newest) {
-    throw new InputError(
-      `${config.output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
-    )
-  }
-  return readCheckpoint(newest, fingerprint)
 }
 
 /** Writes `model/` whole or not at all. */

@@ -21,6 +21,7 @@ import { checkPage } from "../../src/host/output-place.ts"
 import { checkRunPlace, keepForeignModel } from "../../src/run/run-place.ts"
 import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
 import { START } from "../../src/train/trainer.ts"
+import { noIdentity } from "../train/no-identity.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
@@ -135,7 +136,7 @@ test("a folder that is only named like a checkpoint is neither read nor pruned",
     folder,
     {
       progress: { ...START, step: 5 },
-      fingerprint: {},
+      identity: noIdentity,
       writeModel: async () => {},
       tensors: [],
     },

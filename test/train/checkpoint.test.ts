@@ -5,13 +5,14 @@ import { afterAll, expect, test } from "vitest"
 import { writeError } from "../../src/formats/atomic.ts"
 import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
 import { START } from "../../src/train/trainer.ts"
+import { noIdentity } from "./no-identity.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "dftune-checkpoint-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const content = (step: number, writeModel: () => Promise<void> = async () => {}) => ({
   progress: { ...START, step },
-  fingerprint: {},
+  identity: noIdentity,
   writeModel,
   tensors: [],
 })

@@ -202,7 +202,9 @@ test("a damaged checkpoint is named, and so is a checkpoint of another run", asy
   await expect(finished("killed", { resume: true })).rejects.toThrow(
     /trainer\.safetensors: is damaged/,
   )
-  await expect(finished("stopped", { resume: true, seed: 5 })).rejects.toThrow(/another order/)
+  await expect(finished("stopped", { resume: true, seed: 5 })).rejects.toThrow(
+    /seed 0 there, 5 here/,
+  )
 })
 
 test("a second run into the same folder is refused", async () => {

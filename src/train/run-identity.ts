@@ -1,0 +1,102 @@
+import { type Config, parseConfig } from "../config/index.ts"
+import { isObject, type JsonObject } from "../formats/json.ts"
+import { weightsHash } from "../models/files/weights-hash.ts"
+import { withFormerDefaults } from "./kept-settings.ts"
+import type { RunPlan } from "./plan.ts"
+
+/** What makes a run this run, by name and value: a checkpoint of another cannot be continued. */
+export interface Identity {
+  /** The config without what changes no number, as it was resolved. */
+  readonly settings: JsonObject
+  readonly micro_batch_tokens: number
+  /** Of the base model's weights. */
+  readonly weights: string
+  /** The base model as the config names it, for people. */
+  readonly model: string
+  /** Of the prepared rows (`dataKey` of the plan). */
+  readonly rows: string
+}
+
+/**
+ * Settings that a resumed run may change: they decide what is written, shown or used of the
+ * machine, or are held by what they lead to (the model's weights, the rows, the micro-batches).
+ * Every other setting, and every setting to come, must stay.
+ */
+const FREE = [
+  ...(["model", "model_revision", "micro_batch_tokens", "output_dir", "resume"] as const),
+  ...(["keep_rows"] as const),
+  ...(["save_steps", "save_total_limit", "eval_steps", "generate_samples"] as const),
+  ...(["on_nonfinite", "recompute", "device_memory", "engine"] as const),
+] as const satisfies readonly (keyof Config)[]
+
+/** Of `data`, what decides more than the rows. */
+const HELD_OF_DATA = ["packing"] as const satisfies readonly (keyof Config["data"])[]
+
+export function heldSettings(config: Config | JsonObject): JsonObject {
+  const free: ReadonlySet<string> = new Set(FREE)
+  const held = Object.fromEntries(Object.entries(config).filter(([key]) => !free.has(key)))
+  const data: unknown = config.data
+  if (!isObject(data)) return held
+  const kept = HELD_OF_DATA.filter((key) => key in data).map((key) => [key, data[key]])
+  return { ...held, data: Object.fromEntries(kept) }
+}
+
+export function identityOf({ config, split, modelFolder, dataKey }: RunPlan): Identity {
+  return {
+    settings: heldSettings(config),
+    micro_batch_tokens: split.capacity,
+    weights: weightsHash(modelFolder),
+    model: config.model,
+    rows: dataKey,
+  }
+}
+
+/** `a.b.c` and its value as JSON; lists are values. */
+function flat(value: unknown, key = ""): Map<string, string> {
+  if (!isObject(value)) return new Map([[key, JSON.stringify(value ?? null)]])
+  return new Map(
+    Object.entries(value).flatMap(([name, part]) => [
+      ...flat(part, key === "" ? name : `${key}.${name}`),
+    ]),
+  )
+}
+
+/** Settings that came later than `settings` was written take their default, or what it was then. */
+function withDefaults(settings: JsonObject): JsonObject {
+  try {
+    const data = { ...(isObject(settings.data) ? settings.data : {}), train: ["rows"] }
+    const objective = withFormerDefaults(settings.objective)
+    return heldSettings(parseConfig({ ...settings, objective, model: "model", data }))
+  } catch {
+    return settings // it has a setting that is gone: it is compared as it stands
+  }
+}
+
+/** The settings that differ, as "batch_size 8 there, 256 here". */
+export function settingDifferences(there: JsonObject, here: JsonObject): string[] {
+  const [a, b] = [flat(withDefaults(there)), flat(here)]
+  const shown = (value: string | undefined) => (value === undefined ? "not set" : value)
+  return [...new Set([...a.keys(), ...b.keys()])]
+    .filter((key) => (a.get(key) ?? "null") !== (b.get(key) ?? "null"))
+    .map((key) => `${key} ${shown(a.get(key))} there, ${shown(b.get(key))} here`)
+}
+
+/** Which rows, and why, is said where their old form is still in the cache (rows-to-resume.ts). */
+export const OTHER_ROWS =
+  "the rows of data.train, or what decides how they are tokenised, are others"
+
+/** All that differs between the run of a checkpoint and this one. */
+export function differences(there: Identity, here: Identity): string[] {
+  const found = settingDifferences(there.settings, here.settings)
+  if (there.micro_batch_tokens !== here.micro_batch_tokens) {
+    found.push(
+      `micro_batch_tokens ${there.micro_batch_tokens} there, ${here.micro_batch_tokens} here`,
+    )
+  }
+  if (there.weights !== here.weights) {
+    const names = there.model === here.model ? `${here.model} has` : `${here.model} here has`
+    found.push(`the base model is another: ${names} not the weights of ${there.model} there`)
+  }
+  if (there.rows !== here.rows) found.push(OTHER_ROWS)
+  return found
+}

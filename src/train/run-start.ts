@@ -1,0 +1,60 @@
+import { join } from "node:path"
+import type { Config } from "../config/index.ts"
+import { InputError } from "../errors.ts"
+import { RUN_FILES } from "../run/run-files.ts"
+import { type CheckpointState, checkpointFolders } from "./checkpoint.ts"
+import { differencesThen, microBatchTokensThen } from "./identity-0.1.0.ts"
+import type { RunPlan } from "./plan.ts"
+import { differences, type Identity } from "./run-identity.ts"
+
+/**
+ * The checkpoint to go on from; undefined for a run from the beginning.
+ *
+ * @throws InputError when there is none and the run is over
+ */
+export async function checkpointToResume({
+  resume,
+  output_dir,
+}: Config): Promise<string | undefined> {
+  if (resume === false) return undefined
+  if (typeof resume === "string") return resume
+  const [newest] = await checkpointFolders(join(output_dir, RUN_FILES.checkpoints))
+  if (newest !== undefined) return newest
+  throw new InputError(
+    `${output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
+  )
+}
+
+/** The config with what `auto` was when the checkpoint was written. */
+export function withChoicesOf(config: Config, { run }: CheckpointState): Config {
+  if (config.micro_batch_tokens !== "auto") return config
+  const then =
+    "identity" in run
+      ? run.identity.micro_batch_tokens
+      : microBatchTokensThen(run.fingerprint, config)
+  return then === undefined ? config : { ...config, micro_batch_tokens: then }
+}
+
+/**
+ * Refuses to go on with another run's checkpoint.
+ *
+ * @throws InputError naming each setting that differs, with both values
+ */
+export function checkSameRun(
+  { path, run, progress }: CheckpointState,
+  here: Identity,
+  plan: RunPlan,
+): void {
+  const found =
+    "identity" in run
+      ? differences(run.identity, here)
+      : differencesThen(path, run.fingerprint, here, plan)
+  if (found.length > 0) {
+    throw new InputError(
+      `${path}: is of another run: ${found.join("; ")}. A resumed run must continue the same run: restore this, or start anew in another output_dir`,
+    )
+  }
+  if (progress.step > plan.order.steps) {
+    throw new InputError(`${path}: is at step ${progress.step} of a run of ${plan.order.steps}`)
+  }
+}
