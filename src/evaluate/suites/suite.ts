@@ -3,7 +3,7 @@ import { basename, join } from "node:path"
 import { type RawRow, rawRows, rowFileKind } from "../../data/row-files.ts"
 import { InputError } from "../../errors.ts"
 import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
-import { boxedGroups } from "../../grading/grader/extract.ts"
+import { boxedGroups } from "../../grading/grader/boxes.ts"
 import { type Gold, goldString } from "../../grading/grader/verdict.ts"
 import { resolveDataset } from "../../hub/hub.ts"
 

@@ -1,8 +1,11 @@
-import { type Expression, freeSymbols, parseExpression } from "./expression.ts"
+import { isBraced, isEnclosed, splitTopLevel } from "./brackets.ts"
+import { type Expression, freeSymbols, integer, parseExpression, rational } from "./expression.ts"
 import { unwrapMath } from "./extract.ts"
-import { isEnclosed, normalizeLatex, plainWords, splitTopLevel, trimPunctuation } from "./latex.ts"
+import { normalizeLatex, plainWords, trimPunctuation } from "./latex.ts"
 import { matrixOf } from "./matrix.ts"
+import { numericValue } from "./numeric.ts"
 import { takeUnit } from "./units.ts"
+import { meansNothing, numberOfWords } from "./words.ts"
 
 export type RelationOperator = "=" | "\\ne" | "<" | "\\le" | ">" | "\\ge" | "\\in"
 
@@ -14,6 +17,8 @@ export type Answer = { readonly written: string } & (
       readonly value: Expression
       readonly unit: string
       readonly percent: boolean
+      /** A degree sign was taken off the end. */
+      readonly degrees: boolean
     }
   | { readonly kind: "list" | "tuple" | "set"; readonly items: readonly Answer[] }
   | {
@@ -28,12 +33,21 @@ export type Answer = { readonly written: string } & (
       readonly sides: readonly Answer[]
       readonly operators: readonly RelationOperator[]
     }
+  /** `x \\equiv 5 \\pmod 7`; the name is undefined for `5 \\pmod 7`. */
+  | {
+      readonly kind: "congruence"
+      readonly name: Answer | undefined
+      readonly value: Answer
+      readonly modulus: Answer
+    }
+  /** `1011_2`: digits of a base other than ten, or of ten when it says so. */
+  | { readonly kind: "based"; readonly value: bigint; readonly base: number }
   /** Looks like mathematics, and could not be read. */
   | { readonly kind: "unreadable" }
 )
 
 export const MAX_ANSWER_LENGTH = 2_000
-const MAX_ITEMS = 64
+const MAX_ITEMS = 200
 
 export interface Reading {
   /** `1,234` at the top level is one number, not a list. */
@@ -44,23 +58,127 @@ export interface Reading {
 
 /** Reads an answer, mathematics or words. Never throws; what cannot be read is `unreadable`. */
 export function readAnswer(text: string, reading: Reading): Answer {
-  return read(normalizeLatex(unwrapMath(text)), reading, 0)
+  return read(withoutLabel(normalizeLatex(unwrapMath(text))), reading, 0)
+}
+
+const LABEL =
+  /^(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?(?:(?:answer|ans|result|solution|total|value)(?:\s+is\s*:?|\s+equals|\s*[:=])|答案\s*(?:是|为|:)|答\s*:)\s*\}?\s*(?=\S)/i
+const SAYING =
+  /^(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:there (?:is|are|were|will be)|(?:we|i) (?:get|got|have|find)|(?:it|this|that|which) (?:is|equals)|(?:a |the )?total (?:of|is))\s*\}?\s*(?=[-+.\d$\\(])/i
+const CLOSING =
+  /(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:is|are)\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?(?:answer|solution|result|value)s?[.!]?\s*\}?$/i
+const LEADING =
+  /^(?:\s|[=:]|\\(?:therefore|implies|Rightarrow|rightarrow|Longrightarrow|to|longrightarrow)(?![a-zA-Z]))+/
+
+/** `Answer: 6`, `= 12`, `\\approx 12`, `12 is the answer`: what only says that it is the answer. */
+function withoutLabel(text: string): string {
+  const bare = text
+    .replace(LEADING, "")
+    .replace(LABEL, "")
+    .replace(SAYING, "")
+    .replace(CLOSING, "")
+    .replace(LEADING, "")
+    .replace(/^\\approx\s*/, "")
+  return trimPunctuation(bare) === "" ? text : trimPunctuation(bare)
 }
 
 function read(text: string, reading: Reading, depth: number): Answer {
   const written = trimPunctuation(text)
   if (depth > 6 || written.length > MAX_ANSWER_LENGTH) return { kind: "unreadable", written }
   const next = (part: string): Answer => read(part, reading, depth + 1)
+  const special = readNamedSet(written, next) ?? readBased(written)
+  if (special) return special
   if (isWords(written)) return { kind: "text", written, words: plainWords(written) }
   const joined = joinNumbers(written, reading)
   return (
+    readCongruence(joined, next) ??
     readList(joined, next) ??
     readUnion(joined, next) ??
     readBraced(joined, next) ??
-    readRelation(joined, next) ??
+    readRelation(joined, next, depth === 0) ??
     readBracketed(joined, next) ??
     readScalar(joined, written)
   )
+}
+
+const BASE_NAMES: readonly string[] =
+  "two three four five six seven eight nine ten eleven twelve".split(" ")
+const BASED =
+  /^\{?[([]?\s*([0-9A-F][0-9A-F ]*)\s*[)\]]?\}?\s*(?:_\s*\{?\s*\(?(?:\\text\s*\{)?\s*(?:base\s*)?\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}{0,2}|(?:\\text\s*\{)?\s*\(?\s*(?:in\s+)?base[\s-]*\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}?)$/
+
+/** `1011_2`, `(1011)_{\\text{two}}`, `123 \\text{ (base 4)}`. */
+function readBased(written: string): Answer | undefined {
+  const match = BASED.exec(written.replace(/\\(?:text|mathrm)\s*\{\s*([A-F])\s*\}/g, "$1"))
+  if (!match) return undefined
+  const name = (match[2] ?? match[3])!
+  const base = /\d/.test(name) ? Number(name) : BASE_NAMES.indexOf(name) + 2
+  const digits = match[1]!.replace(/ /g, "")
+  if (base < 2 || base > 16 || !/\d/.test(digits)) return undefined
+  let value = 0n
+  for (const digit of digits) {
+    const size = Number.parseInt(digit, 16)
+    if (size >= base) return undefined
+    value = value * BigInt(base) + BigInt(size)
+  }
+  return { kind: "based", value, base, written }
+}
+
+const INFINITE: Expression = { op: "symbol", name: "PositiveInfinity" }
+
+/** A bare scalar. */
+export const scalar = (value: Expression, written: string): Answer => ({
+  kind: "scalar",
+  value,
+  unit: "",
+  percent: false,
+  degrees: false,
+  written,
+})
+
+export const infinity = (sign: 1 | -1): Answer =>
+  sign === 1
+    ? scalar(INFINITE, "\\infty")
+    : scalar({ op: "multiply", args: [integer(-1), INFINITE] }, "-\\infty")
+
+export const openInterval = (low: Answer, high: Answer, written: string): Answer => ({
+  kind: "interval",
+  ends: [low, high],
+  open: [true, true],
+  written,
+})
+
+const REALS = /^(?:\\mathbb\s*\{?\s*R\s*\}?|\\R|\\Reals|\{\\bf R\})$/
+const REALS_WITHOUT =
+  /^(?:\\mathbb\s*\{?\s*R\s*\}?|\\R)\s*(?:\\setminus|-|\/)\s*(?:\\left)?\\?\{(.*)\\?\}$/s
+
+/** The real line, all but some points of it, and the empty set in signs or words. */
+function readNamedSet(written: string, next: (part: string) => Answer): Answer | undefined {
+  if (REALS.test(written) || /^(?:all )?(?:real numbers|reals)$/i.test(plainWords(written))) {
+    return openInterval(infinity(-1), infinity(1), written)
+  }
+  if (/^(?:\\emptyset|\\\{\s*\\\}|\{\s*\})$/.test(written))
+    return { kind: "set", items: [], written }
+  if (meansNothing(plainWords(written))) return { kind: "set", items: [], written }
+  const without = REALS_WITHOUT.exec(written)?.[1]?.replace(/\\$/, "")
+  if (without === undefined) return undefined
+  const read = next(without)
+  return lineWithout(read.kind === "list" ? read.items : [read], written)
+}
+
+/** The real line without some constant points, as a union of open intervals. */
+export function lineWithout(points: readonly Answer[], written: string): Answer | undefined {
+  const placed = points.map((point) => ({ point, at: constantOf(point) }))
+  if (placed.some(({ at }) => at === undefined) || placed.length > 20) return undefined
+  placed.sort((a, b) => a.at! - b.at!)
+  const ends = [infinity(-1), ...placed.map(({ point }) => point), infinity(1)]
+  const items = ends.slice(1).map((high, i) => openInterval(ends[i]!, high, written))
+  return { kind: "union", items, written }
+}
+
+function constantOf(answer: Answer): number | undefined {
+  if (answer.kind !== "scalar" || freeSymbols(answer.value).size > 0) return undefined
+  const { re, im } = numericValue(answer.value, () => Number.NaN)
+  return Number.isFinite(re) && Math.abs(im) < 1e-9 ? re : undefined
 }
 
 const WORDS_ONLY =
@@ -69,8 +187,11 @@ const WORDS_ONLY =
 /** Words: everything inside `\text{}`, or bare words that cannot be products of variables. */
 function isWords(text: string): boolean {
   if (WORDS_ONLY.test(text) && /[a-zA-Z]/.test(text) && !/\d/.test(text)) return true
+  if (numberOfWords(text) !== undefined) return true
   if (
-    /^["'(]?[A-Za-z]{4,}["')]?$/.test(text) ||
+    /^["'(]?(?:[A-Za-z]{4,}|[A-Z]{3}|[A-Z][a-z]{2}|[b-df-hj-np-tv-z][aeiou][b-df-hj-np-tv-z])["')]?$/.test(
+      text,
+    ) ||
     /^(?:odd|yes|no|mon|tue|wed|thu|fri|sat|sun)$/i.test(text)
   )
     return true
@@ -99,12 +220,12 @@ function joinOutsideBrackets(text: string): string {
 }
 
 const CONNECTOR =
-  /^(?:\\(?:text|textrm|textnormal|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,|;|\\newline)/
+  /^(?:\\(?:text|textrm|textnormal|mbox)\s*\{\s*,?\s*(?:and|or|&)\s*,?\s*\}|,|;|\\newline|\\&|\\(?:land|lor|wedge|vee)(?![a-zA-Z]))/
 
 /** The width of a separator of list items at `at`, 0 for none. */
 function connector(text: string, at: number): number {
   const c = text[at]!
-  if (c === "," || c === ";") return 1
+  if (c === "," || c === ";" || /[或和及与]/.test(c)) return 1
   if (c === "\\") return CONNECTOR.exec(text.slice(at, at + 60))?.[0].length ?? 0
   if ((c !== "a" && c !== "o") || !/[\s\d})\]]/.test(text[at - 1] ?? "")) return 0
   // "1or2" is two values, "a and b" too; "\alpha and" is not cut inside the command
@@ -128,18 +249,30 @@ function readUnion(text: string, next: (part: string) => Answer): Answer | undef
 
 /** `{1, 2}` in LaTeX is a bare list: braces only group. */
 function readBraced(text: string, next: (part: string) => Answer): Answer | undefined {
-  if (!text.startsWith("{") || !text.endsWith("}")) return undefined
-  return isEnclosed(`(${text.slice(1, -1)})`) && pairs(text) ? next(text.slice(1, -1)) : undefined
+  return isBraced(text) ? next(text.slice(1, -1)) : undefined
 }
 
-function pairs(text: string): boolean {
-  let depth = 0
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] === "\\") i++
-    else if (text[i] === "{") depth++
-    else if (text[i] === "}" && --depth === 0) return i === text.length - 1
+const MODULUS =
+  /\s*(?:\\pmod\s*(?:\{([^{}]+)\}|(\w+))|\\mod\s*(?:\{([^{}]+)\}|(\w+))|\(\s*(?:\\(?:bmod|mod)|(?:\\(?:text|mathrm|operatorname)\s*\{)?\s*mod\s*\}?)\s*\{?([^{}()]+?)\}?\s*\))$/
+
+/** `x \\equiv 5 \\pmod 7` and `5 (mod 7)`. */
+function readCongruence(text: string, next: (part: string) => Answer): Answer | undefined {
+  const match = MODULUS.exec(text)
+  if (!match) return undefined
+  const modulus = match.slice(1).find((group) => group !== undefined)!
+  const sides = splitTopLevel(text.slice(0, match.index), (at) => {
+    if (text.startsWith("\\equiv", at)) return "\\equiv".length
+    return text[at] === "=" ? 1 : 0
+  })
+  const [first, last] = [sides[0]!, sides.at(-1)!]
+  if (last.trim() === "") return undefined
+  return {
+    kind: "congruence",
+    name: sides.length > 1 ? next(first) : undefined,
+    value: next(last),
+    modulus: next(modulus),
+    written: text,
   }
-  return false
 }
 
 const OPERATORS: readonly (readonly [string, RelationOperator | "\\approx"])[] = [
@@ -155,7 +288,11 @@ const OPERATORS: readonly (readonly [string, RelationOperator | "\\approx"])[] =
 ]
 
 /** `a = b = c`, `a < b`; what follows an approximation sign is dropped: the exact side counts. */
-function readRelation(text: string, next: (part: string) => Answer): Answer | undefined {
+function readRelation(
+  text: string,
+  next: (part: string) => Answer,
+  whole: boolean,
+): Answer | undefined {
   const operators: (RelationOperator | "\\approx")[] = []
   const sides = splitTopLevel(text, (at) => {
     const found = OPERATORS.find(([spelling]) => text.startsWith(spelling, at))
@@ -169,10 +306,42 @@ function readRelation(text: string, next: (part: string) => Answer): Answer | un
   const exact = operators.slice(0, kept.length - 1) as RelationOperator[]
   const read = kept.map((side) => next(side))
   if (read.some(({ written }) => written === "")) return undefined
-  return exact.length === 0
-    ? { ...read[0]!, written: read[0]!.written }
-    : { kind: "relation", sides: read, operators: exact, written: text }
+  const [name, estimate] = [read[0]!, sides[1]]
+  if (exact.length === 0 && name.kind === "scalar" && name.value.op === "symbol") {
+    return { kind: "relation", sides: [name, next(estimate!)], operators: ["="], written: text }
+  }
+  if (exact.length === 0) return name
+  return (
+    (whole ? namedOneByOne(read, exact) : undefined) ?? {
+      kind: "relation",
+      sides: read,
+      operators: exact,
+      written: text,
+    }
+  )
 }
+
+/** `(x, y) = (1, 2)` is x = 1 and y = 2. */
+function namedOneByOne(
+  sides: readonly Answer[],
+  operators: readonly RelationOperator[],
+): Answer | undefined {
+  const [names, values] = sides
+  if (operators.join() !== "=" || names?.kind !== "tuple" || values?.kind !== "tuple")
+    return undefined
+  const isVariable = (item: Answer): boolean => item.kind === "scalar" && item.value.op === "symbol"
+  if (names.items.length !== values.items.length || !names.items.every(isVariable)) return undefined
+  const items = names.items.map((name, i): Answer => {
+    const value = values.items[i]!
+    const written = `${name.written}=${value.written}`
+    return { kind: "relation", sides: [name, value], operators: ["="], written }
+  })
+  return { kind: "list", items, written: items.map(({ written }) => written).join(" , ") }
+}
+
+/** `\\{x \\mid 0 \\le x\\}`: what holds of its members. */
+const BUILDER =
+  /^\s*[a-z](?:\s*\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|\\R))?\s*(?:\\mid(?![a-zA-Z])|\||:)\s*(.+)$/s
 
 function readBracketed(text: string, next: (part: string) => Answer): Answer | undefined {
   if (!isEnclosed(text)) return undefined
@@ -182,6 +351,8 @@ function readBracketed(text: string, next: (part: string) => Answer): Answer | u
   if (parts.length > MAX_ITEMS) return { kind: "unreadable", written: text }
   if (isSet) {
     if (!text.endsWith("\\}")) return undefined
+    const condition = BUILDER.exec(inner)?.[1]
+    if (condition !== undefined) return next(condition)
     return { kind: "set", items: inner.trim() === "" ? [] : parts.map(next), written: text }
   }
   if (parts.length < 2) return undefined // plain parentheses
@@ -193,21 +364,24 @@ function readBracketed(text: string, next: (part: string) => Answer): Answer | u
 }
 
 function readScalar(text: string, written: string): Answer {
-  const { text: bare, unit, percent } = takeUnit(text)
+  const { text: bare, factor, ...measure } = takeUnit(text)
   const signs = expandSigns(bare)
   if (signs) {
-    const values = signs.map((sign) => scalarOf(sign, sign, unit, percent))
+    const values = signs.map((sign) => scalarOf(sign, sign, factor, measure))
     return { kind: "list", items: values, written }
   }
-  return scalarOf(bare, written, unit, percent)
+  return scalarOf(bare, written, factor, measure)
 }
 
-function scalarOf(text: string, written: string, unit: string, percent: boolean): Answer {
-  if (
-    /(?<![\\a-zA-Z])[a-z]{4,}|[A-Z][a-z]{3,}/.test(
-      text.replace(/\\[a-zA-Z]+\*?(?:\s*\{[a-z]*matrix\})?/g, " "),
-    )
-  ) {
+interface Measure {
+  readonly unit: string
+  readonly percent: boolean
+  readonly degrees: boolean
+}
+
+function scalarOf(text: string, written: string, factor: number, measure: Measure): Answer {
+  const bare = text.replace(/\\[a-zA-Z]+\*?(?:\s*\{[a-z]*matrix\})?/g, " ")
+  if (/(?<![\\a-zA-Z])[a-z]{4,}|[A-Z][a-z]{3,}/.test(bare) || /[^\p{ASCII}]/u.test(bare)) {
     return { kind: "text", words: plainWords(written), written }
   }
   if (/^\d{1,2}:\d{2}(?!\d)/.test(text)) return { kind: "text", words: text, written } // a time of day
@@ -219,7 +393,11 @@ function scalarOf(text: string, written: string, unit: string, percent: boolean)
       : { kind: "unreadable", written }
   }
   const rows = matrixOf(value)
-  if (rows === "not a matrix") return { kind: "scalar", value, unit, percent, written }
+  if (rows === "not a matrix") {
+    const scaled: Expression =
+      factor === 1 ? value : { op: "multiply", args: [rational(factor), value] }
+    return { kind: "scalar", value: scaled, ...measure, written }
+  }
   return rows ? { kind: "matrix", rows, written } : { kind: "unreadable", written }
 }
 

@@ -54,6 +54,7 @@ export const log = (x: Complex): Complex =>
 /** Principal power; exact for small integer exponents, real for real bases that allow it. */
 export function power(base: Complex, exponent: Complex): Complex {
   const n = exponent.re
+  if (n === 0 && exponent.im === 0 && magnitude(base) === 0) return complex(Number.NaN) // 0^0
   if (exponent.im === 0 && Number.isInteger(n) && Math.abs(n) <= 64) {
     let product = complex(1)
     for (let i = 0; i < Math.abs(n); i++) product = multiply(product, base)

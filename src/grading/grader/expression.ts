@@ -1,4 +1,4 @@
-import { LatexSyntax } from "@cortex-js/compute-engine/latex-syntax"
+import { LATEX_DICTIONARY, LatexSyntax } from "@cortex-js/compute-engine/latex-syntax"
 
 /** What the parser gives; on broken texts also null inside. */
 type MathJson =
@@ -41,6 +41,12 @@ export const integer = (value: bigint | number): Expression => ({
   decimal: false,
 })
 
+/** A finite number as the exact decimal that is written for it, never taken for a rounded one. */
+export const rational = (value: number): Expression => {
+  const read = decimalNumber(String(value))
+  return read.op === "number" ? { ...read, decimal: false } : read
+}
+
 export const negate = (x: Expression): Expression => ({ op: "multiply", args: [integer(-1), x] })
 export const subtract = (a: Expression, b: Expression): Expression => ({
   op: "add",
@@ -48,15 +54,41 @@ export const subtract = (a: Expression, b: Expression): Expression => ({
 })
 const reciprocal = (x: Expression): Expression => ({ op: "power", args: [x, integer(-1)] })
 
+const MAX_PARSER_CALLS = 20_000
+const MAX_BARS = 10
+
 let syntax: LatexSyntax | undefined
+let parserCalls = 0
 
 /**
- * Parses a LaTeX scalar (or matrix) expression; undefined when it is not one. May take very long on
- * hostile text: the parser is exponential in places, so call it under the grader's time limit.
+ * The parser, counting. It goes back and tries again, exponentially on hostile texts; counting its
+ * tries, and not the time, gives every text one verdict on every machine.
+ */
+function countingSyntax(): LatexSyntax {
+  const dictionary = LATEX_DICTIONARY.map((entry) => {
+    const { parse } = entry as { parse?: unknown }
+    if (typeof parse !== "function") return entry
+    const counted = (...args: unknown[]): unknown => {
+      if (++parserCalls > MAX_PARSER_CALLS) throw new Unreadable("too many steps")
+      return parse(...args)
+    }
+    return { ...entry, parse: counted }
+  })
+  return new LatexSyntax({ dictionary: dictionary as never })
+}
+
+/** Bars are tried without the dictionary's handlers, so they are bounded by their number. */
+const hasManyBars = (latex: string): boolean =>
+  (latex.match(/\||\\[lr]?[vV]ert(?![a-zA-Z])/g)?.length ?? 0) > MAX_BARS
+
+/**
+ * Parses a LaTeX scalar (or matrix) expression; undefined when it is not one, or takes more steps
+ * than any answer does.
  */
 export function parseExpression(latex: string): Expression | undefined {
-  if (latex.trim() === "" || nesting(latex) > MAX_DEPTH) return undefined
-  syntax ??= new LatexSyntax()
+  if (latex.trim() === "" || nesting(latex) > MAX_DEPTH || hasManyBars(latex)) return undefined
+  syntax ??= countingSyntax()
+  parserCalls = 0
   try {
     return reader()(syntax.parse(latex) as MathJson, 0)
   } catch (error) {
@@ -128,25 +160,12 @@ function reader(): (json: MathJson, depth: number) => Expression {
     }
     return { op: "matrix", rows }
   }
-  /** Juxtaposition: a product, but `2\frac{1}{3}` is a mixed number. */
-  const readProduct = (operands: readonly MathJson[], depth: number): Expression => {
-    const args = operands.map((operand) => read(operand, depth + 1))
-    const [whole, part] = args
-    if (args.length === 2 && isWhole(whole!) && isProperFraction(operands[1], part!)) {
-      return { op: "add", args }
-    }
-    return { op: "multiply", args }
-  }
+  /** Juxtaposition is a product; mixed numbers were made sums before (see latex.ts). */
+  const readProduct = (operands: readonly MathJson[], depth: number): Expression => ({
+    op: "multiply",
+    args: operands.map((operand) => read(operand, depth + 1)),
+  })
   return read
-}
-
-const isWhole = (x: Expression): boolean =>
-  x.op === "number" && x.denominator === 1n && !x.decimal && x.numerator > 0n
-
-function isProperFraction(json: MathJson, x: Expression): boolean {
-  if (!isList(json) || json[0] !== "Divide") return false
-  if (typeof json[1] !== "number" || typeof json[2] !== "number") return false
-  return x.op === "multiply" && json[1] < json[2]
 }
 
 const isList = (json: MathJson): json is readonly MathJson[] => Array.isArray(json)
@@ -248,6 +267,14 @@ export function hasDecimal(x: Expression): boolean {
 }
 
 const CONSTANTS = new Set(["Pi", "e", "i", "ExponentialE", "ImaginaryUnit", "PositiveInfinity"])
+
+/** Whether infinity is written anywhere in it. */
+export function hasInfinity(x: Expression): boolean {
+  for (const part of subexpressions(x)) {
+    if (part.op === "symbol" && part.name === "PositiveInfinity") return true
+  }
+  return false
+}
 
 /** Names of the free symbols (constants are not among them). */
 export function freeSymbols(x: Expression): Set<string> {

@@ -1,4 +1,15 @@
-import { bracesBalance, trimPunctuation } from "./latex.ts"
+import { boxedGroups, filledBoxes, joinedBoxes, withTrailingUnit } from "./boxes.ts"
+import { bracesBalance } from "./brackets.ts"
+import {
+  contentOf,
+  firstClause,
+  lastStatement,
+  MATH,
+  startsAsValue,
+  withoutMarkdown,
+} from "./stated.ts"
+import { beforeQuestions, ownTurn } from "./turn.ts"
+import { changesValue, leadingWord, numberOfWords } from "./words.ts"
 
 /** How an answer was found in a text, in falling order of trust. */
 export type Found =
@@ -7,6 +18,7 @@ export type Found =
   | "hash" // GSM8K's ####
   | "stated" // "the answer is ..."
   | "whole" // the text is nothing but an answer
+  | "sentence" // fallback: what the only sentence says
   | "last math" // fallback: the last $...$
   | "last number" // fallback: the last number of the text
 
@@ -18,17 +30,6 @@ export interface Extracted {
 /** Ways of finding that a strict grader accepts: the writer marked the answer as such. */
 export const MARKED: readonly Found[] = ["boxed", "boxes", "hash", "stated", "whole"]
 
-const MAX_TEXT = 200_000
-const TURN_END = /<\|(?:im_end|im_start|endoftext|eot_id|end_of_text)\|>/
-
-/** The part of a completion in which the answer is looked for: its own turn, after any thinking. */
-export function answerRegion(completion: string): string {
-  const turn = completion.slice(-MAX_TEXT).split(TURN_END, 1)[0]!
-  const thought = turn.lastIndexOf("</think>")
-  const after = thought < 0 ? "" : turn.slice(thought + "</think>".length)
-  return after.trim() === "" ? turn : after
-}
-
 /**
  * Finds the answer in a text.
  *
@@ -36,174 +37,170 @@ export function answerRegion(completion: string): string {
  * @returns undefined when there is none, or when the last `\boxed{` was cut off.
  */
 export function extractAnswer(text: string, several: boolean): Extracted | undefined {
-  const region = answerRegion(text)
-  const boxes = boxedGroups(region)
-  if (boxes === "cut off") return undefined
-  if (boxes.length > 0) {
-    const last = boxes.at(-1)!
-    const joined = several ? joinedBoxes(region, boxes) : undefined
-    if (joined !== undefined) return { text: joined, found: "boxes" }
-    return filled(withTrailingUnit(region, last), "boxed")
+  const turn = ownTurn(text)
+  for (const part of beforeQuestions(turn)) {
+    const found = markedAnswer(part, several)
+    if (found === "cut off") return undefined
+    if (found) return found
   }
-  const hash = region.lastIndexOf("####")
-  if (hash >= 0)
-    return filled(
-      region
-        .slice(hash + 4)
-        .trim()
-        .split("\n", 1)[0]!,
-      "hash",
-    )
-  return stated(region) ?? whole(region) ?? lastMath(region) ?? lastNumber(region)
+  return said(turn) ?? lastMath(turn) ?? lastNumber(turn)
 }
 
 const filled = (text: string, found: Found): Extracted | undefined =>
   text.trim() === "" ? undefined : { text: text.trim(), found }
 
-interface Box {
-  readonly start: number
-  readonly end: number
-  readonly content: string
-}
-
-const BOX = /\\?\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*/g
-
-/** All boxes in order; a last one that never closes means that the text was cut off. */
-export function boxedGroups(text: string): readonly Box[] | "cut off" {
-  const boxes: Box[] = []
-  for (const match of text.matchAll(BOX)) {
-    const start = match.index
-    const open = start + match[0].length
-    if (start < (boxes.at(-1)?.end ?? 0)) continue // nested: the outer one holds it
-    if (text[open] !== "{") {
-      const token = /^\s*(\\[a-zA-Z]+(?:\{[^{}]*\})*|[^\s{}$\\])/.exec(text.slice(open, open + 200))
-      if (token) boxes.push({ start, end: open + token[0].length, content: token[1]! })
-      continue
+function markedAnswer(text: string, several: boolean): Extracted | "cut off" | undefined {
+  const boxes = filledBoxes(text)
+  if (boxes === "cut off") return "cut off"
+  const last = boxes.at(-1)
+  if (last) {
+    // a label behind the last box takes its place where it names a choice and the box does not
+    const statement = lastStatement(text.slice(last.end))
+    if (
+      statement?.label &&
+      /^\(?[A-J]\)?$/.test(statement.text) &&
+      !/^\W*(?:\\\w+\{)*\(?[A-J]\)?/.test(last.content)
+    ) {
+      return filled(statement.text, "stated")
     }
-    const close = closingBrace(text, open)
-    if (close === undefined) return "cut off"
-    boxes.push({ start, end: close + 1, content: text.slice(open + 1, close) })
+    const joined = several ? joinedBoxes(text, boxes) : undefined
+    if (joined !== undefined) return { text: joined, found: "boxes" }
+    return filled(withTrailingUnit(text, last), "boxed")
   }
-  return boxes
+  const statement = lastStatement(text)
+  return hash(text) ?? (statement && filled(statement.text, "stated")) ?? whole(text)
 }
 
-function closingBrace(text: string, open: number): number | undefined {
-  let depth = 0
-  for (let i = open; i < text.length; i++) {
-    const c = text[i]
-    if (c === "\\") i++
-    else if (c === "{") depth++
-    else if (c === "}" && --depth === 0) return i
+/** After GSM8K's last `####`; a markdown heading of four signs is none. */
+function hash(text: string): Extracted | undefined {
+  const lines = [...text.matchAll(/####\s*([^\n]*)/g)].reverse()
+  for (const [, line = ""] of lines) {
+    if (line.trim() === "") continue
+    if (
+      /^(?:\d+[.)]\s+)?\**(?:step|final|answer|solution|conclusion|explanation|part|case|method|check|verification|summary)\b/i.test(
+        line,
+      )
+    )
+      continue
+    return filled(firstClause(withoutMarkdown(line)).clause, "hash")
   }
   return undefined
 }
 
-/** `\boxed{5} \text{ cm}` and `\boxed{5}\%`: the sign belongs to the answer. */
-function withTrailingUnit(text: string, box: Box): string {
-  const percent = /^\s*\$?\s*\\?%/.test(text.slice(box.end, box.end + 10))
-  return percent ? `${box.content}\\%` : box.content
-}
-
-const GAP_LIMIT = 40
-
-/** Boxes that follow one another with only a few words between, as one comma list. */
-function joinedBoxes(text: string, boxes: readonly Box[]): string | undefined {
-  let first = boxes.length - 1
-  while (first > 0) {
-    const gap = text.slice(boxes[first - 1]!.end, boxes[first]!.start)
-    if (gap.length > GAP_LIMIT || /[.!?]\s+[A-Z]|\n\s*\n|=/.test(gap.replace(/\$\$/g, ""))) break
-    first--
-  }
-  if (first === boxes.length - 1) return undefined
-  return boxes
-    .slice(first)
-    .map(({ content }) => content)
-    .join(" , ")
-}
-
-const STATED =
-  /(?:final\s+answer|answer|result)\s*(?:\([^()]{0,40}\)\s*)?(?:is|are|:|=)\s*:?\s*(?:\*\*)?\s*(?:given by\s*)?/gi
-
-function stated(text: string): Extracted | undefined {
-  let end = -1
-  for (const match of text.matchAll(STATED)) end = match.index + match[0].length
-  if (end < 0) return undefined
-  const rest = text.slice(end, end + 400).replace(/\*\*/g, "")
-  const sentence = rest
-    .trimStart()
-    .split(/\n\s*\n|\n(?![^$]*\$\$)|\.\s+(?=[A-Z])|\.\s*$|\s+I hope/, 1)[0]!
-  const math =
-    /^[\s:*(]{0,20}(?:[A-Za-z]\s*=\s*)?(?:\$\$?([\s\S]+?)\$|\\\[([\s\S]+?)\\\]|\\\(([\s\S]+?)\\\))/.exec(
-      rest,
-    )
-  if (math) return filled(withPercent(rest, math), "stated")
-  return filled(valueOfSentence(trimPunctuation(sentence)), "stated")
-}
-
-/** "the answer is the number of pairs, which is $19$": prose around a value is left out. */
-function valueOfSentence(sentence: string): string {
-  const prose = sentence.replace(/\$[^$]*\$|\\[a-zA-Z]+/g, " ").match(/[A-Za-z]{3,}/g) ?? []
-  const after = /^.*\b(?:is|are|equals?)\s+(\S.*)$/s.exec(sentence)
-  if (after) return valueOfSentence(after[1]!)
-  if (prose.length <= PROSE_WORDS) return sentence
-  return (lastNumber(sentence) ?? lastMath(sentence))?.text ?? sentence
-}
-
-function withPercent(rest: string, math: RegExpExecArray): string {
-  const content = (math[1] ?? math[2] ?? math[3])!
-  return /^\$?\s*(?:\\?%|percent)/.test(rest.slice(math[0].length)) ? `${content}\\%` : content
-}
-
-const PROSE_WORDS = 3
+/** Words that a bare answer does not hold: with one of them the text is a sentence. */
+const SENTENCE =
+  /(?<![a-z\\])(?:is|are|was|were|it|it's|we|i|he|she|they|this|that|there|so|thus|hence|therefore|then|get|gets|got|gives|give|has|have|had|makes|make|find|found|equals?|means|becomes|let|if|because|since|of the|total of|by|must|can|will|would|answer|result)(?![a-z])/i
 
 /** A short text that is an answer and nothing else; sentences are not. */
-function whole(text: string): Extracted | undefined {
-  const trimmed = text.trim()
-  if (trimmed.length > 300 || /\n\s*\n/.test(trimmed)) return undefined
-  const words = trimmed
+function whole(source: string): Extracted | undefined {
+  const text = withoutMarkdown(source).trim()
+  if (text.length > MAX_WHOLE || /\n\s*\n/.test(text)) return undefined
+  if (!bracesBalance(text)) return undefined
+  const single = /^\S+$/.test(text) || /^\$[^$]*\$\.?$/.test(text)
+  const outside = text
     .replace(/\\(?:text|textbf|textrm|mathrm|mbox|begin|end)\s*\{[^{}]*\}/g, " ")
+    .replace(/\$[^$]*\$|\\\([\s\S]*?\\\)|\\\[[\s\S]*?\\\]/g, " ")
     .replace(/\\[a-zA-Z]+\*?/g, " ")
-  const outside = words.replace(/\$[^$]*\$/g, " ").match(/[A-Za-z]{3,}/g) ?? []
-  const prose = outside.filter((word) => !/^(?:and|or|percent|percentage|pct)$/i.test(word))
   if (
-    prose.length > (/^\S+$/.test(trimmed) || /^\$[^$]*\$$/.test(trimmed) ? 99 : PROSE_WORDS - 2)
+    /[^\p{ASCII}]/u.test(outside) &&
+    /(?!\p{Script=Greek})\p{L}/u.test(outside.replace(/[A-Za-z或和及与]/g, ""))
   ) {
-    return undefined
+    return /^[-\d.,]+\s*\p{L}{1,3}[.。]?$/u.test(text) ? filled(text, "whole") : undefined
   }
-  // "Answer \[ 9 \]", "so 0.5": a word before the value is a sentence's
-  if (/^(?!(?:ln|pi|log|sin|cos|tan|sqrt)\b)[A-Za-z]{2,}\s*:?\s+[-\d.$\\]/.test(trimmed))
-    return undefined
-  return bracesBalance(trimmed) ? filled(trimmed, "whole") : undefined
+  if (single) return filled(text, "whole")
+  const words = outside.match(/[A-Za-z']{2,}/g) ?? []
+  if (text.length > 300 && words.length > 0) return undefined
+  if (leadingWord(text) !== undefined || LABELLED_CHOICE.test(text)) return filled(text, "whole")
+  if (words.length === 0 || numberOfWords(text) !== undefined) return filled(text, "whole")
+  if (SENTENCE.test(outside)) return undefined
+  const prose = words.filter((word) => !FUNCTION_WORDS.test(word))
+  const leads = /^(?:[-+±.]?\s*[$€£]?\d|[$\\([{|√-])/u.test(text)
+  if (leads) return words.length <= 6 ? filled(firstClause(text).clause, "whole") : undefined
+  if (/\d/.test(text))
+    return prose.length === 0 || /^[a-z](?:_\d+)?\s*[=<>]/i.test(text)
+      ? filled(text, "whole")
+      : undefined
+  return words.length <= 3 ? filled(text, "whole") : undefined
 }
 
-const MATH = /\$\$([^$]+)\$\$|(?<!\\)\$((?:\\\$|[^$])+)\$|\\\[([\s\S]+?)\\\]|\\\(([\s\S]+?)\\\)/g
+const MAX_WHOLE = 2_000
+const LABELLED_CHOICE = /^\(?[A-J][.):]\s+\S/
+
+const FUNCTION_WORDS =
+  /^(?:ln|pi|log|sin|cos|tan|sqrt|and|or|percent|percentage|pct|infinity|mod)$/i
+
+/** A short text of one sentence says what stands behind its verb. */
+function said(source: string): Extracted | undefined {
+  const text = withoutMarkdown(source).trim()
+  if (text.length > 160 || /\n/.test(text) || /[.!?]\s+[A-Z]/.test(text)) return undefined
+  const denial = /\b(?:does not|doesn't) exist\.?$|\bno (?:real )?solutions?\.?$/i.exec(text)
+  if (denial) return filled(denial[0], "sentence")
+  const verb =
+    /^([\s\S]*(?<![A-Za-z])(?:is|are|equals?|gives|get|got|was|makes|'s|becomes))\s+(?:only\s+|exactly\s+)?(\S[\s\S]*)$/i.exec(
+      text,
+    )
+  if (!verb) return undefined
+  const { clause, after } = firstClause(verb[2]!)
+  if (/^\s*\?/.test(after)) return undefined
+  const value = clause.trim()
+  if (/\b(?:not|n't|never|no)\b/i.test(verb[1]!) || changesValue(value)) return undefined
+  const words = value.match(/[A-Za-z]{2,}/g) ?? []
+  if (startsAsValue(value)) {
+    return !/answer|solution|result/i.test(value) && words.length <= 8
+      ? filled(value, "sentence")
+      : undefined
+  }
+  if (/\b(?:answer|solution|result|required|desired|correct|true)\b/i.test(value)) return undefined
+  if (/[\d$\\]/.test(value)) return undefined
+  return words.length > 0 && words.length <= 3 ? filled(value, "sentence") : undefined
+}
 
 function lastMath(text: string): Extracted | undefined {
   const tail = text.slice(-20_000)
   let last: RegExpExecArray | undefined
   for (const match of tail.matchAll(MATH)) {
-    const content = match[1] ?? match[2] ?? match[3] ?? match[4] ?? ""
+    const words = contentOf(match).replace(/\\text\{[^{}]*\}/g, "")
     // between two dollar amounts there is prose, not mathematics
-    if (
-      !/(?<![\\{a-zA-Z])[A-Za-z]{3,}\s+[A-Za-z]{2,}/.test(content.replace(/\\text\{[^{}]*\}/g, ""))
-    ) {
-      last = match
-    }
+    if (!/(?<![\\{a-zA-Z])[A-Za-z]{3,}\s+[A-Za-z]{2,}/.test(words)) last = match
   }
   if (!last) return undefined
-  return filled((last[1] ?? last[2] ?? last[3] ?? last[4])!, "last math")
+  const after = tail.slice(last.index + last[0].length)
+  const multiplier = /^\s*(dozen|hundred|thousand|million|billion|trillion)\b/.exec(after)
+  const content = contentOf(last).replace(/^[\s\S]*\\\$\s*=/, "") // a dollar inside ends the sum before it
+  return filled(multiplier ? `${content}\\text{ ${multiplier[1]}}` : content, "last math")
 }
 
+const NUMBER = "(?:\\d{1,3}(?:,\\d{3})+|\\d+)(?:[.,]\\d+)?|\\.\\d+"
+const TERM = `(?:√\\s*)?(?:[A-Za-z]\\^|0[xbo])?(?:${NUMBER})(?:√\\s*\\d+|!)?`
+const OPERATOR = "\\s*(?:[*×·÷^]|\\\\times|\\\\cdot)\\s*|[/]|\\s\\/\\s|[-+](?=\\d)"
+const NUMBERS = new RegExp(
+  `(?:(?<![\\w)\\]])-)?(?:${TERM})(?:(?:${OPERATOR})(?:${TERM}))*(?:\\s*\\\\?%)?(?:\\s*(?:dozen|hundred|thousand|million|billion|trillion)(?![a-z])|[百千万亿億萬])*`,
+  "g",
+)
+
+/** The last number of the text, with the product, power or fraction that it ends. */
 function lastNumber(text: string): Extracted | undefined {
-  const numbers = text
-    .slice(-20_000)
-    .match(/-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:[.,]\d+)?(?:\/\d+)?|-?\.\d+/g)
-  return numbers ? { text: numbers.at(-1)!, found: "last number" } : undefined
+  const tail = withoutMarkdown(text.slice(-20_000))
+  const last = [...tail.matchAll(NUMBERS)].at(-1)
+  if (!last) return undefined
+  const before = tail.slice(Math.max(0, last.index - 24), last.index)
+  if (
+    /(?:\bbase|(?:\b(?:not|no|cannot)|n't)(?:\s+(?:be|equal))?|不是|不等于|\bnicht|\bno es)\s*$/i.test(
+      before,
+    )
+  )
+    return undefined
+  const after = tail.slice(last.index + last[0].length)
+  if (/^\s*(?:\?|(?:squared|cubed|factorial|(?:is|was) not|isn't)(?![a-z]))/i.test(after)) {
+    return undefined
+  }
+  return { text: last[0].trim(), found: "last number" }
 }
 
 /** `$...$`, `\(...\)` and `\[...\]` taken off, wherever they are: dollars before digits are money. */
 export function unwrapMath(text: string): string {
   return text
+    .replace(/^(\s*\$?\s*-?\s*)\\\$(?=\s*[\d.])/, "$1USD ")
     .replace(/\\\$/g, " ")
     .replace(/\$/g, "")
     .replace(/(?<!\\)\\[[\]()](?![a-zA-Z])/g, "")
@@ -212,7 +209,7 @@ export function unwrapMath(text: string): string {
 
 /**
  * The gold answer in what a data set calls the answer: a bare value, `#### 72`, `\boxed{}`, `$...$`,
- * or a worked solution that ends in one.
+ * or a worked solution that ends in one. Without a mark a gold is a gold, whatever its length.
  */
 export function goldText(answer: string): Extracted | undefined {
   const text = answer.trim()
@@ -227,8 +224,9 @@ export function goldText(answer: string): Extracted | undefined {
       ? { text: joined, found: "boxes" }
       : filled(withTrailingUnit(text, boxes.at(-1)!), "boxed")
   }
-  const hash = text.lastIndexOf("####")
-  if (hash >= 0) return filled(text.slice(hash + 4), "hash")
-  if (text.length <= 300) return filled(text, "whole")
-  return stated(text) ?? lastMath(text) ?? lastNumber(text) ?? filled(text, "whole")
+  const at = text.lastIndexOf("####")
+  if (at >= 0) return filled(text.slice(at + 4), "hash")
+  if (text.length <= 300 || !/[.!?]\s+[A-Z]/.test(text)) return filled(text, "whole")
+  const statement = lastStatement(text)
+  return statement ? filled(statement.text, "stated") : filled(text, "whole")
 }

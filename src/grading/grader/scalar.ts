@@ -1,6 +1,6 @@
 import { randomStream } from "../../random.ts"
 import { type Complex, isFiniteNumber, magnitude } from "./complex.ts"
-import { type Expression, freeSymbols, hasDecimal } from "./expression.ts"
+import { type Expression, freeSymbols, hasDecimal, hasInfinity } from "./expression.ts"
 import { residues, sameResidues } from "./modular.ts"
 import { numericValue, type Point } from "./numeric.ts"
 
@@ -54,6 +54,7 @@ export function compareScalars(
   b: Expression,
   { lenient }: { lenient: boolean },
 ): Judgement {
+  if (hasInfinity(a) || hasInfinity(b)) return compareInfinite(a, b)
   const [exactA, exactB] = [residues(a), residues(b)]
   if (exactA && exactB && sameResidues(exactA, exactB)) {
     return { equal: true, reason: "equal exactly" }
@@ -63,6 +64,37 @@ export function compareScalars(
   if (exactA && exactB && !rounded) return { equal: false, reason: "different values" }
   if (rounded) return compareRounded(a, b)
   return compareAtPoints(a, b)
+}
+
+/** Infinity takes part in no arithmetic: `\\infty - \\infty` and `0 \\cdot \\infty` have no value. */
+function compareInfinite(a: Expression, b: Expression): Judgement {
+  const [x, y] = [infiniteSign(a), infiniteSign(b)]
+  if (x === undefined || y === undefined) {
+    return undecided("an expression with infinity has no value")
+  }
+  return x === y
+    ? { equal: true, reason: x === 0 ? "neither is infinite" : "the same infinity" }
+    : { equal: false, reason: "one is infinite" }
+}
+
+/** 1 and -1 for the infinities, 0 for what has none in it, undefined for an indeterminate form. */
+function infiniteSign(x: Expression): 0 | 1 | -1 | undefined {
+  if (!hasInfinity(x)) return 0
+  if (x.op === "symbol") return 1
+  if (x.op !== "add" && x.op !== "multiply") return undefined
+  const signs = x.args.map(infiniteSign)
+  if (signs.includes(undefined)) return undefined
+  if (x.op === "add") {
+    const infinite = new Set(signs.filter((sign) => sign !== 0))
+    return infinite.size === 1 ? [...infinite][0] : undefined
+  }
+  let product: 1 | -1 = 1
+  for (const [i, sign] of signs.entries()) {
+    const factor = sign === 0 ? Math.sign(numericOf(x.args[i]!)) : sign!
+    if (factor !== 1 && factor !== -1) return undefined
+    product = product === factor ? 1 : -1
+  }
+  return product
 }
 
 function compareRounded(a: Expression, b: Expression): Judgement {

@@ -1,80 +1,80 @@
-/** Units and symbols around a number: what may be written and left out. */
+import { closingBrace } from "./brackets.ts"
+import { dimensionOf, UNIT_NAMES } from "./unit-table.ts"
+import { changesValue, MULTIPLIERS } from "./words.ts"
 
-const NAMES: Readonly<Record<string, string>> = {
-  cm: "cm centimeter centimeters centimetre centimetres",
-  mm: "mm millimeter millimeters",
-  m: "m meter meters metre metres",
-  km: "km kilometer kilometers kilometre kilometres",
-  in: "in inch inches",
-  ft: "ft foot feet",
-  yd: "yd yard yards",
-  mi: "mi mile miles",
-  g: "g gram grams",
-  kg: "kg kilogram kilograms",
-  lb: "lb lbs pound pounds",
-  s: "s sec second seconds",
-  min: "min minute minutes",
-  h: "h hr hrs hour hours",
-  day: "day days",
-  week: "week weeks",
-  month: "month months",
-  year: "year years",
-  mph: "mph",
-  cent: "cent cents",
-  dollar: "dollar dollars",
-  degree: "degree degrees",
-  percent: "percent pct percentage",
-}
-
-const CANONICAL: ReadonlyMap<string, string> = new Map(
-  Object.entries(NAMES).flatMap(([unit, names]) => names.split(" ").map((name) => [name, unit])),
-)
-
-const WRAPPED =
-  /^(.*?[\d)}\]%].*?|.*?\\pi)\s*\\(?:text|textbf|textrm|textnormal|mathrm|mbox|textit)\s*\{([^{}]*)\}\s*(\^\s*\{?\s*-?\d\s*\}?)?$/s
-const BARE =
-  /^(.*[\d)}%])(\s*)([a-zA-Z][a-zA-Z.]*(?:[ /-][a-zA-Z.]+){0,4})\s*(\^\s*\{?\s*\d\s*\}?)?$/s
+/** Units and signs around a number: what may be written and left out. */
 
 export interface Measured {
   readonly text: string
-  /** Canonical name with its power (`cm^2`), the words as written, or "" for none. */
+  /** The unit as written (`cm^2`, `apples`), "" for none. */
   readonly unit: string
   /** A percent sign or the word. */
   readonly percent: boolean
+  /** A degree sign or the word, alone. */
+  readonly degrees: boolean
+  /** What words such as `million` multiply the number by. */
+  readonly factor: number
 }
 
-/** Takes a unit, a percent or degree sign and a currency sign off an answer's ends. */
+/** Takes a unit, a percent or degree sign, a multiplier and a currency sign off an answer's ends. */
 export function takeUnit(answer: string): Measured {
+  const dollars = /^-?\s*(?:USD|\\\$)\s*[\d.]/.test(answer)
   let text = answer
     .replace(/\\\$/g, "")
     .replace(/^\s*\$/, "")
+    .replace(/^(-?)\s*(?:USD|US|EUR|GBP|Rs\.?|RMB)\s*(?=\d)/, "$1")
     .trim()
-  let unit = ""
+  let unit = dollars ? "dollars" : ""
   let percent = false
-  for (let pass = 0; pass < 4; pass++) {
+  let degrees = false
+  let factor = 1
+  for (let pass = 0; pass < 6; pass++) {
     const before = text
     const sign = /^(.*\S)\s*\\?%$/s.exec(text)
     if (sign) {
       percent = true
       text = sign[1]!
     }
-    if (!/\\(?:sin|cos|tan|cot|sec|csc)/.test(text))
-      text = text.replace(
-        /(\S)\s*\^\s*\\circ(?:\s*(?:[CF]|\\(?:text|mathrm)\s*\{\s*[CF]\s*\}))?$/,
-        "$1",
-      )
-    const match = wrappedUnit(text) ?? bareUnit(text)
+    const circle = takeDegree(text)
+    if (circle) {
+      text = circle.rest
+      if (circle.scale === "") degrees = true
+      else unit = circle.scale
+    }
+    const match = wrappedUnit(text) ?? bareUnit(text) ?? foreignUnit(text)
     if (match) {
       const words = match.words.trim()
-      const canonical = CANONICAL.get(words.toLowerCase().replace(/\.$/, ""))
-      if (canonical === "percent") percent = true
-      else if (canonical !== "degree" && unit === "")
-        unit = withPower(canonical ?? words, match.power)
+      const name = words.toLowerCase().replace(/\.$/, "")
+      const multiplied = leadingMultiplier(words)
+      if (multiplied) factor *= multiplied.factor
+      const rest = multiplied ? multiplied.rest : words
+      if (/^(?:percent|per cent|pct|percentage|percents|percentage points?)$/.test(name))
+        percent = true
+      else if (/^degrees?$/.test(name)) degrees = true
+      else if (rest !== "" && !dollars)
+        unit = joinUnits(match.power === "" ? rest : `${rest}^${match.power}`, unit)
       text = match.rest
     }
     if (text === before) break
   }
-  return { text: text.trim(), unit, percent }
+  return { text: text.trim(), unit, percent, degrees, factor }
+}
+
+/** Taken from the right: `m` before `s^-1` is `m s^-1`. */
+const joinUnits = (left: string, right: string): string =>
+  right === "" ? left : `${left} ${right}`
+
+function leadingMultiplier(words: string): { factor: number; rest: string } | undefined {
+  let rest = words
+  let factor = 1
+  for (let count = 0; count < 3; count++) {
+    const match = /^(\p{Script=Han}|[A-Za-z]+)\s*(.*)$/su.exec(rest)
+    const name = match?.[1]?.toLowerCase() ?? ""
+    if (!Object.hasOwn(MULTIPLIERS, name)) break
+    factor *= MULTIPLIERS[name]!
+    rest = match![2]!.replace(/^of\s+/, "")
+  }
+  return rest === words ? undefined : { factor, rest }
 }
 
 interface UnitMatch {
@@ -83,31 +83,96 @@ interface UnitMatch {
   readonly power: string
 }
 
-function wrappedUnit(text: string): UnitMatch | undefined {
-  const match = WRAPPED.exec(text)
+/** `36^\circ`, `5^\circ\text{C}`: an angle's sign (scale ""), or a temperature's. */
+function takeDegree(text: string): { rest: string; scale: string } | undefined {
+  if (/\\(?:sin|cos|tan|cot|sec|csc)/.test(text)) return undefined
+  const match = /^(.*\S)\s*\^\s*\\circ\s*(?:(?:\\(?:text|mathrm)\s*\{\s*)?([CFK])\s*\}?)?$/s.exec(
+    text,
+  )
   if (!match) return undefined
-  const [, rest = "", words = "", power = ""] = match
-  return /^\s*(?:and|or|if)\b/.test(words) ? undefined : { rest, words, power }
+  return { rest: match[1]!, scale: match[2] === undefined ? "" : `deg${match[2]}` }
 }
+
+const ENDS_IN_VALUE = /(?:[\d)}\]%!.]|\\(?:pi|infty|circ)|[a-z]\^\{?\d+\}?|\\mu|\\Omega)\s*$/
+const POWER = /\s*\^\s*(?:\{\s*(-?\d)\s*\}|(-?\d))$/
+const UNIT_COMMAND = /\\(?:text|textbf|textrm|textnormal|mathrm|mbox|textit|operatorname|rm)\s*\{/g
+
+/** `\text{ cm}^2`, `\mathrm{m\,s^{-1}}`, `\mu\text{F}` behind a value. */
+function wrappedUnit(answer: string): UnitMatch | undefined {
+  const exponent = POWER.exec(answer)
+  const power = exponent?.[1] ?? exponent?.[2] ?? ""
+  const text = (exponent ? answer.slice(0, exponent.index) : answer).trimEnd()
+  if (!text.endsWith("}") && !/\\(?:mu|Omega)$/.test(text)) return undefined
+  const greek = /^(.*\d.*?)\\(mu|Omega)$/s.exec(text)
+  if (greek) return unitOf(greek[1]!, greek[2]!, power)
+  for (const match of text.matchAll(UNIT_COMMAND)) {
+    const open = match.index + match[0].length - 1
+    if (closingBrace(text, open) !== text.length - 1) continue
+    const content = text.slice(open + 1, -1).replace(/\\[,;:! ]|~/g, " ")
+    const before = text.slice(0, match.index)
+    const micro = /^(.*\S)\s*\\mu\s*$/s.exec(before)
+    return micro ? unitOf(micro[1]!, `u${content.trim()}`, power) : unitOf(before, content, power)
+  }
+  return undefined
+}
+
+function unitOf(rest: string, words: string, power: string): UnitMatch | undefined {
+  const before = rest.replace(/[\s/]+$|\\cdot\s*$/, "")
+  const over = /[/]\s*$/.test(rest) ? "/" : ""
+  if (
+    !/[\d]|\\pi|\\infty|\\sqrt|^[a-z]$/.test(before) ||
+    /\\[a-zA-Z]*$/.test(before.replace(/\\(?:pi|infty|mu|Omega)$/, ""))
+  ) {
+    if (!/\\(?:text|mathrm|mbox)\s*\{[^{}]*\}$/.test(before)) return undefined
+  }
+  if (words.trim() === "" || changesValue(words)) return undefined
+  return { rest: before, words: over + words.trim(), power }
+}
+
+const BARE = /^(.*[\d)}%!])(\s*)([a-zA-Z][a-zA-Z.'-]*(?:[ /][a-zA-Z.'-]+){0,7})$/s
 
 /** Words after a number: known units, or words of three letters and more after a space. */
-function bareUnit(text: string): UnitMatch | undefined {
-  const match = BARE.exec(text)
+function bareUnit(answer: string): UnitMatch | undefined {
+  const exponent = POWER.exec(answer)
+  const match = BARE.exec(exponent ? answer.slice(0, exponent.index) : answer)
   if (!match) return undefined
-  const [, rest = "", space = "", words = "", power = ""] = match
+  const [, rest = "", space = "", words = ""] = match
   if (/\\[a-zA-Z]*$/.test(rest) || /\\(?:text|mathrm)/.test(rest.slice(-12))) return undefined
-  const known = CANONICAL.has(words.toLowerCase()) && (words.length > 1 || space !== "")
-  const prose = space !== "" && /[a-zA-Z]{3}/.test(words) && !/^(?:and|or|if)\b/.test(words)
-  return known || prose ? { rest, words, power } : undefined
+  if (changesValue(words)) return undefined
+  const name = words.toLowerCase()
+  const known = UNIT_NAMES.has(name) && (words.length > 1 || (space !== "" && /[mgsh]/.test(words)))
+  const measure = space !== "" && /^[a-zA-Z]?[A-Z]|[/]/.test(words) && words.length > 1
+  const prose = space !== "" && /[a-zA-Z]{3}/.test(words)
+  return known || prose || (measure && dimensionOf(words))
+    ? { rest, words, power: exponent?.[1] ?? exponent?.[2] ?? "" }
+    : undefined
 }
 
-function withPower(name: string, power: string): string {
-  const exponent = power.replace(/[\s{}^]/g, "")
-  return exponent === "" || exponent === "1" ? name : `${name}^${exponent}`
+/** `5个`, `5です`, `5 яблок`: words of other scripts behind a number, other than denials. */
+function foreignUnit(text: string): UnitMatch | undefined {
+  const match = /^(.*[\d)}\]%])\s*([^\p{ASCII}](?:[^\p{ASCII}]|\s(?=[^\p{ASCII}])){0,24})$/su.exec(
+    text,
+  )
+  if (!match || /[或和与及不非√πθ]|не|ない|아니/u.test(match[2]!)) return undefined
+  return ENDS_IN_VALUE.test(match[1]!)
+    ? { rest: match[1]!, words: match[2]!, power: "" }
+    : undefined
 }
 
-/** Two units are in conflict when both are known and differ; words that only we do not know never are. */
-export function unitsConflict(a: string, b: string): boolean {
-  const known = (unit: string): boolean => CANONICAL.has(unit.split("^")[0]!)
-  return a !== "" && b !== "" && known(a) && known(b) && a !== b
+export type UnitRelation =
+  /** One has none, or one is a word that we do not know. */
+  | "compatible"
+  /** Known units of one kind: the second's number, times and over these, is in the first's unit. */
+  | { readonly times: number; readonly over: number }
+  | "conflict"
+
+/** How two units stand to each other. */
+export function compareUnits(a: string, b: string): UnitRelation {
+  if (a === "" || b === "") return "compatible"
+  const [x, y] = [dimensionOf(a), dimensionOf(b)]
+  if (!x || !y) return "compatible"
+  if (x.dimension !== y.dimension) return "conflict"
+  return Math.abs(x.factor / y.factor - 1) < 1e-12
+    ? "compatible"
+    : { times: y.factor, over: x.factor }
 }

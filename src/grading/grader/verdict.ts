@@ -1,12 +1,13 @@
 import { type Answer, MAX_ANSWER_LENGTH, type Reading, readAnswer } from "./answer.ts"
+import { bracesBalance } from "./brackets.ts"
 import { compareAnswers } from "./compare.ts"
 import { extractAnswer, type Found, goldText, MARKED } from "./extract.ts"
-import { bracesBalance, normalizeLatex } from "./latex.ts"
+import { normalizeLatex } from "./latex.ts"
 import { gradeLikePaper } from "./paper.ts"
 import type { Judgement } from "./scalar.ts"
 
 /** Raised whenever some verdict changes. */
-export const GRADER_VERSION = "1"
+export const GRADER_VERSION = "2"
 
 export const MODES = ["strict", "lenient", "paper"] as const
 export type Mode = (typeof MODES)[number]
@@ -48,7 +49,9 @@ export function gradeUnbounded(completion: string, gold: Gold, mode: Mode): Verd
   const expected = goldSource === undefined ? undefined : goldText(goldSource)
   if (expected === undefined)
     return verdict(mode, "nothing", null, null, undecided("no gold answer"))
-  const extracted = extractAnswer(completion, isSeveral(expected.text))
+  const extracted = sameText(completion, goldSource)
+    ? { text: expected.text, found: "whole" as const }
+    : extractAnswer(completion, isSeveral(expected.text))
   if (extracted === undefined) {
     return verdict(mode, "nothing", null, expected.text, no("no answer found in the completion"))
   }
@@ -74,6 +77,10 @@ export function gradeUnbounded(completion: string, gold: Gold, mode: Mode): Verd
     lenient: lenient.equal === true,
   }
 }
+
+/** A gold answer repeated to the letter, and no worked solution with a mark in it. */
+const sameText = (completion: string, gold: string | undefined): boolean =>
+  completion.trim() === gold?.trim() && !/boxed|####/.test(completion)
 
 /** Both modes' judgements of two bare answers. Whatever is strictly equal is leniently equal. */
 export function compareTexts(
@@ -124,10 +131,10 @@ function readOtherwise(text: string, reading: Reading): Answer | undefined {
 
 /** Answers that are never correct, whatever the gold is. */
 function refusal(answer: string): string | undefined {
-  if (answer.trim() === "" || normalizeLatex(answer) === "") return "the answer is empty"
   if (answer.length > MAX_ANSWER_LENGTH) {
     return `the answer has ${answer.length} characters (at most ${MAX_ANSWER_LENGTH})`
   }
+  if (answer.trim() === "" || normalizeLatex(answer) === "") return "the answer is empty"
   return bracesBalance(answer) ? undefined : "the answer's braces do not pair up"
 }
 
