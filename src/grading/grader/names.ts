@@ -27,7 +27,8 @@ export function withoutName(answer: Answer, lenient: boolean): Answer {
     const [first, ...rest] = answer.items
     if (first?.kind !== "relation") return answer
     if (rest.every(({ kind }) => kind !== "relation")) {
-      return { ...answer, items: [withoutName(first, lenient), ...rest] }
+      const bare = withoutName(first, lenient)
+      return bare === first ? answer : { ...answer, items: [bare, ...rest] }
     }
     return excluded(answer.items, answer.written) ?? answer
   }
