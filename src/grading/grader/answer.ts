@@ -62,7 +62,7 @@ export function readAnswer(text: string, reading: Reading): Answer {
 }
 
 const LABEL =
-  /^(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?(?:(?:answer|ans|result|solution|total|value)(?:\s+is\s*:?|\s+equals|\s*[:=])|答案\s*(?:是|为|:)|答\s*:)\s*\}?\s*(?=\S)/i
+  /^(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?(?:(?:answer|ans|result|solution|total|value|number|sum)(?:\s+of\s+[^{}]{1,20})?(?:\s+is\s*:?|\s+equals|\s*[:=]|\.\s)|A\s*:\s|exactly|only|just|答案\s*(?:是|为|:)|答\s*:)\s*\}?\s*(?=\S)/i
 const SAYING =
   /^(?:\\(?:text|textbf|textrm|mathrm|mbox)\s*\{\s*)?(?:there (?:is|are|were|will be)|(?:we|i) (?:get|got|have|find)|(?:it|this|that|which) (?:is|equals)|(?:a |the )?total (?:of|is))\s*\}?\s*(?=[-+.\d$\\(])/i
 const CLOSING =
@@ -104,7 +104,7 @@ function read(text: string, reading: Reading, depth: number): Answer {
 const BASE_NAMES: readonly string[] =
   "two three four five six seven eight nine ten eleven twelve".split(" ")
 const BASED =
-  /^\{?[([]?\s*([0-9A-F][0-9A-F ]*)\s*[)\]]?\}?\s*(?:_\s*\{?\s*\(?(?:\\text\s*\{)?\s*(?:base\s*)?\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}{0,2}|(?:\\text\s*\{)?\s*\(?\s*(?:in\s+)?base[\s-]*\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}?)$/
+  /^\{?[([]?\s*([0-9A-Fa-f][0-9A-Fa-f ]*)\s*[)\]]?\}?\s*(?:_\s*\{?\s*\(?(?:\\text\s*\{)?\s*(?:base\s*)?\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}{0,2}|(?:\\text\s*\{)?\s*\(?\s*(?:in\s+)?base[\s-]*\}?\s*([a-z]+|\d{1,2})\s*\)?\s*\}?)$/
 
 /** `1011_2`, `(1011)_{\\text{two}}`, `123 \\text{ (base 4)}`. */
 function readBased(written: string): Answer | undefined {
@@ -113,7 +113,7 @@ function readBased(written: string): Answer | undefined {
   const name = (match[2] ?? match[3])!
   const base = /\d/.test(name) ? Number(name) : BASE_NAMES.indexOf(name) + 2
   const digits = match[1]!.replace(/ /g, "")
-  if (base < 2 || base > 16 || !/\d/.test(digits)) return undefined
+  if (base < 2 || base > 16 || !/^\d|[A-F].*\d/.test(digits)) return undefined
   let value = 0n
   for (const digit of digits) {
     const size = Number.parseInt(digit, 16)

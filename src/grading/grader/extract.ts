@@ -9,7 +9,7 @@ import {
   withoutMarkdown,
 } from "./stated.ts"
 import { beforeQuestions, ownTurn } from "./turn.ts"
-import { changesValue, leadingWord, numberOfWords } from "./words.ts"
+import { changesValue, leadingWord, meansNothing, numberOfWords } from "./words.ts"
 
 /** How an answer was found in a text, in falling order of trust. */
 export type Found =
@@ -120,7 +120,8 @@ function whole(source: string): Extracted | undefined {
     return prose.length === 0 || /^[a-z](?:_\d+)?\s*[=<>]/i.test(text)
       ? filled(text, "whole")
       : undefined
-  return words.length <= 3 ? filled(text, "whole") : undefined
+  const long = words.filter((word) => word.length >= 3)
+  return long.length <= 1 || meansNothing(text) ? filled(text, "whole") : undefined
 }
 
 const MAX_WHOLE = 2_000
@@ -136,7 +137,7 @@ function said(source: string): Extracted | undefined {
   const denial = /\b(?:does not|doesn't) exist\.?$|\bno (?:real )?solutions?\.?$/i.exec(text)
   if (denial) return filled(denial[0], "sentence")
   const verb =
-    /^([\s\S]*(?<![A-Za-z])(?:is|are|equals?|gives|get|got|was|makes|'s|becomes))\s+(?:only\s+|exactly\s+)?(\S[\s\S]*)$/i.exec(
+    /^([\s\S]*(?<![A-Za-z])(?:is|are|equals?|gives|get|got|was|makes|'s|becomes|has|have|had))\s+(?:only\s+|exactly\s+)?(\S[\s\S]*)$/i.exec(
       text,
     )
   if (!verb) return undefined
@@ -201,6 +202,7 @@ function lastNumber(text: string): Extracted | undefined {
 export function unwrapMath(text: string): string {
   return text
     .replace(/^(\s*\$?\s*-?\s*)\\\$(?=\s*[\d.])/, "$1USD ")
+    .replace(/\\(?:text|mathrm)\s*\{\s*\\?\$\s*\}/g, "")
     .replace(/\\\$/g, " ")
     .replace(/\$/g, "")
     .replace(/(?<!\\)\\[[\]()](?![a-zA-Z])/g, "")

@@ -129,6 +129,7 @@ function digitGroups(text: string): string {
 function recurringDecimals(text: string): string {
   return text
     .replace(/(\d*\.\d*)\\bar(?![a-zA-Z])/g, "$1\\overline")
+    .replace(/(\d*\.\d*)\\overline\s*(\d)/g, "$1\\overline{$2}")
     .replace(
       /(\d*\.\d*)\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?/g,
       (_, head: string, first: string, middle?: string, last?: string) =>

@@ -41,9 +41,11 @@ export function withoutName(answer: Answer, lenient: boolean): Answer {
   if (!isEquation(answer)) return solutionsOf(answer) ?? answer
   const constants = answer.sides.filter((side) => side.kind === "scalar" && isConstant(side))
   if (constants.some((side) => !nearlyEqual(side, constants.at(-1)!))) return answer
-  if (isConstant(first) && first.kind === "scalar") {
-    return answer.sides.length === 2 && !isConstant(last) && isName(last, false) ? first : last
+  if (!isConstant(last) && isName(last, false) && constants.length > 0) {
+    const others = answer.sides.filter((side) => !isConstant(side))
+    return others.every((side) => isName(side, false)) ? constants.at(-1)! : last
   }
+  if (isConstant(first) && first.kind === "scalar") return last
   return isName(first, lenient, last) ? last : answer
 }
 

@@ -12,7 +12,7 @@ export const contentOf = (match: RegExpExecArray | RegExpMatchArray): string =>
 
 /** Each is followed by the answer; the last one in the text counts. */
 const STATEMENTS: readonly RegExp[] = [
-  /(?<![a-z])(?:(?:final|correct|right|best|required|desired|exact)\s+)?(?:answer|result|ans)(?:\s*\([^()]{0,40}\)|\s+(?:to|for|of)\s+(?:the|this|that|your|our|part)\s+[a-z ]{1,40}?)?\s*(?:is|are|:|=|would be|should be|must be|equals|comes out to|therefore is|becomes)(?![a-z])\s*:?/gi,
+  /(?<![a-z])(?:(?:final|correct|right|best|required|desired|exact)\s+)?(?:answers?|results?|ans)(?:\s*\([^()]{0,40}\)|\s+(?:to|for|of)\s+(?:the|this|that|your|our|part)\s+[a-z ]{1,40}?)?\s*(?:is|are|:|=|would be|should be|must be|equals|comes out to|therefore is|becomes)(?![a-z])\s*:?/gi,
   /(?<![a-z])(?:correct|right|best|final)\s+(?:choice|option|alternative)\s*(?:is|are|:)(?![a-z])/gi,
   /^[ \t>*_#]{0,20}(?:final\s+)?(?:answer|solution|result)[ \t*_:#]{0,20}$/gim, // a heading of its own
   /(?:最终|最後の|最终的)?(?:答案|答え|解答|结果|結果|正解|答)\s*(?:应该是|应为|等于|是|为|為|は|：|:)/g,
@@ -90,7 +90,7 @@ export function withoutMarkdown(text: string): string {
 
 /** Words that only lead to the value. */
 const LEAD =
-  /^(?:[\s:：*_#>`="]|given by|simply|just|exactly|equal to|therefore|thus|indeed|then|clearly|also|now|approximately|about|roughly|around|precisely|obviously|still|in fact|of course|found to be|obtained as|the number|the value|the integer|the fraction|a total of|option|choice|es|ist|est|ser)(?![a-z])/i
+  /^(?:[\s:：*_#>`="]|given by|simply|just|exactly|equal to|therefore|thus|indeed|then|clearly|also|now|approximately|about|roughly|around|precisely|obviously|still|in fact|of course|found to be|obtained as|the (?:number|value|integer|fraction|point|pair|ordered pair|prime|set|interval|expression|function|equation)|a total of|option|choice|es|ist|est|ser)(?![a-z])/i
 const WITHDRAWN =
   /^[\s.,!?-]*(?:no|wait|actually|hmm|sorry|correction|oops|scratch|let me (?:re|double)|that is (?:wrong|not|incorrect)|that's (?:wrong|not|incorrect)|this is (?:wrong|incorrect|not))\b/i
 
@@ -109,13 +109,15 @@ function statedValue(source: string): string | "withdrawn" | undefined {
     /[,;]/.test(inner) || /^[A-J]$/.test(inner) ? whole : inner,
   )
   if (value === "") return undefined
+  const contrast = /^not\s+\S+\s+but\s+(?:rather\s+)?(\S.*)$/i.exec(value + after)
+  if (contrast) return firstClause(contrast[1]!).clause
   if (startsAsValue(value)) return withoutRest(value)
   if (numberOfWords(value) !== undefined) return value
   return describedValue(value, after)
 }
 
 export const startsAsValue = (text: string): boolean =>
-  /^(?:[-+±−.]?\s*[$€£]?\s*[\d.٠-٩０-９]|[$\\([{|√∞½]|[A-Za-z](?![a-z])|[-+−]\s*[$\\(a-z√∞])/u.test(
+  /^(?:[-+±−.]?\s*[$€£]?\s*[\d.٠-٩０-９]|[$\\([{|√∞½]|[A-Za-z](?![a-z]|\s+[a-z]{2,})|[-+−]\s*[$\\(a-z√∞])/u.test(
     text,
   )
 
@@ -162,6 +164,9 @@ const CUTS: readonly RegExp[] = [
   /[。！]/,
   /\?/,
   /;\s+(?=[A-Za-z]{2,}\s)/,
+  /(?<=[\d)}\ue000]):\s+(?=[A-Za-z]{2,}\s)/,
+  /\s+as\s+(?=[\d$\ue000(])/,
+  /,?\s+and\s+(?=[^,;]*(?:\bis\b|\bare\b|\bequals\b))/,
   /,\s+(?=(?:which|that|because|since|as|so|but|not|in|for|with|where|when|while|who|whose|the|it|this|he|she|they|we|if|making|giving)\s)/,
   /,?\s+and\s+(?=(?:that|this|it|we|the|so|they|he|she|is|are|therefore|hence)\b)/,
   /,?\s+(?:because|since|so that|due to|given that|which|who|whose|as\s+(?:the|shown|we|it|expected|required|above)|where|whereas|but|however|and not|and that|rather than|instead of|making|giving|as well|after|hence|thus|therefore|by\s+(?:the|a)|that is|i\.e\.|for a total)(?![a-z])/i,

@@ -8,7 +8,7 @@ const SWITCHES =
 const SHOWN =
   "bold|boldsymbol|bm|pmb|mathbf|mathit|mathsf|mathtt|mathnormal|mathord|mathcal|underline|uline|uuline|ensuremath|emph|hbox|underbar|mathstrut"
 /** With one argument that is not shown. */
-const HIDDEN = "phantom|hphantom|vphantom|hspace\\*?|vspace\\*?|label|tag\\*?"
+const HIDDEN = "phantom|hphantom|vphantom|mspace|mskip|hspace\\*?|vspace\\*?|label|tag\\*?"
 /** With a colour first. */
 const COLOURED = "textcolor|colorbox"
 const STYLE = new RegExp(

@@ -63,6 +63,9 @@ const DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday"
 export function compareWords(gold: Answer, answer: Answer, { lenient }: Rules): Judgement {
   const [a, b] = [gold, answer].map((side) => wordsOf(side, lenient)) as [string, string]
   if (a === b && a !== "") return yes("the same words")
+  if (lenient && listed(gold) !== undefined && listed(gold) === listed(answer)) {
+    return yes("the same words, in another order")
+  }
   if (lenient && answer.kind === "text") {
     const first = leadingWord(answer.words)
     if (first !== undefined && first === a) return yes("the same word, with reasons")
@@ -70,6 +73,15 @@ export function compareWords(gold: Answer, answer: Answer, { lenient }: Rules): 
     if (said !== undefined && simplified(said, lenient) === a) return yes("what the sentence says")
   }
   return no("different words")
+}
+
+/** `red, blue and green` in one order; undefined for words that are no list. */
+function listed(answer: Answer): string | undefined {
+  if (answer.kind !== "text" || !/,|\band\b/.test(answer.words)) return undefined
+  const parts = answer.words
+    .split(/\s*(?:,\s*and\b|,|\band\b)\s*/)
+    .map((part) => simplified(part, true))
+  return parts.length < 2 ? undefined : parts.sort().join(",")
 }
 
 const wordsOf = (answer: Answer, lenient: boolean): string =>

@@ -106,7 +106,7 @@ function wholeOfWords(words: readonly string[]): number | undefined {
  * `5 is not the answer`. A number with one of them is read as words.
  */
 const CHANGES =
-  /(?<![a-z])(?:not|n't|never|no|least|most|than|over|under|above|below|beyond|between|minus|plus|times|twice|thrice|divided|multiplied|squared?|cubed?|factorial|root|power|powers|mod|modulo|base|choose|half|halves|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|is|are|was|were|be|to|through|or|and|from|until|till|except|if|unless|when|where|whenever|but|either|neither|nor|versus|vs|hence|because|since|which|only if|approximately not|wrong|incorrect|false|negative|reciprocal|inverse|multiple|multiples|pairs|percent of|% of)(?![a-z])/i
+  /(?<![a-z])(?:not|n't|never|no|least|most|than|over|under|above|below|beyond|between|minus|plus|times|twice|thrice|divided|multiplied|squared?|cubed?|factorial|root|power|powers|mod|modulo|base|choose|half|halves|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|is|are|was|were|be|to|through|or|and|from|until|till|except|if|unless|when|where|whenever|but|either|neither|nor|versus|vs|hence|because|since|which|only if|approximately not|wrong|incorrect|false|negative|reciprocal|inverse|multiple|multiples|percent of|% of)(?![a-z])/i
 
 /** `square`, `cubic` and `cube` before a length are part of a unit, not a change of the number. */
 export function changesValue(words: string): boolean {
