@@ -38,6 +38,8 @@ export interface StepEvent extends EventBase {
   readonly token_accuracy: number
   /** Mean probability of the end-of-turn targets; null when the step has none. */
   readonly eos_p: number | null
+  /** Mean probability of the template's other targets; null when the step has none. */
+  readonly special_p?: number | null
   /** Global norm before clipping. */
   readonly grad_norm: number
   readonly learning_rate: number

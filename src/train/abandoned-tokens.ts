@@ -1,7 +1,6 @@
 /** Whether an objective that weighs tokens by their probability is giving up those that end a turn or make up the template. */
 import { type Objective, weightsAt } from "../objectives/index.ts"
-import type { WarningEvent } from "../run/events.ts"
-import { TOKEN_CLASSES, type TokenStatistics } from "./token-statistics.ts"
+import type { RunEvent, StepEvent, WarningEvent } from "../run/events.ts"
 
 /** A target that the model does not expect at all, and the least weight that will teach it. */
 const UNEXPECTED_P = 1e-4
@@ -23,9 +22,18 @@ const UNKNOWN_P = 0.1
 /** A class is being learned when its mean probability has grown by this factor. */
 const LEARNED_GROWTH = 2
 
+/** Mean probabilities of the targets that end a turn and of the template's; null where there are none. */
+export type SpecialTokens = Pick<StepEvent, "eos_p" | "special_p">
+type Warning = Pick<WarningEvent, "code" | "message" | "hint">
+
+const KINDS = [
+  { field: "eos_p", name: "end of turn", code: "abandoned-end-of-turn" },
+  { field: "special_p", name: "special", code: "abandoned-special-tokens" },
+] as const
+
 /**
- * A warning when end-of-turn or special targets are unlikely, their class has hardly gained since `first`
- * (the run's first steps), and so the model will not learn to stop or to keep the format. Leave `first`
+ * A warning when end-of-turn or special targets are unlikely, their kind has hardly gained since `first`
+ * (the run's first step), and so the model will not learn to stop or to keep the format. Leave `first`
  * out before training (`probe`). `keepsThem` is whether the objective gives such tokens their full weight.
  */
 export function abandonedTokensWarning({
@@ -33,24 +41,43 @@ export function abandonedTokensWarning({
   now,
   keepsThem,
 }: {
-  readonly first?: TokenStatistics
-  readonly now: TokenStatistics
+  readonly first?: SpecialTokens
+  readonly now: SpecialTokens
   readonly keepsThem: boolean
-}): Pick<WarningEvent, "code" | "message" | "hint"> | undefined {
+}): Warning | undefined {
   if (keepsThem) return undefined
-  for (const index of [1, 2] as const) {
-    const { count, p } = now.classes[index]!
-    const mean = p / count
-    if (count === 0 || mean >= UNKNOWN_P) continue
-    const before = first?.classes[index]
-    const beforeMean = before === undefined || before.count === 0 ? mean : before.p / before.count
-    if (first !== undefined && mean >= LEARNED_GROWTH * beforeMean) continue
-    const kind = TOKEN_CLASSES[index]
+  for (const { field, name, code } of KINDS) {
+    const mean = now[field] ?? null
+    if (mean === null || mean >= UNKNOWN_P) continue
+    if (first !== undefined && mean >= LEARNED_GROWTH * (first[field] ?? mean)) continue
+    const stops = field === "eos_p" ? ", and the model may never stop" : ""
     return {
-      code: index === 1 ? "abandoned-end-of-turn" : "abandoned-special-tokens",
-      message: `the ${kind} targets have a mean probability of ${mean.toPrecision(2)}, and weights near that: they are hardly trained${index === 1 ? ", and the model may never stop" : ""}`,
+      code,
+      message: `the ${name} targets have a mean probability of ${mean.toPrecision(2)}, and weights near that: they are hardly trained${stops}`,
       hint: "set objective.keep_special: true, or objective.weight_floor: 0.1, or objective.ramp (SFT first)",
     }
   }
   return undefined
+}
+
+/**
+ * Watches the events of a run, whichever engine makes them: what to warn of after this one. Warns
+ * once; `before` are the events of the run that this one continues.
+ */
+export function abandonedTokensWatch(
+  objective: Pick<Objective, "expression">,
+  before: readonly RunEvent[] = [],
+): (event: RunEvent) => Warning | undefined {
+  const keepsThem = keepsSpecialTokens(objective)
+  let first = before.find((event) => event.type === "step")
+  let warned = before.some(
+    (event) => event.type === "warning" && KINDS.some(({ code }) => code === event.code),
+  )
+  return (event) => {
+    if (warned || event.type !== "step") return undefined
+    first ??= event
+    const warning = abandonedTokensWarning({ first, now: event, keepsThem })
+    warned = warning !== undefined
+    return warning
+  }
 }

@@ -81,7 +81,7 @@ export async function probe(
     if (here) options.onProgress?.("measuring a step")
     const estimate = here ? await estimateRun(plan, session, { load, clock }) : null
     const keepsThem = keepsSpecialTokens(plan.objective)
-    const warning = abandonedTokensWarning({ now: all, keepsThem })
+    const warning = abandonedTokensWarning({ now: statisticsFields(all), keepsThem })
     const found = lrRange ? await learningRateRange(plan, session, options) : undefined
     return {
       sources,

@@ -9,6 +9,7 @@ import { summarizeRuns } from "../report/run-summary.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace, keepForeignModel } from "../run/run-place.ts"
+import { abandonedTokensWatch } from "./abandoned-tokens.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { objectiveHead } from "./objective-head.ts"
@@ -106,6 +107,7 @@ interface Running {
 async function* steps(run: Running, { signal }: PlanOptions) {
   const { plan, session, folder, checkpoint, tell } = run
   const { config } = plan
+  const watch = abandonedTokensWatch(plan.objective, readRun(folder.path).events)
   const sample = await sampler(plan, session.policy)
   const { objective, batches, split } = plan
   const options = { ...split, normalization: objective.normalization }
@@ -135,7 +137,10 @@ async function* steps(run: Running, { signal }: PlanOptions) {
     const next = await events.next()
     if (next.done) return next.value
     if (next.value.type === "sample") folder.appendSample(next.value)
-    yield tell(next.value)
+    const event = tell(next.value)
+    yield event
+    const warning = watch(event)
+    if (warning) yield tell({ type: "warning", step: event.step, ...warning })
   }
 }
 

@@ -5,6 +5,7 @@ import type { HistogramEvent, StepEvent } from "../run/events.ts"
 /** Token classes of prepared data (docs/architecture.md, seam 1). */
 export const TOKEN_CLASSES = ["content", "end of turn", "special"] as const
 export const END_OF_TURN = 1
+const SPECIAL = 2
 
 /** The supervised tokens of one micro-batch, N numbers each. */
 export interface TokenNumbers {
@@ -140,6 +141,7 @@ export type StatisticsFields = Pick<
   | "entropy"
   | "token_accuracy"
   | "eos_p"
+  | "special_p"
   | "kl_ref"
 >
 
@@ -150,7 +152,7 @@ export type StatisticsFields = Pick<
 export function statisticsFields(statistics: TokenStatistics): StatisticsFields {
   const { count, weight, weightSquared, classes } = statistics
   const mean = (sum: number) => (count === 0 ? 0 : sum / count)
-  const endOfTurn = classes[END_OF_TURN]!
+  const classMean = ({ count, p }: ClassSums) => (count === 0 ? null : p / count)
   return {
     loss: mean(statistics.loss),
     nll: mean(statistics.nll),
@@ -159,7 +161,8 @@ export function statisticsFields(statistics: TokenStatistics): StatisticsFields 
     effective_tokens: weightSquared === 0 ? 0 : weight ** 2 / weightSquared,
     entropy: mean(statistics.entropy),
     token_accuracy: mean(statistics.correct),
-    eos_p: endOfTurn.count === 0 ? null : endOfTurn.p / endOfTurn.count,
+    eos_p: classMean(classes[END_OF_TURN]!),
+    special_p: classMean(classes[SPECIAL]!),
     ...(statistics.hasKlRef ? { kl_ref: mean(statistics.klRef) } : {}),
   }
 }

@@ -4,7 +4,6 @@ import type { Reference } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
 import { learningRate, warmupSteps } from "../optim/index.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
-import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
 import { forwardBackward, gradientScale, type StepResult } from "./forward-backward.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./held-out-loss.ts"
@@ -13,7 +12,7 @@ import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
 import type { SplitOptions } from "./split-rows.ts"
-import { histogramFields, statisticsFields, type TokenStatistics } from "./token-statistics.ts"
+import { histogramFields, statisticsFields } from "./token-statistics.ts"
 
 /** The run's settings that the loop reads, as the config names them. */
 export type TrainerSettings = Pick<
@@ -55,11 +54,9 @@ export interface Progress {
   readonly step: number
   readonly tokens: number
   readonly supervisedTokens: number
-  /** Statistics of the first step, which later ones are compared with. */
-  readonly first: TokenStatistics | null
 }
 
-export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0, first: null }
+export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0 }
 
 /**
  * The training loop: forward, backward and update until the steps are done or `signal` asks to
@@ -76,7 +73,6 @@ export async function* trainSteps(
   const head = objectiveHead(parts.objective)
   const warmup = warmupSteps(steps, settings.warmup_ratio)
   let progress = start
-  let warned = false
   let saved = start.step
   if (start.step === 0) yield* evaluations(evaluationParts(parts, head), progress.step)
 
@@ -120,11 +116,6 @@ export async function* trainSteps(
     yield stepEvent(result, { progress, epoch, rate, seconds, memoryBytes })
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
-    const warning = warned ? undefined : abandoned(parts.objective, progress, result.statistics)
-    if (warning) {
-      warned = true
-      yield { type: "warning", step, ...warning }
-    }
     const last = step === steps
     if (last || (settings.eval_steps > 0 && step % settings.eval_steps === 0)) {
       yield* evaluations(evaluationParts(parts, head), progress.step)
@@ -160,12 +151,11 @@ const checkpoint = (path: string, { step }: Progress): EventBody => ({
   path,
 })
 
-function advance({ first, ...progress }: Progress, step: number, result: StepResult): Progress {
+function advance(progress: Progress, step: number, result: StepResult): Progress {
   return {
     step,
     tokens: progress.tokens + result.batch.tokens,
     supervisedTokens: progress.supervisedTokens + result.batch.supervisedTokens,
-    first: first ?? result.statistics,
   }
 }
 
@@ -237,9 +227,4 @@ function stepEvent(
     tokens_per_second: result.batch.tokens / seconds,
     memory_bytes: memoryBytes,
   }
-}
-
-function abandoned(objective: Objective, { first }: Progress, now: TokenStatistics) {
-  const keepsThem = keepsSpecialTokens(objective)
-  return first ? abandonedTokensWarning({ first, now, keepsThem }) : undefined
 }

@@ -1,6 +1,11 @@
 import { expect, test } from "vitest"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
-import { abandonedTokensWarning, keepsSpecialTokens } from "../../src/train/abandoned-tokens.ts"
+import type { StepEvent } from "../../src/run/events.ts"
+import {
+  abandonedTokensWarning,
+  abandonedTokensWatch,
+  keepsSpecialTokens,
+} from "../../src/train/abandoned-tokens.ts"
 import {
   addStatistics,
   histogramFields,
@@ -80,19 +85,12 @@ test("a reference's KL is reported when there is one", () => {
   expect(statisticsFields(tokenStatistics({ ...tokens, klRef })).kl_ref).toBe(0.25)
 })
 
-const classesAt = (endOfTurn: number) =>
-  tokenStatistics({
-    logp: [Math.log(0.9), Math.log(endOfTurn)],
-    loss: [0, 0],
-    weight: [0.9, endOfTurn],
-    tokenClass: [0, 1],
-    correct: [1, 0],
-  })
+const endOfTurn = (eos_p: number | null) => ({ eos_p, special_p: null })
 
 test("an end of turn that stays unlikely is warned about, with remedies", () => {
   const abandoned = abandonedTokensWarning({
-    first: classesAt(2e-6),
-    now: classesAt(3e-6),
+    first: endOfTurn(2e-6),
+    now: endOfTurn(3e-6),
     keepsThem: false,
   })
   expect(abandoned?.code).toBe("abandoned-end-of-turn")
@@ -100,11 +98,28 @@ test("an end of turn that stays unlikely is warned about, with remedies", () => 
 })
 
 test("no warning when it is known, being learned, or kept", () => {
-  const now = classesAt(0.01)
-  expect(abandonedTokensWarning({ now: classesAt(0.4), keepsThem: false })).toBeUndefined()
-  expect(abandonedTokensWarning({ first: classesAt(1e-3), now, keepsThem: false })).toBeUndefined()
+  const now = endOfTurn(0.01)
+  expect(abandonedTokensWarning({ now: endOfTurn(0.4), keepsThem: false })).toBeUndefined()
+  expect(abandonedTokensWarning({ first: endOfTurn(1e-3), now, keepsThem: false })).toBeUndefined()
   expect(abandonedTokensWarning({ now, keepsThem: true })).toBeUndefined()
   expect(abandonedTokensWarning({ now, keepsThem: false })?.message).toContain("0.010")
+})
+
+test("template targets are watched as the end of a turn is", () => {
+  const now = { eos_p: 0.9, special_p: 1e-3 }
+  expect(abandonedTokensWarning({ now, keepsThem: false })?.code).toBe("abandoned-special-tokens")
+})
+
+test("a run is warned once, by its own events, and a resumed one by those before it", () => {
+  const dft = objectiveFromConfig("dft")
+  const stepAt = (step: number, eos_p: number) => ({ type: "step", step, eos_p }) as StepEvent
+  const watch = abandonedTokensWatch(dft)
+  expect(watch(stepAt(1, 0.3))).toBeUndefined()
+  expect(watch(stepAt(2, 0.05))?.code).toBe("abandoned-end-of-turn")
+  expect(watch(stepAt(3, 0.05))).toBeUndefined()
+  const learning = abandonedTokensWatch(dft, [stepAt(1, 0.01)])
+  expect(learning(stepAt(9, 0.05))).toBeUndefined()
+  expect(abandonedTokensWatch(dft)(stepAt(9, 0.05))?.code).toBe("abandoned-end-of-turn")
 })
 
 test.each([

@@ -18,10 +18,12 @@ SUMS = (
     "correct",
     "eos",
     "eos_p",
+    "special",
+    "special_p",
     "kl_ref",
     "loss_scaled",
 )
-END_OF_TURN = 1
+END_OF_TURN, SPECIAL = 1, 2
 
 
 class TokenSums:
@@ -37,7 +39,7 @@ class TokenSums:
     ) -> None:
         """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss."""
         p, weight = columns["logp"].exp(), columns["weight"]
-        ends = (token_class == END_OF_TURN).double()
+        ends, specials = ((token_class == kind).double() for kind in (END_OF_TURN, SPECIAL))
         zero = p.new_zeros(())
         kl = columns["kl_ref"].sum() if "kl_ref" in columns else zero
         parts = [
@@ -54,6 +56,8 @@ class TokenSums:
             columns["correct"].sum(),
             ends.sum(),
             (ends * p).sum(),
+            specials.sum(),
+            (specials * p).sum(),
             kl,
             loss_scaled.double(),
         ]
@@ -81,4 +85,5 @@ def means(t: dict[str, float]) -> dict[str, float | None]:
         "entropy": t["entropy"] / n,
         "token_accuracy": t["correct"] / n,
         "eos_p": t["eos_p"] / t["eos"] if t["eos"] > 0 else None,
+        "special_p": t["special_p"] / t["special"] if t["special"] > 0 else None,
     }

@@ -9,6 +9,7 @@ import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { checkRunPlace, keepForeignModel } from "../../run/run-place.ts"
 import { loadTokenizer, stopTokenIds } from "../../text/index.ts"
+import { abandonedTokensWatch } from "../../train/abandoned-tokens.ts"
 import {
   checkpointFolders,
   closeRows,
@@ -64,10 +65,12 @@ async function* torchRun(
     record: { config, versions: { ...(await runVersions(plan)), torch } },
     resume: resume !== null,
   })
+  const before = resume === null ? [] : readRun(folder.path).events
   const tell = (event: RunEvent): RunEvent => {
     folder.append(event)
     return event
   }
+  const watch = abandonedTokensWatch(plan.objective, before)
   let step = 0
   let ended = false
   try {
@@ -97,6 +100,8 @@ async function* torchRun(
       if (event.type === "run.end") await writeReport(folder.path)
       yield event
       if (event.type === "run.start") for (const lint of lintEvents(plan, step)) yield tell(lint)
+      const warning = watch(event)
+      if (warning) yield tell({ type: "warning", time: now(), step, ...warning })
     }
     return runResult(end, config.output_dir)
   } catch (error) {
