@@ -1,8 +1,7 @@
 import type { Command } from "commander"
 import { configJsonSchema, loadConfig } from "../config/index.ts"
+import { setOption } from "./shell/option-values.ts"
 import { print } from "./shell/terminal.ts"
-
-const collect = (value: string, before: string[]) => [...before, value]
 
 export function command(verb: Command): void {
   verb
@@ -13,8 +12,8 @@ export function command(verb: Command): void {
     .command("show")
     .description("check a config and print it with every default filled in")
     .argument("<config>", "YAML, JSON or TypeScript")
-    .option("--set <key=value>", "override a key; repeatable", collect, [])
-    .action(async (path: string, { set }: { set: string[] }) => {
+    .addOption(setOption())
+    .action(async (path: string, { set = [] }: { set?: string[] }) => {
       print(JSON.stringify(await loadConfig(path, { set }), null, 2))
     })
 }

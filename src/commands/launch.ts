@@ -3,6 +3,7 @@ import type { Config } from "../config/index.ts"
 import { loadConfig } from "../config/load-config.ts"
 import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { setOption } from "./shell/option-values.ts"
 import { print, progressLine, say } from "./shell/terminal.ts"
 import { followRun } from "./train.ts"
 
@@ -42,7 +43,7 @@ function launcher(verb: Command, name: string, summary: string): Command {
     .description(summary)
     .argument("<config>", "dftune.yaml, a .json or a TypeScript module")
     .argument("[torchrun...]", "after --: arguments for torchrun")
-    .option("--set <key=value...>", "override a setting, e.g. --set engine.nnodes=4")
+    .addOption(setOption())
     .option("--resume [checkpoint]", "continue output_dir's newest checkpoint, or this one")
 }
 

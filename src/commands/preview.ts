@@ -7,6 +7,7 @@ import { writeFileAtomic } from "../formats/index.ts"
 import { checkPage } from "../host/output-place.ts"
 import { previewPage } from "../report/preview-page.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { setOption } from "./shell/option-values.ts"
 import { colorsFor, print, printJson, say, sayWarning } from "./shell/terminal.ts"
 import { tokenizerFolder } from "./tokenizer-folder.ts"
 
@@ -15,7 +16,7 @@ interface PreviewFlags {
   readonly eval?: boolean
   readonly json?: boolean
   readonly html?: string
-  readonly set: string[]
+  readonly set?: string[]
 }
 
 /** Rows shown to a person. */
@@ -30,12 +31,7 @@ export function command(verb: Command): void {
     .option("--eval", "the eval rows, not the training rows")
     .option("--json", "one JSON object a line for each example")
     .option("--html <file>", "write one self-contained page")
-    .option(
-      "--set <key=value>",
-      "override a key; repeatable",
-      (value, before: string[]) => [...before, value],
-      [],
-    )
+    .addOption(setOption())
     .action(preview)
 }
 
@@ -46,7 +42,7 @@ function countOf(text: string): number {
 }
 
 async function preview(path: string, flags: PreviewFlags): Promise<void> {
-  const config = await loadConfig(path, { set: flags.set })
+  const config = await loadConfig(path, { set: flags.set ?? [] })
   const sources = flags.eval ? config.data.eval : config.data.train
   if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
   if (flags.html !== undefined) {

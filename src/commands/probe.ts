@@ -4,12 +4,13 @@ import { shortBytes, shortCount, shortDuration, shortNumber } from "../report/un
 import type { EstimatedParts } from "../train/estimate.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { setOption } from "./shell/option-values.ts"
 import { print, printJson, progressLine, sayWarning } from "./shell/terminal.ts"
 
 export function command(verb: Command): void {
   verb
     .argument("<config>", "the config file")
-    .option("--set <key=value...>", "override a setting")
+    .addOption(setOption())
     .option("--lr-range", "also try growing learning rates for some steps")
     .option("--json", "print one JSON document")
     .action(

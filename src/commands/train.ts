@@ -5,6 +5,7 @@ import type { Run } from "../engines/engine.ts"
 import { planOf, train } from "../engines/index.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { setOption } from "./shell/option-values.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
@@ -18,7 +19,7 @@ interface Options {
 export function command(verb: Command): void {
   verb
     .argument("<config>", "dftune.yaml, a .json or a TypeScript module")
-    .option("--set <key=value...>", "override a setting, e.g. --set learning_rate=1e-5")
+    .addOption(setOption())
     .option("--resume [checkpoint]", "continue output_dir's newest checkpoint, or this one")
     .option("--keep-rows", "with --resume: the run's own rows, where this version makes others")
     .option("--dry-run", "find the model, prepare the data, say what would happen, train nothing")

@@ -1,5 +1,6 @@
 import type { z } from "zod"
 import { didYouMean } from "../closest-name.ts"
+import { lineForKey } from "./other-trainers.ts"
 import { ENGINES } from "./schema.ts"
 
 export type KeyPath = readonly PropertyKey[]
@@ -11,46 +12,6 @@ export interface ConfigProblem {
   /** Whether the key itself is wrong (unknown) or its value. */
   readonly at: "key" | "value"
   readonly message: string
-}
-
-/** What other trainers call it, and what to write here. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  loss_type: "write objective: dft",
-  use_dft_loss: "write objective: dft",
-  enable_dft_loss: "write objective: dft",
-  use_dft: "write objective: dft",
-  liger_use_token_scaling: "write objective: dft",
-  use_asft_loss: "write objective: asft",
-  use_eaft_loss: "write objective: eaft",
-  use_eaft: "write objective: eaft",
-  objective_trans: "write objective: with a name of docs/objectives.md",
-  model_name_or_path: "write model:",
-  base_model: "write model:",
-  dataset: "write data.train:",
-  datasets: "write data.train:",
-  dataset_name: "write data.train:",
-  max_seq_length: "write data.max_length:",
-  sequence_len: "write data.max_length:",
-  cutoff_len: "write data.max_length:",
-  max_length: "write data.max_length:",
-  packing: "write data.packing:",
-  lr: "write learning_rate:",
-  lr_scheduler_type: "write lr_scheduler:",
-  warmup_steps: "write warmup_ratio: (a share of the steps)",
-  per_device_train_batch_size:
-    "write batch_size: (sequences per optimizer step, all workers together) and micro_batch_tokens:",
-  per_device_eval_batch_size: "write micro_batch_tokens:",
-  gradient_accumulation_steps: "it follows from batch_size: and micro_batch_tokens:",
-  gradient_checkpointing: "write recompute: always",
-  bf16: "write engine: { name: torch, dtype: bf16 }",
-  load_in_4bit: "write quantization: int4",
-  load_in_8bit: "write quantization: int8",
-  lora_r: "write adapter: { type: lora, r: ... }",
-  lora_rank: "write adapter: { type: lora, r: ... }",
-  lora_alpha: "write adapter: { type: lora, lora_alpha: ... }",
-  epochs: "write num_train_epochs:",
-  optim: "dftune has one optimizer, AdamW",
-  resume_from_checkpoint: "write resume:",
 }
 
 /** A value as a person wrote it, kept short. */
@@ -167,7 +128,8 @@ function unknownKeyHint(
   names: readonly string[],
   mapping: unknown,
 ): string {
-  if (path.length === 0 && ELSEWHERE[key] !== undefined) return `; ${ELSEWHERE[key]}`
+  const line = path.length === 0 ? lineForKey(key, mapping) : undefined
+  if (line !== undefined) return `; ${line}`
   // Known, but to another branch of a union: the only such union is the engine's.
   if (names.includes(key)) {
     const chosen = (mapping as { readonly name?: string }).name

@@ -3,8 +3,9 @@ import { objectiveProblems } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
 import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
+import { unquoted } from "./quoted-values.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
-import { type ConfigInput, configFields } from "./schema.ts"
+import { type ConfigInput, configFields, DEFAULT_WARMUP_RATIO, type Parsed } from "./schema.ts"
 
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
 export function defineConfig(config: ConfigInput): ConfigInput {
@@ -21,7 +22,9 @@ export type Locate = (path: KeyPath, at: "key" | "value") => string
 export function parseConfig(input: unknown, locate: Locate = () => ""): Config {
   const pending = pendingProblems(input)
   if (pending.length > 0) fail(pending, locate)
-  const parsed = configFields.safeParse(withoutIdleKeys(input))
+  const given = withoutIdleKeys(input)
+  const first = configFields.safeParse(given)
+  const parsed = first.success ? first : configFields.safeParse(unquoted(given, first.error.issues))
   if (!parsed.success) fail(problems(parsed.error.issues, input, knownKeys), locate)
   const config = resolve(parsed.data)
   const found = [...crossChecks(config, parsed.data), ...engineProblems(config)]
@@ -108,7 +111,7 @@ const problem = (path: string, message: string): ConfigProblem => ({
 /** What is wrong between keys. `given` is the config before its defaults were resolved. */
 function crossChecks(
   config: Config,
-  given: { readonly num_train_epochs: number | null },
+  given: Pick<Parsed, "num_train_epochs" | "warmup_ratio">,
 ): ConfigProblem[] {
   const found: ConfigProblem[] = []
   const { objective, data } = config
@@ -130,6 +133,9 @@ function crossChecks(
         `${config.micro_batch_tokens} cannot hold one row of data.max_length ${data.max_length}; raise it or shorten the rows`,
       ),
     )
+  }
+  if (config.warmup_steps !== null && given.warmup_ratio !== DEFAULT_WARMUP_RATIO) {
+    found.push(problem("warmup_steps", "give warmup_steps or warmup_ratio, not both"))
   }
   if (config.max_steps !== null && given.num_train_epochs !== null) {
     found.push(problem("max_steps", "give max_steps or num_train_epochs, not both"))

@@ -2,6 +2,8 @@ import { z } from "zod"
 import { withParameterDefaults } from "../objectives/index.ts"
 import { objectiveJsonSchema } from "./objective-schema.ts"
 import {
+  type AdapterConfig,
+  adapterFields,
   configFields,
   type EngineConfig,
   expression,
@@ -29,7 +31,11 @@ export interface DataConfig
  * objective, a path for a source) written out. It is itself valid input and resolves to itself.
  */
 export interface Config
-  extends Omit<Parsed, "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"> {
+  extends Omit<
+    Parsed,
+    "adapter" | "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"
+  > {
+  adapter: AdapterConfig | null
   data: DataConfig
   objective: ObjectiveConfig
   engine: EngineConfig
@@ -60,17 +66,20 @@ function memoryBytes(value: Parsed["device_memory"]): number | "auto" {
 const writtenOut = (entry: SourceEntry): SourceConfig =>
   typeof entry === "string" ? { path: entry, weight: 1 } : entry
 
+const listOf = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value])
+
 /** Fills what depends on other keys and writes short forms out. */
 export function resolve(parsed: Parsed): Config {
-  const { objective, engine, data } = parsed
+  const { adapter, objective, engine, data } = parsed
   const resolved = {
     ...parsed,
+    adapter: adapter === "lora" ? adapterFields.parse({}) : adapter,
     data: {
       ...data,
       template: data.template || "none",
-      train: data.train.map(writtenOut),
-      eval: data.eval.map(writtenOut),
-      benchmarks: data.benchmarks.map(writtenOut),
+      train: listOf(data.train).map(writtenOut),
+      eval: listOf(data.eval).map(writtenOut),
+      benchmarks: listOf(data.benchmarks).map(writtenOut),
     },
     objective: withParameterDefaults(
       typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,

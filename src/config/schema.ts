@@ -69,7 +69,7 @@ const seed = z
   .max(2 ** 32 - 1)
 const positive = z.number().positive()
 
-const adapter = z
+export const adapterFields = z
   .strictObject({
     type: z.literal("lora").describe("The kind of adapter.").default("lora"),
     r: z.number().int().min(1).max(4096).describe("Rank of the update.").default(8),
@@ -123,12 +123,18 @@ const sourceFields = z.strictObject({
 })
 const source = z.union([z.string().min(1).describe("A path alone."), sourceFields])
 
+/** One source, or several. */
+const sources = z.union([source, z.array(source).min(1)])
+
 const data = z
   .strictObject({
-    train: z.array(source).min(1).describe("Where the training rows come from."),
-    eval: z.array(source).describe("Rows whose loss is measured every eval_steps.").default([]),
+    train: sources.describe("Where the training rows come from: a path, or a list."),
+    eval: z
+      .union([source, z.array(source)])
+      .describe("Rows whose loss is measured every eval_steps.")
+      .default([]),
     benchmarks: z
-      .array(source)
+      .union([source, z.array(source)])
       .describe("Files of benchmark questions; training rows that ask one of them are warned of.")
       .default([]),
     format: z
@@ -263,6 +269,8 @@ const memory = z
   .union([z.literal("auto"), count, z.string().regex(/^\d+(\.\d+)? ?([KMGT]i?B|B)$/)])
   .describe('Memory the local engine may use: auto, bytes, or e.g. "12 GB".')
 
+export const DEFAULT_WARMUP_RATIO = 0.1
+
 export const configFields = z
   .strictObject({
     model: z.string().min(1).describe("A folder in Hugging Face's layout, or a hub id."),
@@ -271,7 +279,13 @@ export const configFields = z
       .min(1)
       .describe("Branch, tag or commit of a hub id.")
       .default("main"),
-    adapter: adapter.nullable().default(null),
+    adapter: z
+      .union([z.literal("lora"), adapterFields])
+      .describe(
+        "Trains a low-rank adapter and freezes the model: lora, or its settings. Left out: full fine-tuning.",
+      )
+      .nullable()
+      .default(null),
     quantization: z
       .enum(["none", "int8", "int4"])
       .describe("How the frozen base under an adapter is kept.")
@@ -280,7 +294,16 @@ export const configFields = z
     objective: objective.default("dft"),
     learning_rate: positive.max(10).describe("Peak learning rate.").default(5e-5),
     lr_scheduler: z.enum(LR_SCHEDULERS).describe("Shape after the warmup.").default("cosine"),
-    warmup_ratio: fraction.describe("Share of the steps that warm up linearly.").default(0.1),
+    warmup_ratio: fraction
+      .describe("Share of the steps that warm up linearly.")
+      .default(DEFAULT_WARMUP_RATIO),
+    warmup_steps: z
+      .number()
+      .int()
+      .min(0)
+      .describe("Steps that warm up, in place of warmup_ratio.")
+      .nullable()
+      .default(null),
     weight_decay: z
       .number()
       .min(0)
@@ -365,7 +388,7 @@ export type ConfigInput = z.input<typeof configFields>
 export type Parsed = z.output<typeof configFields>
 
 export type SourceConfig = z.output<typeof sourceFields>
-export type AdapterConfig = z.output<typeof adapter>
+export type AdapterConfig = z.output<typeof adapterFields>
 export type OnnxEngineConfig = z.output<typeof onnxEngine>
 export type TorchEngineConfig = z.output<typeof torchEngine>
 export type EngineConfig = OnnxEngineConfig | TorchEngineConfig

@@ -35,7 +35,16 @@ export function learningRate({
   return peak * SHAPES[schedule]((step - warmupSteps) / (steps - warmupSteps))
 }
 
-/** Steps that warm up: `ratio` of all, rounded up, as transformers does. */
-export function warmupSteps(steps: number, ratio: number): number {
-  return Math.min(steps, Math.ceil(steps * ratio))
+/** Steps that warm up: `warmup_steps`, or `warmup_ratio` of all, rounded up, as transformers does. */
+export function warmupSteps(
+  steps: number,
+  { warmup_ratio, warmup_steps = null }: WarmupSettings,
+): number {
+  return Math.min(steps, warmup_steps ?? Math.ceil(steps * warmup_ratio))
+}
+
+export interface WarmupSettings {
+  readonly warmup_ratio: number
+  /** In place of the ratio. */
+  readonly warmup_steps?: number | null
 }

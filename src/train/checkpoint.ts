@@ -205,8 +205,7 @@ function isProgress(value: unknown): value is Progress {
   const counts = [value.step, value.tokens, value.supervisedTokens]
   return (
     counts.every((count) => Number.isSafeInteger(count) && Number(count) >= 0) &&
-    Number(value.step) > 0 &&
-    (value.first === null || isObject(value.first))
+    Number(value.step) > 0
   )
 }
 

@@ -26,7 +26,8 @@ export type TrainerSettings = Pick<
   | "save_steps"
   | "eval_steps"
   | "generate_samples"
->
+> &
+  Partial<Pick<Config, "warmup_steps">>
 
 /** What the loop works with; everything that touches the disk or another model is given to it. */
 export interface TrainerParts {
@@ -71,7 +72,7 @@ export async function* trainSteps(
   const { policy, batches, settings, signal } = parts
   const { steps } = batches
   const head = objectiveHead(parts.objective)
-  const warmup = warmupSteps(steps, settings.warmup_ratio)
+  const warmup = warmupSteps(steps, settings)
   let progress = start
   let saved = start.step
   if (start.step === 0) yield* evaluations(evaluationParts(parts, head), progress.step)

@@ -328,3 +328,46 @@ test("no input makes the check crash: it passes, or complains in words", () => {
     { numRuns: 300 },
   )
 })
+
+test("short forms and quoted numbers are taken", () => {
+  const config = parseConfig({
+    model: "m",
+    adapter: "lora",
+    data: { train: "a.jsonl", eval: "b.jsonl", packing: "false", max_length: "512" },
+    batch_size: "8",
+    learning_rate: "1e-4",
+    max_steps: "7",
+    engine: { name: "onnx", threads: "2" },
+    save_total_limit: "2",
+    warmup_steps: 3,
+  })
+  expect(config).toMatchObject({
+    adapter: { type: "lora", r: 8 },
+    data: { train: [{ path: "a.jsonl" }], eval: [{ path: "b.jsonl" }], packing: false },
+    batch_size: 8,
+    learning_rate: 1e-4,
+    max_steps: 7,
+    engine: { threads: 2 },
+    save_total_limit: 2,
+    warmup_steps: 3,
+  })
+  expect(config.data.max_length).toBe(512)
+  expect(parseConfig({ ...minimal, model: "7" }).model).toBe("7")
+  expect(() => parseConfig({ ...minimal, seed: "-1" })).toThrow(
+    /seed: expected a number of at least 0/,
+  )
+})
+
+test.each([
+  [
+    { per_device_train_batch_size: 4, gradient_accumulation_steps: 8 },
+    /write batch_size: 32 \(4 x 8/,
+  ],
+  [{ load_in_4bit: true }, /write quantization: int4/],
+  [{ load_in_4bit: false }, /leave it out/],
+  [{ max_seq_length: 1024 }, /write it under data: max_length: 1024/],
+  [{ lora_r: 16 }, /write adapter: \{ type: lora, r: 16 \}/],
+  [{ num_epochs: 2 }, /write num_train_epochs: 2/],
+])("another trainer's keys %o are named with the line to write", (keys, line) => {
+  expect(() => parseConfig({ ...minimal, ...keys })).toThrow(line)
+})

@@ -35,6 +35,10 @@ test("a step outside the run is our fault", () => {
 })
 
 test("warmup steps are rounded up and never more than all", () => {
-  expect([warmupSteps(390, 0.1), warmupSteps(5, 0.1), warmupSteps(5, 0)]).toEqual([39, 1, 0])
-  expect(warmupSteps(3, 1)).toBe(3)
+  const ratio = (warmup_ratio: number) => ({ warmup_ratio })
+  const of = (steps: number, share: number) => warmupSteps(steps, ratio(share))
+  expect([of(390, 0.1), of(5, 0.1), of(5, 0)]).toEqual([39, 1, 0])
+  expect(of(3, 1)).toBe(3)
+  expect(warmupSteps(390, { ...ratio(0.1), warmup_steps: 7 })).toBe(7)
+  expect(warmupSteps(5, { ...ratio(0.1), warmup_steps: 9 })).toBe(5)
 })

@@ -19,7 +19,7 @@ from .export import export_model, publish
 from .expression import Objective
 from .fusion import fusion_in_words
 from .memory import memory_bytes, return_free_memory
-from .optimizer import AdamWSettings, Optimizer, learning_rate
+from .optimizer import AdamWSettings, Optimizer, learning_rate, warmup_steps
 from .parallel import DTYPES, World, place, precision_in_words
 from .passes import Passes
 from .samples import Sampler
@@ -260,7 +260,7 @@ def train_step(run: Run) -> None:
         run.step,
         run.order.steps,
         peak=config["learning_rate"],
-        warmup_ratio=config["warmup_ratio"],
+        warmup=warmup_steps(run.order.steps, config),
         shape=config["lr_scheduler"],
     )
     if math.isfinite(loss) and math.isfinite(norm):

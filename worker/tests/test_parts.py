@@ -158,7 +158,7 @@ def test_optimizer_is_pytorch_s_adamw_on_float32(kept):
 
 def test_learning_rate_is_the_contract_s():
     def rate(k):
-        return learning_rate(k, 100, peak=2.0, warmup_ratio=0.1, shape="cosine")
+        return learning_rate(k, 100, peak=2.0, warmup=10, shape="cosine")
 
     assert [rate(1), rate(10), rate(55), rate(100)] == pytest.approx([0.2, 2.0, 1.0, 0.0])
 

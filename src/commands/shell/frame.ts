@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander"
 import { didYouMean } from "../../closest-name.ts"
 import { InputError } from "../../errors.ts"
 import { version } from "../../host/version.ts"
+import { inAnyOrder } from "./any-order.ts"
 import { wasInterrupted } from "./interrupt.ts"
 import { say, sayError } from "./terminal.ts"
 
@@ -54,7 +55,7 @@ async function run(verbs: readonly Verb[], args: readonly string[]): Promise<num
       `unknown command "${asked}"${didYouMean(asked, names) || `; expected one of ${names.join(", ")}`}`,
     )
   }
-  await program.parseAsync([...words], { from: "user" })
+  await program.parseAsync(inAnyOrder(words), { from: "user" })
   return wasInterrupted() ? EXIT.interrupted : Number(process.exitCode ?? EXIT.done)
 }
 

@@ -25,3 +25,11 @@ export type DeviceChoice = (typeof DEVICES)[number]
 export function deviceOption(): Option {
   return new Option("--device <kind>", "where the model runs").choices(DEVICES).default("cpu")
 }
+
+/** `--set key.path=value`, repeatable, for verbs that read a config. */
+export function setOption(): Option {
+  return new Option(
+    "--set <key=value>",
+    "override a setting, e.g. --set learning_rate=1e-5 (repeatable)",
+  ).argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value])
+}

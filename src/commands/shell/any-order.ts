@@ -1,0 +1,28 @@
+/** The words of a command line in the order that commander needs. */
+
+const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
+const SETTING = /^[^=\s]+=/
+
+/**
+ * `--set` takes all the settings behind it, and neither it nor `--resume` takes the config: so
+ * `train --set a=1 b=2 c.yaml`, `train --resume c.yaml` and `train c.yaml --set a=1 --set b=2` are
+ * all understood. Words after `--` are left as they are.
+ */
+export function inAnyOrder(words: readonly string[]): string[] {
+  const end = words.indexOf("--")
+  const own = end < 0 ? words : words.slice(0, end)
+  const ordered: string[] = []
+  const last: string[] = []
+  for (let i = 0; i < own.length; i++) {
+    const word = own[i]!
+    const next = own[i + 1]
+    if (word === "--set" && next !== undefined && SETTING.test(next)) {
+      while (i + 1 < own.length && SETTING.test(own[i + 1]!)) ordered.push("--set", own[++i]!)
+    } else if (word === "--resume" && next !== undefined && CONFIG_FILE.test(next)) {
+      last.push(word)
+    } else {
+      ordered.push(word)
+    }
+  }
+  return [...ordered, ...last, ...(end < 0 ? [] : words.slice(end))]
+}

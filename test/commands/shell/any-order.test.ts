@@ -1,0 +1,23 @@
+import { expect, test } from "vitest"
+import { inAnyOrder } from "../../../src/commands/shell/any-order.ts"
+
+test.each([
+  ["train --set a=1 b.c=2 c.yaml", "train --set a=1 --set b.c=2 c.yaml"],
+  ["train c.yaml --set a=1 --set b=2", "train c.yaml --set a=1 --set b=2"],
+  ["train --resume c.yaml", "train c.yaml --resume"],
+  ["train --resume c.yaml --json", "train c.yaml --json --resume"],
+  ["train c.yaml --resume", "train c.yaml --resume"],
+  [
+    "train --resume runs/a/checkpoints/step-000001 c.yaml",
+    "train --resume runs/a/checkpoints/step-000001 c.yaml",
+  ],
+  ["train --set", null],
+  ["train --set nonsense c.yaml", null],
+  [
+    "launch torchrun --resume c.yaml -- --set a=1 b=2",
+    "launch torchrun c.yaml --resume -- --set a=1 b=2",
+  ],
+  ["generate m --prompt a=1 b.yaml", null],
+])("%s", (given, expected) => {
+  expect(inAnyOrder(given.split(" ")).join(" ")).toBe(expected ?? given)
+})
