@@ -5,7 +5,7 @@ import { GGUF_LLAMA } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import type { DecoderShape } from "./shape.ts"
 
-interface LlamaShape extends DecoderShape {
+export interface LlamaShape extends DecoderShape {
   /** Biases on all four attention projections. */
   readonly attentionBias: boolean
   readonly mlpBias: boolean
