@@ -7,7 +7,7 @@ export { topologicalOrder } from "./order.ts"
 export { type ForwardBackward, KEEP_LEVELS, type KeepLevel, partition } from "./partition.ts"
 export { gradients, type Seed } from "./reverse.ts"
 export { axisOf, type Dim, type DType, type Shape, type TensorType } from "./shape.ts"
-export type { Attributes, OpName, Tensor } from "./tensor.ts"
+export type { Attributes, OpName, ProductAttributes, Tensor } from "./tensor.ts"
 export {
   apply,
   type CachedAttentionInputs,

@@ -27,9 +27,9 @@ export interface Attributes {
   equal: None
   and: None
   where: None
-  matmul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number }
+  matmul: ProductAttributes
   /** alpha * op(a) op(b) + c, rank 2: what `simplify` makes of an addition to a product. */
-  gemm: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number }
+  gemm: ProductAttributes
   sum: { readonly axes: readonly number[]; readonly keepDims: boolean }
   reduceMax: { readonly axis: number; readonly keepDims: boolean }
   argMax: { readonly axis: number }
@@ -62,6 +62,13 @@ export interface Attributes {
   cacheAfter: { readonly part: "keys" | "values" }
   composite: { readonly name: string; readonly backward: CompositeBackward }
 }
+export interface ProductAttributes {
+  readonly transA: boolean
+  readonly transB: boolean
+  readonly alpha: number
+  /** Not to be rounded, where a device computes products in fewer bits: sums, losses, norms. */
+  readonly exact?: true
+}
 type None = Readonly<Record<never, never>>
 export type OpName = keyof Attributes
 
@@ -90,11 +97,7 @@ export interface Leaves {
   range(size: number): Tensor
 }
 
-export interface ProductOptions {
-  readonly transA?: boolean
-  readonly transB?: boolean
-  readonly alpha?: number
-}
+export type ProductOptions = Partial<ProductAttributes>
 
 /**
  * A symbolic tensor: one node of the graph. Methods build new nodes (`trace.ts` makes them); nothing

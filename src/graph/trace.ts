@@ -1,7 +1,7 @@
 import { InputError } from "../errors.ts"
 import { opRow } from "./ops.ts"
 import { type DType, type Shape, shapeText, type TensorType } from "./shape.ts"
-import type { Attributes, CompositeBackward, OpName, Tensor } from "./tensor.ts"
+import type { Attributes, CompositeBackward, OpName, ProductOptions, Tensor } from "./tensor.ts"
 
 let nextId = 0
 
@@ -98,8 +98,9 @@ class Node<Op extends OpName = OpName> implements Tensor<Op> {
   where(a: Tensor | number, b: Tensor | number) {
     return apply("where", [this, lift(a), lift(b)], {})
   }
-  matmul(other: Tensor, { transA = false, transB = false, alpha = 1 } = {}) {
-    return apply("matmul", [this, other], { transA, transB, alpha })
+  matmul(other: Tensor, { transA = false, transB = false, alpha = 1, exact }: ProductOptions = {}) {
+    const attributes = { transA, transB, alpha, ...(exact && { exact }) }
+    return apply("matmul", [this, other], attributes)
   }
   sum(axes: number | readonly number[], { keepDims = false } = {}) {
     return apply("sum", [this], { axes: typeof axes === "number" ? [axes] : axes, keepDims })

@@ -43,7 +43,9 @@ export async function createSquaredNorm(device: Device): Promise<SquaredNorm> {
 /** x [rows, ROW] -> [rows], each row with itself: no square is written to memory. */
 function rowDots() {
   const row = input("x", ["rows", ROW]).reshape(["rows", 1, ROW])
-  return graph("squared_norm", { sums: row.matmul(row, { transB: true }).reshape(["rows"]) })
+  return graph("squared_norm", {
+    sums: row.matmul(row, { transB: true, exact: true }).reshape(["rows"]),
+  })
 }
 
 /** Over the last axis: x [.., n] -> [..]. */

@@ -60,6 +60,7 @@ export interface Device {
    */
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
+  readonly products: Precision
   /** For people: "CPU, 2 threads". */
   readonly description: string
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>
@@ -69,10 +70,15 @@ export interface Device {
   release(): Promise<void>
 }
 
+/** What the factors of products are rounded to; sums are float32 either way. */
+export type Precision = "bf16" | "fp32"
+
 export interface DeviceOptions {
   readonly device?: "auto" | "cpu" | "webgpu"
   /** "auto": one per core. Results are the same bits only for the same number. */
   readonly threads?: "auto" | number
+  /** Of products; fp32 when left out. bf16 only on a CPU that multiplies it. */
+  readonly dtype?: Precision
 }
 
 /** A float32 host tensor; zeros without `data`. */

@@ -3,8 +3,9 @@ import { availableParallelism } from "node:os"
 import * as ort from "onnxruntime-node"
 import { InputError } from "../errors.ts"
 import { graph, input } from "../graph/index.ts"
-import { type Device, type DeviceOptions, float32 } from "./device.ts"
+import { type Device, type DeviceOptions, float32, type Precision } from "./device.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
+import { ownKernels } from "./native/own-kernels.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
 
 /**
@@ -14,11 +15,14 @@ import { OnnxDevice } from "./onnx/onnx-device.ts"
 export async function openDevice({
   device = "auto",
   threads = "auto",
+  dtype = "fp32",
 }: DeviceOptions = {}): Promise<Device> {
   if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     throw new InputError(`threads: expected "auto" or a whole number from 1 on, got ${threads}`)
   }
-  const cpu = cpuDevice(threads === "auto" ? availableParallelism() : threads)
+  if (dtype === "bf16") refuseWithoutBf16(device)
+  const cpu = cpuDevice(threads === "auto" ? availableParallelism() : threads, dtype)
+  if (dtype === "bf16") return cpu
   if (device === "cpu") return cpu
   if (device === "auto" && !mayHaveGpu()) return cpu
   const gpu = webgpuDevice()
@@ -35,8 +39,21 @@ const GPU_ADVICE =
   "tried: WebGPU of onnxruntime-node (Vulkan on Linux: libvulkan.so.1 and a driver; " +
   "Metal on macOS; Direct3D 12 on Windows). Set device: cpu, or auto, to go on without it."
 
-function cpuDevice(threads: number): Device {
+function refuseWithoutBf16(device: DeviceOptions["device"]): void {
+  if (device === "webgpu") {
+    throw new InputError(
+      "dtype: bf16 is for the CPU; on device: webgpu products are float32. Set dtype: fp32, or device: cpu.",
+    )
+  }
+  const { bf16, problem } = ownKernels()
+  if (bf16 !== undefined) return
+  throw new InputError(`dtype: bf16 cannot be computed here: ${problem}. Set dtype: fp32, or auto.`)
+}
+
+function cpuDevice(threads: number, dtype: Precision): Device {
   startOnnxRuntime(threads)
+  const kernels = ownKernels()
+  const products = dtype === "bf16" ? `, bfloat16 products (${kernels.bf16})` : ""
   const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
     new NativeSession(model, threads, ort.Tensor, constants)
   return new OnnxDevice(
@@ -44,7 +61,8 @@ function cpuDevice(threads: number): Device {
     {
       target: "cpu",
       holdsConstants: true,
-      description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}`,
+      description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}${products}`,
+      own: { bf16: dtype === "bf16", tall: kernels.exact !== undefined },
       session: {},
     },
   )

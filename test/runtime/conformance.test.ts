@@ -6,7 +6,7 @@ import { modelConfig } from "../../src/models/families/model-config.ts"
 import { type Device, interpret } from "../../src/runtime/index.ts"
 import { difference, seedFor, traced } from "../graph/gradcheck.ts"
 import { opCases, samples, spread, symbols } from "../graph/op-cases.ts"
-import { DEVICES, deviceOrSay } from "./devices.ts"
+import { BF16, DEVICES, deviceOrSay } from "./devices.ts"
 import { fromDevice, toDevice } from "./transfer.ts"
 
 type Feeds = Record<string, NdArray>
@@ -34,7 +34,7 @@ const REFUSED: Readonly<Record<string, readonly string[]>> = {
   webgpu: ["dequantize 2", "cachedAttention 10", "cachedAttention 11"],
 }
 
-describe.each(DEVICES)("$name against the float64 reference", ({ name, tolerance }) => {
+describe.each([...DEVICES, BF16])("$name against the float64 reference", ({ name, tolerance }) => {
   let device: Device | undefined
   beforeAll(async () => {
     device = await deviceOrSay(name)

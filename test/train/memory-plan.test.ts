@@ -23,6 +23,7 @@ function counting(device: Device) {
   const counted: Device = {
     sharesHostMemory: device.sharesHostMemory,
     limits: device.limits,
+    products: device.products,
     description: device.description,
     compile: async (graph, options) => {
       const executable = await device.compile(graph, options)

@@ -1,21 +1,15 @@
 import { InputError } from "../../errors.ts"
 import { broadcastShapes, broadcastTo, elementwise, type NdArray, ndarray } from "../ndarray.ts"
 import { broadcast, expectType, type Shape } from "../shape.ts"
-import type { OpRow, Tensor } from "../tensor.ts"
+import type { OpRow, ProductAttributes, Tensor } from "../tensor.ts"
 import { unbroadcast } from "./elementwise.ts"
-
-interface Product {
-  readonly transA: boolean
-  readonly transB: boolean
-  readonly alpha: number
-}
 
 const lastTwo = <T>(shape: readonly T[], transposed: boolean): [T, T] => {
   const [rows, columns] = shape.slice(-2) as [T, T]
   return transposed ? [columns, rows] : [rows, columns]
 }
 
-function productShape(a: Tensor, b: Tensor, { transA, transB }: Product): Shape {
+function productShape(a: Tensor, b: Tensor, { transA, transB }: ProductAttributes): Shape {
   for (const x of [a, b]) expectType(x, "f32")
   if (a.rank < 2 || b.rank < 2) throw new InputError("a product needs two axes on each side")
   const [rows, inner] = lastTwo(a.shape, transA)
@@ -24,7 +18,7 @@ function productShape(a: Tensor, b: Tensor, { transA, transB }: Product): Shape 
   return [...broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2)), rows, columns]
 }
 
-function product(a: NdArray, b: NdArray, { transA, transB, alpha }: Product): NdArray {
+function product(a: NdArray, b: NdArray, { transA, transB, alpha }: ProductAttributes): NdArray {
   const [rows, inner] = lastTwo(a.shape, transA)
   const [, columns] = lastTwo(b.shape, transB)
   const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2))
@@ -52,13 +46,18 @@ function product(a: NdArray, b: NdArray, { transA, transB, alpha }: Product): Nd
 }
 
 /** Y = alpha op(A) op(B):  dA and dB are products again, transposed where A and B were. */
-function productGradient(dy: Tensor, a: Tensor, b: Tensor, { transA, transB, alpha }: Product) {
+function productGradient(
+  dy: Tensor,
+  a: Tensor,
+  b: Tensor,
+  { transA, transB, ...kept }: ProductAttributes,
+) {
   const da = transA
-    ? b.matmul(dy, { transA: transB, transB: true, alpha })
-    : dy.matmul(b, { transB: !transB, alpha })
+    ? b.matmul(dy, { transA: transB, transB: true, ...kept })
+    : dy.matmul(b, { transB: !transB, ...kept })
   const db = transB
-    ? dy.matmul(a, { transA: true, transB: transA, alpha })
-    : a.matmul(dy, { transA: !transA, alpha })
+    ? dy.matmul(a, { transA: true, transB: transA, ...kept })
+    : a.matmul(dy, { transA: !transA, ...kept })
   return [unbroadcast(da, a), unbroadcast(db, b)] as const
 }
 

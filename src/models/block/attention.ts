@@ -4,6 +4,8 @@ import type { AttentionOptions } from "./parts.ts"
 /** Tokens of a pack whose queries are computed at once; scores of one chunk stay in cache. */
 export const QUERY_CHUNK = 128
 
+const exactRows = { transB: true, exact: true } as const
+
 /** Which keys each token may see, in a pack of T tokens. */
 export interface PackLayout {
   /** int64 [T]: which sequence a token belongs to, growing along the pack. */
@@ -150,7 +152,8 @@ export function attention(
       const vWithOne = concat([v!, v!.slice(2, 0, 1).mul(0).add(1)], 2)
       const perChunk = parts.map((part) => {
         const { p, capped } = scores(q!, k!, part)
-        const dp = rowsOf(dOWithDelta, part).matmul(keysOf(vWithOne, part), { transB: true })
+        // A difference of two nearly equal sums: never of rounded factors.
+        const dp = rowsOf(dOWithDelta, part).matmul(keysOf(vWithOne, part), exactRows)
         const ds = capped ? dp.mul(p).mul(capped.mul(capped).neg().add(1)) : dp.mul(p)
         const back = (x: Tensor) => x.padBy(1, part.keyBegin, part.keyEnd, tokens)
         return {

@@ -85,7 +85,7 @@ function rowDot(a: Tensor, b: Tensor): Tensor {
   const [rows, columns] = a.shape as [Dim, number]
   return a
     .reshape([rows, 1, columns])
-    .matmul(b.reshape([rows, 1, columns]), { transB: true })
+    .matmul(b.reshape([rows, 1, columns]), { transB: true, exact: true })
     .reshape([rows, 1])
 }
 

@@ -3,6 +3,7 @@ import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
 import { assert } from "../../errors.ts"
 import { onHugePages } from "./c-library.ts"
 import { type OrtApi, ortApi, type Pointer } from "./ort-api.ts"
+import { ownOperators } from "./own-kernels.ts"
 
 /** ONNX's numbers for element types, with what holds them here. */
 const TYPES = {
@@ -122,6 +123,8 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
       api.check("DisableMemPattern", options)
       api.check("AddSessionConfigEntry", options, "session.use_env_allocators", "1")
       api.check("SetSessionLogSeverityLevel", options, LOG_ERRORS)
+      const operators = ownOperators(shared)
+      if (operators !== null) api.check("AddCustomOpDomain", options, operators)
       const weights = Object.values(constants).reduce((sum, x) => sum + bytesOf(x), 0)
       this.#session = onHugePages(weights, () =>
         api.make("CreateSessionFromArray", env, model, model.length, options),

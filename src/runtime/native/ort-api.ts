@@ -30,6 +30,7 @@ const FUNCTIONS = {
     23,
     "void *SetSessionGraphOptimizationLevel(void *options, int level)",
   ],
+  AddCustomOpDomain: [28, "void *AddCustomOpDomain(void *options, void *domain)"],
   SetIntraOpNumThreads: [24, "void *SetIntraOpNumThreads(void *options, int threads)"],
   SetInterOpNumThreads: [25, "void *SetInterOpNumThreads(void *options, int threads)"],
   CreateTensorWithDataAsOrtValue: [
@@ -124,15 +125,23 @@ export function ortApi(): OrtApi {
   return loaded
 }
 
+function pointerAt(table: Pointer, index: number, prototype: string): CFunction {
+  const place = koffi.decode(table, index * koffi.sizeof("void *"), "void *")
+  return koffi.decode(place, koffi.proto(prototype)) as CFunction
+}
+
+let openedTable: Pointer | undefined
+
+/** The table OrtApi itself, for other C code. */
+export function runtimeTable(): Pointer {
+  if (openedTable !== undefined) return openedTable
+  const base = koffi.load(libraryPath()).func("const void *OrtGetApiBase()")() as Pointer
+  openedTable = pointerAt(base, 0, "const void *GetApi(uint32_t version)")(API_VERSION) as Pointer
+  return openedTable
+}
+
 function load(): OrtApi {
-  const library = koffi.load(libraryPath())
-  const pointerAt = (table: Pointer, index: number, prototype: string) =>
-    koffi.decode(
-      koffi.decode(table, index * koffi.sizeof("void *"), "void *"),
-      koffi.proto(prototype),
-    ) as CFunction
-  const base = library.func("const void *OrtGetApiBase()")() as Pointer
-  const table = pointerAt(base, 0, "const void *GetApi(uint32_t version)")(API_VERSION) as Pointer
+  const table = runtimeTable()
   const functions = Object.fromEntries(
     Object.entries(FUNCTIONS).map(([name, [index, prototype]]) => [
       name,

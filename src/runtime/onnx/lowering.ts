@@ -12,9 +12,18 @@ export type Attribute =
 
 export type ConstantType = "f32" | "i64" | "i32"
 
+/** Which products are computed by operators of the domain `dftune` (native/). */
+export interface OwnProducts {
+  /** Those of rounded factors: bfloat16, summed in float32; all but the exact ones. */
+  readonly bf16: boolean
+  /** Exact ones that are tall and narrow, at which ONNX Runtime is slow: to the same bits. */
+  readonly tall: boolean
+}
+
 /** What an op's lowering writes into: nodes and constants, each with a fresh name. */
 export interface Emitter {
   readonly target: Target
+  readonly own: OwnProducts | undefined
   dataType(dtype: DType): number
   /** How the integers of a node are stored: WebGPU computes with 32 bits only. */
   integers(node: Tensor): "i64" | "i32"

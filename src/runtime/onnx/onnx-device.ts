@@ -17,9 +17,10 @@ import type {
   Feeds,
   HostData,
   HostTensor,
+  Precision,
   RunOptions,
 } from "../device.ts"
-import type { Target } from "./lowering.ts"
+import type { OwnProducts, Target } from "./lowering.ts"
 import { explain, sessionWithoutFallback } from "./onnx-errors.ts"
 import { onnxModel } from "./onnx-model.ts"
 import type { OnnxRuntime, Session } from "./onnx-session.ts"
@@ -146,6 +147,8 @@ export interface OnnxDeviceOptions {
   readonly session: InferenceSession.SessionOptions
   /** Whether sessions are made with the data of constants; every run is fed them otherwise. */
   readonly holdsConstants?: boolean
+  /** Products that the sessions' own operators compute. */
+  readonly own?: OwnProducts
 }
 
 /**
@@ -158,6 +161,7 @@ const WEBGPU_QUERIES = 8
 export class OnnxDevice implements Device {
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
+  readonly products: Precision
   readonly #target: Target
   readonly description: string
   readonly #ort: OnnxRuntime
@@ -167,11 +171,12 @@ export class OnnxDevice implements Device {
   /** Ops known to have a kernel on this device, by signature. */
   readonly #placed = new Map<string, boolean>()
   readonly #holdsConstants: boolean
+  readonly #own: OwnProducts | undefined
   #packs: Promise<boolean> | undefined
 
   constructor(
     ort: OnnxRuntime,
-    { target, description, session, holdsConstants = false }: OnnxDeviceOptions,
+    { target, description, session, holdsConstants = false, own }: OnnxDeviceOptions,
   ) {
     this.#ort = ort
     this.#target = target
@@ -180,6 +185,8 @@ export class OnnxDevice implements Device {
     this.description = description
     this.#session = session
     this.#holdsConstants = holdsConstants
+    this.#own = own
+    this.products = own?.bf16 ? "bf16" : "fp32"
   }
 
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
@@ -230,7 +237,8 @@ export class OnnxDevice implements Device {
   ): Promise<Session> {
     if (this.#target === "cpu") {
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
-      const model = onnxModel(graph, "cpu", new Set(Object.keys(constants)))
+      const names = new Set(Object.keys(constants))
+      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own })
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))
     }

@@ -1,7 +1,8 @@
 import protobuf from "protobufjs/minimal.js"
 import { assert } from "../../errors.ts"
 import type { Graph, Port, Tensor } from "../../graph/index.ts"
-import type { Emitter, Lowering, Target } from "./lowering.ts"
+import { OWN_DOMAIN } from "./lowering/own-products.ts"
+import type { Emitter, Lowering, OwnProducts, Target } from "./lowering.ts"
 import { lowerings } from "./lowerings.ts"
 import {
   DATA_TYPE,
@@ -24,14 +25,18 @@ function lowered(emitter: Emitter, inputs: readonly string[], node: Tensor): str
   return lowering(emitter, inputs, node as never)
 }
 
-/**
- * The bytes of an ONNX model that computes `graph` with the kernels of `target`. Inputs named in `constants` become
- * initializers, whose data the session is given beside the model.
- */
+export interface ModelOptions {
+  /** Names of inputs that become initializers, whose data the session is given beside the model. */
+  readonly constants?: ReadonlySet<string>
+  /** Products that the session's own operators compute. */
+  readonly own?: OwnProducts | undefined
+}
+
+/** The bytes of an ONNX model that computes `graph` with the kernels of `target`. */
 export function onnxModel(
   graph: Graph,
   target: Target,
-  constants: ReadonlySet<string> = new Set(),
+  { constants = new Set(), own }: ModelOptions = {},
 ): Uint8Array {
   const writer = protobuf.Writer.create()
   const bodies: ((writer: Writer) => void)[] = []
@@ -45,6 +50,7 @@ export function onnxModel(
 
   const emitter: Emitter = {
     target,
+    own,
     dataType: (dtype) => DATA_TYPE[target === "webgpu" && dtype === "i64" ? "i32" : dtype],
     integers,
     node(opType, inputs, attributes = {}, domain = "", outputs = 1) {
@@ -119,6 +125,7 @@ export function onnxModel(
   for (const [domain, version] of [
     ["", OPSET],
     ["com.microsoft", 1],
+    ...(own ? ([[OWN_DOMAIN, 1]] as const) : []),
   ] as const) {
     message(writer, 8, (w) => {
       text(w, 1, domain)

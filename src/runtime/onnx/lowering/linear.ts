@@ -1,27 +1,18 @@
 import type { Tensor } from "../../../graph/index.ts"
 import type { LoweringTable } from "../lowering.ts"
-
-interface Product {
-  readonly transA: boolean
-  readonly transB: boolean
-  readonly alpha: number
-}
-
-const gemmAttributes = ({ transA, transB, alpha }: Product) => ({
-  transA: { i: transA ? 1 : 0 },
-  transB: { i: transB ? 1 : 0 },
-  alpha: { f: alpha },
-})
+import { ownProduct, productAttributes } from "./own-products.ts"
 
 export const linear = {
   matmul: (emit, inputs, node) => {
+    const own = ownProduct(emit, inputs, node)
+    if (own) return own
     const { transA, transB, alpha } = node.attributes
     const [a, b] = node.inputs as [Tensor, Tensor]
     if (a.rank === 2 && b.rank === 2) {
-      return emit.node("Gemm", inputs, gemmAttributes(node.attributes))
+      return emit.node("Gemm", inputs, productAttributes(node.attributes))
     }
     if (emit.target === "cpu") {
-      return emit.node("FusedMatMul", inputs, gemmAttributes(node.attributes), "com.microsoft")
+      return emit.node("FusedMatMul", inputs, productAttributes(node.attributes), "com.microsoft")
     }
     // Not on WebGPU: transpose, multiply, scale.
     const swapped = (name: string, x: Tensor, transposed: boolean) => {
@@ -34,7 +25,8 @@ export const linear = {
     return alpha === 1 ? y : emit.node("Mul", [y, emit.constant("f32", [], [alpha])])
   },
 
-  gemm: (emit, inputs, node) => emit.node("Gemm", inputs, gemmAttributes(node.attributes)),
+  gemm: (emit, inputs, node) =>
+    ownProduct(emit, inputs, node) ?? emit.node("Gemm", inputs, productAttributes(node.attributes)),
 
   rotary: (emit, [x, cos, sin], node) => {
     const [, heads, headDim] = node.shape as [unknown, number, number]

@@ -1,0 +1,67 @@
+import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import koffi from "koffi"
+import { type Pointer, runtimeTable } from "./ort-api.ts"
+
+/** Our own kernels for products (native/), as this processor has them. */
+export interface OwnKernels {
+  /** The instructions that multiply bfloat16 numbers here; undefined: none, and `problem` says why. */
+  readonly bf16: string | undefined
+  /** Those of the exact float32 products; undefined where there are none. */
+  readonly exact: string | undefined
+  readonly problem?: string
+}
+
+interface Library extends OwnKernels {
+  domain(table: Pointer, threads: number): Pointer | null
+  packedBytes(rows: number, columns: number): number
+  pack(x: Float32Array, rows: number, columns: number, panels: Uint8Array): void
+}
+
+const FILE = process.platform === "win32" ? "dftune.dll" : "dftune.so"
+const PLATFORM = `${process.platform}-${process.arch}`
+let loaded: Library | OwnKernels | undefined
+
+/** What runs here. `DFTUNE_NATIVE=none` in the environment leaves the library out. */
+export function ownKernels(): OwnKernels {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): Library | OwnKernels {
+  const none = (problem: string) => ({ bf16: undefined, exact: undefined, problem })
+  if (process.env.DFTUNE_NATIVE === "none") return none("DFTUNE_NATIVE=none leaves them out")
+  const path = fileURLToPath(
+    new URL(`../../../native/prebuilt/${PLATFORM}/${FILE}`, import.meta.url),
+  )
+  if (!existsSync(path)) return none(`there is no library for ${PLATFORM}`)
+  try {
+    const library = koffi.load(path)
+    const named = <T>(prototype: string) => library.func(prototype) as unknown as T
+    const names = named<(isExact: number) => string>("const char *dftune_kernels(int isExact)")
+    const [bf16, exact] = [names(0) || undefined, names(1) || undefined]
+    return {
+      bf16,
+      exact,
+      ...(bf16 ? {} : { problem: "this processor has no instructions for bfloat16 products" }),
+      domain: named("void *dftune_domain(const void *table, int threads)"),
+      packedBytes: named("double dftune_packed_bytes(int64_t rows, int64_t columns)"),
+      pack: named("void dftune_pack(const void *x, int64_t rows, int64_t columns, void *panels)"),
+    }
+  } catch (error) {
+    return none((error as Error).message) // another C library than the one it was built for
+  }
+}
+
+const isLibrary = (kernels: OwnKernels): kernels is Library => "domain" in kernels
+
+let domain: Pointer | null | undefined
+
+/** The operators, to be added to a session's options; null where there are none. */
+export function ownOperators(threads: number): Pointer | null {
+  const kernels = ownKernels()
+  if (domain === undefined) {
+    domain = isLibrary(kernels) ? kernels.domain(runtimeTable(), threads) : null
+  }
+  return domain
+}
