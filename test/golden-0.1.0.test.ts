@@ -175,8 +175,9 @@ test.each(names)("%s resumes and ends as 0.1.0 would have ended", async (name) =
     expected.evals.map(({ step, nll }) => [step, nll.toFixed(3)]),
   )
   expect(readFileSync(join(folder, name, "report.html"), "utf8")).toContain("<svg")
-  const files = readdirSync(join(folder, name, "model")).sort()
-  expect(files).toEqual(Object.keys(expected.model))
+  // how the rows were laid out, which 0.1.0 did not say
+  const files = readdirSync(join(folder, name, "model")).filter((file) => file !== "dftune.json")
+  expect(files.sort()).toEqual(Object.keys(expected.model))
   if (!sameKernels) return
   for (const file of files) {
     expect(sha256(join(folder, name, "model", file)), file).toBe(expected.model[file])

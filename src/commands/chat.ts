@@ -1,14 +1,26 @@
 import { createInterface, type Interface } from "node:readline"
 import type { Command } from "commander"
+import { mainKind, typedPrompt } from "../data/layout.ts"
 import { InputError } from "../errors.ts"
-import { type Generator, openGenerator, type PromptMessage } from "../generate/index.ts"
+import {
+  type Asking,
+  askingOf,
+  askingWarning,
+  type Generator,
+  openGenerator,
+  type PromptMessage,
+  promptOf,
+  templateFile,
+} from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
-import { colorsFor, progressLine, say } from "./shell/terminal.ts"
+import { colorsFor, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly system?: string
   readonly raw?: boolean
+  readonly chat?: boolean
+  readonly template?: string
   readonly temperature: number
   readonly topP?: number
   readonly topK?: number
@@ -18,7 +30,15 @@ interface Options {
   readonly threads?: number
 }
 
+const ALONE =
+  "(this model was trained on questions without a chat template: each line is asked by itself; --chat talks through the template)"
 const HELP = "/reset forgets the conversation, /exit ends it; Ctrl-C stops an answer"
+
+interface Talking {
+  readonly generator: Generator
+  readonly asking: Asking
+  readonly way: Way
+}
 
 /** What the user and the model have said so far. */
 interface Conversation {
@@ -39,19 +59,34 @@ function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (c) => (c === "\n" || c === "\t" ? c : "\ufffd"))
 }
 
+/** How a line becomes a prompt: a turn of the conversation, the text so far, or a question by itself. */
+type Way = "turns" | "text" | "questions"
+
+/** As the model's rows were laid out, unless the user says otherwise. */
+function wayOf({ raw, chat, template }: Options, asking: Asking): Way {
+  if (raw) return "text"
+  const main = mainKind(asking.trained)
+  const single = main === "plain" || main === "question"
+  return single && !chat && template === undefined ? "questions" : "turns"
+}
+
 /** Streams the answer to stdout; an answer that was stopped stays in the conversation as it is. */
 async function answer(
-  generator: Generator,
+  { generator, asking, way }: Talking,
   conversation: Conversation,
   said: string,
   options: Options,
   signal: AbortSignal,
 ): Promise<void> {
-  const { temperature, topK, topP, maxNewTokens, seed, raw } = options
+  const { temperature, topK, topP, maxNewTokens, seed, system } = options
+  const alone = {
+    ...typedPrompt(said, asking.trained),
+    ...(system === undefined ? {} : { system }),
+  }
   const messages = [...conversation.messages, { role: "user", content: said }]
   const text = conversation.text + said
   const request = {
-    prompt: raw ? text : messages,
+    prompt: { text, turns: messages, questions: promptOf(alone, asking) }[way],
     n: 1,
     temperature,
     maxNewTokens,
@@ -81,7 +116,7 @@ async function answer(
 }
 
 /** The lines typed, and what Ctrl-C means at each moment. */
-function talk(generator: Generator, options: Options): Promise<void> {
+function talk(talking: Talking, options: Options): Promise<void> {
   const { bold } = colorsFor(process.stderr)
   const terminal = process.stdin.isTTY === true
   const lines: Interface = createInterface({
@@ -110,7 +145,8 @@ function talk(generator: Generator, options: Options): Promise<void> {
     } else if (said.startsWith("/")) say(HELP)
     else if (said !== "") {
       stopAnswer = new AbortController()
-      await answer(generator, conversation, options.raw ? line : said, options, stopAnswer.signal)
+      const typed = talking.way === "text" ? line : said
+      await answer(talking, conversation, typed, options, stopAnswer.signal)
       stopAnswer = undefined
     }
     return true
@@ -128,9 +164,13 @@ function talk(generator: Generator, options: Options): Promise<void> {
 
 async function chat(model: string, options: Options): Promise<void> {
   const { show, clear } = progressLine()
+  const template = options.template ?? (options.chat ? "true" : undefined)
+  const asking = await askingOf(model, { onProgress: show, template })
+  const way = wayOf(options, asking)
   const generator = await interruptible((signal) =>
     openGenerator(model, {
       continues: true,
+      ...templateFile(options.template),
       device: options.device,
       signal,
       onProgress: show,
@@ -139,13 +179,18 @@ async function chat(model: string, options: Options): Promise<void> {
   )
   clear()
   try {
-    if (!options.raw && generator.open.template === null) {
+    if (way === "turns" && generator.open.template === null) {
       throw new InputError(
         `${generator.open.folder}: this model has no chat template; --raw continues plain text`,
       )
     }
     if (process.stdin.isTTY) say(`${generator.open.folder}\n${HELP}`)
-    await talk(generator, options)
+    if (way === "questions") say(ALONE)
+    const asked =
+      way === "turns" ? { prompt: [{ role: "user", content: "..." }] } : { prompt: "..." }
+    const warning = way === "questions" ? undefined : askingWarning(asked, asking)
+    if (warning) sayWarning("layout", warning.message, warning.hint)
+    await talk({ generator, asking, way }, options)
   } finally {
     await generator.close()
   }
@@ -156,6 +201,8 @@ export function command(verb: Command): void {
     .argument("<model>", "model folder, adapter folder, run folder or hub id")
     .option("--system <text>", "what the model is told before the conversation")
     .option("--raw", "no template: the model continues the text as it stands")
+    .option("--chat", "through the chat template, however the model was trained")
+    .option("--template <file>", "a .jinja file in place of the model's chat template")
     .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 0.7)
     .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
     .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import { type Command, InvalidArgumentError, Option } from "commander"
+import type { RowPrompt } from "../data/rows/index.ts"
 import { InputError } from "../errors.ts"
 import {
   checkEvaluationFolder,
@@ -12,13 +13,23 @@ import {
   PAPER_SUITES,
   PROMPT_STYLES,
   type PromptStyle,
+  promptIn,
   type SuiteResult,
 } from "../evaluate/index.ts"
 import { evaluationHtml, resultTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
-import { EndpointSource, openGenerator, type SampleSource } from "../generate/index.ts"
+import {
+  type Asking,
+  askingOf,
+  askingWarning,
+  EndpointSource,
+  openGenerator,
+  type Prompt,
+  type SampleSource,
+  templateFile,
+} from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly suite?: string
@@ -31,6 +42,7 @@ interface Options {
   readonly seed: number
   readonly limit?: number
   readonly prompt?: PromptStyle
+  readonly template?: string
   readonly mode?: Mode
   readonly out?: string
   readonly endpoint?: string
@@ -59,7 +71,7 @@ function settingsOf(options: Options): EvaluationSettings {
     temperature: options.temperature ?? preset?.temperature ?? 1,
     maxNewTokens: options.maxNewTokens ?? preset?.maxNewTokens ?? 1024,
     seed: options.seed,
-    prompt: options.prompt ?? preset?.prompt ?? "chat",
+    prompt: options.prompt ?? preset?.prompt ?? "auto",
     mode: options.mode ?? preset?.mode ?? "lenient",
     stop: preset?.stop ?? [],
     ...(topP === undefined ? {} : { topP }),
@@ -78,6 +90,7 @@ function opener(model: string, options: Options, signal: AbortSignal, show: (t: 
     const source = await openGenerator(model, {
       signal,
       onProgress: show,
+      ...templateFile(options.template),
       ...(threads === undefined ? {} : { threads }),
     })
     return { source, close: () => source.close() }
@@ -93,6 +106,22 @@ function opener(model: string, options: Options, signal: AbortSignal, show: (t: 
       if (opened) await (await opened).close()
     },
   }
+}
+
+/** The first problem stands for all: they are laid out alike. */
+function warnOfLayout(problem: string | undefined, style: PromptStyle, asking: Asking): void {
+  if (problem === undefined) return
+  const prompt = style === "auto" ? { prompt: problem, question: true as const } : undefined
+  const asked = prompt ?? rowPrompt(promptIn(style, problem, asking))
+  const warning = asked && askingWarning(asked, asking)
+  if (warning) sayWarning("layout", warning.message, warning.hint)
+}
+
+function rowPrompt(prompt: Prompt): RowPrompt | undefined {
+  if (typeof prompt === "string") return { prompt }
+  return "tokenIds" in prompt
+    ? undefined
+    : { prompt: "messages" in prompt ? prompt.messages : prompt }
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
@@ -111,13 +140,23 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     suites.map(({ name }) => name),
   )
   const { show, clear } = progressLine()
+  const asking = await askingOf(model, {
+    signal,
+    onProgress: show,
+    endpoint: options.endpoint !== undefined,
+    template: options.template,
+  })
+  warnOfLayout(suites[0]?.problems[0]?.problem, settings.prompt, asking)
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []
   try {
     for (const { name: suite, problems } of suites) {
       const onProgress = (done: number, wanted: number) =>
         show(`${suite}: ${done}/${wanted} samples`)
-      const shared = { openSource, model, suite, problems, settings, folder, signal, onProgress }
+      const shared = {
+        ...{ openSource, model, suite, problems, settings, folder, signal, onProgress },
+        layout: asking,
+      }
       results.push(await evaluateSuite(shared))
       clear()
     }
@@ -152,7 +191,16 @@ export function command(verb: Command): void {
     .option("--max-new-tokens <count>", "longest completion (1024)", whole(1))
     .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", whole(0), 0)
     .option("--limit <count>", "only the first problems of each suite", whole(1))
-    .addOption(new Option("--prompt <style>", "how a problem is put (chat)").choices(PROMPT_STYLES))
+    .addOption(
+      new Option(
+        "--prompt <style>",
+        "how a problem is put (auto: as the model's rows were)",
+      ).choices(PROMPT_STYLES),
+    )
+    .option(
+      "--template <which>",
+      "with --prompt auto: auto, none, true or a .jinja file, in place of the layout of the model's rows",
+    )
     .addOption(new Option("--mode <mode>", "how answers are judged (lenient)").choices(MODES))
     .option(
       "--out <dir>",

@@ -1,22 +1,29 @@
 import type { Command } from "commander"
+import { typedPrompt } from "../data/layout.ts"
+import type { RowPrompt } from "../data/rows/index.ts"
 import { InputError } from "../errors.ts"
 import { readTextFile } from "../formats/json-files.ts"
 import {
+  type Asking,
+  askingOf,
+  askingWarning,
   EndpointSource,
   type GenerateOptions,
   generate,
   openGenerator,
   openSampleFile,
   type PromptRow,
-  promptRows,
+  promptOf,
   type RowSample,
+  readPromptRows,
   type SampleFile,
   type SampleSource,
   sampleRow,
+  templateFile,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly prompts?: string
@@ -29,6 +36,7 @@ interface Options {
   readonly seed: number
   readonly stop: readonly string[]
   readonly chat?: boolean
+  readonly template?: string
   readonly out?: string
   readonly endpoint?: string
   readonly concurrency: number
@@ -44,21 +52,36 @@ const typed = (text: string) => text.replaceAll("\\n", "\n").replaceAll("\\t", "
 /** Far above any prompts file. */
 const MAX_PROMPT_BYTES = 500e6
 
-async function readPrompts({ prompts, prompt, chat }: Options): Promise<PromptRow[]> {
+/** The text of the prompts file; null for a prompt on the command line. */
+async function promptsText({ prompts, prompt }: Options): Promise<string | null> {
   if ((prompts === undefined) === (prompt === undefined)) {
     throw new InputError("generate: expected either --prompts FILE.jsonl or --prompt TEXT")
   }
-  const rows =
-    prompts === undefined
-      ? [{ where: "--prompt", fields: { prompt: prompt! }, prompt: prompt! }]
-      : promptRows(await readTextFile(prompts, MAX_PROMPT_BYTES), prompts)
-  if (!chat) return rows
-  return rows.map((row) =>
-    typeof row.prompt === "string"
-      ? { ...row, prompt: [{ role: "user", content: row.prompt }] }
-      : row,
-  )
+  return prompts === undefined ? null : readTextFile(prompts, MAX_PROMPT_BYTES)
 }
+
+/** The prompts laid out as the model is asked, and the first of them before that. */
+function laidOut(
+  text: string | null,
+  { prompts, prompt }: Options,
+  asking: Asking,
+): { readonly rows: readonly PromptRow[]; readonly first: RowPrompt } {
+  if (text === null) {
+    const first = typedPrompt(prompt!, asking.trained)
+    const row = { where: "--prompt", fields: { prompt: prompt! }, prompt: promptOf(first, asking) }
+    return { rows: [row], first }
+  }
+  const read = readPromptRows(text, prompts!, asking.columns)
+  const rows = read.map(({ where, fields, asked }) => ({
+    where,
+    fields,
+    prompt: promptOf(asked, asking),
+  }))
+  return { rows, first: read[0]!.asked }
+}
+
+/** How to ask: `--chat` puts every text through the template, `--template` says which texts. */
+const templateAsked = ({ chat, template }: Options) => template ?? (chat ? "true" : undefined)
 
 interface Opened {
   readonly source: SampleSource
@@ -77,7 +100,11 @@ async function openSource(
     const source = new EndpointSource({ url: endpoint, model, apiKey, concurrency, onRetry: say })
     return { source, release: async () => {} }
   }
-  const opened = { signal, device, onProgress: show, ...(threads === undefined ? {} : { threads }) }
+  const opened = {
+    ...{ signal, device, onProgress: show },
+    ...templateFile(options.template),
+    ...(threads === undefined ? {} : { threads }),
+  }
   const source = await openGenerator(model, opened)
   return { source, release: () => source.close() }
 }
@@ -104,9 +131,16 @@ async function openOutput(rows: readonly PromptRow[], { out, n, seed, prompts }:
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
-  const rows = await readPrompts(options)
-  const file = await openOutput(rows, options)
+  const text = await promptsText(options)
   const { show, clear } = progressLine()
+  const asking = await askingOf(model, {
+    ...{ signal, onProgress: show, template: templateAsked(options) },
+    endpoint: options.endpoint !== undefined,
+  })
+  const { rows, first } = laidOut(text, options, asking)
+  const warning = askingWarning(first, asking)
+  if (warning) sayWarning("layout", warning.message, warning.hint)
+  const file = await openOutput(rows, options)
   const wanted = rows.length * options.n
   try {
     if (file.done.size > 0) say(`${options.out}: ${file.done.size} of ${wanted} samples are there`)
@@ -189,7 +223,7 @@ export function command(verb: Command): void {
     )
     .option(
       "--prompts <file>",
-      "JSONL with prompt (text or messages), messages, problem or question",
+      "JSONL with prompt (text or messages), messages, or a question, as training rows have it",
     )
     .option("--prompt <text>", "one prompt")
     .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)
@@ -200,6 +234,10 @@ export function command(verb: Command): void {
     .option("--seed <seed>", "sample i of row r has the seed SEED + r n + i", wholeFrom(0), 0)
     .option("--stop <text>", "ends a completion, not part of it; repeatable", collect, [])
     .option("--chat", "text prompts too go through the chat template, as the user's message")
+    .option(
+      "--template <which>",
+      "auto, none, true or a .jinja file, in place of the layout of the model's rows",
+    )
     .option("--out <file>", "JSONL to write, or to go on with; stdout without")
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)

@@ -1,9 +1,16 @@
 import type { DataFormat, Supervise } from "../config/index.ts"
 import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { hashOf, rowHash } from "./hash.ts"
+import { type AskedKind, trainedKind } from "./layout.ts"
 import type { RowNote } from "./lints.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
-import { type PlainTexts, promptText, type Rendered, type RenderOptions } from "./render.ts"
+import {
+  layoutParts,
+  type PlainTexts,
+  promptText,
+  type Rendered,
+  type RenderOptions,
+} from "./render.ts"
 import type { Columns, Purpose } from "./rows/index.ts"
 import type { RowBatch } from "./shard-writer.ts"
 
@@ -40,6 +47,8 @@ export interface BatchResult {
   readonly untrained: Readonly<Record<string, readonly number[]>>
   /** Lines of rows with a key that nothing was made of, by key. */
   readonly unused: Readonly<Record<string, readonly number[]>>
+  /** Kept rows by how they were laid out. */
+  readonly layouts: Readonly<Record<AskedKind, number>>
 }
 
 /** Loads what rendering needs; the folder is read again in each worker. */
@@ -76,6 +85,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   const notes: Partial<Record<RowNote, number[]>> = {}
   const untrained: Record<string, number[]> = {}
   const unused: Record<string, number[]> = {}
+  const layouts = { template: 0, question: 0, plain: 0, text: 0 }
   let truncated = 0
   let supervised = 0
   for (const row of readBatch(batch, setup, options)) {
@@ -103,6 +113,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     }
     for (const name of new Set(sides.flatMap((side) => side.notes))) note(notes, name, line)
     for (const side of sides) supervised += side.supervised
+    layouts[trainedKind(reading.example, layoutParts(options))]++
     kept.push({ line, sides, prompt: promptText(reading.example), weight: reading.weight })
   }
   const sideCount = setup.purpose === "preference" ? 2 : 1
@@ -124,6 +135,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     notes,
     untrained,
     unused,
+    layouts,
   }
 }
 

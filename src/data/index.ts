@@ -1,3 +1,5 @@
+export { layoutOf } from "./layout.ts"
+export { LAYOUT_FILE, layoutText, readLayout } from "./layout-file.ts"
 export type { Lint, LintCode } from "./lints.ts"
 export { epochOrder, type RunOrder, rowsPerEpoch, runOrder } from "./order.ts"
 export { writeOrder } from "./order-file.ts"
@@ -9,6 +11,7 @@ export {
   type PrepareProgress,
   prepareData,
   preparedKeyOf010,
+  templateSetup,
 } from "./prepare.ts"
 export {
   isPrepared,

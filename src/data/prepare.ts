@@ -264,6 +264,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     supervised_tokens: total.supervised(),
     sources: counted,
     shards,
+    layouts: total.layouts(),
     rows_sha256: writer.rowsHash(counted),
     files: key.files,
     tokenizer: key.tokenizer,

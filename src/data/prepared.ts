@@ -5,6 +5,7 @@ import { isObject } from "../formats/json.ts"
 import { readError, readJsonObject } from "../formats/json-files.ts"
 import type { TensorEntry } from "../formats/safetensors.ts"
 import { openSafetensors } from "../formats/safetensors-files.ts"
+import type { AskedKind } from "./layout.ts"
 import type { Lint } from "./lints.ts"
 import type { Purpose } from "./rows/index.ts"
 
@@ -25,6 +26,8 @@ export interface Manifest {
   /** One a file, in the order of the rows. */
   readonly sources: readonly PreparedSource[]
   readonly shards: readonly { file: string; rows: number; tokens: number; sha256: string }[]
+  /** Rows by how their questions were laid out; version 1 does not say it. */
+  readonly layouts?: Readonly<Record<AskedKind, number>>
   /** What the rows are (`rowsHasher`); version 1 does not say it. */
   readonly rows_sha256?: string
   /** The files that the rows come from, as they were. */

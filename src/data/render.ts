@@ -4,7 +4,7 @@ import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
 import { askedText, type Conversation } from "./rendered-chat.ts"
-import type { Example, Sampled, Turns } from "./rows/index.ts"
+import type { Example, RowPrompt, Sampled, Turns } from "./rows/index.ts"
 
 /** Token classes beside the mask, for objectives that treat tokens differently. */
 export const TOKEN_CLASS = { content: 0, endOfTurn: 1, template: 2 } as const
@@ -72,16 +72,31 @@ function sequencesOf(example: Example, options: RenderOptions): ChatTokens[] {
 
 type Completion = Extract<Example, { readonly kind: "completion" }>
 
+/** What decides how a text is laid out. */
+export interface LayoutParts {
+  /** The model has a chat template. */
+  readonly hasTemplate: boolean
+  readonly plainTexts: PlainTexts
+}
+
+export const layoutParts = ({
+  template,
+  plainTexts,
+}: Pick<RenderOptions, "template" | "plainTexts">): LayoutParts => ({
+  hasTemplate: template !== null,
+  plainTexts,
+})
+
 /** What is put before an answer: a text as it is, or messages for the template. */
 export type Asked = string | Conversation
 
 /** What a row asks, as `plainTexts` has it: the one place that decides a question's layout. */
 export function askedOf(
-  { prompt, question, system, tools, variables, context }: Omit<Completion, "kind" | "completion">,
-  { template, plainTexts }: Pick<RenderOptions, "template" | "plainTexts">,
+  { prompt, question, system, tools, variables, context }: RowPrompt,
+  { hasTemplate, plainTexts }: LayoutParts,
 ): Asked {
   if (typeof prompt !== "string") return { messages: prompt, tools, variables, context }
-  const isTurn = plainTexts === "all" || (plainTexts === "auto" && question && template !== null)
+  const isTurn = plainTexts === "all" || (plainTexts === "auto" && question && hasTemplate)
   if (isTurn) {
     const told = system === undefined ? [] : [{ role: "system", content: system }]
     return { messages: [...told, { role: "user", content: prompt }], tools, variables }
@@ -102,7 +117,7 @@ export function askedIds(
 
 function completion(example: Completion, options: RenderOptions): ChatTokens {
   const { sampled } = example
-  const asked = askedOf(example, options)
+  const asked = askedOf(example, layoutParts(options))
   const byText = completionByText(example, asked, options)
   if (sampled === undefined || sampled.tokenIds === null) return byText
   const own = ownTokens(sampled, { example, asked, byText }, options)

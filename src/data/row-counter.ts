@@ -1,5 +1,6 @@
 import { assert } from "../errors.ts"
 import type { BatchResult } from "./batch.ts"
+import { ASKED_KINDS, type AskedKind } from "./layout.ts"
 import { MAX_EXAMPLES, ROW_NOTES, type RowNote, type Tally } from "./lints.ts"
 import type { PreparedSource } from "./prepared.ts"
 import { type RowHashes, rowHashes } from "./row-hashes.ts"
@@ -48,6 +49,7 @@ export function counter(files: readonly CountedFile[]) {
   const noted = tallies()
   const untrained = tallies()
   const unused = unusedKeys()
+  const layouts = { template: 0, question: 0, plain: 0, text: 0 }
   const perFile = paths.map(() => ({ rows: 0, dropped: 0, bad: 0, truncated: 0, untrained: 0 }))
   const lines: Int32Array[] = []
   const fileOfBatch: { readonly file: number; readonly firstRow: number }[] = []
@@ -69,6 +71,7 @@ export function counter(files: readonly CountedFile[]) {
         return other !== path || kept + dropped + bad + left === 0
       }),
     tally: (name: TallyName): Tally => noted.all.get(name) ?? { count: 0, examples: [] },
+    layouts: (): Readonly<Record<AskedKind, number>> => layouts,
     untrained: () => untrained.all,
     unusedKeys: () => unused.all(),
     /** `file:line` of a row. */
@@ -99,6 +102,7 @@ export function counter(files: readonly CountedFile[]) {
         path,
         bad.map(([line]) => line),
       )
+      for (const kind of ASKED_KINDS) layouts[kind] += result.layouts[kind]
       for (const name of ROW_NOTES) note(name, path, notes[name] ?? [])
       for (const [said, lines] of Object.entries(result.untrained)) {
         untrained.add(said, path, lines)

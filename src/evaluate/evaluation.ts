@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
+import type { LayoutParts } from "../data/render.ts"
 import { replaceFile } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { generate } from "../generate/generate.ts"
@@ -39,6 +40,8 @@ export interface EvaluateOptions {
   readonly suite: string
   readonly problems: readonly Problem[]
   readonly settings: EvaluationSettings
+  /** How the model's rows were laid out, for `prompt: auto`; a question as a user's turn without. */
+  readonly layout?: LayoutParts
   /** Gets `SUITE.samples.jsonl` (grows, can be continued) and `SUITE.jsonl` (graded). */
   readonly folder: string
   readonly signal?: AbortSignal
@@ -129,13 +132,14 @@ export function checkEvaluationFolder(folder: string, suites: readonly string[])
 
 async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
   const { problems, settings, model, suite, signal, onProgress } = options
+  const { layout = { hasTemplate: true, plainTexts: "auto" } } = options
   const { n, seed, prompt, temperature, topP, maxNewTokens, stop } = settings
   const sampling = { temperature, top_p: topP ?? 1, max_new_tokens: maxNewTokens, stop: [...stop] }
   const rows = problems.map(({ id, problem, gold }) => ({
     where: `${suite} ${id}`,
     // the sample file compares these fields, so other settings cannot be mixed into one file
     fields: { suite, id, problem, answer: gold, model, prompt_style: prompt, sampling },
-    prompt: promptIn(prompt, problem),
+    prompt: promptIn(prompt, problem, layout),
   }))
   const wanted = rows.length * n
   const file = await openSampleFile(samplesPath(options), { rows, n, seed })

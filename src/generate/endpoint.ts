@@ -132,7 +132,7 @@ export class EndpointSource implements SampleSource {
 
   async #complete(job: Job, signal: AbortSignal): Promise<Sample> {
     const { attempts = 6, backOffSeconds = 1, onRetry } = this.#options
-    const chat = isChat(job.request.prompt)
+    const chat = chatOf(job.request.prompt) !== undefined
     const url = `${this.#base}/${chat ? "chat/completions" : "completions"}`
     for (let attempt = 1; ; attempt++) {
       const outcome = await this.#post(url, this.#body(job), signal)
@@ -155,11 +155,11 @@ export class EndpointSource implements SampleSource {
 
   #body({ request, sampleIndex }: Job): Record<string, unknown> {
     const { prompt, temperature, topP, topK, maxNewTokens, seed, stop } = request
-    const chat = isChat(prompt)
+    const chat = chatOf(prompt)
     const asked = typeof prompt === "object" && "tokenIds" in prompt ? prompt.tokenIds : prompt
     return {
       model: this.#options.model,
-      ...(chat ? { messages: prompt } : { prompt: asked }),
+      ...(chat ?? { prompt: asked }),
       n: 1,
       temperature,
       ...(topP === undefined ? {} : { top_p: topP }),
@@ -208,7 +208,28 @@ export class EndpointSource implements SampleSource {
 }
 
 /** Messages are a chat; text, and ids where a server takes them, are continued. */
-const isChat = (prompt: Prompt): prompt is readonly PromptMessage[] => Array.isArray(prompt)
+/** The part of a request to /chat/completions that is the conversation; undefined for a text. */
+function chatOf(prompt: Prompt): Record<string, unknown> | undefined {
+  if (typeof prompt === "string" || "tokenIds" in prompt) return undefined
+  const { messages, tools, variables } = "messages" in prompt ? prompt : { messages: prompt }
+  return {
+    messages: messages.map(withTextArguments),
+    ...(tools === undefined ? {} : { tools }),
+    ...(variables === undefined ? {} : { chat_template_kwargs: variables }),
+  }
+}
+
+/** The protocol has a call's arguments as JSON text. */
+function withTextArguments(message: PromptMessage & { readonly tool_calls?: unknown }) {
+  if (!Array.isArray(message.tool_calls)) return message
+  const calls = message.tool_calls.map((call: { function?: { arguments?: unknown } }) => {
+    const given = call.function?.arguments
+    return given === undefined || typeof given === "string"
+      ? call
+      : { ...call, function: { ...call.function, arguments: JSON.stringify(given) } }
+  })
+  return { ...message, tool_calls: calls }
+}
 
 const identity = ({ request, requestIndex, sampleIndex }: Job) => ({
   requestIndex,

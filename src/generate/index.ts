@@ -1,3 +1,4 @@
+export { type Asking, type AskingOptions, askingOf, askingWarning, templateFile } from "./asking.ts"
 export { type EndpointOptions, EndpointSource } from "./endpoint.ts"
 export {
   type GenerateOptions,
@@ -18,8 +19,14 @@ export {
   weightsFolder,
 } from "./open-model.ts"
 export { philox, uniform } from "./philox.ts"
-export { type PromptEncoding, type PromptTemplate, promptIds } from "./prompt.ts"
-export { type PromptRow, promptRows } from "./prompt-rows.ts"
+export { type PromptEncoding, promptIds } from "./prompt.ts"
+export {
+  type PromptLayout,
+  type PromptRow,
+  promptOf,
+  promptRows,
+  readPromptRows,
+} from "./prompt-rows.ts"
 export { openSampleFile, type SampleFile, type SamplePlan, sampleRow } from "./sample-file.ts"
 export * from "./sample-source.ts"
 export { argMax, drawToken, type Sampling } from "./sampling.ts"

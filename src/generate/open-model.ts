@@ -28,6 +28,8 @@ export interface OpenModel extends LocalSourceOptions {
 export interface OpenModelOptions extends DeviceOptions, Pick<LocalSourceOptions, "continues"> {
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
+  /** A .jinja file in place of the model's own chat template. */
+  readonly templateFile?: string
   readonly signal?: AbortSignal
   /** What is being done, for people. */
   readonly onProgress?: (message: string) => void
@@ -112,7 +114,14 @@ export async function modelFolders(
  */
 export async function openModel(
   path: string,
-  { signal, onProgress, revision, continues, ...deviceOptions }: OpenModelOptions = {},
+  {
+    signal,
+    onProgress,
+    revision,
+    continues,
+    templateFile,
+    ...deviceOptions
+  }: OpenModelOptions = {},
 ): Promise<OpenModel> {
   const folders = await modelFolders(path, {
     ...(signal ? { signal } : {}),
@@ -127,7 +136,10 @@ export async function openModel(
     const { shape } = source.config
     const adapter = folders.base === null ? undefined : await openAdapter(folder, shape)
     const tokenizer = await loadTokenizer(textFolder)
-    const template = await loadChatTemplate(textFolder)
+    const template = await loadChatTemplate(
+      textFolder,
+      templateFile === undefined ? {} : { file: templateFile },
+    )
     const stops = await stopTokenIds(base, tokenizer)
 
     let read = 0

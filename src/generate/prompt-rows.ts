@@ -1,59 +1,52 @@
+import { askedOf, type LayoutParts } from "../data/render.ts"
+import type { Columns } from "../data/rows/columns.ts"
+import { type RowPrompt, readPrompt } from "../data/rows/prompt-row.ts"
 import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject, parseJson } from "../formats/json.ts"
-import type { PromptMessage, SampleRequest } from "./sample-source.ts"
+import type { Prompt } from "./sample-source.ts"
 
 /** A row of a prompts file: what is asked, and all its fields, which the samples keep. */
 export interface PromptRow {
   /** file:line, for errors. */
   readonly where: string
   readonly fields: JsonObject
-  readonly prompt: SampleRequest["prompt"]
+  readonly prompt: Prompt
 }
 
-const KEYS = ["prompt", "messages", "problem", "question"] as const
-
-function messagesOf(value: readonly unknown[], where: string, key: string): PromptMessage[] {
-  const messages = value.map((message, i) => {
-    if (isObject(message) && typeof message.role === "string") {
-      if (typeof message.content === "string") return message as unknown as PromptMessage
-    }
-    throw new InputError(
-      `${where}: expected "${key}"[${i}] to be {"role", "content"} with texts, ` +
-        `got ${describeValue(message)}`,
-    )
-  })
-  // Training rows hold the answer too: what is sampled takes its place.
-  while (messages.at(-1)?.role === "assistant") messages.pop()
-  if (messages.length > 0) return messages
-  throw new InputError(`${where}: expected "${key}" to hold a message that is not the assistant's`)
+/** How prompts are laid out: as the rows were that the model was trained on. */
+export interface PromptLayout extends LayoutParts {
+  readonly columns: Columns
 }
 
-function promptOf(fields: JsonObject, where: string): SampleRequest["prompt"] {
-  for (const key of KEYS) {
-    const value = fields[key]
-    if (value === undefined || value === null) continue
-    if (Array.isArray(value) && (key === "prompt" || key === "messages")) {
-      return messagesOf(value, where, key)
-    }
-    if (typeof value === "string" && key !== "messages") return value
-    const expected = key === "messages" ? "a list of messages" : "text"
-    throw new InputError(
-      `${where}: expected "${key}" to be ${expected}, got ${describeValue(value)}`,
-    )
-  }
-  const came = Object.keys(fields).slice(0, 8).join(", ") || "no keys"
-  throw new InputError(`${where}: expected one of ${KEYS.join(", ")}; the row has ${came}`)
+/** A prompt as a source of samples takes it. */
+export function promptOf(row: RowPrompt, layout: LayoutParts): Prompt {
+  const asked = askedOf(row, layout)
+  if (typeof asked === "string") return asked
+  const { messages, tools, variables } = asked
+  return tools === undefined && variables === undefined
+    ? messages
+    : { messages, tools, ...(variables === undefined ? {} : { variables }) }
 }
 
 /**
- * The rows of a JSONL file: `prompt` (text, used as it is; or messages, which go through the
- * model's template), `messages` (a closing answer of the assistant is left out), `problem` or
- * `question`.
+ * The rows of a JSONL file, each asked as training would lay it out: what precedes the answer of a
+ * training row, `prompt` (text as it is, or messages), messages, or a question.
  *
  * @throws InputError naming file and line
  */
-export function promptRows(text: string, file: string): PromptRow[] {
-  const rows: PromptRow[] = []
+export function promptRows(text: string, file: string, layout: PromptLayout): PromptRow[] {
+  const rows = readPromptRows(text, file, layout.columns)
+  return rows.map(({ where, fields, asked }) => ({
+    where,
+    fields,
+    prompt: promptOf(asked, layout),
+  }))
+}
+
+/** The same before they are laid out. */
+export function readPromptRows(text: string, file: string, columns: Columns) {
+  const rows: { readonly where: string; readonly fields: JsonObject; readonly asked: RowPrompt }[] =
+    []
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue
     const where = `${file}:${i + 1}`
@@ -61,7 +54,7 @@ export function promptRows(text: string, file: string): PromptRow[] {
     if (!isObject(fields)) {
       throw new InputError(`${where}: expected an object, got ${describeValue(fields)}`)
     }
-    rows.push({ where, fields, prompt: promptOf(fields, where) })
+    rows.push({ where, fields, asked: readPrompt(fields, { columns, where }) })
   }
   if (rows.length === 0) throw new InputError(`${file}: expected at least one row, found none`)
   return rows

@@ -2,10 +2,18 @@
 export interface PromptMessage {
   readonly role: string
   readonly content: string
+  readonly [key: string]: unknown
 }
 
 /** What a completion continues. Not every endpoint takes ids. */
-export type Prompt = string | readonly PromptMessage[] | PromptTokens
+export type Prompt = string | readonly PromptMessage[] | PromptConversation | PromptTokens
+
+/** Messages with what the template may want to know beside them. */
+export interface PromptConversation {
+  readonly messages: readonly PromptMessage[]
+  readonly tools?: unknown
+  readonly variables?: Readonly<Record<string, unknown>> | undefined
+}
 
 export interface PromptTokens {
   readonly tokenIds: readonly number[]

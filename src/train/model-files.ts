@@ -1,3 +1,7 @@
+import { copyFile } from "node:fs/promises"
+import { join } from "node:path"
+import { LAYOUT_FILE, layoutOf, layoutText, templateSetup } from "../data/index.ts"
+import { writeFileAtomic } from "../formats/index.ts"
 import { copySideFiles, saveAdapter, saveModel } from "../models/files/index.ts"
 import {
   type Decoder,
@@ -6,7 +10,7 @@ import {
   loraParameters,
   type TensorSource,
 } from "../models/index.ts"
-import type { RunPlan } from "./plan.ts"
+import type { DataPlan, RunPlan } from "./plan.ts"
 
 /**
  * Writes what was trained: the adapter, or the whole model. `exact` keeps float32, which a resumed
@@ -33,6 +37,7 @@ export async function writeTrainedModel(
     )
     await saveAdapter(folder, { spec: lora, baseModel: config.model, tensors })
     await copySideFiles(modelFolder, folder)
+    await writeRowsLayout(folder, plan)
     return
   }
   await saveModel(folder, {
@@ -41,4 +46,26 @@ export async function writeTrainedModel(
     dtype: exact ? "float32" : model.dtype,
     source: modelFolder,
   })
+  await writeRowsLayout(folder, plan)
+}
+
+/**
+ * Writes into a model's folder how its rows were laid out, and the template that they went through
+ * where that is another than the model's: whatever asks the model later asks so.
+ */
+async function writeRowsLayout(folder: string, plan: DataPlan): Promise<void> {
+  await writeFileAtomic(join(folder, LAYOUT_FILE), rowsLayout(plan))
+  const { templateFile } = templateSetup(plan.config.data.template)
+  if (templateFile !== null) await copyFile(templateFile, join(folder, "chat_template.jinja"))
+}
+
+/** The text of `dftune.json`. */
+export function rowsLayout({ config, rows }: DataPlan): string {
+  const { version, layouts, options } = rows.manifest
+  // rows that 0.1.0 prepared keep the layout that it gave them
+  const then = options.templateForPlain === true ? "all" : "none"
+  const { plainTexts } = templateSetup(config.data.template)
+  return layoutText(
+    layoutOf(version === 1 ? then : plainTexts, config.data.columns, layouts ?? null),
+  )
 }

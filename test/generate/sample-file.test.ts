@@ -17,7 +17,12 @@ afterAll(() => rmSync(folder, { recursive: true }))
 let files = 0
 const fresh = () => join(folder, `${files++}.jsonl`)
 
-const rows = promptRows('{"prompt":"a","id":1}\n\n{"question":"b","answer":"c"}\n', "p.jsonl")
+const layout = { hasTemplate: false, plainTexts: "none", columns: {} } as const
+const rows = promptRows(
+  '{"prompt":"a","id":1}\n\n{"question":"b","answer":"c"}\n',
+  "p.jsonl",
+  layout,
+)
 const plan = { rows, n: 3, seed: 50 }
 
 /** Answers from memory, last asked first, and what was asked of it. */
@@ -138,20 +143,29 @@ describe("prompts", () => {
       JSON.stringify({ problem: "q", solution: "s" }),
       JSON.stringify({ prompt: null, question: "w" }),
     ].join("\n")
-    expect(promptRows(text, "f").map(({ prompt }) => prompt)).toEqual(["p", chat, chat, "q", "w"])
+    expect(promptRows(text, "f", layout).map(({ prompt }) => prompt)).toEqual([
+      "p",
+      chat,
+      chat,
+      "q",
+      "w",
+    ])
   })
 
   const bad: readonly [line: string, message: RegExp][] = [
-    ['{"text":"x"}', /f:1: expected one of prompt, messages, problem, question; the row has text/],
+    [
+      '{"text":"x"}',
+      /f:1: expected one of prompt, messages, .*problem, question, .*; the row has text/,
+    ],
     ["{", /f:1: expected JSON/],
     ["[]", /f:1: expected an object, got a list/],
     ['{"prompt":3}', /f:1: expected "prompt" to be text, got 3/],
-    ['{"messages":"x"}', /"messages" to be a list of messages/],
-    ['{"messages":[{"role":"user"}]}', /"messages"\[0\] to be \{"role", "content"\}/],
+    ['{"messages":"x"}', /"messages" to be a list, got "x"/],
+    ['{"messages":[{"role":"user"}]}', /"messages\[0\].content" to be text, got nothing/],
     ['{"messages":[{"role":"assistant","content":"x"}]}', /not the assistant's/],
     ["", /f: expected at least one row/],
   ]
   test.each(bad)("%s is refused", (line, message) => {
-    expect(() => promptRows(line, "f")).toThrow(message)
+    expect(() => promptRows(line, "f", layout)).toThrow(message)
   })
 })

@@ -54,6 +54,10 @@ def export_model(run, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (run.spec.model / name).is_file():
             shutil.copyfile(run.spec.model / name, folder / name)
+    if run.spec.template is not None:
+        shutil.copyfile(run.spec.template, folder / "chat_template.jinja")
+    if run.spec.layout is not None:
+        write_whole(folder / "dftune.json", run.spec.layout)
 
 
 def saved_dtype(model: Path) -> torch.dtype:

@@ -66,6 +66,8 @@ def read_spec(path: Path) -> RunSpec:
             normalization_in_words=raw["normalization_in_words"],
             rows_per_epoch=raw["rows_per_epoch"],
             samples=sample_plan(raw["samples"]),
+            layout=raw.get("layout"),
+            template=optional("template"),
             logits=raw["logits"],
         )
     except KeyError as error:

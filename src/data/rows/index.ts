@@ -1,3 +1,4 @@
 export type { Columns } from "./columns.ts"
 export type { Example, Message, Purpose, Sampled, Turns } from "./example.ts"
+export { type RowPrompt, readPrompt } from "./prompt-row.ts"
 export { type ReadRowOptions, type RowReading, readRow, rowReading } from "./read-row.ts"

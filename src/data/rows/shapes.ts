@@ -23,7 +23,13 @@ export interface Shape {
 
 /** Keys of a question that somebody puts: with a chat model it is a user's turn. */
 export const QUESTION_KEYS = ["problem", "question", "query", "instruction", "input"] as const
-const CHAT_KEYS = ["messages", "conversations", "conversation", "dialog", "dialogue"] as const
+export const CHAT_KEYS = [
+  "messages",
+  "conversations",
+  "conversation",
+  "dialog",
+  "dialogue",
+] as const
 
 const question = (
   format: Shape["format"],
@@ -85,7 +91,7 @@ function variablesOf(row: JsonObject, where: string) {
 }
 
 /** What a chat may have beside its messages, and the keys it came from. */
-function extrasOf(row: JsonObject, where: string) {
+export function extrasOf(row: JsonObject, where: string) {
   const extras = { ...toolsOf(row, where), ...variablesOf(row, where) }
   const used = [
     ...("tools" in extras ? ["tools", "functions"] : []),
@@ -95,7 +101,7 @@ function extrasOf(row: JsonObject, where: string) {
 }
 
 /** A system message of the row goes first, unless the chat has one. */
-function withSystem(chat: Chat, row: JsonObject, where: string) {
+export function withSystem(chat: Chat, row: JsonObject, where: string) {
   const system = systemOf(row, where)
   const first = chat.messages[0]
   if (system === undefined) return { chat, used: [] }

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto"
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
-import { type RunOrder, writeOrder } from "../../data/index.ts"
+import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
 import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../../objectives/index.ts"
 
@@ -30,6 +30,8 @@ export interface RunSpecParts {
   /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
   readonly adapterStart?: string
   readonly samples?: SampleSpec
+  /** The text of the model's `dftune.json`. */
+  readonly layout?: string
   /** What the model does to its logits beyond the head's product. */
   readonly logits: { readonly scale: number; readonly softcap: number | undefined }
 }
@@ -60,6 +62,8 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
+    layout: parts.layout ?? null,
+    template: templateSetup(config.data.template).templateFile,
     samples: parts.samples === undefined ? null : sampleSpec(parts.samples, folder, parts),
   }
   writeFileSync(`${path}.tmp`, `${JSON.stringify(spec, null, 2)}\n`)

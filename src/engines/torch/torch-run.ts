@@ -20,6 +20,7 @@ import {
   reportHtml,
   summarizeRuns,
 } from "../../train/index.ts"
+import { rowsLayout } from "../../train/model-files.ts"
 import { samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
 import { type Run, startedRun } from "../engine.ts"
@@ -190,6 +191,7 @@ async function writeSpec(
     prepared: plan.rows.dir,
     evalSets: plan.evalSets.map(({ name, rows }) => ({ name, prepared: rows.dir })),
     resume,
+    layout: rowsLayout(plan),
     logits: logitSettings(plan.model.shape),
   })
 }

@@ -16,7 +16,7 @@ export interface SaveOptions {
 
 /** Files beside the weights that belong to a model, by their names on the hub. */
 const SIDE_FILES =
-  /^(tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|.*\.jinja)$/
+  /^(tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|.*\.jinja|dftune\.json)$/
 
 /** Copies tokenizer, template and generation settings from one model folder to another. */
 export async function copySideFiles(from: string, to: string): Promise<void> {
