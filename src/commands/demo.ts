@@ -12,6 +12,7 @@ import { writeFileAtomic } from "../formats/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import { shortDuration } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { commandLine } from "./shell/invocation.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
@@ -110,8 +111,9 @@ async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions
     for (const conclusion of conclusions) print(`- ${conclusion}`)
   }
   say(`\nreport: ${pathToFileURL(page).href}`)
-  say(`next:   dftune chat ${join(settings.folder, "noisy-dft-1")}   (try: calc 12 + 5 - 3)`)
-  say("        dftune init   (a config for your own model and data)")
+  const chat = commandLine("chat", join(settings.folder, "noisy-dft-1"))
+  say(`next:   ${chat}   (try: calc 12 + 5 - 3)`)
+  say(`        ${commandLine("init")}   (a config for your own model and data)`)
 }
 
 /** `results.json`: the numbers without every sample's tokens. */

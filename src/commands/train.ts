@@ -3,15 +3,22 @@ import type { Config } from "../config/index.ts"
 import { loadConfig } from "../config/load-config.ts"
 import type { Run } from "../engines/engine.ts"
 import { planOf, train } from "../engines/index.ts"
+import { InputError } from "../errors.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
+import { removeRun } from "../run/remove-run.ts"
+import { checkRunPlace } from "../run/run-place.ts"
+import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
+import { afterRun, continuation, runCourse } from "./shell/road.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly set?: string[]
   readonly resume?: boolean | string
   readonly keepRows?: boolean
+  readonly overwrite?: boolean
+  readonly allowCode?: boolean
   readonly dryRun?: boolean
   readonly json?: boolean
 }
@@ -24,12 +31,25 @@ export function command(verb: Command): void {
     .option("--keep-rows", "with --resume: the run's own rows, where this version makes others")
     .option("--dry-run", "find the model, prepare the data, say what would happen, train nothing")
     .option("--json", "print every event as a line of JSON on stdout")
-    .action(async (path: string, { set = [], resume, keepRows, dryRun, json }: Options) => {
-      const loaded = await loadConfig(path, { set })
+    .option(
+      "--overwrite",
+      "remove the run that output_dir holds (only what a run wrote) and begin anew",
+    )
+    .option("--allow-code", "run the programs that a run's own config.json names, unasked")
+    .action(async (path: string, options: Options) => {
+      const { set = [], resume, keepRows, dryRun, json, allowCode, overwrite } = options
+      if (overwrite && resume !== undefined) {
+        throw new InputError("--overwrite begins anew and --resume goes on: give one of them")
+      }
+      const loaded = await loadConfig(path, { set, approve: approval(allowCode === true) })
       const config: Config = {
         ...loaded,
         ...(resume === undefined ? {} : { resume }),
         ...(keepRows ? { keep_rows: true } : {}),
+      }
+      if (overwrite && !dryRun) {
+        checkRunPlace({ ...config, resume: true })
+        await removeRun(config.output_dir)
       }
       await interruptible(
         async (signal) => {
@@ -48,18 +68,24 @@ export function command(verb: Command): void {
 /** Shows a run's events until it ends. */
 export async function followRun(run: Run, json: boolean): Promise<void> {
   const view = terminalView((text) => process.stderr.write(text), terminalOptions(process.stderr))
+  const course = runCourse()
   try {
     for await (const event of run) {
+      course.see(event)
       if (json) printJson(event)
       else view.show(event)
     }
   } finally {
     view.close()
   }
-  const { reason, path, model } = await run.result
+  const result = await run.result
   if (json) return
-  if (reason === "interrupted") say(`stopped; go on with --resume (${path})`)
-  else print(model ?? path)
+  if (result.reason === "interrupted") {
+    say(`stopped after step ${result.steps}; to go on:\n  ${continuation(result)}`)
+  } else {
+    for (const line of afterRun(result, course.text())) say(line)
+    print(result.model ?? result.path)
+  }
 }
 
 async function showPlan(config: Config, signal: AbortSignal, json: boolean): Promise<void> {

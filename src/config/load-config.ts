@@ -14,6 +14,13 @@ import { InputError } from "../errors.ts"
 import type { KeyPath } from "./issues.ts"
 import { type Locate, parseConfig } from "./parse-config.ts"
 import type { Config } from "./resolve-config.ts"
+import {
+  type Approve,
+  checkPrograms,
+  configFileOf,
+  readRecord,
+  recordedConfig,
+} from "./run-record.ts"
 import { configFields } from "./schema.ts"
 
 /** A config is written by hand; anything larger is the wrong file. */
@@ -22,6 +29,8 @@ const MAX_CONFIG_BYTES = 4 * 2 ** 20
 export interface LoadConfigOptions {
   /** `key.path=value`, applied in order before the config is checked; values are YAML. */
   readonly set?: readonly string[]
+  /** Asks whether programs that a run's own config names may run; without, they are refused. */
+  readonly approve?: Approve | undefined
 }
 
 interface ConfigSource {
@@ -32,13 +41,14 @@ interface ConfigSource {
 /**
  * Reads a config: YAML or JSON by its extension, or the default export of a TypeScript or
  * JavaScript module. Paths that exist are made absolute: looked for in the working directory
- * first, then beside the config. Throws an `InputError` with file, line and column.
+ * first, then beside the config. A run folder stands for the config that it recorded. Throws an
+ * `InputError` with file, line and column.
  */
 export async function loadConfig(
   path: string,
-  { set = [] }: LoadConfigOptions = {},
+  { set = [], approve }: LoadConfigOptions = {},
 ): Promise<Config> {
-  const source = await readSource(path)
+  const source = await readSource(configFileOf(path), approve)
   const overridden = new Map<string, string>()
   const value = set.reduce(
     (config, assignment) => override(config, assignment, overridden),
@@ -54,15 +64,22 @@ export async function loadConfig(
   return withFoundPaths(parseConfig(value, locate), dirname(resolve(path)))
 }
 
-async function readSource(path: string): Promise<ConfigSource> {
+async function readSource(path: string, approve?: Approve): Promise<ConfigSource> {
   const size = statSync(path, { throwIfNoEntry: false })
   if (size === undefined)
     throw new InputError(`${path}: no such config; \`dftune init\` writes one`)
   if (size.isDirectory()) {
-    throw new InputError(`${path}: expected a config file, got a folder; give its dftune.yaml`)
+    throw new InputError(
+      `${path}: expected a config file or a run folder, got a folder with no run in it; give its dftune.yaml`,
+    )
   }
   if (size.size > MAX_CONFIG_BYTES) {
     throw new InputError(`${path}: expected a config, got a file of ${size.size} bytes`)
+  }
+  const record = readRecord(path)
+  if (record !== undefined) {
+    await checkPrograms(path, record.config, approve)
+    return { value: recordedConfig(path, record), locate: () => `${path}: ` }
   }
   const extension = extname(path)
   if ([".yaml", ".yml", ".json"].includes(extension)) return readYaml(path)

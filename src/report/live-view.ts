@@ -135,12 +135,21 @@ export function terminalView(
   return { show: (event) => showers[event.type](event as never), close }
 }
 
-function startLine({ run_id, objective, engine, device, parameters, steps, ...more }: RunStart) {
+function startLine({
+  run_id,
+  name = run_id,
+  objective,
+  engine,
+  device,
+  parameters,
+  steps,
+  ...more
+}: RunStart) {
   const { trained, total } = parameters
   const share = trained === total ? "" : ` of ${shortCount(total)}`
   const resumed = more.resumed_from === undefined ? "" : `, resumed from ${more.resumed_from}`
   return printable(
-    `${run_id}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
+    `${name}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
   )
 }
 

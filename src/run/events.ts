@@ -12,6 +12,8 @@ interface EventBase {
 export interface RunStart extends EventBase {
   readonly type: "run.start"
   readonly run_id: string
+  /** The run folder's name. */
+  readonly name?: string
   readonly engine: string
   readonly device: string
   readonly parameters: { readonly total: number; readonly trained: number }

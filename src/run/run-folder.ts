@@ -54,7 +54,7 @@ export function openRunFolder(path: string, { record, resume = false }: OpenOpti
     const events = join(path, RUN_FILES.events)
     if (!resume && existsSync(events) && statSync(events).size > 0) {
       throw new InputError(
-        `${path}: already holds a run; continue it with --resume, or give another output_dir`,
+        `${path}: already holds a run; continue it with --resume, replace it with --overwrite, or give another output_dir`,
       )
     }
     replaceFile(join(path, RUN_FILES.config), `${JSON.stringify(record, null, 2)}\n`)

@@ -104,7 +104,7 @@ export function checkRunPlace(config: Config): RunPlace {
   checkRows(path, config)
   if (place === "run" && resume === false) {
     throw new InputError(
-      `${path}: already holds a run; continue it with --resume, or give another output_dir`,
+      `${path}: already holds a run; continue it with --resume, replace it with --overwrite, or give another output_dir`,
     )
   }
   return place

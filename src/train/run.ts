@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { mkdir, rename, rm } from "node:fs/promises"
-import { join } from "node:path"
+import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
@@ -145,7 +145,7 @@ async function* steps(run: Running, { signal }: PlanOptions) {
 }
 
 function runStart(
-  { objective, order, rows }: RunPlan,
+  { config, objective, order, rows }: RunPlan,
   { device, policy }: Session,
   checkpoint: Checkpoint | undefined,
 ): EventBody {
@@ -159,6 +159,7 @@ function runStart(
     type: "run.start",
     step: checkpoint?.progress.step ?? 0,
     run_id: randomUUID(),
+    name: basename(resolve(config.output_dir)),
     engine: "onnx",
     device: device.description,
     parameters: {

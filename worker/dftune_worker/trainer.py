@@ -354,6 +354,7 @@ def _say_start(run: Run) -> None:
         "run.start",
         run.step,
         run_id=run.spec.run_id,
+        name=run.spec.output_dir.resolve().name,
         engine="torch",
         device=name if world.size == 1 else f"{name} x {world.size}",
         parameters={

@@ -1,7 +1,15 @@
 /** The words of a command line in the order that commander needs. */
 
+import { isRunFolder } from "../../config/run-record.ts"
+
 const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
 const SETTING = /^[^=\s]+=/
+
+/** Whether the word after `--resume` is the config (or the run folder in its place), no checkpoint. */
+function isConfig(word: string, words: readonly string[]): boolean {
+  if (CONFIG_FILE.test(word)) return true
+  return isRunFolder(word) && !words.some((other) => CONFIG_FILE.test(other))
+}
 
 /**
  * `--set` takes all the settings behind it, and neither it nor `--resume` takes the config: so
@@ -18,7 +26,7 @@ export function inAnyOrder(words: readonly string[]): string[] {
     const next = own[i + 1]
     if (word === "--set" && next !== undefined && SETTING.test(next)) {
       while (i + 1 < own.length && SETTING.test(own[i + 1]!)) ordered.push("--set", own[++i]!)
-    } else if (word === "--resume" && next !== undefined && CONFIG_FILE.test(next)) {
+    } else if (word === "--resume" && next !== undefined && isConfig(next, own)) {
       last.push(word)
     } else {
       ordered.push(word)

@@ -1,0 +1,16 @@
+/** How the user called this program, for commands that can be copied from its output. */
+
+/** `dftune`; in a clone or a project `npx dftune`, where no `dftune` is on the PATH. */
+export function programName(env: NodeJS.ProcessEnv = process.env): string {
+  return env.npm_command === undefined ? "dftune" : "npx dftune"
+}
+
+/** A word as a POSIX shell reads it back. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+/** A command line to be copied. */
+export function commandLine(...words: readonly string[]): string {
+  return [programName(), ...words.map(shellWord)].join(" ")
+}

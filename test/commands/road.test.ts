@@ -1,0 +1,75 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { commandLine } from "../../src/commands/shell/invocation.ts"
+import { afterRun, continuation } from "../../src/commands/shell/road.ts"
+import { loadConfig, parseConfig } from "../../src/config/index.ts"
+import { train } from "../../src/engines/index.ts"
+import { removeRun } from "../../src/run/remove-run.ts"
+import { sumRows, tinyModel } from "../train/tiny-model.ts"
+
+let folder: string
+let run: string
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-road-"))
+  run = join(folder, "my run")
+  const config = parseConfig({
+    model: tinyModel(folder),
+    data: { train: sumRows(folder, 12) },
+    batch_size: 4,
+    max_steps: 1,
+    eval_steps: 0,
+    output_dir: run,
+  })
+  await train(config).result
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+test("a command that is shown can be copied: words are quoted for the shell", () => {
+  expect(commandLine("chat", "runs/a b")).toMatch(/dftune chat 'runs\/a b'$/)
+  const lines = afterRun({ path: "runs/x" }, "nll 2 → 1 over 3 steps in 1s")
+  expect(lines.find((line) => line.startsWith("report"))).toContain("file://")
+  expect(lines.join("\n")).toMatch(/dftune export runs\/x --to merged/)
+})
+
+test.each([
+  [3, "train c.yaml --set a.b=1", "train c.yaml --set a.b=1 --resume"],
+  [3, "train c.yaml --resume", "train c.yaml --resume"],
+  [3, "train --resume runs/a/checkpoints/step-000002 c.yaml", "train c.yaml --resume"],
+  [0, "train c.yaml --set a.b=1", "train c.yaml --set a.b=1"],
+  [0, "train --resume c.yaml", "train c.yaml"],
+])("after %i steps of `%s` it goes on with `%s`", (steps, given, expected) => {
+  expect(continuation({ steps }, given.split(" "))).toMatch(new RegExp(`dftune ${expected}$`))
+})
+
+test("a run folder and its config.json stand for the config that the run had", async () => {
+  const written = await loadConfig(join(run, "config.json"))
+  expect(written.output_dir).toBe(run)
+  expect(written).toMatchObject({ batch_size: 4, max_steps: 1 })
+  expect(await loadConfig(run, { set: ["seed=3"] })).toEqual({ ...written, seed: 3 })
+})
+
+test("programs that a run's own config names run only when somebody says so", async () => {
+  const path = join(folder, "stranger", "config.json")
+  rmSync(join(folder, "stranger"), { recursive: true, force: true })
+  const record = JSON.parse(readFileSync(join(run, "config.json"), "utf8"))
+  mkdirSync(join(folder, "stranger"))
+  record.config.engine = { name: "torch", python: "/tmp/evil" }
+  writeFileSync(path, JSON.stringify(record))
+  await expect(loadConfig(path)).rejects.toThrow(/engine.python: "\/tmp\/evil".*--allow-code/)
+  await expect(loadConfig(path, { approve: async () => false })).rejects.toThrow(/--allow-code/)
+  const approved = await loadConfig(path, { approve: async () => true })
+  expect(approved.engine).toMatchObject({ python: "/tmp/evil" })
+})
+
+test("overwriting removes what the run wrote and nothing else", async () => {
+  writeFileSync(join(run, "notes.txt"), "mine")
+  writeFileSync(join(run, "model", "thesis.txt"), "mine too")
+  await removeRun(run)
+  expect(readFileSync(join(run, "notes.txt"), "utf8")).toBe("mine")
+  expect(readFileSync(join(run, "model.kept-1", "thesis.txt"), "utf8")).toBe("mine too")
+  for (const name of ["events.jsonl", "config.json", "model", "report.html", "checkpoints"]) {
+    expect(existsSync(join(run, name))).toBe(false)
+  }
+})
