@@ -66,6 +66,12 @@ export interface Device {
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>
   /** On the CPU the array is used as it is; elsewhere it is copied there. */
   upload(host: HostTensor): Promise<DeviceTensor>
+  /**
+   * Brings a matrix over that nothing will change, and that graphs only multiply by from the right
+   * or read rows of. Where products are bfloat16 it is held packed and the array is not needed any
+   * more; elsewhere this is `upload`.
+   */
+  uploadFactor(host: HostTensor): Promise<DeviceTensor>
   download(tensor: DeviceTensor): Promise<HostTensor>
   release(): Promise<void>
 }

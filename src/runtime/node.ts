@@ -5,7 +5,7 @@ import { InputError } from "../errors.ts"
 import { graph, input } from "../graph/index.ts"
 import { type Device, type DeviceOptions, float32, type Precision } from "./device.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
-import { ownKernels } from "./native/own-kernels.ts"
+import { ownKernels, ownPanels } from "./native/own-kernels.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
 
 /**
@@ -62,7 +62,7 @@ function cpuDevice(threads: number, dtype: Precision): Device {
       target: "cpu",
       holdsConstants: true,
       description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}${products}`,
-      own: { bf16: dtype === "bf16", tall: kernels.exact !== undefined },
+      own: { bf16: dtype === "bf16" ? ownPanels() : undefined, tall: kernels.exact !== undefined },
       session: {},
     },
   )

@@ -31,7 +31,7 @@ test.skipIf(exact === undefined).for([
       acc: new ort.Tensor("float32", numbers(M * N, 3), [M, N]),
     }
     const results = async (own: boolean) => {
-      const model = onnxModel(traced, "cpu", own ? { own: { bf16: false, tall: true } } : {})
+      const model = onnxModel(traced, "cpu", own ? { own: { bf16: undefined, tall: true } } : {})
       const session = new NativeSession(model, 2, ort.Tensor)
       const { alone, added } = await session.run(feeds, { alone: null, added: null })
       await session.release()

@@ -38,6 +38,7 @@ function counting(device: Device) {
       }
     },
     upload: async (host) => note(await device.upload(host)),
+    uploadFactor: async (host) => note(await device.uploadFactor(host)),
     download: (tensor) => device.download(tensor),
     release: () => device.release(),
   }

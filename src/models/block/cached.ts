@@ -244,15 +244,21 @@ function blocks(
 
 /**
  * One token of each of `batch` sequences (at most LANES) through all blocks: ids i64 [B] -> hidden
- * [LANES, C] before the final norm, and each layer's cache.
+ * [LANES, C] before the final norm, and each layer's cache. `byRows`: hidden [B, C], for a device
+ * whose products give a row the same bits beside any others.
  */
-export function decodeBlocks(options: CachedOptions, batch: number): Graph {
+export function decodeBlocks(
+  options: CachedOptions,
+  batch: number,
+  { byRows = false } = {},
+): Graph {
   const { shape } = options
   const table = input(EMBEDDING, [shape.vocabSize, shape.hiddenSize])
   const tokens = embeddedRows(table.gather(input("ids", [batch], "i64")), shape)
   const layers = [...shape.layers.keys()]
-  const sizes = { layers, batch, rows: batch, product: columnProduct }
-  return graph("decode", blocks(withRows(tokens, LANES), options, sizes))
+  const product = byRows ? rowProduct : columnProduct
+  const x = byRows ? tokens : withRows(tokens, LANES)
+  return graph("decode", blocks(x, options, { layers, batch, rows: batch, product }))
 }
 
 /**

@@ -104,11 +104,14 @@ export class Decoder {
   /** `trained: false` makes a decoder without gradients: evaluation, a frozen reference. */
   static async open(options: DecoderOptions, { trained = true } = {}): Promise<Decoder> {
     const weights = new Map<string, DeviceTensor>()
+    const { device } = options
+    const changing = new Set(trained ? trainedNames(options) : [])
     for (const [name, host] of options.weights) {
-      weights.set(name, await options.device.upload(host))
+      const isFrozen = name.endsWith(".weight") && !changing.has(name)
+      weights.set(name, await (isFrozen ? device.uploadFactor(host) : device.upload(host)))
     }
     const gradients = new Map<string, DeviceTensor>()
-    for (const name of trained ? trainedNames(options) : []) {
+    for (const name of changing) {
       const { shape } = options.weights.get(name)!
       gradients.set(name, await options.device.upload(float32(shape)))
     }

@@ -16,6 +16,7 @@ import {
   LANES,
   laneLogits,
   NORM_WEIGHT,
+  packedLogits,
   prefillBlock,
 } from "../block/cached.ts"
 import { layerPlans } from "../block/layer-plan.ts"
@@ -115,6 +116,10 @@ export class FedStages implements DecodingStages {
   get shape(): DecoderShape {
     return this.#model.shape
   }
+  /** Products of bfloat16 factors give a row the same bits beside any others. */
+  get #byRows(): boolean {
+    return this.device.products === "bf16"
+  }
   get pieces(): PieceSizes {
     const { cachedQueries } = this.device.limits
     const [most, step] = [PIECES.most, PIECES.step].map((size) => Math.min(size, cachedQueries))
@@ -160,7 +165,7 @@ export class FedStages implements DecodingStages {
   async step({ cache, ids, places }: NewTokens): Promise<DeviceTensor> {
     const { lanes } = cache
     const executable = await this.#compiled.once(`step ${lanes}`, () =>
-      decodeBlocks(this.#model, lanes),
+      decodeBlocks(this.#model, lanes, { byRows: this.#byRows }),
     )
     const { feeds, into } = cacheFeeds(cache, this.#layers)
     const fed = await this.device.upload(int64([lanes], ids))
@@ -173,8 +178,10 @@ export class FedStages implements DecodingStages {
 
   async logits(hidden: DeviceTensor, lanes: number, into?: DeviceTensor): Promise<DeviceTensor> {
     const { weights, shape } = this.#model
-    const executable = await this.#compiled.once(`head ${lanes}`, () => laneLogits(shape, lanes))
-    const rows = await this.#filled(hidden)
+    const executable = this.#byRows
+      ? await this.#compiled.once("head", () => packedLogits(shape))
+      : await this.#compiled.once(`head ${lanes}`, () => laneLogits(shape, lanes))
+    const rows = this.#byRows ? hidden : await this.#filled(hidden)
     const feeds = {
       hidden: rows,
       [NORM_WEIGHT]: weights.get(FINAL_NORM)!,

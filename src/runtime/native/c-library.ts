@@ -83,6 +83,16 @@ export function onHugePages<T>(bytes: number, makeSession: () => T): T {
   }
 }
 
+/** Asks for huge pages for memory that has not been written to. */
+export function adviseHugePages({ buffer, byteOffset, byteLength }: Uint8Array): void {
+  if (byteLength < LEAST_HUGE_BYTES) return
+  loaded ??= loadMalloc()
+  if (!loaded) return
+  const begin = koffi.address(buffer) + BigInt(byteOffset)
+  const start = ((begin + HUGE_PAGE - 1n) / HUGE_PAGE) * HUGE_PAGE
+  loaded.madvise(start, Number(begin + BigInt(byteLength) - start), MADV_HUGEPAGE)
+}
+
 /** Linux 5.14's madvise(2): make these pages writable now. */
 const MADV_POPULATE_WRITE = 23
 const PAGE_BYTES = 4096

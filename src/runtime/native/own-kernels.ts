@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import koffi from "koffi"
+import type { Panels } from "../onnx/lowering.ts"
+import { adviseHugePages } from "./c-library.ts"
 import { type Pointer, runtimeTable } from "./ort-api.ts"
 
 /** Our own kernels for products (native/), as this processor has them. */
@@ -56,6 +58,35 @@ function load(): Library | OwnKernels {
 const isLibrary = (kernels: OwnKernels): kernels is Library => "domain" in kernels
 
 let domain: Pointer | null | undefined
+
+/** Panels lie in pieces of this size, so that the system can give them large pages. */
+const PIECE_BYTES = 2 ** 26
+const ALIGNMENT = 64
+let piece = { memory: new ArrayBuffer(0), used: 0 }
+
+function panelMemory(bytes: number): Uint8Array {
+  if (piece.used + bytes > piece.memory.byteLength) {
+    piece = { memory: new ArrayBuffer(Math.max(bytes, PIECE_BYTES)), used: 0 }
+    adviseHugePages(new Uint8Array(piece.memory))
+  }
+  const panels = new Uint8Array(piece.memory, piece.used, bytes)
+  piece.used = Math.ceil((piece.used + bytes) / ALIGNMENT) * ALIGNMENT
+  return panels
+}
+
+/** How matrices of bfloat16 are held for products; undefined where nothing multiplies them. */
+export function ownPanels(): Panels | undefined {
+  const kernels = ownKernels()
+  if (!isLibrary(kernels) || kernels.bf16 === undefined) return undefined
+  return {
+    bytes: (rows, columns) => kernels.packedBytes(rows, columns),
+    pack(matrix, rows, columns) {
+      const panels = panelMemory(kernels.packedBytes(rows, columns))
+      kernels.pack(matrix, rows, columns, panels)
+      return panels
+    },
+  }
+}
 
 /** The operators, to be added to a session's options; null where there are none. */
 export function ownOperators(threads: number): Pointer | null {

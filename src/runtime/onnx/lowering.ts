@@ -12,10 +12,16 @@ export type Attribute =
 
 export type ConstantType = "f32" | "i64" | "i32"
 
+/** A matrix [rows, columns] of bfloat16 numbers as products read it: opaque bytes. */
+export interface Panels {
+  bytes(rows: number, columns: number): number
+  pack(matrix: Float32Array, rows: number, columns: number): Uint8Array
+}
+
 /** Which products are computed by operators of the domain `dftune` (native/). */
 export interface OwnProducts {
-  /** Those of rounded factors: bfloat16, summed in float32; all but the exact ones. */
-  readonly bf16: boolean
+  /** Those of factors rounded to bfloat16, summed in float32: all but the exact ones. */
+  readonly bf16: Panels | undefined
   /** Exact ones that are tall and narrow, at which ONNX Runtime is slow: to the same bits. */
   readonly tall: boolean
 }
@@ -24,6 +30,10 @@ export interface OwnProducts {
 export interface Emitter {
   readonly target: Target
   readonly own: OwnProducts | undefined
+  /** Whether an input is held as panels of bfloat16. */
+  isPacked(node: Tensor): boolean
+  /** The name of a node that was lowered before. */
+  nameOf(node: Tensor): string
   dataType(dtype: DType): number
   /** How the integers of a node are stored: WebGPU computes with 32 bits only. */
   integers(node: Tensor): "i64" | "i32"

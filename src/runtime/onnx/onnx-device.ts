@@ -20,6 +20,7 @@ import type {
   Precision,
   RunOptions,
 } from "../device.ts"
+import { isFactorOrTable } from "./lowering/own-products.ts"
 import type { OwnProducts, Target } from "./lowering.ts"
 import { explain, sessionWithoutFallback } from "./onnx-errors.ts"
 import { onnxModel } from "./onnx-model.ts"
@@ -29,6 +30,7 @@ import {
   isOnnxTensor,
   type OnnxTensor,
   ORT_TYPE,
+  packedTensor,
   remoteTensor,
   travellingTensor,
 } from "./onnx-tensor.ts"
@@ -51,9 +53,13 @@ function checkFeed(graph: Graph, port: Port, fed: DeviceTensor | undefined): Onn
   return fed
 }
 
+/** Makes the session that takes some of a graph's inputs packed; called once for each set. */
+type Sessions = (packed: ReadonlySet<string>) => Promise<Session>
+
 class OnnxExecutable implements Executable {
   readonly graph: Graph
-  readonly #session: Session
+  readonly #sessions = new Map<string, Promise<Session>>()
+  readonly #make: Sessions
   readonly #target: Target
   readonly #stored: ReadonlyMap<string, DType>
   /** Inputs that the session was made with; undefined where only its own packed copy is read. */
@@ -65,7 +71,7 @@ class OnnxExecutable implements Executable {
 
   constructor(
     graph: Graph,
-    session: Session,
+    make: Sessions,
     target: Target,
     {
       held = new Map(),
@@ -73,7 +79,7 @@ class OnnxExecutable implements Executable {
     }: { readonly held?: ReadonlyMap<string, OnnxTensor | undefined>; readonly fed?: Feeds },
   ) {
     this.graph = graph
-    this.#session = session
+    this.#make = make
     this.#target = target
     this.#held = held
     this.#fed = fed
@@ -83,11 +89,13 @@ class OnnxExecutable implements Executable {
   async run(feeds: Feeds, { into = {}, signal }: RunOptions = {}) {
     signal?.throwIfAborted()
     const inputs: Record<string, OrtTensor> = {}
+    const packed: string[] = []
     for (const port of this.graph.inputs) {
       if (this.#held.has(port.name)) continue
       const stored = this.#stored.get(port.name) ?? port.dtype
-      const fed = feeds[port.name] ?? this.#fed[port.name]
-      inputs[port.name] = checkFeed(this.graph, port, fed).ort(stored)
+      const fed = checkFeed(this.graph, port, feeds[port.name] ?? this.#fed[port.name])
+      if (fed.isPacked) packed.push(port.name)
+      inputs[port.name] = fed.ort(stored)
     }
     const inPlace = this.#target === "cpu"
     if (inPlace) this.#checkInto(feeds, into)
@@ -96,7 +104,8 @@ class OnnxExecutable implements Executable {
       const target = into[name]
       fetches[name] = inPlace && isOnnxTensor(target) ? target.ort(dtype) : null
     }
-    const results = await this.#session.run(inputs, fetches).catch((error: unknown) => {
+    const session = await this.session(packed)
+    const results = await session.run(inputs, fetches).catch((error: unknown) => {
       throw explain(this.graph, error)
     })
     if (!inPlace) for (const old of Object.values(into)) old.dispose()
@@ -125,8 +134,16 @@ class OnnxExecutable implements Executable {
     }
   }
 
+  /** The session for inputs of which some come packed. */
+  session(packed: readonly string[] = []): Promise<Session> {
+    const key = packed.join("\n")
+    const known = this.#sessions.get(key) ?? this.#make(new Set(packed))
+    this.#sessions.set(key, known)
+    return known
+  }
+
   async release(): Promise<void> {
-    await this.#session.release()
+    for (const session of this.#sessions.values()) await (await session).release()
     for (const tensor of Object.values(this.#fed)) tensor.dispose()
   }
 }
@@ -190,24 +207,33 @@ export class OnnxDevice implements Device {
   }
 
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
-    const packs =
-      this.#holdsConstants && Object.keys(constants).length > 0 && (await this.#packsFactors())
     const tensors: Record<string, OnnxTensor> = {}
     const held = new Map<string, OnnxTensor | undefined>()
     for (const [name, host] of Object.entries(constants)) {
       const port = graph.inputs.find((port) => port.name === name)
       assert(port, `${graph.name}: the constant ${name} is no input`)
+      if (this.#own?.bf16 && isFactorOrTable(graph, name)) {
+        tensors[name] = checkFeed(graph, port, await this.uploadFactor(host))
+        held.set(name, tensors[name])
+        continue
+      }
+      const packs = this.#holdsConstants && (await this.#packsFactors())
       const packed = packs && isOnlyRightFactor(graph, name)
       const own = !this.sharesHostMemory || packed ? host : { ...host, data: host.data.slice() }
       tensors[name] = checkFeed(graph, port, await this.upload(own))
       held.set(name, packed ? undefined : tensors[name])
     }
     const given = this.#holdsConstants ? tensors : {}
-    const session = await this.#createSession(graph, given).catch((error: unknown) => {
-      throw explain(graph, error)
-    })
+    const make: Sessions = (packed) =>
+      this.#createSession(graph, given, packed).catch((error: unknown) => {
+        throw explain(graph, error)
+      })
     const ofRuns = this.#holdsConstants ? { held } : { fed: tensors }
-    return new OnnxExecutable(graph, session, this.#target, ofRuns)
+    const executable = new OnnxExecutable(graph, make, this.#target, ofRuns)
+    // Where inputs may come packed, only a run tells which: its session is made then.
+    const isKnown = !this.#own?.bf16 || Object.keys(constants).length > 0
+    if (isKnown) await executable.session()
+    return executable
   }
 
   /** Whether products keep a copy of a constant right factor: true where a change of it goes unseen. */
@@ -234,11 +260,17 @@ export class OnnxDevice implements Device {
   async #createSession(
     graph: Graph,
     constants: Readonly<Record<string, OnnxTensor>>,
+    fedPacked: ReadonlySet<string> = new Set(),
   ): Promise<Session> {
     if (this.#target === "cpu") {
+      for (const name of fedPacked) {
+        assert(isFactorOrTable(graph, name), `${graph.name}: more than products read ${name}`)
+      }
+      const heldPacked = Object.keys(constants).filter((name) => constants[name]!.isPacked)
+      const packed = new Set([...fedPacked, ...heldPacked])
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
       const names = new Set(Object.keys(constants))
-      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own })
+      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own, packed })
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))
     }
@@ -259,6 +291,15 @@ export class OnnxDevice implements Device {
       return travellingTensor(tensor, (narrow) => new this.#ort.Tensor("int32", narrow, shape))
     }
     return remoteTensor(await this.#copy(tensor, dtype, "gpu-buffer"), dtype)
+  }
+
+  async uploadFactor(host: HostTensor): Promise<DeviceTensor> {
+    const { shape, data } = host
+    const panels = this.#own?.bf16
+    if (!panels || !(data instanceof Float32Array) || shape.length !== 2) return this.upload(host)
+    const [rows, columns] = shape as [number, number]
+    const bytes = panels.pack(data, rows, columns)
+    return packedTensor(shape, new this.#ort.Tensor("uint8", bytes, [bytes.length]))
   }
 
   async download(tensor: DeviceTensor): Promise<HostTensor> {

@@ -1,7 +1,7 @@
 import protobuf from "protobufjs/minimal.js"
 import { assert } from "../../errors.ts"
 import type { Graph, Port, Tensor } from "../../graph/index.ts"
-import { OWN_DOMAIN } from "./lowering/own-products.ts"
+import { codesOfFactors, OWN_DOMAIN } from "./lowering/own-products.ts"
 import type { Emitter, Lowering, OwnProducts, Target } from "./lowering.ts"
 import { lowerings } from "./lowerings.ts"
 import {
@@ -30,13 +30,15 @@ export interface ModelOptions {
   readonly constants?: ReadonlySet<string>
   /** Products that the session's own operators compute. */
   readonly own?: OwnProducts | undefined
+  /** Names of inputs that are held as panels of bfloat16: factors, and tables that rows are read of. */
+  readonly packed?: ReadonlySet<string>
 }
 
 /** The bytes of an ONNX model that computes `graph` with the kernels of `target`. */
 export function onnxModel(
   graph: Graph,
   target: Target,
-  { constants = new Set(), own }: ModelOptions = {},
+  { constants = new Set(), own, packed = new Set() }: ModelOptions = {},
 ): Uint8Array {
   const writer = protobuf.Writer.create()
   const bodies: ((writer: Writer) => void)[] = []
@@ -46,11 +48,18 @@ export function onnxModel(
   const onHost = hostIntegers(graph)
   const integers = (node: Tensor) => (target === "cpu" || onHost.has(node) ? "i64" : "i32")
   const stored = storedAs(graph, target)
-  const asStored = (port: Port): Port => ({ ...port, dtype: stored.get(port.name) ?? port.dtype })
+  const asStored = (port: Port): Port => {
+    if (!packed.has(port.name)) return { ...port, dtype: stored.get(port.name) ?? port.dtype }
+    const [rows, columns] = port.shape as [number, number]
+    return { name: port.name, dtype: "u8", shape: [own!.bf16!.bytes(rows, columns)] }
+  }
 
+  const names = new Map<Tensor, string>()
   const emitter: Emitter = {
     target,
     own,
+    isPacked: (node) => node.op === "input" && packed.has(node.label),
+    nameOf: (node) => names.get(node)!,
     dataType: (dtype) => DATA_TYPE[target === "webgpu" && dtype === "i64" ? "i32" : dtype],
     integers,
     node(opType, inputs, attributes = {}, domain = "", outputs = 1) {
@@ -78,9 +87,13 @@ export function onnxModel(
     },
   }
 
-  const names = new Map<Tensor, string>()
   const narrowed = new Map<Tensor, string>()
+  const absorbed = own?.bf16 ? codesOfFactors(graph) : new Set<Tensor>()
   for (const node of graph.nodes) {
+    if (absorbed.has(node)) {
+      names.set(node, "absorbed by the products that take it")
+      continue
+    }
     const inputs = node.inputs.map((x, i) => {
       const name = names.get(x)!
       const needsHost = onHost.has(node) || (node.op === "sliceBy" && i > 0)
@@ -117,7 +130,7 @@ export function onnxModel(
     text(g, 2, graph.name)
     for (const { write } of literals.values()) message(g, 5, write)
     for (const port of graph.inputs) {
-      if (constants.has(port.name)) message(g, 5, (w) => writeDeclaration(w, port))
+      if (constants.has(port.name)) message(g, 5, (w) => writeDeclaration(w, asStored(port)))
       else message(g, 11, (w) => writePort(w, asStored(port)))
     }
     for (const port of graph.outputs) message(g, 12, (w) => writePort(w, asStored(port)))

@@ -22,6 +22,20 @@ const DTYPE: Readonly<Record<string, DType>> = {
 export interface OnnxTensor extends DeviceTensor {
   /** The tensor to feed where a graph stores this input as `stored`. */
   ort(stored: DType): OrtTensor
+  /** Bytes that products and look-ups of rows understand, and nothing else does. */
+  readonly isPacked?: true
+}
+
+/** A matrix [rows, columns] held as panels of bfloat16. */
+export function packedTensor(shape: readonly number[], panels: OrtTensor): OnnxTensor {
+  return {
+    dtype: "f32",
+    shape,
+    data: undefined,
+    isPacked: true,
+    ort: () => panels,
+    dispose() {},
+  }
 }
 
 export function isOnnxTensor(tensor: DeviceTensor | undefined): tensor is OnnxTensor {

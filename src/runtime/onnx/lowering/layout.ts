@@ -1,5 +1,6 @@
 import { axisOf, type Shape, type Tensor } from "../../../graph/index.ts"
 import type { Emitter, LoweringTable } from "../lowering.ts"
+import { rowsOfPanels } from "./own-products.ts"
 
 const ints = (emit: Emitter, values: readonly number[]) =>
   emit.constant("i64", [values.length], values)
@@ -70,7 +71,8 @@ export const layout = {
   concat: (emit, inputs, node) =>
     emit.node("Concat", inputs, { axis: { i: axisOf(node.attributes.axis, node.rank) } }),
 
-  gather: (emit, inputs) => emit.node("Gather", inputs, { axis: { i: 0 } }),
+  gather: (emit, inputs, node) =>
+    rowsOfPanels(emit, inputs, node) ?? emit.node("Gather", inputs, { axis: { i: 0 } }),
 
   gatherElements: (emit, inputs) => emit.node("GatherElements", inputs, { axis: { i: -1 } }),
 

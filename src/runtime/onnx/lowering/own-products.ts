@@ -1,4 +1,4 @@
-import type { ProductAttributes, Shape, Tensor } from "../../../graph/index.ts"
+import type { Graph, ProductAttributes, Shape, Tensor } from "../../../graph/index.ts"
 import type { Attribute, Emitter } from "../lowering.ts"
 
 /** The domain of the operators of native/src/operators.c. */
@@ -23,11 +23,71 @@ export function ownProduct(
   const attributes = ownAttributes(emit, node)
   if (!attributes) return undefined
   const [a, b, c] = inputs as [string, string, string | undefined]
-  if (c === undefined) return emit.node("Product", [a, b], attributes, OWN_DOMAIN)
-  if (isAddedInPlace(node.inputs[2]!.shape, node.shape)) {
-    return emit.node("Product", [a, b, c], attributes, OWN_DOMAIN)
+  const { type, factor, more } = heldFactor(emit, node.inputs[1]!, b)
+  const operands = [a, ...factor]
+  const product = (inputs: readonly string[]) =>
+    emit.node(type, inputs, { ...attributes, ...more }, OWN_DOMAIN)
+  if (c === undefined) return product(operands)
+  if (isAddedInPlace(node.inputs[2]!.shape, node.shape)) return product([...operands, c])
+  return emit.node("Add", [product(operands), c])
+}
+
+interface HeldFactor {
+  readonly type: "Product" | "PackedProduct" | "QuantizedProduct"
+  readonly factor: readonly string[]
+  readonly more?: Attributes
+}
+
+/** The operator that takes the right factor as it is held, and what it has to know of it. */
+function heldFactor(emit: Emitter, factor: Tensor, name: string): HeldFactor {
+  if (emit.isPacked(factor)) {
+    return { type: "PackedProduct", factor: [name], more: sizes(factor.shape) }
   }
-  return emit.node("Add", [emit.node("Product", [a, b], attributes, OWN_DOMAIN), c])
+  if (factor.op !== "dequantize") return { type: "Product", factor: [name] }
+  const { bits, groupSize } = (factor as Tensor<"dequantize">).attributes
+  const more = { ...sizes(factor.shape), bits: { i: bits }, group: { i: groupSize } }
+  return { type: "QuantizedProduct", factor: factor.inputs.map(emit.nameOf), more }
+}
+
+const sizes = ([rows, columns]: Shape) => ({
+  rows: { i: rows as number },
+  columns: { i: columns as number },
+})
+
+/** Weights made of codes that products alone take, as their right factors: never made whole. */
+export function codesOfFactors(graph: Graph): ReadonlySet<Tensor> {
+  const codes = graph.nodes.filter(({ op }) => op === "dequantize")
+  const others = graph.nodes.flatMap((node) =>
+    node.inputs.filter((_, i) => !(isBf16Product(node) && i === 1)),
+  )
+  const needed = new Set([...others, ...Object.values(graph.results)])
+  return new Set(codes.filter((node) => !needed.has(node)))
+}
+
+/** Whether all that is done with an input is to multiply by it from the right or to read its rows. */
+export function isFactorOrTable(graph: Graph, name: string): boolean {
+  return graph.nodes.every((node) =>
+    node.inputs.every((x, i) => {
+      if (x.op !== "input" || x.label !== name) return true
+      return x.rank === 2 && ((isBf16Product(node) && i === 1) || (node.op === "gather" && i === 0))
+    }),
+  )
+}
+
+function isBf16Product(node: Tensor): boolean {
+  if (node.op !== "matmul" && node.op !== "gemm") return false
+  const { exact, transA } = (node as Tensor<"matmul">).attributes
+  return !exact && !transA && node.inputs[1]!.rank === 2
+}
+
+/** Rows of a table that is held as panels; undefined for other tables. */
+export function rowsOfPanels(
+  emit: Emitter,
+  inputs: readonly string[],
+  { inputs: [table] }: Tensor,
+): string | undefined {
+  if (!emit.isPacked(table!)) return undefined
+  return emit.node("PackedRows", inputs, sizes(table!.shape), OWN_DOMAIN)
 }
 
 function ownAttributes({ own }: Emitter, node: Tensor<"matmul"> | Tensor<"gemm">) {
