@@ -13,6 +13,7 @@ import { checkOutputFolder } from "../host/output-place.ts"
 import { shortDuration } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { commandLine } from "./shell/invocation.ts"
+import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
@@ -78,6 +79,7 @@ interface ShowOptions {
 }
 
 async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions): Promise<void> {
+  outliveReaders()
   const line = progressLine()
   const began = performance.now()
   const clock = () => shortDuration((performance.now() - began) / 1000).padStart(6)

@@ -29,6 +29,7 @@ import {
   templateFile,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
@@ -125,6 +126,7 @@ function rowPrompt(prompt: Prompt): RowPrompt | undefined {
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  outliveReaders()
   const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))
     .split(",")
     .map((name) => name.trim())

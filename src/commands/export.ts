@@ -9,6 +9,7 @@ import {
 import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
@@ -41,6 +42,7 @@ function resultJson({ verified: { largestError, ...counts }, ...result }: Export
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  outliveReaders()
   const { dtype, pre, json, ...rest } = options
   const { exportModel } = await import("../export/index.ts") // --help answers without it
   const { show, clear } = progressLine()

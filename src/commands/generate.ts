@@ -23,6 +23,7 @@ import {
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
+import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
@@ -131,6 +132,7 @@ async function openOutput(rows: readonly PromptRow[], { out, n, seed, prompts }:
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+  if (options.out !== undefined) outliveReaders()
   const text = await promptsText(options)
   const { show, clear } = progressLine()
   const asking = await askingOf(model, {

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander"
 import { InputError } from "../errors.ts"
 import { type GradeSummary, gradeFile, MODES, type Mode } from "../evaluate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
@@ -25,6 +26,7 @@ function countFrom(least: number) {
 
 async function run(path: string, options: Options, signal: AbortSignal): Promise<void> {
   const { out, mode, keep, maxPerPrompt, dedupe, balance, seed, json } = options
+  if (out !== undefined) outliveReaders()
   if (keep === undefined && (maxPerPrompt !== undefined || dedupe || balance)) {
     throw new InputError("--max-per-prompt, --dedupe and --balance need --keep correct")
   }

@@ -5,11 +5,10 @@ import type { Run } from "../engines/engine.ts"
 import { planOf, train } from "../engines/index.ts"
 import { InputError } from "../errors.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
-import { removeRun } from "../run/remove-run.ts"
-import { checkRunPlace } from "../run/run-place.ts"
 import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
+import { outliveReaders, write } from "./shell/output.ts"
 import { afterRun, continuation, runCourse } from "./shell/road.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -45,11 +44,8 @@ export function command(verb: Command): void {
       const config: Config = {
         ...loaded,
         ...(resume === undefined ? {} : { resume }),
+        ...(overwrite ? { overwrite_output_dir: true } : {}),
         ...(keepRows ? { keep_rows: true } : {}),
-      }
-      if (overwrite && !dryRun) {
-        checkRunPlace({ ...config, resume: true })
-        await removeRun(config.output_dir)
       }
       await interruptible(
         async (signal) => {
@@ -67,7 +63,8 @@ export function command(verb: Command): void {
 
 /** Shows a run's events until it ends. */
 export async function followRun(run: Run, json: boolean): Promise<void> {
-  const view = terminalView((text) => process.stderr.write(text), terminalOptions(process.stderr))
+  outliveReaders()
+  const view = terminalView((text) => write(process.stderr, text), terminalOptions(process.stderr))
   const course = runCourse()
   try {
     for await (const event of run) {

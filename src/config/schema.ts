@@ -379,6 +379,10 @@ export const configFields = z
         "With resume: go on with the rows that the run has, where this version of dftune makes others of the same files.",
       )
       .default(false),
+    overwrite_output_dir: z
+      .boolean()
+      .describe("Start over where output_dir holds a run: what it wrote is removed, nothing else.")
+      .default(false),
     output_dir: z.string().min(1).describe("The run folder.").default("runs/my-run"),
   })
   .describe("The config of a dftune run.")

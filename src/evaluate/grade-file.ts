@@ -1,8 +1,9 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { renameSync, rmSync } from "node:fs"
 import { dirname } from "node:path"
 import { InputError } from "../errors.ts"
-import { writeError } from "../formats/atomic.ts"
+import { makeFolder, removeLeft, temporaryName, writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
+import { openLineFile } from "../formats/line-file.ts"
 import { type GradeItem, Grader } from "../grading/grader/grader.ts"
 import { type Gold, goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, firstRowHas } from "../host/output-place.ts"
@@ -51,7 +52,8 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
       writer: "dftune grade",
     })
   }
-  const output = typeof out === "string" ? lineFile(out) : { write: out, finish() {}, abandon() {} }
+  const output =
+    typeof out === "string" ? wholeFile(out) : { write: out, finish() {}, abandon() {} }
   const marks: GradedMark[] = []
   const tally = { rows: 0, correct: 0, undecided: 0, no_answer: 0, strict: 0, lenient: 0 }
   const held: Verdict[] = []
@@ -135,30 +137,24 @@ const kindOf = (value: unknown): string =>
   value === undefined ? "nothing" : value === null ? "null" : typeof value
 
 /** A file written line by line under a temporary name, renamed when it is whole. */
-function lineFile(path: string) {
-  const temporary = `${path}.${process.pid}.tmp`
-  let file: number
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    file = openSync(temporary, "w")
-  } catch (error) {
-    throw writeError(error, path)
-  }
+function wholeFile(path: string) {
+  const temporary = temporaryName(path)
+  makeFolder(dirname(path))
+  removeLeft(path)
+  const file = openLineFile(temporary)
   return {
-    write(row: JsonObject): void {
+    write: (row: JsonObject) => file.append(JSON.stringify(row)),
+    finish(): void {
+      file.flush()
+      file.close()
       try {
-        writeSync(file, `${JSON.stringify(row)}\n`)
+        renameSync(temporary, path)
       } catch (error) {
         throw writeError(error, path)
       }
     },
-    finish(): void {
-      fsyncSync(file)
-      closeSync(file)
-      renameSync(temporary, path)
-    },
     abandon(): void {
-      closeSync(file)
+      file.close()
       rmSync(temporary, { force: true })
     },
   }

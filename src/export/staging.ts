@@ -1,9 +1,8 @@
-import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
 import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises"
-import { basename, dirname, join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
-import { writeError } from "../formats/atomic.ts"
+import { removeLeft, temporaryName, writeError } from "../formats/atomic.ts"
 import { flushFolder } from "../formats/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 
@@ -57,9 +56,9 @@ export async function stagedFolder<T>(
   write: (stage: string) => Promise<T>,
 ): Promise<T> {
   const place = resolve(out)
-  const name = `.${basename(place)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`
-  const stage = join(dirname(place), name)
+  const stage = temporaryName(place)
   try {
+    removeLeft(place)
     await mkdir(stage, { recursive: true })
     const result = await write(stage)
     if (existsSync(place) && (await isEmpty(place))) await rmdir(place)

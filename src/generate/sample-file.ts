@@ -1,9 +1,11 @@
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs"
+import { existsSync } from "node:fs"
+import { dirname } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
-import { writeFileAtomic } from "../formats/index.ts"
+import { makeFolder, writeFileAtomic } from "../formats/atomic.ts"
 import { isObject, type JsonObject, parseJson } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
+import { openLineFile } from "../formats/line-file.ts"
 import { checkOutputFile, type ReadPlace } from "../host/output-place.ts"
 import type { PromptRow } from "./prompt-rows.ts"
 import type { Sample } from "./sample-source.ts"
@@ -106,26 +108,21 @@ export async function openSampleFile(path: string, plan: SamplePlan): Promise<Sa
     writer: "dftune generate",
   })
   const { lines, bytes } = await readSamples(path, plan)
-  const file = openSync(path, "a")
-  ftruncateSync(file, bytes)
-  let open = true
-  const close = () => {
-    if (open) closeSync(file)
-    open = false
-  }
+  makeFolder(dirname(path))
+  const file = openLineFile(path, bytes)
   return {
     done: new Set(lines.keys()),
     append(row) {
       const line = JSON.stringify(row)
-      writeSync(file, `${line}\n`)
+      file.append(line)
       lines.set(row.seed as number, line)
     },
     async finish() {
-      fsyncSync(file)
-      close()
+      file.flush()
+      file.close()
       const ordered = [...lines].sort(([a], [b]) => a - b).map(([, line]) => `${line}\n`)
       await writeFileAtomic(path, ordered.join(""))
     },
-    close,
+    close: () => file.close(),
   }
 }

@@ -118,6 +118,7 @@ export function terminalView(
     },
     sample: () => {},
     histogram: () => {},
+    reset: () => {},
     "run.end": (event: RunEnd) => {
       close()
       const mark = event.reason === "failed" ? red : event.reason === "done" ? green : yellow

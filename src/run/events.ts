@@ -111,6 +111,11 @@ export type EventBody = RunEvent extends infer Event
     : never
   : never
 
+/** Told by those who follow a run, never written: what they told of later steps is overtaken. */
+export interface ResetEvent extends EventBase {
+  readonly type: "reset"
+}
+
 export type RunEvent =
   | RunStart
   | StepEvent
@@ -120,3 +125,4 @@ export type RunEvent =
   | CheckpointEvent
   | WarningEvent
   | RunEnd
+  | ResetEvent

@@ -7,3 +7,18 @@ export const RUN_FILES = {
   samples: "samples.jsonl",
   report: "report.html",
 } as const
+
+/** Where events and samples go that a resumed run overtakes. */
+export const SUPERSEDED_FILES = {
+  events: "events.superseded.jsonl",
+  samples: "samples.superseded.jsonl",
+} as const
+
+/** What engine torch writes besides. */
+export const TORCH_FILES = [
+  "torch",
+  "run-spec.json",
+  "stop",
+  "adapter-start.safetensors",
+  "run.sbatch",
+] as const

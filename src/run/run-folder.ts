@@ -1,22 +1,14 @@
-import { randomUUID } from "node:crypto"
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
+import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
+import { type LineFile, openLineFile } from "../formats/line-file.ts"
+import { clearRun, removeLeftovers } from "./clear-run.ts"
 import type { RunEvent } from "./events.ts"
+import { supersede } from "./history.ts"
 import { RUN_FILES } from "./run-files.ts"
 import { lockFolder } from "./run-lock.ts"
+import { holdsRun, runPlace } from "./run-place.ts"
 
 export { RUN_FILES }
 
@@ -39,43 +31,49 @@ export interface RunFolder {
 
 interface OpenOptions {
   readonly record: RunRecord
-  /** Continue the events of an earlier run in this folder; otherwise the folder must hold none. */
-  readonly resume?: boolean
+  /** The step that the run goes on from; 0 for a run from its beginning. */
+  readonly step?: number
+  /** Removes the run that is there first. */
+  readonly overwrite?: boolean
 }
 
 /**
- * Makes or continues a run folder and locks it. Throws an `InputError` when another process is
- * writing it, or when it already holds a run and `resume` is not set.
+ * Makes or continues a run folder and locks it. What an earlier start wrote of steps that come
+ * again is moved aside, what a killed one left half written is removed.
+ *
+ * @throws InputError when another process is writing it, when it holds a run with a checkpoint or
+ * a result and this one starts from its beginning, or when it cannot be written
  */
-export function openRunFolder(path: string, { record, resume = false }: OpenOptions): RunFolder {
-  mkdirSync(path, { recursive: true })
+export function openRunFolder(
+  path: string,
+  { record, step = 0, overwrite = false }: OpenOptions,
+): RunFolder {
+  makeFolder(path)
   const unlock = lockFolder(path)
   try {
-    const events = join(path, RUN_FILES.events)
-    if (!resume && existsSync(events) && statSync(events).size > 0) {
-      throw new InputError(
-        `${path}: already holds a run; continue it with --resume, replace it with --overwrite, or give another output_dir`,
-      )
+    const fresh = step === 0
+    if (fresh && overwrite) clearRun(path)
+    if (fresh && runPlace(path) === "run") throw new InputError(holdsRun(path))
+    removeLeftovers(path)
+    supersede(path, step)
+    replaceFileNow(join(path, RUN_FILES.config), `${JSON.stringify(record, null, 2)}\n`)
+    const events = openLineFile(join(path, RUN_FILES.events))
+    const samples = openLineFile(join(path, RUN_FILES.samples))
+    const append = (file: LineFile, value: unknown) => {
+      assert(open, "a line after the run folder was closed")
+      file.append(JSON.stringify(value))
+      file.flush()
     }
-    replaceFile(join(path, RUN_FILES.config), `${JSON.stringify(record, null, 2)}\n`)
-    const eventLog = openAppend(events)
-    const sampleLog = openAppend(join(path, RUN_FILES.samples))
     let open = true
     return {
       path,
-      append: (event) => {
-        assert(open, "an event after the run folder was closed")
-        appendLine(eventLog, event)
-      },
-      appendSample: (sample) => {
-        assert(open, "a sample after the run folder was closed")
-        appendLine(sampleLog, sample)
-      },
+      append: (event) => append(events, event),
+      appendSample: (sample) => append(samples, sample),
       close: () => {
         if (!open) return
         open = false
-        closeSync(eventLog)
-        closeSync(sampleLog)
+        events.close()
+        samples.close()
         unlock()
       },
     }
@@ -83,35 +81,6 @@ export function openRunFolder(path: string, { record, resume = false }: OpenOpti
     unlock()
     throw error
   }
-}
-
-/** Writes a small file beside its name, flushes it, and renames it: whole or not at all. */
-function replaceFile(path: string, text: string): void {
-  const temporary = `${path}.${randomUUID()}.tmp`
-  const file = openSync(temporary, "w")
-  try {
-    writeSync(file, text)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  renameSync(temporary, path)
-}
-
-function appendLine(file: number, value: unknown): void {
-  writeSync(file, `${JSON.stringify(value)}\n`)
-  fsyncSync(file)
-}
-
-/** A killed process can leave half a line; what follows must not be glued to it. */
-function openAppend(path: string): number {
-  const file = openSync(path, "a+")
-  const { size } = statSync(path)
-  const tail = Buffer.alloc(Math.min(size, 1 << 20))
-  readSync(file, tail, 0, tail.length, size - tail.length)
-  const whole = tail.lastIndexOf(0x0a) + 1
-  if (whole < tail.length) ftruncateSync(file, size - tail.length + whole)
-  return file
 }
 
 /** A run as its folder tells it. */

@@ -12,6 +12,7 @@ import {
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { InputError } from "../errors.ts"
+import { writeError } from "../formats/atomic.ts"
 
 const LOCK_FILE = "run.lock"
 /** The holder touches its lock this often; another host calls it dead after eight misses. */
@@ -32,7 +33,12 @@ const held = new Set<string>()
 export function lockFolder(folder: string): () => void {
   const path = join(folder, LOCK_FILE)
   const mine = `${path}.${randomUUID()}`
-  writeFileSync(mine, JSON.stringify({ pid: process.pid, host: hostname() } satisfies LockOwner))
+  try {
+    writeFileSync(mine, JSON.stringify({ pid: process.pid, host: hostname() } satisfies LockOwner))
+  } catch (error) {
+    rmSync(mine, { force: true })
+    throw writeError(error, path)
+  }
   try {
     if (!tryLink(mine, path)) {
       setAside(path, folder)
@@ -54,14 +60,30 @@ export function lockFolder(folder: string): () => void {
   }
 }
 
-/** A hard link is made only if the name is free: the one atomic step that every file system has. */
+/** What file systems without hard links say: exFAT, Google Drive in Colab, gcsfuse. */
+const NO_LINKS: ReadonlySet<string | undefined> = new Set(
+  "EPERM ENOSYS ENOTSUP EOPNOTSUPP EMLINK EINVAL EACCES EIO".split(" "),
+)
+
+/**
+ * A hard link is made only if the name is free, and brings its content with it. Where there are
+ * none the file is created only if the name is free, and filled; until then it is nobody's.
+ */
 function tryLink(from: string, to: string): boolean {
   try {
     linkSync(from, to)
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
-    return false
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "EEXIST") return false
+    if (!NO_LINKS.has(code)) throw writeError(error, to)
+  }
+  try {
+    writeFileSync(to, readFileSync(from), { flag: "wx" })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false
+    throw writeError(error, to)
   }
 }
 
@@ -87,10 +109,24 @@ function setAside(path: string, folder: string): void {
 
 function refuseLiving(file: string, path: string, folder: string): void {
   const owner = lockOwner(file)
-  if (owner === undefined || !isAlive(owner, file, path)) return
+  if (owner === undefined) {
+    if (isBeingFilled(file)) {
+      throw new InputError(`${folder}: another process has just started writing this run`)
+    }
+    return
+  }
+  if (!isAlive(owner, file, path)) return
   throw new InputError(
     `${folder}: process ${owner.pid} on ${owner.host} is writing this run; wait for it, or give another output_dir (if it is gone, remove ${path})`,
   )
+}
+
+/** An empty lock of this age belongs to a process that is just filling it. */
+const FILLING_MS = 5000
+
+function isBeingFilled(file: string): boolean {
+  const there = statSync(file, { throwIfNoEntry: false })
+  return there !== undefined && there.size === 0 && Date.now() - there.mtimeMs < FILLING_MS
 }
 
 function lockOwner(path: string): LockOwner | undefined {

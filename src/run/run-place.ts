@@ -1,5 +1,4 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
-import { rename } from "node:fs/promises"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { globFiles, isGlob } from "../data/glob.ts"
@@ -74,6 +73,9 @@ export function runPlace(path: string): RunPlace {
   return "free"
 }
 
+export const holdsRun = (path: string): string =>
+  `${path}: already holds a run; continue it with --resume, replace it with --overwrite (it removes what the run wrote, nothing else), or give another output_dir`
+
 /** Refuses rows that are read from a file that the run itself writes. */
 function checkRows(path: string, { data }: Config): void {
   const own = Object.values(RUN_FILES)
@@ -98,33 +100,10 @@ function checkRows(path: string, { data }: Config): void {
  * @throws InputError
  */
 export function checkRunPlace(config: Config): RunPlace {
-  const { output_dir: path, model, resume } = config
+  const { output_dir: path, model, resume, overwrite_output_dir: overwrite } = config
   checkOutputFolder(path, { option: "output_dir", reads: [{ path: model, what: "the model" }] })
   const place = runPlace(path)
   checkRows(path, config)
-  if (place === "run" && resume === false) {
-    throw new InputError(
-      `${path}: already holds a run; continue it with --resume, replace it with --overwrite, or give another output_dir`,
-    )
-  }
+  if (place === "run" && resume === false && !overwrite) throw new InputError(holdsRun(path))
   return place
-}
-
-/** What a run writes into `model/`: weights, configs, and the files beside them. */
-const MODEL_FILE =
-  /^((adapter_)?(config|model.*)\.(json|safetensors)|model\.safetensors\.index\.json|dftune\.json|tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.json|.*\.jinja)$/
-
-/**
- * Where another hand put a file into `model/`, or made a file of that name, it is renamed to
- * `model.kept-1` and so on: a result takes the place of results only.
- */
-export async function keepForeignModel(path: string): Promise<void> {
-  const model = join(path, RUN_FILES.model)
-  const there = statSync(model, { throwIfNoEntry: false })
-  if (there === undefined) return
-  if (there.isDirectory() && readdirSync(model).every((name) => MODEL_FILE.test(name))) return
-  for (let n = 1; ; n++) {
-    const kept = `${model}.kept-${n}`
-    if (!existsSync(kept)) return rename(model, kept)
-  }
 }

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { InputError } from "../errors.ts"
@@ -188,6 +188,20 @@ export async function readState(path: string): Promise<CheckpointState> {
     throw new InputError(`${file}: is damaged, or was changed by hand; ${REMOVE}`)
   }
   return { path, progress, files, run: { identity } }
+}
+
+/**
+ * The step of a checkpoint of any engine.
+ *
+ * @throws InputError when its `trainer.json` is missing or damaged
+ */
+export function checkpointStep(path: string): number {
+  const file = join(path, STATE_FILE)
+  if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
+  const state = parsedState(readFileSync(file, "utf8"), file)
+  const { step } = isObject(state) && isObject(state.progress) ? state.progress : Object(state)
+  if (Number.isSafeInteger(step) && step > 0) return step
+  throw new InputError(`${file}: is damaged: it names no step; ${REMOVE}`)
 }
 
 const REMOVE = "remove this checkpoint to resume from the one before"

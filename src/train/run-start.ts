@@ -2,15 +2,18 @@ import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { RUN_FILES } from "../run/run-files.ts"
+import { runPlace } from "../run/run-place.ts"
 import { type CheckpointState, checkpointFolders } from "./checkpoint.ts"
 import { differencesThen, microBatchTokensThen } from "./identity-0.1.0.ts"
 import type { RunPlan } from "./plan.ts"
 import { differences, type Identity } from "./run-identity.ts"
 
 /**
- * The checkpoint to go on from; undefined for a run from the beginning.
+ * The checkpoint to go on from; undefined for a run from its beginning. That is also what
+ * `resume: true` gets where a run was ended before its first checkpoint, or has not begun: a job
+ * that is always started with --resume begins once and goes on ever after.
  *
- * @throws InputError when there is none and the run is over
+ * @throws InputError when the run is over and has no checkpoint
  */
 export async function checkpointToResume({
   resume,
@@ -20,10 +23,18 @@ export async function checkpointToResume({
   if (typeof resume === "string") return resume
   const [newest] = await checkpointFolders(join(output_dir, RUN_FILES.checkpoints))
   if (newest !== undefined) return newest
+  if (runPlace(output_dir) !== "run") return undefined
   throw new InputError(
-    `${output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
+    `${output_dir}: this run is over and kept no checkpoint to go on from; start over with --overwrite, or give another output_dir`,
   )
 }
+
+/** Said where `--resume` found nothing to go on from. */
+export const FROM_THE_BEGINNING = {
+  code: "resumed-from-the-beginning",
+  message: "there is no checkpoint to resume from, so the run starts from its beginning",
+  hint: "save_steps says how often a checkpoint is written",
+} as const
 
 /** The config with what `auto` was when the checkpoint was written. */
 export function withChoicesOf(config: Config, { run }: CheckpointState): Config {

@@ -6,9 +6,10 @@ import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/ind
 import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
+import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
-import { checkRunPlace, keepForeignModel } from "../run/run-place.ts"
+import { checkRunPlace } from "../run/run-place.ts"
 import { abandonedTokensWatch } from "./abandoned-tokens.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { writeTrainedModel } from "./model-files.ts"
@@ -17,7 +18,7 @@ import { OldLogprobs } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
-import { checkpointToResume, checkSameRun, withChoicesOf } from "./run-start.ts"
+import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
 import { type Progress, START, trainSteps } from "./trainer.ts"
@@ -57,8 +58,12 @@ export async function* runHere(
     ...(options.signal ? { signal: options.signal } : {}),
   })
   const folder = openRunFolder(config.output_dir, {
-    record: { config, versions: await runVersions(plan) },
-    resume: checkpoint !== undefined,
+    record: {
+      config: { ...config, objective: plan.config.objective },
+      versions: await runVersions(plan),
+    },
+    step: checkpoint?.progress.step ?? 0,
+    overwrite: config.overwrite_output_dir && config.resume === false,
   })
   let step = checkpoint?.progress.step ?? 0
   const tell = (body: EventBody): RunEvent => {
@@ -69,7 +74,8 @@ export async function* runHere(
   }
   try {
     yield tell(runStart(plan, session, checkpoint))
-    for (const { code, message, hint } of plan.lints) {
+    const said = config.resume !== false && !checkpoint ? [FROM_THE_BEGINNING] : []
+    for (const { code, message, hint } of [...said, ...plan.lints]) {
       yield tell({ type: "warning", step, code, message, hint })
     }
     const run = { plan, identity, session, folder, checkpoint, tell }
@@ -85,7 +91,13 @@ export async function* runHere(
     return { reason: result.reason, steps: result.progress.step, path: folder.path, model }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    yield tell({ type: "run.end", step, reason: "failed", message })
+    const end = { type: "run.end", step, reason: "failed", message } as const
+    try {
+      tell(end)
+    } catch {
+      // a full disk: what ended the run is told to whoever reads it now
+    }
+    yield stamp(end)
     throw error
   } finally {
     folder.close()
@@ -204,7 +216,7 @@ async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
   await mkdir(temporary, { recursive: true })
   try {
     await writeTrainedModel(temporary, plan, policy.decoder, { exact: false })
-    await keepForeignModel(plan.config.output_dir)
+    keepForeignModel(plan.config.output_dir)
     await rm(path, { recursive: true, force: true })
     await rename(temporary, path)
     await flushFolder(plan.config.output_dir)

@@ -6,7 +6,7 @@ import { commandLine } from "../../src/commands/shell/invocation.ts"
 import { afterRun, continuation } from "../../src/commands/shell/road.ts"
 import { loadConfig, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
-import { removeRun } from "../../src/run/remove-run.ts"
+import { clearRun } from "../../src/run/clear-run.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 let folder: string
@@ -63,10 +63,10 @@ test("programs that a run's own config names run only when somebody says so", as
   expect(approved.engine).toMatchObject({ python: "/tmp/evil" })
 })
 
-test("overwriting removes what the run wrote and nothing else", async () => {
+test("overwriting removes what the run wrote and nothing else", () => {
   writeFileSync(join(run, "notes.txt"), "mine")
   writeFileSync(join(run, "model", "thesis.txt"), "mine too")
-  await removeRun(run)
+  clearRun(run)
   expect(readFileSync(join(run, "notes.txt"), "utf8")).toBe("mine")
   expect(readFileSync(join(run, "model.kept-1", "thesis.txt"), "utf8")).toBe("mine too")
   for (const name of ["events.jsonl", "config.json", "model", "report.html", "checkpoints"]) {

@@ -1,12 +1,31 @@
 import { spawnSync } from "node:child_process"
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
-import { expect, test } from "vitest"
+import { expect, test, vi } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import type { RunEvent } from "../../src/run/events.ts"
 import { isRunFolder, openRunFolder, parseEvents, readRun } from "../../src/run/run-folder.ts"
+
+const links = vi.hoisted(() => ({ broken: false }))
+vi.mock("node:fs", async (original) => {
+  const fs = await original<typeof import("node:fs")>()
+  const linkSync: typeof fs.linkSync = (from, to) => {
+    if (!links.broken) return fs.linkSync(from, to)
+    throw Object.assign(new Error("EPERM: operation not permitted, link"), { code: "EPERM" })
+  }
+  return { ...fs, linkSync }
+})
 
 const record = { config: { model: "m" }, versions: { code: "1" } }
 const newFolder = () => join(mkdtempSync(join(tmpdir(), "dftune-run-")), "run")
@@ -37,7 +56,7 @@ test("a torn last line is left out, and a resumed run does not glue to it", () =
   first.close()
   appendFileSync(join(path, "events.jsonl"), '{"type":"step","ti')
   expect(readRun(path)).toMatchObject({ events: [checkpoint(1)], badLines: [] })
-  const second = openRunFolder(path, { record, resume: true })
+  const second = openRunFolder(path, { record, step: 1 })
   second.append(checkpoint(2))
   second.close()
   expect(readRun(path)).toMatchObject({ events: [checkpoint(1), checkpoint(2)], badLines: [] })
@@ -66,6 +85,7 @@ test("a folder that holds a run is not overwritten", () => {
   const run = openRunFolder(path, { record })
   run.append(checkpoint(1))
   run.close()
+  mkdirSync(join(path, "model"))
   expect(() => openRunFolder(path, { record })).toThrow(
     /already holds a run; continue it with --resume/,
   )
@@ -94,6 +114,45 @@ test("the lock of a process that died is taken over", () => {
   openRunFolder(path, { record }).close()
   writeFileSync(join(path, "run.lock"), "damaged")
   openRunFolder(path, { record }).close()
+})
+
+test("what killed processes left half written is removed by the next start", () => {
+  const path = newFolder()
+  openRunFolder(path, { record }).close()
+  const id = "0123abcd-0000-4000-8000-0123456789ab"
+  const left = [`model.${id}.tmp`, `config.json.${id}.tmp`, ".report.html.123.0a1b2c3d.tmp"]
+  for (const name of left) writeFileSync(join(path, name), "")
+  mkdirSync(join(path, "checkpoints", `.step-000003-${id}`), { recursive: true })
+  for (const name of ["notes.tmp", "model.tmp"]) writeFileSync(join(path, name), "mine")
+  openRunFolder(path, { record }).close()
+  expect(readdirSync(path).sort()).toEqual(
+    [
+      "checkpoints",
+      "config.json",
+      "events.jsonl",
+      "model.tmp",
+      "notes.tmp",
+      "samples.jsonl",
+    ].sort(),
+  )
+  expect(readdirSync(join(path, "checkpoints"))).toEqual([])
+})
+
+test("a file system without hard links: the lock is as good", () => {
+  links.broken = true
+  try {
+    const path = newFolder()
+    const run = openRunFolder(path, { record })
+    expect(() => openRunFolder(path, { record })).toThrow(/is writing this run/)
+    run.close()
+    writeFileSync(join(path, "run.lock"), "")
+    expect(() => openRunFolder(path, { record })).toThrow(/has just started writing/)
+    const minuteAgo = new Date(Date.now() - 60_000)
+    utimesSync(join(path, "run.lock"), minuteAgo, minuteAgo)
+    openRunFolder(path, { record }).close()
+  } finally {
+    links.broken = false
+  }
 })
 
 test("a folder without a run says so", () => {

@@ -18,7 +18,8 @@ import { InputError } from "../../src/errors.ts"
 import { gradeFile } from "../../src/evaluate/index.ts"
 import { openSampleFile } from "../../src/generate/sample-file.ts"
 import { checkPage } from "../../src/host/output-place.ts"
-import { checkRunPlace, keepForeignModel } from "../../src/run/run-place.ts"
+import { clearRun, keepForeignModel } from "../../src/run/clear-run.ts"
+import { checkRunPlace } from "../../src/run/run-place.ts"
 import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
 import { START } from "../../src/train/trainer.ts"
 import { noIdentity } from "../train/no-identity.ts"
@@ -112,20 +113,47 @@ test("the command line: the base model's bytes stay what they are", () => {
   )
 })
 
-test("a result takes the place of results only", async () => {
+test("a result takes the place of results only", () => {
   const folder = newFolder()
   const model = join(folder, "model")
   mkdirSync(model)
   for (const name of ["config.json", "model.safetensors", "model-00001-of-00002.safetensors"])
     writeFileSync(join(model, name), "")
-  await keepForeignModel(folder)
+  keepForeignModel(folder)
   expect(existsSync(model)).toBe(true)
   writeFileSync(join(model, "thesis.txt"), "mine")
-  await keepForeignModel(folder)
+  keepForeignModel(folder)
   expect(readFileSync(join(folder, "model.kept-1", "thesis.txt"), "utf8")).toBe("mine")
   writeFileSync(model, "a file")
-  await keepForeignModel(folder)
+  keepForeignModel(folder)
   expect(readFileSync(join(folder, "model.kept-2"), "utf8")).toBe("a file")
+})
+
+test("starting over removes what a run wrote and nothing else", () => {
+  const folder = newFolder()
+  const write = (name: string, text = "") => {
+    mkdirSync(join(folder, name, ".."), { recursive: true })
+    writeFileSync(join(folder, name), text)
+  }
+  write("config.json", '{"config":{},"versions":{}}')
+  const own = "events.jsonl samples.jsonl events.superseded.jsonl report.html torch/run-spec.json"
+  for (const name of own.split(" ")) write(name, "{}")
+  for (const name of ["trainer.json", "model.safetensors"]) write(`checkpoints/step-000005/${name}`)
+  write("model/config.json")
+  write("model/notes.txt", "mine")
+  write("checkpoints/step-000001/thesis.txt", "mine")
+  write("export/gguf/model.gguf", "mine")
+  write("readme.md", "mine")
+  const again = { overwrite_output_dir: true }
+  expect(() => checkRunPlace(config("m", folder))).toThrow(/replace it with --overwrite/)
+  expect(checkRunPlace(config("m", folder, again))).toBe("run")
+  clearRun(folder)
+  const left = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const files = left.filter((entry) => entry.isFile()).map(({ name }) => name)
+  expect(files.sort()).toEqual(
+    ["config.json", "model.gguf", "notes.txt", "readme.md", "thesis.txt"].sort(),
+  )
+  expect(existsSync(join(folder, "model.kept-1", "notes.txt"))).toBe(true)
 })
 
 test("a folder that is only named like a checkpoint is neither read nor pruned", async () => {

@@ -1,9 +1,11 @@
 import { Command, CommanderError } from "commander"
 import { didYouMean } from "../../closest-name.ts"
 import { InputError } from "../../errors.ts"
+import { fileSystemError } from "../../formats/atomic.ts"
 import { version } from "../../host/version.ts"
 import { inAnyOrder } from "./any-order.ts"
 import { wasInterrupted } from "./interrupt.ts"
+import { flushed, outputFailed, watchOutputs } from "./output.ts"
 import { say, sayError } from "./terminal.ts"
 
 export interface Verb {
@@ -20,7 +22,7 @@ const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const
  * wrong, 130 interrupted. Only the verb that is asked for is loaded.
  */
 export async function runCli(verbs: readonly Verb[], args: readonly string[]): Promise<never> {
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", endOnClosedPipe)
+  watchOutputs()
   let code: number
   try {
     code = await run(verbs, args)
@@ -28,7 +30,7 @@ export async function runCli(verbs: readonly Verb[], args: readonly string[]): P
     code = reportError(error)
   }
   await Promise.all([flushed(process.stdout), flushed(process.stderr)])
-  process.exit(code)
+  process.exit(code === EXIT.done && outputFailed() ? EXIT.failed : code)
 }
 
 async function run(verbs: readonly Verb[], args: readonly string[]): Promise<number> {
@@ -72,17 +74,11 @@ function reportError(error: unknown): number {
     say("interrupted")
     return EXIT.interrupted
   }
+  const refused = fileSystemError(error)
+  if (refused) {
+    sayError(refused.message)
+    return EXIT.usage
+  }
   sayError(error instanceof Error ? (error.stack ?? error.message) : String(error))
   return EXIT.failed
-}
-
-/** The reader of our output has gone (`dftune ... | head`): there is nobody to tell. */
-function endOnClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === "EPIPE") process.exit(EXIT.done)
-  sayError(`cannot write the output: ${error.message}`)
-  process.exit(EXIT.failed)
-}
-
-function flushed(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((done) => stream.write("", () => done()))
 }

@@ -1,4 +1,5 @@
 import picocolors from "picocolors"
+import { write } from "./output.ts"
 
 /** Colour for a stream: only on a terminal, and never under NO_COLOR. */
 export function colorsFor(stream: NodeJS.WriteStream): ReturnType<typeof picocolors.createColors> {
@@ -9,7 +10,7 @@ export function colorsFor(stream: NodeJS.WriteStream): ReturnType<typeof picocol
 
 /** Words for people, on stderr. */
 export function say(text: string): void {
-  process.stderr.write(`${text}\n`)
+  write(process.stderr, `${text}\n`)
 }
 
 export function sayError(message: string): void {
@@ -32,12 +33,12 @@ export function sayWarning(
 
 /** A result, on stdout. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  write(process.stdout, `${text}\n`)
 }
 
 /** A result as one line of JSON, on stdout. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
+  write(process.stdout, `${JSON.stringify(value)}\n`)
 }
 
 /** One line that is written over while work goes on; silent when stderr is no terminal. */
@@ -51,8 +52,8 @@ export function progressLine(): {
     show: (text) => {
       if (Date.now() - shownAt < 100) return
       shownAt = Date.now()
-      process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+      write(process.stderr, `\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
     },
-    clear: () => process.stderr.write("\r\x1b[2K"),
+    clear: () => write(process.stderr, "\r\x1b[2K"),
   }
 }

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads"
 import type { Config } from "../../config/index.ts"
 import { assert, InputError } from "../../errors.ts"
+import { fileSystemError } from "../../formats/atomic.ts"
 import { runHere } from "../../train/run.ts"
 import type { WorkerMessage } from "./local-engine.ts"
 
@@ -25,8 +26,9 @@ try {
     post({ event: next.value })
   }
 } catch (error) {
-  const { message, stack } = error as Error
-  post({ failed: { input: error instanceof InputError, message, ...(stack ? { stack } : {}) } })
+  const said = fileSystemError(error) ?? (error as Error)
+  const { message, stack } = said
+  post({ failed: { input: said instanceof InputError, message, ...(stack ? { stack } : {}) } })
 } finally {
   port.close()
 }

@@ -5,15 +5,18 @@ import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
 import { initialLora, logitSettings, loraParameters } from "../../models/index.ts"
+import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
-import { checkRunPlace, keepForeignModel } from "../../run/run-place.ts"
+import { checkRunPlace } from "../../run/run-place.ts"
 import { loadTokenizer, stopTokenIds } from "../../text/index.ts"
 import { abandonedTokensWatch } from "../../train/abandoned-tokens.ts"
 import {
-  checkpointFolders,
+  checkpointStep,
+  checkpointToResume,
   closeRows,
   type DataPlan,
+  FROM_THE_BEGINNING,
   type PlanOptions,
   planData,
   type RunResult,
@@ -60,11 +63,12 @@ async function* torchRun(
   const plan = await planData(config, options)
   const samples = await sampleSpec(plan)
   closeRows(plan)
-  const resume = await resumeFrom(config)
+  const resume = (await checkpointToResume(config)) ?? null
   const { torch = "?" } = environment.versions
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: { ...(await runVersions(plan)), torch } },
-    resume: resume !== null,
+    step: resume === null ? 0 : checkpointStep(resume),
+    overwrite: config.overwrite_output_dir && config.resume === false,
   })
   const before = resume === null ? [] : readRun(folder.path).events
   const tell = (event: RunEvent): RunEvent => {
@@ -75,7 +79,7 @@ async function* torchRun(
   let step = 0
   let ended = false
   try {
-    await keepForeignModel(folder.path)
+    keepForeignModel(folder.path)
     const specPath = await writeSpec(plan, resume, samples)
     const launch = launchCommand(specPath, engine, environment, torchrunArgs)
     onProgress?.(
@@ -154,12 +158,13 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   const plan = await planData(config, options)
   const samples = await sampleSpec(plan)
   closeRows(plan)
-  const resume = await resumeFrom(config)
+  const resume = (await checkpointToResume(config)) ?? null
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: await runVersions(plan) },
-    resume: resume !== null,
+    step: resume === null ? 0 : checkpointStep(resume),
+    overwrite: config.overwrite_output_dir && config.resume === false,
   })
-  await keepForeignModel(folder.path)
+  keepForeignModel(folder.path)
   folder.close()
   const outputDir = resolve(config.output_dir)
   const path = join(outputDir, "run.sbatch")
@@ -234,18 +239,9 @@ export function torchConfig({ engine }: Config): TorchEngineConfig {
   throw new InputError(`engine: ${engine.name}; this needs engine: torch (or --set engine=torch)`)
 }
 
-async function resumeFrom({ resume, output_dir }: Config): Promise<string | null> {
-  if (resume === false) return null
-  if (typeof resume === "string") return resume
-  const [newest] = await checkpointFolders(join(output_dir, RUN_FILES.checkpoints))
-  if (newest !== undefined) return newest
-  throw new InputError(
-    `${output_dir}: holds no checkpoint to resume from; start without --resume in an empty output_dir`,
-  )
-}
-
-function* lintEvents({ lints }: DataPlan, step: number): Generator<RunEvent> {
-  for (const { code, message, hint } of lints) {
+function* lintEvents({ lints, config }: DataPlan, step: number): Generator<RunEvent> {
+  const said = config.resume !== false && step === 0 ? [FROM_THE_BEGINNING] : []
+  for (const { code, message, hint } of [...said, ...lints]) {
     yield { type: "warning", time: now(), step, code, message, hint }
   }
 }
