@@ -1,5 +1,6 @@
 import type { DataFormat } from "../config/index.ts"
 import { InputError } from "../errors.ts"
+import { parseExactJson } from "../formats/exact-json.ts"
 import { type Rendered, type RenderOptions, renderExample } from "./render.ts"
 import { type Columns, type Purpose, type RowReading, rowReading } from "./rows/index.ts"
 
@@ -113,7 +114,7 @@ function rowValue(rows: RawBatch["rows"], i: number, where: string): unknown {
 
 function parseJsonLine(text: string, where: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseExactJson(text)
   } catch (error) {
     // V8 quotes the text itself; the position is what helps
     const at = /position (\d+)/.exec((error as Error).message)

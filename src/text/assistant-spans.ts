@@ -4,6 +4,7 @@ import type { AssistantSpan, ChatMessage } from "./chat-message.ts"
 /** Characters of the private-use area: no tokenizer and no text has them, templates pass them through. */
 const OPEN = "\uE0F0"
 const CLOSE = "\uE0F1"
+export const MARKS = { open: OPEN, close: CLOSE }
 const STAND_IN = "\uE0F2stand\uE0F3in\uE0F2"
 
 const isAssistant = ({ role }: ChatMessage) => role === "assistant" || role === "model"
@@ -11,19 +12,6 @@ const isAssistant = ({ role }: ChatMessage) => role === "assistant" || role === 
 /** Such a message says more than its content. */
 const callsTools = ({ tool_calls }: ChatMessage) =>
   Array.isArray(tool_calls) && tool_calls.length > 0
-
-/**
- * The template with its `{% generation %}` blocks turned into marks in the text; undefined where it
- * has none. A `set` on either side of a mark keeps the tag's own whitespace control.
- */
-export function markedSource(source: string): string | undefined {
-  const marked = source.replace(
-    /\{%(-?)\s*(end)?generation\s*(-?)%\}/g,
-    (_, before: string, end: string | undefined, after: string) =>
-      `{%${before} set edge_ = 0 %}{{ "${end ? CLOSE : OPEN}" }}{% set edge_ = 0 ${after}%}`,
-  )
-  return marked === source ? undefined : marked
-}
 
 export interface SpanSearch {
   readonly text: string

@@ -10,6 +10,8 @@ export interface RenderOptions {
   readonly tools?: unknown
   /** Further variables that the template reads. */
   readonly variables?: Readonly<Record<string, unknown>>
+  /** What `strftime_now` tells a template, in local time; left out: the clock. */
+  readonly now?: Date
 }
 
 /** What an assistant message says, in UTF-16 units of the rendered text. */

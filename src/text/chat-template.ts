@@ -1,14 +1,16 @@
 import { InputError } from "../errors.ts"
-import { finishedSpans, generationSpans, markedSource } from "./assistant-spans.ts"
+import { finishedSpans, generationSpans, MARKS } from "./assistant-spans.ts"
 import type { AssistantSpan, ChatMessage, RenderOptions } from "./chat-message.ts"
-import { rememberingRenderer } from "./chat-recipes.ts"
-import { type JinjaNode, parseJinja, renderJinja } from "./jinja.ts"
+import type { Marks } from "./jinja/scope.ts"
+import { type JinjaTemplate, jinjaTemplate } from "./jinja/template.ts"
 
 export interface ChatTemplate {
   /** The file it came from, for messages. */
   readonly path: string
   /** The Jinja text. */
   readonly source: string
+  /** What it makes may be another text on another day. */
+  readonly readsClock: boolean
   render(messages: readonly ChatMessage[], options?: RenderOptions): string
   /** The whole conversation, and exactly what the assistant says in it. */
   renderWithSpans(
@@ -24,55 +26,70 @@ export interface TemplateSource {
   readonly tokens: Readonly<Record<string, string>>
   /** Every special token's text: one of them closes a turn. */
   readonly specialTokens: readonly string[]
-  /** Off: the template is interpreted for each chat. Tests hold the quick way to this one. */
-  readonly remember?: boolean
 }
 
-type Renderer = (messages: readonly ChatMessage[], options: RenderOptions) => string
+/** Names of a message's reasoning, the standard one first (transformers, chat_template_utils.py). */
+const REASONING = ["reasoning_content", "thinking", "reasoning"]
 
-function compiled({ path, tokens, remember = true }: TemplateSource, source: string): Renderer {
-  let program: JinjaNode
+/**
+ * A message as Transformers hands it to a template: without what is null, and its reasoning under
+ * the standard name and under gpt-oss' own.
+ */
+function templateMessage(message: ChatMessage): ChatMessage {
+  const entries = Object.entries(message)
+  const isPlain = entries.every(([key, value]) => value !== null && !REASONING.includes(key))
+  if (isPlain) return message
+  const given: Record<string, unknown> = { ...message }
+  for (const [key, value] of entries) if (value === null) delete given[key]
+  const name = REASONING.find((key) => given[key] !== undefined)
+  if (name === undefined) return given as ChatMessage
+  const reasoning = given[name]
+  return { thinking: reasoning, ...(given as ChatMessage), reasoning_content: reasoning }
+}
+
+type Renderer = (messages: readonly ChatMessage[], options: RenderOptions, marks?: Marks) => string
+
+function compiled({ path, source, tokens }: TemplateSource): Renderer {
+  let template: JinjaTemplate
   try {
-    program = parseJinja(source)
+    template = jinjaTemplate(source)
   } catch (error) {
-    // the parser runs off the end of a template that is cut short
-    const why = error instanceof TypeError ? "it ends too early" : (error as Error).message
-    throw new InputError(`${path}: the chat template does not parse: ${why}`)
+    if (!(error instanceof InputError)) throw error
+    throw new InputError(`${path}: the chat template does not parse: ${error.message}`)
   }
-  const variablesOf = (messages: readonly ChatMessage[], options: RenderOptions) => ({
-    ...tokens,
-    tools: options.tools ?? null, // there, but none: as Transformers passes them
-    documents: null,
-    ...options.variables,
-    messages,
-    add_generation_prompt: options.addGenerationPrompt ?? false,
-  })
-  const render: Renderer = remember
-    ? rememberingRenderer(program, variablesOf)
-    : (messages, options) => renderJinja(program, variablesOf(messages, options))
-  return (messages, options) => {
+  return (messages, { addGenerationPrompt = false, tools, variables, now }, marks) => {
+    const given = {
+      ...tokens,
+      tools: tools ?? null, // there, but none: as Transformers passes them
+      documents: null,
+      ...variables,
+      messages: messages.map(templateMessage),
+      add_generation_prompt: addGenerationPrompt,
+    }
     try {
-      return render(messages, options)
+      return template.render(given, {
+        ...(marks === undefined ? {} : { marks }),
+        ...(now === undefined ? {} : { now }),
+      })
     } catch (error) {
+      if (!(error instanceof InputError)) throw error
+      const roles = messages.map(({ role }) => role).join(", ")
       throw new InputError(
-        `${path}: the chat template refuses these messages (${roles(messages)}): ${(error as Error).message}`,
+        `${path}: the chat template refuses these messages (${roles}): ${error.message}`,
       )
     }
   }
 }
 
-const roles = (messages: readonly ChatMessage[]) => messages.map(({ role }) => role).join(", ")
-
 /** Compiles a template. @throws InputError when it does not parse */
 export function chatTemplate(from: TemplateSource): ChatTemplate {
-  const { path, specialTokens } = from
-  const source = from.source.replaceAll("\r\n", "\n") // as Jinja reads it
-  const render = compiled(from, source)
-  const marked = markedSource(source)
-  const renderMarked = marked === undefined ? undefined : compiled(from, marked)
+  const { path, source, specialTokens } = from
+  const render = compiled(from)
+  const hasBlocks = /\{%[-+]?\s*generation\s*[-+]?%\}/.test(source)
   return {
     path,
     source,
+    readsClock: source.includes("strftime_now"),
     render: (messages, options = {}) => render(messages, options),
     renderWithSpans(messages, options = {}) {
       const text = render(messages, options)
@@ -83,8 +100,8 @@ export function chatTemplate(from: TemplateSource): ChatTemplate {
         render: (m: readonly ChatMessage[], add: boolean) =>
           render(m, { ...options, addGenerationPrompt: add }),
       }
-      const spans = renderMarked
-        ? generationSpans(messages, { ...search, marked: (m) => renderMarked(m, options) })
+      const spans = hasBlocks
+        ? generationSpans(messages, { ...search, marked: (m) => render(m, options, MARKS) })
         : finishedSpans(messages, search)
       return { text, spans }
     },

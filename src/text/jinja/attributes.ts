@@ -9,6 +9,7 @@ import {
   type Float,
   GroupTuple,
   hashable,
+  Markup,
   type Named,
   Range,
   refuse,
@@ -105,6 +106,7 @@ const bound = (name: string, method: Signature<never>, self: Value) =>
 function ownAttribute(of: Value, name: string): Value | undefined {
   if (name.startsWith("_")) return underscored(of, name)
   if (typeof of === "string") return textAttribute(of, name)
+  if (of instanceof Markup) return unsupported(of, name)
   if (of instanceof Thing) return of.attribute(name)
   if (of instanceof Callable) return of.attributes.get(name)
   if (of instanceof Range && (name === "start" || name === "stop" || name === "step")) {
@@ -156,7 +158,7 @@ export function textKeys(dict: Dict): Named {
 }
 
 const missing = (of: Value, name: Value): Undefined =>
-  new Undefined(
+  new Undefined(() =>
     typeof name === "string"
       ? `'${typeName(of)} object' has no attribute '${name}'`
       : `${typeName(of)} object has no element ${typeof name === "number" ? name : "of that key"}`,
@@ -173,6 +175,7 @@ export function attribute(of: Value, name: string): Value {
 /** `of[index]`: the item first, then Python's attribute where the index is a text. */
 export function item(of: Value, index: Value): Value {
   if (of instanceof Undefined) return refuse(of.why)
+  if (of instanceof Markup) return refuse("parts of a text marked as safe are not supported here")
   const found =
     of instanceof Dict ? (hashable(index) ? of.get(index) : undefined) : itemAt(of, index)
   if (found !== undefined) return found
@@ -182,6 +185,7 @@ export function item(of: Value, index: Value): Value {
 
 export function slice(of: Value, bounds: SliceBounds): Value {
   if (of instanceof Undefined) return refuse(of.why)
+  if (of instanceof Markup) return refuse("parts of a text marked as safe are not supported here")
   return sliceOf(of, bounds) ?? missing(of, null)
 }
 

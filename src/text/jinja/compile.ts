@@ -110,9 +110,7 @@ function compileStatement(node: Statement, place: Place): Execute {
 }
 
 function compileOutput(node: Expression, place: Place): Execute {
-  // nothing is escaped here, so that what is marked as safe is printed as any text
-  const isSafe = node.kind === "filter" && node.name === "safe" && node.input !== null
-  const value = compileExpression(isSafe ? node.input! : node, place)
+  const value = compileExpression(node, place)
   return (scope, output) => {
     output.write(text(value(scope)))
     return "next"

@@ -11,7 +11,7 @@ import {
   rounded,
   signed,
 } from "./numbers.ts"
-import { binary } from "./operators.ts"
+import { binary, escaped } from "./operators.ts"
 import { repr, text } from "./printing.ts"
 import { SPACE, splitLines } from "./python-space.ts"
 import { iterate, iteratorOf, length, listOf, reversedItems } from "./sequences.ts"
@@ -25,6 +25,7 @@ import {
   Generator,
   isInteger,
   isTrue,
+  Markup,
   refuse,
   Tuple,
   typeName,
@@ -171,6 +172,7 @@ function* itemPairs(value: Value): Iterable<Value> {
   for (const pair of (value as Dict).pairs()) yield new Tuple(pair)
 }
 
+const escaping = signature<Value>("", escaped)
 const counting = signature<Value>("", (value) => length(value))
 const defaulting = signature<Value>("default_value? boolean?", (value, [preset, boolean]) => {
   const isMissing = value instanceof Undefined || (flag(boolean) && !isTrue(value))
@@ -271,7 +273,9 @@ export const FILTERS: Readonly<Record<string, Filter>> = {
     if (count === 0) refuse("integer division or modulo by zero")
     return new Generator(sliced(value, count, fill ?? null))
   }),
-  string: signature("", text),
+  ...{ e: escaping, escape: escaping, forceescape: signature("", (value) => escaped(text(value))) },
+  safe: signature("", (value) => new Markup(text(value))),
+  string: signature("", (value) => (value instanceof Markup ? value : text(value))),
   title: onText(titledWords),
   tojson: signature("ensure_ascii? indent? separators? sort_keys?", (value, args) =>
     json(value, jsonOptions(args[0], args[1], args[2], args[3])),

@@ -1,6 +1,7 @@
 import { joinedText, spend, spendText } from "./budget.ts"
 import { comparedTexts } from "./code-points.ts"
 import { arithmetic, asDouble, isNumber } from "./numbers.ts"
+import { text } from "./printing.ts"
 import { iterate, iteratorOf, listOf } from "./sequences.ts"
 import type { BinaryOp, CompareOp } from "./syntax.ts"
 import { percentFormat } from "./text-format.ts"
@@ -9,6 +10,7 @@ import {
   Float,
   hashable,
   isInteger,
+  Markup,
   Range,
   refuse,
   Tuple,
@@ -36,6 +38,10 @@ function sum(left: Value, right: Value): Value {
   if (typeof left === "string" && typeof right === "string") return joinedText(left, right)
   if (left instanceof Undefined) return refuse(left.why)
   if (right instanceof Undefined) return refuse(right.why)
+  const marked = left instanceof Markup || right instanceof Markup
+  if (marked && isText(left) && isText(right)) {
+    return new Markup(joinedText(escaped(left).text, escaped(right).text))
+  }
   if (Array.isArray(left) && Array.isArray(right)) return appended(left, right)
   if (left instanceof Tuple && right instanceof Tuple) {
     return new Tuple(appended(left.items, right.items))
@@ -45,6 +51,20 @@ function sum(left: Value, right: Value): Value {
     return refuse(`can only concatenate ${type} (not "${typeName(right)}") to ${type}`)
   }
   return arithmetic("+", left, right)
+}
+
+const isText = (value: Value) => typeof value === "string" || value instanceof Markup
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  ...{ "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;" },
+}
+
+/** A value as a text that is safe in HTML (markupsafe.escape). */
+export function escaped(value: Value): Markup {
+  if (value instanceof Markup) return value
+  const plain = text(value)
+  spendText(plain.length * 2)
+  return new Markup(plain.replace(/[&<>'"]/g, (char) => ENTITIES[char]!))
 }
 
 function appended(left: readonly Value[], right: readonly Value[]): Value[] {
@@ -69,6 +89,8 @@ function repetition(what: Value, times: Value): Value | undefined {
 /** Python's `==`. */
 export function equal(left: Value, right: Value): boolean {
   if (left === right) return true
+  if (left instanceof Markup) return equal(left.text, right)
+  if (right instanceof Markup) return equal(left, right.text)
   if (typeof left === "string" || typeof right === "string") return false
   if (isNumber(left) && isNumber(right)) return compareNumbers(left, right) === 0
   if (left instanceof Undefined) return right instanceof Undefined

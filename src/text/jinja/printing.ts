@@ -4,6 +4,7 @@ import {
   Callable,
   Dict,
   Float,
+  Markup,
   Range,
   refuse,
   Thing,
@@ -19,6 +20,7 @@ export function text(value: Value): string {
   if (typeof value === "string") return value
   if (typeof value === "number") return String(value)
   if (value instanceof Undefined) return ""
+  if (value instanceof Markup) return value.text
   return repr(value)
 }
 
@@ -30,6 +32,7 @@ export function repr(value: Value): string {
   if (typeof value === "number" || typeof value === "bigint") return String(value)
   if (value instanceof Float) return floatText(value.value)
   if (value instanceof Undefined) return "Undefined"
+  if (value instanceof Markup) return `Markup(${quoted(value.text)})`
   if (Array.isArray(value)) return bracketed("[", value.map(repr), "]")
   if (value instanceof Tuple) {
     return bracketed("(", value.items.map(repr), value.items.length === 1 ? ",)" : ")")

@@ -37,6 +37,6 @@ export class Scope {
       if (value !== undefined) return value
       scope = scope.outer
     } while (scope !== null)
-    return new Undefined(`'${name}' is undefined`)
+    return new Undefined(() => `'${name}' is undefined`)
   }
 }

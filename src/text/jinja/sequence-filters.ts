@@ -8,6 +8,7 @@ import {
   Generator,
   GroupTuple,
   isTrue,
+  Markup,
   type Named,
   refuse,
   Tuple,
@@ -163,9 +164,13 @@ const TAKING: Readonly<Record<string, Taking>> = {
 }
 
 const REFUSED: ReadonlySet<string> = new Set([
-  ..."e escape filesizeformat forceescape pprint random safe striptags urlencode urlize".split(" "),
-  ..."wordwrap xmlattr".split(" "),
+  ..."filesizeformat pprint random striptags urlencode urlize wordwrap xmlattr".split(" "),
 ])
+
+/** They give back what is marked as safe, or do not ask. */
+const FOR_MARKUP: ReadonlySet<string> = new Set(
+  "e escape forceescape safe string d default length count".split(" "),
+)
 
 /** Whether Jinja2 has a filter of that name. */
 export const isFilter = (name: string): boolean =>
@@ -178,6 +183,9 @@ export function callFilter(
   args: readonly Value[],
   named: Named,
 ): Value {
+  if (value instanceof Markup && !FOR_MARKUP.has(name)) {
+    return refuse(`the filter '${name}' on a text marked as safe is not supported here`)
+  }
   if (Object.hasOwn(TAKING, name)) return TAKING[name]!(value, args, named)
   for (const table of [FILTERS, ORDERING]) {
     if (Object.hasOwn(table, name)) return applied(name, table[name]!, value, args, named)

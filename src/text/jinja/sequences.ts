@@ -4,6 +4,7 @@ import {
   Dict,
   Generator,
   isInteger,
+  Markup,
   Range,
   refuse,
   Thing,
@@ -22,6 +23,7 @@ export function iterate(value: Value): Iterator<Value> {
 export function iteratorOf(value: Value): Iterator<Value> | undefined {
   if (Array.isArray(value)) return value.values()
   if (typeof value === "string") return codePoints(value).values()
+  if (value instanceof Markup) return codePoints(value.text).values()
   if (value instanceof Tuple) return value.items.values()
   if (value instanceof Dict) return value.keys()[Symbol.iterator]()
   if (value instanceof Range) return rangeValues(value)
@@ -55,6 +57,7 @@ export function listOf(value: Value): Value[] {
 /** Python's `len`; undefined where there is none. */
 export function lengthOf(value: Value): number | undefined {
   if (typeof value === "string") return codePointLength(value)
+  if (value instanceof Markup) return codePointLength(value.text)
   if (Array.isArray(value) || value instanceof Range) return value.length
   if (value instanceof Tuple) return value.items.length
   if (value instanceof Dict) return value.size

@@ -34,10 +34,13 @@ function guarded<T>(work: () => T): T {
 /** @throws InputError naming the line of what does not parse */
 export function jinjaTemplate(source: string): JinjaTemplate {
   const body: Execute = guarded(() => compileBody(parseTemplate(source)))
+  let today: Date | undefined
+  const outermost = new Scope(null)
+  for (const [name, value] of globals(() => today ?? new Date())) outermost.set(name, value)
   return {
     render(variables, { marks, now } = {}) {
-      const scope = new Scope(null, marks ?? null)
-      for (const [name, value] of globals(() => now ?? new Date())) scope.set(name, value)
+      today = now
+      const scope = new Scope(outermost, marks ?? null)
       const output = new Output()
       guarded(() =>
         withBudget(() => {

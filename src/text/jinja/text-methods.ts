@@ -1,5 +1,5 @@
-import { spendText } from "./budget.ts"
-import { codePointLength, codePoints, pointsBefore, unitsBefore } from "./code-points.ts"
+import { spend, spendText } from "./budget.ts"
+import { codePointLength, codePoints, isPlain, pointsBefore, unitsBefore } from "./code-points.ts"
 import { capitalized, swapped, titled } from "./letter-case.ts"
 import { padded } from "./number-format.ts"
 import { isSpace, spacedWords, splitLines, stripEnd, stripStart } from "./python-space.ts"
@@ -21,20 +21,40 @@ export function stripped(text: string, given: Value | undefined, ends: "both" | 
     const front = ends === "right" ? text : stripStart(text)
     return ends === "left" ? front : stripEnd(front)
   }
-  const points = codePoints(text)
+  const points = isPlain(text) ? text : codePoints(text)
   let [start, end] = [0, points.length]
   if (ends !== "right") while (start < end && chars.has(points[start]!)) start++
   if (ends !== "left") while (end > start && chars.has(points[end - 1]!)) end--
-  return points.slice(start, end).join("")
+  const kept = points.slice(start, end)
+  return typeof kept === "string" ? kept : kept.join("")
 }
 
 /** Python's `str.replace`; a count below 0 is no limit. */
 export function replaced(text: string, old: string, by: string, count: number): string {
-  const parts = old === "" ? ["", ...codePoints(text), ""] : text.split(old)
-  const times = count < 0 ? parts.length - 1 : Math.min(count, parts.length - 1)
-  spendText(text.length + times * by.length)
-  const head = parts.slice(0, times + 1).join(by)
-  return times === parts.length - 1 ? head : [head, ...parts.slice(times + 1)].join(old)
+  if (old === "") return betweenAll(text, by, count)
+  const places: number[] = []
+  for (let at = text.indexOf(old); at >= 0; at = text.indexOf(old, at + old.length)) {
+    if (count >= 0 && places.length >= count) break
+    places.push(at)
+  }
+  spend(places.length)
+  spendText(text.length + places.length * by.length)
+  let made = ""
+  let from = 0
+  for (const at of places) {
+    made += text.slice(from, at) + by
+    from = at + old.length
+  }
+  return made + text.slice(from)
+}
+
+/** Before every character and at the end, as often as `count` allows. */
+function betweenAll(text: string, by: string, count: number): string {
+  const points = codePoints(text)
+  const times = count < 0 ? points.length + 1 : count
+  spendText(text.length + Math.min(times, points.length + 1) * by.length)
+  const front = points.map((point, i) => (i < times ? by + point : point)).join("")
+  return times > points.length ? front + by : front
 }
 
 function splitText(text: string, separator: Value | undefined, count: number): string[] {

@@ -13,6 +13,7 @@ export type Value =
   | null
   | readonly Value[]
   | Float
+  | Markup
   | Undefined
   | Tuple
   | Dict
@@ -29,11 +30,25 @@ export class Float {
   }
 }
 
+/**
+ * A text marked as safe HTML (markupsafe). It prints as any text, but what is added to it is
+ * escaped. Nothing else is done with one here.
+ */
+export class Markup {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
 /** What is not there. It prints as nothing; most other uses of it are errors that say `why`. */
 export class Undefined {
-  readonly why: string
-  constructor(why: string) {
-    this.why = why
+  private readonly reason: string | (() => string)
+  constructor(reason: string | (() => string)) {
+    this.reason = reason
+  }
+  get why(): string {
+    return typeof this.reason === "string" ? this.reason : this.reason()
   }
 }
 
@@ -162,6 +177,7 @@ export function typeName(value: Value): string {
   if (typeof value === "number" || typeof value === "bigint") return "int"
   if (Array.isArray(value)) return "list"
   if (value instanceof Float) return "float"
+  if (value instanceof Markup) return "Markup"
   if (value instanceof Undefined) return "Undefined"
   if (value instanceof Tuple) return "tuple"
   if (value instanceof Dict) return "dict"
@@ -183,6 +199,7 @@ function keyOf(key: Value): unknown {
   }
   if (key instanceof Tuple) return Symbol.for(`tuple ${key.items.map(keyText).join()}`)
   if (key instanceof Undefined) return Undefined
+  if (key instanceof Markup) return key.text
   if (Array.isArray(key) || key instanceof Dict) refuse(`unhashable type: '${typeName(key)}'`)
   return key
 }
@@ -207,6 +224,7 @@ export function isTrue(value: Value): boolean {
   if (value instanceof Dict) return value.size > 0
   if (value instanceof Tuple) return value.items.length > 0
   if (value instanceof Float) return value.value !== 0
+  if (value instanceof Markup) return value.text !== ""
   if (value instanceof Range) return value.length > 0
   if (value instanceof View) return value.of.size > 0
   return true
