@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import type { ChatTemplate } from "../text/index.ts"
+import { type ChatTemplate, pythonJson } from "../text/index.ts"
 import type { Message } from "./rows/index.ts"
 import { type ToolCall, wrappedCall } from "./rows/tool-calls.ts"
 import { type RenderedChat, writesCalls } from "./unwritten.ts"
@@ -94,14 +94,4 @@ function* callForms(messages: readonly Message[]): Generator<readonly Message[]>
     const text = typeof given === "string" ? given : pythonJson(given)
     return { ...rest, function: { ...(called as object), arguments: text } }
   })
-}
-
-/** JSON with Python's separators, as `json.dumps` writes it. */
-function pythonJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(pythonJson).join(", ")}]`
-  if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  const pairs = Object.entries(value).map(
-    ([key, inner]) => `${JSON.stringify(key)}: ${pythonJson(inner)}`,
-  )
-  return `{${pairs.join(", ")}}`
 }

@@ -13,7 +13,7 @@ const WRITES =
   '{% for c in m.tool_calls or [] %}<call>{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}</call>{% endfor %}' +
   "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 /** Takes arguments as text only. */
-const TEXT_ARGUMENTS = WRITES.replace("c.function.arguments | tojson", "'' ~ c.function.arguments")
+const TEXT_ARGUMENTS = WRITES.replace("c.function.arguments | tojson", "'' + c.function.arguments")
 /** Knows calls without `function` around them. */
 const FLAT = WRITES.replaceAll("c.function.", "c.")
 const TOOL = { type: "function", function: { name: "get_weather", parameters: {} } }

@@ -156,7 +156,7 @@ test("templates come to an end", () => {
   expect(() => own(long).render([user("q")])).toThrow(/goes on after/)
   expect(() => own("{{ range(1000000000000) }}").render([user("q")])).toThrow(InputError)
   expect(own("{{ strftime_now('%Y') }}").render([user("q")])).toMatch(/^\d{4}$/)
-  expect(own("{{ range(2, 8, 3) }}").render([])).toBe("[2, 5]")
+  expect(own("{{ range(2, 8, 3)|list }}").render([])).toBe("[2, 5]")
 })
 
 interface GoldenBlocks {
