@@ -4,7 +4,7 @@ import { InputError } from "../../errors.ts"
  * A template comes from a stranger's folder: whatever it says, it ends, and makes no more than this.
  * A chat of 1,000 messages spends 20 to 80 thousand.
  */
-const MAX_WORK = 10_000_000
+const MAX_WORK = 5_000_000
 /** UTF-16 units of one text. */
 const MAX_TEXT = 1 << 24
 /** Calls of macros, `caller` and recursive loops inside one another. */
@@ -41,14 +41,14 @@ export function spendText(units: number): void {
 export function joinedText(left: string, right: string): string {
   const units = left.length + right.length
   if (units > MAX_TEXT) throw new InputError(`it makes a text of more than ${MAX_TEXT} characters`)
-  spend(units / 64)
+  spend(units / 128)
   return left + right
 }
 
 /** @throws InputError when what is written has become too much */
 export function spendOutput(whole: number, added: number): void {
   if (whole > MAX_TEXT) throw new InputError(`it makes a text of more than ${MAX_TEXT} characters`)
-  spend(added / 64)
+  spend(added / 128)
 }
 
 /** A call inside calls. */

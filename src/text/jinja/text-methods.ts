@@ -35,9 +35,9 @@ export function replaced(text: string, old: string, by: string, count: number): 
   const places: number[] = []
   for (let at = text.indexOf(old); at >= 0; at = text.indexOf(old, at + old.length)) {
     if (count >= 0 && places.length >= count) break
+    spend(4)
     places.push(at)
   }
-  spend(places.length)
   spendText(text.length + places.length * by.length)
   let made = ""
   let from = 0
