@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts"
-import { type ChatTemplate, pythonJson } from "../text/index.ts"
+import type { ChatTemplate } from "../text/index.ts"
+import { pythonJson } from "../text/jinja/python-json.ts"
 import type { Message } from "./rows/index.ts"
 import { type ToolCall, wrappedCall } from "./rows/tool-calls.ts"
 import { type RenderedChat, writesCalls } from "./unwritten.ts"

@@ -1,7 +1,6 @@
 export type { AssistantSpan, ChatMessage, RenderOptions } from "./chat-message.ts"
 export { type ChatTemplate, chatTemplate } from "./chat-template.ts"
 export { type GgufTokenizer, type GgufTokenizerOptions, ggufTokenizer } from "./gguf-tokenizer.ts"
-export { pythonJson } from "./jinja/python-json.ts"
 export { chatTemplateIn, type TemplateText } from "./model-chat-template.ts"
 export { loadChatTemplate, loadTokenizer, stopTokenIds } from "./model-folder.ts"
 export { stopTokensIn } from "./stop-tokens.ts"
