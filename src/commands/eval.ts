@@ -23,12 +23,16 @@ import {
   askingOf,
   askingWarning,
   EndpointSource,
+  endpointOrigin,
+  localModelOrigin,
+  modelFolders,
   openGenerator,
   type Prompt,
   type SampleSource,
   templateFile,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -39,6 +43,9 @@ interface Options {
   readonly n?: number
   readonly temperature?: number
   readonly topP?: number
+  readonly topK?: number
+  readonly minP?: number
+  readonly repetitionPenalty: number
   readonly maxNewTokens?: number
   readonly seed: number
   readonly limit?: number
@@ -76,6 +83,9 @@ function settingsOf(options: Options): EvaluationSettings {
     mode: options.mode ?? preset?.mode ?? "lenient",
     stop: preset?.stop ?? [],
     ...(topP === undefined ? {} : { topP }),
+    ...(options.topK === undefined ? {} : { topK: options.topK }),
+    ...(options.minP === undefined ? {} : { minP: options.minP }),
+    ...(options.repetitionPenalty === 1 ? {} : { repetitionPenalty: options.repetitionPenalty }),
   }
 }
 
@@ -149,18 +159,29 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     template: options.template,
   })
   warnOfLayout(suites[0]?.problems[0]?.problem, settings.prompt, asking)
+  const origin =
+    options.endpoint === undefined
+      ? localModelOrigin(model, await modelFolders(model, { signal, onProgress: show }))
+      : endpointOrigin(model, options.endpoint)
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []
   try {
     for (const { name: suite, problems } of suites) {
       const onProgress = (done: number, wanted: number) =>
         show(`${suite}: ${done}/${wanted} samples`)
-      const shared = {
-        ...{ openSource, model, suite, problems, settings, folder, signal, onProgress },
-        layout: asking,
-      }
-      results.push(await evaluateSuite(shared))
+      const shared = { openSource, model, origin, suite, problems, settings, folder, signal }
+      const told = { onProgress, onNotice: say }
+      const result = await evaluateSuite({ ...shared, ...told, layout: asking })
       clear()
+      results.push(result)
+      if (result.without_completion === result.problems * result.n) {
+        throw new InputError(`${suite}: no problem was answered; the first: ${result.first_error}`)
+      }
+      if (result.without_completion === 0) continue
+      say(
+        `${suite}: ${result.without_completion} samples have no completion and count as wrong; ` +
+          `the first: ${result.first_error}`,
+      )
     }
   } finally {
     clear()
@@ -190,6 +211,14 @@ export function command(verb: Command): void {
     .option("--n <count>", "samples of each problem (1)", whole(1))
     .option("--temperature <t>", "0 is greedy (1)", number(0, 100))
     .option("--top-p <p>", "only the most likely tokens that add up to p", number(1e-9, 1))
+    .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
+    .option("--min-p <p>", "only tokens at least p times as likely as the likeliest", number(0, 1))
+    .option(
+      "--repetition-penalty <x>",
+      "on logits of tokens that were there before; 1 is none",
+      number(0.01, 100),
+      1,
+    )
     .option("--max-new-tokens <count>", "longest completion (1024)", whole(1))
     .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", whole(0), 0)
     .option("--limit <count>", "only the first problems of each suite", whole(1))

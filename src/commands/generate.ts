@@ -8,8 +8,12 @@ import {
   askingOf,
   askingWarning,
   EndpointSource,
+  endpointOrigin,
   type GenerateOptions,
+  type GenerateSettings,
   generate,
+  localModelOrigin,
+  modelFolders,
   openGenerator,
   openSampleFile,
   type PromptRow,
@@ -17,12 +21,22 @@ import {
   type RowSample,
   readPromptRows,
   type SampleFile,
+  type SampleOrigin,
   type SampleSource,
   sampleRow,
+  samplingRecord,
   templateFile,
+  UnansweredCount,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
+import {
+  type DeviceChoice,
+  deviceOption,
+  numberIn,
+  stopOption,
+  topKOption,
+  wholeFrom,
+} from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -33,6 +47,8 @@ interface Options {
   readonly temperature: number
   readonly topP?: number
   readonly topK?: number
+  readonly minP?: number
+  readonly repetitionPenalty: number
   readonly maxNewTokens: number
   readonly seed: number
   readonly stop: readonly string[]
@@ -46,7 +62,6 @@ interface Options {
   readonly json?: boolean
 }
 
-const collect = (value: string, before: readonly string[]) => [...before, value]
 /** `\n` typed in a shell is two characters. */
 const typed = (text: string) => text.replaceAll("\\n", "\n").replaceAll("\\t", "\t")
 
@@ -84,6 +99,39 @@ function laidOut(
 /** How to ask: `--chat` puts every text through the template, `--template` says which texts. */
 const templateAsked = ({ chat, template }: Options) => template ?? (chat ? "true" : undefined)
 
+function settingsOf(options: Options): GenerateSettings {
+  const { temperature, topK, topP, minP, repetitionPenalty, maxNewTokens, stop } = options
+  return {
+    temperature,
+    maxNewTokens,
+    stop: stop.map(typed),
+    ...(topK === undefined ? {} : { topK }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(minP === undefined ? {} : { minP }),
+    ...(repetitionPenalty === 1 ? {} : { repetitionPenalty }),
+  }
+}
+
+/** What makes the samples: the model itself, and all that they depend on besides their prompts. */
+async function originOf(
+  model: string,
+  options: Options,
+  rows: readonly PromptRow[],
+  signal: AbortSignal,
+): Promise<SampleOrigin> {
+  const { endpoint, n, seed } = options
+  const made =
+    endpoint === undefined
+      ? localModelOrigin(model, await modelFolders(model, { signal }))
+      : endpointOrigin(model, endpoint)
+  const asked = rows[0]!.prompt
+  const layout = {
+    template: templateAsked(options) ?? "as trained",
+    prompts: typeof asked === "string" ? "text" : "tokenIds" in asked ? "ids" : "messages",
+  }
+  return { ...made, n, seed, ...layout, sampling: samplingRecord(settingsOf(options)) }
+}
+
 interface Opened {
   readonly source: SampleSource
   release(): Promise<void>
@@ -111,9 +159,16 @@ async function openSource(
 }
 
 /** Where samples go: a file that can be continued, or stdout in the order of the prompts. */
-async function openOutput(rows: readonly PromptRow[], { out, n, seed, prompts }: Options) {
+async function openOutput(
+  rows: readonly PromptRow[],
+  { out, n, seed, prompts }: Options,
+  originNow: () => Promise<SampleOrigin>,
+) {
   const reads = prompts === undefined ? [] : [{ path: prompts, what: "the prompts" }]
-  if (out !== undefined) return openSampleFile(out, { rows, n, seed, reads })
+  if (out !== undefined) {
+    const origin = await originNow()
+    return openSampleFile(out, { rows, n, seed, reads, origin, onNotice: say })
+  }
   const held = new Map<number, unknown>()
   let next = seed
   const file: SampleFile = {
@@ -142,7 +197,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   const { rows, first } = laidOut(text, options, asking)
   const warning = askingWarning(first, asking)
   if (warning) sayWarning("layout", warning.message, warning.hint)
-  const file = await openOutput(rows, options)
+  const file = await openOutput(rows, options, () => originOf(model, options, rows, signal))
   const wanted = rows.length * options.n
   try {
     if (file.done.size > 0) say(`${options.out}: ${file.done.size} of ${wanted} samples are there`)
@@ -164,12 +219,13 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     const begun = performance.now()
     let tokens = 0
     let samples = 0
+    const unanswered = new UnansweredCount()
     const shown = () => {
       const seconds = (performance.now() - begun) / 1000
       const count = `${file.done.size + samples}/${wanted} samples`
       show(`${count}  ${tokens} tokens  ${(tokens / seconds).toFixed(1)} tokens/s`)
     }
-    const { temperature, topK, topP, maxNewTokens, stop, n, seed } = options
+    const { n, seed } = options
     const asked: GenerateOptions = {
       source,
       rows,
@@ -177,13 +233,8 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
       seed,
       done: file.done,
       signal,
-      settings: {
-        temperature,
-        maxNewTokens,
-        stop: stop.map(typed),
-        ...(topK === undefined ? {} : { topK }),
-        ...(topP === undefined ? {} : { topP }),
-      },
+      settings: settingsOf(options),
+      keepGoing: true,
       onToken: () => {
         tokens++
         shown()
@@ -193,6 +244,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
       for await (const sample of generate(asked)) {
         file.append(sampleRow(rows[sample.row]!.fields, sample))
         samples++
+        unanswered.add(sample)
         tokens += countedOnlyNow(sample, options)
         shown()
       }
@@ -208,7 +260,12 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
       `${samples} samples, ${tokens} tokens in ${seconds.toFixed(1)} s ` +
         `(${(tokens / seconds).toFixed(1)} tokens/s)`,
     )
-    return { samples: wanted, new_samples: samples, tokens, seconds }
+    for (const line of unanswered.inWords()) say(line)
+    if (samples > 0 && unanswered.errors === samples) {
+      await file.finish()
+      throw new InputError(`no prompt was answered; the first: ${unanswered.first}`)
+    }
+    return { samples: wanted, new_samples: samples, tokens, seconds, ...unanswered.record() }
   }
 }
 
@@ -231,10 +288,21 @@ export function command(verb: Command): void {
     .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)
     .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 1)
     .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
-    .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))
+    .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
+    .option(
+      "--min-p <p>",
+      "only tokens at least p times as likely as the likeliest",
+      numberIn(0, 1),
+    )
+    .option(
+      "--repetition-penalty <x>",
+      "on logits of tokens that were there before; 1 is none",
+      numberIn(0.01, 100),
+      1,
+    )
     .option("--max-new-tokens <count>", "longest completion", wholeFrom(1), 512)
     .option("--seed <seed>", "sample i of row r has the seed SEED + r n + i", wholeFrom(0), 0)
-    .option("--stop <text>", "ends a completion, not part of it; repeatable", collect, [])
+    .option("--stop <text>", "ends a completion, not part of it; repeatable", stopOption, [])
     .option("--chat", "text prompts too go through the chat template, as the user's message")
     .option(
       "--template <which>",

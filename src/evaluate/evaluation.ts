@@ -5,6 +5,7 @@ import { replaceFile } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { generate } from "../generate/generate.ts"
 import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
+import { type SampleOrigin, samplingRecord } from "../generate/sample-origin.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
 import { Grader } from "../grading/grader/grader.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
@@ -25,6 +26,9 @@ export interface EvaluationSettings {
   readonly n: number
   readonly temperature: number
   readonly topP?: number
+  readonly topK?: number
+  readonly minP?: number
+  readonly repetitionPenalty?: number
   readonly maxNewTokens: number
   readonly seed: number
   readonly prompt: PromptStyle
@@ -35,8 +39,10 @@ export interface EvaluationSettings {
 export interface EvaluateOptions {
   /** Opened only when samples are missing. */
   readonly openSource: () => Promise<{ source: SampleSource; release: () => Promise<void> }>
-  /** Named in the records; continuing with another one is refused. */
+  /** Named in the records. */
   readonly model: string
+  /** What the model is: samples of another one are refused, whatever its name. */
+  readonly origin?: SampleOrigin
   readonly suite: string
   readonly problems: readonly Problem[]
   readonly settings: EvaluationSettings
@@ -46,6 +52,7 @@ export interface EvaluateOptions {
   readonly folder: string
   readonly signal?: AbortSignal
   readonly onProgress?: (done: number, wanted: number) => void
+  readonly onNotice?: (message: string) => void
 }
 
 /** One graded sample, a row of `SUITE.jsonl`. */
@@ -78,6 +85,10 @@ export interface SuiteResult {
   readonly paper_score: number
   readonly undecided: number
   readonly no_answer: number
+  /** Samples without a completion (prompt too long, refused by the server); they count as wrong. */
+  readonly without_completion: number
+  /** Why the first of them has none. */
+  readonly first_error?: string
   readonly finish_reasons: Readonly<Record<string, number>>
   /** Mean tokens of a completion; null where the endpoint names none. */
   readonly mean_tokens: number | null
@@ -133,8 +144,8 @@ export function checkEvaluationFolder(folder: string, suites: readonly string[])
 async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
   const { problems, settings, model, suite, signal, onProgress } = options
   const { layout = { hasTemplate: true, plainTexts: "auto" } } = options
-  const { n, seed, prompt, temperature, topP, maxNewTokens, stop } = settings
-  const sampling = { temperature, top_p: topP ?? 1, max_new_tokens: maxNewTokens, stop: [...stop] }
+  const { n, seed, prompt, mode: _, ...asked } = settings
+  const sampling = samplingRecord(asked)
   const rows = problems.map(({ id, problem, gold }) => ({
     where: `${suite} ${id}`,
     // the sample file compares these fields, so other settings cannot be mixed into one file
@@ -142,7 +153,14 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
     prompt: promptIn(prompt, problem, layout),
   }))
   const wanted = rows.length * n
-  const file = await openSampleFile(samplesPath(options), { rows, n, seed })
+  const origin = options.origin && { ...options.origin, n, seed, prompt_style: prompt, sampling }
+  const file = await openSampleFile(samplesPath(options), {
+    rows,
+    n,
+    seed,
+    ...(origin ? { origin } : {}),
+    ...(options.onNotice ? { onNotice: options.onNotice } : {}),
+  })
   let done = file.done.size
   try {
     if (done === wanted) return null
@@ -156,7 +174,8 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
         n,
         seed,
         done: file.done,
-        settings: { temperature, maxNewTokens, stop, ...(topP === undefined ? {} : { topP }) },
+        settings: asked,
+        keepGoing: true,
         ...(signal ? { signal } : {}),
       })) {
         const { logprobs: _, ...row } = sampleRow(rows[sample.row]!.fields, sample)
@@ -250,12 +269,21 @@ function summary(
     paper_score: paperScore(outcomes),
     undecided: records.filter(({ decided }) => !decided).length,
     no_answer: records.filter(({ extracted }) => extracted === null).length,
+    ...unanswered(records),
     finish_reasons: reasons,
     mean_tokens: total(tokens) === 0 ? null : total(tokens) / records.length,
     mean_characters: total(records.map(({ completion }) => completion.length)) / records.length,
     mode: settings.mode,
     grader_version: GRADER_VERSION,
     settings,
+  }
+}
+
+function unanswered(records: readonly EvaluationRecord[]) {
+  const errors = records.map(({ error }) => error).filter((error) => typeof error === "string")
+  return {
+    without_completion: errors.length,
+    ...(errors[0] === undefined ? {} : { first_error: errors[0] }),
   }
 }
 

@@ -1,13 +1,15 @@
 import { InputError } from "../errors.ts"
-import { describeValue, isObject } from "../formats/json.ts"
 import { readChoice } from "./endpoint-answer.ts"
-import type {
-  Prompt,
-  PromptMessage,
-  Sample,
-  SampleOptions,
-  SampleRequest,
-  SampleSource,
+import { post } from "./endpoint-request.ts"
+import {
+  type FinishReason,
+  type Prompt,
+  type PromptMessage,
+  type Sample,
+  type SampleOptions,
+  type SampleRequest,
+  type SampleSource,
+  withoutCompletion,
 } from "./sample-source.ts"
 
 export interface EndpointOptions {
@@ -63,23 +65,22 @@ const pause = (seconds: number, signal: AbortSignal | undefined) =>
     signal?.addEventListener("abort", stop, { once: true })
   })
 
-/** Whether trying again can help, and what to tell. */
-type Outcome =
-  | { readonly kind: "answer"; readonly body: unknown }
-  | { readonly kind: "again"; readonly reason: string; readonly after?: number }
-  | { readonly kind: "refused"; readonly status: number; readonly reason: string }
-
-function serverWords(text: string): string {
-  try {
-    const body: unknown = JSON.parse(text)
-    const error = isObject(body) ? (body.error ?? body.message ?? body.detail) : undefined
-    if (isObject(error) && typeof error.message === "string") return error.message
-    if (typeof error === "string") return error
-  } catch {
-    // not JSON: shown as it is
-  }
-  return text.trim().slice(0, 300)
+/** What a server may not know, and an answer is worth having without. */
+type Droppable = "logprobs" | "seed"
+const UNKNOWN =
+  /unsupported|unknown|unrecognized|unexpected|not supported|not permitted|not allowed|not available|does not support|no longer|extra|invalid|instead|forbidden/i
+/** Without these the samples would be of another distribution than was asked for. */
+const NEEDED: Readonly<Record<string, string>> = {
+  top_k: "--top-k",
+  min_p: "--min-p",
+  repetition_penalty: "--repetition-penalty",
 }
+/** Statuses that are about the address, the key or the model, not about one prompt. */
+const ABOUT_THE_JOB: ReadonlySet<number> = new Set([401, 402, 404, 405, 407])
+/** So many prompts refused, and none answered: it is not the prompts. */
+const MAX_REFUSED_FIRST = 16
+const TOO_LONG =
+  /context (?:length|window|size)|maximum (?:context|model|input)|too (?:long|many tokens)|exceed\w*.{0,40}(?:context|tokens|length)|max_model_len|reduce the length/i
 
 /**
  * An OpenAI-compatible server (vLLM, SGLang, llama.cpp, Ollama) as a source of samples. A text goes
@@ -89,8 +90,12 @@ function serverWords(text: string): string {
 export class EndpointSource implements SampleSource {
   readonly #base: string
   readonly #options: EndpointOptions
-  /** Until the server says that it has none. */
-  #logprobs = true
+  /** What the server has said that it does not take. */
+  readonly #without = new Set<Droppable>()
+  /** `max_tokens` by its newer name. */
+  #completionTokens = false
+  #answered = 0
+  #refused = 0
 
   constructor(options: EndpointOptions) {
     this.#base = baseUrl(options.url)
@@ -99,7 +104,7 @@ export class EndpointSource implements SampleSource {
 
   async *sample(
     requests: readonly SampleRequest[],
-    { signal }: SampleOptions = {},
+    { signal, keepGoing = false }: SampleOptions = {},
   ): AsyncGenerator<Sample> {
     const jobs = requests.flatMap((request, requestIndex) =>
       Array.from({ length: request.n }, (_, sampleIndex): Job => {
@@ -117,7 +122,7 @@ export class EndpointSource implements SampleSource {
           const job = jobs[next++]!
           running.set(
             job,
-            this.#complete(job, both).then((sample) => ({ job, sample })),
+            this.#complete(job, both, keepGoing).then((sample) => ({ job, sample })),
           )
         }
         const { job, sample } = await Promise.race(running.values())
@@ -130,19 +135,38 @@ export class EndpointSource implements SampleSource {
     }
   }
 
-  async #complete(job: Job, signal: AbortSignal): Promise<Sample> {
-    const { attempts = 6, backOffSeconds = 1, onRetry } = this.#options
+  async #complete(job: Job, signal: AbortSignal, keepGoing: boolean): Promise<Sample> {
+    const {
+      attempts = 6,
+      backOffSeconds = 1,
+      timeoutSeconds = 600,
+      apiKey,
+      onRetry,
+    } = this.#options
     const chat = chatOf(job.request.prompt) !== undefined
     const url = `${this.#base}/${chat ? "chat/completions" : "completions"}`
-    for (let attempt = 1; ; attempt++) {
-      const outcome = await this.#post(url, this.#body(job), signal)
-      if (outcome.kind === "answer") return { ...readChoice(outcome.body, url), ...identity(job) }
+    let bare = false
+    for (let attempt = 1; ; ) {
+      const { logprobs, ...rest } = this.#body(job)
+      const body = bare || logprobs === undefined ? rest : { ...rest, logprobs }
+      const outcome = await post(url, body, { apiKey, timeoutSeconds, signal })
+      if (outcome.kind === "answer") {
+        if (bare) this.#without.add("logprobs")
+        return this.#sampleOf(job, outcome.body, url, keepGoing)
+      }
       if (outcome.kind === "refused") {
-        if (this.#logprobs && /logprob/i.test(outcome.reason) && outcome.status === 400) {
-          this.#logprobs = false
+        if (this.#adapt(url, body, outcome.reason)) continue
+        // a server may refuse log-probabilities without a word of them
+        if (
+          !bare &&
+          body.logprobs !== undefined &&
+          this.#answered === 0 &&
+          outcome.status !== 404
+        ) {
+          bare = true
           continue
         }
-        throw new InputError(`${url}: ${outcome.status}: ${outcome.reason}`)
+        return this.#refusal(job, url, outcome, keepGoing)
       }
       if (attempt >= attempts) {
         throw new InputError(`${url}: ${outcome.reason}, ${attempts} times; is the server running?`)
@@ -150,11 +174,74 @@ export class EndpointSource implements SampleSource {
       const wait = Math.min(outcome.after ?? backOffSeconds * 2 ** (attempt - 1), MAX_WAIT_SECONDS)
       onRetry?.(`${outcome.reason}; trying again in ${wait.toFixed(1)} s`)
       await pause(wait, signal)
+      attempt++
     }
   }
 
+  #sampleOf(job: Job, body: unknown, url: string, keepGoing: boolean): Sample {
+    try {
+      const sample = { ...readChoice(body, url), ...identity(job) }
+      this.#answered++
+      return sample
+    } catch (error) {
+      if (!keepGoing || !(error instanceof InputError)) throw error
+      return this.#unanswered(job, "error", error.message)
+    }
+  }
+
+  /** One prompt that the server will not answer; the job goes on unless nothing was ever answered. */
+  #refusal(
+    job: Job,
+    url: string,
+    { status, reason }: { status: number; reason: string },
+    keepGoing: boolean,
+  ): Sample {
+    const where = job.request.where === undefined ? "" : `${job.request.where}: `
+    const error = `${where}${url}: ${status}: ${reason}`
+    if (!keepGoing || ABOUT_THE_JOB.has(status)) throw new InputError(error)
+    return this.#unanswered(job, TOO_LONG.test(reason) ? "length" : "error", error)
+  }
+
+  #unanswered(job: Job, finishReason: FinishReason, error: string): Sample {
+    if (++this.#refused >= MAX_REFUSED_FIRST && this.#answered === 0) {
+      throw new InputError(`${error} (${this.#refused} prompts refused, none answered)`)
+    }
+    return { ...withoutCompletion(finishReason, error), ...identity(job) }
+  }
+
+  /**
+   * Learns from a refusal what to leave out; whether this request, which had it, is worth another
+   * try. Requests under way at once are refused for the same thing, each by itself.
+   */
+  #adapt(url: string, sent: Readonly<Record<string, unknown>>, reason: string): boolean {
+    if (/max_completion_tokens/i.test(reason) && sent.max_tokens !== undefined) {
+      this.#completionTokens = true
+      return true
+    }
+    for (const name of ["logprobs", "seed"] as const) {
+      const named =
+        name === "logprobs"
+          ? /log.?prob/i.test(reason)
+          : /\bseed\b/i.test(reason) && UNKNOWN.test(reason)
+      if (sent[name] === undefined || !named) continue
+      if (name === "seed" && !this.#without.has(name)) {
+        this.#options.onRetry?.("the server takes no seed: its samples cannot be had again")
+      }
+      this.#without.add(name)
+      return true
+    }
+    for (const [name, option] of Object.entries(NEEDED)) {
+      if (sent[name] === undefined || !reason.includes(name)) continue
+      throw new InputError(
+        `${url}: the server does not take ${name} (${reason}); leave out ${option}`,
+      )
+    }
+    return false
+  }
+
   #body({ request, sampleIndex }: Job): Record<string, unknown> {
-    const { prompt, temperature, topP, topK, maxNewTokens, seed, stop } = request
+    const { prompt, temperature, topP, topK, minP, repetitionPenalty } = request
+    const { maxNewTokens, seed, stop } = request
     const chat = chatOf(prompt)
     const asked = typeof prompt === "object" && "tokenIds" in prompt ? prompt.tokenIds : prompt
     return {
@@ -164,50 +251,16 @@ export class EndpointSource implements SampleSource {
       temperature,
       ...(topP === undefined ? {} : { top_p: topP }),
       ...(topK === undefined ? {} : { top_k: topK }),
-      max_tokens: maxNewTokens,
-      seed: seed + sampleIndex,
+      ...(minP === undefined ? {} : { min_p: minP }),
+      ...(repetitionPenalty === undefined ? {} : { repetition_penalty: repetitionPenalty }),
+      [this.#completionTokens ? "max_completion_tokens" : "max_tokens"]: maxNewTokens,
+      ...(this.#without.has("seed") ? {} : { seed: seed + sampleIndex }),
       ...(stop && stop.length > 0 ? { stop } : {}),
-      ...(this.#logprobs ? { logprobs: chat ? true : 1 } : {}),
-    }
-  }
-
-  async #post(url: string, body: unknown, signal: AbortSignal): Promise<Outcome> {
-    const { apiKey, timeoutSeconds = 600 } = this.#options
-    const timeout = AbortSignal.timeout(timeoutSeconds * 1000)
-    try {
-      const response = await fetch(url, {
-        method: "POST",
-        headers: {
-          "content-type": "application/json",
-          ...(apiKey ? { authorization: `Bearer ${apiKey}` } : {}),
-        },
-        body: JSON.stringify(body),
-        signal: AbortSignal.any([signal, timeout]),
-      })
-      const text = await response.text()
-      const reason = serverWords(text) || response.statusText
-      if (response.status === 429 || response.status >= 500) {
-        const after = Number(response.headers.get("retry-after") ?? Number.NaN)
-        const again = { kind: "again", reason: `${response.status} ${reason}` } as const
-        return Number.isFinite(after) && after >= 0 ? { ...again, after } : again
-      }
-      if (!response.ok) return { kind: "refused", status: response.status, reason }
-      try {
-        return { kind: "answer", body: JSON.parse(text) }
-      } catch {
-        throw new InputError(`${url}: expected JSON, got ${describeValue(text)}`)
-      }
-    } catch (error) {
-      if (error instanceof InputError) throw error
-      signal.throwIfAborted()
-      if (timeout.aborted) return { kind: "again", reason: `no answer in ${timeoutSeconds} s` }
-      const { message, cause } = error as Error
-      return { kind: "again", reason: cause instanceof Error ? cause.message : message }
+      ...(this.#without.has("logprobs") ? {} : { logprobs: chat ? true : 1 }),
     }
   }
 }
 
-/** Messages are a chat; text, and ids where a server takes them, are continued. */
 /** The part of a request to /chat/completions that is the conversation; undefined for a text. */
 function chatOf(prompt: Prompt): Record<string, unknown> | undefined {
   if (typeof prompt === "string" || "tokenIds" in prompt) return undefined

@@ -4,12 +4,12 @@ import type { Sample, SampleOptions, SampleRequest, SampleSource } from "./sampl
 /** Settings of every request of a call. */
 export type GenerateSettings = Pick<
   SampleRequest,
-  "temperature" | "topK" | "topP" | "maxNewTokens" | "stop"
+  "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty" | "maxNewTokens" | "stop"
 >
 
 export interface GenerateOptions extends SampleOptions {
   readonly source: SampleSource
-  readonly rows: readonly Pick<PromptRow, "prompt">[]
+  readonly rows: readonly (Pick<PromptRow, "prompt"> & Partial<Pick<PromptRow, "where">>)[]
   /** Samples of each row. */
   readonly n?: number
   /** Sample i of row r is drawn with seed + r n + i. */
@@ -32,13 +32,14 @@ interface Ask {
 
 /** Requests for what is missing: stretches of neighbouring samples of a row share their prompt. */
 function missing({ rows, n = 1, seed = 0, settings, done }: GenerateOptions): Ask[] {
-  return rows.flatMap(({ prompt }, row) => {
+  return rows.flatMap(({ prompt, where }, row) => {
     const asks: Ask[] = []
     for (let i = 0; i < n; i++) {
       if (done?.has(seed + row * n + i)) continue
       let count = 1
       while (i + count < n && !done?.has(seed + row * n + i + count)) count++
-      const request = { ...settings, prompt, n: count, seed: seed + row * n + i }
+      const place = where === undefined ? {} : { where }
+      const request = { ...settings, ...place, prompt, n: count, seed: seed + row * n + i }
       asks.push({ row, first: i, request })
       i += count
     }
@@ -48,9 +49,13 @@ function missing({ rows, n = 1, seed = 0, settings, done }: GenerateOptions): As
 
 /** Samples `n` completions of every row, yielded as they finish. */
 export async function* generate(options: GenerateOptions): AsyncGenerator<RowSample> {
-  const { source, signal, onToken } = options
+  const { source, signal, onToken, keepGoing } = options
   const asks = missing(options)
-  const passed = { ...(signal ? { signal } : {}), ...(onToken ? { onToken } : {}) }
+  const passed = {
+    ...(signal ? { signal } : {}),
+    ...(onToken ? { onToken } : {}),
+    ...(keepGoing ? { keepGoing } : {}),
+  }
   const requests = asks.map(({ request }) => request)
   for await (const sample of source.sample(requests, passed)) {
     const { row, first } = asks[sample.requestIndex]!

@@ -28,6 +28,13 @@ export {
   readPromptRows,
 } from "./prompt-rows.ts"
 export { openSampleFile, type SampleFile, type SamplePlan, sampleRow } from "./sample-file.ts"
+export {
+  endpointOrigin,
+  localModelOrigin,
+  type SampleOrigin,
+  samplingRecord,
+} from "./sample-origin.ts"
 export * from "./sample-source.ts"
 export { argMax, drawToken, type Sampling } from "./sampling.ts"
 export { type StopText, stopText } from "./stop-text.ts"
+export { UnansweredCount } from "./unanswered.ts"

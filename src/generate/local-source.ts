@@ -7,8 +7,14 @@ import type { PackedModel } from "../models/decoding/packed-model.ts"
 import type { DecodeStream } from "../text/index.ts"
 import { uniform } from "./philox.ts"
 import { type PromptEncoding, promptIds } from "./prompt.ts"
-import type { Sample, SampleOptions, SampleRequest, SampleSource } from "./sample-source.ts"
-import { drawToken } from "./sampling.ts"
+import {
+  type Sample,
+  type SampleOptions,
+  type SampleRequest,
+  type SampleSource,
+  withoutCompletion,
+} from "./sample-source.ts"
+import { drawToken, penalizedArgMax, penalizeSeen } from "./sampling.ts"
 import { type StopText, stopText } from "./stop-text.ts"
 
 export interface LocalSourceOptions extends PromptEncoding {
@@ -73,6 +79,8 @@ interface Sequence {
   readonly logprobs: number[]
   readonly stream: DecodeStream
   readonly text: StopText
+  /** Under a repetition penalty: the tokens of the prompt and of the completion so far. */
+  readonly seen: Set<number> | undefined
 }
 
 /** Prompt tokens that the text decoder reads first, so that it knows what a completion continues. */
@@ -96,18 +104,20 @@ export class LocalSource implements SampleSource {
 
   async *sample(
     requests: readonly SampleRequest[],
-    { signal, onToken }: SampleOptions = {},
+    { signal, onToken, keepGoing = false }: SampleOptions = {},
   ): AsyncGenerator<Sample> {
+    const unanswerable: Sample[] | undefined = keepGoing ? [] : undefined
     const wanted = requests.reduce((sum, { n }) => sum + n, 0)
     if (wanted === 0) return
     const kept = await this.#conversation()
     const lanes = kept ? 1 : this.#decoder.lanesFor(wanted)
     const cache = kept?.cache ?? (await this.#decoder.newCache(lanes, 1))
     const active = new Array<Sequence | undefined>(lanes).fill(undefined)
-    const source = this.#prompts(requests, kept, signal)
+    const source = this.#prompts(requests, kept, { signal, unanswerable })
     try {
       let prompt = await nextPrompt(source)
       for (;;) {
+        if (unanswerable) yield* unanswerable.splice(0)
         for (let lane = 0; lane < active.length && prompt; lane++) {
           while (!active[lane] && prompt) {
             const sequence = this.#begin(prompt)
@@ -123,7 +133,10 @@ export class LocalSource implements SampleSource {
             if (prompt.begun === prompt.request.n) prompt = await nextPrompt(source)
           }
         }
-        if (active.every((sequence) => sequence === undefined)) return
+        if (active.every((sequence) => sequence === undefined)) {
+          if (unanswerable) yield* unanswerable.splice(0)
+          return
+        }
         signal?.throwIfAborted()
         const distributions = await this.#step(cache, active)
         for (const [lane, sequence] of active.entries()) {
@@ -163,31 +176,40 @@ export class LocalSource implements SampleSource {
     return hidden
   }
 
-  /** A prompt's ids, which leave room for a completion. */
-  #encoded(requestIndex: number, request: SampleRequest): EncodedPrompt {
+  /** A prompt's ids, which leave room for a completion; else undefined, and its samples say why. */
+  #encoded(
+    requestIndex: number,
+    request: SampleRequest,
+    unanswerable: Sample[] | undefined,
+  ): EncodedPrompt | undefined {
     const ids = Int32Array.from(promptIds(request.prompt, this.#options))
-    if (ids.length >= this.#decoder.contextLength) {
-      throw new InputError(
-        `prompt ${requestIndex + 1} has ${ids.length} tokens; the model's context is ` +
-          `${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`,
-      )
+    if (ids.length < this.#decoder.contextLength) return { requestIndex, request, ids }
+    const error =
+      `${request.where ?? `prompt ${requestIndex + 1}`} has ${ids.length} tokens; the model's ` +
+      `context is ${this.#decoder.contextLength} (max_position_embeddings), prompt and completion together`
+    if (!unanswerable) throw new InputError(error)
+    for (let sampleIndex = 0; sampleIndex < request.n; sampleIndex++) {
+      const seed = request.seed + sampleIndex
+      unanswerable.push({ requestIndex, sampleIndex, seed, ...withoutCompletion("length", error) })
     }
-    return { requestIndex, request, ids }
+    return undefined
   }
 
   /** Each request's prompt, computed when it is asked for, short ones with some that follow. */
   async *#prompts(
     requests: readonly SampleRequest[],
     conversation: Conversation | undefined,
-    signal: AbortSignal | undefined,
+    asking: { signal: AbortSignal | undefined; unanswerable: Sample[] | undefined },
   ): AsyncGenerator<Prefilled> {
+    const { signal, unanswerable } = asking
     const asked = requests.entries()
     const waiting: EncodedPrompt[] = []
     let cache = conversation?.cache
     try {
       for (;;) {
         for (let next = asked.next(); !next.done; next = asked.next()) {
-          if (next.value[1].n > 0) waiting.push(this.#encoded(...next.value))
+          const prompt = next.value[1].n > 0 && this.#encoded(...next.value, unanswerable)
+          if (prompt) waiting.push(prompt)
           if (waiting.length >= (conversation ? 1 : LANES)) break
         }
         if (waiting.length === 0) return
@@ -236,6 +258,7 @@ export class LocalSource implements SampleSource {
       logprobs: [],
       stream,
       text: stopText(request.stop),
+      seen: (request.repetitionPenalty ?? 1) === 1 ? undefined : new Set(ids),
     }
   }
 
@@ -271,17 +294,15 @@ export class LocalSource implements SampleSource {
     { logits, probabilities, top, logSumExp }: Distribution,
     onToken: SampleOptions["onToken"],
   ): Sample | undefined {
-    const { request, tokenIds, stream, text, requestIndex, sampleIndex, seed } = sequence
+    const { tokenIds, stream, text, requestIndex, sampleIndex, seed } = sequence
     if (!Number.isFinite(logSumExp)) {
       throw new InputError(
         `prompt ${requestIndex + 1}: the model's logits are no finite numbers after ` +
           `${tokenIds.length} tokens; its weights are damaged, or its training has diverged`,
       )
     }
-    const id =
-      request.temperature === 0
-        ? logits.indexOf(top)
-        : drawToken(probabilities, request, uniform(seed, tokenIds.length))
+    const id = chosen(sequence, logits, probabilities, top)
+    sequence.seen?.add(id)
     const logprob = logits[id]! - logSumExp
     tokenIds.push(id)
     sequence.logprobs.push(logprob)
@@ -302,6 +323,24 @@ export class LocalSource implements SampleSource {
       seed,
     }
   }
+}
+
+/** The next token; under a penalty, from weights of its own: lanes of one prompt share theirs. */
+function chosen(
+  { request, seen, seed, tokenIds }: Sequence,
+  logits: Float32Array,
+  probabilities: Float32Array,
+  top: number,
+): number {
+  const { temperature, repetitionPenalty: penalty = 1 } = request
+  if (!seen) {
+    if (temperature === 0) return logits.indexOf(top)
+    return drawToken(probabilities, request, uniform(seed, tokenIds.length))
+  }
+  if (temperature === 0) return penalizedArgMax(logits, seen, penalty)
+  const weights = probabilities.slice()
+  penalizeSeen(weights, logits, seen, { penalty, temperature })
+  return drawToken(weights, request, uniform(seed, tokenIds.length))
 }
 
 /** Tokens that need not be computed again; the last of `ids` always is, for what follows it. */

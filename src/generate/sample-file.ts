@@ -8,6 +8,7 @@ import { readTextFile } from "../formats/json-files.ts"
 import { openLineFile } from "../formats/line-file.ts"
 import { checkOutputFile, type ReadPlace } from "../host/output-place.ts"
 import type { PromptRow } from "./prompt-rows.ts"
+import { claimOrigin, type SampleOrigin } from "./sample-origin.ts"
 import type { Sample } from "./sample-source.ts"
 
 /** The largest file of samples that is read back. */
@@ -22,8 +23,13 @@ export function sampleRow(fields: JsonObject, sample: Sample): JsonObject {
     logprobs: sample.logprobs,
     finish_reason: sample.finishReason,
     seed: sample.seed,
+    ...(sample.reasoning === undefined ? {} : { reasoning_content: sample.reasoning }),
+    ...(sample.error === undefined ? {} : { error: sample.error }),
   }
 }
+
+/** Rows that say what went wrong are tried again by the next call; a prompt too long stays so. */
+const isRefused = (row: JsonObject): boolean => row.finish_reason === "error"
 
 export interface SamplePlan {
   readonly rows: readonly PromptRow[]
@@ -33,6 +39,9 @@ export interface SamplePlan {
   readonly seed: number
   /** Files that the file of samples must not be. */
   readonly reads?: readonly ReadPlace[]
+  /** What makes the samples; a file that something else made is refused. */
+  readonly origin?: SampleOrigin
+  readonly onNotice?: (message: string) => void
 }
 
 /** A file of samples that grows by whole lines and can be continued. */
@@ -49,14 +58,18 @@ interface Found {
   readonly lines: Map<number, string>
   /** Bytes of whole lines. */
   readonly bytes: number
+  /** Seeds of samples that a server refused. */
+  readonly refused: Set<number>
 }
 
 /** Samples of a file by seed; a last line without its newline is a write that was cut off. */
 async function readSamples(path: string, plan: SamplePlan): Promise<Found> {
   const lines = new Map<number, string>()
-  if (!existsSync(path)) return { lines, bytes: 0 }
-  const text = await readTextFile(path, MAX_BYTES)
+  const refused = new Set<number>()
+  const text = existsSync(path) ? await readTextFile(path, MAX_BYTES) : ""
   const whole = text.slice(0, text.lastIndexOf("\n") + 1)
+  const samples = whole.split("\n").filter((line) => line.trim() !== "").length
+  if (plan.origin) await claimOrigin(path, plan.origin, samples, plan.onNotice)
   for (const [i, line] of whole.split("\n").entries()) {
     if (line.trim() === "") continue
     const where = `${path}:${i + 1}`
@@ -67,16 +80,33 @@ async function readSamples(path: string, plan: SamplePlan): Promise<Found> {
     const same = asked && isObject(row) && isSampleOf(row, asked)
     if (!same || !Number.isInteger(index)) {
       throw new InputError(
-        `${where}: this row is no sample of these prompts with --n ${plan.n} --seed ${plan.seed}, ` +
-          "so the file cannot be continued; give another --out, or remove it",
+        `${where}: this row is no sample of these prompts with --n ${plan.n} --seed ${plan.seed}: ` +
+          `${otherwise(row, asked)}, so the file cannot be continued. Give another --out, or remove the file`,
       )
     }
     lines.set(seed as number, line)
+    if (isRefused(row)) refused.add(seed as number)
+    else refused.delete(seed as number)
   }
-  return { lines, bytes: Buffer.byteLength(whole) }
+  return { lines, bytes: Buffer.byteLength(whole), refused }
 }
 
-const OWN = new Set(["completion", "token_ids", "logprobs", "finish_reason", "seed"])
+const OWN = new Set(
+  "completion token_ids logprobs finish_reason seed reasoning_content error".split(" "),
+)
+
+/** What of the row is not as it would be. */
+function otherwise(row: unknown, asked: JsonObject | undefined): string {
+  if (!isObject(row) || asked === undefined) return "its seed belongs to no row of theirs"
+  const key = Object.keys(asked).find(
+    (name) => !OWN.has(name) && !isDeepStrictEqual(row[name], asked[name]),
+  )
+  if (key === undefined) return "its seed belongs to no row of theirs"
+  const [there, here] = [row[key], asked[key]].map((value) =>
+    value === undefined ? "nothing" : JSON.stringify(value).slice(0, 80),
+  )
+  return `"${key}" is ${there} there, ${here} now`
+}
 
 function isSampleOf(row: JsonObject, asked: JsonObject): boolean {
   const foreign = Object.entries(asked).filter(([key]) => !OWN.has(key))
@@ -107,11 +137,11 @@ export async function openSampleFile(path: string, plan: SamplePlan): Promise<Sa
     wrote: (head) => head.includes("\n") || isTornRow(head),
     writer: "dftune generate",
   })
-  const { lines, bytes } = await readSamples(path, plan)
   makeFolder(dirname(path))
+  const { lines, bytes, refused } = await readSamples(path, plan)
   const file = openLineFile(path, bytes)
   return {
-    done: new Set(lines.keys()),
+    done: new Set([...lines.keys()].filter((seed) => !refused.has(seed))),
     append(row) {
       const line = JSON.stringify(row)
       file.append(line)

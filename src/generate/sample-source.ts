@@ -29,12 +29,27 @@ export interface SampleRequest {
   /** Only the k most likely tokens, before `topP`. */
   readonly topK?: number
   readonly topP?: number
+  /** Only tokens at least this likely, as a share of the likeliest; after `topP`. */
+  readonly minP?: number
+  /**
+   * Logits of tokens that the prompt or the completion holds are divided by it where they are
+   * positive, multiplied where they are negative (arXiv 1909.05858, section 4.1); 1 is none.
+   */
+  readonly repetitionPenalty?: number
   readonly maxNewTokens: number
   /** Sample `i` is drawn with `seed + i`: the same seed gives the same sample. */
   readonly seed: number
   /** Texts that end a completion; the text itself is not part of it. */
   readonly stop?: readonly string[]
+  /** file:line of the prompt, for errors. */
+  readonly where?: string
 }
+
+/**
+ * `stop`, `length` (a prompt too long for the model among them, with an `error`), `error` (the
+ * server refused this prompt), or a server's own word: `content_filter`, `tool_calls`, `abort`.
+ */
+export type FinishReason = "stop" | "length" | "error" | (string & {})
 
 export interface Sample {
   /** Index into the requests given. */
@@ -47,9 +62,22 @@ export interface Sample {
   readonly tokenIds: readonly number[]
   /** Natural-log probabilities of `tokenIds` at temperature 1; empty where an endpoint gives none. */
   readonly logprobs: readonly number[]
-  readonly finishReason: "stop" | "length"
+  readonly finishReason: FinishReason
+  /** What a reasoning model thought, where the server hands it out apart from the completion. */
+  readonly reasoning?: string
+  /** Why there is no completion. */
+  readonly error?: string
   readonly seed: number
 }
+
+/** The rest of a sample that has none of what is asked for. */
+export const withoutCompletion = (finishReason: FinishReason, error: string) => ({
+  completion: "",
+  tokenIds: [],
+  logprobs: [],
+  finishReason,
+  error,
+})
 
 /** A token of a sample, as soon as it is known. */
 export interface SampledToken {
@@ -64,6 +92,11 @@ export interface SampledToken {
 export interface SampleOptions {
   readonly signal?: AbortSignal
   readonly onToken?: (token: SampledToken) => void
+  /**
+   * A prompt that cannot be answered becomes a sample with an `error`, for jobs of many. Without,
+   * it is thrown as an InputError.
+   */
+  readonly keepGoing?: boolean
 }
 
 /** Where completions come from: a local model, an endpoint, or memory (tests). */

@@ -6,6 +6,45 @@ export interface Sampling {
   readonly topK?: number | undefined
   /** Only the most likely tokens whose probabilities first add up to this. */
   readonly topP?: number | undefined
+  /** Only tokens at least this likely, as a share of the likeliest; after the others. */
+  readonly minP?: number | undefined
+}
+
+/**
+ * Takes back from the weights of tokens seen before: the logit l of each becomes l / penalty where
+ * it is positive, l * penalty where not (arXiv 1909.05858, section 4.1; as Transformers has it).
+ *
+ * @param weights probabilities at `temperature` up to a factor, [V]; changed
+ * @param logits [V]
+ */
+export function penalizeSeen(
+  weights: Float32Array,
+  logits: Float32Array,
+  seen: ReadonlySet<number>,
+  { penalty, temperature }: { penalty: number; temperature: number },
+): void {
+  for (const id of seen) {
+    const logit = logits[id]!
+    weights[id]! *= Math.exp((penalized(logit, penalty) - logit) / temperature)
+  }
+}
+
+const penalized = (logit: number, penalty: number): number =>
+  logit > 0 ? logit / penalty : logit * penalty
+
+/** The greedy choice under a penalty: the largest logit, those of seen tokens changed. */
+export function penalizedArgMax(
+  logits: Float32Array,
+  seen: ReadonlySet<number>,
+  penalty: number,
+): number {
+  let best = 0
+  let most = Number.NEGATIVE_INFINITY
+  for (let id = 0; id < logits.length; id++) {
+    const logit = seen.has(id) ? penalized(logits[id]!, penalty) : logits[id]!
+    if (logit > most) [best, most] = [id, logit]
+  }
+  return best
 }
 
 /** The largest element; of equal ones the first. */
@@ -74,8 +113,20 @@ function nucleus(weights: Float32Array, mass: number): number[] {
 const total = (weights: Float32Array, ids: readonly number[]) =>
   ids.reduce((sum, id) => sum + weights[id]!, 0)
 
-/** The candidates left by top-k, then top-p (of what top-k left, as Transformers does). */
-function candidates(weights: Float32Array, { topK, topP }: Sampling): number[] | undefined {
+/** The candidates left by top-k, then top-p (of what top-k left, as Transformers does), then min-p. */
+function candidates(weights: Float32Array, sampling: Sampling): number[] | undefined {
+  const ids = likeliest(weights, sampling)
+  const { minP = 0 } = sampling
+  if (minP === 0) return ids
+  let peak = 0
+  for (const weight of weights) if (weight > peak) peak = weight
+  const all = ids ?? weights.keys()
+  const kept: number[] = []
+  for (const id of all) if (weights[id]! >= minP * peak) kept.push(id)
+  return kept
+}
+
+function likeliest(weights: Float32Array, { topK, topP }: Sampling): number[] | undefined {
   const restrictsK = topK !== undefined && topK > 0 && topK < weights.length
   const restrictsP = topP !== undefined && topP < 1
   if (!restrictsK) {

@@ -201,12 +201,7 @@ describe("clear errors", () => {
     ["unknown model", 404, { error: { message: "model tiny not found" } }, /404: model tiny not/],
     ["a web page", 200, "<html>", /expected JSON/],
     ["no choices", 200, {}, /expected an answer with "choices"/],
-    [
-      "a filtered answer",
-      200,
-      completion("x", { finish_reason: "content_filter" }),
-      /finish_reason/,
-    ],
+    ["an error in an answer", 200, { error: { message: "overloaded" } }, /an error: .*overloaded/],
     ["no text", 200, { choices: [{ finish_reason: "stop" }] }, /expected the choice to hold text/],
   ]
   test.each(bad)("%s", async (_name, status, body, message) => {

@@ -180,8 +180,36 @@ describe("where a completion ends", () => {
     await expect(samplesOf(source, [asked("ab".repeat(128))])).rejects.toThrow(
       /256 tokens; the model's context is 256/,
     )
+    // one prompt of many that is too long costs its own samples alone
+    const requests = [
+      asked("ab", { maxNewTokens: 3 }),
+      asked("ab".repeat(128), { n: 2, where: "p.jsonl:2" }),
+    ]
+    const samples: Sample[] = []
+    for await (const one of source.sample(requests, { keepGoing: true })) samples.push(one)
+    expect(samples.map(({ requestIndex }) => requestIndex).sort()).toEqual([0, 1, 1])
+    expect(samples.filter(({ requestIndex }) => requestIndex === 1)).toMatchObject(
+      [0, 1].map((sampleIndex) => ({
+        ...{ sampleIndex, completion: "", tokenIds: [], finishReason: "length" },
+        error: expect.stringMatching(/^p.jsonl:2 has 256 tokens; the model's context is 256/),
+      })),
+    )
     await source.release()
   })
+})
+
+test("a repetition penalty changes what is drawn, and no log-probability", async () => {
+  const source = await sourceOf("qwen2")
+  const greedy = asked("abc", { temperature: 0, maxNewTokens: 12 })
+  const [plain, one, high] = [
+    (await samplesOf(source, [greedy])).get("0.0")!,
+    (await samplesOf(source, [{ ...greedy, repetitionPenalty: 1 }])).get("0.0")!,
+    (await samplesOf(source, [{ ...greedy, repetitionPenalty: 1e9 }])).get("0.0")!,
+  ]
+  expect(one.tokenIds).toEqual(plain.tokenIds)
+  expect(new Set(high.tokenIds).size).toBe(high.tokenIds.length)
+  expect(Math.max(...high.logprobs)).toBeLessThanOrEqual(0)
+  await source.release()
 })
 
 test("an abort stops between tokens", async () => {

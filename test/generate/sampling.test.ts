@@ -1,6 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { argMax, drawToken, philox, type Sampling, uniform } from "../../src/generate/index.ts"
+import { penalizedArgMax, penalizeSeen } from "../../src/generate/sampling.ts"
 
 test("Philox gives the published numbers (Random123, kat_vectors)", () => {
   const hex = (words: readonly number[]) => words.map((word) => word.toString(16).padStart(8, "0"))
@@ -102,4 +103,32 @@ test("a draw never falls on a token without probability", () => {
 test("greedy takes the first of equals", () => {
   expect(argMax(Float32Array.of(1, 3, 3, 2))).toBe(1)
   expect(argMax(Float32Array.of(-5, -7))).toBe(0)
+})
+
+describe("min-p and the repetition penalty", () => {
+  test("only what is likely enough beside the likeliest is drawn", () => {
+    const weights = Float32Array.from([0.5, 0.3, 0.15, 0.05])
+    const drawn = (minP: number, more = {}) =>
+      new Set(
+        Array.from({ length: 400 }, (_, i) =>
+          drawToken(weights, { temperature: 1, minP, ...more }, uniform(3, i)),
+        ),
+      )
+    expect([...drawn(0.25)].sort()).toEqual([0, 1, 2])
+    expect([...drawn(0.6)].sort()).toEqual([0, 1])
+    expect([...drawn(1)]).toEqual([0])
+    expect([...drawn(0)].sort()).toEqual([0, 1, 2, 3])
+    expect([...drawn(0.25, { topK: 2 })].sort()).toEqual([0, 1])
+  })
+
+  test("positive logits are divided, negative ones multiplied", () => {
+    const logits = Float32Array.from([2, -1, 1.5, 0])
+    const temperature = 0.5
+    const weights = logits.map((logit) => Math.exp((logit - 2) / temperature))
+    penalizeSeen(weights, logits, new Set([0, 1]), { penalty: 2, temperature })
+    const expected = [1, -2, 1.5, 0].map((logit) => Math.exp((logit - 2) / temperature))
+    for (const [i, weight] of weights.entries()) expect(weight).toBeCloseTo(expected[i]!, 6)
+    expect(penalizedArgMax(logits, new Set([0]), 2)).toBe(2)
+    expect(penalizedArgMax(logits, new Set(), 2)).toBe(0)
+  })
 })

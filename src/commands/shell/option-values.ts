@@ -18,6 +18,18 @@ export function numberIn(least: number, most: number) {
   }
 }
 
+/** `--top-k`: 0 and -1 are off, as in other programs. */
+export function topKOption(text: string): number | undefined {
+  const value = wholeFrom(-1)(text)
+  return value <= 0 ? undefined : value
+}
+
+/** `--stop`, repeatable; the texts so far and one more. */
+export function stopOption(value: string, before: readonly string[]): string[] {
+  if (value !== "") return [...before, value]
+  throw new InvalidArgumentError("expected a text, got an empty one, which would end everything")
+}
+
 const DEVICES = ["cpu", "webgpu", "auto"] as const
 export type DeviceChoice = (typeof DEVICES)[number]
 
