@@ -94,6 +94,8 @@ export function terminalView(
     "run.start": (event: RunStart) => {
       steps = event.steps
       say(startLine(event))
+      const plan = planLine(event)
+      if (plan !== "") say(dim(plan))
     },
     step: (event: StepEvent) => {
       clear()
@@ -152,6 +154,21 @@ function startLine({
   return printable(
     `${name}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
   )
+}
+
+/** Rows, steps and memory; time is known from the second step on. */
+function planLine(event: RunStart): string {
+  const { rows, batch_size, supervised_tokens_per_epoch: tokens, steps } = event
+  const { planned_memory_bytes: planned, free_memory_bytes: free } = event
+  return [
+    ...(rows === undefined
+      ? []
+      : [`${shortCount(rows)} rows, ${shortCount(tokens)} tokens trained`]),
+    ...(batch_size === undefined ? [] : [`${steps} steps of ${batch_size} rows`]),
+    ...(planned === undefined || free === undefined
+      ? []
+      : [`memory about ${shortBytes(planned)} of ${shortBytes(free)} free`]),
+  ].join("; ")
 }
 
 function evalLine({ name, step, nll, mean_p, score, n, ci95 }: EvalEvent): string {

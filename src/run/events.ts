@@ -22,6 +22,12 @@ export interface RunStart extends EventBase {
   readonly normalization: string
   readonly steps: number
   readonly objective: string
+  /** Of the training set, and how many make a step. */
+  readonly rows?: number
+  readonly batch_size?: number
+  /** What the plan says that the run will hold, and what of it is free now; bytes. */
+  readonly planned_memory_bytes?: number
+  readonly free_memory_bytes?: number
   readonly resumed_from?: string
 }
 

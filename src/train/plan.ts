@@ -2,7 +2,6 @@ import { freemem } from "node:os"
 import { basename, extname } from "node:path"
 import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
 import {
-  type Lint,
   openPrepared,
   overlapLints,
   type Prepared,
@@ -17,19 +16,22 @@ import { resolveModel } from "../hub/hub.ts"
 import { readModelConfig } from "../models/files/index.ts"
 import {
   compiledSize,
+  decoderParameters,
   type LoraSpec,
   loraInputs,
   type ModelConfig,
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
-import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
+import { definitionOf, type Objective, objectiveFromConfig } from "../objectives/index.ts"
+import { shortBytes } from "../report/units.ts"
 import { type FixedBatches, supervisedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { objectiveHead } from "./objective-head.ts"
+import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
@@ -54,7 +56,7 @@ export interface DataPlan {
   /** By which checkpoints know the rows. */
   readonly dataKey: string
   /** Warnings; errors have been thrown. */
-  readonly lints: readonly Lint[]
+  readonly lints: readonly PlanWarning[]
 }
 
 /** And what the local engine needs besides. */
@@ -107,7 +109,17 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     epochs: config.num_train_epochs,
     maxSteps: config.max_steps,
   })
-  const lints = [...prepared.lints, ...overlaps]
+  const { manifest } = prepared
+  const unusual = planWarnings({
+    config,
+    rows: manifest.rows,
+    truncated: manifest.sources.reduce((sum, { truncated }) => sum + truncated, 0),
+    steps: order.steps,
+    rowsSeen: order.rows,
+    parameters: decoderParameters(model.shape).reduce((sum, { shape }) => sum + size(shape), 0),
+    preference: definitionOf(objective.name)?.trainsOn !== undefined,
+  })
+  const lints = [...prepared.lints, ...overlaps, ...unusual]
   const batches = supervisedBatches(rows, order)
   const known = { config, modelFolder, model, objective, lora, dataKey }
   const found = { ...known, prepared, rows, order, batches }
@@ -148,6 +160,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     process: held,
     ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),
   })
+  checkMemory(config, memory)
   return {
     ...data,
     engine,
@@ -155,6 +168,17 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     split,
     memory,
   }
+}
+
+const size = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1)
+
+/** Refuses a limit that even the leanest plan is over. */
+function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): void {
+  if (limit === "auto" || total <= limit) return
+  const shown = [limit, total].map(shortBytes)
+  throw new InputError(
+    `device_memory: ${shown[0]} is less than the ${shown[1]} that this run needs at least; raise it, or train an adapter over quantization: int4, or lower data.max_length`,
+  )
 }
 
 /** Lets go of the prepared rows of a plan that nobody trains. */

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { mkdir, rename, rm } from "node:fs/promises"
+import { freemem } from "node:os"
 import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
@@ -157,7 +158,7 @@ async function* steps(run: Running, { signal }: PlanOptions) {
 }
 
 function runStart(
-  { config, objective, order, rows }: RunPlan,
+  { config, objective, order, rows, memory }: RunPlan,
   { device, policy }: Session,
   checkpoint: Checkpoint | undefined,
 ): EventBody {
@@ -182,6 +183,10 @@ function runStart(
     normalization: NORMALIZATION_IN_WORDS[objective.normalization],
     steps: order.steps,
     objective: objective.name,
+    rows: rows.rows,
+    batch_size: config.batch_size,
+    planned_memory_bytes: memory.total,
+    free_memory_bytes: freemem() + process.memoryUsage.rss(),
     ...(checkpoint ? { resumed_from: checkpoint.path } : {}),
   }
 }

@@ -365,5 +365,7 @@ def _say_start(run: Run) -> None:
         normalization=run.spec.normalization_in_words,
         steps=run.order.steps,
         objective=run.passes.objective.name,
+        rows=run.rows.manifest["rows"],
+        batch_size=run.config["batch_size"],
         **resumed,
     )

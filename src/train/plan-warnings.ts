@@ -1,0 +1,96 @@
+/** What of a run's settings is unusual: said before the first step, never a reason to refuse. */
+import type { Config } from "../config/index.ts"
+import type { WarningEvent } from "../run/events.ts"
+
+export type PlanWarning = Pick<WarningEvent, "code" | "message" | "hint">
+
+/** Fewer updates than this seldom teach anything. */
+const FEW_STEPS = 50
+/** Steps that a proposed batch size aims at. */
+const ENOUGH_STEPS = 100
+const MANY_EPOCHS = 10
+const MANY_TRUNCATED = 0.05
+
+/**
+ * Peaks that people use, by what is trained and how; the widest of published recipes.
+ * Models far smaller than those of the recipes take more.
+ */
+const USUAL_RATES = {
+  full: [1e-6, 1e-4],
+  adapter: [2e-5, 2e-3],
+  "full preference": [5e-8, 1e-5],
+  "adapter preference": [1e-6, 2e-4],
+} as const
+/** Below this many parameters no range is known. */
+const RECIPE_PARAMETERS = 50e6
+
+export interface PlanFacts {
+  readonly config: Config
+  readonly rows: number
+  readonly truncated: number
+  readonly steps: number
+  /** Rows of the whole run, each time that one is seen. */
+  readonly rowsSeen: number
+  readonly parameters: number
+  /** Of pairs, labels or samples, where small rates are usual. */
+  readonly preference: boolean
+}
+
+export function planWarnings(facts: PlanFacts): PlanWarning[] {
+  return [...stepWarnings(facts), ...truncationWarnings(facts), ...rateWarnings(facts)]
+}
+
+function stepWarnings({ config, rows, steps, rowsSeen }: PlanFacts): PlanWarning[] {
+  const found: PlanWarning[] = []
+  const epochs = rowsSeen / rows
+  if (steps < FEW_STEPS) {
+    const batch = Math.max(1, Math.floor(rowsSeen / ENOUGH_STEPS))
+    const advice =
+      config.max_steps !== null
+        ? "raise max_steps, or leave it out"
+        : batch >= 4 && batch < config.batch_size
+          ? `batch_size: ${batch} would make about ${Math.ceil(rowsSeen / batch)} steps of the same rows`
+          : "raise num_train_epochs, lower batch_size, or add rows"
+    found.push({
+      code: "few-steps",
+      message: `this run makes ${steps} optimizer step${steps === 1 ? "" : "s"}; a model seldom learns much in fewer than ${FEW_STEPS}`,
+      hint: `${advice} (${rows} rows, batch_size ${config.batch_size})`,
+    })
+  }
+  if (epochs > MANY_EPOCHS) {
+    found.push({
+      code: "many-epochs",
+      message: `each row is seen ${epochs.toFixed(0)} times; models begin to recite rows seen that often`,
+      hint: `lower max_steps or num_train_epochs: one pass over the rows is ${Math.ceil(rows / config.batch_size)} steps`,
+    })
+  }
+  return found
+}
+
+function truncationWarnings({ config, rows, truncated }: PlanFacts): PlanWarning[] {
+  const share = truncated / rows
+  if (share <= MANY_TRUNCATED) return []
+  return [
+    {
+      code: "many-truncated",
+      message: `${(100 * share).toFixed(0)} % of the rows are cut at data.max_length ${config.data.max_length}: their ends are never trained`,
+      hint: "raise data.max_length (dftune preview shows how long the rows are), or leave long rows out",
+    },
+  ]
+}
+
+function rateWarnings({ config, parameters, preference }: PlanFacts): PlanWarning[] {
+  if (parameters < RECIPE_PARAMETERS) return []
+  const trained = config.adapter === null ? "full" : "adapter"
+  const [low, high] = USUAL_RATES[preference ? (`${trained} preference` as const) : trained]
+  const rate = config.learning_rate
+  if (rate >= low && rate <= high) return []
+  const what = trained === "full" ? "full fine-tuning" : "an adapter"
+  return [
+    {
+      code: "unusual-learning-rate",
+      message: `learning_rate ${rate} is ${rate < low ? "below" : "above"} what is usual for ${what}${preference ? " on preferences" : ""} (${low} to ${high})`,
+      hint: "dftune probe CONFIG --lr-range tries some",
+    },
+  ]
+}

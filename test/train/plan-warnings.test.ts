@@ -1,0 +1,30 @@
+import { expect, test } from "vitest"
+import { type ConfigInput, parseConfig } from "../../src/config/index.ts"
+import { type PlanFacts, planWarnings } from "../../src/train/plan-warnings.ts"
+
+function codes(input: Partial<ConfigInput>, facts: Partial<PlanFacts> = {}): string[] {
+  const config = parseConfig({ model: "m", data: { train: "a.jsonl" }, ...input })
+  const usual = { rows: 1000, truncated: 0, steps: 120, rowsSeen: 1000, parameters: 5e8 }
+  return planWarnings({ config, preference: false, ...usual, ...facts }).map(({ code }) => code)
+}
+
+test.each<[string, Partial<ConfigInput>, Partial<PlanFacts>, string[]]>([
+  ["a usual run", {}, {}, []],
+  ["two steps", {}, { steps: 2 }, ["few-steps"]],
+  ["85 epochs", { max_steps: 85 }, { steps: 85, rows: 60, rowsSeen: 85 * 60 }, ["many-epochs"]],
+  ["rows cut", {}, { truncated: 51 }, ["many-truncated"]],
+  ["few rows cut", {}, { truncated: 50 }, []],
+  ["an adapter's rate for all weights", { learning_rate: 2e-4 }, {}, ["unusual-learning-rate"]],
+  ["the same for an adapter", { learning_rate: 2e-4, adapter: "lora" }, {}, []],
+  ["of a tiny model nothing is known", { learning_rate: 1e-2 }, { parameters: 1e6 }, []],
+  ["preferences want less", {}, { preference: true }, ["unusual-learning-rate"]],
+])("%s", (_, input, facts, expected) => {
+  expect(codes(input, facts)).toEqual(expected)
+})
+
+test("few steps come with a batch size that makes more", () => {
+  const config = parseConfig({ model: "m", data: { train: "a.jsonl" } })
+  const facts = { config, rows: 1000, truncated: 0, steps: 4, rowsSeen: 1000, parameters: 1e6 }
+  const [warning] = planWarnings({ ...facts, preference: false })
+  expect(warning?.hint).toMatch(/batch_size: 10 would make about 100 steps/)
+})
