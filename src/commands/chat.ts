@@ -13,7 +13,14 @@ import {
   templateFile,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { type DeviceChoice, deviceOption, numberIn, wholeFrom } from "./shell/option-values.ts"
+import {
+  type DeviceChoice,
+  type DtypeChoice,
+  deviceOption,
+  dtypeOption,
+  numberIn,
+  wholeFrom,
+} from "./shell/option-values.ts"
 import { colorsFor, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
@@ -27,6 +34,7 @@ interface Options {
   readonly maxNewTokens: number
   readonly seed: number
   readonly device: DeviceChoice
+  readonly dtype: DtypeChoice
   readonly threads?: number
 }
 
@@ -172,6 +180,7 @@ async function chat(model: string, options: Options): Promise<void> {
       continues: true,
       ...templateFile(options.template),
       device: options.device,
+      dtype: options.dtype,
       signal,
       onProgress: show,
       ...(options.threads === undefined ? {} : { threads: options.threads }),
@@ -209,6 +218,7 @@ export function command(verb: Command): void {
     .option("--max-new-tokens <count>", "longest answer", wholeFrom(1), 1024)
     .option("--seed <seed>", "answer i is drawn with SEED + i", wholeFrom(0), 0)
     .addOption(deviceOption())
+    .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
     .addHelpText("after", `\n${HELP}.`)
     .action(chat)

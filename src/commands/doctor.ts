@@ -7,6 +7,7 @@ import { choosePython, describePython, managedPython } from "../engines/torch/in
 import { cacheFolder } from "../host/cache-folder.ts"
 import { version } from "../host/version.ts"
 import { modulePath } from "../host/worker.ts"
+import { ownKernels } from "../runtime/node.ts"
 import { colorsFor, print, printJson } from "./shell/terminal.ts"
 
 /** One thing that was looked at. */
@@ -48,6 +49,7 @@ export async function examineMachine(): Promise<Report> {
       memoryFinding(),
       onnxFinding(),
       ...devices,
+      kernelsFinding(),
       gpuFinding(),
       pythonFinding(),
       cacheFinding(),
@@ -98,6 +100,19 @@ function onnxFinding(): Finding {
   )
   const { version: installed } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string }
   return { name: "onnxruntime", state: "ok", detail: installed }
+}
+
+/** What multiplies bfloat16 numbers here. */
+function kernelsFinding(): Finding {
+  const { bf16, exact, problem } = ownKernels()
+  return {
+    name: "products",
+    state: bf16 === undefined ? "absent" : "ok",
+    detail:
+      bf16 === undefined
+        ? `float32 only: ${problem}`
+        : `bfloat16 by ${bf16}; float32 gradients by ${exact ?? "ONNX Runtime"}`,
+  }
 }
 
 const PROBE_MS = 30_000

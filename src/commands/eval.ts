@@ -32,7 +32,7 @@ import {
   templateFile,
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { topKOption } from "./shell/option-values.ts"
+import { type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -56,6 +56,7 @@ interface Options {
   readonly endpoint?: string
   readonly concurrency: number
   readonly threads?: number
+  readonly dtype: DtypeChoice
   readonly json?: boolean
 }
 
@@ -91,7 +92,7 @@ function settingsOf(options: Options): EvaluationSettings {
 
 function opener(model: string, options: Options, signal: AbortSignal, show: (t: string) => void) {
   let opened: Promise<{ source: SampleSource; close: () => Promise<void> }> | undefined
-  const { endpoint, concurrency, threads } = options
+  const { endpoint, concurrency, dtype, threads } = options
   const open = async () => {
     if (endpoint !== undefined) {
       const apiKey = process.env.OPENAI_API_KEY
@@ -100,6 +101,7 @@ function opener(model: string, options: Options, signal: AbortSignal, show: (t: 
     }
     const source = await openGenerator(model, {
       signal,
+      dtype,
       onProgress: show,
       ...templateFile(options.template),
       ...(threads === undefined ? {} : { threads }),
@@ -240,6 +242,7 @@ export function command(verb: Command): void {
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", whole(1), 16)
     .option("--threads <count>", "processor threads; all cores without", whole(1))
+    .addOption(dtypeOption())
     .option("--json", "print one JSON document")
     .addHelpText("after", "\nAn interrupted evaluation goes on when the same command is run again.")
     .action((model: string, options: Options) =>

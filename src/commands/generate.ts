@@ -31,7 +31,9 @@ import {
 import { interruptible } from "./shell/interrupt.ts"
 import {
   type DeviceChoice,
+  type DtypeChoice,
   deviceOption,
+  dtypeOption,
   numberIn,
   stopOption,
   topKOption,
@@ -58,6 +60,7 @@ interface Options {
   readonly endpoint?: string
   readonly concurrency: number
   readonly device: DeviceChoice
+  readonly dtype: DtypeChoice
   readonly threads?: number
   readonly json?: boolean
 }
@@ -143,14 +146,14 @@ async function openSource(
   signal: AbortSignal,
   show: (text: string) => void,
 ): Promise<Opened> {
-  const { endpoint, concurrency, device, threads } = options
+  const { endpoint, concurrency, device, dtype, threads } = options
   if (endpoint !== undefined) {
     const apiKey = process.env.OPENAI_API_KEY
     const source = new EndpointSource({ url: endpoint, model, apiKey, concurrency, onRetry: say })
     return { source, release: async () => {} }
   }
   const opened = {
-    ...{ signal, device, onProgress: show },
+    ...{ signal, device, dtype, onProgress: show },
     ...templateFile(options.template),
     ...(threads === undefined ? {} : { threads }),
   }
@@ -312,6 +315,7 @@ export function command(verb: Command): void {
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)
     .addOption(deviceOption())
+    .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
     .option("--json", "with --out: print one JSON document about what was done")
     .addHelpText(

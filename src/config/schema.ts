@@ -220,6 +220,12 @@ export const onnxEngine = z.strictObject({
     .union([z.literal("auto"), z.number().int().min(1).max(1024)])
     .describe("CPU threads; auto takes one a core.")
     .default("auto"),
+  dtype: z
+    .enum(["auto", "bf16", "fp32"])
+    .describe(
+      "What the factors of products are rounded to; sums, weights and moments are float32 either way. auto: bf16 where the CPU multiplies it and the model has 50 million parameters or more, else fp32.",
+    )
+    .default("auto"),
 })
 export const torchEngine = z.strictObject({
   name: z.literal("torch").describe("PyTorch FSDP2 under torchrun, for GPUs and clusters."),

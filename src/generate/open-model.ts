@@ -5,6 +5,7 @@ import { type HubProgress, resolveModel } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
 import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
 import { openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
+import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   type DecoderShape,
   decoderName,
@@ -13,7 +14,13 @@ import {
   loraInputs,
 } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
-import { type DeviceOptions, type DeviceTensor, disposeAll, float32 } from "../runtime/index.ts"
+import {
+  type DeviceOptions,
+  type DeviceTensor,
+  disposeAll,
+  float32,
+  type Precision,
+} from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { LocalSource, type LocalSourceOptions } from "./local-source.ts"
@@ -25,7 +32,11 @@ export interface OpenModel extends LocalSourceOptions {
   release(): Promise<void>
 }
 
-export interface OpenModelOptions extends DeviceOptions, Pick<LocalSourceOptions, "continues"> {
+export interface OpenModelOptions
+  extends Omit<DeviceOptions, "dtype">,
+    Pick<LocalSourceOptions, "continues"> {
+  /** Of products; "auto" goes by the processor and the model's size. */
+  readonly dtype?: "auto" | Precision
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
   /** A .jinja file in place of the model's own chat template. */
@@ -120,6 +131,8 @@ export async function openModel(
     revision,
     continues,
     templateFile,
+    device: kind = "cpu",
+    dtype: asked = "auto",
     ...deviceOptions
   }: OpenModelOptions = {},
 ): Promise<OpenModel> {
@@ -131,7 +144,8 @@ export async function openModel(
   const { folder, textFolder } = folders
   const base = folders.base ?? folder
   const source = await openWeights(base)
-  const device = await openDevice({ device: "cpu", ...deviceOptions })
+  const dtype = resolvedPrecision({ dtype: asked, device: kind }, source.config.shape)
+  const device = await openDevice({ device: kind, dtype, ...deviceOptions })
   try {
     const { shape } = source.config
     const adapter = folders.base === null ? undefined : await openAdapter(folder, shape)

@@ -16,6 +16,8 @@ export interface RunStart extends EventBase {
   readonly name?: string
   readonly engine: string
   readonly device: string
+  /** What the factors of products are rounded to (local engine). */
+  readonly dtype?: "bf16" | "fp32"
   readonly parameters: { readonly total: number; readonly trained: number }
   readonly supervised_tokens_per_epoch: number
   /** In words, for people: what the loss is divided by. */

@@ -81,8 +81,13 @@ function webgpuDevice(): Device {
   })
 }
 
+export { ownKernels }
+
+/** The instructions that multiply bfloat16 numbers here; undefined where there are none. */
+export const bf16Kernel = (): string | undefined => ownKernels().bf16
+
 /** Linux shows a GPU as a device file; elsewhere only trying tells. */
-function mayHaveGpu(): boolean {
+export function mayHaveGpu(): boolean {
   if (process.platform !== "linux") return true
   return ["/dev/dri/renderD128", "/dev/nvidia0", "/dev/dxg"].some((file) => existsSync(file))
 }

@@ -75,6 +75,7 @@ export function differencesThen(
   if (found.length === 0 && !packed) found.push("another micro_batch_tokens")
   const model = fingerprint.model ?? ""
   if (resolve(model) !== resolve(here.model)) found.push(`model ${model} there, ${here.model} here`)
+  if (here.dtype === "bf16") found.push("engine.dtype fp32 there, bf16 here")
   if (fingerprint.data !== here.rows) found.push(OTHER_ROWS)
   return found
 }

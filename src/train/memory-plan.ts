@@ -12,8 +12,10 @@ import {
   type LoraInputs,
   layerKinds,
   linearLayers,
+  quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
+import type { Precision } from "../runtime/index.ts"
 
 const BYTES = 4 // float32
 /** Pieces that are free between those in use. */
@@ -32,8 +34,8 @@ export interface MemoryPlanOptions {
   readonly headRows: number
   /** What the objective computes there. */
   readonly headSettings: HeadSettings
-  /** Bytes of the frozen weights when they are not float32. */
-  readonly frozenBytes?: number
+  /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
+  readonly precision?: Precision
   /** What the process holds before a weight is read. */
   readonly process: number
 }
@@ -124,6 +126,16 @@ function layerBytes(
   }
 }
 
+/** Of the base as an adapter or a reference reads it. */
+function frozenBytes({ shape, quantization, precision = "fp32" }: MemoryPlanOptions): number {
+  const matrixBytes = precision === "bf16" ? 2 : BYTES
+  if (quantization) return quantizedModelBytes(shape, quantization, matrixBytes)
+  const bytes = decoderParameters(shape).map(
+    ({ shape }) => elementCount(shape) * (shape.length === 2 ? matrixBytes : BYTES),
+  )
+  return sum(bytes)
+}
+
 /** How many layers, from the last on, can keep what their backward needs in `room` bytes. */
 function fittingLayers(layers: readonly LayerBytes[], room: number): number {
   let left = room
@@ -141,7 +153,7 @@ function fittingLayers(layers: readonly LayerBytes[], room: number): number {
  * and the start of a run print.
  */
 export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
-  const { shape, lora, recompute, headSettings, frozenBytes } = options
+  const { shape, lora, recompute, headSettings } = options
   const level: KeepLevel = recompute === "never" ? "keep" : "products"
   const plans = layerPlans(shape, lora)
   const known = new Map(plans.map((plan) => [plan.key, plan]))
@@ -152,7 +164,8 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const adapter = sum(layers.map((layer) => layer.adapter))
   const trained = lora ? adapter : base
   const copies = headSettings.reference && !lora ? 2 : 1
-  const weights = (frozenBytes ?? base * BYTES * copies) + adapter * BYTES
+  const frozen = frozenBytes(options)
+  const weights = (lora ? frozen : base * BYTES + (copies - 1) * frozen) + adapter * BYTES
   const gradients = trained * BYTES
   const moments = 2 * trained * BYTES
 

@@ -14,17 +14,18 @@ import {
 import { InputError } from "../errors.ts"
 import { resolveModel } from "../hub/hub.ts"
 import { readModelConfig } from "../models/files/index.ts"
+import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   compiledSize,
   decoderParameters,
   type LoraSpec,
   loraInputs,
   type ModelConfig,
-  quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
 import { definitionOf, type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
+import type { Precision } from "../runtime/index.ts"
 import { type FixedBatches, supervisedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
@@ -61,7 +62,8 @@ export interface DataPlan {
 
 /** And what the local engine needs besides. */
 export interface RunPlan extends DataPlan {
-  readonly engine: OnnxEngineConfig
+  /** `dtype` is what it is on this machine, never auto. */
+  readonly engine: OnnxEngineConfig & { readonly dtype: Precision }
   readonly quantization: WeightQuantization | undefined
   /** How a step's rows become micro-batches. */
   readonly split: SplitOptions
@@ -132,12 +134,15 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
  * @throws InputError as `planData`, and for `engine: torch`, whose worker plans its own memory
  */
 export async function planRun(config: Config, options: PlanOptions = {}): Promise<RunPlan> {
-  const { engine } = config
-  if (engine.name !== "onnx") {
-    throw new InputError(`engine: ${engine.name}; this computes on the local engine, engine: onnx`)
+  if (config.engine.name !== "onnx") {
+    throw new InputError(
+      `engine: ${config.engine.name}; this computes on the local engine, engine: onnx`,
+    )
   }
   const data = await planData(config, options)
   const { model, objective, lora, rows } = data
+  const dtype = resolvedPrecision(config.engine, model.shape)
+  const engine = { ...config.engine, dtype }
   const quantization = weightQuantization(config)
   const microBatchTokens =
     config.micro_batch_tokens === "auto"
@@ -158,11 +163,12 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     headRows: HEAD_ROWS,
     headSettings: objectiveHead(objective).settings,
     process: held,
-    ...(quantization ? { frozenBytes: quantizedModelBytes(model.shape, quantization) } : {}),
+    precision: dtype,
   })
   checkMemory(config, memory)
   return {
     ...data,
+    config: { ...data.config, engine },
     engine,
     quantization,
     split,

@@ -58,7 +58,12 @@ export interface ProbeOptions extends PlanOptions {
 }
 
 /** Probabilities of targets depend on the model alone, so they are measured on this machine. */
-const MEASURED_HERE: OnnxEngineConfig = { name: "onnx", device: "auto", threads: "auto" }
+const MEASURED_HERE: OnnxEngineConfig = {
+  name: "onnx",
+  device: "auto",
+  threads: "auto",
+  dtype: "auto",
+}
 const NO_ESTIMATE = {
   code: "no-estimate",
   message: "time and memory of engine: torch are not estimated: its worker measures them",

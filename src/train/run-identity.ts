@@ -1,6 +1,7 @@
 import { type Config, parseConfig } from "../config/index.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
 import { weightsHash } from "../models/files/weights-hash.ts"
+import type { Precision } from "../runtime/index.ts"
 import { withFormerDefaults } from "./kept-settings.ts"
 import type { RunPlan } from "./plan.ts"
 
@@ -13,6 +14,8 @@ export interface Identity {
   readonly weights: string
   /** The base model as the config names it, for people. */
   readonly model: string
+  /** Of products; a checkpoint that does not say was made in float32. */
+  readonly dtype?: Precision
   /** Of the prepared rows (`dataKey` of the plan). */
   readonly rows: string
 }
@@ -41,12 +44,13 @@ export function heldSettings(config: Config | JsonObject): JsonObject {
   return { ...held, data: Object.fromEntries(kept) }
 }
 
-export function identityOf({ config, split, modelFolder, dataKey }: RunPlan): Identity {
+export function identityOf({ config, engine, split, modelFolder, dataKey }: RunPlan): Identity {
   return {
     settings: heldSettings(config),
     micro_batch_tokens: split.capacity,
     weights: weightsHash(modelFolder),
     model: config.model,
+    dtype: engine.dtype,
     rows: dataKey,
   }
 }
@@ -93,6 +97,8 @@ export function differences(there: Identity, here: Identity): string[] {
       `micro_batch_tokens ${there.micro_batch_tokens} there, ${here.micro_batch_tokens} here`,
     )
   }
+  const [dtypeThere, dtypeHere] = [there.dtype ?? "fp32", here.dtype ?? "fp32"]
+  if (dtypeThere !== dtypeHere) found.push(`engine.dtype ${dtypeThere} there, ${dtypeHere} here`)
   if (there.weights !== here.weights) {
     const names = there.model === here.model ? `${here.model} has` : `${here.model} here has`
     found.push(`the base model is another: ${names} not the weights of ${there.model} there`)

@@ -37,7 +37,18 @@ export const FROM_THE_BEGINNING = {
 } as const
 
 /** The config with what `auto` was when the checkpoint was written. */
-export function withChoicesOf(config: Config, { run }: CheckpointState): Config {
+export function withChoicesOf(config: Config, state: CheckpointState): Config {
+  return withPrecisionOf(withMicroBatchOf(config, state), state)
+}
+
+function withPrecisionOf(config: Config, { run }: CheckpointState): Config {
+  const { engine } = config
+  if (engine.name !== "onnx" || engine.dtype !== "auto") return config
+  const dtype = ("identity" in run ? run.identity.dtype : undefined) ?? "fp32"
+  return { ...config, engine: { ...engine, dtype } }
+}
+
+function withMicroBatchOf(config: Config, { run }: CheckpointState): Config {
   if (config.micro_batch_tokens !== "auto") return config
   const then =
     "identity" in run

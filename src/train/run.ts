@@ -60,7 +60,7 @@ export async function* runHere(
   })
   const folder = openRunFolder(config.output_dir, {
     record: {
-      config: { ...config, objective: plan.config.objective },
+      config: { ...config, objective: plan.config.objective, engine: plan.engine },
       versions: await runVersions(plan),
     },
     step: checkpoint?.progress.step ?? 0,
@@ -175,6 +175,7 @@ function runStart(
     name: basename(resolve(config.output_dir)),
     engine: "onnx",
     device: device.description,
+    dtype: device.products,
     parameters: {
       total: elements(policy.decoder.weights.values()),
       trained: elements(policy.decoder.gradients.values()),

@@ -21,9 +21,9 @@ export async function openSession(
 ): Promise<Session> {
   const { config, objective, lora, quantization, memory } = plan
   const { shape } = plan.model
-  const { device: name, threads } = plan.engine
+  const { device: name, threads, dtype } = plan.engine
   const options = signal ? { signal } : {}
-  const device = await openDevice({ device: name, threads })
+  const device = await openDevice({ device: name, threads, dtype })
   const own = diskFolder(plan.modelFolder)
   const continued = checkpoint && !lora
   const base = await baseWeights(

@@ -35,7 +35,12 @@ async function complaints(name: string, text: string, set: string[] = []): Promi
 
 test("defaults are filled in and short forms written out", () => {
   const config = parseConfig(minimal)
-  expect(config.engine).toEqual({ name: "onnx", device: "auto", threads: "auto" })
+  expect(config.engine).toEqual({
+    name: "onnx",
+    device: "auto",
+    threads: "auto",
+    dtype: "auto",
+  })
   expect(config.objective).toMatchObject({ name: "dft", normalization: "tokens" })
   expect(config.data.train).toEqual([{ path: "a.jsonl", weight: 1 }])
   expect(config.num_train_epochs).toBe(1)

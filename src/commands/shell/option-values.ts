@@ -38,6 +38,16 @@ export function deviceOption(): Option {
   return new Option("--device <kind>", "where the model runs").choices(DEVICES).default("cpu")
 }
 
+const DTYPES = ["auto", "bf16", "fp32"] as const
+export type DtypeChoice = (typeof DTYPES)[number]
+
+/** `--dtype`, for verbs that run a model. */
+export function dtypeOption(): Option {
+  const text =
+    "what products round to; auto: bf16 where the processor has it and the model is large"
+  return new Option("--dtype <type>", text).choices(DTYPES).default("auto")
+}
+
 /** `--set key.path=value`, repeatable, for verbs that read a config. */
 export function setOption(): Option {
   return new Option(

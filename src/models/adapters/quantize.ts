@@ -176,12 +176,21 @@ export function quantizedTensors(matrix: QuantizedMatrix): {
   }
 }
 
-/** Bytes of a model whose blocks' linear weights are quantised, as they are fed: the rest is float32. */
-export function quantizedModelBytes(shape: DecoderShape, options: QuantizeOptions): number {
+/**
+ * Bytes of a model whose blocks' linear weights are quantised, as they are fed; other matrices take
+ * `matrixBytes` a number, the rest is float32.
+ */
+export function quantizedModelBytes(
+  shape: DecoderShape,
+  options: QuantizeOptions,
+  matrixBytes = 4,
+): number {
   const { groupSize = DEFAULT_GROUP_SIZE } = options
   const linears = linearWeights(shape)
   return decoderParameters(shape).reduce((sum, { name, shape }) => {
-    if (!linears.has(name)) return sum + elementCount(shape) * 4
+    if (!linears.has(name)) {
+      return sum + elementCount(shape) * (shape.length === 2 ? matrixBytes : 4)
+    }
     const [outFeatures, inFeatures] = shape as [number, number]
     const filled = Math.ceil(inFeatures / groupSize) * groupSize
     return sum + outFeatures * filled * quantizedBytesPerWeight(options)

@@ -1,0 +1,33 @@
+import type { DeviceOptions, Precision } from "../../runtime/index.ts"
+import { bf16Kernel, mayHaveGpu } from "../../runtime/node.ts"
+import { decoderParameters, elementCount } from "../block/parameters.ts"
+import type { DecoderShape } from "../families/shape.ts"
+
+/**
+ * A smaller model gains little time, and its numbers stay what they were. No model is large enough
+ * until `dftune check` has passed on these kernels.
+ */
+export const LEAST_BF16_PARAMETERS = Number.POSITIVE_INFINITY
+
+export interface AskedPrecision {
+  readonly dtype: "auto" | Precision
+  readonly device: NonNullable<DeviceOptions["device"]>
+}
+
+/**
+ * What `dtype` stands for on this machine: "auto" is bf16 where the CPU computes it, nothing faster
+ * may be there, and the model is large enough to gain.
+ */
+export function resolvedPrecision(
+  { dtype, device }: AskedPrecision,
+  model: DecoderShape,
+): Precision {
+  if (dtype !== "auto") return dtype
+  const isCpu = device === "cpu" || (device === "auto" && !mayHaveGpu())
+  const parameters = decoderParameters(model).reduce(
+    (sum, { shape }) => sum + elementCount(shape),
+    0,
+  )
+  const isLarge = parameters >= LEAST_BF16_PARAMETERS
+  return isCpu && isLarge && bf16Kernel() !== undefined ? "bf16" : "fp32"
+}
