@@ -1,30 +1,13 @@
 import { existsSync } from "node:fs"
-import {
-  copyFile,
-  mkdir,
-  open,
-  readFile,
-  rename,
-  rm,
-  stat,
-  statfs,
-  symlink,
-} from "node:fs/promises"
+import { mkdir, readFile, realpath, rm, stat, statfs } from "node:fs/promises"
 import { homedir } from "node:os"
-import { dirname, isAbsolute, join, relative } from "node:path"
-import {
-  datasetInfo,
-  downloadFile,
-  fileDownloadInfo,
-  getHFHubCachePath,
-  HubApiError,
-  listFiles,
-  modelInfo,
-} from "@huggingface/hub"
+import { basename, dirname, isAbsolute, join } from "node:path"
+import { datasetInfo, getHFHubCachePath, HubApiError, listFiles, modelInfo } from "@huggingface/hub"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
-import { fileHash } from "../formats/file-hash.ts"
 import { folderFiles } from "../formats/folder-files.ts"
+import { fetchFile, isContent } from "./blobs.ts"
+import { type Request, requester, shownEndpoint } from "./requests.ts"
 
 export interface HubOptions {
   /** Branch, tag or commit. */
@@ -55,7 +38,6 @@ const REPO_ID = /^[\w.-]{1,96}(\/[\w.-]{1,96})?$/
 const MODEL_FILES =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|dftune|adapter_config|model\.safetensors\.index|adapter_model\.safetensors\.index)\.json$|^merges\.txt$|^[\w.-]+\.jinja$|^(model|adapter_model)[\w.-]*\.safetensors$/
 
-const endpoint = () => (process.env.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "")
 const isOffline = () => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
 
 /** Whether `name` looks like a repository on the hub: `name` or `owner/name`. */
@@ -166,20 +148,14 @@ async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promis
   }
   const storage = join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
   if (isOffline()) return cachedSnapshot(repo, storage, revision, wanted)
-  const request = await requester(options)
   try {
+    const accessToken = options.token ?? process.env.HF_TOKEN ?? (await savedToken())
+    const request = requester({ accessToken, signal })
     const commit = await commitOf(repo, revision, request)
-    const entries: { path: string; size: number }[] = []
-    for await (const { type, path, size } of listFiles({
-      repo,
-      revision: commit,
-      recursive: true,
-      ...request,
-    })) {
-      if (type === "file") entries.push({ path, size })
-    }
+    const entries = await listing(repo, commit, request)
     const all = entries.map(({ path }) => path)
     const files = entries.filter(({ path }) => isSafePath(path) && wanted(path, all))
+    const sizes = new Map(files.map(({ path, size }) => [path, size]))
     const cached = (path: string) => existsSync(join(storage, "snapshots", commit, path))
     await checkDisk(
       storage,
@@ -187,7 +163,8 @@ async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promis
     )
     for (const { path } of files) {
       signal?.throwIfAborted()
-      await fetchFile({ repo, path, commit, storage, request, onProgress })
+      await dropDamaged(join(storage, "snapshots", commit, path), sizes.get(path)!)
+      await fetchFile({ repo, path, commit, storage, request, signal, onProgress })
     }
     // What offline use and Python find the revision by.
     const ref = join(storage, "refs", revision)
@@ -197,6 +174,44 @@ async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promis
   } catch (error) {
     throw explain(error, repo, revision)
   }
+}
+
+/** Far above any repository. */
+const MAX_FILES = 100_000
+
+async function listing(repo: Repo, revision: string, request: Request) {
+  const entries = new Map<string, { readonly path: string; readonly size: number }>()
+  for await (const { type, path, size } of listFiles({
+    repo,
+    revision,
+    recursive: true,
+    ...request,
+  })) {
+    if (type !== "file") continue
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new InputError(`${repo.name}: the hub says that ${path} has ${String(size)} bytes`)
+    }
+    if (entries.has(path) || entries.size === MAX_FILES) {
+      throw new InputError(
+        `${repo.name}: the hub's list of files has no end (${path} is named twice, or more than ${MAX_FILES} are)`,
+      )
+    }
+    entries.set(path, { path, size })
+  }
+  return [...entries.values()]
+}
+
+/** Files up to this are looked at each time: several downloads at once may have mixed them up (0.1.0). */
+const LOOKED_AT_BYTES = 32e6
+
+/** Removes a file of the cache that is not what its name says, so that it is fetched again. */
+async function dropDamaged(pointer: string, size: number): Promise<void> {
+  if (size > LOOKED_AT_BYTES || !existsSync(pointer)) return
+  const blob = await realpath(pointer)
+  if (basename(dirname(blob)) !== "blobs") return // a copy, where links are not allowed
+  if (await isContent(blob, basename(blob), size)) return
+  await rm(blob, { force: true })
+  await rm(pointer, { force: true })
 }
 
 async function cachedSnapshot(
@@ -220,21 +235,6 @@ async function cachedSnapshot(
   }
   const all = folderFiles(folder)
   return { folder, files: all.filter((path) => wanted(path, all)) }
-}
-
-type Request = {
-  readonly hubUrl: string
-  readonly fetch: typeof fetch
-  readonly accessToken?: string
-}
-
-async function requester({ token, signal }: HubOptions): Promise<Request> {
-  const accessToken = token ?? process.env.HF_TOKEN ?? (await savedToken())
-  return {
-    hubUrl: endpoint(),
-    fetch: (url, init) => fetch(url, { ...init, ...(signal ? { signal } : {}) }),
-    ...(accessToken ? { accessToken } : {}),
-  }
 }
 
 /** The token that `huggingface-cli login` leaves. */
@@ -270,90 +270,9 @@ async function checkDisk(storage: string, files: readonly { size: number }[]): P
   )
 }
 
-interface FileRequest {
-  readonly repo: Repo
-  readonly path: string
-  readonly commit: string
-  readonly storage: string
-  readonly request: Request
-  readonly onProgress: HubOptions["onProgress"]
-}
-
-/** One file into the cache: a blob by its ETag, and a link to it in the snapshot. */
-async function fetchFile(file: FileRequest): Promise<void> {
-  const { repo, path, commit, storage, request } = file
-  const pointer = join(storage, "snapshots", commit, path)
-  if (existsSync(pointer)) return
-  const downloadInfo = await fileDownloadInfo({ repo, path, revision: commit, ...request })
-  if (!downloadInfo) throw new InputError(`${repo.name}: ${path} has gone from the hub`)
-  const etag = downloadInfo.etag.replace(/^W\//, "").replaceAll('"', "")
-  if (!/^[\w.-]{1,128}$/.test(etag)) throw new InputError(`${repo.name}: ${path}: strange ETag`)
-  const blob = join(storage, "blobs", etag)
-  await mkdir(dirname(blob), { recursive: true })
-  await mkdir(dirname(pointer), { recursive: true })
-  if (!existsSync(blob)) {
-    const body = await downloadFile({ repo, path, revision: commit, downloadInfo, ...request })
-    if (!body) throw new InputError(`${repo.name}: ${path} has gone from the hub`)
-    await continueDownload(`${blob}.incomplete`, body, downloadInfo.size, file)
-    await checkContent(`${blob}.incomplete`, etag, file)
-    await rename(`${blob}.incomplete`, blob)
-  }
-  try {
-    await symlink(relative(dirname(pointer), blob), pointer)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return
-    await copyFile(blob, pointer) // where links are not allowed (Windows)
-  }
-}
-
-/** Appends what is missing to a partial file; a partial file that is too long starts anew. */
-async function continueDownload(
-  partial: string,
-  body: Blob,
-  size: number,
-  { path, onProgress, repo }: FileRequest,
-): Promise<void> {
-  let bytes = existsSync(partial) ? (await stat(partial)).size : 0
-  if (bytes > size) {
-    await rm(partial)
-    bytes = 0
-  }
-  const target = await open(partial, "a")
-  try {
-    if (bytes < size) {
-      for await (const chunk of body.slice(bytes, size).stream()) {
-        await target.write(chunk as Uint8Array)
-        bytes += (chunk as Uint8Array).length
-        onProgress?.({ file: path, bytes, totalBytes: size })
-      }
-    }
-    await target.sync()
-  } finally {
-    await target.close()
-  }
-  if (bytes === size) return
-  await rm(partial)
-  throw new InputError(`${repo.name}: ${path}: expected ${size} bytes, got ${bytes}; try again`)
-}
-
-/**
- * Large files have their SHA-256 as ETag: two processes that wrote into one partial file, or a
- * proxy's error page, would go unnoticed otherwise.
- */
-async function checkContent(
-  partial: string,
-  etag: string,
-  { path, repo }: FileRequest,
-): Promise<void> {
-  if (!/^[0-9a-f]{64}$/.test(etag)) return
-  if ((await fileHash(partial)) === etag) return
-  await rm(partial)
-  throw new InputError(`${repo.name}: ${path}: its content is not what the hub says; try again`)
-}
-
 function explain(error: unknown, { name, type }: Repo, revision: string): unknown {
   if (error instanceof InputError) return error
-  const page = `${endpoint()}/${type === "dataset" ? "datasets/" : ""}${name}`
+  const page = `${shownEndpoint()}/${type === "dataset" ? "datasets/" : ""}${name}`
   if (error instanceof HubApiError) {
     if (error.statusCode === 401 || error.statusCode === 403) {
       return new InputError(
@@ -363,20 +282,28 @@ function explain(error: unknown, { name, type }: Repo, revision: string): unknow
     }
     if (error.statusCode === 404) {
       return new InputError(
-        `${name}: not found on ${endpoint()} (revision "${revision}"); check the name, or give a local folder`,
+        `${name}: not found on ${shownEndpoint()} (revision "${revision}"); check the name, or give a local folder`,
       )
     }
     return new InputError(`${name}: the hub answered ${error.statusCode}: ${error.message}`)
   }
   const { name: kind, message, cause } = error as Error
   if (kind === "AbortError") return error
+  if (kind === "TimeoutError") {
+    return new InputError(`${name}: ${shownEndpoint()}: ${message}; try again later`)
+  }
+  if (error instanceof SyntaxError || kind === "InvalidApiResponseFormatError") {
+    return new InputError(
+      `${name}: ${shownEndpoint()} does not answer as the hub does (${message.slice(0, 200)}); is a proxy or a login page in between?`,
+    )
+  }
   if (error instanceof TypeError && message.startsWith("Your access token")) {
     return new InputError(`HF_TOKEN: ${message}`)
   }
   if (error instanceof TypeError) {
     const why = cause instanceof Error ? cause.message : message
     return new InputError(
-      `${name}: cannot reach ${endpoint()} (${why}); a partial download is kept and continued. ` +
+      `${name}: cannot reach ${shownEndpoint()} (${why}); a partial download is kept and continued. ` +
         "Without a network, give a local folder or set HF_HUB_OFFLINE=1 to use the cache",
     )
   }

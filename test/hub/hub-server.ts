@@ -14,10 +14,20 @@ export interface HubState {
   readonly requests: string[]
   /** Ends a file's transfer after this many bytes, once. */
   cutAfter: number | undefined
+  /** Answers with these statuses first, one each. */
+  busy?: number[]
+  /** Names a next page of its lists there. */
+  nextPage?: string | undefined
+  /** In place of every answer of the API. */
+  answer?: string | undefined
 }
 
 export const COMMIT = "0123456789abcdef0123456789abcdef01234567"
-const etag = (data: Buffer) => createHash("sha256").update(data).digest("hex")
+const hash = (algorithm: string, data: Buffer, before = "") =>
+  createHash(algorithm).update(before).update(data).digest("hex")
+/** Git's hash of small files, the SHA-256 of large ones. */
+const etag = (data: Buffer) =>
+  data.length < 1000 ? hash("sha1", data, `blob ${data.length}\0`) : hash("sha256", data)
 
 /** A server on the loopback that speaks the part of the hub's protocol that downloads use. */
 export async function hubServer(state: HubState): Promise<{ url: string; server: Server }> {
@@ -32,6 +42,12 @@ export async function hubServer(state: HubState): Promise<{ url: string; server:
     const name = api?.[2] ?? file?.[1]
     const repo = name === undefined ? undefined : state.repos[name]
     if (!repo) return refuse(response, 404, "RepoNotFound")
+    const status = state.busy?.shift()
+    if (status !== undefined) return refuse(response, status, "Busy")
+    if (api && state.answer !== undefined) {
+      response.writeHead(200, { "content-type": "text/html" })
+      return response.end(state.answer)
+    }
     if (repo.gated && request.headers.authorization !== "Bearer hf_good") {
       return refuse(response, 401, "GatedRepo")
     }
@@ -47,6 +63,7 @@ export async function hubServer(state: HubState): Promise<{ url: string; server:
       })
     }
     if (api?.[3] === "tree") {
+      if (state.nextPage) response.setHeader("link", `<${state.nextPage}>; rel="next"`)
       return json(
         response,
         Object.entries(repo.files).map(([path, data]) => {

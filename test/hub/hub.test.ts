@@ -1,8 +1,20 @@
+import { spawn, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import type { Server } from "node:http"
-import { tmpdir } from "node:os"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
+import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { resolveDataset, resolveModel } from "../../src/hub/hub.ts"
 import { COMMIT, type HubState, hubServer } from "./hub-server.ts"
@@ -81,10 +93,8 @@ test("a second call downloads nothing again", async () => {
   expect(state.requests.filter((request) => request.includes("/resolve/"))).toEqual([])
 })
 
-test("an interrupted download goes on where it stopped", async () => {
+test("a connection that is cut is made again, and the download goes on where it stopped", async () => {
   state.cutAfter = 70_000
-  await expect(resolveModel("owner/model")).rejects.toThrow(/a partial download is kept/)
-  state.requests.length = 0
   const progress: number[] = []
   const folder = await resolveModel("owner/model", {
     onProgress: ({ file, bytes }) => file === "model.safetensors" && progress.push(bytes),
@@ -132,14 +142,96 @@ test("no revision or id leads out of the cache", async () => {
   expect(state.requests).toEqual([])
 })
 
-test("a partial file with other content is not taken for the real one", async () => {
-  const cache = process.env.HF_HUB_CACHE!
-  const blobs = join(cache, "models--owner--model", "blobs")
+/** The partial file of a process that is gone. */
+function leftPartial(content: Buffer): string {
+  const blobs = join(process.env.HF_HUB_CACHE!, "models--owner--model", "blobs")
   mkdirSync(blobs, { recursive: true })
-  writeFileSync(join(blobs, `${sha256(weights)}.incomplete`), Buffer.alloc(1000, 7))
-  await expect(resolveModel("owner/model")).rejects.toThrow(
-    /model\.safetensors: its content is not/,
-  )
+  const { pid } = spawnSync(process.execPath, ["-e", ""])
+  const host = createHash("sha256").update(hostname()).digest("hex").slice(0, 6)
+  const path = join(blobs, `${sha256(weights)}.${pid}-${host}.0a1b2c3d.incomplete`)
+  writeFileSync(path, content)
+  return path
+}
+
+test("what a killed process left is gone on with, whatever it holds", async () => {
+  const half = leftPartial(weights.subarray(0, 90_000))
   const folder = await resolveModel("owner/model")
   expect(readFileSync(join(folder, "model.safetensors")).equals(weights)).toBe(true)
+  expect(state.requests.some((r) => r.endsWith(`bytes=90000-${weights.length - 1}`))).toBe(true)
+  expect(existsSync(half)).toBe(false)
+
+  process.env.HF_HUB_CACHE = mkdtempSync(join(root, "cache-"))
+  leftPartial(Buffer.alloc(1000, 7))
+  const other = await resolveModel("owner/model")
+  expect(readFileSync(join(other, "model.safetensors")).equals(weights)).toBe(true)
+})
+
+test("a busy hub is asked again; one that stays busy is named", async () => {
+  state.busy = [429, 503]
+  const folder = await resolveModel("owner/model")
+  expect(existsSync(join(folder, "config.json"))).toBe(true)
+  state.busy = [401]
+  process.env.HF_HUB_CACHE = mkdtempSync(join(root, "cache-"))
+  await expect(resolveModel("owner/model")).rejects.toThrow(/refuses access/)
+  state.busy = []
+})
+
+test("the token stays with the hub, wherever a page of its list leads", async () => {
+  const seen: (string | undefined)[] = []
+  const stranger = createServer((request, response) => {
+    seen.push(request.headers.authorization)
+    response.end("[]")
+  })
+  await new Promise<void>((done) => stranger.listen(0, "127.0.0.1", done))
+  const { port } = stranger.address() as AddressInfo
+  process.env.HF_TOKEN = "hf_good"
+  state.nextPage = `http://127.0.0.1:${port}/next`
+  await resolveModel("owner/model")
+  state.nextPage = undefined
+  stranger.close()
+  expect(seen).toEqual([undefined])
+  expect(state.requests.length).toBeGreaterThan(2)
+})
+
+test("answers that are no answers: a login page, an endless list", async () => {
+  state.answer = "<html>log in</html>"
+  await expect(resolveModel("owner/model")).rejects.toThrow(/is a proxy or a login page in between/)
+  state.answer = undefined
+  process.env.HF_TOKEN = ""
+  state.nextPage = `${url}/api/models/owner/model/tree/${COMMIT}?cursor=1`
+  await expect(resolveModel("owner/model")).rejects.toThrow(/list of files has no end/)
+  state.nextPage = undefined
+  process.env.HF_ENDPOINT = "http://user:secret@127.0.0.1:1"
+  await expect(resolveModel("owner/model")).rejects.toThrow(
+    "HF_ENDPOINT: http://127.0.0.1:1 must come without a name and password",
+  )
+})
+
+test("a small file of the cache that several downloads mixed up is fetched again", async () => {
+  const folder = await resolveModel("owner/model")
+  const path = join(folder, "tokenizer.json")
+  writeFileSync(realpathSync(path), '{"a":1}{"a":1}')
+  await resolveModel("owner/model")
+  expect(readFileSync(path, "utf8")).toBe('{"a":1}')
+})
+
+test("several processes that need a model first at once all get it, and the cache is whole", async () => {
+  const hub = fileURLToPath(new URL("../../src/hub/hub.ts", import.meta.url))
+  const code = `const { resolveModel } = await import("${hub}"); console.log(await resolveModel("owner/model"))`
+  const node = ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", code]
+  const outputs = await Promise.all(
+    [0, 1, 2].map(async () => {
+      const child = spawn(process.execPath, node, { stdio: ["ignore", "pipe", "inherit"] })
+      let text = ""
+      child.stdout.on("data", (part) => (text += part))
+      const exit = await new Promise((done) => child.on("close", done))
+      return `${exit} ${text.trim()}`
+    }),
+  )
+  const cache = join(process.env.HF_HUB_CACHE!, "models--owner--model")
+  expect(outputs).toEqual(Array(3).fill(`0 ${join(cache, "snapshots", COMMIT)}`))
+  const folder = join(cache, "snapshots", COMMIT)
+  expect(readFileSync(join(folder, "model.safetensors")).equals(weights)).toBe(true)
+  expect(readFileSync(join(folder, "tokenizer.json"), "utf8")).toBe('{"a":1}')
+  expect(readdirSync(join(cache, "blobs")).filter((name) => /incomplete/.test(name))).toEqual([])
 })
