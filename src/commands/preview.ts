@@ -2,9 +2,11 @@ import { basename, dirname } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
+import { PURPOSE_OF } from "../data/purpose.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { checkPage } from "../host/output-place.ts"
+import { objectiveFromConfig } from "../objectives/index.ts"
 import { previewPage } from "../report/preview-page.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
@@ -71,12 +73,13 @@ async function run(
   shown: PreviewExample[],
   signal: AbortSignal,
 ): Promise<PreviewSummary> {
-  const { data, objective } = config
+  const { data } = config
+  const { trainsOn } = objectiveFromConfig(config.objective)
   return previewData({
     sources,
     tokenizer: await tokenizerFolder(config, signal),
     format: data.format,
-    purpose: objective.name === "dpo" ? "preference" : "supervised",
+    purpose: trainsOn === "rollouts" ? "supervised" : PURPOSE_OF[trainsOn],
     maxLength: data.max_length,
     supervise: data.supervise,
     template: data.template,

@@ -4,20 +4,7 @@
  */
 const SAMPLES =
   "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft"
-const PAIRS =
-  "is a loss of pairs (chosen, rejected), and training on pairs is not built yet; keep the chosen answers as completions and train with sft or dft"
-
-const REWARDS =
-  "is a loss of answers with rewards, and training on them is not built yet; keep the good answers (dftune grade --keep correct) and train with rft or dft"
-
 export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
-  dpo: PAIRS,
-  simpo: PAIRS,
-  cpo: PAIRS,
-  orpo: PAIRS,
-  kto: "is a loss of rows labelled good or bad, and training on them is not built yet; keep the good answers as completions and train with sft or dft",
-  rwr: REWARDS,
-  "offline-pg": REWARDS,
   reward:
     "trains a reward model, which is not built yet; dftune grade judges answers that have a gold answer",
   ...Object.fromEntries(

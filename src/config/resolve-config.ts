@@ -1,5 +1,5 @@
 import { z } from "zod"
-import { withParameterDefaults } from "../objectives/index.ts"
+import { definitionOf, withParameterDefaults } from "../objectives/index.ts"
 import { objectiveJsonSchema } from "./objective-schema.ts"
 import {
   type AdapterConfig,
@@ -33,11 +33,18 @@ export interface DataConfig
 export interface Config
   extends Omit<
     Parsed,
-    "adapter" | "data" | "objective" | "engine" | "micro_batch_tokens" | "device_memory"
+    | "adapter"
+    | "data"
+    | "objective"
+    | "learning_rate"
+    | "engine"
+    | "micro_batch_tokens"
+    | "device_memory"
   > {
   adapter: AdapterConfig | null
   data: DataConfig
   objective: ObjectiveConfig
+  learning_rate: number
   engine: EngineConfig
   /** auto only where the engine chooses, knowing the device. */
   micro_batch_tokens: number | "auto"
@@ -93,7 +100,18 @@ export function resolve(parsed: Parsed): Config {
     num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
     device_memory: memoryBytes(parsed.device_memory),
   }
-  return { ...resolved, micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved) }
+  return {
+    ...resolved,
+    learning_rate: parsed.learning_rate ?? learningRate(resolved),
+    micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved),
+  }
+}
+
+/** Losses that compare answers are sums over their tokens, and push both ways: they bear far less. */
+function learningRate({ objective, adapter }: Pick<Config, "objective" | "adapter">): number {
+  const definition = objective.expression === undefined ? definitionOf(objective.name) : undefined
+  if (!definition?.signed) return 5e-5
+  return adapter === null ? 1e-6 : 1e-5
 }
 
 /** Left to the engine where the split into micro-batches changes nothing but time and memory. */

@@ -298,7 +298,13 @@ export const configFields = z
       .default("none"),
     data,
     objective: objective.default("dft"),
-    learning_rate: positive.max(10).describe("Peak learning rate.").default(5e-5),
+    learning_rate: positive
+      .max(10)
+      .nullable()
+      .describe(
+        "Peak learning rate. Left out: 5e-5; for objectives on pairs, labels and samples 1e-6, or 1e-5 with an adapter.",
+      )
+      .default(null),
     lr_scheduler: z.enum(LR_SCHEDULERS).describe("Shape after the warmup.").default("cosine"),
     warmup_ratio: fraction
       .describe("Share of the steps that warm up linearly.")

@@ -3,6 +3,7 @@ import { loadChatTemplate, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { hashOf, rowHash } from "./hash.ts"
 import { type AskedKind, trainedKind } from "./layout.ts"
 import type { RowNote } from "./lints.ts"
+import { pairFault } from "./pair-faults.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
 import {
   layoutParts,
@@ -79,6 +80,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     readonly sides: readonly Rendered[]
     readonly prompt: string
     readonly weight: number
+    readonly value: number | undefined
   }[] = []
   const dropped: number[] = []
   const bad: [number, string][] = []
@@ -101,12 +103,12 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
       continue
     }
     const { sides } = row
-    if (setup.onLongPair === "drop" && sides.length > 1 && sides.some((side) => side.truncated)) {
-      truncated++
-      dropped.push(line)
+    if (sides.some((side) => side.truncated)) truncated++
+    const fault = pairFault(sides, setup.onLongPair)
+    if (fault) {
+      note(notes, fault, line)
       continue
     }
-    if (sides.some((side) => side.truncated)) truncated++
     if (sides.some((side) => side.supervised === 0)) {
       dropped.push(line)
       continue
@@ -114,7 +116,8 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     for (const name of new Set(sides.flatMap((side) => side.notes))) note(notes, name, line)
     for (const side of sides) supervised += side.supervised
     layouts[trainedKind(reading.example, layoutParts(options))]++
-    kept.push({ line, sides, prompt: promptText(reading.example), weight: reading.weight })
+    const { weight, value } = reading
+    kept.push({ line, sides, prompt: promptText(reading.example), weight, value })
   }
   const sideCount = setup.purpose === "preference" ? 2 : 1
   const sides = Array.from({ length: sideCount }, (_, side) =>
@@ -122,6 +125,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
       kept.map((row) => row.sides[side]!),
       kept.map(({ line }) => line),
       kept.map(({ weight }) => weight),
+      kept.flatMap(({ value }) => value ?? []),
     ),
   )
   return {
@@ -149,6 +153,7 @@ function rowBatch(
   rows: readonly Rendered[],
   lines: readonly number[],
   weights: readonly number[],
+  values: readonly number[],
 ): RowBatch {
   const tokens = rows.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   const batch: RowBatch = {
@@ -158,6 +163,7 @@ function rowBatch(
     lengths: Int32Array.from(rows, ({ tokenIds }) => tokenIds.length),
     lines: Int32Array.from(lines),
     weights: Float32Array.from(weights),
+    ...(values.length > 0 ? { values: Float32Array.from(values) } : {}),
   }
   let at = 0
   for (const { tokenIds, lossMask, tokenClass } of rows) {

@@ -23,5 +23,6 @@ export {
   readManifest,
 } from "./prepared.ts"
 export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
+export { PURPOSE_OF } from "./purpose.ts"
 export { type Example, type Message, type Purpose, readRow, type Turns } from "./rows/index.ts"
 export { hashOfRows } from "./rows-hash.ts"

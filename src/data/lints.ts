@@ -1,3 +1,4 @@
+import { PAIR_FAULTS } from "./pair-faults.ts"
 import type { Purpose } from "./rows/index.ts"
 
 /** Something about the data that the user should know before step 1. */
@@ -27,6 +28,7 @@ export const ROW_NOTES = [
   "text-arguments",
   "sampled-as-text",
   "empty-answer",
+  ...PAIR_FAULTS,
 ] as const
 export type RowNote = (typeof ROW_NOTES)[number]
 
@@ -109,7 +111,19 @@ const NOTE_LINTS: Readonly<
       `${rows} where nothing but the end of the turn is trained: they teach the model to say nothing`,
     hint: "leave them out, unless silence is the answer",
   },
+  "long-pair": {
+    message: (rows, maxLength) =>
+      `${rows} left out: an answer of the pair is longer than data.max_length ${maxLength}, and cut short it would lose by that alone`,
+    hint: "raise data.max_length; data.on_long_pair: truncate keeps them",
+  },
+  "equal-sides": {
+    message: (rows) => `${rows} left out: chosen and rejected are the same, token for token`,
+    hint: "take them out of the data: nothing is preferred in them",
+  },
 }
+
+/** Above this share of pairs without a difference something else is wrong with the data. */
+const MOST_EQUAL = 0.5
 
 /** What preparing a data set counted. */
 export interface PreparedCounts {
@@ -146,7 +160,10 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
     counts
   const lints: Lint[] = []
   const untrained = untrainedLint(counts)
-  if (rows + dropped.count === 0 && untrained !== undefined) {
+  const leftOut = PAIR_FAULTS.reduce((sum, fault) => sum + (notes.get(fault)?.count ?? 0), 0)
+  if (rows + dropped.count === 0 && leftOut > 0) {
+    // said by their own lints, which then are errors
+  } else if (rows + dropped.count === 0 && untrained !== undefined) {
     lints.push({
       ...untrained,
       severity: "error",
@@ -208,7 +225,7 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
     const subject = plural(tally.count, "row")
     lints.push({
       code: note,
-      severity: "warning",
+      severity: isFatal(note, tally.count, rows, leftOut) ? "error" : "warning",
       message: message(subject, maxLength),
       hint,
       ...tally,
@@ -266,6 +283,12 @@ function unusedKeysLint(source: string, keys: ReadonlyMap<string, Tally>): Lint 
     count: Math.max(...most.map(([, { count }]) => count)),
     examples: most[0]![1].examples,
   }
+}
+
+/** Pairs are left out one by one, until hardly any is left to learn from. */
+function isFatal(note: RowNote, count: number, rows: number, leftOut: number): boolean {
+  if (!(PAIR_FAULTS as readonly RowNote[]).includes(note)) return false
+  return rows === 0 || (note === "equal-sides" && count > MOST_EQUAL * (rows + leftOut))
 }
 
 /** Training rows whose prompt is also in another set. */

@@ -68,6 +68,8 @@ export interface PreparedRow {
   readonly line: number
   /** How often the row counts, in the loss and in what it is divided by; 1 for most. */
   readonly weight: number
+  /** 1 or 0 of labelled answers, the reward of rewarded ones; 0 of others. */
+  readonly value: number
 }
 
 /** Random access to a prepared folder; rows are read when asked for. */
@@ -77,7 +79,11 @@ export interface Prepared {
   readonly rows: number
   /** Tokens of each row; of a preference row, of both its answers together. */
   readonly lengths: Int32Array
-  /** Row `index` of supervised data. */
+  /** The sequences of a row: one, or the chosen and the rejected one. */
+  sequences(index: number): PreparedRow[]
+  /** Tokens of each of them, without reading them. */
+  sequenceLengths(index: number): number[]
+  /** Row `index` of data with one sequence a row. */
   row(index: number): PreparedRow
   /** Row `index` of preference data. */
   pair(index: number): { readonly chosen: PreparedRow; readonly rejected: PreparedRow }
@@ -89,6 +95,8 @@ export interface Prepared {
 const SIDES = {
   supervised: [""],
   preference: ["chosen.", "rejected."],
+  labels: [""],
+  rewards: [""],
 } as const satisfies Readonly<Record<Purpose, readonly string[]>>
 
 /** The names before the tensors of a shard. */
@@ -103,6 +111,8 @@ interface Side {
   readonly line: Int32Array
   /** null: 1 for every row. */
   readonly weight: Float32Array | null
+  /** null where rows have neither label nor reward. */
+  readonly value: Float32Array | null
   /** Where the first token lies in the file. */
   readonly tokenIdsAt: number
   readonly lossMaskAt: number
@@ -159,8 +169,13 @@ export async function openPrepared(dir: string): Promise<Prepared> {
     manifest,
     rows: manifest.rows,
     lengths,
+    sequences: (index) => SIDES[manifest.purpose].map((_, side) => read(index, side)),
+    sequenceLengths(index) {
+      const { sides, firstRow: first } = locate(index)
+      return sides.map(({ offsets }) => offsets[index - first + 1]! - offsets[index - first]!)
+    },
     row(index) {
-      assert(manifest.purpose === "supervised", "row() of preference data; use pair()")
+      assert(manifest.purpose !== "preference", "row() of preference data; use pair()")
       return read(index, 0)
     },
     pair(index) {
@@ -191,11 +206,7 @@ export async function readManifest(dir: string): Promise<Manifest> {
     shards.every(
       (shard: unknown) => isObject(shard) && /^shard-\d{5}\.safetensors$/.test(String(shard.file)),
     )
-  if (
-    !named ||
-    !Array.isArray(sources) ||
-    !(purpose === "supervised" || purpose === "preference")
-  ) {
+  if (!named || !Array.isArray(sources) || !Object.hasOwn(SIDES, String(purpose))) {
     throw new InputError(`${path}: damaged; delete the folder and prepare the data again`)
   }
   return manifest as unknown as Manifest
@@ -228,6 +239,9 @@ async function openShard(
       const weight = reader.tensors.has(`${prefix}row_weight`)
         ? new Float32Array((await reader.read(`${prefix}row_weight`)).buffer)
         : null
+      const value = reader.tensors.has(`${prefix}row_value`)
+        ? new Float32Array((await reader.read(`${prefix}row_value`)).buffer)
+        : null
       const tokens = tokenIds.shape[0]!
       const ordered = offsets.every((offset, i) => offset >= (i === 0 ? 0 : offsets[i - 1]!))
       const fits =
@@ -237,6 +251,7 @@ async function openShard(
         lossMask.shape[0] === tokens &&
         tokenClass.shape[0] === tokens &&
         (weight === null || weight.length === rows) &&
+        (value === null || value.length === rows) &&
         offsets[0] === 0 &&
         offsets[rows] === tokens
       if (
@@ -251,6 +266,7 @@ async function openShard(
         source,
         line,
         weight,
+        value,
         tokenIdsAt: tokenIds.begin,
         lossMaskAt: lossMask.begin,
         tokenClassAt: tokenClass.begin,
@@ -304,7 +320,8 @@ function readRow(readAt: ReadAt, side: Side, r: number, manifest: Manifest): Pre
   readAt(tokenClass, side.tokenClassAt + start)
   const source = manifest.sources[side.source[r]!]!.path
   const weight = side.weight === null ? 1 : side.weight[r]!
-  return { tokenIds, lossMask, tokenClass, source, line: side.line[r]!, weight }
+  const value = side.value === null ? 0 : side.value[r]!
+  return { tokenIds, lossMask, tokenClass, source, line: side.line[r]!, weight, value }
 }
 
 function readBytes(file: number, path: string, target: Uint8Array, position: number): void {

@@ -4,6 +4,7 @@ import { type BatchSetup, renderOptionsOf } from "./batch.ts"
 import { rowHash } from "./hash.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote } from "./lints.ts"
+import { pairFault } from "./pair-faults.ts"
 import type { PrepareOptions } from "./prepare.ts"
 import { batchSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
@@ -76,7 +77,7 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
       if (rows > examples) continue
       for (const [i, side] of row.sides.entries()) {
         const which =
-          setup.purpose === "supervised" ? {} : { side: (["chosen", "rejected"] as const)[i]! }
+          setup.purpose !== "preference" ? {} : { side: (["chosen", "rejected"] as const)[i]! }
         const shown = shownTokens(side, rendering.tokenizer)
         const warnings = "refusal" in row ? ["untrained-rows"] : shown.warnings
         await show({ source, ...which, ...shown, warnings })
@@ -101,7 +102,7 @@ function shownTokens(
   }
 }
 
-function previewCounts({ purpose, maxLength }: BatchSetup) {
+function previewCounts({ purpose, maxLength, onLongPair }: BatchSetup) {
   const tally = () => ({ count: 0, examples: [] as string[] })
   const note = (to: { count: number; examples: string[] }, source: string): void => {
     to.count++
@@ -122,6 +123,11 @@ function previewCounts({ purpose, maxLength }: BatchSetup) {
       for (const key of keys) unused.add(source, path, key, [line])
     },
     add: (source: string, sides: readonly Rendered[]): void => {
+      const fault = pairFault(sides, onLongPair)
+      if (fault) {
+        note(notes.get(fault)!, source)
+        return
+      }
       if (sides.some(({ supervised }) => supervised === 0)) {
         note(dropped, source)
         return

@@ -3,6 +3,7 @@ import { assert, InputError } from "../errors.ts"
 import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
+import { checkSharedPrompt } from "./pair-faults.ts"
 import { askedText, type Conversation } from "./rendered-chat.ts"
 import type { Example, RowPrompt, Sampled, Turns } from "./rows/index.ts"
 
@@ -63,10 +64,13 @@ function sequencesOf(example: Example, options: RenderOptions): ChatTokens[] {
       return [chat(example, 0, options)]
     case "completion":
       return [completion(example, options)]
-    case "preference":
-      return [example.chosen, example.rejected].map((said) =>
+    case "preference": {
+      const sides = [example.chosen, example.rejected].map((said) =>
         completion({ kind: "completion", prompt: example.prompt, completion: said }, options),
       )
+      if (options.supervise !== "all") checkSharedPrompt(sides)
+      return sides
+    }
   }
 }
 

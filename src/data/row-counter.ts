@@ -2,6 +2,7 @@ import { assert } from "../errors.ts"
 import type { BatchResult } from "./batch.ts"
 import { ASKED_KINDS, type AskedKind } from "./layout.ts"
 import { MAX_EXAMPLES, ROW_NOTES, type RowNote, type Tally } from "./lints.ts"
+import { PAIR_FAULTS } from "./pair-faults.ts"
 import type { PreparedSource } from "./prepared.ts"
 import { type RowHashes, rowHashes } from "./row-hashes.ts"
 
@@ -93,7 +94,8 @@ export function counter(files: readonly CountedFile[]) {
       for (const { tokenIds } of sides) tokens += tokenIds.length
       const counts = perFile[file]!
       counts.rows += kept
-      counts.dropped += dropped.length
+      const faults = PAIR_FAULTS.map((fault) => notes[fault]?.length ?? 0)
+      counts.dropped += dropped.length + faults.reduce((sum, count) => sum + count, 0)
       counts.bad += bad.length
       counts.truncated += result.truncated
       note("dropped", path, dropped)

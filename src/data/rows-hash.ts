@@ -17,10 +17,14 @@ export interface RowsHasher {
 
 const COLUMNS = ["tokenIds", "lossMask", "tokenClass", "lengths", "weights"] as const
 type Column = (typeof COLUMNS)[number]
-type Columns = Readonly<Record<Column, Int32Array | Uint8Array | Float32Array>>
+type Columns = Readonly<Record<Column, Int32Array | Uint8Array | Float32Array>> & {
+  /** Labels or rewards, where rows have them. */
+  readonly values?: Float32Array
+}
 
 export function rowsHasher(): RowsHasher {
   const sides: Record<Column, Hash>[] = []
+  let values: Hash | undefined
   return {
     append(batches) {
       for (const [i, batch] of batches.entries()) {
@@ -31,13 +35,18 @@ export function rowsHasher(): RowsHasher {
           const { buffer, byteOffset, byteLength } = batch[column]
           sides[i][column].update(new Uint8Array(buffer, byteOffset, byteLength))
         }
+        if (batch.values) {
+          values ??= createHash("sha256")
+          values.update(new Uint8Array(batch.values.slice().buffer))
+        }
       }
     },
     digest(sources) {
       const columns = sides.map((side) => COLUMNS.map((column) => side[column].digest("hex")))
       const weighed = sources.map(({ rows, weight }) => [rows, weight])
+      const more = values ? [values.digest("hex")] : []
       return createHash("sha256")
-        .update(JSON.stringify([columns, weighed]))
+        .update(JSON.stringify([columns, weighed, ...more]))
         .digest("hex")
     },
   }

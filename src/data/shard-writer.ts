@@ -21,6 +21,8 @@ export interface RowBatch {
   readonly lines: Int32Array
   /** How often each row counts: [R] */
   readonly weights: Float32Array
+  /** [R] labels or rewards, where rows have them. */
+  readonly values?: Float32Array
 }
 
 interface Side {
@@ -92,6 +94,7 @@ function sideTensors(
   const rowOffsets = new BigInt64Array(rowSource.length + 1)
   const rowLine = new Int32Array(rowSource.length)
   const rowWeight = new Float32Array(rowSource.length)
+  const rowValue = batches.some(({ values }) => values) ? new Float32Array(rowSource.length) : null
   let at = 0
   let row = 0
   for (const batch of batches) {
@@ -100,6 +103,7 @@ function sideTensors(
     tokenClass.set(batch.tokenClass, at)
     rowLine.set(batch.lines, row)
     rowWeight.set(batch.weights, row)
+    if (batch.values) rowValue?.set(batch.values, row)
     for (const length of batch.lengths) {
       at += length
       rowOffsets[++row] = BigInt(at)
@@ -115,6 +119,16 @@ function sideTensors(
     { name: `${prefix}row_offsets`, dtype: "I64", shape: [rows + 1], data: bytes(rowOffsets) },
     { name: `${prefix}row_source`, dtype: "I32", shape: [rows], data: bytes(rowSource) },
     { name: `${prefix}row_line`, dtype: "I32", shape: [rows], data: bytes(rowLine) },
+    ...(rowValue === null
+      ? []
+      : [
+          {
+            name: `${prefix}row_value`,
+            dtype: "F32" as const,
+            shape: [rows],
+            data: bytes(rowValue),
+          },
+        ]),
     ...(rowWeight.every((weight) => weight === 1)
       ? []
       : [

@@ -1,6 +1,7 @@
 /** What an objective of the family is: parameters, a formula, and which modifiers make sense on it. */
 import type { Expression } from "./expression.ts"
 import type { Measures, Normalization, ObjectiveInputs } from "./objective.ts"
+import type { TrainsOn } from "./trains-on.ts"
 
 export interface NumberParameter {
   readonly kind: "number"
@@ -67,12 +68,6 @@ export type Form = ({ readonly weight: Expression } | { readonly direct: Express
   readonly value?: Expression
   readonly measures?: Measures
 }
-
-/**
- * The rows that an objective trains on: targets alone; pairs of a chosen and a rejected answer;
- * answers with a label (good or bad) or with a reward; or the model's own samples.
- */
-export type TrainsOn = "targets" | "pairs" | "labels" | "rewards" | "rollouts"
 
 /** How advantages are made of the rewards of a group of samples, when the config does not say. */
 export interface AdvantageRule {

@@ -105,6 +105,7 @@ export function objectiveFromConfig(
     parameters: Object.fromEntries(used),
     value: form.value,
     measures: form.measures,
+    trainsOn: definition.trainsOn ?? "targets",
   })
 }
 

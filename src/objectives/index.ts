@@ -4,7 +4,6 @@ export {
   MODIFIERS,
   normalizationsOf,
   type Parameter,
-  type TrainsOn,
 } from "./definition.ts"
 export { type Coefficients, coefficients } from "./differentiate.ts"
 export { type DpoPair, dpoPair } from "./dpo-pair.ts"
@@ -16,6 +15,7 @@ export {
   type GradientInput,
   type InputName,
   input,
+  MEASURED_INPUTS,
   type Operand,
   type ReducedInput,
   type ReductionOp,
@@ -41,4 +41,5 @@ export {
   objectiveToJson,
 } from "./objective-json.ts"
 export type { TensorOps } from "./operations.ts"
+export type { TrainsOn } from "./trains-on.ts"
 export { weightsAt } from "./weights.ts"

@@ -14,6 +14,7 @@ import {
   NORMALIZATIONS,
   type Normalization,
   type Objective,
+  rowsOf,
 } from "./objective.ts"
 
 /**
@@ -97,6 +98,7 @@ export function objectiveFromJson(json: unknown, where = "objective"): Objective
     expression,
     normalization: normalization as Normalization,
     parameters: {},
+    trainsOn: rowsOf(expression),
     ...(value === undefined ? {} : { value: built[nodeIndex(value, built, `${where}.value`)]! }),
     ...(measures === undefined ? {} : { measures: measuresFromJson(measures, built, where) }),
   }

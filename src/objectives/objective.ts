@@ -14,6 +14,7 @@ import {
   topologicalOrder,
 } from "./expression.ts"
 import { negate } from "./operations.ts"
+import type { TrainsOn } from "./trains-on.ts"
 
 export const NORMALIZATIONS = [
   "tokens",
@@ -54,6 +55,8 @@ export interface Objective {
   readonly value?: Expression
   readonly measures?: Measures
   readonly normalization: Normalization
+  /** The rows that it is given. */
+  readonly trainsOn: TrainsOn
   /** As given in the config, defaults filled in: for the run's manifest. */
   readonly parameters: Readonly<Record<string, unknown>>
 }
@@ -86,8 +89,11 @@ export function tokenObjective(
     parameters = {},
     value,
     measures,
+    trainsOn,
   }: {
     normalization?: Normalization
+    /** By the inputs that the expression names, if left out. */
+    trainsOn?: TrainsOn
     parameters?: Readonly<Record<string, unknown>>
     value?: Expression | undefined
     measures?: Measures | undefined
@@ -100,9 +106,21 @@ export function tokenObjective(
     expression,
     normalization,
     parameters,
+    trainsOn: trainsOn ?? rowsOf(expression),
     ...(value ? { value } : {}),
     ...(measures ? { measures } : {}),
   }
+}
+
+/** The rows that an expression needs, by what it names. */
+export function rowsOf(expression: Expression): TrainsOn {
+  const order = topologicalOrder([expression])
+  const names = new Set(order.flatMap(({ op, name }) => (op === "input" ? [name as string] : [])))
+  const any = (...wanted: readonly InputName[]) => wanted.some((name) => names.has(name))
+  if (order.some(({ op }) => op === "pair_sum")) return "pairs"
+  if (any("kl_step", "pair_sign")) return "labels"
+  if (any("advantage", "sampling_logp", "expert", "reward")) return "rollouts"
+  return any("row_weight") ? "rewards" : "targets"
 }
 
 export function checkTrains(name: string, expression: Expression): void {

@@ -33,7 +33,26 @@ export interface RunStart extends EventBase {
   readonly resumed_from?: string
 }
 
-export interface StepEvent extends EventBase {
+/**
+ * Of losses of pairs and of labelled answers. Implicit rewards are beta times what the objective
+ * compares of an answer (ln pi - ln pi_ref of DPO); log-probabilities are sums over an answer's tokens.
+ */
+export interface PairFields {
+  readonly reward_chosen?: number
+  readonly reward_rejected?: number
+  /** Mean over the pairs of chosen over rejected; of labels the difference of the means. */
+  readonly reward_margin?: number
+  /** Share of the pairs whose chosen side has the larger reward, strictly. */
+  readonly reward_accuracy?: number
+  readonly logp_chosen?: number
+  readonly logp_rejected?: number
+  /** Mean cross-entropy of the chosen answers' tokens, nats. */
+  readonly nll_chosen?: number
+  /** KTO's z0. */
+  readonly kl_step?: number
+}
+
+export interface StepEvent extends EventBase, PairFields {
   readonly type: "step"
   /** The objective's value, normalised as the run says. */
   readonly loss: number
@@ -61,6 +80,17 @@ export interface StepEvent extends EventBase {
   readonly memory_bytes: number
   /** Mean KL(reference || policy) per token, when the objective has a reference. */
   readonly kl_ref?: number
+  /** Of objectives on samples: pi / pi_old of the step's tokens. */
+  readonly ratio?: { readonly mean: number; readonly max: number }
+  /** Shares of the tokens that the clip keeps from moving, below and above. */
+  readonly clip_low?: number
+  readonly clip_high?: number
+  /** Mean of ln pi_old - ln pi. */
+  readonly policy_kl?: number
+  /** Mean size of the advantages. */
+  readonly advantage_abs?: number
+  /** Means over the step's tokens of what else the objective measures, by its own names. */
+  readonly measures?: Readonly<Record<string, number>>
 }
 
 export interface HistogramEvent extends EventBase {
@@ -73,7 +103,7 @@ export interface HistogramEvent extends EventBase {
   readonly small_bins: readonly number[]
 }
 
-export interface EvalEvent extends EventBase {
+export interface EvalEvent extends EventBase, PairFields {
   readonly type: "eval"
   readonly name: string
   readonly nll?: number

@@ -65,10 +65,11 @@ export function abandonedTokensWarning({
  * once; `before` are the events of the run that this one continues.
  */
 export function abandonedTokensWatch(
-  objective: Pick<Objective, "expression">,
+  objective: Pick<Objective, "expression" | "trainsOn">,
   before: readonly RunEvent[] = [],
 ): (event: RunEvent) => Warning | undefined {
-  const keepsThem = keepsSpecialTokens(objective)
+  // Of pairs and samples unlikely tokens are often meant to be.
+  const keepsThem = objective.trainsOn !== "targets" || keepsSpecialTokens(objective)
   let first = before.find((event) => event.type === "step")
   let warned = before.some(
     (event) => event.type === "warning" && KINDS.some(({ code }) => code === event.code),

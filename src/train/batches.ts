@@ -1,4 +1,4 @@
-/** Where the loop gets its steps from: the seam between the loop and supervised rows, pairs, or rollouts. */
+/** Where the loop gets its steps from: the seam between the loop and supervised rows, pairs, labels, or rollouts. */
 import type { RunOrder } from "../data/order.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { EventBody } from "../run/events.ts"
@@ -17,6 +17,11 @@ export interface StepRows {
   readonly rows: readonly StepRow[]
   /** Inputs that are one number for the whole step, beside `progress`, `step` and `steps`. */
   readonly scalars?: Readonly<Record<string, number>>
+  /**
+   * Each prompt with another row's answer, for KTO's z0, and the sum of ln pi_ref over each answer's
+   * tokens where the reference was measured before.
+   */
+  readonly mismatched?: { readonly rows: readonly StepRow[]; readonly reference: Float32Array }
   /** What happened while the rows came to be (a rollout): told before the step's own events. */
   readonly events?: readonly EventBody[]
 }
@@ -38,19 +43,95 @@ export interface FixedBatches extends BatchSource {
   batch(step: number): StepRows
   /** Tokens of each sequence of a step, in the order of its rows, without reading them. */
   lengths(step: number): number[]
+  /** Rows of the data that a step takes, by index. */
+  indices(step: number): readonly number[]
+  /** The sequences of a row of the data, with what they bring to the objective. */
+  sequences(index: number): StepRow[]
 }
 
-/** Supervised rows in the run's order. */
-export function supervisedBatches(
-  rows: Pick<Prepared, "row" | "lengths">,
-  order: Pick<RunOrder, "steps" | "stepRows" | "epochAt">,
+type Order = Pick<RunOrder, "steps" | "stepRows" | "epochAt">
+type Rows = Pick<Prepared, "sequences" | "sequenceLengths">
+
+/** Prepared rows in the run's order; `columns` says what a row's sequences bring with them. */
+function fixedBatches(
+  rows: Rows,
+  order: Order,
+  columns: (sequences: readonly PreparedRow[], index: number) => StepRow[],
 ): FixedBatches {
+  const indices = (step: number) => [...order.stepRows(step - 1)]
+  const sequences = (index: number) => columns(rows.sequences(index), index)
   return {
     steps: order.steps,
-    batch: (step) => ({
-      rows: Array.from(order.stepRows(step - 1), (index) => rows.row(index)),
-    }),
-    lengths: (step) => Array.from(order.stepRows(step - 1), (index) => rows.lengths[index]!),
+    batch: (step) => ({ rows: indices(step).flatMap(sequences) }),
+    lengths: (step) => indices(step).flatMap((index) => rows.sequenceLengths(index)),
     epochAt: (step) => order.epochAt(step),
+    indices,
+    sequences,
   }
+}
+
+/** Supervised rows. */
+export function supervisedBatches(rows: Rows, order: Order): FixedBatches {
+  return fixedBatches(rows, order, (sequences) => [...sequences])
+}
+
+/** Pairs: the chosen and the rejected answer in turn. */
+export function pairBatches(rows: Rows, order: Order): FixedBatches {
+  return fixedBatches(rows, order, (sequences) =>
+    sequences.map((row, side) => ({
+      ...row,
+      columns: { pair_sign: side === 0 ? 1 : -1, position: positions(row) },
+    })),
+  )
+}
+
+/** Answers labelled good or bad, and each prompt with the answer before it in the step. */
+export function labelBatches(
+  rows: Rows,
+  order: Order,
+  { maxLength }: { readonly maxLength: number },
+): FixedBatches {
+  const batches = fixedBatches(rows, order, (sequences) =>
+    sequences.map((row) => ({ ...row, columns: { pair_sign: row.value > 0 ? 1 : -1 } })),
+  )
+  return {
+    ...batches,
+    batch(step) {
+      const { rows: own } = batches.batch(step)
+      const reference = new Float32Array(own.length)
+      return { rows: own, mismatched: { rows: mismatchedRows(own, maxLength), reference } }
+    },
+  }
+}
+
+/**
+ * Prompt i with answer i - 1 of the same step, cyclic: an offset, so that of two and more no prompt
+ * has its own (TRL's issue 1911 is a reversal, whose middle does). Cut on the right at `maxLength`.
+ */
+export function mismatchedRows(rows: readonly StepRow[], maxLength: number): StepRow[] {
+  return rows.map((asked, i) => {
+    const said = rows.at(i - 1)!
+    const prompt = asked.lossMask.indexOf(1)
+    const answer = said.lossMask.indexOf(1)
+    const join = <A extends Int32Array | Uint8Array>(
+      key: "tokenIds" | "lossMask" | "tokenClass",
+    ) => {
+      const parts = [...asked[key].subarray(0, prompt), ...said[key].subarray(answer)]
+      return parts.slice(0, maxLength) as unknown as A
+    }
+    return {
+      ...asked,
+      tokenIds: Int32Array.from(join("tokenIds")),
+      lossMask: Uint8Array.from(join("lossMask")),
+      tokenClass: Uint8Array.from(join("tokenClass")),
+      columns: {},
+    }
+  })
+}
+
+/** The place of each supervised token among its sequence's, from 0. */
+function positions({ lossMask }: PreparedRow): Float32Array {
+  let count = 0
+  for (let t = 1; t < lossMask.length; t++) count += lossMask[t]!
+  return Float32Array.from({ length: count }, (_, i) => i)
 }

@@ -9,7 +9,8 @@ import { compiledSize } from "../models/index.ts"
 import { forwardBackward } from "./forward-backward.ts"
 import { lossInputs } from "./loss-inputs.ts"
 import { type MicroBatch, stepBatch } from "./micro-batches.ts"
-import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
+import { runHead, storesReference } from "./objective-batches.ts"
+import { CROSS_ENTROPY } from "./objective-head.ts"
 import type { RunPlan } from "./plan.ts"
 import { sampler } from "./samples.ts"
 import type { Session } from "./session.ts"
@@ -99,7 +100,7 @@ export async function estimateRun(
   const perStep = again + misses * cost.perSize
   const parts = {
     load,
-    training: steps * perStep + cost.once,
+    training: steps * perStep + cost.once + referenceTokens(plan) * cost.evaluatePerToken,
     evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
     samples: sampleCount(plan) * (await sampleSeconds(plan, session, seconds)),
     checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
@@ -138,9 +139,24 @@ function tokensAStep({ batches, split }: RunPlan) {
   return { tokens: tokens / looked, compiled: compiled / looked, misses: misses / looked }
 }
 
-/** The rows of a step (from 1) as the run splits them. */
+/** Tokens that are measured once with the reference, before the first step. */
+function referenceTokens({ batches, objective, rows }: RunPlan): number {
+  if (!storesReference(objective)) return 0
+  const seen = new Set<number>()
+  for (let step = 1; step <= batches.steps; step++)
+    for (const index of batches.indices(step)) seen.add(index)
+  return [...seen].reduce((sum, index) => sum + rows.lengths[index]!, 0)
+}
+
+/** The rows of a step (from 1) as the run splits them; what was not measured of them is 0. */
 function batchOf({ batches, objective, split }: RunPlan, step: number) {
-  return stepBatch(batches.batch(step).rows, { ...split, normalization: objective.normalization })
+  const options = { ...split, normalization: objective.normalization }
+  const batch = stepBatch(batches.batch(step).rows, options)
+  const { columns = [] } = runHead(objective).settings
+  const microBatches = batch.microBatches.map((one) =>
+    columns.filter((name) => !name.startsWith("reduction_")).reduce(withZeros, one),
+  )
+  return { ...batch, microBatches }
 }
 
 /** Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be needed. */
@@ -151,7 +167,7 @@ async function wholeStep(
   otherwise: number,
 ): Promise<number> {
   const { objective, order } = plan
-  const head = objectiveHead(objective)
+  const head = runHead(objective)
   if (head.needsOldLogprobs) return otherwise
   let step = 0
   const work = async () => {
@@ -160,7 +176,7 @@ async function wholeStep(
       head,
       normalization: objective.normalization,
       batch: batchOf(plan, 1 + (step++ % order.steps)),
-      scalars: { progress: 0, step: 1, steps: order.steps },
+      scalars: { progress: 0, step: 1, steps: order.steps, kl_step: 0 },
       reference,
       seed: (microBatch) => microBatch,
     })
@@ -185,18 +201,17 @@ function timedMicroBatches(plan: RunPlan): MicroBatch[] {
 
 /** With a column that takes part in the arithmetic alone: its numbers change no time. */
 function withZeros(microBatch: MicroBatch, column: string): MicroBatch {
+  if (microBatch.columns[column]) return microBatch
   const zeros = new Float32Array(microBatch.pack.labels.length)
   return { ...microBatch, columns: { ...microBatch.columns, [column]: zeros } }
 }
 
 /** Seconds of training, by what they grow with; everything runs once before it is timed. */
 async function trainingCost(plan: RunPlan, { policy, reference }: Session, seconds: Stopwatch) {
-  const head = objectiveHead(plan.objective)
+  const head = runHead(plan.objective)
   const { decoder } = policy
-  const microBatches = timedMicroBatches(plan).map((one) =>
-    head.needsOldLogprobs ? withZeros(one, "old_logp") : one,
-  )
-  const scalars = { progress: 0, step: 1, steps: plan.order.steps }
+  const microBatches = timedMicroBatches(plan)
+  const scalars = { progress: 0, step: 1, steps: plan.order.steps, kl_step: 0 }
   const inputs = await lossInputs({ decoder, head, microBatches, scalars, reference })
   const update = async () => {
     await decoder.zeroGradients()
@@ -226,7 +241,8 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
   const [largest, ...others] = compile as [number, ...number[]]
   const perSize = others.reduce((sum, each) => sum + each, 0) / Math.max(1, others.length)
   // An old policy's numbers, and a first pass over the step, are forward passes of their own.
-  const forwards = (head.needsOldLogprobs ? 1 : 0) + (head.firstPass ? 1 : 0)
+  // So are KTO's answers to other prompts.
+  const forwards = [head.needsOldLogprobs, head.firstPass, head.needsKlStep].filter(Boolean).length
   return {
     perToken: (total.train + forwards * total.evaluate) / total.tokens,
     evaluatePerToken: total.evaluate / total.tokens,

@@ -1,9 +1,9 @@
-import type { Reference } from "../models/index.ts"
+import type { Reference, TokenOutputs } from "../models/index.ts"
 import type { Normalization } from "../objectives/index.ts"
 import { clipScale } from "../optim/index.ts"
-import { lossInputs } from "./loss-inputs.ts"
+import { lossInputs, stepColumns } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatch } from "./micro-batches.ts"
-import type { ObjectiveHead } from "./objective-head.ts"
+import type { ObjectiveHead, StepColumns } from "./objective-head.ts"
 import type { Policy } from "./policy.ts"
 import { addStatistics, NO_TOKENS, statisticsOf, type TokenStatistics } from "./token-statistics.ts"
 
@@ -28,6 +28,8 @@ export interface StepResult {
   readonly divisor: number
   /** Of the normalised gradient, before clipping. */
   readonly gradientNorm: number
+  /** All the step's tokens, for what is told of them; only where the objective tells more than its loss. */
+  readonly columns: StepColumns | undefined
 }
 
 /**
@@ -44,19 +46,36 @@ export async function forwardBackward(
   await decoder.zeroGradients()
   let statistics = NO_TOKENS
   let loss = 0
+  let weights = 0
+  const tells = head.value !== undefined || head.measures
+  const all: TokenOutputs[] = []
   for (const [i, microBatch] of microBatches.entries()) {
     if (signal?.aborted) return undefined
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
     statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
+    if (tells) all.push(outputs)
+    let own = 0
     outputs.loss.forEach((value, token) => {
       loss += value * microBatch.scale[token]!
+      own += outputs.weight[token]! * microBatch.scale[token]!
     })
+    weights += own
   }
   // Without any weight there is no gradient either: dividing by one leaves it so.
-  const divided = divisor(normalization, batch, statistics.weight) || 1
+  const divided = divisor(normalization, batch, weights) || 1
   const norm = Math.sqrt(await policy.squaredGradientNorm()) / Math.abs(divided)
-  return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm }
+  const columns = tells ? stepColumns(microBatches, all, parts.scalars) : undefined
+  if (head.value) loss = scaledSum(head.value(columns!), microBatches)
+  return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm, columns }
+}
+
+/** What the step's tokens have of a value, each times its scale. */
+export function scaledSum(values: Float64Array, microBatches: readonly MicroBatch[]): number {
+  let sum = 0
+  let token = 0
+  for (const { scale } of microBatches) for (const factor of scale) sum += values[token++]! * factor
+  return sum
 }
 
 /** What the summed gradients are multiplied with: the division by the count, and clipping. */

@@ -1,8 +1,13 @@
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
-import type { Decoder, Reference } from "../models/index.ts"
+import type { Decoder, Reference, TokenOutputs } from "../models/index.ts"
 import type { EventBody } from "../run/events.ts"
-import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
+import type { FixedBatches } from "./batches.ts"
+import { scaledSum } from "./forward-backward.ts"
+import { klStep } from "./kl-step.ts"
+import { stepColumns } from "./loss-inputs.ts"
+import { divisor, type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY, type ObjectiveHead } from "./objective-head.ts"
+import { type Outcome, outcomesOf, pairFields } from "./step-outcomes.ts"
 import {
   addStatistics,
   histogramFields,
@@ -15,6 +20,8 @@ import {
 export interface EvalSet {
   readonly name: string
   readonly rows: Prepared
+  /** All its rows once, as steps of the objective: of pairs and labels, whose loss couples tokens. */
+  readonly batches?: FixedBatches
 }
 
 export interface EvaluationParts {
@@ -24,6 +31,8 @@ export interface EvaluationParts {
   /** Of the whole run. */
   readonly steps: number
   readonly batch: StepBatchOptions
+  /** Rows are pairs: margins are theirs. */
+  readonly paired: boolean
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
   readonly signal?: AbortSignal
 }
@@ -38,8 +47,13 @@ export async function* evaluations(
 ): AsyncGenerator<EventBody> {
   const { head, evalSets, signal } = parts
   // What couples the tokens of a training step, or compares with it, has no meaning here.
-  const own = !head.firstPass && !head.needsOldLogprobs
-  for (const { name, rows } of evalSets) {
+  const fed = head.settings.columns ?? []
+  const own = !head.firstPass && fed.every((column) => column === "token_class")
+  for (const { name, rows, batches } of evalSets) {
+    if (batches) {
+      yield* evaluatePreferences(parts, { name, batches }, step)
+      continue
+    }
     const statistics = await evaluateRows(parts, rows, { step, own })
     if (signal?.aborted) return
     const { nll, loss, mean_p } = statisticsFields(statistics)
@@ -54,6 +68,49 @@ export async function* evaluations(
     }
     yield { type: "histogram", step, name, ...histogramFields(statistics) }
   }
+}
+
+/** The objective itself, batch by batch as in training, and how the two sides fare. */
+async function* evaluatePreferences(
+  { decoder, head, steps, paired, batch: options, signal }: EvaluationParts,
+  { name, batches }: { readonly name: string; readonly batches: FixedBatches },
+  step: number,
+): AsyncGenerator<EventBody> {
+  let statistics = NO_TOKENS
+  const total = { loss: 0, divisor: 0 }
+  const outcomes: Outcome[] = []
+  const run = { progress: step / steps, step: Math.max(1, step), steps }
+  let sequences = 0
+  for (let part = 1; part <= batches.steps; part++) {
+    if (signal?.aborted) return
+    const { rows, mismatched } = batches.batch(part)
+    const batch = stepBatch(rows, options)
+    const kl = mismatched ? { kl_step: await klStep(decoder, mismatched, { split: options }) } : {}
+    const outputs: TokenOutputs[] = []
+    for (const { pack, columns } of batch.microBatches) {
+      const found = await decoder.evaluate(pack, CROSS_ENTROPY)
+      outputs.push(found)
+      statistics = addStatistics(statistics, statisticsOf(found, columns.token_class))
+    }
+    const found = stepColumns(batch.microBatches, outputs, { ...run, ...kl })
+    if (head.value) total.loss += scaledSum(head.value(found), batch.microBatches)
+    total.divisor += divisor(options.normalization, batch, 0)
+    const own = outcomesOf(found, head.measured(found))
+    outcomes.push(...own.map((one) => ({ ...one, sequence: sequences + one.sequence })))
+    sequences += rows.length
+  }
+  const { nll, mean_p } = statisticsFields(statistics)
+  yield {
+    type: "eval",
+    step,
+    name,
+    nll,
+    mean_p,
+    ...(head.value ? { loss: total.loss / total.divisor } : {}),
+    ...pairFields(outcomes, paired),
+    supervised_tokens: statistics.count,
+  }
+  yield { type: "histogram", step, name, ...histogramFields(statistics) }
 }
 
 /** Of all rows; of some only when `signal` asks to stop. */

@@ -1,8 +1,10 @@
 import { InputError } from "../errors.ts"
 import { forwardBackward, gradientScale } from "./forward-backward.ts"
+import { klStep } from "./kl-step.ts"
 import { stepBatch } from "./micro-batches.ts"
-import { objectiveHead } from "./objective-head.ts"
+import { runHead } from "./objective-batches.ts"
 import type { PlanOptions, RunPlan } from "./plan.ts"
+import { runRows } from "./run-reference.ts"
 import type { Session } from "./session.ts"
 import { statisticsFields } from "./token-statistics.ts"
 
@@ -30,30 +32,38 @@ export async function learningRateRange(
   session: Session,
   { signal, onProgress }: PlanOptions,
 ): Promise<LearningRateRange> {
-  const { config, batches, objective, split } = plan
+  const { config, objective, split } = plan
   const { policy, reference } = session
-  const head = objectiveHead(objective)
+  const head = runHead(objective)
   if (head.needsOldLogprobs) {
     throw new InputError(`--lr-range: ${objective.name} has no meaning outside its run of updates`)
   }
+  const few = { ...plan.batches, steps: Math.min(plan.batches.steps, STEPS) }
+  const { batches } = await runRows({ ...plan, batches: few, evalSets: [] }, session, {
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onProgress } : {}),
+  })
   const points: RangePoint[] = []
   for (let step = 1; step <= STEPS; step++) {
     signal?.throwIfAborted()
     onProgress?.(`learning-rate range test: step ${step} of ${STEPS}`)
     const learningRate = RANGE[0] * (RANGE[1] / RANGE[0]) ** ((step - 1) / (STEPS - 1))
-    const { rows } = batches.batch(1 + ((step - 1) % batches.steps))
+    const { rows, mismatched } = batches.batch(1 + ((step - 1) % batches.steps))
+    const { decoder } = policy
+    const kl = mismatched ? { kl_step: await klStep(decoder, mismatched, { split }) } : {}
     const result = await forwardBackward({
       policy,
       head,
       normalization: objective.normalization,
       batch: stepBatch(rows, { ...split, normalization: objective.normalization }),
-      scalars: { progress: 0.5, step, steps: STEPS },
+      scalars: { ...kl, progress: 0.5, step, steps: STEPS },
       reference,
       seed: (microBatch) => step * STEPS + microBatch,
       signal,
     })
     if (!result) continue // asked to stop in the middle of it
-    const { loss, nll } = statisticsFields(result.statistics)
+    const { loss: ofTokens, nll } = statisticsFields(result.statistics)
+    const loss = head.value ? result.loss : ofTokens
     points.push({ learning_rate: learningRate, loss, nll })
     if (!Number.isFinite(nll) || nll > 1.5 * points[0]!.nll + 0.5) break
     const scale = gradientScale(result, config.max_grad_norm)

@@ -1,6 +1,6 @@
 import type { Decoder, LossInputs, Reference, TokenOutputs } from "../models/index.ts"
 import type { Columns, MicroBatch } from "./micro-batches.ts"
-import type { ObjectiveHead } from "./objective-head.ts"
+import type { ObjectiveHead, StepColumns } from "./objective-head.ts"
 
 export interface LossInputParts {
   readonly decoder: Decoder
@@ -15,8 +15,8 @@ type InputsOf = (microBatch: MicroBatch, index: number) => Promise<LossInputs>
 
 /**
  * What the objective is fed beside the policy's own numbers, micro-batch by micro-batch. Where it
- * couples the tokens of a step (a mean over a sequence, a median over the batch), a first pass over
- * the whole step measures what those are made of.
+ * couples the tokens of a step (a mean over a sequence, a pair, a median over the batch), a first
+ * pass over the whole step measures what those are made of.
  */
 export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
   const { decoder, head, microBatches, scalars, reference } = parts
@@ -29,28 +29,22 @@ export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
     return { reference: found }
   }
 
-  let reduced: Columns = {}
+  const measured: TokenOutputs[] = []
   if (head.firstPass) {
-    const measured: TokenOutputs[] = []
     for (const microBatch of microBatches) {
       const inputs = { scalars, ...(await referenceOf(microBatch)) }
       measured.push(await decoder.evaluate(microBatch.pack, head.firstPass, inputs))
     }
-    reduced = head.reduced(
-      joined(measured.map(measuredColumns)),
-      joined(microBatches.map(({ columns }) => columns)),
-      scalars,
-      Int32Array.from(microBatches.flatMap(({ sequences }) => [...sequences])),
-    )
   }
+  const reduced = head.reduced(stepColumns(microBatches, measured, scalars))
   const starts = microBatches.map((_, i) =>
     microBatches.slice(0, i).reduce((sum, { pack }) => sum + pack.labels.length, 0),
   )
   return async (microBatch, index) => {
     const start = starts[index]!
+    const end = start + microBatch.pack.labels.length
     const own = Object.entries(reduced).map(
-      ([name, values]) =>
-        [name, values.slice(start, start + microBatch.pack.labels.length)] as const,
+      ([name, values]) => [name, values.slice(start, end)] as const,
     )
     return {
       scale: microBatch.scale,
@@ -59,6 +53,25 @@ export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
       ...(await referenceOf(microBatch)),
     }
   }
+}
+
+/** The tokens of all micro-batches one after the other; `measured` has what a pass found of each, or is empty. */
+export function stepColumns(
+  microBatches: readonly MicroBatch[],
+  measured: readonly TokenOutputs[],
+  scalars: Readonly<Record<string, number>>,
+): StepColumns {
+  const length = microBatches.reduce((sum, { sequences }) => sum + sequences.length, 0)
+  const sequences = new Int32Array(length)
+  let at = 0
+  for (const one of microBatches) {
+    sequences.set(one.sequences, at)
+    at += one.sequences.length
+  }
+  const found = joined(measured.map(measuredColumns))
+  // What came with the rows is what the objective was given.
+  const columns = { ...found, ...joined(microBatches.map(({ columns }) => columns)) }
+  return { columns, scalars, sequences }
 }
 
 /** What a pass measured of the model; its loss and weight are of no use to another pass. */

@@ -23,11 +23,15 @@ export interface StepBatch {
   readonly microBatches: readonly MicroBatch[]
   readonly tokens: number
   readonly supervisedTokens: number
-  /** Sequences with at least one supervised token. */
-  readonly sequences: number
-  /** Pairs with at least one: rows 2k and 2k + 1 of a step are a pair. */
-  readonly pairs: number
-  readonly maxTokens: number
+  /** What the step may be divided by: rows count as often as their weight says. */
+  readonly counts: {
+    readonly tokens: number
+    /** Sequences with at least one supervised token. */
+    readonly sequences: number
+    /** Pairs with at least one: rows 2k and 2k + 1 of a step are a pair. */
+    readonly pairs: number
+    readonly maxTokens: number
+  }
 }
 
 export interface StepBatchOptions extends SplitOptions {
@@ -51,15 +55,17 @@ function microBatch(
   const total = counts.reduce((sum, count) => sum + count, 0)
   const tokenClass = new Float32Array(total)
   const sequences = new Int32Array(total)
-  const scale = new Float32Array(total).fill(1)
+  const scale = new Float32Array(total)
+  const weighed = rows.reduce((sum, { weight }, r) => sum + weight * counts[r]!, 0)
   let token = 0
   rows.forEach((row, r) => {
     for (let i = 1; i < row.lossMask.length; i++) {
       if (!row.lossMask[i]) continue
       tokenClass[token] = row.tokenClass[i]!
       sequences[token] = indices[r]!
-      if (normalization === "sequences") scale[token] = 1 / counts[r]!
-      if (normalization === "paper") scale[token] = 1 / total
+      scale[token] = row.weight
+      if (normalization === "sequences") scale[token] = row.weight / counts[r]!
+      if (normalization === "paper") scale[token] = row.weight / weighed
       token += 1
     }
   })
@@ -104,15 +110,25 @@ export function stepBatch(
       normalization,
     ),
   )
-  const trained = rows.flatMap((row, i) => (supervisedCount(row) > 0 ? [i] : []))
   return {
     microBatches,
     tokens: lengths.reduce((sum, length) => sum + length, 0),
     supervisedTokens: microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0),
-    sequences: trained.length,
-    pairs: new Set(trained.map((i) => i >> 1)).size,
-    maxTokens,
+    counts: { ...weighedCounts(rows), maxTokens },
   }
+}
+
+function weighedCounts(rows: readonly StepRow[]) {
+  let [tokens, sequences] = [0, 0]
+  const pairs = new Map<number, number>()
+  rows.forEach((row, i) => {
+    const count = supervisedCount(row)
+    if (count === 0) return
+    tokens += row.weight * count
+    sequences += row.weight
+    pairs.set(i >> 1, row.weight)
+  })
+  return { tokens, sequences, pairs: [...pairs.values()].reduce((sum, weight) => sum + weight, 0) }
 }
 
 /** The same with one more column: the numbers of all micro-batches one after the other. */
@@ -128,15 +144,15 @@ export function withColumn(batch: StepBatch, name: string, values: Float32Array)
   return { ...batch, microBatches }
 }
 
-/** What the step's scaled sum is divided by; `weights` is the sum of the tokens' weights. */
+/** What the step's scaled sum is divided by; `weights` is the scaled sum of the tokens' weights. */
 export function divisor(
   normalization: Normalization,
-  { supervisedTokens, sequences, pairs, maxTokens }: StepBatch,
+  { counts: { tokens, sequences, pairs, maxTokens } }: StepBatch,
   weights: number,
 ): number {
   switch (normalization) {
     case "tokens":
-      return supervisedTokens
+      return tokens
     case "sequences":
       return sequences
     case "weights":

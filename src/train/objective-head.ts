@@ -1,25 +1,30 @@
 import type { HeadSettings } from "../models/index.ts"
 import {
+  type Expression,
   emit,
+  evaluateAll,
+  type Columns as Float64Columns,
   INPUTS,
   type InputName,
+  MEASURED_INPUTS,
   needs,
   type Objective,
-  type ReducedInput,
   reduceInputs,
   splitReductions,
 } from "../objectives/index.ts"
 import { GRAPH_OPS } from "./graph-ops.ts"
+import type { Columns } from "./micro-batches.ts"
 
-/** Inputs that the head computes itself; the other per-token inputs are fed. */
-const FROM_HEAD: ReadonlySet<string> = new Set([
-  "logp",
-  "entropy",
-  "topk_entropy",
-  "ref_logp",
-  "kl_ref",
-])
-const PER_RUN: ReadonlySet<string> = new Set(["progress", "step", "steps"])
+const PER_RUN: ReadonlySet<string> = new Set(["progress", "step", "steps", "kl_step"])
+
+type Scalars = Readonly<Record<string, number>>
+
+/** All tokens of a step: what was measured of them and what came with them, and their sequences. */
+export interface StepColumns {
+  readonly columns: Columns
+  readonly scalars: Scalars
+  readonly sequences: Int32Array
+}
 
 /** An objective as the local engine runs it. */
 export interface ObjectiveHead {
@@ -27,25 +32,40 @@ export interface ObjectiveHead {
   readonly settings: HeadSettings
   readonly needsReference: boolean
   readonly needsOldLogprobs: boolean
-  /** Set when the objective couples tokens: what a first pass over the step must measure. */
+  /** KTO's z0: a number of the step that is measured before it. */
+  readonly needsKlStep: boolean
+  /** Set when what couples tokens depends on the model: what a first pass over the step must measure. */
   readonly firstPass: HeadSettings | undefined
-  /** The columns made of a first pass over all tokens of a step: reductions, by name, each [N]. */
-  readonly reduced: (
-    measured: Readonly<Record<string, Float32Array>>,
-    columns: Readonly<Record<string, Float32Array>>,
-    scalars: Readonly<Record<string, number>>,
-    sequences: Int32Array,
-  ) => Readonly<Record<string, Float32Array>>
+  /** The columns made of all tokens of a step: reductions, by name, each [N]. */
+  readonly reduced: (step: StepColumns) => Columns
+  /** What is reported as the loss, [N]; undefined where that is the loss's own value. */
+  readonly value: ((step: StepColumns) => Float64Array) | undefined
+  /** Whether the objective measures more than its loss. */
+  readonly measures: boolean
+  /** Numbers for events, by name, [N] each: those whose inputs are there. */
+  readonly measured: (step: StepColumns) => Readonly<Record<string, Float64Array>>
+}
+
+export interface HeadOptions {
+  /** `ref_logp` comes with the rows: no reference model runs beside the policy. */
+  readonly storedReference?: boolean
 }
 
 /** Compiles the objective's expression into what the head's graph takes. */
-export function objectiveHead(objective: Objective): ObjectiveHead {
+export function objectiveHead(
+  objective: Objective,
+  { storedReference = false }: HeadOptions = {},
+): ObjectiveHead {
   const wanted = needs(objective.expression)
   const split = splitReductions(objective.expression)
   const inputs = [...wanted.inputs]
-  const fed = inputs.filter((name) => !FROM_HEAD.has(name) && !PER_RUN.has(name))
+  // The other token inputs are fed.
+  const fromHead = new Set<string>(MEASURED_INPUTS)
+  if (storedReference) fromHead.delete("ref_logp")
+  const fed = inputs.filter((name) => !fromHead.has(name) && !PER_RUN.has(name))
   const scalars = inputs.filter((name) => PER_RUN.has(name))
-  const shared = { topkEntropy: wanted.inputs.has("topk_entropy"), reference: wanted.reference }
+  const reference = storedReference ? wanted.inputs.has("kl_ref") : wanted.reference
+  const shared = { topkEntropy: wanted.inputs.has("topk_entropy"), reference }
   const settings: HeadSettings = {
     ...shared,
     columns: [...fed, ...split.reductions.map((reduction) => reduction.input)],
@@ -56,23 +76,46 @@ export function objectiveHead(objective: Objective): ObjectiveHead {
     ...shared,
     loss: (quantities) => emit(INPUTS.nll, GRAPH_OPS, quantities),
   }
+  const { value, measures = {} } = objective
   return {
     settings,
-    needsReference: wanted.reference,
+    needsReference: reference,
     needsOldLogprobs: wanted.inputs.has("old_logp"),
+    needsKlStep: wanted.inputs.has("kl_step"),
     firstPass: wanted.firstPass ? measure : undefined,
-    reduced(measured, columns, scalars, sequences) {
-      const all: Partial<Record<InputName | ReducedInput, Float64Array | number>> = {}
-      for (const [name, values] of Object.entries({ ...measured, ...columns })) {
-        all[name as InputName] = Float64Array.from(values)
-      }
-      Object.assign(all, scalars)
-      const found = reduceInputs(split, all, sequences)
+    reduced: (step) => {
+      if (split.reductions.length === 0) return {}
+      const found = reduceInputs(split, inFloat64(step), step.sequences)
       return Object.fromEntries(
         Object.entries(found).map(([name, values]) => [name, Float32Array.from(values)]),
       )
     },
+    value: value && ((step) => valuesOf([value], step)[0]!),
+    measures: Object.keys(measures).length > 0,
+    measured(step) {
+      const given = new Set([...Object.keys(step.columns), ...Object.keys(step.scalars)])
+      const there = Object.entries(measures).filter(([, measure]) =>
+        [...needs(measure).inputs].every((name) => given.has(name)),
+      )
+      const values = valuesOf(
+        there.map(([, measure]) => measure),
+        step,
+      )
+      return Object.fromEntries(there.map(([name], i) => [name, values[i]!]))
+    },
   }
+}
+
+function valuesOf(expressions: readonly Expression[], step: StepColumns): Float64Array[] {
+  return evaluateAll(expressions, inFloat64(step), step.sequences)
+}
+
+function inFloat64({ columns, scalars }: StepColumns): Float64Columns {
+  const all: Partial<Record<InputName, Float64Array | number>> = {}
+  for (const [name, values] of Object.entries(columns)) {
+    all[name as InputName] = Float64Array.from(values)
+  }
+  return { ...all, ...scalars }
 }
 
 /** What a model's cross-entropy is measured with, whatever the objective. */

@@ -7,6 +7,7 @@ import {
   type Prepared,
   type PreparedData,
   type PrepareOptions,
+  PURPOSE_OF,
   prepareData,
   type RunOrder,
   runOrder,
@@ -23,15 +24,15 @@ import {
   type ModelConfig,
   type WeightQuantization,
 } from "../models/index.ts"
-import { definitionOf, type Objective, objectiveFromConfig } from "../objectives/index.ts"
+import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
 import type { Precision } from "../runtime/index.ts"
-import { type FixedBatches, supervisedBatches } from "./batches.ts"
+import type { FixedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
-import { objectiveHead } from "./objective-head.ts"
+import { batchesOf, evalBatches, refuseSettings, runHead } from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
@@ -39,6 +40,8 @@ import { largestSplit, type SplitOptions } from "./split-rows.ts"
 export interface NamedRows {
   readonly name: string
   readonly rows: Prepared
+  /** As steps of the objective, where its loss couples tokens. */
+  readonly batches?: FixedBatches
 }
 
 /** What every engine needs to know before a weight is read. */
@@ -86,20 +89,26 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveFromConfig(config.objective)
   refuseUntrainable(objective)
+  refuseSettings(objective, config)
   const modelFolder = await resolveModel(config.model, {
     revision: config.model_revision,
     ...(signal ? { signal } : {}),
   })
   const model = await readModelConfig(modelFolder)
   const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
-  const asked = rowOptions(config, modelFolder, config.data.train)
+  const rowsFor = (sources: readonly SourceConfig[]) =>
+    rowOptions(config, modelFolder, sources, objective)
+  const asked = rowsFor(config.data.train)
   const { prepared, dataKey } = await rowsToResume(config, await prepareRows(asked, options), asked)
   const evalSets: NamedRows[] = []
   const evals: string[] = []
   for (const [i, source] of config.data.eval.entries()) {
-    const { dir } = await prepareRows(rowOptions(config, modelFolder, [source]), options)
+    const { dir } = await prepareRows(rowsFor([source]), options)
     evals.push(dir)
-    evalSets.push({ name: setName(source, i, config.data.eval), rows: await openPrepared(dir) })
+    const rows = await openPrepared(dir)
+    const name = setName(source, i, config.data.eval)
+    const batches = evalBatches(objective, rows, config)
+    evalSets.push({ name, rows, ...(batches ? { batches } : {}) })
   }
   const rows = await openPrepared(prepared.dir)
   const { benchmarks } = config.data
@@ -119,10 +128,10 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     steps: order.steps,
     rowsSeen: order.rows,
     parameters: decoderParameters(model.shape).reduce((sum, { shape }) => sum + size(shape), 0),
-    preference: definitionOf(objective.name)?.trainsOn !== undefined,
+    preference: objective.trainsOn === "pairs" || objective.trainsOn === "labels",
   })
   const lints = [...prepared.lints, ...overlaps, ...unusual]
-  const batches = supervisedBatches(rows, order)
+  const batches = batchesOf(objective, rows, order, config)
   const known = { config, modelFolder, model, objective, lora, dataKey }
   const found = { ...known, prepared, rows, order, batches }
   return { ...found, evalSets, lints }
@@ -152,16 +161,17 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
         })
       : config.micro_batch_tokens
   const split = { capacity: microBatchTokens, packing: config.data.packing }
+  const sequences = objective.trainsOn === "pairs" ? 2 : 1
   const held = process.memoryUsage.rss()
   const memory = memoryPlan({
     shape: model.shape,
     lora: lora && loraInputs(lora),
     quantization,
-    tokens: compiledSize(largestSplit(rows.lengths, config.batch_size, split)),
+    tokens: compiledSize(largestSplit(sequenceLengths(rows), sequences * config.batch_size, split)),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
-    headSettings: objectiveHead(objective).settings,
+    headSettings: runHead(objective).settings,
     process: held,
     precision: dtype,
   })
@@ -193,11 +203,18 @@ export function closeRows({ rows, evalSets }: DataPlan): void {
   for (const { rows } of evalSets) rows.close()
 }
 
-function refuseUntrainable(objective: Objective): void {
-  if (!objectiveHead(objective).settings.columns?.includes("advantage")) return
+function refuseUntrainable({ name, trainsOn }: Objective): void {
+  if (trainsOn !== "rollouts") return
   throw new InputError(
-    `objective ${objective.name}: needs an advantage for each token, which supervised rows do not have; leave it out of the expression`,
+    `objective ${name}: is of samples that a model makes while it trains (advantage, reward, expert, sampling_logp), which prepared rows are not; leave those inputs out of the expression`,
   )
+}
+
+/** Tokens of every sequence of the rows. */
+function sequenceLengths(rows: Prepared): number[] {
+  const all: number[] = []
+  for (let index = 0; index < rows.rows; index++) all.push(...rows.sequenceLengths(index))
+  return all
 }
 
 /** How the config has rows read and rendered. */
@@ -205,8 +222,10 @@ function rowOptions(
   { data }: Config,
   tokenizer: string,
   sources: readonly SourceConfig[],
+  { trainsOn }: Objective,
 ): PrepareOptions {
   return {
+    purpose: trainsOn === "rollouts" ? "supervised" : PURPOSE_OF[trainsOn],
     sources,
     tokenizer,
     format: data.format,

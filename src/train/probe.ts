@@ -117,7 +117,7 @@ function rowsBySource(rows: Prepared, seed: number): Map<string, PreparedRow[]> 
   const wanted = rows.manifest.sources.length * ROWS_PER_SOURCE
   const found = new Map<string, PreparedRow[]>()
   for (const index of order.slice(0, 20 * wanted)) {
-    const row = rows.row(index)
+    const row = rows.sequences(index)[0]!
     const list = found.get(row.source) ?? []
     if (list.length < ROWS_PER_SOURCE) found.set(row.source, [...list, row])
   }

@@ -118,13 +118,8 @@ async function differences(own: PreparedData, now: PreparedData, config: Config)
 type OpenRows = Awaited<ReturnType<typeof openPrepared>>
 
 function isSameRow(before: OpenRows, old: number, after: OpenRows, row: number): boolean {
-  const sidesOf = (rows: OpenRows, index: number) => {
-    if (rows.manifest.purpose === "supervised") return [rows.row(index)]
-    const { chosen, rejected } = rows.pair(index)
-    return [chosen, rejected]
-  }
-  const others = sidesOf(after, row)
-  return sidesOf(before, old).every((side, i) => {
+  const others = after.sequences(row)
+  return before.sequences(old).every((side, i) => {
     const other = others[i]!
     return (["tokenIds", "lossMask", "tokenClass"] as const).every((column) =>
       Buffer.from(side[column].buffer).equals(Buffer.from(other[column].buffer)),

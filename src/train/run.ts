@@ -19,6 +19,7 @@ import { OldLogprobs } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
+import { runRows } from "./run-reference.ts"
 import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
@@ -117,12 +118,14 @@ interface Running {
   readonly tell: (body: EventBody) => RunEvent
 }
 
-async function* steps(run: Running, { signal }: PlanOptions) {
+async function* steps(run: Running, planned: PlanOptions) {
+  const { signal } = planned
   const { plan, session, folder, checkpoint, tell } = run
   const { config } = plan
   const watch = abandonedTokensWatch(plan.objective, readRun(folder.path).events)
   const sample = await sampler(plan, session.policy)
-  const { objective, batches, split } = plan
+  const { objective, split } = plan
+  const { batches, evalSets, storedReference } = await runRows(plan, session, planned)
   const options = { ...split, normalization: objective.normalization }
   const updates = Math.max(1, Math.round(Number(objective.parameters.updates ?? 1)))
   const oldLogprobs = objectiveHead(objective).needsOldLogprobs
@@ -134,7 +137,9 @@ async function* steps(run: Running, { signal }: PlanOptions) {
       objective,
       batches,
       split,
-      evalSets: plan.evalSets,
+      evalSets,
+      storedReference,
+      referenceIsStart: storedReference && checkpoint === undefined,
       settings: config,
       memoryBytes: () => process.memoryUsage.rss(),
       save: (progress) =>

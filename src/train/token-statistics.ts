@@ -39,6 +39,8 @@ export interface TokenStatistics {
   readonly nll: number
   readonly p: number
   readonly weight: number
+  /** Of the weights' sizes: objectives on pairs and samples have weights of both signs. */
+  readonly weightSize: number
   readonly weightSquared: number
   readonly correct: number
   readonly entropy: number
@@ -57,6 +59,7 @@ export const NO_TOKENS: TokenStatistics = {
   nll: 0,
   p: 0,
   weight: 0,
+  weightSize: 0,
   weightSquared: 0,
   correct: 0,
   entropy: 0,
@@ -72,7 +75,7 @@ export function tokenStatistics(tokens: TokenNumbers): TokenStatistics {
   const classes = TOKEN_CLASSES.map(() => ({ count: 0, p: 0, unlikely: 0 }))
   const bins = Array<number>(10).fill(0)
   const smallBins = Array<number>(3).fill(0)
-  const sums = { loss: 0, nll: 0, p: 0, weight: 0, weightSquared: 0, correct: 0 }
+  const sums = { loss: 0, nll: 0, p: 0, weight: 0, weightSize: 0, weightSquared: 0, correct: 0 }
   let [entropySum, klSum] = [0, 0]
   for (let t = 0; t < logp.length; t++) {
     const p = Math.exp(logp[t]!)
@@ -80,6 +83,7 @@ export function tokenStatistics(tokens: TokenNumbers): TokenStatistics {
     sums.nll -= logp[t]!
     sums.p += p
     sums.weight += weight[t]!
+    sums.weightSize += Math.abs(weight[t]!)
     sums.weightSquared += weight[t]! ** 2
     sums.correct += correct[t]!
     entropySum += entropy?.[t] ?? 0
@@ -113,6 +117,7 @@ export function addStatistics(a: TokenStatistics, b: TokenStatistics): TokenStat
     nll: a.nll + b.nll,
     p: a.p + b.p,
     weight: a.weight + b.weight,
+    weightSize: a.weightSize + b.weightSize,
     weightSquared: a.weightSquared + b.weightSquared,
     correct: a.correct + b.correct,
     entropy: a.entropy + b.entropy,
@@ -146,11 +151,11 @@ export type StatisticsFields = Pick<
 >
 
 /**
- * Means over the supervised tokens; effective_tokens is (sum w)^2 / sum w^2. `loss` is the mean over tokens:
+ * Means over the supervised tokens; effective_tokens is (sum |w|)^2 / sum w^2. `loss` is the mean over tokens:
  * under another normalization the trainer puts its own sum in its place. Without tokens every mean is 0.
  */
 export function statisticsFields(statistics: TokenStatistics): StatisticsFields {
-  const { count, weight, weightSquared, classes } = statistics
+  const { count, weight, weightSize, weightSquared, classes } = statistics
   const mean = (sum: number) => (count === 0 ? 0 : sum / count)
   const classMean = ({ count, p }: ClassSums) => (count === 0 ? null : p / count)
   return {
@@ -158,7 +163,7 @@ export function statisticsFields(statistics: TokenStatistics): StatisticsFields 
     nll: mean(statistics.nll),
     mean_p: mean(statistics.p),
     mean_weight: mean(weight),
-    effective_tokens: weightSquared === 0 ? 0 : weight ** 2 / weightSquared,
+    effective_tokens: weightSquared === 0 ? 0 : weightSize ** 2 / weightSquared,
     entropy: mean(statistics.entropy),
     token_accuracy: mean(statistics.correct),
     eos_p: classMean(classes[END_OF_TURN]!),

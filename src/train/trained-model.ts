@@ -12,12 +12,15 @@ import type { Device, HostTensor } from "../runtime/index.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
-import { objectiveHead } from "./objective-head.ts"
+import { runHead } from "./objective-batches.ts"
 import { Policy } from "./policy.ts"
+import type { ReferenceModel } from "./reference-logprobs.ts"
 
 /** A model on its device, ready to train. */
 export interface TrainedModel {
   readonly policy: Policy
+  /** The model as the run began; release it after use. */
+  start(): Promise<ReferenceModel & { release(): Promise<void> }>
   /** The frozen model's view of a micro-batch, for objectives that have one. */
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
   release(): Promise<void>
@@ -50,15 +53,20 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
     keep,
   })
   const policy = await Policy.open(decoder, optimizerSettings(parts.config), parts.saved)
-  const { needsReference } = objectiveHead(parts.objective)
-  const frozen =
-    needsReference && !lora
-      ? await Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })
-      : undefined
+  const openBase = async () =>
+    Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })
+  const { needsReference } = runHead(parts.objective)
+  const frozen = needsReference && !lora ? await openBase() : undefined
   const reference = ({ pack }: MicroBatch) =>
     (frozen ?? decoder).reference(pack, { adapter: false })
   return {
     policy,
+    async start() {
+      // A new adapter changes nothing: without it the model is as the run began.
+      if (lora || !parts.saved) return { decoder, adapter: false, release: async () => {} }
+      const base = await openBase()
+      return { decoder: base, adapter: false, release: () => base.release() }
+    },
     reference: needsReference ? reference : undefined,
     async release() {
       await policy.release()

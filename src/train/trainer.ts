@@ -5,13 +5,15 @@ import type { Objective } from "../objectives/index.ts"
 import { learningRate, warmupSteps } from "../optim/index.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
-import { forwardBackward, gradientScale, type StepResult } from "./forward-backward.ts"
+import { forwardBackward, gradientScale, type StepResult, scaledSum } from "./forward-backward.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./held-out-loss.ts"
+import { klStep } from "./kl-step.ts"
 import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
 import type { SplitOptions } from "./split-rows.ts"
+import { measureFields, outcomesOf, pairFields } from "./step-outcomes.ts"
 import { histogramFields, statisticsFields } from "./token-statistics.ts"
 
 /** The run's settings that the loop reads, as the config names them. */
@@ -38,6 +40,10 @@ export interface TrainerParts {
   readonly split: SplitOptions
   readonly evalSets: readonly EvalSet[]
   readonly settings: TrainerSettings
+  /** `ref_logp` comes with the rows: it was measured before. */
+  readonly storedReference?: boolean
+  /** The reference is the run's own start: the first step's loss is known. */
+  readonly referenceIsStart?: boolean
   /** The frozen model of objectives that have one. */
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
   /** For objectives that compare with an earlier policy. */
@@ -71,7 +77,8 @@ export async function* trainSteps(
 ): AsyncGenerator<EventBody, { progress: Progress; reason: "done" | "interrupted" }> {
   const { policy, batches, settings, signal } = parts
   const { steps } = batches
-  const head = objectiveHead(parts.objective)
+  const { storedReference = false, referenceIsStart = false } = parts
+  const head = objectiveHead(parts.objective, { storedReference })
   const warmup = warmupSteps(steps, settings)
   let progress = start
   let saved = start.step
@@ -89,6 +96,7 @@ export async function* trainSteps(
     yield* taken.events ?? []
     const result = await stepResult(parts, head, step, taken)
     if (!result) continue
+    if (step === 1 && referenceIsStart) checkReference(head, result)
     const problem = nonfinite(result, step)
     if (problem && settings.on_nonfinite === "stop") throw new InputError(problem)
 
@@ -114,7 +122,10 @@ export async function* trainSteps(
     progress = advance(progress, step, result)
     const seconds = (performance.now() - began) / 1000
     const [epoch, memoryBytes] = [batches.epochAt(step), parts.memoryBytes()]
-    yield stepEvent(result, { progress, epoch, rate, seconds, memoryBytes })
+    yield {
+      ...stepEvent(result, { progress, epoch, rate, seconds, memoryBytes }),
+      ...outcomeFields(parts.objective, head, result),
+    }
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
     const last = step === steps
@@ -134,13 +145,14 @@ export async function* trainSteps(
 }
 
 function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationParts {
-  const { policy, evalSets, batches, reference, signal } = parts
+  const { policy, evalSets, batches, objective, reference, signal } = parts
   return {
     decoder: policy.decoder,
     head,
     evalSets,
     steps: batches.steps,
     batch: batchOptions(parts),
+    paired: objective.trainsOn === "pairs",
     ...(reference ? { reference } : {}),
     ...(signal ? { signal } : {}),
   }
@@ -170,21 +182,52 @@ async function stepResult(
   parts: TrainerParts,
   head: ObjectiveHead,
   step: number,
-  { rows, scalars }: StepRows,
+  { rows, scalars, mismatched }: StepRows,
 ): Promise<StepResult | undefined> {
   const { policy, objective, settings, batches, signal } = parts
   const batch = stepBatch(rows, batchOptions(parts))
+  const kl = mismatched ? { kl_step: await klStep(policy.decoder, mismatched, parts) } : {}
   return forwardBackward({
     policy,
     head,
     normalization: objective.normalization,
     batch: parts.oldLogprobs ? await parts.oldLogprobs.inBatch(step, batch, policy.decoder) : batch,
-    scalars: { ...scalars, progress: (step - 1) / batches.steps, step, steps: batches.steps },
+    scalars: {
+      ...scalars,
+      ...kl,
+      progress: (step - 1) / batches.steps,
+      step,
+      steps: batches.steps,
+    },
     reference: parts.reference,
     seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
     signal,
   })
 }
+
+/**
+ * The first step of a run whose reference is its own start is at the reference, whatever the rows:
+ * any other loss means another template, model or adapter behind the reference's numbers.
+ *
+ * @throws InputError when it is not
+ */
+function checkReference(head: ObjectiveHead, { loss, divisor, batch, columns }: StepResult): void {
+  if (!head.value || !columns) return
+  const { logp } = columns.columns
+  const there = {
+    ...columns,
+    columns: { ...columns.columns, ref_logp: logp! },
+    scalars: { ...columns.scalars, ...("kl_step" in columns.scalars ? { kl_step: 0 } : {}) },
+  }
+  const known = scaledSum(head.value(there), batch.microBatches) / divisor
+  if (Math.abs(loss - known) <= REFERENCE_TOLERANCE * Math.max(1, Math.abs(known))) return
+  throw new InputError(
+    `reference-mismatch: at the first step the policy is its reference, where the loss is ${known.toPrecision(6)}, but it came out as ${loss.toPrecision(6)}; ` +
+      "the reference's log-probabilities belong to another model, template or adapter. Remove the files reference-*.safetensors beside the prepared rows, and they are measured again",
+  )
+}
+
+const REFERENCE_TOLERANCE = 1e-3
 
 /** Another number for every micro-batch of a run, the same in a resumed one. */
 function hashSeed(seed: number, step: number, microBatch: number): number {
@@ -227,5 +270,18 @@ function stepEvent(
     supervised_tokens: progress.supervisedTokens,
     tokens_per_second: result.batch.tokens / seconds,
     memory_bytes: memoryBytes,
+  }
+}
+
+/** What the objective tells beside its loss. */
+function outcomeFields(objective: Objective, head: ObjectiveHead, { columns }: StepResult) {
+  if (!columns) return {}
+  const measured = head.measured(columns)
+  const outcomes = outcomesOf(columns, measured)
+  const { kl_step } = columns.scalars
+  return {
+    ...measureFields(measured),
+    ...(outcomes.length > 0 ? pairFields(outcomes, objective.trainsOn === "pairs") : {}),
+    ...(kl_step === undefined ? {} : { kl_step }),
   }
 }

@@ -47,5 +47,8 @@ export type Example =
       readonly rejected: Turns
     }
 
-/** What the rows are for; it decides which shape a row with several shapes has. */
-export type Purpose = "supervised" | "preference"
+/**
+ * What the rows are for; it decides which shape a row with several shapes has: answers to imitate,
+ * pairs of a better and a worse one, answers labelled good or bad, answers with a reward.
+ */
+export type Purpose = "supervised" | "preference" | "labels" | "rewards"

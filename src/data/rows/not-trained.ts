@@ -59,6 +59,33 @@ export function refusalOf(row: JsonObject, { isAnswer }: { readonly isAnswer: bo
   return bad === undefined ? undefined : named(bad)
 }
 
+/** Where a reward may stand. */
+const REWARD_KEYS = ["reward", "score"] as const
+
+/**
+ * What a row says of how good its answer is: a label (true or false, 1 or 0), or a reward (a number;
+ * a label counts as 1 or 0).
+ *
+ * @throws InputError where it says nothing, or something else
+ */
+export function verdictOf(row: JsonObject, purpose: "labels" | "rewards", where: string) {
+  const keys = purpose === "rewards" ? [...REWARD_KEYS, ...VERDICT_KEYS] : VERDICT_KEYS
+  const key = keys.find((name) => row[name] !== undefined && row[name] !== null)
+  if (key === undefined) {
+    throw new InputError(
+      `${where}: expected ${keys.map((name) => `"${name}"`).join(" or ")} beside the answer, which says how good it is, got nothing; dftune grade writes "correct"`,
+    )
+  }
+  const value = row[key]
+  if (isTrue(value) || isOne(value)) return { value: 1, used: [key] }
+  if (isFalse(value) || isZero(value)) return { value: 0, used: [key] }
+  const isReward = (REWARD_KEYS as readonly string[]).includes(key)
+  if (isReward && typeof value === "number" && Number.isFinite(value)) return { value, used: [key] }
+  throw new InputError(
+    `${where}: expected "${key}" to be ${isReward ? "a number" : "true or false, 1 or 0"}, got ${describeValue(value)}`,
+  )
+}
+
 /** Keys that say "train this", as every row does: nothing is left out when they are not looked at. */
 export const agreesToTraining = (key: string, value: unknown): boolean =>
   ((TRAIN_KEYS as readonly string[]).includes(key) ||

@@ -3,7 +3,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
 import type { Example, Message, Purpose } from "./example.ts"
-import { agreesToTraining, refusalOf } from "./not-trained.ts"
+import { agreesToTraining, refusalOf, verdictOf } from "./not-trained.ts"
 import { PREFERENCE, SUPERVISED } from "./shapes.ts"
 import { has } from "./values.ts"
 
@@ -12,6 +12,8 @@ export interface RowReading {
   readonly example: Example
   /** How often the row counts (`data.columns.row_weight`); 1 for most. */
   readonly weight: number
+  /** 1 or 0 of a labelled answer, the reward of a rewarded one. */
+  readonly value?: number
   /** The key and value by which the row says that it is not to be trained. */
   readonly refusal?: string
   /** Keys that say something and that nothing was made of. */
@@ -83,15 +85,18 @@ export function rowReading(
       : purpose === "supervised"
         ? (refusalOf(row, { isAnswer: shape.format !== "text" }) ?? silence(example))
         : undefined
+  const judged =
+    purpose === "labels" || purpose === "rewards" ? verdictOf(row, purpose, where) : undefined
   return {
     example,
     weight: weight.value,
+    ...(judged ? { value: judged.value } : {}),
     ...(weight.value === 0
       ? { refusal: "row_weight: 0" }
       : refusal === undefined
         ? {}
         : { refusal }),
-    ...leftOver(row, [...used, ...weight.used]),
+    ...leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
   }
 }
 

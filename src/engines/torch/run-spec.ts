@@ -94,6 +94,11 @@ function refuseForTorch({ objective, resume, logits, modelFolder }: RunSpecParts
       `${modelFolder}: engine torch does not scale or cap logits, which this model asks for; engine: onnx does`,
     )
   }
+  if (objective.trainsOn !== "targets") {
+    throw new InputError(
+      `objective ${objective.name}: engine torch does not train ${objective.trainsOn} yet; engine: onnx does`,
+    )
+  }
   const { nodes } = objectiveToJson(objective)
   for (const name of ["old_logp", "advantage"]) {
     if (nodes.some((node) => node.op === "input" && node.name === name)) {

@@ -146,8 +146,9 @@ export class Decoder {
     pack: Pack,
     settings: HeadSettings,
     inputs: LossInputs = {},
+    { adapter = true }: { readonly adapter?: boolean } = {},
   ): Promise<TokenOutputs> {
-    const activations = await this.#forward(pack, { keep: false, adapter: true, seed: 0 })
+    const activations = await this.#forward(pack, { keep: false, adapter, seed: 0 })
     const outputs = await this.#head.evaluate(activations.states.at(-1)!, pack, settings, inputs)
     release(activations)
     return outputs

@@ -1,0 +1,85 @@
+/** From prepared rows to the steps of an objective, by what it trains on. */
+import type { Config } from "../config/index.ts"
+import type { RunOrder } from "../data/order.ts"
+import type { Prepared } from "../data/prepared.ts"
+import { InputError } from "../errors.ts"
+import { needs, type Objective } from "../objectives/index.ts"
+import { type FixedBatches, labelBatches, pairBatches, supervisedBatches } from "./batches.ts"
+import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
+import { rewardedBatches } from "./rewarded-batches.ts"
+
+/**
+ * Whether the reference's log-probabilities are measured once and kept. Objectives on targets run
+ * the reference beside the policy, as they always did; so does whatever needs its whole distribution.
+ */
+export function storesReference({ expression, trainsOn }: Objective): boolean {
+  const { inputs } = needs(expression)
+  return trainsOn !== "targets" && inputs.has("ref_logp") && !inputs.has("kl_ref")
+}
+
+/** The objective as a run's own head: what rows are compared with is measured before. */
+export function runHead(objective: Objective): ObjectiveHead {
+  return objectiveHead(objective, { storedReference: storesReference(objective) })
+}
+
+/** The steps of an objective. */
+export function batchesOf(
+  objective: Objective,
+  rows: Prepared,
+  order: RunOrder,
+  { data }: Pick<Config, "data">,
+): FixedBatches {
+  switch (objective.trainsOn) {
+    case "pairs":
+      return pairBatches(rows, order)
+    case "labels":
+      return labelBatches(rows, order, { maxLength: data.max_length })
+    case "rewards": {
+      const { tau = 1, cap = 20 } = objective.parameters
+      const settings = { tau: Number(tau), cap: Number(cap) }
+      return rewardedBatches(supervisedBatches(rows, order), rows, settings)
+    }
+    case "targets":
+    case "rollouts":
+      return supervisedBatches(rows, order)
+  }
+}
+
+/** All rows of an eval set once, as steps of the objective; undefined where tokens are not coupled. */
+export function evalBatches(
+  objective: Objective,
+  rows: Prepared,
+  config: Pick<Config, "data" | "batch_size">,
+): FixedBatches | undefined {
+  if (objective.trainsOn !== "pairs" && objective.trainsOn !== "labels") return undefined
+  const size = config.batch_size
+  const length = (step: number) => Math.min(size, rows.rows - step * size)
+  const order: RunOrder = {
+    steps: Math.ceil(rows.rows / size),
+    rowsPerEpoch: rows.rows,
+    rows: rows.rows,
+    stepRows: (step) => Int32Array.from({ length: length(step) }, (_, i) => step * size + i),
+    epochAt: (step) => Math.min(1, (step * size) / rows.rows),
+  }
+  return batchesOf(objective, rows, order, config)
+}
+
+/**
+ * Settings that an objective on pairs or labels cannot be trained with.
+ *
+ * @throws InputError saying which, and what to do
+ */
+export function refuseSettings(objective: Objective, config: Config): void {
+  const { name, trainsOn } = objective
+  if (trainsOn !== "pairs" && trainsOn !== "labels") return
+  if (config.adapter && config.adapter.lora_dropout > 0) {
+    throw new InputError(
+      `adapter.lora_dropout: ${config.adapter.lora_dropout} makes noise of the size of what ${name} compares, ln pi of two answers or two models; set it to 0`,
+    )
+  }
+  if (trainsOn === "labels" && config.batch_size < 2) {
+    throw new InputError(
+      `batch_size: ${name} compares each prompt with another row's answer of the same step, so a step needs 2 rows at least; 16 and more are usual`,
+    )
+  }
+}

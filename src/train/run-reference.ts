@@ -1,0 +1,53 @@
+import { weightsHash } from "../models/files/weights-hash.ts"
+import type { FixedBatches } from "./batches.ts"
+import type { EvalSet } from "./held-out-loss.ts"
+import { storesReference } from "./objective-batches.ts"
+import type { PlanOptions, RunPlan } from "./plan.ts"
+import { type ReferenceModel, withReference } from "./reference-logprobs.ts"
+import type { Session } from "./session.ts"
+
+/** What a run trains on, with all that it is compared with. */
+export interface RunRows {
+  readonly batches: FixedBatches
+  readonly evalSets: readonly EvalSet[]
+  /** The reference came with them, and it is how the run began. */
+  readonly storedReference: boolean
+}
+
+/**
+ * The rows of a run; where its objective compares with how the model began, with the log-probabilities
+ * that it had then, measured before the first update and kept beside the rows.
+ */
+export async function runRows(
+  plan: RunPlan,
+  session: Pick<Session, "start">,
+  { signal, onProgress }: PlanOptions,
+): Promise<RunRows> {
+  const { batches, evalSets, objective, split } = plan
+  if (!storesReference(objective)) return { batches, evalSets, storedReference: false }
+  let opened: Awaited<ReturnType<Session["start"]>> | undefined
+  const model = async (): Promise<ReferenceModel> => {
+    opened ??= await session.start()
+    return opened
+  }
+  const options = {
+    split,
+    // Another split into micro-batches rounds otherwise.
+    key: [weightsHash(plan.modelFolder), plan.quantization ?? null, split],
+    model,
+    signal,
+    ...(onProgress ? { onProgress } : {}),
+  }
+  try {
+    const measured = await withReference(batches, { ...options, dir: plan.rows.dir })
+    const sets: EvalSet[] = []
+    for (const set of evalSets) {
+      const own = set.batches
+      const dir = set.rows.dir
+      sets.push(own ? { ...set, batches: await withReference(own, { ...options, dir }) } : set)
+    }
+    return { batches: measured, evalSets: sets, storedReference: true }
+  } finally {
+    await opened?.release()
+  }
+}

@@ -1,0 +1,170 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { parseConfig } from "../../src/config/index.ts"
+import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
+import { readRun } from "../../src/run/run-folder.ts"
+import { runHere } from "../../src/train/run.ts"
+import { tinyModel } from "./tiny-model.ts"
+
+const root = mkdtempSync(join(tmpdir(), "dftune-preference-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+/** Sums with a right and a wrong answer. */
+const sums = Array.from({ length: 24 }, (_, i) => {
+  const [a, b] = [(7 * i) % 50, (13 * i + 5) % 50]
+  return { prompt: `what is ${a} + ${b}? `, right: `${a + b}.`, wrong: `i think ${a * b + 1}` }
+})
+
+const write = (name: string, rows: readonly object[]) => {
+  const path = join(root, name)
+  writeFileSync(path, `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`)
+  return path
+}
+
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(root, "cache")
+  tinyModel(root)
+  write(
+    "pairs.jsonl",
+    sums.map(({ prompt, right, wrong }) => ({ prompt, chosen: right, rejected: wrong })),
+  )
+  write(
+    "labels.jsonl",
+    sums.map(({ prompt, right, wrong }, i) => ({
+      prompt,
+      completion: i % 2 ? wrong : right,
+      label: i % 2 === 0,
+    })),
+  )
+  write(
+    "rewards.jsonl",
+    sums.slice(0, 8).flatMap(({ prompt, right, wrong }) => [
+      { prompt, completion: right, reward: 1 },
+      { prompt, completion: wrong, reward: 0.25 },
+    ]),
+  )
+})
+
+const settings = (name: string, file: string, more: object = {}) => ({
+  model: join(root, "model-start"),
+  data: { train: [join(root, file)], eval: [join(root, file)], max_length: 64 },
+  objective: "dpo",
+  batch_size: 4,
+  micro_batch_tokens: 128,
+  learning_rate: 1e-3,
+  max_steps: 6,
+  save_steps: 3,
+  eval_steps: 0,
+  engine: { name: "onnx", device: "cpu", threads: 1 },
+  output_dir: join(root, name),
+  ...more,
+})
+
+/** In this thread: the loop's own thread is tried by resume.test.ts. */
+async function run(name: string, file: string, more: object = {}, signal?: AbortSignal) {
+  for await (const _ of runHere(parseConfig(settings(name, file, more)), signal ? { signal } : {}));
+  return readRun(join(root, name)).events
+}
+
+const stepsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is StepEvent => event.type === "step")
+const evalsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is EvalEvent => event.type === "eval")
+
+test.each([
+  ["dpo", Math.LN2],
+  [{ name: "dpo", loss: "ipo" }, 25],
+  [{ name: "dpo", loss: "hinge", sft: 0.5, sft_weight: "dft" }, undefined],
+  ["simpo", undefined],
+  ["orpo", undefined],
+] as const)("%j trains on pairs and tells how both sides fare", async (objective, known) => {
+  const name = `pairs-${JSON.stringify(objective).replace(/\W+/g, "-")}`
+  const events = await run(name, "pairs.jsonl", { objective })
+  const [first, ...others] = stepsOf(events)
+  if (known !== undefined) {
+    expect(first!.loss).toBeCloseTo(known, 5)
+    expect(first!.reward_margin).toBeCloseTo(0, 5)
+  }
+  const last = others.at(-1)!
+  expect(last.reward_margin!).toBeGreaterThan(first!.reward_margin!)
+  expect(last.logp_chosen).toBeLessThan(0)
+  expect(last.reward_margin!).toBeCloseTo(last.reward_chosen! - last.reward_rejected!, 9)
+  const [before, after] = [evalsOf(events)[0]!, evalsOf(events).at(-1)!]
+  expect(after.loss!).toBeLessThan(before.loss!)
+  expect(after.reward_accuracy!).toBeGreaterThan(before.reward_accuracy! - 1e-9)
+  expect(after.reward_accuracy!).toBeGreaterThan(0.5)
+})
+
+test("kto trains on labelled answers", async () => {
+  const events = await run("kto", "labels.jsonl", { objective: "kto" })
+  const steps = stepsOf(events)
+  expect(steps[0]!.loss).toBeCloseTo(0.5, 4)
+  expect(steps[0]!.kl_step).toBeCloseTo(0, 4)
+  expect(steps.at(-1)!.kl_step).toBeGreaterThanOrEqual(0)
+  expect(steps.at(-1)!.reward_margin!).toBeGreaterThan(0)
+  expect(evalsOf(events).at(-1)!.loss!).toBeLessThan(0.5)
+})
+
+test.each(["rwr", "offline-pg"])("%s trains on answers with rewards", async (objective) => {
+  const events = await run(objective, "rewards.jsonl", { objective })
+  expect(stepsOf(events)).toHaveLength(6)
+  expect(stepsOf(events).every(({ loss }) => Number.isFinite(loss))).toBe(true)
+})
+
+test("an adapter is compared with the model under it, whatever the base is kept in", async () => {
+  for (const quantization of ["none", "int8"]) {
+    const name = `adapter-${quantization}`
+    const steps = stepsOf(
+      await run(name, "pairs.jsonl", { adapter: { type: "lora", r: 4 }, quantization }),
+    )
+    expect(steps[0]!.loss).toBeCloseTo(Math.LN2, 5)
+    expect(steps.at(-1)!.reward_margin!).toBeGreaterThan(0)
+  }
+})
+
+test("a resumed run gives the same bits, its reference measured again or not", async () => {
+  const whole = await run("whole", "pairs.jsonl")
+  const model = (name: string) => readFileSync(join(root, name, "model", "model.safetensors"))
+  const references = readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" })
+    .filter((path) => /reference-\w+\.safetensors$/.test(path))
+    .map((path) => join(root, "cache", path))
+  expect(references.length).toBeGreaterThan(0)
+  for (const kept of [true, false]) {
+    const name = `resumed-${kept}`
+    const stopped = new AbortController()
+    const config = parseConfig(settings(name, "pairs.jsonl"))
+    for await (const event of runHere(config, { signal: stopped.signal })) {
+      if (event.type === "step" && event.step === 4) stopped.abort()
+    }
+    if (!kept) for (const path of references) rmSync(path, { force: true })
+    await run(name, "pairs.jsonl", { resume: true })
+    expect(model(name).equals(model("whole"))).toBe(true)
+    const told = stepsOf(readRun(join(root, name)).events).map(({ loss }) => loss)
+    expect(told).toEqual(stepsOf(whole).map(({ loss }) => loss))
+  }
+})
+
+test("numbers of another reference are noticed at the first step", async () => {
+  await run("honest", "pairs.jsonl")
+  const [path] = readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" }).filter(
+    (file) => /reference-\w+\.safetensors$/.test(file),
+  )
+  const bytes = readFileSync(join(root, "cache", path!))
+  const header = 8 + Number(bytes.readBigUInt64LE(0))
+  const { ref_logp } = JSON.parse(bytes.subarray(8, header).toString())
+  for (let at = ref_logp.data_offsets[0]; at < ref_logp.data_offsets[1]; at += 4)
+    bytes.writeFloatLE(bytes.readFloatLE(header + at) * 1.2, header + at)
+  for (const file of readdirSync(dirname(join(root, "cache", path!))))
+    if (file.startsWith("reference-"))
+      writeFileSync(join(root, "cache", dirname(path!), file), bytes)
+  await expect(run("other", "pairs.jsonl")).rejects.toThrow("reference-mismatch")
+})
+
+test.each([
+  [{ adapter: { type: "lora", lora_dropout: 0.1 } }, "adapter.lora_dropout: 0.1 makes noise"],
+  [{ objective: "kto", batch_size: 1 }, "a step needs 2 rows at least"],
+])("%j is refused: %s", async (more, message) => {
+  await expect(run("refused", "pairs.jsonl", more)).rejects.toThrow(message)
+})
