@@ -1,26 +1,42 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { isAbsolute, join, relative, resolve } from "node:path"
 import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
 import { closestName } from "../closest-name.ts"
-import { configJsonSchema, OBJECTIVES } from "../config/index.ts"
+import { OBJECTIVES, parseConfig } from "../config/index.ts"
+import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
+import { isHubId } from "../hub/hub.ts"
+import { objectiveFromConfig } from "../objectives/index.ts"
 import { importConfig, noteText } from "../peers/import-config.ts"
-import { print, say } from "./shell/terminal.ts"
+import { keepsSpecialTokens } from "../train/abandoned-tokens.ts"
+import { probe } from "../train/probe.ts"
+import {
+  type ModelFacts,
+  modelFacts,
+  type Proposal,
+  proposal,
+  type RowFacts,
+  rowFacts,
+} from "../train/proposal.ts"
+import { configText } from "./shell/config-text.ts"
+import { interruptible } from "./shell/interrupt.ts"
+import { commandLine } from "./shell/invocation.ts"
+import { print, progressLine, say } from "./shell/terminal.ts"
 
-/** What the new config says; everything else is there as a comment with its default. */
-export interface Answers {
+/** What only the user knows. */
+interface Answers {
   readonly model: string
   readonly train: string
   readonly objective: string
-  readonly lora: boolean
+  /** undefined: memory decides. */
+  readonly lora?: boolean
 }
 
 const DEFAULT_ANSWERS: Answers = {
   model: "Qwen/Qwen2.5-0.5B",
   train: "train.jsonl",
   objective: "dft",
-  lora: false,
 }
 
 interface InitOptions extends Partial<Answers> {
@@ -29,17 +45,24 @@ interface InitOptions extends Partial<Answers> {
   readonly force?: boolean
 }
 
+/** What was found of the answers; what could not be looked at is undefined, and said. */
+interface Facts {
+  readonly model: ModelFacts | undefined
+  readonly rows: RowFacts | undefined
+}
+
 export function command(verb: Command): void {
   verb
     .argument("[dir]", "where dftune.yaml is written", ".")
-    .option("-y, --yes", "ask nothing, take the defaults")
+    .option("-y, --yes", "ask nothing: look at the model and the rows, and choose")
     .option("--model <model>", "folder or hub id")
     .option("--train <path>", "training rows")
     .option("--objective <name>", "what is minimised")
     .option("--lora", "train an adapter, not the whole model")
+    .option("--no-lora", "train the whole model, whatever it takes")
     .option(
       "--from <file>",
-      "translate a config of TRL, LLaMA-Factory, axolotl, ms-swift or verl (YAML, JSON, Python or a command line)",
+      "translate another trainer's config (YAML, JSON, Python or a command line)",
     )
     .option("--force", "replace a dftune.yaml that is there")
     .action(async (dir: string, { from, yes = false, force = false, ...given }: InitOptions) => {
@@ -48,28 +71,39 @@ export function command(verb: Command): void {
         throw new InputError(`${path}: is there already; --force replaces it`)
       }
       if (from !== undefined) {
-        if (Object.keys(given).length > 0) {
-          throw new InputError(
-            `--from takes everything from ${from}; leave out ${Object.keys(given)
-              .map((key) => `--${key}`)
-              .join(", ")} and edit the dftune.yaml it writes`,
-          )
-        }
-        writeImported(from, dir, path)
+        writeImported(from, dir, path, given)
         return
       }
-      const asks = process.stdin.isTTY && process.stderr.isTTY && !yes
-      const known = { ...DEFAULT_ANSWERS, ...given }
-      const answers = asks ? await askAnswers(known, given) : known
-      checkObjective(answers.objective)
-      mkdirSync(dir, { recursive: true })
-      writeFileSync(path, configText(answers))
-      print(path)
-      say(`next: dftune preview ${path}, then dftune train ${path}`)
+      await interruptible(async (signal) => {
+        const asks = process.stdin.isTTY === true && process.stderr.isTTY === true && !yes
+        const { answers, facts } = await settled(given, asks, signal)
+        const chosen = proposal({ ...facts, objective: answers.objective, lora: answers.lora })
+        const keepSpecial = await specialTokens(answers, facts, chosen, signal)
+        const text = configText({
+          model: beside(dir, answers.model),
+          train: beside(dir, answers.train),
+          objective: answers.objective,
+          keepSpecial,
+          proposal: chosen,
+          facts,
+          outputDir: "runs/my-run",
+        })
+        mkdirSync(dir, { recursive: true })
+        writeFileSync(path, text)
+        for (const line of text.split("\n")) say(`  ${line}`)
+        print(path)
+        say(`next: ${commandLine("preview", path)}, then ${commandLine("train", path)}`)
+      })
     })
 }
 
-function writeImported(file: string, dir: string, path: string): void {
+function writeImported(file: string, dir: string, path: string, given: Partial<Answers>): void {
+  if (Object.keys(given).length > 0) {
+    const options = Object.keys(given).map((key) => `--${key}`)
+    throw new InputError(
+      `--from takes everything from ${file}; leave out ${options.join(", ")} and edit the dftune.yaml it writes`,
+    )
+  }
   if (!existsSync(file)) throw new InputError(`${file}: no such file`)
   const { peer, yaml, notes } = importConfig(readFileSync(file, "utf8"), { file })
   mkdirSync(dir, { recursive: true })
@@ -80,6 +114,53 @@ function writeImported(file: string, dir: string, path: string): void {
   for (const note of notes) say(`  ${noteText(note)}`)
 }
 
+/** The answers, each looked at while the others can still be given again. */
+async function settled(
+  given: Partial<Answers>,
+  asks: boolean,
+  signal: AbortSignal,
+): Promise<{ answers: Answers; facts: Facts }> {
+  const objective = given.objective ?? DEFAULT_ANSWERS.objective
+  checkObjective(objective)
+  const lines = asks ? createInterface({ input: process.stdin, output: process.stderr }) : undefined
+  const answer = async <T>(
+    key: "model" | "train" | "objective",
+    question: string,
+    look: (text: string, explicit: boolean) => Promise<T> | T,
+  ): Promise<{ text: string; found: T }> => {
+    const fallback = DEFAULT_ANSWERS[key]
+    const known = given[key]
+    if (lines === undefined || known !== undefined) {
+      const text = known ?? fallback
+      return { text, found: await look(text, known !== undefined) }
+    }
+    for (;;) {
+      const text = (await lines.question(`${question} [${fallback}] `, { signal })).trim()
+      try {
+        return { text: text || fallback, found: await look(text || fallback, text !== "") }
+      } catch (error) {
+        if (!(error instanceof InputError)) throw error
+        say(`  ${error.message}`)
+      }
+    }
+  }
+  try {
+    const model = await answer("model", "Model (folder or hub id)?", (name) =>
+      lookedAtModel(name, signal),
+    )
+    const rows = await answer("train", "Training rows (path, glob or hub data set)?", (path, own) =>
+      lookedAtRows(path, model.found, own, signal),
+    )
+    const names = OBJECTIVES.slice(0, 6).join(", ")
+    const named = await answer("objective", `Objective (${names}, ...)?`, checkObjective)
+    const answers = { model: model.text, train: rows.text, objective: named.text }
+    const lora = given.lora === undefined ? {} : { lora: given.lora }
+    return { answers: { ...answers, ...lora }, facts: { model: model.found, rows: rows.found } }
+  } finally {
+    lines?.close()
+  }
+}
+
 function checkObjective(name: string): void {
   if (OBJECTIVES.includes(name)) return
   const near = closestName(name, OBJECTIVES)
@@ -88,92 +169,82 @@ function checkObjective(name: string): void {
   )
 }
 
-async function askAnswers(defaults: Answers, given: Partial<Answers>): Promise<Answers> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr })
-  const ask = async (key: keyof Answers, question: string): Promise<string> => {
-    if (given[key] !== undefined) return String(given[key])
-    const shown = key === "lora" ? (defaults.lora ? "y" : "n") : String(defaults[key])
-    return (await lines.question(`${question} [${shown}] `)).trim() || shown
-  }
+/** undefined for a hub id that cannot be reached from here: its settings are then chosen blindly. */
+async function lookedAtModel(name: string, signal: AbortSignal): Promise<ModelFacts | undefined> {
   try {
-    return {
-      model: await ask("model", "Model (folder or hub id)?"),
-      train: await ask("train", "Training rows (path, glob or hub data set)?"),
-      objective: await ask("objective", `Objective (${OBJECTIVES.slice(0, 6).join(", ")}, ...)?`),
-      lora: /^(y|yes|true)$/i.test(await ask("lora", "Train an adapter (LoRA) only, y or n?")),
-    }
+    return await modelFacts(name, { signal })
+  } catch (error) {
+    if (!(error instanceof InputError) || !isHubId(name) || existsSync(name)) throw error
+    if (!/cannot reach|not in the cache|HF_HUB_OFFLINE/.test(error.message)) throw error
+    say(`could not look at ${name}: ${error.message}`)
+    return undefined
+  }
+}
+
+/** A name that is meant for a file, whatever else it could be. */
+const ROW_FILE = /\.(jsonl?|csv|tsv|parquet|arrow)(\.(gz|zst))?$/i
+
+async function lookedAtRows(
+  path: string,
+  model: ModelFacts | undefined,
+  explicit: boolean,
+  signal: AbortSignal,
+): Promise<RowFacts | undefined> {
+  const local = existsSync(path) || isGlob(path)
+  if (!local && (ROW_FILE.test(path) || !isHubId(path))) {
+    const missing = `${path}: no such file`
+    if (explicit) throw new InputError(missing)
+    say(`${missing} yet; put your rows there, or give --train`)
+    return undefined
+  }
+  if (!local || model === undefined) return undefined
+  const line = progressLine()
+  line.show("looking at the rows")
+  try {
+    const found = await rowFacts(path, model, { signal })
+    for (const { message, hint } of found.lints) say(`${message}; ${hint}`)
+    return found
   } finally {
-    lines.close()
+    line.clear()
   }
 }
 
-interface Property {
-  readonly description?: string
-  readonly default?: unknown
-  readonly properties?: Readonly<Record<string, Property>>
-  readonly anyOf?: readonly Property[]
-}
+/** Below this the model hardly expects its end of turn, and weights near p would not teach it. */
+const UNLIKELY = 0.1
+/** Weights above this take too long to be opened for a question. */
+const MEASURED_PARAMETERS = 7e8
 
-/** Plain YAML for a value of the config. */
-const yamlValue = (value: unknown): string => JSON.stringify(value)
-
-/** Text that YAML reads back as the same text: quoted unless it is plainly a name or path. */
-const yamlText = (text: string): string =>
-  /^[A-Za-z_./][\w./*-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|~)$/i.test(text)
-    ? text
-    : JSON.stringify(text)
-
-/**
- * A config with a comment on every key, from the schema's own descriptions and defaults. Keys that
- * the answers do not set are commented out at their default.
- */
-export function configText({ model, train, objective, lora }: Answers): string {
-  const schema = configJsonSchema() as Property
-  const { properties = {} } = schema
-  const set: Readonly<Record<string, string>> = {
-    model: yamlText(model),
-    objective: yamlText(objective),
-    ...(lora ? { adapter: "{ type: lora, r: 8, lora_alpha: 16 }" } : {}),
+/** Why end-of-turn tokens should keep their full weight, where they should. */
+async function specialTokens(
+  { model, train, objective }: Answers,
+  { model: found, rows }: Facts,
+  { maxLength }: Proposal,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (keepsSpecialTokens(objectiveFromConfig(objective))) return undefined
+  const measured =
+    found !== undefined &&
+    rows !== undefined &&
+    existsSync(model) &&
+    found.parameters <= MEASURED_PARAMETERS
+  if (!measured) return "so that it learns where to stop; not measured"
+  const line = progressLine()
+  line.show("asking the model how it expects the rows to end")
+  try {
+    const data = { train: [{ path: train, max_rows: 64 }], max_length: maxLength.value }
+    const config = parseConfig({ model: resolve(model), data, objective })
+    const { sources } = await probe(config, { timed: false, rows: 12, signal })
+    const ends = sources[0]?.classes["end of turn"]
+    if (ends === undefined || ends.count === 0 || ends.mean_p >= UNLIKELY) return undefined
+    return `the model gives its end of turn p ${ends.mean_p.toPrecision(1)}, too little for weights near p`
+  } finally {
+    line.clear()
   }
-  const lines = [
-    "# A dftune config. Every key is described by `dftune config schema`; keys commented out are at their default.",
-    "",
-  ]
-  for (const [key, property] of Object.entries(properties)) {
-    lines.push(...comment(property, ""))
-    if (key === "data") {
-      lines.push("data:", ...dataLines(property.properties ?? {}, train))
-    } else if (set[key] !== undefined) {
-      lines.push(`${key}: ${set[key]}`)
-    } else {
-      lines.push(
-        `# ${key}:${property.default === undefined ? "" : ` ${yamlValue(property.default)}`}`,
-      )
-    }
-    lines.push("")
-  }
-  return lines.join("\n")
 }
 
-function dataLines(properties: Readonly<Record<string, Property>>, train: string): string[] {
-  return Object.entries(properties).flatMap(([key, property]) => [
-    ...comment(property, "  "),
-    key === "train"
-      ? `  train: [{ path: ${yamlText(train)} }]`
-      : `  # ${key}: ${yamlValue(property.default)}`,
-  ])
-}
-
-function comment({ description = "" }: Property, indent: string): string[] {
-  return wrapped(description, 96 - indent.length).map((line) => `${indent}# ${line}`)
-}
-
-function wrapped(text: string, width: number): string[] {
-  const lines = [""]
-  for (const word of text.split(" ")) {
-    const line = lines.at(-1)!
-    if (line !== "" && line.length + 1 + word.length > width) lines.push(word)
-    else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`
-  }
-  return lines
+/** A local path as it reads from the config's folder; other names as they are. */
+function beside(dir: string, name: string): string {
+  if (isAbsolute(name) || (!existsSync(name) && !isGlob(name))) return name
+  const path = relative(resolve(dir), resolve(name))
+  return path.startsWith(".") ? path : `./${path}`.replace(/^\.\/(?=[^/]+$)/, "")
 }

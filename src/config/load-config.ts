@@ -50,9 +50,9 @@ export async function loadConfig(
 ): Promise<Config> {
   const source = await readSource(configFileOf(path), approve)
   const overridden = new Map<string, string>()
-  const value = set.reduce(
-    (config, assignment) => override(config, assignment, overridden),
-    source.value,
+  const value = withoutExcluded(
+    overridden,
+    set.reduce((config, assignment) => override(config, assignment, overridden), source.value),
   )
   const locate: Locate = (key, at) => {
     for (let length = key.length; length > 0; length--) {
@@ -62,6 +62,20 @@ export async function loadConfig(
     return source.locate(key, at)
   }
   return withFoundPaths(parseConfig(value, locate), dirname(resolve(path)))
+}
+
+/** Of two settings that exclude each other, the one of the command line stands. */
+const EXCLUSIVE = [
+  ["max_steps", "num_train_epochs"],
+  ["warmup_steps", "warmup_ratio"],
+] as const
+
+function withoutExcluded(overridden: ReadonlyMap<string, string>, config: unknown): unknown {
+  if (typeof config !== "object" || config === null) return config
+  const given = (key: string) => overridden.has(JSON.stringify([key]))
+  const dropped = EXCLUSIVE.flatMap(([a, b]) => (given(a) === given(b) ? [] : given(a) ? [b] : [a]))
+  const left = Object.entries(config).filter(([key]) => !(dropped as string[]).includes(key))
+  return Object.fromEntries(left)
 }
 
 async function readSource(path: string, approve?: Approve): Promise<ConfigSource> {

@@ -53,6 +53,10 @@ export interface ProbeResult {
 export interface ProbeOptions extends PlanOptions {
   /** Also a learning-rate range test. */
   readonly lrRange?: boolean
+  /** Rows of each source that are looked at. */
+  readonly rows?: number
+  /** Whether a step is timed; without, the result has no estimate. */
+  readonly timed?: boolean
   /** What time is measured with. */
   readonly clock?: Clock
 }
@@ -73,7 +77,13 @@ const NO_ESTIMATE = {
 /** Before training: does the data suit the objective, what will it cost, which learning rate. */
 export async function probe(
   config: Config,
-  { lrRange = false, clock = wallClock, ...options }: ProbeOptions = {},
+  {
+    lrRange = false,
+    timed = true,
+    rows = ROWS_PER_SOURCE,
+    clock = wallClock,
+    ...options
+  }: ProbeOptions = {},
 ): Promise<ProbeResult> {
   const here = config.engine.name === "onnx"
   const plan = await planRun(here ? config : { ...config, engine: MEASURED_HERE }, options)
@@ -82,9 +92,9 @@ export async function probe(
   const load = clock() - began
   try {
     options.onProgress?.("measuring target probabilities")
-    const { sources, all } = await probeSources(plan, session, options.signal)
-    if (here) options.onProgress?.("measuring a step")
-    const estimate = here ? await estimateRun(plan, session, { load, clock }) : null
+    const { sources, all } = await probeSources(plan, session, rows, options.signal)
+    if (here && timed) options.onProgress?.("measuring a step")
+    const estimate = here && timed ? await estimateRun(plan, session, { load, clock }) : null
     const keepsThem = keepsSpecialTokens(plan.objective)
     const warning = abandonedTokensWarning({ now: statisticsFields(all), keepsThem })
     const found = lrRange ? await learningRateRange(plan, session, options) : undefined
@@ -107,19 +117,19 @@ export async function probe(
 }
 
 /** Rows of each source, chosen by the run's seed. */
-function rowsBySource(rows: Prepared, seed: number): Map<string, PreparedRow[]> {
+function rowsBySource(rows: Prepared, seed: number, most: number): Map<string, PreparedRow[]> {
   const random = randomStream(seed, "probe")
   const order = Array.from({ length: rows.rows }, (_, i) => i)
   for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1))
     ;[order[i], order[j]] = [order[j]!, order[i]!]
   }
-  const wanted = rows.manifest.sources.length * ROWS_PER_SOURCE
+  const wanted = rows.manifest.sources.length * most
   const found = new Map<string, PreparedRow[]>()
   for (const index of order.slice(0, 20 * wanted)) {
     const row = rows.sequences(index)[0]!
     const list = found.get(row.source) ?? []
-    if (list.length < ROWS_PER_SOURCE) found.set(row.source, [...list, row])
+    if (list.length < most) found.set(row.source, [...list, row])
   }
   return found
 }
@@ -127,11 +137,12 @@ function rowsBySource(rows: Prepared, seed: number): Map<string, PreparedRow[]> 
 async function probeSources(
   { rows, config, split }: RunPlan,
   session: Session,
+  most: number,
   signal?: AbortSignal,
 ) {
   const sources: SourceProbe[] = []
   let all = NO_TOKENS
-  for (const [source, chosen] of rowsBySource(rows, config.seed)) {
+  for (const [source, chosen] of rowsBySource(rows, config.seed, most)) {
     const { microBatches } = stepBatch(chosen, {
       ...split,
       packing: true,

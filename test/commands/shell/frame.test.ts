@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
-import { loadConfig } from "../../../src/config/index.ts"
 import { newFolder, rowFile, SPECIAL, tinyModel } from "../../data/tiny-model.ts"
 
 const main = fileURLToPath(new URL("../../../src/commands/main.ts", import.meta.url))
@@ -70,38 +69,6 @@ test("config schema prints one JSON document; config show the resolved config", 
     learning_rate: 0.5,
     engine: { name: "onnx" },
   })
-})
-
-test("init writes a config that loads, with every key in it, and replaces none", async () => {
-  const dir = join(newFolder(), "new")
-  const first = dftune(
-    "init",
-    dir,
-    "--yes",
-    "--lora",
-    "--objective",
-    "threshold",
-    "--model",
-    "a b: c",
-  )
-  const path = join(dir, "dftune.yaml")
-  expect(first).toMatchObject({ status: 0, stdout: `${path}\n` })
-  const loaded = await loadConfig(path)
-  expect(loaded).toMatchObject({
-    model: "a b: c",
-    adapter: { type: "lora", r: 8 },
-    objective: { name: "threshold" },
-  })
-  const text = readFileSync(path, "utf8")
-  for (const key of Object.keys(loaded)) expect(text).toMatch(new RegExp(`^(# )?${key}:`, "m"))
-  expect(dftune("init", dir, "--yes")).toMatchObject({
-    status: 2,
-    stderr: expect.stringContaining("--force"),
-  })
-  expect(dftune("init", dir, "--yes", "--force").status).toBe(0)
-  expect(dftune("init", dir, "--force", "--objective", "dtf").stderr).toContain(
-    'did you mean "dft"?',
-  )
 })
 
 test("preview --json prints a line per row and nothing else", () => {
