@@ -42,6 +42,7 @@ export type LintCode =
   | "empty-source"
   | "few-supervised-tokens"
   | "duplicate-rows"
+  | "longer-than-context"
   | "eval-overlap"
   | "benchmark-overlap"
 

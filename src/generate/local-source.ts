@@ -183,6 +183,14 @@ export class LocalSource implements SampleSource {
     unanswerable: Sample[] | undefined,
   ): EncodedPrompt | undefined {
     const ids = Int32Array.from(promptIds(request.prompt, this.#options))
+    const { model, tokenizer } = this.#options
+    const { vocabSize } = model.shape
+    const foreign = ids.find((id) => id < 0 || id >= vocabSize)
+    if (foreign !== undefined) {
+      throw new InputError(
+        `${request.where ?? `prompt ${requestIndex + 1}`}: token ${foreign} (${JSON.stringify(tokenizer.tokenText(foreign))}) has no row in the model, whose vocab_size is ${vocabSize}; the tokenizer is not the model's`,
+      )
+    }
     if (ids.length < this.#decoder.contextLength) return { requestIndex, request, ids }
     const error =
       `${request.where ?? `prompt ${requestIndex + 1}`} has ${ids.length} tokens; the model's ` +

@@ -31,6 +31,7 @@ import type { FixedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
+import { modelRowLints } from "./model-rows.ts"
 import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { batchesOf, evalBatches, refuseSettings, runHead } from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
@@ -130,7 +131,9 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     parameters: decoderParameters(model.shape).reduce((sum, { shape }) => sum + size(shape), 0),
     preference: objective.trainsOn === "pairs" || objective.trainsOn === "labels",
   })
-  const lints = [...prepared.lints, ...overlaps, ...unusual]
+  const unfit = await modelRowLints(rows, model.shape, modelFolder)
+  for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
+  const lints = [...prepared.lints, ...overlaps, ...unfit, ...unusual]
   const batches = batchesOf(objective, rows, order, config)
   const known = { config, modelFolder, model, objective, lora, dataKey }
   const found = { ...known, prepared, rows, order, batches }

@@ -61,6 +61,8 @@ export interface Progress {
   readonly step: number
   readonly tokens: number
   readonly supervisedTokens: number
+  /** Steps whose loss or gradient was no number, and that changed nothing. */
+  readonly skipped?: number
 }
 
 export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0 }
@@ -119,7 +121,7 @@ export async function* trainSteps(
       const scale = gradientScale(result, settings.max_grad_norm)
       await policy.update({ step, learningRate: rate, gradientScale: scale })
     }
-    progress = advance(progress, step, result)
+    progress = advance(progress, step, result, problem !== undefined)
     const seconds = (performance.now() - began) / 1000
     const [epoch, memoryBytes] = [batches.epochAt(step), parts.memoryBytes()]
     yield {
@@ -140,6 +142,12 @@ export async function* trainSteps(
       yield checkpoint(await parts.save(progress), progress)
       saved = step
     }
+  }
+  if (progress.skipped === steps) {
+    throw new InputError(
+      `all ${steps} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no model is written. ` +
+        "Look at the first warning's rows, at the base model's weights, or lower learning_rate",
+    )
   }
   return { progress, reason: "done" }
 }
@@ -164,8 +172,15 @@ const checkpoint = (path: string, { step }: Progress): EventBody => ({
   path,
 })
 
-function advance(progress: Progress, step: number, result: StepResult): Progress {
+function advance(
+  progress: Progress,
+  step: number,
+  result: StepResult,
+  isSkipped: boolean,
+): Progress {
+  const skipped = (progress.skipped ?? 0) + (isSkipped ? 1 : 0)
   return {
+    ...(skipped > 0 ? { skipped } : {}),
     step,
     tokens: progress.tokens + result.batch.tokens,
     supervisedTokens: progress.supervisedTokens + result.batch.supervisedTokens,

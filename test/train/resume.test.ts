@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -209,4 +209,19 @@ test("a damaged checkpoint is named, and so is a checkpoint of another run", asy
 
 test("a second run into the same folder is refused", async () => {
   await expect(finished(whole)).rejects.toThrow(/already holds a run/)
+})
+
+test("a run of which every step was skipped is a failure and writes no model", async () => {
+  const name = "all-skipped"
+  const nan = join(root, "model-nan")
+  cpSync(join(root, "model-start"), nan, { recursive: true })
+  const file = join(nan, "model.safetensors")
+  const bytes = readFileSync(file)
+  const header = Number(bytes.readBigUInt64LE(0))
+  for (let at = 8 + header; at < bytes.length; at += 4) bytes.writeFloatLE(Number.NaN, at)
+  writeFileSync(file, bytes)
+  const more = { model: nan, on_nonfinite: "skip", max_steps: 2 }
+  await expect(finished(name, more)).rejects.toThrow(/all 2 steps were skipped/)
+  expect(existsSync(join(root, name, "model"))).toBe(false)
+  expect(readRun(join(root, name)).events.at(-1)).toMatchObject({ reason: "failed" })
 })

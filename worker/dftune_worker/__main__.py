@@ -1,5 +1,6 @@
 """`python -m dftune_worker RUN_SPEC.json`, alone or under torchrun."""
 
+import contextlib
 import json
 import os
 import sys
@@ -33,8 +34,9 @@ def main(arguments: list[str]) -> None:
 
 def _end(code: int) -> None:
     """At once: gloo's threads may still run while the interpreter takes itself down, which aborts now and then."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads them any more
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -61,10 +63,11 @@ def _failed(error: BaseException, spec, spec_path: Path) -> None:
     try:
         (spec_path.parent / f"rank-{rank}.error.json").write_text(json.dumps(record, indent=1))
     except OSError as unwritable:
-        print(f"dftune_worker: {unwritable}", file=sys.stderr)
-    if kind == "bug":
-        traceback.print_exc()
-    print(f"dftune_worker: rank {rank}: {message}", file=sys.stderr, flush=True)
+        message = f"{message} ({unwritable})"
+    with contextlib.suppress(OSError):
+        if kind == "bug":
+            traceback.print_exc()
+        print(f"dftune_worker: rank {rank}: {message}", file=sys.stderr, flush=True)
     _end(2 if isinstance(error, InputError) or kind == "input" else 1)
 
 

@@ -1,5 +1,6 @@
 """The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
 
+import contextlib
 import math
 import os
 import signal
@@ -65,6 +66,7 @@ class Run:
             "optimizer_steps": self.optimizer.steps_done,
             "tokens": self.tokens,
             "supervised_tokens": self.supervised_tokens,
+            "skipped": self.skipped,
             "data_key": self.rows.key,
             "micro_batch_tokens": self.config["micro_batch_tokens"],
             "processes": self.world.size,
@@ -99,7 +101,8 @@ def start(spec: RunSpec, world: World) -> Run:
             fusion_in_words(world.device),
             passes.recompute_in_words(),
         ]
-        print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a run goes on when nobody reads what it says
+            print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
 
 
@@ -172,6 +175,7 @@ def _resume(run: Run, folder: Path) -> None:
         f"{folder}: was made with other data or another number of steps ({state['steps']}, now {run.order.steps}); start a new run instead",
     )
     run.step, run.tokens, run.supervised_tokens = state["step"], state["tokens"], state["supervised_tokens"]
+    run.skipped = state.get("skipped", 0)
 
 
 def train(run: Run) -> int:
@@ -209,6 +213,11 @@ def train(run: Run) -> int:
             )
             return INTERRUPTED
     checkpoints.finish()
+    if run.skipped == run.order.steps:
+        raise TrainingStopped(
+            f"all {run.skipped} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no "
+            "model is written. Look at the first warning's rows, at the base model's weights, or lower learning_rate"
+        )
     run.events.write("run.end", run.step, reason="done", output=_write_result(run))
     return 0
 
@@ -235,8 +244,9 @@ class StopRequest:
         self.file, self.world, self._signalled = file, world, False
         if world.first:
             file.unlink(missing_ok=True)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._note)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._note)
 
     def _note(self, *_):
         self._signalled = True
