@@ -1,5 +1,5 @@
-"""Tiny models of every family with Transformers and PEFT; see README.md. Usage: python golden/models.py"""
-import os, re, shutil
+"""Tiny models of every family with Transformers and PEFT; see README.md. Usage: python golden/models.py [NAME...]"""
+import os, re, shutil, sys
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
@@ -34,7 +34,8 @@ def write_gradients(model, sequences, path, rename=lambda name: name):
         loss, nll, logits, grads = gradients(model, sequences, objective)
         scalars[objective] = loss
         tensors |= {f"{objective}.grad.{rename(k)}": g for k, g in grads.items()}
-        assert all(g.abs().max() > 1e-5 for g in grads.values()), "a gradient is degenerate"
+        degenerate = [k for k, g in grads.items() if g.abs().max() <= 1e-5]
+    assert not degenerate, f"a gradient is degenerate: {degenerate}"
     tensors |= {f"logits.{i}": x for i, x in enumerate(logits)} | {"nll": nll}
     save_file(tensors, path)
     p = torch.exp(-nll)
@@ -55,7 +56,8 @@ def lora(name, folder, sequences, adapter, **options):
     scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), lambda k: re.sub(r"\.default\.", ".", k))
     merged = PeftModel.from_pretrained(load(name), path).merge_and_unload()
     last = len(merged.model.layers) - 1
-    keep = {k: v.contiguous() for k, v in merged.state_dict().items() if k in ("model.layers.0.self_attn.q_proj.weight", f"model.layers.{last}.self_attn.v_proj.weight")}
+    kept = r"model\.layers\.(0\.self_attn\.(q|qkv)|%d\.self_attn\.(v|qkv))_proj\.weight" % last
+    keep = {k: v.contiguous() for k, v in merged.state_dict().items() if re.fullmatch(kept, k)}
     save_file(keep, os.path.join(path, "merged.safetensors"))
     return {"sft_loss": scalars["sft"], "dft_loss": scalars["dft"], "greedy": greedy(model, sequences[0]["token_ids"][:5], 12)}
 
@@ -71,7 +73,7 @@ def family(name):
     scalars = write_gradients(model, sequences, os.path.join(folder, "golden.safetensors"))
     golden = {"versions": versions(), "parameters": sum(p.numel() for p in model.parameters()), "sequences": sequences,
               "sft_loss": scalars["sft"], "dft_loss": scalars["dft"], "greedy": [greedy(model, s["token_ids"][:5], 12) for s in sequences]}
-    golden["adapters"] = {} if name == "llama-bias" else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules="all-linear")}
+    golden["adapters"] = {} if name in ("llama-bias", "mistral-window", "qwen2-window") else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules="all-linear")}
     if name == "qwen2":
         golden["adapters"]["adapter-rslora"] = lora(name, folder, sequences, "adapter-rslora", r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)
     write_json(os.path.join(folder, "golden.json"), golden)
@@ -98,21 +100,30 @@ def frequencies():
         ({"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}, 128, 4096, 9000),
         ({"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, 128, 131072, None),
         ({"rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, 64, 131072, None),
+        ({"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0, "original_max_position_embeddings": 32768}, 128, 32768, None),
+        ({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 40.0, "original_max_position_embeddings": 4096, "beta_fast": 16.0, "beta_slow": 2.0, "mscale": 0.707, "mscale_all_dim": 1.0,
+          "truncate": False}, 64, 163840, None),
+        ({"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 4096, "short_factor": [1.0 + 0.1 * i for i in range(16)],
+          "long_factor": [1.0 + i for i in range(16)]}, 32, 131072, 100),
+        ({"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 4096, "short_factor": [1.0 + 0.1 * i for i in range(16)],
+          "long_factor": [1.0 + i for i in range(16)]}, 32, 131072, 5000),
     ]
     out = []
     for rope, dim, longest, length in cases:
         config = LlamaConfig(hidden_size=dim * 4, num_attention_heads=4, max_position_embeddings=longest, rope_parameters=rope)
         inverse, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, "cpu", seq_len=length)
-        assert scaling == 1.0
-        out.append({"rope_parameters": rope, "head_dim": dim, "max_position_embeddings": longest, "sequence_length": length or 1, "inverse_frequencies": [float("%.9g" % x) for x in inverse]})
+        out.append({"attention_factor": float("%.9g" % scaling), "rope_parameters": rope, "head_dim": dim, "max_position_embeddings": longest, "sequence_length": length or 1, "inverse_frequencies": [float("%.9g" % x) for x in inverse]})
     write_json(os.path.join(MODELS, "rope.json"), {"versions": versions(), "cases": out})
 
 
 if __name__ == "__main__":
     os.makedirs(MODELS, exist_ok=True)
-    for name in CONFIGS: family(name)
-    shared = sequences_of(load("llama"))
-    for name in ROPES: rotary(name, shared)
-    frequencies()
+    wanted = sys.argv[1:] or [*CONFIGS, *ROPES, "rope.json"]
+    unknown = set(wanted) - {*CONFIGS, *ROPES, "rope.json"}
+    assert not unknown, f"no such model: {unknown}"
+    for name in wanted:
+        if name in CONFIGS: family(name)
+        elif name in ROPES: rotary(name, sequences_of(load("llama")))
+        else: frequencies()
     for folder, _, files in os.walk(MODELS):
         for file in files: os.chmod(os.path.join(folder, file), 0o644)   # save_file writes 0600

@@ -102,8 +102,7 @@ test.each<[string, Record<string, unknown>, number[]]>([
 })
 
 const refused: readonly [string, Record<string, unknown>, RegExp][] = [
-  ["another family", { ...LLAMA, model_type: "gemma2" }, /llama, mistral, qwen2, qwen3.*gemma2/],
-  ["a mixture of experts", { ...LLAMA, model_type: "qwen3_moe" }, /supports.*qwen3_moe/],
+  ["another family", { ...LLAMA, model_type: "mamba" }, /llama, mistral, .*qwen3.*mamba/],
   ["no family", { ...LLAMA, model_type: undefined }, /got nothing/],
   [
     "a classifier",
@@ -112,9 +111,18 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ],
   ["remote code", { ...LLAMA, auto_map: { AutoModel: "x.Y" } }, /auto_map/],
   ["a quantised checkpoint", { ...LLAMA, quantization_config: { bits: 4 } }, /quantised/],
-  ["yarn", { ...LLAMA, rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_type.*yarn/],
+  ["yarn with no factor", { ...LLAMA, rope_scaling: { rope_type: "yarn" } }, /factor.*nothing/],
+  [
+    "longrope with too few factors",
+    { ...LLAMA, rope_scaling: { type: "longrope", short_factor: [1], long_factor: [1] } },
+    /short_factor.*list of 4/,
+  ],
   ["mrope", { ...QWEN2, rope_scaling: { type: "mrope" } }, /default, linear, dynamic, llama3/],
-  ["rope per layer type", { ...LLAMA, rope_parameters: { full_attention: {} } }, /several/],
+  [
+    "rope per layer type",
+    { ...LLAMA, rope_parameters: { full_attention: {} } },
+    /one rotary setting.*full_attention/,
+  ],
   ["half rotary", { ...LLAMA, rope_parameters: { partial_rotary_factor: 0.5 } }, /partial/],
   ["linear with no factor", { ...LLAMA, rope_scaling: { type: "linear" } }, /factor.*nothing/],
   ["another activation", { ...LLAMA, hidden_act: "gelu" }, /hidden_act.*silu.*gelu/],

@@ -18,6 +18,8 @@ interface FrequencyCase {
   readonly max_position_embeddings: number
   readonly sequence_length: number
   readonly inverse_frequencies: readonly number[]
+  /** What cos and sin are multiplied with; 1 where it is left out. */
+  readonly attention_factor?: number
 }
 
 function ropeOf({ rope_parameters, head_dim, max_position_embeddings }: FrequencyCase) {
@@ -42,6 +44,8 @@ test.each(cases.map((c) => [c.rope_parameters.rope_type, c.sequence_length, c] a
     golden.inverse_frequencies.forEach((expected, i) => {
       expect(Math.abs(ours[i]! - expected)).toBeLessThan(2e-6 * expected)
     })
+    const { cos } = ropeTables(ropeOf(golden), 1, length)
+    expect(cos[0]).toBeCloseTo(golden.attention_factor ?? 1, 6)
   },
 )
 
@@ -62,7 +66,9 @@ interface Sequence {
   readonly loss_mask: number[]
 }
 
-const scaled = readdirSync(MODELS).filter((name) => /^llama-(linear|llama3|dynamic)$/.test(name))
+const scaled = readdirSync(MODELS).filter((name) =>
+  /^llama-(linear|llama3|dynamic|yarn|longrope)$/.test(name),
+)
 describe.each(scaled)("%s, with the weights of llama", (name) => {
   test("every token's NLL is Transformers'", async () => {
     const { shape } = modelConfig(readJson(`${name}/config.json`))
@@ -72,17 +78,14 @@ describe.each(scaled)("%s, with the weights of llama", (name) => {
     )
     const options = { device, shape, weights: new Map(tensors) }
     const decoder = await Decoder.open(options, { trained: false })
-    const losses: number[] = []
-    // One at a time: dynamic frequencies depend on the longest sequence of a pack, as of a batch.
-    for (const sequence of readJson(`${name}/golden.json`).sequences as Sequence[]) {
-      const pack = packSequences([
-        {
-          tokenIds: Int32Array.from(sequence.token_ids),
-          lossMask: Uint8Array.from(sequence.loss_mask),
-        },
-      ])
-      losses.push(...(await decoder.evaluate(pack, sftSettings)).loss!)
-    }
+    // All in one pack: each turns by its own length, as if it were alone.
+    const pack = packSequences(
+      (readJson(`${name}/golden.json`).sequences as Sequence[]).map((sequence) => ({
+        tokenIds: Int32Array.from(sequence.token_ids),
+        lossMask: Uint8Array.from(sequence.loss_mask),
+      })),
+    )
+    const losses = (await decoder.evaluate(pack, sftSettings)).loss!
     await decoder.release()
     const golden = await openSafetensors(`${MODELS}${name}/golden.safetensors`)
     const expected = await golden.readFloat32("nll")
@@ -95,5 +98,11 @@ describe.each(scaled)("%s, with the weights of llama", (name) => {
 })
 
 test("there is a golden folder for every scaling", () => {
-  expect(scaled).toEqual(["llama-dynamic", "llama-linear", "llama-llama3"])
+  expect(scaled).toEqual([
+    "llama-dynamic",
+    "llama-linear",
+    "llama-llama3",
+    "llama-longrope",
+    "llama-yarn",
+  ])
 })

@@ -37,13 +37,16 @@ const matches = (module: string, name: string): boolean =>
 /** @throws InputError naming a module that is no linear layer of a block. */
 function resolveTargets(
   targets: "all-linear" | readonly string[],
-  modules: readonly string[],
+  shape: DecoderShape,
   where: string,
 ): string[] {
-  if (targets === "all-linear") return [...modules]
+  const linears = linearModules(shape)
+  const plain = [...linears.values()].filter(({ isExpert }) => !isExpert)
+  if (targets === "all-linear") return plain.map(({ module }) => module)
+  const modules = [...linears.keys()]
   const stray = targets.find((name) => !modules.some((module) => matches(module, name)))
   if (stray !== undefined || targets.length === 0) {
-    const names = modules.map((module) => module.split(".").at(-1)).join(", ")
+    const names = plain.map(({ module }) => module.split(".").at(-1)).join(", ")
     const came = stray === undefined ? "an empty list" : JSON.stringify(stray)
     throw new InputError(
       `${where}: expected "target_modules" to be all-linear or names among ${names}, got ${came}`,
@@ -79,7 +82,7 @@ export function loraSpec(options: LoraOptions, shape: DecoderShape, where = "ada
   checkLoraNumbers(options, where)
   const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
   const { targetModules = "all-linear" } = options
-  const targets = resolveTargets(targetModules, linearModules(shape), where)
+  const targets = resolveTargets(targetModules, shape, where)
   const layers = shape.layers.map((kind) => {
     const linears = linearLayers(shape, kind)
     const present = targets.filter((module) => linears.has(module))

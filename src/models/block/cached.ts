@@ -148,7 +148,7 @@ function cachedBlock(
     linear,
     weight: (name) => weights.get(name)!,
     heads: (x, count) => withRows(x, rows).reshape([rows, count, Number(x.shape[1]) / count]),
-    rotary: (x) => turnHeads(x, cache.turned),
+    rotary: (x) => turnHeads(x, cache.turned, kind.rope),
     attention(q, k, v, options) {
       const flat = (x: Tensor) => x.reshape([rows, Number(x.shape[1]) * Number(x.shape[2])])
       const { y, keys, values } = cachedAttention(

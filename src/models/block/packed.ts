@@ -1,5 +1,5 @@
-import { dequantize, input, type Tensor } from "../../graph/index.ts"
-import type { DecoderShape, LayerKind } from "../families/shape.ts"
+import { concat, type Dim, dequantize, input, type Tensor } from "../../graph/index.ts"
+import type { DecoderShape, LayerKind, Rope } from "../families/shape.ts"
 import { familyOf } from "../families/table.ts"
 import { attention, chunkCount } from "./attention.ts"
 import type { LayerLora } from "./layer-plan.ts"
@@ -134,9 +134,27 @@ export function linearPart(
   }
 }
 
-/** Turns the first elements of each head [T, n, D] that the tables [T, R / 2] have numbers for. */
-export function turnHeads(x: Tensor, turned: { cos: Tensor; sin: Tensor } | undefined): Tensor {
-  return turned ? x.rotary(turned.cos, turned.sin) : x
+/**
+ * Turns the first elements of each head [T, n, D] by the tables [T, rotaryDim / 2]. Pairs of
+ * neighbours are put apart first and stay so: queries and keys alike, so their products are the same.
+ */
+export function turnHeads(
+  x: Tensor,
+  turned: { readonly cos: Tensor; readonly sin: Tensor } | undefined,
+  rope: Rope | undefined,
+): Tensor {
+  if (!turned || !rope) return x
+  const [tokens, heads, headDim] = x.shape as [Dim, number, number]
+  const { rotaryDim: R, pairsNeighbours } = rope
+  const first = R === headDim ? x : x.slice(2, 0, R)
+  const apart = pairsNeighbours
+    ? first
+        .reshape([tokens, heads, R / 2, 2])
+        .transpose([0, 1, 3, 2])
+        .reshape([tokens, heads, R])
+    : first
+  const rotated = apart.rotary(turned.cos, turned.sin)
+  return R === headDim ? rotated : concat([rotated, x.slice(2, R, headDim)], 2)
 }
 
 /** The block over a pack of whole sequences: x [T, C] -> [T, C]. */
@@ -152,7 +170,7 @@ export function packedBlock(
     linear: linearPart(weights, lora, rowProduct, dropped),
     weight: (name) => weights.get(name)!,
     heads: (x, count) => x.reshape([tokens, count, Number(x.shape[1]) / count]),
-    rotary: (x) => turnHeads(x, turned),
+    rotary: (x) => turnHeads(x, turned, kind.rope),
     attention(q, k, v, options) {
       const [, H, D] = q.shape as [number, number, number]
       const K = k.shape[1] as number

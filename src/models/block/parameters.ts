@@ -35,9 +35,9 @@ export function linearLayers(
   return new Map(linears.map((linear) => [linear.module, linear]))
 }
 
-/** The linear modules of a decoder's blocks, each once, in the checkpoint's order. */
-export function linearModules(shape: DecoderShape): string[] {
-  return [...new Set(layerKinds(shape).flatMap((kind) => [...linearLayers(shape, kind).keys()]))]
+/** The linear layers of a decoder's blocks by their paths, each once, in the checkpoint's order. */
+export function linearModules(shape: DecoderShape): ReadonlyMap<string, LinearLayer> {
+  return new Map(layerKinds(shape).flatMap((kind) => [...linearLayers(shape, kind)]))
 }
 
 /** The tensors of one block, named below its prefix (`self_attn.q_proj.weight`). */

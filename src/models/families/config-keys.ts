@@ -49,3 +49,13 @@ export function flag(keys: ConfigKeys, key: string, fallback: boolean): boolean 
   if (typeof value !== "boolean") refuse(keys, key, "true or false")
   return value
 }
+
+/** `count` positive finite numbers. */
+export function positiveList(keys: ConfigKeys, key: string, count: number): number[] {
+  const value = keys.values[key]
+  const valid =
+    Array.isArray(value) &&
+    value.length === count &&
+    value.every((x) => typeof x === "number" && Number.isFinite(x) && x > 0)
+  return valid ? value : refuse(keys, key, `a list of ${count} positive numbers`)
+}

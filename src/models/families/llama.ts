@@ -1,8 +1,9 @@
 import { flag } from "./config-keys.ts"
-import { decoderConfig, requireSilu, ropeParameters, sameLayers } from "./decoder-config.ts"
+import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_LLAMA } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape } from "./shape.ts"
 
 export interface LlamaShape extends DecoderShape {

@@ -1,8 +1,9 @@
 import { integer, present } from "./config-keys.ts"
-import { decoderConfig, requireSilu, ropeParameters, sameLayers } from "./decoder-config.ts"
+import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_LLAMA } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { ropeParameters } from "./rope-config.ts"
 import { windowed } from "./sliding-layers.ts"
 
 /** What Transformers takes when the key is missing (not when it is null). */

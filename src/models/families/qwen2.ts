@@ -1,7 +1,8 @@
-import { decoderConfig, requireSilu, ropeParameters } from "./decoder-config.ts"
+import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_QWEN2 } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { ropeParameters } from "./rope-config.ts"
 import { qwenLayers } from "./sliding-layers.ts"
 
 /** `model_type: qwen2`: Qwen1.5, Qwen2, Qwen2.5, Qwen2.5-Math. q, k and v always have biases. */

@@ -1,8 +1,9 @@
 import { flag } from "./config-keys.ts"
-import { decoderConfig, requireSilu, ropeParameters } from "./decoder-config.ts"
+import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_QWEN3 } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape } from "./shape.ts"
 import { qwenLayers } from "./sliding-layers.ts"
 

@@ -23,8 +23,28 @@ function llama3Frequencies(rope: Extract<Rope, { ropeType: "llama3" }>): Float64
 }
 
 /**
- * Inverse frequencies [rotaryDim / 2] for a sequence of `length` tokens. Only `dynamic` depends on
- * the length, and only past maxPositionEmbeddings (NTK-aware: a larger base).
+ * YaRN (Peng et al., arXiv 2309.00071, section 3.2): dimensions that turn often at the trained
+ * length keep their frequency, those that turn seldom are stretched, a ramp between.
+ * Source: Transformers `_compute_yarn_parameters`.
+ */
+function yarnFrequencies(rope: Extract<Rope, { ropeType: "yarn" }>): Float64Array {
+  const { ropeTheta, rotaryDim, factor, originalMaxPositionEmbeddings: trained, truncate } = rope
+  const dimension = (rotations: number) =>
+    (rotaryDim * Math.log(trained / (rotations * 2 * Math.PI))) / (2 * Math.log(ropeTheta))
+  const [first, last] = [dimension(rope.betaFast), dimension(rope.betaSlow)]
+  const low = Math.max(truncate ? Math.floor(first) : first, 0)
+  const high = Math.min(truncate ? Math.ceil(last) : last, rotaryDim - 1)
+  const width = high === low ? 0.001 : high - low
+  return defaultFrequencies(ropeTheta, rotaryDim).map((frequency, i) => {
+    const stretched = Math.min(1, Math.max(0, (i - low) / width))
+    return (frequency / factor) * stretched + frequency * (1 - stretched)
+  })
+}
+
+/**
+ * Inverse frequencies [rotaryDim / 2] for a sequence of `length` tokens. `dynamic` depends on the
+ * length past maxPositionEmbeddings (NTK-aware: a larger base), `longrope` on whether it is past
+ * the trained one.
  */
 export function inverseFrequencies(rope: Rope, length: number): Float64Array {
   const { ropeTheta, rotaryDim } = rope
@@ -41,12 +61,23 @@ export function inverseFrequencies(rope: Rope, length: number): Float64Array {
     }
     case "llama3":
       return llama3Frequencies(rope)
+    case "yarn":
+      return yarnFrequencies(rope)
+    case "longrope": {
+      const factors = lengthClass(rope, length) === 0 ? rope.shortFactor : rope.longFactor
+      return defaultFrequencies(ropeTheta, rotaryDim).map((f, i) => f / factors[i]!)
+    }
   }
 }
 
+/** What cos and sin are multiplied with. */
+const attentionFactor = (rope: Rope) => ("attentionFactor" in rope ? rope.attentionFactor : 1)
+
 /** Sequences whose lengths give the same number here turn at the same frequencies. */
 export function lengthClass(rope: Rope, length: number): number {
-  return rope.ropeType === "dynamic" ? Math.max(length, rope.maxPositionEmbeddings) : 0
+  if (rope.ropeType === "dynamic") return Math.max(length, rope.maxPositionEmbeddings)
+  if (rope.ropeType === "longrope") return length > rope.originalMaxPositionEmbeddings ? 1 : 0
+  return 0
 }
 
 export interface RopeTables {
@@ -63,14 +94,15 @@ export interface RopeTables {
  */
 export function ropeTables(rope: Rope, positions: number, length = positions): RopeTables {
   const frequencies = inverseFrequencies(rope, length)
+  const factor = attentionFactor(rope)
   const half = frequencies.length
   const cos = new Float32Array(positions * half)
   const sin = new Float32Array(positions * half)
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
       const angle = position * frequencies[i]!
-      cos[position * half + i] = Math.cos(angle)
-      sin[position * half + i] = Math.sin(angle)
+      cos[position * half + i] = factor * Math.cos(angle)
+      sin[position * half + i] = factor * Math.sin(angle)
     }
   }
   return { cos, sin }

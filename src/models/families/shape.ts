@@ -2,6 +2,8 @@ interface RopeBase {
   readonly ropeTheta: number
   /** Elements of a head that are turned, from the first on; even. */
   readonly rotaryDim: number
+  /** Element 2i is paired with 2i + 1, not i with i + rotaryDim / 2. */
+  readonly pairsNeighbours?: boolean
 }
 
 /** How positions become rotary frequencies (`rope.ts` computes them). */
@@ -20,6 +22,26 @@ export type Rope = RopeBase &
         readonly lowFreqFactor: number
         readonly highFreqFactor: number
         readonly originalMaxPositionEmbeddings: number
+      }
+    | {
+        readonly ropeType: "yarn"
+        readonly factor: number
+        readonly originalMaxPositionEmbeddings: number
+        /** Multiplies cos and sin. */
+        readonly attentionFactor: number
+        readonly betaFast: number
+        readonly betaSlow: number
+        /** The range of blended dimensions is widened to whole ones. */
+        readonly truncate: boolean
+      }
+    | {
+        readonly ropeType: "longrope"
+        /** [rotaryDim / 2]: what each frequency is divided by, up to the original length and past it. */
+        readonly shortFactor: readonly number[]
+        readonly longFactor: readonly number[]
+        readonly originalMaxPositionEmbeddings: number
+        /** Multiplies cos and sin. */
+        readonly attentionFactor: number
       }
   )
 
@@ -71,6 +93,8 @@ export interface LinearLayer {
   readonly outFeatures: number
   readonly inFeatures: number
   readonly bias: boolean
+  /** One of many experts: adapters on `all-linear` leave it out, as PEFT does. */
+  readonly isExpert?: boolean
 }
 
 /** A float32 tensor that can be read when its turn comes. */

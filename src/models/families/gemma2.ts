@@ -1,0 +1,37 @@
+import { integer } from "./config-keys.ts"
+import type { Family } from "./family.ts"
+import {
+  type GemmaShape,
+  gemmaBlock,
+  gemmaConfig,
+  gemmaNorm,
+  gemmaParameters,
+} from "./gemma-block.ts"
+import { ropeParameters } from "./rope-config.ts"
+import type { LayerKind } from "./shape.ts"
+import { layerTypes, windowed } from "./sliding-layers.ts"
+
+/** `model_type: gemma2`: every other layer looks back through a window; attention and logits are capped. */
+export const gemma2: Family<GemmaShape> = {
+  architecture: "Gemma2ForCausalLM",
+  config(keys) {
+    const config = gemmaConfig(keys, {
+      maxPositionEmbeddings: 8192,
+      attentionCap: 50,
+      logitCap: 30,
+    })
+    const rope = ropeParameters(keys, config)
+    const full: LayerKind = { name: "full", rope }
+    const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
+    const named = layerTypes(keys, config.numHiddenLayers)
+    const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
+      (named ? named[layer] : layer % 2 === 0) ? sliding : full,
+    )
+    return { ...config, layers }
+  },
+  parameters: (shape) => gemmaParameters(shape, { qkNorm: false }),
+  block: (x, parts, shape) => gemmaBlock(x, parts, shape, { qkNorm: false }),
+  finalNorm: gemmaNorm,
+  embeddingScale: ({ hiddenSize }) => Math.sqrt(hiddenSize),
+  logits: ({ finalLogitSoftcapping }) => ({ softcap: finalLogitSoftcapping }),
+}

@@ -1,0 +1,38 @@
+import { flag, integer, isObject } from "./config-keys.ts"
+import { decoderConfig, requireSilu } from "./decoder-config.ts"
+import type { Family } from "./family.ts"
+import { rmsNorm } from "./llama-block.ts"
+import { type OlmoShape, olmoBlock, olmoParameters } from "./olmo-block.ts"
+import { ropeParameters } from "./rope-config.ts"
+import type { LayerKind } from "./shape.ts"
+import { layerTypes, windowed } from "./sliding-layers.ts"
+
+/** `model_type: olmo3`: OLMo 3, three of four layers with a window; only the others are stretched. */
+export const olmo3: Family<OlmoShape> = {
+  architecture: "Olmo3ForCausalLM",
+  config(keys) {
+    const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 })
+    requireSilu(keys)
+    const theta = 500_000
+    const nested = keys.values.rope_parameters
+    const layered = isObject(nested) && Object.values(nested).some(isObject)
+    const plain = { ...keys, values: { rope_theta: keys.values.rope_theta } }
+    const full: LayerKind = {
+      name: "full",
+      rope: ropeParameters(keys, config, { theta, layerType: "full_attention" }),
+    }
+    const rope = ropeParameters(layered ? keys : plain, config, {
+      theta,
+      layerType: "sliding_attention",
+    })
+    const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
+    const named = layerTypes(keys, config.numHiddenLayers)
+    const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
+      (named ? named[layer] : (layer + 1) % 4 !== 0) ? sliding : full,
+    )
+    return { ...config, layers, attentionBias: flag(keys, "attention_bias", false) }
+  },
+  parameters: olmoParameters,
+  block: olmoBlock,
+  finalNorm: rmsNorm,
+}
