@@ -68,7 +68,7 @@ const tensors = decoderParameters(shape).map((parameter) => {
   )
   return { name: parameter.name, shape: parameter.shape, read: async () => values }
 })
-await saveModel(start, { json: config, tensors, dtype: "float32", source: start })
+await saveModel(start, { config: { json: config }, tensors, dtype: "float32", source: start })
 
 /** Training text of the two halves of the recipe, and what its loss is measured on. */
 const TEXTS = [

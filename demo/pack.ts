@@ -3,7 +3,7 @@
  *
  *     npx tsx demo/pack.ts runs/demo-base/decay/model
  */
-import { mkdir, readFile } from "node:fs/promises"
+import { mkdir } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { assert } from "../src/errors.ts"
 import { loadModel, saveModel } from "../src/models/files/index.ts"
@@ -14,9 +14,8 @@ assert(source !== undefined, "the trained model's folder")
 const target = fileURLToPath(new URL("./model", import.meta.url))
 await mkdir(target, { recursive: true })
 const { config, weights } = await loadModel(source)
-const json = JSON.parse(await readFile(`${source}/config.json`, "utf8")) as Record<string, unknown>
 await saveModel(target, {
-  json,
+  config,
   tensors: decoderParameters(config.shape).map(({ name, shape }) => ({
     name,
     shape,

@@ -8,6 +8,9 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from tiny import CONFIGS, MODELS, ROPES, SMALL, build, gradients, load, losses, sampled, versions, write_json
 
 
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]  # PEFT's all-linear adds target_parameters for experts
+
+
 def sequences_of(model):
     a, b = sampled(model, 1, 4, 25), sampled(model, 2, 6, 14)
     mask = lambda ids, prompt: [int(t >= prompt) for t in range(len(ids))]
@@ -51,6 +54,7 @@ def lora(name, folder, sequences, adapter, **options):
         if "lora_" in key:
             value.data.normal_(0, 0.15)
     path = os.path.join(folder, adapter)
+    model.peft_config["default"].base_model_name_or_path = f"golden/models/{name}"  # not a path of this machine
     model.save_pretrained(path, save_embedding_layers=False)
     if os.path.exists(os.path.join(path, "README.md")): os.remove(os.path.join(path, "README.md"))
     scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), lambda k: re.sub(r"\.default\.", ".", k))
@@ -73,7 +77,7 @@ def family(name):
     scalars = write_gradients(model, sequences, os.path.join(folder, "golden.safetensors"))
     golden = {"versions": versions(), "parameters": sum(p.numel() for p in model.parameters()), "sequences": sequences,
               "sft_loss": scalars["sft"], "dft_loss": scalars["dft"], "greedy": [greedy(model, s["token_ids"][:5], 12) for s in sequences]}
-    golden["adapters"] = {} if name in ("llama-bias", "mistral-window", "qwen2-window") else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules="all-linear")}
+    golden["adapters"] = {} if name in ("llama-bias", "mistral-window", "qwen2-window") else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules=ATTENTION if "moe" in name else "all-linear")}
     if name == "qwen2":
         golden["adapters"]["adapter-rslora"] = lora(name, folder, sequences, "adapter-rslora", r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)
     write_json(os.path.join(folder, "golden.json"), golden)

@@ -36,9 +36,9 @@ CONFIGS = {
     "olmo3": Olmo3Config(**{**SMALL, "hidden_size": 24, "num_attention_heads": 3, "num_key_value_heads": 3}, pad_token_id=None, sliding_window=6,
                          layer_types=["sliding_attention", "full_attention"],
                          rope_parameters={"sliding_attention": THETA, "full_attention": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}}),
-    "olmoe": OlmoeConfig(**{**SMALL, "intermediate_size": 12}, **EXPERTS, clip_qkv=1.5, pad_token_id=None, rope_parameters=THETA),
+    "olmoe": OlmoeConfig(**{**SMALL, "intermediate_size": 16}, **EXPERTS, clip_qkv=1.5, pad_token_id=None, rope_parameters=THETA),
     "phi3": Phi3Config(**SMALL, original_max_position_embeddings=64, pad_token_id=None, rope_parameters=LONG),
-    "qwen3_moe": Qwen3MoeConfig(**{**SMALL, "hidden_size": 24}, **EXPERTS, head_dim=8, moe_intermediate_size=12, mlp_only_layers=[0], norm_topk_prob=True, rope_parameters=THETA),
+    "qwen3_moe": Qwen3MoeConfig(**{**SMALL, "hidden_size": 24}, **EXPERTS, head_dim=8, moe_intermediate_size=16, mlp_only_layers=[0], norm_topk_prob=True, rope_parameters=THETA),
     "smollm3": SmolLM3Config(**{**THREE, "num_hidden_layers": 3}, no_rope_layers=[1, 0, 1], pad_token_id=None, rope_parameters=THETA),
 }
 # The same weights as "llama" under another rotary setting.

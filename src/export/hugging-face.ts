@@ -76,7 +76,7 @@ export async function writeHuggingFace(
     if (source.base !== null) await copySideFiles(source.base, stage)
     show(`writing ${tensors.length} tensors as ${dtype}`)
     const from = source.folder
-    await saveModel(stage, { json: model.config.json, tensors, dtype, source: from })
+    await saveModel(stage, { config: model.config, tensors, dtype, source: from })
     const read = await openWeights(stage)
     try {
       const pairs = writtenTensors(tensorSources(read), tensors, dtype)

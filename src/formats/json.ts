@@ -70,3 +70,38 @@ function jsonProblem(error: Error, text: string): string {
   const place = `line ${before.length}, column ${before.at(-1)!.length + 1}`
   return position >= text.length ? `the end of the text at ${place}` : `something else at ${place}`
 }
+
+const NUMBER_OR_STRING = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+/** Begins no text of a file: a lone surrogate is not UTF-8. */
+const FLOAT = "\uDC00"
+
+/** Whole numbers that a text writes as 4.0 or 1e3, as marked strings in place. */
+function markedFloats(text: string): unknown {
+  const marked = text.replace(NUMBER_OR_STRING, (token) => {
+    const isFloat = /^[-\d].*[.eE]/.test(token) && Number.isInteger(Number(token))
+    return isFloat ? `"${FLOAT}${token}"` : token
+  })
+  return JSON.parse(marked)
+}
+
+function withFloats(value: unknown, marked: unknown): unknown {
+  if (typeof value === "number") {
+    const isSame = typeof marked === "string" && marked[0] === FLOAT
+    return isSame && Number(marked.slice(1)) === value ? marked : value
+  }
+  if (Array.isArray(value)) {
+    return value.map((item, i) => withFloats(item, Array.isArray(marked) ? marked[i] : undefined))
+  }
+  if (!isObject(value)) return value
+  const of = isObject(marked) ? marked : {}
+  return Object.fromEntries(Object.entries(value).map(([key, x]) => [key, withFloats(x, of[key])]))
+}
+
+/**
+ * An object as indented JSON; a number that `source`, the text it was parsed from, writes as 4.0
+ * stays so: for Python 4 is another type, and Transformers refuses it.
+ */
+export function jsonLike(value: JsonObject, source: string): string {
+  const text = JSON.stringify(withFloats(value, markedFloats(source)), null, 2)
+  return text.replaceAll(/"\\udc00([^"]*)"/g, "$1")
+}

@@ -261,7 +261,7 @@ export class LocalSource implements SampleSource {
       request,
       seed: request.seed + sampleIndex,
       start: ids.length,
-      limit: Math.min(request.maxNewTokens, this.#decoder.contextLength - ids.length),
+      limit: Math.min(request.maxNewTokens, this.#decoder.room(ids.length)),
       tokenIds: [],
       logprobs: [],
       stream,

@@ -41,7 +41,7 @@ export async function writeTrainedModel(
     return
   }
   await saveModel(folder, {
-    json: model.json,
+    config: model,
     tensors: decoderParameters(model.shape).map(({ name, shape }) => source(name, shape)),
     dtype: exact ? "float32" : model.dtype,
     source: modelFolder,

@@ -6,9 +6,9 @@ import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { openSafetensors } from "../../src/formats/index.ts"
 import { loadModel, readAdapter, saveModel, type Weights } from "../../src/models/files/index.ts"
 import { type CheckpointDtype, decoderParameters, mergeAdapter } from "../../src/models/index.ts"
+import { adapted as families } from "../models/golden-models.ts"
 import { goldenAdapter, goldenModel, newFolder } from "./models.ts"
 
-const families = ["llama", "mistral", "qwen2", "qwen3"]
 const place = (): string => join(newFolder(), "out")
 
 /** A golden model stored in another dtype, with some of its values changed. */
@@ -25,7 +25,7 @@ async function stored(
   const tensors = decoderParameters(config.shape).map(({ name, shape }) => {
     return { name, shape, read: async () => weights.get(name)! }
   })
-  await saveModel(folder, { json: config.json, tensors, dtype, source })
+  await saveModel(folder, { config, tensors, dtype, source })
   return folder
 }
 

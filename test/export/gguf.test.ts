@@ -3,19 +3,12 @@ import { join } from "node:path"
 import { expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { type GgufReader, type GgufType, openGguf } from "../../src/formats/index.ts"
-import type { GgufFamily } from "../../src/models/families/gguf-family.ts"
 import { inverseFrequencies } from "../../src/models/families/rope.ts"
 import { ggufModel, ggufName, interleavedHeads, loadModel } from "../../src/models/files/index.ts"
 import { FAMILIES, modelConfig } from "../../src/models/index.ts"
-import { families, MODELS } from "../generate/tiny-models.ts"
+import { families } from "../models/golden-models.ts"
+import { exportable, ggufOf } from "./golden-gguf.ts"
 import { goldenModel, newFolder } from "./models.ts"
-
-/** What a golden model is to llama.cpp. */
-function ggufOf(name: string): GgufFamily | undefined {
-  const json = JSON.parse(readFileSync(`${MODELS}${name}/config.json`, "utf8"))
-  const family: { readonly gguf?: GgufFamily } = FAMILIES[modelConfig(json).modelType]
-  return family.gguf
-}
 
 async function exported<T>(
   model: string,
@@ -50,36 +43,38 @@ test("every tensor of a decoder has a name in llama.cpp", () => {
   expect(() => named("model.layers.0.mlp.experts.weight")).toThrow(/no name for/)
 })
 
-const exportable = families.filter((name) => ggufOf(name) !== undefined)
-test.each(exportable)("%s: metadata, shapes and values", async (name) => {
-  const model = goldenModel(name)
-  const { config, weights } = await loadModel(model)
-  const { shape } = config
-  const gguf = ggufOf(name)!
-  const { architecture, turnsNeighbours } = gguf
-  await exported(model, {}, async (file) => {
-    expect(plain(file)).toMatchObject({
-      "general.architecture": architecture,
-      "general.name": name,
-      "general.file_type": 0,
-      [`${architecture}.block_count`]: shape.numHiddenLayers,
-      [`${architecture}.context_length`]: shape.maxPositionEmbeddings,
-      [`${architecture}.attention.head_count`]: shape.numAttentionHeads,
-      [`${architecture}.attention.head_count_kv`]: shape.numKeyValueHeads,
-      [`${architecture}.attention.key_length`]: shape.headDim,
-      [`${architecture}.attention.layer_norm_rms_epsilon`]: Math.fround(shape.rmsNormEps),
-      [`${architecture}.rope.freq_base`]: Math.fround(shape.layers[0]!.rope!.ropeTheta),
+test.each(exportable.filter((name) => families.includes(name)))(
+  "%s: metadata, shapes and values",
+  async (name) => {
+    const model = goldenModel(name)
+    const { config, weights } = await loadModel(model)
+    const { shape } = config
+    const gguf = ggufOf(name)!
+    const { architecture, turnsNeighbours } = gguf
+    await exported(model, {}, async (file) => {
+      expect(plain(file)).toMatchObject({
+        "general.architecture": architecture,
+        "general.name": name,
+        "general.file_type": 0,
+        [`${architecture}.block_count`]: shape.numHiddenLayers,
+        [`${architecture}.context_length`]: shape.maxPositionEmbeddings,
+        [`${architecture}.attention.head_count`]: shape.numAttentionHeads,
+        [`${architecture}.attention.head_count_kv`]: shape.numKeyValueHeads,
+        [`${architecture}.attention.key_length`]: shape.headDim,
+        [`${architecture}.attention.layer_norm_rms_epsilon`]: Math.fround(shape.rmsNormEps),
+        [`${architecture}.rope.freq_base`]: Math.fround(shape.layers[0]!.rope!.ropeTheta),
+      })
+      expect(file.tensors.size).toBe(weights.size)
+      for (const [name, values] of weights) {
+        const heads = turnsNeighbours && /[qk]_proj/.test(name)
+        const rows = name.includes("q_proj") ? shape.numAttentionHeads : shape.numKeyValueHeads
+        const meant = heads ? interleavedHeads(values, rows * shape.headDim, shape.headDim) : values
+        expect(await file.readFloat32(ggufName(name, gguf)), name).toEqual(meant)
+      }
+      expect(file.tensors.has("output.weight")).toBe(!shape.tieWordEmbeddings)
     })
-    expect(file.tensors.size).toBe(weights.size)
-    for (const [name, values] of weights) {
-      const heads = turnsNeighbours && /[qk]_proj/.test(name)
-      const rows = name.includes("q_proj") ? shape.numAttentionHeads : shape.numKeyValueHeads
-      const meant = heads ? interleavedHeads(values, rows * shape.headDim, shape.headDim) : values
-      expect(await file.readFloat32(ggufName(name, gguf)), name).toEqual(meant)
-    }
-    expect(file.tensors.has("output.weight")).toBe(!shape.tieWordEmbeddings)
-  })
-})
+  },
+)
 
 test("llama3 scaling becomes a tensor by which frequencies are divided; linear a factor", async () => {
   const model = goldenModel("llama-llama3")

@@ -7,6 +7,8 @@ import { describe, expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { type Generator, openGenerator } from "../../src/generate/index.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { adapted } from "../models/golden-models.ts"
+import { exportable, ggufOf } from "./golden-gguf.ts"
 import {
   DATA,
   goldenAdapter,
@@ -118,20 +120,12 @@ const PROMPTS = [
 const COUNT = 24
 
 describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
-  test.each([
-    ["llama", "llama"],
-    ["llama-bias", "llama"],
-    ["llama-linear", "llama"],
-    ["llama-dynamic", "llama"],
-    ["llama-llama3", "llama"],
-    ["mistral", "llama"],
-    ["qwen2", "qwen2"],
-    ["qwen3", "qwen3"],
-  ])("%s: the greedy continuations are ours", async (name, expected) => {
-    expect(await expectSameContinuations(goldenModel(name), PROMPTS, COUNT)).toBe(expected)
+  test.each(exportable)("%s: the greedy continuations are ours", async (name) => {
+    const architecture = await expectSameContinuations(goldenModel(name), PROMPTS, COUNT)
+    expect(architecture).toBe(ggufOf(name)!.architecture)
   })
 
-  test.each(["llama", "mistral", "qwen2", "qwen3"])(
+  test.each(adapted.filter((name) => ggufOf(name)))(
     "%s: and those of its adapter, merged",
     async (name) => {
       const adapter = goldenAdapter(name, goldenModel(name))

@@ -143,7 +143,7 @@ export async function modelAround(
     },
   )
   await saveModel(folder, {
-    json,
+    config: { json },
     tensors,
     dtype: "float32",
     source: `${DATA}tokenizers/${tokenizer}`,

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
 import {
@@ -8,6 +9,7 @@ import {
 import { quantizedNames } from "../../src/models/block/packed.ts"
 import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
 import type { KvCache } from "../../src/models/decoding/kv-cache.ts"
+import { modelConfig } from "../../src/models/index.ts"
 import { float32 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
@@ -215,4 +217,22 @@ test.each([4, 8] as const)("a base of %i-bit codes gives what its weights give",
     await decoder.release()
   }
   expect(worst(last[0]!, last[1]!)).toBeLessThan(1e-4)
+})
+
+test("under longrope a cache serves sequences of its own length class, and a prompt past it begins anew", async () => {
+  const { shape } = modelConfig(
+    JSON.parse(readFileSync(`${MODELS}llama-longrope/config.json`, "utf8")),
+  )
+  const model = { ...(await tinyModel(device, "llama")), shape }
+  const decoder = new CachedDecoder(model)
+  expect(decoder.room(10)).toBe(16 + 1 - 10)
+  expect(decoder.room(17)).toBe(256 - 17)
+  const [{ token_ids }] = golden("llama-longrope").sequences as [{ token_ids: number[] }]
+  const expected = (await fullLogits("llama-longrope", shape.vocabSize))[0]!.at(-1)!
+  const ids = Int32Array.from(token_ids)
+  const cache = await decoder.newCache(1, 1)
+  await decoder.prefill(cache, ids.slice(0, 10))
+  const { logits } = await decoder.next(await decoder.prefill(cache, ids, { start: 10 }), [0])
+  expect(worst(logits[0]!, expected)).toBeLessThan(1e-4)
+  await decoder.release()
 })

@@ -1,18 +1,13 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
+import { readFileSync } from "node:fs"
 import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
 import { PackedModel } from "../../src/models/decoding/packed-model.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import { decoderParameters, EMBEDDING, loraInputs, loraParameters } from "../../src/models/index.ts"
 import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
+import { families, MODELS } from "../models/golden-models.ts"
 
-export const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
-
-/** Families with weights in golden/models. */
-export const families = readdirSync(MODELS).filter((name) =>
-  existsSync(`${MODELS}${name}/model.safetensors`),
-)
+export { families, MODELS }
 
 export interface Greedy {
   readonly prompt: number[]

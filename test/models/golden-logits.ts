@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { expect } from "vitest"
 import { openSafetensors } from "../../src/formats/index.ts"
+import { MODELS } from "./golden-models.ts"
 
-export const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
+export { MODELS }
 
 /** The first sequence of a golden model. */
 export const goldenTokenIds = (family: string): number[] =>

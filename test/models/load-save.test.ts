@@ -1,7 +1,6 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { openCheckpoint, type TensorToWrite, writeCheckpoint } from "../../src/formats/index.ts"
@@ -18,8 +17,7 @@ import {
   elementCount,
   parameterCount,
 } from "../../src/models/index.ts"
-
-const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
+import { families, MODELS } from "./golden-models.ts"
 
 let scratch: string
 beforeAll(async () => {
@@ -121,11 +119,11 @@ async function saved(model: LoadedModel, dtype: CheckpointDtype): Promise<string
     shape,
     read: async () => model.weights.get(name)!,
   }))
-  await saveModel(folder, { json: model.config.json, tensors, dtype, source })
+  await saveModel(folder, { config: model.config, tensors, dtype, source })
   return folder
 }
 
-test.each(["llama", "llama-bias", "mistral", "qwen2", "qwen3"])(
+test.each(families)(
   "%s written in float32 and read again is the same, names and all",
   async (family) => {
     const model = await loadModel(MODELS + family)

@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { openCheckpoint, openSafetensors } from "../../src/formats/index.ts"
@@ -27,11 +26,9 @@ import {
 } from "../../src/models/index.ts"
 import { float32 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
+import { adapters, MODELS } from "./golden-models.ts"
 import { dftSettings, sftSettings } from "./losses.ts"
 
-const MODELS = fileURLToPath(new URL("../../golden/models/", import.meta.url))
-const ADAPTERS = ["llama/adapter", "mistral/adapter", "qwen2/adapter", "qwen2/adapter-rslora"]
-const adapters = [...ADAPTERS, "qwen3/adapter"]
 const familyOf = (adapter: string) => adapter.split("/")[0]!
 const { shape: QWEN3 } = await readModelConfig(`${MODELS}qwen3`)
 

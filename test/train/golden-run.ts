@@ -26,7 +26,11 @@ type Runs = Readonly<Record<string, { readonly steps: readonly GoldenStep[] }>>
 
 /** What PyTorch did: `golden/trajectory.py`. */
 export interface Trajectory {
-  readonly settings: { readonly learning_rate: number; readonly batch_size: number }
+  readonly settings: {
+    readonly learning_rate: number
+    readonly batch_size: number
+    readonly steps: number
+  }
   readonly rows: readonly PlainRow[]
   readonly order: readonly number[]
   readonly full: Runs
@@ -115,7 +119,7 @@ export async function goldenRun(run: GoldenRun): Promise<StepEvent[]> {
     batches: supervisedBatches(
       memoryRows(rows),
       fixedOrder(
-        golden.order.slice(0, (run.steps ?? 20) * golden.settings.batch_size),
+        golden.order.slice(0, (run.steps ?? golden.settings.steps) * golden.settings.batch_size),
         golden.settings.batch_size,
         rows.length,
       ),

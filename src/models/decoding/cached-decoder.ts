@@ -61,6 +61,12 @@ export class CachedDecoder {
     return this.#stages.shape.maxPositionEmbeddings
   }
 
+  /** How many tokens can follow a prompt: a cache's keys serve no sequence that turns otherwise. */
+  room(promptTokens: number): number {
+    const turning = this.#turns.map(({ rows }) => rows.last(promptTokens) + 1)
+    return Math.min(this.contextLength, ...turning) - promptTokens
+  }
+
   /** The number of lanes to decode `wanted` sequences with; at most LANES of them. */
   lanesFor(wanted: number): number {
     return this.#stages.lanesFor(Math.min(wanted, LANES))
@@ -113,6 +119,9 @@ export class CachedDecoder {
   ): Promise<DeviceTensor> {
     assert(cache.lanes === 1 && tokenIds.length > start, "prefill: one lane and some tokens")
     const sizes = this.#stages.pieces
+    // Keys that were made for a shorter sequence may turn otherwise than this one's.
+    const turnsOn = this.#turns.every(({ rows }) => rows.last(start) >= tokenIds.length)
+    if (start > 0 && !turnsOn) return this.prefill(cache, tokenIds, { signal })
     if (start === 0 && sizes.together && tokenIds.length <= sizes.most) {
       return this.#sideBySide(cache, [tokenIds], signal)
     }

@@ -9,6 +9,8 @@ import type { DecoderShape, LayerKind, LinearLayer, Parameter } from "./shape.ts
  * else (training, decoding, adapters, quantisation, files) asks here.
  */
 export interface Family<Shape extends DecoderShape = DecoderShape> {
+  /** The checkpoints that are of it, for people. */
+  readonly about: string
   /** Transformers' class whose checkpoints have this family's tensor names. */
   readonly architecture: string
   /**

@@ -13,6 +13,7 @@ import { layerTypes, windowed } from "./sliding-layers.ts"
 
 /** `model_type: gemma2`: every other layer looks back through a window; attention and logits are capped. */
 export const gemma2: Family<GemmaShape> = {
+  about: "Gemma 2",
   architecture: "Gemma2ForCausalLM",
   config(keys) {
     const config = gemmaConfig(keys, {

@@ -16,6 +16,7 @@ import { layerTypes, windowed } from "./sliding-layers.ts"
  * back through a window and turn by a base of their own.
  */
 export const gemma3_text: Family<GemmaShape> = {
+  about: "Gemma 3 270M and 1B (text)",
   architecture: "Gemma3ForCausalLM",
   config(keys) {
     const config = gemmaConfig(keys, { maxPositionEmbeddings: 131_072 })

@@ -12,6 +12,7 @@ interface Glm4Shape extends DecoderShape {
 
 /** `model_type: glm4`: GLM-4-0414; norms before and after, half of each head turns, in neighbours. */
 export const glm4: Family<Glm4Shape> = {
+  about: "GLM-4-0414",
   architecture: "Glm4ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, {

@@ -16,6 +16,7 @@ interface GraniteShape extends DecoderShape {
 
 /** `model_type: granite`: Granite 3, a Llama with four factors of its own. */
 export const granite: Family<GraniteShape> = {
+  about: "Granite 3",
   architecture: "GraniteForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { maxPositionEmbeddings: 2048 })

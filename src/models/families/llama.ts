@@ -14,6 +14,7 @@ export interface LlamaShape extends DecoderShape {
 
 /** `model_type: llama`: Llama 2, 3, 3.1, 3.2, DeepSeekMath and everything that took their form. */
 export const llama: Family<LlamaShape> = {
+  about: "Llama 2, 3, 3.1, 3.2, DeepSeekMath, SmolLM2",
   architecture: "LlamaForCausalLM",
   config(keys) {
     const config = decoderConfig(keys)

@@ -11,6 +11,7 @@ const DEFAULT_SLIDING_WINDOW = 4096
 
 /** `model_type: mistral`: Mistral 7B; v0.1 looks back through a window in every layer. */
 export const mistral: Family = {
+  about: "Mistral 7B",
   architecture: "MistralForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { numKeyValueHeads: 8 })

@@ -17,6 +17,8 @@ export interface ModelConfig {
   readonly eosTokenIds: readonly number[]
   /** The file as it came, for writing it back. */
   readonly json: Readonly<Record<string, unknown>>
+  /** Its text, where it was read from one. */
+  readonly text?: string
 }
 
 const SUPPORTED = MODEL_TYPES.join(", ")

@@ -7,6 +7,7 @@ import { ropeParameters } from "./rope-config.ts"
 
 /** `model_type: olmo2`: OLMo 2. */
 export const olmo2: Family<OlmoShape> = {
+  about: "OLMo 2",
   architecture: "Olmo2ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 })

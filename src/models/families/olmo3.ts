@@ -9,6 +9,7 @@ import { layerTypes, windowed } from "./sliding-layers.ts"
 
 /** `model_type: olmo3`: OLMo 3, three of four layers with a window; only the others are stretched. */
 export const olmo3: Family<OlmoShape> = {
+  about: "OLMo 3",
   architecture: "Olmo3ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 })

@@ -14,6 +14,7 @@ interface OlmoeShape extends ExpertsShape {
 
 /** `model_type: olmoe`: OLMoE, experts in every layer, q and k normed over all heads at once. */
 export const olmoe: Family<OlmoeShape> = {
+  about: "OLMoE",
   architecture: "OlmoeForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 4096 })

@@ -10,6 +10,7 @@ import { windowed } from "./sliding-layers.ts"
  * is gated; heads may turn in part, at frequencies that depend on the sequence's length (longrope).
  */
 export const phi3: Family = {
+  about: "Phi-3, 3.5, 4, 4-mini",
   architecture: "Phi3ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 4096 })

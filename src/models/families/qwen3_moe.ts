@@ -14,6 +14,7 @@ const SPARSE = "sparse"
 
 /** `model_type: qwen3_moe`: Qwen3 with experts, in every layer or in some. */
 export const qwen3_moe: Family<Qwen3MoeShape> = {
+  about: "Qwen3 (experts)",
   architecture: "Qwen3MoeForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { numKeyValueHeads: 4, maxPositionEmbeddings: 32768 })

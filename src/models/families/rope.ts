@@ -117,6 +117,14 @@ export class RopeRows {
     this.#rope = rope
   }
 
+  /** The longest sequence that turns as one of `length` tokens does. */
+  last(length: number): number {
+    const rope = this.#rope
+    if (rope.ropeType === "dynamic") return Math.max(length, rope.maxPositionEmbeddings)
+    const isShort = rope.ropeType === "longrope" && lengthClass(rope, length) === 0
+    return isShort ? rope.originalMaxPositionEmbeddings : Number.POSITIVE_INFINITY
+  }
+
   /** cos and sin at places[i] of a sequence of lengths[i] tokens, each [rows, rotaryDim / 2]. */
   at(places: ArrayLike<number>, lengths: ArrayLike<number>): RopeTables {
     const half = this.#rope.rotaryDim / 2

@@ -14,6 +14,7 @@ interface SmolLM3Shape extends DecoderShape {
 
 /** `model_type: smollm3`: a Llama in which every fourth layer has no rotary embedding. */
 export const smollm3: Family<SmolLM3Shape> = {
+  about: "SmolLM3",
   architecture: "SmolLM3ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, {

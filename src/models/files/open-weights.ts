@@ -1,4 +1,4 @@
-import { type Folder, requiredObjectIn } from "../../formats/folder.ts"
+import { type Folder, requiredObjectIn, textIn } from "../../formats/folder.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
 import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "../adapters/quantize.ts"
@@ -27,7 +27,9 @@ export interface LoadOptions {
 
 /** @throws InputError */
 export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
-  return modelConfig(await requiredObjectIn(folder, "config.json"), folder.pathOf("config.json"))
+  const json = await requiredObjectIn(folder, "config.json")
+  const text = await textIn(folder, "config.json")
+  return { ...modelConfig(json, folder.pathOf("config.json")), ...(text ? { text } : {}) }
 }
 
 /** Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its twin. */

@@ -1,13 +1,14 @@
 import { copyFile, readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { writeCheckpoint, writeFileAtomic } from "../../formats/index.ts"
-import type { CheckpointDtype } from "../families/model-config.ts"
+import { jsonLike } from "../../formats/json.ts"
+import type { CheckpointDtype, ModelConfig } from "../families/model-config.ts"
 import type { TensorSource } from "../families/shape.ts"
 import { storedTensors } from "./stored-tensors.ts"
 
 export interface SaveOptions {
-  /** The config.json to write, as it was read; its dtype is set to `dtype`. */
-  readonly json: Readonly<Record<string, unknown>>
+  /** Its config.json is written as it was read, with its dtype set to `dtype`. */
+  readonly config: Pick<ModelConfig, "json" | "text">
   readonly tensors: readonly TensorSource[]
   readonly dtype: CheckpointDtype
   /** Where the tokenizer's and generation's files are copied from. */
@@ -31,12 +32,13 @@ export async function copySideFiles(from: string, to: string): Promise<void> {
  */
 export async function saveModel(
   folder: string,
-  { json, tensors, dtype, source }: SaveOptions,
+  { config: { json, text }, tensors, dtype, source }: SaveOptions,
 ): Promise<void> {
   await writeCheckpoint(folder, storedTensors(tensors, dtype))
   const { torch_dtype: _, dtype: __, ...rest } = json
   // Transformers 4 reads the first, Transformers 5 the second; each ignores the other.
   const config = { ...rest, torch_dtype: dtype, dtype }
-  await writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`)
+  const written = jsonLike(config, text ?? "null")
+  await writeFileAtomic(join(folder, "config.json"), `${written}\n`)
   await copySideFiles(source, folder)
 }
