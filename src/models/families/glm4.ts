@@ -5,7 +5,7 @@ import { attentionLayers, blockNorm, gatedHalves, rmsNorm } from "./llama-block.
 import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape, LayerKind } from "./shape.ts"
 
-interface Glm4Shape extends DecoderShape {
+export interface Glm4Shape extends DecoderShape {
   /** q_proj, k_proj and v_proj have a bias. */
   readonly attentionBias: boolean
 }

@@ -5,7 +5,7 @@ import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape } from "./shape.ts"
 
-interface GraniteShape extends DecoderShape {
+export interface GraniteShape extends DecoderShape {
   readonly attentionBias: boolean
   readonly mlpBias: boolean
   readonly embeddingMultiplier: number

@@ -6,7 +6,7 @@ import type { Family } from "./family.ts"
 import { attentionLayers, blockNorm, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 
-interface OlmoeShape extends ExpertsShape {
+export interface OlmoeShape extends ExpertsShape {
   readonly attentionBias: boolean
   /** q, k and v are held within -clipQkv and clipQkv. */
   readonly clipQkv: number | undefined

@@ -6,7 +6,7 @@ import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import { windowed } from "./sliding-layers.ts"
 
-interface Qwen3MoeShape extends ExpertsShape {
+export interface Qwen3MoeShape extends ExpertsShape {
   readonly attentionBias: boolean
 }
 

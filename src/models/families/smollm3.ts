@@ -6,7 +6,7 @@ import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape, LayerKind } from "./shape.ts"
 import { layerTypes } from "./sliding-layers.ts"
 
-interface SmolLM3Shape extends DecoderShape {
+export interface SmolLM3Shape extends DecoderShape {
   /** Biases on all four attention projections. */
   readonly attentionBias: boolean
   readonly mlpBias: boolean
