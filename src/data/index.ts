@@ -14,7 +14,6 @@ export {
   templateSetup,
 } from "./prepare.ts"
 export {
-  isPrepared,
   type Manifest,
   openPrepared,
   type Prepared,
@@ -22,6 +21,7 @@ export {
   type PreparedSource,
   readManifest,
 } from "./prepared.ts"
+export { preparedState } from "./prepared-check.ts"
 export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
 export { PURPOSE_OF } from "./purpose.ts"
 export { type Example, type Message, type Purpose, readRow, type Turns } from "./rows/index.ts"

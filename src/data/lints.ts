@@ -36,6 +36,7 @@ export type LintCode =
   | RowNote
   | "no-supervised-tokens"
   | "untrained-rows"
+  | "damaged-cache"
   | "unused-keys"
   | "dropped-rows"
   | "bad-rows"

@@ -5,15 +5,17 @@ import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { DataFormat, SourceConfig, Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
-import { writeFileAtomic } from "../formats/atomic.ts"
+import { fileHash, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
 import { batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
 import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
 import { rowsPerEpoch } from "./order.ts"
-import { isPrepared, type Manifest, PREPARED_VERSION, readManifest } from "./prepared.ts"
+import { type Manifest, PREPARED_VERSION } from "./prepared.ts"
+import { preparedState } from "./prepared-check.ts"
 import { counter } from "./row-counter.ts"
+import { HASHES_FILE } from "./row-hashes.ts"
 import type { Columns, Purpose } from "./rows/index.ts"
 import { shardWriter } from "./shard-writer.ts"
 import { resolveSources, type Source, sourceBatches, wholeFiles } from "./sources.ts"
@@ -78,8 +80,9 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   const setup = batchSetup(options)
   const key = await cacheKey({ setup, sources: resolved, onBadRow, signal })
   const dir = join(cache, key.key)
-  if (await isPrepared(dir)) {
-    const manifest = await readManifest(dir)
+  const found = await preparedState(dir)
+  if (found.state === "whole") {
+    const { manifest } = found
     return { dir, manifest, lints: manifest.lints, fromCache: true }
   }
   signal?.throwIfAborted()
@@ -108,7 +111,8 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
       onProgress,
     })
     await publish(temporary, dir)
-    return { dir, manifest, lints: manifest.lints, fromCache: false }
+    const again = found.state === "damaged" ? [madeAnew(found.damage)] : []
+    return { dir, manifest, lints: [...again, ...manifest.lints], fromCache: false }
   } finally {
     await rm(temporary, { recursive: true, force: true })
   }
@@ -156,12 +160,21 @@ export function templateSetup(
   return { plainTexts: "all", templateFile: template === true ? null : template }
 }
 
+const madeAnew = (damage: string): Lint => ({
+  code: "damaged-cache",
+  severity: "warning",
+  message: `the prepared rows in the cache were damaged and have been made anew (${damage})`,
+  hint: "nothing is lost; a disk that does this often is failing",
+  count: 1,
+  examples: [],
+})
+
 /** Renames the finished folder into place; when another run was first, its folder is as good. */
 async function publish(temporary: string, dir: string): Promise<void> {
   try {
     await rename(temporary, dir)
   } catch (error) {
-    if (await isPrepared(dir)) return
+    if ((await preparedState(dir)).state === "whole") return
     if (!existsSync(dir)) throw error
     await rm(dir, { recursive: true, force: true }) // a damaged folder of that name
     await rename(temporary, dir)
@@ -229,6 +242,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
   const shards = await writer.finish()
   const hashes = total.hashes()
   await hashes.write(dir)
+  const hashesSha256 = await fileHash(join(dir, HASHES_FILE))
   const lints = lintsOf({
     purpose: setup.purpose,
     maxLength: setup.maxLength,
@@ -266,6 +280,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     shards,
     layouts: total.layouts(),
     rows_sha256: writer.rowsHash(counted),
+    hashes_sha256: hashesSha256,
     files: key.files,
     tokenizer: key.tokenizer,
     template_sha256: key.template,

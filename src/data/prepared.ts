@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { closeSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
@@ -30,6 +30,8 @@ export interface Manifest {
   readonly layouts?: Readonly<Record<AskedKind, number>>
   /** What the rows are (`rowsHasher`); version 1 does not say it. */
   readonly rows_sha256?: string
+  /** Of hashes.safetensors; version 1 does not say it. */
+  readonly hashes_sha256?: string
   /** The files that the rows come from, as they were. */
   readonly files?: readonly { readonly path: string; readonly sha256: string }[]
   /** SHA-256 of the tokenizer's files. */
@@ -330,13 +332,4 @@ function readBytes(file: number, path: string, target: Uint8Array, position: num
     if (read === 0) throw new InputError(`${path}: the file ended while it was read`)
     done += read
   }
-}
-
-/** Whether a folder holds a whole prepared data set: its manifest, and every shard it names. */
-export async function isPrepared(dir: string): Promise<boolean> {
-  if (statSync(join(dir, "manifest.json"), { throwIfNoEntry: false }) === undefined) return false
-  const { shards } = await readManifest(dir)
-  return shards.every(
-    ({ file }) => statSync(join(dir, file), { throwIfNoEntry: false }) !== undefined,
-  )
 }

@@ -1,6 +1,6 @@
 import type { DataFormat } from "../config/index.ts"
 import { InputError } from "../errors.ts"
-import { parseExactJson } from "../formats/exact-json.ts"
+import { parseJsonLine } from "./json-text.ts"
 import { type Rendered, type RenderOptions, renderExample } from "./render.ts"
 import { type Columns, type Purpose, type RowReading, rowReading } from "./rows/index.ts"
 
@@ -110,16 +110,4 @@ function rowValue(rows: RawBatch["rows"], i: number, where: string): unknown {
     throw new InputError(`${where}: expected UTF-8 text, got bytes that are not UTF-8`)
   }
   return parseJsonLine(text, where)
-}
-
-function parseJsonLine(text: string, where: string): unknown {
-  try {
-    return parseExactJson(text)
-  } catch (error) {
-    // V8 quotes the text itself; the position is what helps
-    const at = /position (\d+)/.exec((error as Error).message)
-    const place =
-      at === null ? "the line ends too early" : `it goes wrong at character ${Number(at[1]) + 1}`
-    throw new InputError(`${where}: expected a JSON object on this line; ${place}`)
-  }
 }

@@ -1,34 +1,24 @@
+import { closeSync, openSync, readSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { Readable } from "node:stream"
 import { parse } from "csv-parse"
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet"
 import { compressors } from "hyparquet-compressors"
 import { InputError } from "../errors.ts"
-import { isObject, parseJson } from "../formats/json.ts"
+import { isObject } from "../formats/json.ts"
 import { readError } from "../formats/json-files.ts"
-import { elementSplitter } from "./json-elements.ts"
-import { fileBytes, fileLines, MAX_LINE_BYTES, TOO_LONG } from "./text-lines.ts"
+import { arrowRows } from "./arrow-rows.ts"
+import { jsonRows } from "./json-rows.ts"
+import { foreign } from "./json-text.ts"
+import { type RawRow, type RawRows, VALUE_ROWS } from "./raw-rows.ts"
+import { withoutNulls } from "./rows/values.ts"
+import { fileBytes, MAX_LINE_BYTES } from "./text-lines.ts"
 
-export const ROW_FILE_KINDS = ["jsonl", "json", "csv", "parquet"] as const
+export type { RawRow, RawRows } from "./raw-rows.ts"
+
+export const ROW_FILE_KINDS = ["jsonl", "json", "csv", "parquet", "arrow"] as const
 export type RowFileKind = (typeof ROW_FILE_KINDS)[number]
 
-/** A row as its file holds it: JSON not yet parsed, a value, or what is wrong with it. */
-export type RawRow = { readonly line: number } & (
-  | { readonly json: Uint8Array }
-  | { readonly value: unknown }
-  | { readonly problem: string }
-)
-
-export interface RawRows {
-  readonly rows: readonly RawRow[]
-  /** Of the file, read so far. */
-  readonly fraction: number
-}
-
-/** A JSON document that is not a list is held whole. */
-const MAX_JSON_BYTES = 128 * 2 ** 20
-/** Values that are passed on at once. */
-const VALUE_ROWS = 2000
 /**
  * Of a parquet row group, unpacked, that becomes rows at once. A nested column is decoded whole for
  * each read (the library cannot begin inside one), so that smaller pieces cost time, not memory.
@@ -42,11 +32,28 @@ const MAX_GROUP_BYTES = 2 * 2 ** 30
 /** What a file's name says it holds; undefined for a name that says nothing. */
 export function rowFileKind(path: string): RowFileKind | undefined {
   const name = path.toLowerCase().replace(/\.(gz|zst)$/, "")
-  if (/\.(jsonl|ndjson)$/.test(name)) return "jsonl"
+  if (/\.(jsonl|ndjson|jsonlines)(\.txt)?$/.test(name)) return "jsonl"
   if (name.endsWith(".json")) return "json"
   if (name.endsWith(".csv") || name.endsWith(".tsv")) return "csv"
   if (path.toLowerCase().endsWith(".parquet")) return "parquet"
+  if (/\.(arrow|feather)$/.test(path.toLowerCase())) return "arrow"
   return undefined
+}
+
+/** What the first bytes of a file say it holds, for a name that says nothing. */
+export function kindByContent(path: string): RowFileKind | undefined {
+  const file = openSync(path, "r")
+  const start = Buffer.alloc(512)
+  try {
+    readSync(file, start, 0, start.length, 0)
+  } finally {
+    closeSync(file)
+  }
+  if (start.subarray(0, 4).toString("latin1") === "PAR1") return "parquet"
+  if (start.subarray(0, 6).toString("latin1") === "ARROW1") return "arrow"
+  return /^\s*(\{\s*"|\[\s*\{)/.test(start.toString("utf8").replace(/^\uFEFF/, ""))
+    ? "json"
+    : undefined
 }
 
 /** Reads a file's rows in order, piece by piece. */
@@ -54,16 +61,18 @@ export async function* rawRows(path: string, kind: RowFileKind): AsyncGenerator<
   const size = await fileSize(path)
   switch (kind) {
     case "jsonl":
-      yield* jsonlRows(path, size)
-      break
     case "json":
-      yield* jsonRows(path, size)
+      yield* jsonRows(path, size, kind)
       break
     case "csv":
       yield* csvRows(path, size)
       break
     case "parquet":
       yield* parquetRows(path)
+      break
+    case "arrow":
+      for await (const { rows, fraction } of arrowRows(path, size))
+        yield { rows: rows.map(({ line, value }) => ({ line, value: plain(value) })), fraction }
       break
   }
 }
@@ -79,138 +88,6 @@ async function fileSize(path: string): Promise<number> {
   } catch (error) {
     throw readError(error, path)
   }
-}
-
-async function* jsonlRows(path: string, size: number): AsyncGenerator<RawRows> {
-  for await (const { lines, fraction } of fileLines(path, size)) {
-    const rows = lines.map(
-      ({ line, bytes, problem }): RawRow =>
-        bytes === null ? { line, problem: problem! } : { line, json: bytes },
-    )
-    yield { rows, fraction }
-  }
-}
-
-/** A list of rows, an object that holds one, or (as many data sets do) lines under the wrong name. */
-async function* jsonRows(path: string, size: number): AsyncGenerator<RawRows> {
-  for await (const { bytes } of fileBytes(path, size)) {
-    if (isJsonLines(bytes)) yield* jsonlRows(path, size)
-    else if (isJsonList(bytes)) yield* listRows(path, size)
-    else yield* documentRows(path, size)
-    return
-  }
-}
-
-/** A list is read element by element, whatever its length. */
-async function* listRows(path: string, size: number): AsyncGenerator<RawRows> {
-  const splitter = elementSplitter(path)
-  let isFirst = true
-  for await (const { bytes, fraction } of fileBytes(path, size)) {
-    const rows = splitter
-      .push(isFirst ? withoutMark(bytes) : bytes)
-      .map(
-        ({ line, bytes: json }): RawRow =>
-          json === null ? { line, problem: TOO_LONG } : { line, json },
-      )
-    isFirst = false
-    if (rows.length > 0) yield { rows, fraction }
-  }
-  splitter.finish()
-}
-
-/** Anything else is one document, which is held whole. */
-async function* documentRows(path: string, size: number): AsyncGenerator<RawRows> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const piece of fileBytes(path, size)) {
-    bytes += piece.bytes.length
-    if (bytes > MAX_JSON_BYTES) {
-      throw new InputError(
-        `${path}: expected at most ${MAX_JSON_BYTES / 2 ** 20} MB of JSON that is not a list; convert it to .jsonl`,
-      )
-    }
-    parts.push(piece.bytes.slice())
-  }
-  const text = decodeUtf8(Buffer.concat(parts), path).replace(/^\uFEFF/, "")
-  const list = rowList(parseJson(text, path), path)
-  const lines = elementLines(text, list.length)
-  const rows = list.map((value, i): RawRow => ({ line: lines[i]!, value }))
-  for (let from = 0; from < rows.length; from += VALUE_ROWS) {
-    yield {
-      rows: rows.slice(from, from + VALUE_ROWS),
-      fraction: Math.min(1, (from + VALUE_ROWS) / rows.length),
-    }
-  }
-}
-
-const withoutMark = (bytes: Uint8Array): Uint8Array =>
-  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
-
-/** Whether the first byte that is no space opens a list. */
-function isJsonList(start: Uint8Array): boolean {
-  const first = withoutMark(start).find(
-    (byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d,
-  )
-  return first === 0x5b
-}
-
-/** The first line is an object by itself, and something follows it. */
-function isJsonLines(start: Uint8Array): boolean {
-  const end = start.indexOf(0x0a)
-  if (end === -1 || start[0] !== 0x7b) return false
-  try {
-    return (
-      isObject(JSON.parse(new TextDecoder().decode(start.subarray(0, end)))) &&
-      end + 1 < start.length
-    )
-  } catch {
-    return false
-  }
-}
-
-function rowList(value: unknown, path: string): readonly unknown[] {
-  if (isObject(value)) {
-    const lists = Object.values(value).filter(Array.isArray)
-    const named = ["data", "rows", "train", "instances"]
-      .map((key) => value[key])
-      .find(Array.isArray)
-    if (named !== undefined) return named
-    if (lists.length === 0) return [value]
-  }
-  throw new InputError(
-    `${path}: expected a list of rows, or an object with one under "data" or "rows"`,
-  )
-}
-
-/** The line that each of `count` rows begins on: elements of the one list in an object. */
-function elementLines(text: string, count: number): number[] {
-  const listDepth = 2
-  const lines: number[] = []
-  let line = 1
-  let depth = 0
-  let inString = false
-  let expects = false
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i)
-    if (c === 0x0a) line++
-    else if (inString) {
-      if (c === 0x5c) i++
-      else if (c === 0x22) inString = false
-    } else if (c > 0x20) {
-      if (expects && depth === listDepth && c !== 0x5d) {
-        lines.push(line)
-        expects = false
-      }
-      if (c === 0x22) inString = true
-      else if (c === 0x5b || c === 0x7b) {
-        depth++
-        expects = depth === listDepth && c === 0x5b
-      } else if (c === 0x5d || c === 0x7d) depth--
-      else if (c === 0x2c && depth === listDepth) expects = true
-    }
-  }
-  // a list beside the rows' own has elements too: then rows are counted, not placed
-  return lines.length === count ? lines : Array.from({ length: count }, (_, i) => i + 1)
 }
 
 async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
@@ -230,13 +107,14 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
     delimiter: /\.tsv(\.gz|\.zst)?$/i.test(path) ? "\t" : ",",
     info: true,
     max_record_size: MAX_LINE_BYTES,
+    relax_quotes: true, // a quote inside a field is a quote, as Python's csv reads it
     skip_empty_lines: true,
     skip_records_with_error: true,
     on_skip: (error) => {
-      problems.push({
-        line: (error as { lines?: number } | undefined)?.lines ?? 0,
-        problem: error?.message ?? "not a csv record",
-      })
+      const line = (error as { lines?: number } | undefined)?.lines ?? 0
+      // one record may be wrong in several places
+      if (problems.at(-1)?.line !== line)
+        problems.push({ line, problem: error?.message ?? "not a csv record" })
       return undefined
     },
   })
@@ -306,7 +184,9 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read()
   } catch (error) {
-    throw new InputError(`${path}: not a readable parquet file: ${(error as Error).message}`)
+    throw new InputError(
+      `${path}: not a readable parquet file: ${foreign(await firstText(path)) ?? (error as Error).message}`,
+    )
   }
 }
 
@@ -317,7 +197,27 @@ function plain(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString()
   if (ArrayBuffer.isView(value)) return null
   if (!isObject(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => {
+      const read = plain(inner)
+      // a column of structs gives each of them the keys of all
+      return [key, CALL_KEYS.has(key) ? withoutNulls(read) : read]
+    }),
+  )
+}
+
+/** Parts of a row where null is padding. */
+const CALL_KEYS = new Set(["tool_calls", "function_call", "tools", "functions"])
+
+/** The beginning of a file as text, to see what it is. */
+async function firstText(path: string): Promise<string> {
+  const file = await open(path, "r")
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
+    return buffer.subarray(0, bytesRead).toString("latin1")
+  } finally {
+    await file.close()
+  }
 }
 
 function decodeUtf8(

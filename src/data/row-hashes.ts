@@ -3,7 +3,7 @@ import { openSafetensors, writeSafetensors } from "../formats/safetensors-files.
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { MAX_EXAMPLES, type Tally } from "./lints.ts"
 
-const FILE = "hashes.safetensors"
+export const HASHES_FILE = "hashes.safetensors"
 
 /** 64-bit hashes of the rows of a prepared folder, collected while it is made. */
 export interface RowHashes {
@@ -28,7 +28,7 @@ export function rowHashes(): RowHashes {
         const data = new Uint8Array(all.buffer, all.byteOffset, all.byteLength)
         return { name, dtype: "I64" as const, shape: [all.length], data }
       }
-      await writeSafetensors(join(dir, FILE), [
+      await writeSafetensors(join(dir, HASHES_FILE), [
         tensor("row_hash", rows),
         tensor("prompt_hash", prompts),
       ])
@@ -63,7 +63,7 @@ function joined(parts: readonly BigInt64Array[]): BigInt64Array {
 
 /** Hashes of the questions of a prepared folder's rows: [R] */
 export async function promptHashes(dir: string): Promise<BigInt64Array> {
-  const reader = await openSafetensors(join(dir, FILE))
+  const reader = await openSafetensors(join(dir, HASHES_FILE))
   try {
     return new BigInt64Array((await reader.read("prompt_hash")).buffer)
   } finally {

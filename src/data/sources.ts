@@ -1,11 +1,15 @@
 import { existsSync, statSync } from "node:fs"
+import { homedir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import type { SourceConfig } from "../config/index.ts"
 import { assert, InputError } from "../errors.ts"
 import { isHubId, resolveDataset } from "../hub/hub.ts"
 import { randomStream } from "../random.ts"
+import { folderFiles } from "./data-folder.ts"
 import { globFiles, isGlob } from "./glob.ts"
 import type { RawBatch } from "./read-batch.ts"
-import { type RawRow, type RowFileKind, rawRows, rowFileKind } from "./row-files.ts"
+import { kindByContent, type RawRow, type RowFileKind, rawRows, rowFileKind } from "./row-files.ts"
 
 export interface SourceFile {
   readonly path: string
@@ -42,7 +46,8 @@ export async function resolveSources(
 }
 
 async function pathsOf(source: SourceConfig, signal: AbortSignal | undefined): Promise<string[]> {
-  const { path, name, split } = source
+  const { name, split } = source
+  const path = localPath(source.path)
   const isLocal = existsSync(path) || isGlob(path) || rowFileKind(path) !== undefined
   if (!isLocal) {
     if (isHubId(path)) {
@@ -51,12 +56,13 @@ async function pathsOf(source: SourceConfig, signal: AbortSignal | undefined): P
       return resolveDataset(path, Object.fromEntries(given))
     }
     throw new InputError(
-      `${path}: no such file (looked in ${process.cwd()} and beside the config); expected a .jsonl, .json, .csv or .parquet file, a glob, or a hub data set id such as openai/gsm8k`,
+      `${path}: no such file (looked in ${process.cwd()} and beside the config); expected a .jsonl, .json, .csv, .parquet or .arrow file, a folder, a glob, or a hub data set id such as openai/gsm8k`,
     )
   }
+  if (existsSync(path) && statSync(path).isDirectory()) return folderFiles(path, { name, split })
   if ((name ?? split) !== undefined) {
     throw new InputError(
-      `${path}: ${name === undefined ? "split" : "name"} applies to hub data sets only; name the file itself`,
+      `${path}: ${name === undefined ? "split" : "name"} applies to hub data sets only, and to folders; name the file itself`,
     )
   }
   if (isGlob(path) && !existsSync(path)) {
@@ -65,9 +71,43 @@ async function pathsOf(source: SourceConfig, signal: AbortSignal | undefined): P
     throw new InputError(`${path}: no file matches`)
   }
   if (!existsSync(path)) {
-    throw new InputError(`${path}: no such file (looked in ${process.cwd()} and beside the config)`)
+    const several = path.split(",").map((part) => part.trim())
+    const list = several.length > 1 ? `; of several files make a list: [${several.join(", ")}]` : ""
+    throw new InputError(
+      `${path}: no such file (looked in ${process.cwd()} and beside the config)${list}`,
+    )
   }
   return [path]
+}
+
+/**
+ * A path as the file system has it: `file://` and `~` are read as shells do.
+ *
+ * @throws InputError for what is no path of this machine, with the way to write it
+ */
+function localPath(path: string): string {
+  if (path.startsWith("file://")) {
+    try {
+      return fileURLToPath(path)
+    } catch (error) {
+      throw new InputError(`${path}: no path of a file: ${(error as Error).message}`)
+    }
+  }
+  if (/^~[\\/]/.test(path)) return join(homedir(), path.slice(2))
+  const hub = /^hf:\/\/(?:datasets\/)?([^/]+\/[^/@]+)/.exec(path)
+  if (hub !== null) {
+    throw new InputError(
+      `${path}: write the data set's id, ${hub[1]}, with name: and split: for a part of it`,
+    )
+  }
+  const page = /^https?:\/\/[^/]*huggingface\.co\/datasets\/([^/]+\/[^/]+)/.exec(path)
+  if (page !== null) {
+    throw new InputError(`${path}: write the data set's id, ${page[1]}, in place of its address`)
+  }
+  if (/^[a-z][a-z\d+.-]*:\/\//i.test(path)) {
+    throw new InputError(`${path}: addresses are not read; download the file and give its path`)
+  }
+  return path
 }
 
 function sourceFile(path: string): SourceFile {
@@ -77,10 +117,10 @@ function sourceFile(path: string): SourceFile {
       `${path}: expected a file, got a folder; write ${path}/*.jsonl for what is in it`,
     )
   }
-  const kind = rowFileKind(path)
+  const kind = rowFileKind(path) ?? kindByContent(path)
   if (kind === undefined) {
     throw new InputError(
-      `${path}: expected .jsonl, .json, .csv, .tsv (also .gz or .zst) or .parquet`,
+      `${path}: expected .jsonl, .json, .csv, .tsv (also .gz or .zst), .parquet or .arrow`,
     )
   }
   return { path, kind, bytes: stat.size }

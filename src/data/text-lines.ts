@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs"
+import { open } from "node:fs/promises"
 import { createGunzip } from "node:zlib"
 import { Decompress } from "fzstd"
 import { InputError } from "../errors.ts"
@@ -31,10 +32,11 @@ export async function* fileBytes(
   const file = createReadStream(path, { highWaterMark: 1 << 20 })
   const fraction = () => (size === 0 ? 1 : Math.min(1, file.bytesRead / size))
   try {
-    if (path.endsWith(".zst")) {
+    const packing = await packingOf(path)
+    if (packing === "zst") {
       for await (const bytes of unzstd(file)) yield { bytes, fraction: fraction() }
     } else {
-      const unpacked = path.endsWith(".gz") ? file.pipe(createGunzip()) : file
+      const unpacked = packing === "gz" ? file.pipe(createGunzip()) : file
       file.on("error", (error) => unpacked.destroy(error))
       for await (const bytes of unpacked) yield { bytes: bytes as Buffer, fraction: fraction() }
     }
@@ -42,6 +44,33 @@ export async function* fileBytes(
     throw unpackError(error, path)
   } finally {
     file.destroy()
+  }
+}
+
+/** How a file is packed: its first bytes say it, whatever its name. An empty file is not packed. */
+async function packingOf(path: string): Promise<"gz" | "zst" | "none"> {
+  const file = await open(path, "r")
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
+    const magic = buffer.subarray(0, bytesRead).toString("hex")
+    if (magic.startsWith("1f8b")) return "gz"
+    if (/^(fffe|feff)/.test(magic)) {
+      const sign = magic.slice(0, 4).toUpperCase().replace(/^../, "$& ")
+      throw new InputError(
+        `${path}: expected UTF-8 text, got UTF-16 or UTF-32 (it begins with ${sign}); save it as UTF-8`,
+      )
+    }
+    if (magic === "28b52ffd") return "zst"
+    // frames that a reader skips may stand first
+    if (/^5[0-9a-f]2a4d18$/.test(magic) && path.toLowerCase().endsWith(".zst")) return "zst"
+    const named = /\.(gz|zst)$/i.exec(path)?.[1]
+    const isText = bytesRead === 0 || /^[\t\n\r -~]/.test(buffer.toString("latin1"))
+    if (named === undefined || isText) return "none"
+    throw new InputError(
+      `${path}: cannot be unpacked: its name says .${named}, its content is not packed so; rename it`,
+    )
+  } finally {
+    await file.close()
   }
 }
 
@@ -122,6 +151,6 @@ export async function* fileLines(path: string, size: number): AsyncGenerator<Lin
 }
 
 function isBlank(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false
+  for (const byte of bytes) if (byte !== 0x20 && (byte < 0x09 || byte > 0x0d)) return false
   return true
 }

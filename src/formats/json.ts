@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts"
+import { jsonProblem } from "./json-problem.ts"
 
 export type JsonObject = { readonly [key: string]: unknown }
 
@@ -48,27 +49,22 @@ export function checkBytes(bytes: number, maxBytes: number, where: string): void
   )
 }
 
-/** @throws InputError with line and column of what is not JSON. */
+/** @throws InputError with line and column of what is not JSON, and what stands there. */
 export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text)
-  } catch (error) {
-    throw new InputError(`${where}: expected JSON, got ${jsonProblem(error as Error, text)}`)
+  } catch {
+    throw new InputError(`${where}: expected JSON, got ${problemIn(text)}`)
   }
 }
 
-function jsonProblem(error: Error, text: string): string {
-  const at = /at position (\d+)/.exec(error.message)
-  const position = at
-    ? Number(at[1])
-    : /Unexpected end/.test(error.message)
-      ? text.length
-      : undefined
-  if (position === undefined) return error.message
-  if (text.length === 0) return "an empty text"
-  const before = text.slice(0, position).split("\n")
-  const place = `line ${before.length}, column ${before.at(-1)!.length + 1}`
-  return position >= text.length ? `the end of the text at ${place}` : `something else at ${place}`
+function problemIn(text: string): string {
+  const problem = jsonProblem(text)
+  if (problem === undefined) return "a text that nests too deep"
+  if (text.trim() === "") return "an empty text"
+  const { at, expected, got } = problem
+  const before = text.slice(0, at).split("\n")
+  return `${got} at line ${before.length}, column ${before.at(-1)!.length + 1}, where JSON has ${expected}`
 }
 
 const NUMBER_OR_STRING = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g

@@ -3,12 +3,11 @@ import { dirname, join } from "node:path"
 import type { Config } from "../config/index.ts"
 import {
   hashOfRows,
-  isPrepared,
   openPrepared,
   type PreparedData,
   type PrepareOptions,
   preparedKeyOf010,
-  readManifest,
+  preparedState,
 } from "../data/index.ts"
 import { InputError } from "../errors.ts"
 import { RUN_FILES, readRun } from "../run/run-folder.ts"
@@ -36,8 +35,9 @@ export async function rowsToResume(
   if (then.rows === now) return { prepared, dataKey: then.dataKey }
   const dir = join(dirname(prepared.dir), then.key)
   if (dir === prepared.dir) return { prepared, dataKey: now }
-  if (await isPrepared(dir)) {
-    const manifest = await readManifest(dir)
+  const found = await preparedState(dir)
+  if (found.state === "whole") {
+    const { manifest } = found
     const own: PreparedData = { dir, manifest, lints: manifest.lints, fromCache: true }
     const hash = await hashOfRows(dir, manifest)
     if (hash === now || config.keep_rows) return { prepared: own, dataKey: then.dataKey }

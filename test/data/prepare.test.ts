@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, test } from "vitest"
 import { type PrepareOptions, prepareData } from "../../src/data/prepare.ts"
@@ -23,7 +23,7 @@ function options(more: Partial<PrepareOptions> = {}): PrepareOptions {
 test("plain rows: BOS, prompt, completion on its own, EOS; completion and EOS are trained", async () => {
   const { dir, manifest } = await prepareData(options())
   expect(manifest).toMatchObject({
-    version: 1,
+    version: 2,
     rows: 3,
     tokens: 16,
     supervised_tokens: 4 + 2 + 3,
@@ -213,25 +213,57 @@ test("an abort leaves nothing behind", async () => {
   expect(readdirSync(cache)).toEqual([])
 })
 
-test("a damaged prepared folder is refused, a half-deleted one made again", async () => {
-  const shared = options()
-  const { dir } = await prepareData(shared)
+test("a damaged prepared folder is no folder of rows", async () => {
+  const { dir } = await prepareData(options())
   const shard = join(dir, "shard-00000.safetensors")
   const sound = readFileSync(shard)
   writeFileSync(shard, sound.subarray(0, sound.length - 3))
   await expect(openPrepared(dir)).rejects.toThrow(InputError)
   const manifest = join(dir, "manifest.json")
   const text = readFileSync(manifest, "utf8")
-  writeFileSync(manifest, text.replace('"version": 1', '"version": 99'))
-  await expect(openPrepared(dir)).rejects.toThrow(/expected version 1, got 99/)
+  writeFileSync(manifest, text.replace('"version": 2', '"version": 99'))
+  await expect(openPrepared(dir)).rejects.toThrow(/expected version 2, got 99/)
   writeFileSync(manifest, text.replace("shard-00000", "../../../etc/passwd"))
   await expect(openPrepared(dir)).rejects.toThrow(/damaged/)
-  writeFileSync(manifest, text.replace("shard-00000", "shard-00001"))
-  expect((await prepareData(shared)).fromCache).toBe(false)
-  expect(existsSync(shard)).toBe(true)
-  const prepared = await openPrepared(dir)
-  prepared.close()
 })
+
+const flipped = (bytes: Buffer, at: number): Buffer => {
+  const other = Buffer.from(bytes)
+  other[at]! ^= 1
+  return other
+}
+
+test.each<[string, (file: (name: string) => string) => void]>([
+  ["one bit of a token id", (file) => damage(file("shard-00000.safetensors"), -40)],
+  ["the end of a shard", (file) => truncate(file("shard-00000.safetensors"))],
+  ["a shard that is gone", (file) => rmSync(file("shard-00000.safetensors"))],
+  ["a manifest that is cut off", (file) => truncate(file("manifest.json"))],
+  ["a manifest without shards", (file) => rewrite(file("manifest.json"), { shards: [] })],
+  ["another folder's manifest", (file) => rewrite(file("manifest.json"), { key: "0".repeat(64) })],
+  ["another version", (file) => rewrite(file("manifest.json"), { version: 99 })],
+  ["one bit of the hashes", (file) => damage(file("hashes.safetensors"), -3)],
+  ["hashes that are gone", (file) => rmSync(file("hashes.safetensors"))],
+])("a cache with %s is made anew, and that is said", async (_, harm) => {
+  const shared = options()
+  const first = await prepareData(shared)
+  harm((name) => join(first.dir, name))
+  const again = await prepareData(shared)
+  expect(again.fromCache).toBe(false)
+  expect(again.lints).toMatchObject([{ code: "damaged-cache", severity: "warning" }])
+  expect(again.lints[0]!.message).toContain(first.dir)
+  expect(again.manifest).toEqual(first.manifest)
+  expect((await prepareData(shared)).lints).toEqual(first.lints)
+})
+
+function damage(path: string, at: number): void {
+  const bytes = readFileSync(path)
+  writeFileSync(path, flipped(bytes, bytes.length + at))
+}
+const truncate = (path: string) => writeFileSync(path, readFileSync(path).subarray(0, -3))
+function rewrite(path: string, change: object): void {
+  const manifest = JSON.parse(readFileSync(path, "utf8")) as object
+  writeFileSync(path, JSON.stringify({ ...manifest, ...change }))
+}
 
 test("rows that hold anything at all end in rows or in an InputError with file and line", async () => {
   const lines = [

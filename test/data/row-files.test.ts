@@ -235,7 +235,6 @@ test("max_rows takes the first rows, or with a seed any of them, always the same
 test.each([
   ["absent.jsonl", /no such file/],
   ["no-*.jsonl", /no file matches/],
-  [".", /expected a file, got a folder/],
   ["notes.txt", /expected .jsonl, .json, .csv/],
 ])("%s is refused", async (name, expected) => {
   written("notes.txt", "x")

@@ -1,0 +1,56 @@
+import { readFile } from "node:fs/promises"
+import { setCompressionCodec, tableFromIPC } from "@uwdata/flechette"
+import { decompress } from "fzstd"
+import { InputError } from "../errors.ts"
+import { VALUE_ROWS } from "./raw-rows.ts"
+
+/** A file is held whole; `datasets` writes shards of 500 MB. */
+const MAX_ARROW_BYTES = 2 ** 30
+
+/** The rows of an Arrow file or stream, as `datasets` saves them. Line numbers are row numbers, from 1. */
+export async function* arrowRows(path: string, size: number) {
+  if (size > MAX_ARROW_BYTES) {
+    throw new InputError(
+      `${path}: expected at most ${MAX_ARROW_BYTES / 2 ** 30} GB of Arrow data, got ${(size / 2 ** 30).toFixed(1)} GB; write it as parquet`,
+    )
+  }
+  const table = read(path, await readFile(path))
+  for (let from = 0; from < table.numRows; from += VALUE_ROWS) {
+    const count = Math.min(VALUE_ROWS, table.numRows - from)
+    const rows = Array.from({ length: count }, (_, i) => ({
+      line: from + i + 1,
+      value: rowOf(path, () => table.at(from + i)),
+    }))
+    yield { rows, fraction: (from + count) / table.numRows }
+  }
+}
+
+function read(path: string, bytes: Uint8Array) {
+  setCompressionCodec(1, { encode: unwritten, decode: (packed) => decompress(packed) })
+  try {
+    return tableFromIPC(bytes, { useProxy: false })
+  } catch (error) {
+    throw unreadable(path, error)
+  }
+}
+
+const unwritten = (): never => {
+  throw new Error("nothing is packed here")
+}
+
+/** Damage may show only when a row is put together. */
+function rowOf(path: string, row: () => unknown): unknown {
+  try {
+    return row()
+  } catch (error) {
+    throw unreadable(path, error)
+  }
+}
+
+function unreadable(path: string, error: unknown): InputError {
+  const { message } = error as Error
+  const hint = /LZ4/.test(message)
+    ? "it is packed with LZ4, which is not read; write it as parquet, or unpacked"
+    : message
+  return new InputError(`${path}: not a readable Arrow file: ${hint}`)
+}

@@ -1,0 +1,56 @@
+import { InputError } from "../errors.ts"
+import { parseExactJson } from "../formats/exact-json.ts"
+import { jsonProblem } from "../formats/json-problem.ts"
+
+/**
+ * A row's JSON. Numbers that are none (NaN, Infinity: Python writes them) are nothing; undefined for
+ * what is no JSON.
+ */
+export function parseRow(line: string): unknown {
+  const text = line.replace(/^\uFEFF/, "") // of files that were put together
+  try {
+    return parseExactJson(text)
+  } catch {
+    const numbers = text.replaceAll(NOT_FINITE, (found, none?: string) => (none ? "null" : found))
+    if (numbers === text) return undefined
+    try {
+      return parseExactJson(numbers)
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** Strings are passed over. */
+const NOT_FINITE = /"[^"\\]*(?:\\.[^"\\]*)*"|(?<![\w.])(-?Infinity|NaN)(?![\w.])/g
+
+/** @throws InputError naming what stands where JSON has something else */
+export function parseJsonLine(text: string, where: string): unknown {
+  const value = parseRow(text)
+  if (value !== undefined) return value
+  throw new InputError(`${where}: ${lineProblem(text)}`)
+}
+
+function lineProblem(text: string): string {
+  const known = foreign(text)
+  if (known !== undefined) return `expected a JSON object on this line; ${known}`
+  const problem = jsonProblem(text)
+  if (problem === undefined) return "expected a JSON object on this line; it nests too deep"
+  const { at, expected, got } = problem
+  const hint = PYTHON.test(got) || got === "'" ? " (Python's; write rows with json.dumps)" : ""
+  return at >= text.trimEnd().length
+    ? "expected a JSON object on this line; the line ends too early"
+    : `expected a JSON object on this line; it goes wrong at character ${at + 1}: expected ${expected}, got ${got}${hint}`
+}
+
+const PYTHON = /^(None|True|False)$/
+
+/** What a file without rows in it may be; undefined for a text like any other. */
+export function foreign(start: string): string | undefined {
+  if (/^\s*<(!doctype|html|\?xml)/i.test(start))
+    return "this is a web page, not rows; the download may have failed"
+  if (/^version https:\/\/git-lfs/.test(start))
+    return "this is a pointer of Git LFS, not the file itself; git lfs pull fetches it"
+  if (/^\0+/.test(start)) return "there are zero bytes; a write of the file was cut off"
+  return undefined
+}
