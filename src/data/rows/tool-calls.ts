@@ -1,4 +1,5 @@
 import { InputError } from "../../errors.ts"
+import { parseExactJson } from "../../formats/exact-json.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { has, jsonValue } from "./values.ts"
 
@@ -47,7 +48,7 @@ function decoded(given: unknown): unknown {
   if (given === undefined || given === null || given === "") return {}
   if (typeof given !== "string") return given
   try {
-    const value: unknown = JSON.parse(given)
+    const value = parseExactJson(given)
     return isObject(value) ? value : given
   } catch {
     return given

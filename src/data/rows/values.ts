@@ -1,4 +1,5 @@
 import { InputError } from "../../errors.ts"
+import { parseExactJson } from "../../formats/exact-json.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 
 /** A key is there and says something other than null. */
@@ -40,7 +41,7 @@ export function firstText(
 export function jsonValue(value: unknown, key: string, where: string): unknown {
   if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value
   try {
-    return JSON.parse(value) as unknown
+    return parseExactJson(value)
   } catch {
     const python = /^\s*[[{]\s*(\{\s*)?'/.test(value)
       ? " (this looks like Python's repr; write it with json.dumps)"
