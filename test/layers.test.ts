@@ -7,7 +7,7 @@ import { circles, importGraph, reached, SRC } from "./import-graph.ts"
 const LAYERS = [
   ..."errors.ts random.ts closest-name.ts host graph runtime formats hub text models".split(" "),
   ..."objectives optim grading rewards trackers config data run report generate train".split(" "),
-  ..."evaluate engines export peers study demo server commands".split(" "),
+  ..."evaluate engines check export peers study demo server commands".split(" "),
 ]
 
 const graph = importGraph()

@@ -33,6 +33,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./probe.ts"),
   },
   {
+    name: "check",
+    summary: "on this machine, model and rows: fast against plain, a table of differences",
+    load: () => import("./check.ts"),
+  },
+  {
     name: "train",
     summary: "train a model as a config says",
     load: () => import("./train.ts"),

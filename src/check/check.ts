@@ -1,0 +1,59 @@
+import type { Config } from "../config/index.ts"
+import { InputError } from "../errors.ts"
+import { closeRows, type PlanOptions, planRun } from "../train/plan.ts"
+import { batchComparisons } from "./batches.ts"
+import type { Comparison } from "./comparison.ts"
+import { interpreterComparison } from "./interpreter.ts"
+import { precisionComparisons } from "./precision.ts"
+import { runComparisons } from "./runs.ts"
+import { AS_BUILT, firstRows, type Subject, type Tried } from "./subject.ts"
+
+export interface CheckResult {
+  /** Whether no comparison is unusual. */
+  readonly passed: boolean
+  readonly comparisons: readonly Comparison[]
+}
+
+export interface CheckOptions extends PlanOptions {
+  /** Parts with a fault, for tests. */
+  readonly tried?: Partial<Tried>
+}
+
+const STAGES: readonly [string, (subject: Subject) => Promise<readonly Comparison[]>][] = [
+  ["comparing bfloat16 with float32", precisionComparisons],
+  ["comparing packs, splits and adapters", batchComparisons],
+  ["comparing a block with the interpreter", async (s) => [await interpreterComparison(s)]],
+  ["comparing short runs", runComparisons],
+]
+
+/**
+ * Compares what is fast with what is plain on this machine, with the config's model and its first
+ * rows. Writes nothing into `output_dir`.
+ *
+ * @throws InputError for what is wrong with the config, the model or the data
+ */
+export async function check(config: Config, options: CheckOptions = {}): Promise<CheckResult> {
+  if (config.engine.name !== "onnx") {
+    throw new InputError(
+      `engine: ${config.engine.name}; check compares the local engine: --set engine=onnx`,
+    )
+  }
+  const plan = await planRun({ ...config, resume: false }, options)
+  try {
+    const subject: Subject = {
+      plan,
+      rows: firstRows(plan),
+      tried: { ...AS_BUILT, ...options.tried },
+      signal: options.signal,
+    }
+    const comparisons: Comparison[] = []
+    for (const [what, compare] of STAGES) {
+      options.signal?.throwIfAborted()
+      options.onProgress?.(what)
+      comparisons.push(...(await compare(subject)))
+    }
+    return { passed: !comparisons.some(({ verdict }) => verdict === "unusual"), comparisons }
+  } finally {
+    closeRows(plan)
+  }
+}
