@@ -17,14 +17,17 @@ export interface CheckResult {
 export interface CheckOptions extends PlanOptions {
   /** Parts with a fault, for tests. */
   readonly tried?: Partial<Tried>
+  /** false leaves out what starts whole runs. */
+  readonly runs?: boolean
 }
 
-const STAGES: readonly [string, (subject: Subject) => Promise<readonly Comparison[]>][] = [
+type Stage = readonly [what: string, compare: (subject: Subject) => Promise<readonly Comparison[]>]
+const STAGES: readonly Stage[] = [
   ["comparing bfloat16 with float32", precisionComparisons],
   ["comparing packs, splits and adapters", batchComparisons],
   ["comparing a block with the interpreter", async (s) => [await interpreterComparison(s)]],
-  ["comparing short runs", runComparisons],
 ]
+const RUNS: Stage = ["comparing short runs", runComparisons]
 
 /**
  * Compares what is fast with what is plain on this machine, with the config's model and its first
@@ -47,7 +50,8 @@ export async function check(config: Config, options: CheckOptions = {}): Promise
       signal: options.signal,
     }
     const comparisons: Comparison[] = []
-    for (const [what, compare] of STAGES) {
+    const stages = options.runs === false ? STAGES : [...STAGES, RUNS]
+    for (const [what, compare] of stages) {
       options.signal?.throwIfAborted()
       options.onProgress?.(what)
       comparisons.push(...(await compare(subject)))

@@ -30,6 +30,10 @@ class RunSpec:
     normalization_in_words: str
     rows_per_epoch: int
     samples: SamplePlan | None
+    layout: str | None
+    """How the rows were rendered, for `model/dftune.json`."""
+    template: Path | None
+    """The chat template that the run was given a file of."""
     logits: dict
     """What the family does with its logits beyond lm_head(norm(x)): `scale` and `softcap`."""
 
