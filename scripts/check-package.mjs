@@ -98,9 +98,10 @@ console.log(reason, typeof model)
 import { type Sample, LocalSource } from "dftune/generate"
 import { exportModel, openGguf } from "dftune/export"
 import * as objectives from "dftune/objectives"
+import { TabRun, openWebDevice } from "dftune/browser"
 const missing = Object.keys(objectives).filter((name) => !(name in whole))
 const closed = await import("dftune/" + "graph").then(() => "open", (error) => error.code)
-console.log(typeof LocalSource, typeof exportModel, typeof openGguf, missing.length, closed)
+console.log(typeof LocalSource, typeof exportModel, typeof openGguf, typeof TabRun, typeof openWebDevice, missing.length, closed)
 export type { Sample }
 `,
   )
@@ -121,7 +122,10 @@ export type { Sample }
   run(process.execPath, [tsc, ...flags, ...roots, "use.ts", "doors.ts", "readme.ts"], folder)
   assert.equal(run(process.execPath, ["use.js"], folder).trim(), "done string")
   const doors = run(process.execPath, ["doors.js"], folder).trim()
-  assert.equal(doors, "function function function 0 ERR_PACKAGE_PATH_NOT_EXPORTED")
+  assert.equal(
+    doors,
+    "function function function function function 0 ERR_PACKAGE_PATH_NOT_EXPORTED",
+  )
   say("the library trains, its types hold, and its doors are those it names")
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -7,7 +7,7 @@ import { circles, importGraph, reached, SRC } from "./import-graph.ts"
 const LAYERS = [
   ..."errors.ts random.ts closest-name.ts host graph runtime formats hub text models".split(" "),
   ..."objectives optim grading rewards trackers config data run report generate train".split(" "),
-  ..."evaluate engines check export peers study demo server commands".split(" "),
+  ..."browser evaluate engines check export peers study demo server commands".split(" "),
 ]
 
 const graph = importGraph()
@@ -42,7 +42,9 @@ test("no folder or file is named for nothing", () => {
 })
 
 /** Folders that run in a browser whole. */
-const BROWSER_FOLDERS = ["graph", "objectives", "optim", "runtime/onnx", "models/adapters"]
+const BROWSER_FOLDERS = [
+  ..."browser graph objectives optim runtime/onnx models/adapters".split(" "),
+]
 /** Of other folders: what a browser takes of them. */
 const BROWSER_FILES = [
   ..."runtime/index.ts models/index.ts text/chat-template.ts text/tokenizer.ts".split(" "),

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import * as ort from "onnxruntime-node"
 import { InputError } from "../errors.ts"
-import { graph, input } from "../graph/index.ts"
-import { type Device, type DeviceOptions, float32, type Precision } from "./device.ts"
+import type { Device, DeviceOptions, Precision } from "./device.ts"
+import { deviceTrial } from "./device-trial.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
 import { ownKernels, ownPanels } from "./native/own-kernels.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
@@ -27,11 +27,11 @@ export async function openDevice({
   if (device === "auto" && !mayHaveGpu()) return cpu
   const gpu = webgpuDevice()
   if (device === "webgpu") {
-    const { problem } = await probe(gpu)
+    const { problem } = await deviceTrial(gpu)
     if (problem) throw new InputError(`device: webgpu is not there: ${problem}\n${GPU_ADVICE}`)
     return gpu
   }
-  const [fast, slow] = [await probe(gpu), await probe(cpu)]
+  const [fast, slow] = [await deviceTrial(gpu), await deviceTrial(cpu)]
   return !fast.problem && fast.milliseconds < slow.milliseconds ? gpu : cpu
 }
 
@@ -90,40 +90,4 @@ export const bf16Kernel = (): string | undefined => ownKernels().bf16
 export function mayHaveGpu(): boolean {
   if (process.platform !== "linux") return true
   return ["/dev/dri/renderD128", "/dev/nvidia0", "/dev/dxg"].some((file) => existsSync(file))
-}
-
-interface Probe {
-  /** Why the device cannot be used. */
-  readonly problem?: string
-  /** Of one product of two 1,024 x 1,024 matrices, after a first one. */
-  readonly milliseconds: number
-}
-
-/** Computes a product whose value is known, twice: does the device work, and how fast? */
-async function probe(device: Device): Promise<Probe> {
-  const n = 1024
-  const failed = (problem: string) => ({ problem, milliseconds: Number.POSITIVE_INFINITY })
-  try {
-    const [a, b] = [input("a", [n, n]), input("b", [n, n])]
-    const product = await device.compile(graph("probe", { sum: a.matmul(b).sum([0, 1]) }))
-    const feeds = {
-      a: await device.upload(float32([n, n], new Float32Array(n * n).fill(0.5))),
-      b: await device.upload(float32([n, n], new Float32Array(n * n).fill(2))),
-    }
-    let milliseconds = 0
-    for (let i = 0; i < 2; i++) {
-      const start = performance.now()
-      const { sum } = await product.run(feeds)
-      const { data } = await device.download(sum!)
-      milliseconds = performance.now() - start
-      sum!.dispose()
-      if (Number(data[0]) !== n ** 3) return failed(`it computes wrong numbers (${data[0]})`)
-    }
-    for (const tensor of Object.values(feeds)) tensor.dispose()
-    await product.release()
-    return { milliseconds }
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    return failed(message.trim().replace(/^.* was false\. /s, ""))
-  }
 }

@@ -19,7 +19,7 @@ import {
 
 export interface EvalSet {
   readonly name: string
-  readonly rows: Prepared
+  readonly rows: Pick<Prepared, "rows" | "row">
   /** All its rows once, as steps of the objective: of pairs and labels, whose loss couples tokens. */
   readonly batches?: FixedBatches
 }
@@ -40,21 +40,48 @@ export interface EvaluationParts {
 /** Rows read at once. */
 const ROWS = 64
 
+/** Whether what the objective makes of a token stands apart from the rest of a training step. */
+export function standsAlone({ firstPass, settings }: ObjectiveHead): boolean {
+  return !firstPass && (settings.columns ?? []).every((column) => column === "token_class")
+}
+
+/**
+ * What the head says of a micro-batch's supervised tokens after `step` steps: `loss` and `weight` are
+ * the objective's where that has a meaning outside a training step, else cross-entropy's.
+ */
+export async function headOutputs(
+  {
+    decoder,
+    head,
+    steps,
+    reference,
+  }: Pick<EvaluationParts, "decoder" | "head" | "steps"> & {
+    readonly reference: EvaluationParts["reference"] | undefined
+  },
+  { pack, columns, ...rest }: MicroBatch,
+  step: number,
+): Promise<TokenOutputs> {
+  const settings = standsAlone(head) ? head.settings : CROSS_ENTROPY
+  return decoder.evaluate(pack, settings, {
+    scalars: { progress: step / steps, step: Math.max(1, step), steps },
+    columns,
+    ...(settings.reference ? { reference: await reference!({ pack, columns, ...rest }) } : {}),
+  })
+}
+
 /** Each eval set's cross-entropy, the objective's value there, and its histogram. */
 export async function* evaluations(
   parts: EvaluationParts,
   step: number,
 ): AsyncGenerator<EventBody> {
   const { head, evalSets, signal } = parts
-  // What couples the tokens of a training step, or compares with it, has no meaning here.
-  const fed = head.settings.columns ?? []
-  const own = !head.firstPass && fed.every((column) => column === "token_class")
+  const own = standsAlone(head)
   for (const { name, rows, batches } of evalSets) {
     if (batches) {
       yield* evaluatePreferences(parts, { name, batches }, step)
       continue
     }
-    const statistics = await evaluateRows(parts, rows, { step, own })
+    const statistics = await evaluateRows(parts, rows, step)
     if (signal?.aborted) return
     const { nll, loss, mean_p } = statisticsFields(statistics)
     yield {
@@ -116,26 +143,23 @@ async function* evaluatePreferences(
 /** Of all rows; of some only when `signal` asks to stop. */
 async function evaluateRows(
   { decoder, head, steps, batch, reference, signal }: EvaluationParts,
-  rows: Prepared,
-  { step, own }: { readonly step: number; readonly own: boolean },
+  rows: EvalSet["rows"],
+  step: number,
 ): Promise<TokenStatistics> {
-  const scalars = { progress: step / steps, step: Math.max(1, step), steps }
-  const settings = own ? head.settings : CROSS_ENTROPY
   let statistics = NO_TOKENS
   for (const microBatch of rowBatches(rows, batch)) {
     if (signal?.aborted) break
-    const outputs = await decoder.evaluate(microBatch.pack, settings, {
-      scalars,
-      columns: microBatch.columns,
-      ...(settings.reference ? { reference: await reference!(microBatch) } : {}),
-    })
+    const outputs = await headOutputs({ decoder, head, steps, reference }, microBatch, step)
     statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
   }
   return statistics
 }
 
 /** All rows of a set in micro-batches. */
-export function* rowBatches(rows: Prepared, options: StepBatchOptions): Generator<MicroBatch> {
+export function* rowBatches(
+  rows: EvalSet["rows"],
+  options: StepBatchOptions,
+): Generator<MicroBatch> {
   for (let start = 0; start < rows.rows; start += ROWS) {
     const length = Math.min(ROWS, rows.rows - start)
     const part: PreparedRow[] = Array.from({ length }, (_, i) => rows.row(start + i))

@@ -3,14 +3,9 @@ import { join } from "node:path"
 import { LAYOUT_FILE, layoutOf, layoutText, templateSetup } from "../data/index.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { copySideFiles, saveAdapter, saveModel } from "../models/files/index.ts"
-import {
-  type Decoder,
-  decoderName,
-  decoderParameters,
-  loraParameters,
-  type TensorSource,
-} from "../models/index.ts"
+import type { Decoder } from "../models/index.ts"
 import type { DataPlan, RunPlan } from "./plan.ts"
+import { trainedTensors } from "./trained-model.ts"
 
 /**
  * Writes what was trained: the adapter, or the whole model. `exact` keeps float32, which a resumed
@@ -23,18 +18,8 @@ export async function writeTrainedModel(
   { exact }: { readonly exact: boolean },
 ): Promise<void> {
   const { model, lora, modelFolder, config } = plan
-  const source = (name: string, shape: readonly number[], held = name): TensorSource => ({
-    name,
-    shape,
-    read: async () => {
-      const { data } = await decoder.device.download(decoder.weights.get(held)!)
-      return data as Float32Array
-    },
-  })
   if (lora) {
-    const tensors = loraParameters(model.shape, lora).map(({ name, shape }) =>
-      source(name, shape, decoderName(name)),
-    )
+    const tensors = trainedTensors(decoder, lora)
     await saveAdapter(folder, { spec: lora, baseModel: config.model, tensors })
     await copySideFiles(modelFolder, folder)
     await writeRowsLayout(folder, plan)
@@ -42,7 +27,7 @@ export async function writeTrainedModel(
   }
   await saveModel(folder, {
     config: model,
-    tensors: decoderParameters(model.shape).map(({ name, shape }) => source(name, shape)),
+    tensors: trainedTensors(decoder, undefined),
     dtype: exact ? "float32" : model.dtype,
     source: modelFolder,
   })

@@ -1,5 +1,6 @@
 import type { TensorToWrite } from "../formats/index.ts"
 import type { Decoder } from "../models/index.ts"
+import type { Objective } from "../objectives/index.ts"
 import type { HostTensor } from "../runtime/index.ts"
 import type { FixedBatches } from "./batches.ts"
 import {
@@ -9,7 +10,8 @@ import {
   stepBatch,
   withColumn,
 } from "./micro-batches.ts"
-import { CROSS_ENTROPY } from "./objective-head.ts"
+import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
+import type { SplitOptions } from "./split-rows.ts"
 
 const PREFIX = "old_logp."
 
@@ -85,4 +87,17 @@ async function measured(decoder: Decoder, microBatches: readonly MicroBatch[]) {
     at += pack.labels.length
   }
   return values
+}
+
+/** What a run of `objective` measures beforehand; undefined for one that compares with no earlier policy. */
+export function oldLogprobsFor(
+  objective: Objective,
+  batches: FixedBatches,
+  split: SplitOptions,
+  saved?: ReadonlyMap<string, HostTensor>,
+): OldLogprobs | undefined {
+  if (!objectiveHead(objective).needsOldLogprobs) return undefined
+  const options = { ...split, normalization: objective.normalization }
+  const updates = Math.max(1, Math.round(Number(objective.parameters.updates ?? 1)))
+  return new OldLogprobs({ updates, batches, options }, saved)
 }

@@ -4,7 +4,6 @@ import { freemem } from "node:os"
 import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
-import { NORMALIZATION_IN_WORDS } from "../objectives/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { keepForeignModel } from "../run/clear-run.ts"
@@ -13,9 +12,9 @@ import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-fo
 import { checkRunPlace } from "../run/run-place.ts"
 import { abandonedTokensWatch } from "./abandoned-tokens.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
+import { runStart } from "./first-event.ts"
 import { writeTrainedModel } from "./model-files.ts"
-import { objectiveHead } from "./objective-head.ts"
-import { OldLogprobs } from "./old-logprobs.ts"
+import { oldLogprobsFor } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
@@ -75,7 +74,21 @@ export async function* runHere(
     return event
   }
   try {
-    yield tell(runStart(plan, session, checkpoint))
+    yield tell(
+      runStart({
+        runId: randomUUID(),
+        name: basename(resolve(config.output_dir)),
+        decoder: session.policy.decoder,
+        objective: plan.objective,
+        supervisedTokens: plan.rows.manifest.supervised_tokens,
+        rows: plan.rows.rows,
+        batchSize: config.batch_size,
+        steps: plan.order.steps,
+        plannedMemoryBytes: plan.memory.total,
+        freeMemoryBytes: freemem() + process.memoryUsage.rss(),
+        ...(checkpoint ? { resumed: checkpoint } : {}),
+      }),
+    )
     const said = config.resume !== false && !checkpoint ? [FROM_THE_BEGINNING] : []
     for (const { code, message, hint } of [...said, ...plan.lints]) {
       yield tell({ type: "warning", step, code, message, hint })
@@ -126,11 +139,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   const sample = await sampler(plan, session.policy)
   const { objective, split } = plan
   const { batches, evalSets, storedReference } = await runRows(plan, session, planned)
-  const options = { ...split, normalization: objective.normalization }
-  const updates = Math.max(1, Math.round(Number(objective.parameters.updates ?? 1)))
-  const oldLogprobs = objectiveHead(objective).needsOldLogprobs
-    ? new OldLogprobs({ updates, batches, options }, checkpoint?.tensors)
-    : undefined
+  const oldLogprobs = oldLogprobsFor(objective, batches, split, checkpoint?.tensors)
   const events = trainSteps(
     {
       policy: session.policy,
@@ -159,41 +168,6 @@ async function* steps(run: Running, planned: PlanOptions) {
     yield event
     const warning = watch(event)
     if (warning) yield tell({ type: "warning", step: event.step, ...warning })
-  }
-}
-
-function runStart(
-  { config, objective, order, rows, memory }: RunPlan,
-  { device, policy }: Session,
-  checkpoint: Checkpoint | undefined,
-): EventBody {
-  const elements = (tensors: Iterable<{ readonly shape: readonly number[] }>) => {
-    let count = 0
-    for (const { shape } of tensors) count += shape.reduce((product, dim) => product * dim, 1)
-    return count
-  }
-  const { supervised_tokens } = rows.manifest
-  return {
-    type: "run.start",
-    step: checkpoint?.progress.step ?? 0,
-    run_id: randomUUID(),
-    name: basename(resolve(config.output_dir)),
-    engine: "onnx",
-    device: device.description,
-    dtype: device.products,
-    parameters: {
-      total: elements(policy.decoder.weights.values()),
-      trained: elements(policy.decoder.gradients.values()),
-    },
-    supervised_tokens_per_epoch: supervised_tokens,
-    normalization: NORMALIZATION_IN_WORDS[objective.normalization],
-    steps: order.steps,
-    objective: objective.name,
-    rows: rows.rows,
-    batch_size: config.batch_size,
-    planned_memory_bytes: memory.total,
-    free_memory_bytes: freemem() + process.memoryUsage.rss(),
-    ...(checkpoint ? { resumed_from: checkpoint.path } : {}),
   }
 }
 

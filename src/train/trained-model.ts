@@ -3,9 +3,13 @@ import type { WeightQuantization } from "../models/block/packed.ts"
 import {
   Decoder,
   type DecoderShape,
+  decoderName,
+  decoderParameters,
   type LoraSpec,
   loraInputs,
+  loraParameters,
   type Reference,
+  type TensorSource,
 } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
 import type { Device, HostTensor } from "../runtime/index.ts"
@@ -73,4 +77,17 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
       await frozen?.release()
     },
   }
+}
+
+/** What was trained, by the names of its file, read when asked for: the adapter's matrices, or all weights. */
+export function trainedTensors(decoder: Decoder, lora: LoraSpec | undefined): TensorSource[] {
+  const { device, shape, weights } = decoder
+  const source = (name: string, shape: readonly number[], held = name): TensorSource => ({
+    name,
+    shape,
+    read: async () => (await device.download(weights.get(held)!)).data as Float32Array,
+  })
+  return lora
+    ? loraParameters(shape, lora).map(({ name, shape }) => source(name, shape, decoderName(name)))
+    : decoderParameters(shape).map(({ name, shape }) => source(name, shape))
 }

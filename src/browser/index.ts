@@ -1,0 +1,35 @@
+/** Fine-tuning in a browser (docs/browser.md): the same compiler, objectives, text, loop and sampler. */
+export type { Config } from "../config/resolve-config.ts"
+export { InputError } from "../errors.ts"
+export { type ByteSource, type Folder, memoryFolder } from "../formats/folder.ts"
+export type { Sample, SampleRequest } from "../generate/sample-source.ts"
+export {
+  FAMILY,
+  formulaExpression,
+  formulaObjective,
+  type Objective,
+  objectiveFromConfig,
+  objectiveToConfig,
+  weightsAt,
+} from "../objectives/index.ts"
+export type { RunEvent, StepEvent } from "../run/events.ts"
+export type { Device } from "../runtime/index.ts"
+export {
+  type DirectoryHandle,
+  type DownloadProgress,
+  directoryFolder,
+  fetchedFolder,
+  fileFolder,
+  hubFolder,
+} from "./folders.ts"
+export { type TabSettings, tabConfig } from "./tab-config.ts"
+export { openTabModel, type TabModel, type TabModelOptions } from "./tab-model.ts"
+export { rowValues, type TabRows, tabRows } from "./tab-rows.ts"
+export { type SeenToken, TabRun, type TabRunOptions, tabMemory } from "./tab-run.ts"
+export {
+  openWebDevice,
+  threadsProblem,
+  type WebDeviceOptions,
+  type WebRuntime,
+  webgpuProblem,
+} from "./web-device.ts"
