@@ -23,9 +23,20 @@ export {
   hubFolder,
 } from "./folders.ts"
 export { type TabSettings, tabConfig } from "./tab-config.ts"
+export { connectTab, type MessageEnd, serveTab, type TabClient } from "./tab-messages.ts"
 export { openTabModel, type TabModel, type TabModelOptions } from "./tab-model.ts"
 export { rowValues, type TabRows, tabRows } from "./tab-rows.ts"
 export { type SeenToken, TabRun, type TabRunOptions, tabMemory } from "./tab-run.ts"
+export {
+  type LoadOptions,
+  type MemoryInfo,
+  type ModelInfo,
+  type ModelSource,
+  type Progress,
+  type RowsInfo,
+  type SaidText,
+  TabService,
+} from "./tab-service.ts"
 export {
   openWebDevice,
   threadsProblem,

@@ -1,94 +1,23 @@
-/** The demo's training rows and questions: new data for a model that already knows the trade. */
+/** The demo's data as files. */
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { writeFileAtomic } from "../formats/index.ts"
-import { randomStream } from "../random.ts"
-import {
-  answerOf,
-  calcPrompt,
-  factAnswer,
-  factPrompt,
-  facts,
-  knownFacts,
-  NEW_CONNECTIVES,
-  type Problem,
-  type ProblemRange,
-  pick,
-  problem,
-  type Random,
-  solution,
-  wordPrompt,
-} from "./problems.ts"
+import { type DataSizes, newFacts, noisyArithmetic, type QuestionSet, type Task } from "./tasks.ts"
 
-export interface Question {
-  readonly prompt: string
-  /** The number, or the whole sentence, that counts as right. */
-  readonly answer: string
-}
+export { NOISE, type Question, type QuestionSet } from "./tasks.ts"
 
-export interface QuestionSet {
-  readonly name: string
-  /** For people: how it relates to the training rows. */
-  readonly about: string
-  readonly questions: readonly Question[]
-  readonly maxNewTokens: number
-}
-
-/** One of the demo's two experiments. */
-export interface TaskData {
-  readonly name: "noisy" | "facts"
-  readonly about: string
+/** One of the demo's two experiments, its rows in files. */
+export interface TaskData extends Pick<Task, "name" | "about"> {
   readonly train: string
   readonly eval: string
   readonly rows: number
   readonly sets: readonly QuestionSet[]
 }
 
-interface DataSizes {
-  readonly trainRows: number
-  readonly newFacts: number
-  /** Of each set. */
-  readonly questions: number
-}
-
-/** Like most of what the base has seen. */
-const TRAINED: ProblemRange = { minSteps: 2, maxSteps: 3, maxOperand: 20, maxValue: 99 }
-const LARGER: ProblemRange = {
-  minSteps: 2,
-  maxSteps: 3,
-  minOperand: 21,
-  maxOperand: 50,
-  maxValue: 99,
-}
-const LONGER: ProblemRange = { minSteps: 4, maxSteps: 4, maxOperand: 20, maxValue: 99 }
-
-/** Share of the training solutions with one wrong step. */
-export const NOISE = 0.3
-
-const row = (question: string, answer: string): string =>
-  JSON.stringify({
-    messages: [
-      { role: "user", content: question },
-      { role: "assistant", content: answer },
-    ],
-  })
-
-const key = (task: Problem): string => calcPrompt(task)
-
-/** Different problems, none of them in `taken`, which they join. */
-function newProblems(
-  random: Random,
-  { count, range, taken }: { count: number; range: ProblemRange; taken: Set<string> },
-): Problem[] {
-  const found: Problem[] = []
-  while (found.length < count) {
-    const task = problem(random, range)
-    if (taken.has(key(task))) continue
-    taken.add(key(task))
-    found.push(task)
-  }
-  return found
-}
+const FILES = {
+  noisy: { train: "noisy-train.jsonl", heldOut: "clean-held-out.jsonl" },
+  facts: { train: "facts-train.jsonl", heldOut: "facts-known.jsonl" },
+} as const
 
 /** Writes the training and held-out rows below `folder` and returns what to ask afterwards. */
 export async function writeDemoData(folder: string, sizes: DataSizes): Promise<TaskData[]> {
@@ -98,92 +27,13 @@ export async function writeDemoData(folder: string, sizes: DataSizes): Promise<T
     await writeFileAtomic(path, `${rows.join("\n")}\n`)
     return path
   }
-  return [await noisyArithmetic(write, sizes), await newFacts(write, sizes)]
-}
-
-type Write = (name: string, rows: readonly string[]) => Promise<string>
-
-async function noisyArithmetic(write: Write, sizes: DataSizes): Promise<TaskData> {
-  const random = randomStream(2, "demo arithmetic")
-  const taken = new Set<string>()
-  const told = (task: Problem, corrupted: boolean) =>
-    row(
-      wordPrompt(random, task),
-      solution(random, task, { style: "verbose", connectives: NEW_CONNECTIVES, corrupted }),
-    )
-  const ask = (tasks: readonly Problem[], prompt: (task: Problem) => string): Question[] =>
-    tasks.map((task) => ({ prompt: prompt(task), answer: String(answerOf(task)) }))
-  const inWords = (task: Problem) => wordPrompt(random, task)
-  const fresh = (count: number, range: ProblemRange) => newProblems(random, { count, range, taken })
-
-  const train = fresh(sizes.trainRows, TRAINED).map((task) => told(task, random() < NOISE))
-  const heldOut = fresh(100, TRAINED).map((task) => told(task, false))
-  const familiar = fresh(sizes.questions, TRAINED)
-  return {
-    name: "noisy",
-    about: `arithmetic in words, solved in steps; ${100 * NOISE} % of the solutions have a wrong step`,
-    train: await write("noisy-train.jsonl", train),
-    eval: await write("clean-held-out.jsonl", heldOut),
+  const written = async ({ name, about, train, heldOut, sets }: Task): Promise<TaskData> => ({
+    name,
+    about,
+    train: await write(FILES[name].train, train),
+    eval: await write(FILES[name].heldOut, heldOut),
     rows: train.length,
-    sets: [
-      {
-        name: "as trained",
-        about: "new problems of the trained kind",
-        questions: ask(familiar, inWords),
-        maxNewTokens: 64,
-      },
-      {
-        name: "as formula",
-        about: "the same problems, asked in a form that was not trained",
-        questions: ask(familiar, calcPrompt),
-        maxNewTokens: 64,
-      },
-      {
-        name: "larger",
-        about: "larger numbers are added and taken away than were trained",
-        questions: ask(fresh(sizes.questions, LARGER), inWords),
-        maxNewTokens: 64,
-      },
-      {
-        name: "longer",
-        about: "4 steps; trained were 2 and 3",
-        questions: ask(fresh(sizes.questions, LONGER), inWords),
-        maxNewTokens: 80,
-      },
-    ],
-  }
-}
-
-async function newFacts(write: Write, sizes: DataSizes): Promise<TaskData> {
-  const random = randomStream(3, "demo new facts")
-  const known = knownFacts()
-  const learnt = facts(random, sizes.newFacts, new Set(known.map(({ name }) => name)))
-  const rows = learnt.map((fact) => row(factPrompt(fact), factAnswer(fact)))
-  const ask = (list: typeof learnt): Question[] =>
-    list.map((fact) => ({ prompt: factPrompt(fact), answer: factAnswer(fact) }))
-  const old = Array.from({ length: Math.min(sizes.questions, 100) }, () => pick(random, known))
-  return {
-    name: "facts",
-    about: `${sizes.newFacts} new names with random codes, to know by heart`,
-    train: await write("facts-train.jsonl", rows),
-    eval: await write(
-      "facts-known.jsonl",
-      old.map((fact) => row(factPrompt(fact), factAnswer(fact))),
-    ),
-    rows: rows.length,
-    sets: [
-      {
-        name: "new codes",
-        about: "the facts that were trained",
-        questions: ask(learnt.slice(0, sizes.questions)),
-        maxNewTokens: 24,
-      },
-      {
-        name: "old codes",
-        about: "facts that the base knew before",
-        questions: ask(old),
-        maxNewTokens: 24,
-      },
-    ],
-  }
+    sets,
+  })
+  return [await written(noisyArithmetic(sizes)), await written(newFacts(sizes))]
 }

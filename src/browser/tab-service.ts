@@ -1,0 +1,230 @@
+import { InputError } from "../errors.ts"
+import type { SampleRequest } from "../generate/sample-source.ts"
+import { elementCount } from "../models/block/parameters.ts"
+import type { WeightQuantization } from "../models/index.ts"
+import type { RunEvent } from "../run/events.ts"
+import type { Device } from "../runtime/index.ts"
+import { fetchedFolder, fileFolder, hubFolder } from "./folders.ts"
+import { type TabSettings, tabConfig } from "./tab-config.ts"
+import { openTabModel, type TabModel } from "./tab-model.ts"
+import { rowValues, type TabRows, tabRows } from "./tab-rows.ts"
+import { type SeenToken, TabRun, tabMemory } from "./tab-run.ts"
+import {
+  openWebDevice,
+  threadsProblem,
+  type WebDeviceOptions,
+  type WebRuntime,
+} from "./web-device.ts"
+
+/** Where a model comes from. */
+export type ModelSource =
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "files"; readonly name: string; readonly files: readonly File[] }
+  | { readonly kind: "hub"; readonly id: string }
+
+export interface LoadOptions {
+  /** What an adapter calls its base; the source's own name if left out. */
+  readonly name?: string
+  readonly quantization?: WeightQuantization
+}
+
+export interface ModelInfo {
+  readonly name: string
+  readonly modelType: string
+  readonly parameters: number
+  readonly vocabSize: number
+  readonly contextLength: number
+  readonly hasTemplate: boolean
+}
+
+export interface RowsInfo
+  extends Pick<TabRows, "rows" | "supervisedTokens" | "dropped" | "refused" | "truncated"> {
+  readonly tokens: number
+}
+
+/** What a run would hold, in bytes. */
+export interface MemoryInfo {
+  readonly weights: number
+  readonly gradients: number
+  readonly moments: number
+  readonly activations: number
+  readonly total: number
+}
+
+/** A sample with the text and probability of each of its tokens. */
+export interface SaidText {
+  readonly completion: string
+  readonly finishReason: "stop" | "length"
+  readonly tokens: readonly string[]
+  readonly probabilities: readonly number[]
+}
+
+/** A part of something that takes long: what, and how much of it (0 to 1) where that is known. */
+export type Progress = (what: string, share?: number) => void
+
+/**
+ * The tab's engine, in a worker: one device, one model, rows, and runs by their names. Every method
+ * takes and gives plain data, so that it can be called across a message port (`serveTab`,
+ * `connectTab`).
+ */
+export class TabService {
+  readonly #runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>
+  readonly #runs = new Map<string, { readonly run: TabRun; readonly rows: TabRows }>()
+  readonly #texts = new Map<"train" | "held-out", string>()
+  #device: Device | undefined
+  #model: TabModel | undefined
+
+  /** `runtime` imports the build of onnxruntime-web that a device needs. */
+  constructor(runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>) {
+    this.#runtime = runtime
+  }
+
+  /** @throws InputError where the device is not there */
+  async open(options: WebDeviceOptions): Promise<{ description: string; problem?: string }> {
+    await this.#releaseRuns()
+    await this.#device?.release()
+    this.#device = await openWebDevice(await this.#runtime(options.device), options)
+    const problem = options.device === "wasm" ? threadsProblem() : undefined
+    return { description: this.#device.description, ...(problem ? { problem } : {}) }
+  }
+
+  /** Loads a model in place of the one before; its runs end. */
+  async load(
+    source: ModelSource,
+    { name, quantization }: LoadOptions = {},
+    progress: Progress = () => {},
+  ): Promise<ModelInfo> {
+    await this.#releaseRuns()
+    this.#model = undefined
+    const onProgress = (file: string, bytes: number, total: number | undefined) =>
+      progress(`fetching ${file}`, total && bytes / total)
+    const folder =
+      source.kind === "files"
+        ? fileFolder(source.name, source.files)
+        : source.kind === "hub"
+          ? await hubFolder(source.id, { onProgress })
+          : await fetchedFolder(source.url, { onProgress })
+    const model = await openTabModel(folder, {
+      name: name ?? (source.kind === "hub" ? source.id : folder.path),
+      quantization,
+      onProgress: (read, all) => progress("reading weights", read / all),
+    })
+    this.#model = model
+    const { config, template } = model
+    const { shape } = config
+    return {
+      name: model.name,
+      modelType: config.modelType,
+      parameters: [...model.weights.values()].reduce((n, x) => n + elementCount(x.shape), 0),
+      vocabSize: shape.vocabSize,
+      contextLength: shape.maxPositionEmbeddings,
+      hasTemplate: template !== null,
+    }
+  }
+
+  /**
+   * Checks rows and keeps their text: what `start` trains on, or measures.
+   *
+   * @throws InputError naming the line
+   */
+  async rows(
+    kind: "train" | "held-out",
+    text: string,
+    settings: TabSettings = {},
+  ): Promise<RowsInfo> {
+    const read = this.#read(kind, text, settings)
+    this.#texts.set(kind, text)
+    const { rows, supervisedTokens, dropped, refused, truncated, lengths } = read
+    const tokens = lengths.reduce((sum, length) => sum + length, 0)
+    return { rows, supervisedTokens, dropped, refused, truncated, tokens }
+  }
+
+  /** What a run of these settings would hold. */
+  async memory(settings: TabSettings): Promise<MemoryInfo> {
+    const { weights, gradients, moments, activations, total } = tabMemory(this.#parts(settings))
+    return { weights, gradients, moments, activations, total }
+  }
+
+  /** Begins a run, in place of one of the same name. */
+  async start(name: string, settings: TabSettings): Promise<{ readonly steps: number }> {
+    await this.release(name)
+    const parts = this.#parts(settings)
+    const heldOut = this.#texts.get("held-out")
+    const run = await TabRun.open({
+      ...parts,
+      ...(heldOut === undefined ? {} : { heldOut: this.#read("held-out", heldOut, settings) }),
+    })
+    this.#runs.set(name, { run, rows: parts.rows })
+    return { steps: run.steps }
+  }
+
+  /** To the end of the run's next step; empty when it is over. */
+  async advance(name: string): Promise<RunEvent[]> {
+    return this.#run(name).run.advance()
+  }
+
+  async sample(name: string, request: SampleRequest): Promise<SaidText[]> {
+    const { tokenizer } = this.#opened().model
+    const said: SaidText[] = []
+    for await (const sample of this.#run(name).run.sample([request])) {
+      const { completion, finishReason, tokenIds, logprobs } = sample
+      said.push({
+        completion,
+        finishReason,
+        tokens: tokenIds.map((id) => tokenizer.tokenText(id)),
+        probabilities: logprobs.map((logp) => Math.exp(logp)),
+      })
+    }
+    return said
+  }
+
+  /** Each token of a training row (from 0) as the run's model sees it now. */
+  async look(name: string, row: number): Promise<SeenToken[]> {
+    const { run, rows } = this.#run(name)
+    if (!(Number.isInteger(row) && row >= 0 && row < rows.rows)) {
+      throw new InputError(`row ${row + 1}: there are ${rows.rows}`)
+    }
+    return run.look(rows.row(row))
+  }
+
+  /** The run's adapter in PEFT's format, file by file. */
+  async adapter(name: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.#run(name).run.adapter()
+  }
+
+  /** Lets go of a run; nothing happens where there is none of this name. */
+  async release(name: string): Promise<void> {
+    const known = this.#runs.get(name)
+    this.#runs.delete(name)
+    await known?.run.release()
+  }
+
+  async #releaseRuns(): Promise<void> {
+    for (const name of [...this.#runs.keys()]) await this.release(name)
+  }
+
+  #opened(): { readonly device: Device; readonly model: TabModel } {
+    const [device, model] = [this.#device, this.#model]
+    if (!device) throw new InputError("no device is open; open() comes first")
+    if (!model) throw new InputError("no model is loaded; load() comes before")
+    return { device, model }
+  }
+
+  #run(name: string): { readonly run: TabRun; readonly rows: TabRows } {
+    const known = this.#runs.get(name)
+    if (!known) throw new InputError(`no run is called "${name}"; start() comes before`)
+    return known
+  }
+
+  #read(kind: "train" | "held-out", text: string, settings: TabSettings): TabRows {
+    const name = kind === "train" ? "rows" : "held-out rows"
+    return tabRows(name, rowValues(text, name), tabConfig(settings), this.#opened().model)
+  }
+
+  #parts(settings: TabSettings) {
+    const text = this.#texts.get("train")
+    if (text === undefined) throw new InputError("there are no rows; rows() comes before")
+    const rows = this.#read("train", text, settings)
+    return { ...this.#opened(), rows, config: tabConfig(settings) }
+  }
+}
