@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import type { SampleRequest } from "../generate/sample-source.ts"
+import type { Sample, SampleRequest } from "../generate/sample-source.ts"
 import { elementCount } from "../models/block/parameters.ts"
 import type { WeightQuantization } from "../models/index.ts"
 import type { RunEvent } from "../run/events.ts"
@@ -54,7 +54,7 @@ export interface MemoryInfo {
 /** A sample with the text and probability of each of its tokens. */
 export interface SaidText {
   readonly completion: string
-  readonly finishReason: "stop" | "length"
+  readonly finishReason: Sample["finishReason"]
   readonly tokens: readonly string[]
   readonly probabilities: readonly number[]
 }
