@@ -12,6 +12,9 @@ export interface TabRows {
   readonly lengths: Int32Array
   readonly supervisedTokens: number
   row(index: number): PreparedRow
+  /** The row, as the loop takes rows of any purpose. */
+  sequences(index: number): PreparedRow[]
+  sequenceLengths(index: number): number[]
   /** Rows that gave no supervised token, by their line. */
   readonly dropped: readonly number[]
   /** Rows that say they are not to be trained, by their line. */
@@ -96,6 +99,7 @@ export function tabRows(
       source: name,
       line: row.line,
       weight: row.reading.weight,
+      value: 0,
     })
   }
   if (kept.length === 0) {
@@ -108,6 +112,8 @@ export function tabRows(
     lengths: Int32Array.from(kept, ({ tokenIds }) => tokenIds.length),
     supervisedTokens,
     row: (index) => kept[index]!,
+    sequences: (index) => [kept[index]!],
+    sequenceLengths: (index) => [kept[index]!.tokenIds.length],
     dropped,
     refused,
     truncated,
