@@ -116,7 +116,8 @@ function notSaid({ messages, spans, ranges, context, supervise }: NotSaid): Rang
   const turns = spans
     .filter(({ message }) => context.has(message))
     .map(({ start, turnEnd }): Range => [start, turnEnd])
-  return [...own, ...turns]
+  const gaps = supervise === "all" ? [] : spans.flatMap((span) => span.gaps ?? [])
+  return [...own, ...turns, ...gaps]
 }
 
 function unmark(lossMask: number[], encoding: TextEncoding, ranges: readonly Range[]): void {

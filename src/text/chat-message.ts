@@ -24,4 +24,6 @@ export interface AssistantSpan {
   readonly end: number
   /** After the token that closes the turn; `end` where there is none. */
   readonly turnEnd: number
+  /** Stretches inside that it does not say, such as a tool's result; left out: none. */
+  readonly gaps?: readonly (readonly [start: number, end: number])[]
 }

@@ -1,8 +1,14 @@
 import { InputError } from "../errors.ts"
-import { finishedSpans, generationSpans, MARKS } from "./assistant-spans.ts"
 import type { AssistantSpan, ChatMessage, RenderOptions } from "./chat-message.ts"
-import type { Marks } from "./jinja/scope.ts"
-import { type JinjaTemplate, jinjaTemplate } from "./jinja/template.ts"
+import { finishedSpans } from "./finished-spans.ts"
+import { generationSpans } from "./generation-spans.ts"
+import {
+  type JinjaTemplate,
+  jinjaTemplate,
+  type Rendered,
+  type RenderSettings,
+} from "./jinja/template.ts"
+import type { SpanSearch } from "./span-search.ts"
 
 export interface ChatTemplate {
   /** The file it came from, for messages. */
@@ -47,7 +53,11 @@ function templateMessage(message: ChatMessage): ChatMessage {
   return { thinking: reasoning, ...(given as ChatMessage), reasoning_content: reasoning }
 }
 
-type Renderer = (messages: readonly ChatMessage[], options: RenderOptions, marks?: Marks) => string
+type Renderer = (
+  messages: readonly ChatMessage[],
+  options: RenderOptions,
+  settings?: Pick<RenderSettings, "marks" | "traced">,
+) => Rendered
 
 function compiled({ path, source, tokens }: TemplateSource): Renderer {
   let template: JinjaTemplate
@@ -57,7 +67,7 @@ function compiled({ path, source, tokens }: TemplateSource): Renderer {
     if (!(error instanceof InputError)) throw error
     throw new InputError(`${path}: the chat template does not parse: ${error.message}`)
   }
-  return (messages, { addGenerationPrompt = false, tools, variables, now }, marks) => {
+  return (messages, { addGenerationPrompt = false, tools, variables, now }, settings) => {
     const given = {
       ...tokens,
       tools: tools ?? null, // there, but none: as Transformers passes them
@@ -67,10 +77,7 @@ function compiled({ path, source, tokens }: TemplateSource): Renderer {
       add_generation_prompt: addGenerationPrompt,
     }
     try {
-      return template.render(given, {
-        ...(marks === undefined ? {} : { marks }),
-        ...(now === undefined ? {} : { now }),
-      })
+      return template.render(given, { ...settings, now })
     } catch (error) {
       if (!(error instanceof InputError)) throw error
       const roles = messages.map(({ role }) => role).join(", ")
@@ -90,19 +97,19 @@ export function chatTemplate(from: TemplateSource): ChatTemplate {
     path,
     source,
     readsClock: source.includes("strftime_now"),
-    render: (messages, options = {}) => render(messages, options),
+    render: (messages, options = {}) => render(messages, options).text,
     renderWithSpans(messages, options = {}) {
-      const text = render(messages, options)
-      const search = {
+      const { text } = render(messages, options)
+      const search: SpanSearch = {
         text,
         path,
         specialTokens,
-        render: (m: readonly ChatMessage[], add: boolean) =>
-          render(m, { ...options, addGenerationPrompt: add }),
+        render: (others, addGenerationPrompt) =>
+          render(others, { ...options, addGenerationPrompt }).text,
+        traced: (others) => render(others, options, { traced: true }),
+        marked: (others, marks) => render(others, options, { marks }).text,
       }
-      const spans = hasBlocks
-        ? generationSpans(messages, { ...search, marked: (m) => render(m, options, MARKS) })
-        : finishedSpans(messages, search)
+      const spans = hasBlocks ? generationSpans(messages, search) : finishedSpans(messages, search)
       return { text, spans }
     },
   }

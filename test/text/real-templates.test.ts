@@ -63,11 +63,19 @@ const digest = (json: string) => sha256(json).slice(0, 16)
 /** What generation blocks cover, in code points, as Python's `json.dumps` writes it. */
 function covered({ text, spans }: ReturnType<ChatTemplate["renderWithSpans"]>): string {
   const ranges: [number, number][] = []
-  for (const { start, turnEnd } of spans) {
+  const cover = (start: number, end: number) => {
     const last = ranges.at(-1)
-    if (start === turnEnd) continue
-    if (last !== undefined && last[1] >= start) last[1] = turnEnd
-    else ranges.push([start, turnEnd])
+    if (start === end) return
+    if (last !== undefined && last[1] >= start) last[1] = end
+    else ranges.push([start, end])
+  }
+  for (const { start, turnEnd, gaps = [] } of spans) {
+    let from = start
+    for (const [gapStart, gapEnd] of gaps) {
+      cover(from, gapStart)
+      from = gapEnd
+    }
+    cover(from, turnEnd)
   }
   const at = (units: number) => [...text.slice(0, units)].length
   return `[${ranges.map(([start, end]) => `[${at(start)}, ${at(end)}]`).join(", ")}]`

@@ -66,8 +66,8 @@ function compileStatement(node: Statement, place: Place): Execute {
   switch (node.kind) {
     case "text": {
       const words = node.text
-      return (_, output) => {
-        output.write(words)
+      return (scope, output) => {
+        output.write(words, scope)
         return "next"
       }
     }
@@ -112,7 +112,7 @@ function compileStatement(node: Statement, place: Place): Execute {
 function compileOutput(node: Expression, place: Place): Execute {
   const value = compileExpression(node, place)
   return (scope, output) => {
-    output.write(text(value(scope)))
+    output.write(text(value(scope)), scope)
     return "next"
   }
 }
@@ -238,8 +238,8 @@ function compileSetBlock(node: Kind<"set block">, place: Place): Execute {
 }
 
 function compileFilterBlock(node: Kind<"filter block">, place: Place): Execute {
-  return compileFiltered(node.filter, node.body, place, (_, value, output) => {
-    output.write(text(value))
+  return compileFiltered(node.filter, node.body, place, (scope, value, output) => {
+    output.write(text(value), scope)
   })
 }
 
@@ -327,7 +327,7 @@ function compileCallBlock(node: Kind<"call block">, place: Place): Execute {
     const called = callee(scope)
     const { args, named } = given(scope)
     const withCaller = new Map(named).set("caller", caller(scope))
-    output.write(text(call(called, args, withCaller)))
+    output.write(text(call(called, args, withCaller)), scope)
     return "next"
   }
 }
@@ -336,9 +336,13 @@ function compileCallBlock(node: Kind<"call block">, place: Place): Execute {
 function compileGeneration(node: Kind<"generation">): Execute {
   const body = compileBody(node.body, inFunction)
   return (scope, output) => {
-    const { marks } = scope
+    const { marks } = scope.rendering
     const said = captured(body, new Scope(scope))
-    output.write(marks === null ? said : marks.open + said + marks.close)
+    if (marks === null) output.write(said, scope)
+    else {
+      const message = scope.owner() ?? ""
+      output.write(marks.open + message + marks.between + said + marks.close, scope)
+    }
     return "next"
   }
 }

@@ -29,6 +29,11 @@ export class Loop extends Thing {
     this.items = iterate(source)
   }
 
+  /** What the loop is at; null before its first. */
+  get item(): Value {
+    return this.current ?? null
+  }
+
   /** The next item; undefined at the end. */
   next(): Value | undefined {
     spend(1)
