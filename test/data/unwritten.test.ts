@@ -135,7 +135,7 @@ test("the result that a template writes in the caller's turn is not the assistan
     const row = { messages: [...calling.messages, { role: "tool", content }] }
     const { marked } = await previewed([row], { template })
     expect(marked[0]).toContain('⟦<call>get_weather {"city": "Paris", "days": 3}</call>')
-    expect(marked[0]).toContain(`<result>⟧${content}⟦</result>`)
+    expect(marked[0]).toContain(`⟧<result>${content}</result>⟦`)
   }
 })
 
