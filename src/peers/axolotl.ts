@@ -1,57 +1,184 @@
 import {
-  loraTargets,
+  type DataSource,
+  type Draft,
   missing,
   nothing,
+  ONLINE,
   objectiveFlag,
   objectiveParameter,
+  onlineReason,
   type Peer,
+  PREFERENCE,
   put,
-  quantization,
+  putColumn,
+  putSources,
   type Rule,
-  scheduler,
-  TRAINING_ARGUMENTS,
-  TRAINING_ARGUMENTS_DEFAULTS,
   to,
   toLora,
 } from "./draft.ts"
+import type { Source } from "./source.ts"
+import {
+  loraTargets,
+  quantization,
+  scheduler,
+  TRAINING_ARGUMENTS,
+  TRAINING_ARGUMENTS_DEFAULTS,
+} from "./training-arguments.ts"
 
-const axolotlDatasets =
-  (set: "train" | "eval"): Rule =>
-  (value, draft) => {
-    const entries = (Array.isArray(value) ? value : [value]) as Record<string, unknown>[]
-    const lost = new Set<string>()
-    const sources = entries.map((entry) => {
-      const { path, data_files, split, name, type, ds_type, ...more } = entry ?? {}
-      for (const key of Object.keys(more)) lost.add(key)
-      const format = AXOLOTL_FORMATS[String(type)]
-      if (format === undefined && type !== undefined) lost.add(`type: ${String(type)}`)
-      else if (format !== undefined && set === "train") put(draft, "data.format", format)
-      const files = Array.isArray(data_files) ? data_files[0] : data_files
-      const local = ds_type !== undefined && files !== undefined
-      return {
-        path: String(local ? files : path),
-        ...(name === undefined ? {} : { name }),
-        ...(split === undefined ? {} : { split }),
-      }
-    })
-    put(draft, `data.${set}`, sources)
-    return lost.size === 0
-      ? undefined
-      : `rows are recognised by their keys; left out: ${[...lost].join(", ")}`
-  }
+type Entry = Readonly<Record<string, unknown>>
 
-const AXOLOTL_FORMATS: Readonly<Record<string, string>> = {
+/** Kinds of files that `datasets.load_dataset` reads; a path of that name is none. */
+const FILE_KINDS = /^(?:json|jsonl|csv|parquet|text|arrow)$/
+
+const FORMATS: Readonly<Record<string, string>> = {
   chat_template: "auto",
   alpaca: "alpaca",
   sharegpt: "sharegpt",
   completion: "text",
 }
 
+/** The files of an entry, one source each; what of it is said elsewhere or not at all goes to `lost`. */
+function sourcesOf(entry: Entry, draft: Draft, lost: Set<string>): DataSource[] {
+  const { path, data_files, split, name, ds_type, ...more } = entry
+  const files = data_files === undefined ? [] : [data_files].flat().map(String)
+  const given = typeof path === "string" ? path : undefined
+  const shared = {
+    ...(typeof name === "string" ? { name } : {}),
+    ...(typeof split === "string" ? { split } : {}),
+  }
+  rowKeys(more, draft, lost)
+  if (files.length === 0) {
+    if (given === undefined) lost.add("an entry without a path")
+    return given === undefined ? [] : [{ path: given, ...shared }]
+  }
+  const folder = given === undefined || FILE_KINDS.test(given) ? "" : given
+  const isLocal = folder === "" || /^[./~]/.test(folder)
+  if (!isLocal && ds_type === undefined) {
+    lost.add(`files of the hub data set ${folder}: download them, and give their paths here`)
+  }
+  if (!isLocal || folder === "") return files.map((file) => ({ path: file, ...shared }))
+  return files.map((file) => ({ path: /^[/~]/.test(file) ? file : `${folder}/${file}`, ...shared }))
+}
+
+/** How axolotl names the rows' columns. */
+const COLUMNS: Readonly<Record<string, readonly [column: string, usual: string]>> = {
+  field_messages: ["messages", "messages"],
+  field_instruction: ["prompt", "instruction"],
+  field_output: ["completion", "output"],
+  field_system: ["system", "system"],
+  field_tools: ["tools", "tools"],
+  field: ["text", "text"],
+}
+
+function rowKeys(keys: Entry, draft: Draft, lost: Set<string>): void {
+  for (const [key, value] of Object.entries(keys)) {
+    if (key === "type" && typeof value === "object" && value !== null) {
+      rowKeys(value as Entry, draft, lost)
+    } else if (key === "type" || key === "conversation") {
+      const format = Object.hasOwn(FORMATS, String(value)) ? FORMATS[String(value)] : undefined
+      if (format === undefined) lost.add(`${key}: ${String(value)}`)
+      else put(draft, "data.format", format)
+    } else if (Object.hasOwn(COLUMNS, key)) {
+      const [column, usual] = COLUMNS[key]!
+      if (key === "field_messages" && value === "conversations") continue // known by itself
+      putColumn(draft, column, value, usual)
+    } else if (key === "message_property_mappings" && isPlain(value, ["from", "value"])) {
+    } else if (key === "message_property_mappings" && isPlain(value, ["role", "content"])) {
+    } else if (!IDLE.has(key)) lost.add(`${key}: ${JSON.stringify(value)}`)
+  }
+}
+
+const IDLE: ReadonlySet<string> = new Set(["trust_remote_code", "shards", "revision_of_dataset"])
+
+const isPlain = (value: unknown, [role, content]: readonly [string, string]): boolean =>
+  JSON.stringify(value) === JSON.stringify({ role, content }) ||
+  JSON.stringify(value) === JSON.stringify({ content, role })
+
+const axolotlDatasets =
+  (set: "train" | "eval"): Rule =>
+  (value, draft) => {
+    const lost = new Set<string>()
+    const entries = [value]
+      .flat()
+      .map((entry) => (typeof entry === "string" ? { path: entry } : entry))
+    const kept = set === "train" ? draft : { ...draft, config: {}, notes: [] }
+    putSources(
+      draft,
+      set,
+      entries.flatMap((entry) => sourcesOf((entry ?? {}) as Entry, kept, lost)),
+    )
+    const formats = new Set(
+      entries.map((entry) => (entry as Entry)?.type).map((type) => JSON.stringify(type)),
+    )
+    if (set === "train" && formats.size > 1) {
+      put(draft, "data.format", "auto")
+      if ((draft.config.data as Record<string, unknown>).columns !== undefined) {
+        lost.add("columns are named once for all sources here: check data.columns")
+      }
+    }
+    return lost.size === 0
+      ? undefined
+      : `rows are recognised by their keys and data.columns; left out: ${[...lost].join(", ")}`
+  }
+
+/** Texts to continue pretraining on: every token is trained. */
+const pretraining: Rule = (value, draft, key) => {
+  const entries = [value]
+    .flat()
+    .map((entry) => (typeof entry === "string" ? { path: entry } : entry)) as Entry[]
+  const plain = entries.map(({ text_column, type: _, ...entry }) => {
+    putColumn(draft, "text", text_column, "text")
+    return entry
+  })
+  const noted = axolotlDatasets("train")(plain, draft, key)
+  put(draft, "data.format", "text")
+  put(draft, "data.supervise", "all")
+  return noted ?? "plain texts, every token trained; they are read whole, not streamed"
+}
+
+function refuses({ settings, names }: Source): string | undefined {
+  const at = names.indexOf("axolotl")
+  const verb = at < 0 ? undefined : names[at + 1]
+  if (
+    verb !== undefined &&
+    /^(?:inference|merge-lora|evaluate|quantize|vllm-serve|lm-eval|fetch)$/.test(verb)
+  ) {
+    return `"${verb}" is not training, so there is nothing to import`
+  }
+  const rl = settings.rl
+  if (rl !== undefined && rl !== null && ONLINE.test(String(rl))) return onlineReason(String(rl))
+  if (rl !== undefined && rl !== null && !Object.hasOwn(PREFERENCE, String(rl))) {
+    return `rl: ${String(rl)} has no counterpart here`
+  }
+  for (const key of [
+    "reward_model",
+    "process_reward_model",
+    "ebft",
+    "diffusion",
+    "kd_trainer",
+    "sequence_classification",
+  ]) {
+    const value = settings[key]
+    if (value !== undefined && value !== null && value !== false) {
+      return `${key} is another training than that of the next token, and has no counterpart here`
+    }
+  }
+  const adapter = settings.adapter
+  if (typeof adapter === "string" && adapter !== "" && !/^q?lora$/.test(adapter)) {
+    return `adapter: ${adapter}: only lora and qlora are offered`
+  }
+  return undefined
+}
+
 export const axolotl: Peer = {
   name: "axolotl",
   owns: (keys, names) =>
     names.includes("axolotl") ||
-    (keys.has("base_model") && (keys.has("datasets") || keys.has("sequence_len"))),
+    (keys.has("base_model") &&
+      ["datasets", "sequence_len", "pretraining_dataset", "micro_batch_size", "rl"].some((key) =>
+        keys.has(key),
+      )),
+  refuses,
   defaults: {
     ...TRAINING_ARGUMENTS_DEFAULTS,
     num_epochs: 1,
@@ -66,6 +193,12 @@ export const axolotl: Peer = {
     revision_of_model: to("model_revision"),
     datasets: axolotlDatasets("train"),
     test_datasets: axolotlDatasets("eval"),
+    pretraining_dataset: pretraining,
+    rl: (value, draft) => {
+      if (value !== null) draft.objective.name = PREFERENCE[String(value)]
+    },
+    rl_beta: (value, draft, key) =>
+      objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
     sequence_len: to("data.max_length"),
     sample_packing: to("data.packing"),
     pad_to_sequence_len: nothing,
@@ -84,7 +217,6 @@ export const axolotl: Peer = {
     adapter: (value, draft) => {
       draft.useLora = value === "lora" || value === "qlora"
       if (value === "qlora") put(draft, "quantization", "int4")
-      return draft.useLora || value === null ? undefined : "only lora and qlora are offered"
     },
     lora_r: toLora("r"),
     lora_alpha: toLora("lora_alpha"),
@@ -108,6 +240,11 @@ export const axolotl: Peer = {
     },
     eaft_alpha: objectiveParameter("eaft", "alpha"),
     eaft_k: (value) => (value === 20 ? undefined : "K is 20, as in the paper"),
+    gradient_checkpointing: (value, draft) => {
+      const on = value === true || value === "offload" || value === "offload_disk"
+      put(draft, "recompute", on ? "always" : "auto")
+      return on && value !== true ? "what is kept is not moved to the disk here" : undefined
+    },
     plugins: missing("no plugins are needed"),
     saves_per_epoch: missing("counts in steps here: set save_steps"),
     evals_per_epoch: missing("counts in steps here: set eval_steps"),

@@ -1,6 +1,7 @@
 /** `dftune init --from FILE`: another trainer's config as a dftune.yaml, with all that did not carry over. */
 import { stringify } from "yaml"
 import { parseConfig } from "../config/parse-config.ts"
+import { configFields } from "../config/schema.ts"
 import { InputError } from "../errors.ts"
 import { type Draft, type Note, type Peer, put } from "./draft.ts"
 import { PEERS } from "./peers.ts"
@@ -16,14 +17,18 @@ export interface ImportedConfig {
 }
 
 /**
- * Translates a config of TRL, LLaMA-Factory, axolotl, ms-swift or verl: YAML, JSON, Python keyword
+ * Translates a config of TRL, Unsloth, LLaMA-Factory, axolotl, ms-swift, verl or mlx-lm: YAML, JSON, Python keyword
  * arguments or a command line, told apart by `file`'s name and by the keys. The peer's own defaults are
- * written out, so that the run means the same. Throws InputError when no peer is recognised or a value is
- * out of bounds here.
+ * written out, so that the run means the same.
+ *
+ * @throws InputError when no peer is recognised, or when what the file does is no training that is done here
  */
 export function importConfig(text: string, { file }: { readonly file: string }): ImportedConfig {
-  const source = readSource(text, file)
-  const peer = peerOf(source, file)
+  const read = readSource(text, file)
+  const peer = peerOf(read, file)
+  const source = peer.prepare?.(read) ?? read
+  const refused = peer.refuses?.(source)
+  if (refused !== undefined) throw new InputError(`${file}: ${peer.name}: ${refused}`)
   const draft: Draft = {
     config: {},
     notes: [],
@@ -35,8 +40,8 @@ export function importConfig(text: string, { file }: { readonly file: string }):
     objective: { name: "sft" },
   }
   const { settings } = source
-  for (const [key, value] of orderedSettings(peer, settings)) {
-    const rule = peer.rules[key]
+  for (const [key, value] of orderedSettings(peer, source)) {
+    const rule = Object.hasOwn(peer.rules, key) ? peer.rules[key] : undefined
     // An unknown key that is empty or off changes nothing.
     const off = value === null || value === false || value === ""
     const text = rule !== undefined ? rule(value, draft, key) : off ? undefined : "not known here"
@@ -45,31 +50,68 @@ export function importConfig(text: string, { file }: { readonly file: string }):
   for (const [key, value] of Object.entries(source.expressions)) {
     draft.notes.push({ key, value, text: "an expression, and nothing is run: set it by hand" })
   }
+  if ((source.commands ?? 1) > 1) {
+    const text = "commands are in the file; the first that trains was read"
+    draft.notes.push({ key: "commands", value: source.commands, text })
+  }
   finish(draft, peer, source)
+  withinBounds(draft)
   const config = ordered(draft.config)
   parseConfig(config, () => `${file}, as imported: `)
   return { peer: peer.name, yaml: yamlText(config, draft.notes, peer, file), notes: draft.notes }
 }
 
+/** A value out of the schema's bounds is left out and noted; it must not cost the rest of the file. */
+function withinBounds({ config, notes }: Draft): void {
+  const found = configFields.safeParse(config)
+  for (const { path, message } of found.success ? [] : found.error.issues) {
+    const key = String(path[0])
+    if (path.length !== 1 || NEEDED.has(key) || !(key in config)) continue
+    notes.push({ key, value: config[key], text: `not possible here (${message}); left out` })
+    delete config[key]
+  }
+}
+
+/** Without these there is no run; what is wrong with them is an error. */
+const NEEDED: ReadonlySet<string> = new Set(["model", "data", "objective", "adapter"])
+
 function peerOf({ settings, names, expressions }: Source, file: string): Peer {
   const keys = new Set([...Object.keys(settings), ...Object.keys(expressions)])
   const peer = PEERS.find(({ owns }) => owns(keys, names))
   if (peer !== undefined) return peer
-  throw new InputError(
-    `${file}: expected a config of ${PEERS.map(({ name }) => name).join(", ")}; recognised none by its keys (${[...keys].slice(0, 6).join(", ")})`,
-  )
+  const other = OTHERS.find(({ pattern }) => pattern.test(JSON.stringify(settings)))
+  if (other !== undefined) {
+    throw new InputError(`${file}: a config of ${other.name}, which is not read; ${KNOWN_PEERS}`)
+  }
+  const seen = [...keys].slice(0, 6).join(", ")
+  throw new InputError(`${file}: ${KNOWN_PEERS}; recognised none by its keys (${seen})`)
 }
+
+const KNOWN_PEERS = `expected a config of ${PEERS.map(({ name }) => name).join(", ")}`
+/** Trainers that are told apart and not read. */
+const OTHERS: readonly { readonly name: string; readonly pattern: RegExp }[] = [
+  { name: "torchtune", pattern: /"_component_":"torchtune/ },
+  {
+    name: "Accelerate's launcher (how many processes, not what they train)",
+    pattern: /"compute_environment"/,
+  },
+  { name: "DeepSpeed", pattern: /"zero_optimization"/ },
+  { name: "NeMo", pattern: /"_target_":"nemo/ },
+]
 
 /** Defaults first, then what the file says, in the order of the rules: fields of sources follow the sources. */
 function orderedSettings(
-  { rules, defaults }: Peer,
-  settings: Readonly<Record<string, unknown>>,
+  { rules, defaults: theirs }: Peer,
+  source: Source,
 ): [key: string, value: unknown][] {
+  const { settings, expressions } = source
+  const defaults = typeof theirs === "function" ? theirs(source) : theirs
   const place = new Map(Object.keys(rules).map((key, index) => [key, index]))
   const given = Object.entries(settings).sort(([a], [b]) => {
     return (place.get(a) ?? Infinity) - (place.get(b) ?? Infinity) || 0
   })
-  return [...Object.entries(defaults).filter(([key]) => !(key in settings)), ...given]
+  const unset = ([key]: [string, unknown]) => !(key in settings) && !(key in expressions)
+  return [...Object.entries(defaults).filter(unset), ...given]
 }
 
 /** What depends on several of the peer's keys. */
@@ -86,12 +128,8 @@ function finish(draft: Draft, peer: Peer, { settings, devices }: Source): void {
   }
   if (config.max_steps !== undefined) delete config.num_train_epochs
   if (draft.warmupSteps !== undefined) {
-    if (typeof config.max_steps === "number") {
-      put(draft, "warmup_ratio", Math.min(1, draft.warmupSteps / config.max_steps))
-    } else {
-      const text = "a number of steps: set warmup_ratio to its share of the run"
-      notes.push({ key: "warmup_steps", value: draft.warmupSteps, text })
-    }
+    put(draft, "warmup_steps", draft.warmupSteps)
+    delete config.warmup_ratio
   }
   if (config.model === undefined) {
     put(draft, "model", "PATH-OR-HUB-ID")

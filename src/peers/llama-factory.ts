@@ -1,26 +1,83 @@
 import {
-  loraTargets,
   missing,
   nothing,
+  ONLINE,
   objectiveFlag,
   objectiveParameter,
+  onlineReason,
   type Peer,
+  PREFERENCE,
   put,
-  TRAINING_ARGUMENTS,
-  TRAINING_ARGUMENTS_DEFAULTS,
+  type Rule,
   to,
   toLora,
   toSourceField,
   toSources,
 } from "./draft.ts"
+import { isVersionOne, versionOne } from "./llama-factory-v1.ts"
+import type { Source } from "./source.ts"
+import {
+  loraTargets,
+  TRAINING_ARGUMENTS,
+  TRAINING_ARGUMENTS_DEFAULTS,
+} from "./training-arguments.ts"
+
+/** Stages that are other objectives: `kto` is KTO, `rm` a reward model, `ppo` samples. */
+function refuses({ settings, names }: Source): string | undefined {
+  const at = names.findIndex((name) => /^llamafactory-cli$|^lmf$/.test(name))
+  const verb = at < 0 ? undefined : names[at + 1]
+  if (verb !== undefined && /^(?:chat|webchat|api|export|eval|webui|version|env)$/.test(verb)) {
+    return `"${verb}" is not training, so there is nothing to import`
+  }
+  if (settings.export_dir !== undefined)
+    return "a config of llamafactory-cli export, not of training"
+  const trains = ["do_train", "dataset", "stage", "learning_rate"].some((key) => key in settings)
+  if (!trains && settings.model_name_or_path !== undefined) {
+    return "a config of inference (no stage, dataset or learning rate), not of training"
+  }
+  const stage = String(settings.stage ?? "sft")
+  if (ONLINE.test(stage)) return onlineReason(stage)
+  if (stage === "rm") return "stage rm trains a reward model, which has no counterpart here yet"
+  if (!/^(?:sft|pt)$/.test(stage) && !Object.hasOwn(PREFERENCE, stage)) {
+    return `stage "${stage}" has no counterpart here`
+  }
+  const tuning = settings.finetuning_type
+  if (tuning !== undefined && tuning !== "lora" && tuning !== "full") {
+    return `finetuning_type "${String(tuning)}": only full and lora are offered`
+  }
+  return undefined
+}
+
+/** Names of dataset_info.json; a path or a file is itself. */
+const namedDatasets =
+  (set: "train" | "eval"): Rule =>
+  (value, draft, key) => {
+    const names = (Array.isArray(value) ? value.map(String) : String(value).split(",")).map(
+      (name) => name.trim(),
+    )
+    const isPath = (name: string): boolean => /[/\\]|\.\w{2,7}$/.test(name)
+    const paths = names.map((name) => (isPath(name) ? name : `data/${name}.json`))
+    toSources(set)(paths, draft, key)
+    if (names.some((name) => /\.ya?ml$/.test(name))) {
+      return "a list of data sets: put the paths of its files here"
+    }
+    return names.every(isPath)
+      ? undefined
+      : "a name in dataset_info.json: check that the path written here is its file"
+  }
 
 export const llamaFactory: Peer = {
   name: "LLaMA-Factory",
   owns: (keys, names) =>
     names.includes("llamafactory-cli") ||
+    isVersionOne(keys) ||
+    (keys.has("model_name_or_path") && (keys.has("template") || keys.has("export_dir"))) ||
     ["finetuning_type", "cutoff_len", "use_dft_loss", "use_asft_loss", "use_eaft_loss"].some(
       (key) => keys.has(key),
     ),
+  prepare: (source) =>
+    isVersionOne(new Set(Object.keys(source.settings))) ? versionOne(source) : source,
+  refuses,
   defaults: {
     ...TRAINING_ARGUMENTS_DEFAULTS,
     cutoff_len: 2048,
@@ -32,37 +89,15 @@ export const llamaFactory: Peer = {
     ...TRAINING_ARGUMENTS,
     model_name_or_path: to("model"),
     stage: (value, draft) => {
-      if (value === "dpo") draft.objective.name = "dpo"
-      else if (value === "pt") put(draft, "data.supervise", "all")
-      else if (value !== "sft") return "only the stages sft, pt and dpo have a counterpart"
+      if (value === "pt") put(draft, "data.supervise", "all")
+      else if (value !== "sft") draft.objective.name = PREFERENCE[String(value)]
       return undefined
     },
     finetuning_type: (value, draft) => {
       draft.useLora = value === "lora"
-      return value === "lora" || value === "full" ? undefined : "only full and lora are offered"
     },
-    dataset: (value, draft) => {
-      const names = String(value)
-        .split(",")
-        .map((name) => name.trim())
-      toSources("train")(
-        names.map((name) => `data/${name}.json`),
-        draft,
-        "dataset",
-      )
-      return "a name in dataset_info.json: check that the path written here is its file"
-    },
-    eval_dataset: (value, draft) => {
-      const names = String(value)
-        .split(",")
-        .map((name) => name.trim())
-      toSources("eval")(
-        names.map((name) => `data/${name}.json`),
-        draft,
-        "eval_dataset",
-      )
-      return "a name in dataset_info.json: check that the path written here is its file"
-    },
+    dataset: namedDatasets("train"),
+    eval_dataset: namedDatasets("eval"),
     dataset_dir: missing("paths are written out in data.train"),
     template: missing(
       "chats go through the model's own template; a .jinja file in data.template replaces it",
@@ -86,7 +121,11 @@ export const llamaFactory: Peer = {
     asft_alpha: objectiveParameter("asft", "lambda"),
     eaft_alpha: objectiveParameter("eaft", "alpha"),
     pref_beta: objectiveParameter("dpo", "beta"),
-    pref_loss: (value) => (value === "sigmoid" ? undefined : "only DPO's sigmoid loss is offered"),
+    pref_loss: (value, draft) => {
+      if (value === "orpo" || value === "simpo") draft.objective.name = value
+      else if (value !== "sigmoid") return "only DPO's sigmoid loss, orpo and simpo are offered"
+      return undefined
+    },
     ref_model: missing("the reference is the frozen model itself"),
     lora_rank: toLora("r"),
     lora_alpha: toLora("lora_alpha"),
