@@ -12,6 +12,7 @@ import {
   promptOf,
   templateFile,
 } from "../generate/index.ts"
+import { printable } from "../host/printable.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
   type DeviceChoice,
@@ -21,7 +22,7 @@ import {
   numberIn,
   wholeFrom,
 } from "./shell/option-values.ts"
-import { colorsFor, progressLine, say, sayWarning } from "./shell/terminal.ts"
+import { colorsFor, progressLine, say, sayWarning, terminalText } from "./shell/terminal.ts"
 
 interface Options {
   readonly system?: string
@@ -61,11 +62,6 @@ const opening = ({ system }: Options): Conversation => ({
   text: "",
   turns: 0,
 })
-
-/** A model can say anything; what it says must not command the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (c) => (c === "\n" || c === "\t" ? c : "\ufffd"))
-}
 
 /** How a line becomes a prompt: a turn of the conversation, the text so far, or a question by itself. */
 type Way = "turns" | "text" | "questions"
@@ -129,7 +125,7 @@ function talk(talking: Talking, options: Options): Promise<void> {
   const terminal = process.stdin.isTTY === true
   const lines: Interface = createInterface({
     input: process.stdin,
-    ...(terminal ? { output: process.stderr, prompt: bold("> ") } : {}),
+    ...(terminal ? { output: process.stderr, prompt: terminalText(bold("> ")) } : {}),
   })
   let conversation = opening(options)
   let stopAnswer: AbortController | undefined

@@ -1,5 +1,6 @@
 /** A run as seen in a terminal: live lines on a TTY, a few quiet lines elsewhere. */
 import picocolors from "picocolors"
+import { printableLine } from "../host/printable.ts"
 import type { EvalEvent, RunEnd, RunEvent, RunStart, StepEvent } from "../run/events.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 
@@ -112,11 +113,13 @@ export function terminalView(
     },
     eval: (event: EvalEvent) => say(evalLine(event)),
     warning: (event: Extract<RunEvent, { type: "warning" }>) => {
-      const hint = event.hint === "" ? "" : `\n  ${printable(event.hint)}`
-      say(`${yellow("warning")} ${printable(event.message)} ${dim(`[${event.code}]`)}${hint}`)
+      const hint = event.hint === "" ? "" : `\n  ${printableLine(event.hint)}`
+      say(
+        `${yellow("warning")} ${printableLine(event.message)} ${dim(`[${printableLine(event.code)}]`)}${hint}`,
+      )
     },
     checkpoint: (event: Extract<RunEvent, { type: "checkpoint" }>) => {
-      say(dim(`checkpoint ${printable(event.path)}`))
+      say(dim(`checkpoint ${printableLine(event.path)}`))
     },
     sample: () => {},
     histogram: () => {},
@@ -124,8 +127,8 @@ export function terminalView(
     "run.end": (event: RunEnd) => {
       close()
       const mark = event.reason === "failed" ? red : event.reason === "done" ? green : yellow
-      const more = event.message === undefined ? "" : ` ${printable(event.message)}`
-      const output = event.output === undefined ? "" : ` → ${printable(event.output)}`
+      const more = event.message === undefined ? "" : ` ${printableLine(event.message)}`
+      const output = event.output === undefined ? "" : ` → ${printableLine(event.output)}`
       write(`${mark(event.reason)}${more}${output}\n`)
     },
   }
@@ -151,7 +154,7 @@ function startLine({
   const { trained, total } = parameters
   const share = trained === total ? "" : ` of ${shortCount(total)}`
   const resumed = more.resumed_from === undefined ? "" : `, resumed from ${more.resumed_from}`
-  return printable(
+  return printableLine(
     `${name}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
   )
 }
@@ -179,7 +182,7 @@ function evalLine({ name, step, nll, mean_p, score, n, ci95 }: EvalEvent): strin
     ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
     ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
   ]
-  return printable(`eval ${name} at step ${step}: ${parts.join(", ")}`)
+  return printableLine(`eval ${name} at step ${step}: ${parts.join(", ")}`)
 }
 
 /** From the pace of the last steps; undefined until there are two. */
@@ -208,10 +211,4 @@ export function sparkline(values: readonly number[]): string {
       return BARS[Math.min(BARS.length - 1, Math.floor(height * BARS.length))]
     })
     .join("")
-}
-
-/** Text from data cannot move the cursor or recolour the terminal. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd")
 }

@@ -2,8 +2,10 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
+import { isObject } from "../formats/json.ts"
 import { type LineFile, openLineFile } from "../formats/line-file.ts"
 import { clearRun, removeLeftovers } from "./clear-run.ts"
+import { isRunEvent } from "./event-fields.ts"
 import type { RunEvent } from "./events.ts"
 import { supersede } from "./history.ts"
 import { RUN_FILES } from "./run-files.ts"
@@ -126,9 +128,7 @@ export function parseEvents(text: string): Pick<RunRead, "events" | "badLines"> 
 function parseEvent(line: string): RunEvent | undefined {
   try {
     const value: unknown = JSON.parse(line)
-    return typeof value === "object" && value !== null && "type" in value
-      ? (value as RunEvent)
-      : undefined
+    return isRunEvent(value) ? value : undefined
   } catch {
     return undefined // reported by line number
   }
@@ -138,7 +138,8 @@ function readRecord(path: string): RunRecord | undefined {
   const file = join(path, RUN_FILES.config)
   if (!existsSync(file)) return undefined
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as RunRecord
+    const record: unknown = JSON.parse(readFileSync(file, "utf8"))
+    return isObject(record) ? (record as unknown as RunRecord) : undefined
   } catch (error) {
     throw new InputError(`${file}: not JSON: ${(error as Error).message}`)
   }

@@ -1,16 +1,36 @@
+import { randomBytes } from "node:crypto"
 import picocolors from "picocolors"
+import { printable, printableJson, printableLine } from "../../host/printable.ts"
 import { write } from "./output.ts"
 
-/** Colour for a stream: only on a terminal, and never under NO_COLOR. */
-export function colorsFor(stream: NodeJS.WriteStream): ReturnType<typeof picocolors.createColors> {
+/**
+ * Stands for the escape that begins a colour, until the text is written: what comes from files has
+ * no escapes, and cannot know this.
+ */
+const ESCAPE = `\u{fdd0}${randomBytes(8).toString("hex")}`
+
+type Colors = ReturnType<typeof picocolors.createColors>
+
+/** Colour for a stream: only on a terminal, and never under NO_COLOR. For `say` and `print`. */
+export function colorsFor(stream: NodeJS.WriteStream): Colors {
   const forced = Boolean(process.env.FORCE_COLOR) && process.env.FORCE_COLOR !== "0"
   const refused = Boolean(process.env.NO_COLOR) || process.env.TERM === "dumb"
-  return picocolors.createColors(!refused && (forced || stream.isTTY === true))
+  const colors = picocolors.createColors(!refused && (forced || stream.isTTY === true))
+  const marked = Object.entries(colors).map(([name, paint]) => [
+    name,
+    typeof paint === "function" ? (text: string) => paint(text).replaceAll("\x1b", ESCAPE) : paint,
+  ])
+  return Object.fromEntries(marked) as Colors
+}
+
+/** Text as a terminal gets it: our own colours, and nothing else that it would obey. */
+export function terminalText(text: string): string {
+  return printable(text).replaceAll(ESCAPE, "\x1b")
 }
 
 /** Words for people, on stderr. */
 export function say(text: string): void {
-  write(process.stderr, `${text}\n`)
+  write(process.stderr, `${terminalText(text)}\n`)
 }
 
 export function sayError(message: string): void {
@@ -33,12 +53,12 @@ export function sayWarning(
 
 /** A result, on stdout. */
 export function print(text: string): void {
-  write(process.stdout, `${text}\n`)
+  write(process.stdout, `${terminalText(text)}\n`)
 }
 
 /** A result as one line of JSON, on stdout. */
 export function printJson(value: unknown): void {
-  write(process.stdout, `${JSON.stringify(value)}\n`)
+  write(process.stdout, `${printableJson(value)}\n`)
 }
 
 /** One line that is written over while work goes on; silent when stderr is no terminal. */
@@ -52,7 +72,10 @@ export function progressLine(): {
     show: (text) => {
       if (Date.now() - shownAt < 100) return
       shownAt = Date.now()
-      write(process.stderr, `\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+      write(
+        process.stderr,
+        `\r\x1b[2K${printableLine(text).slice(0, (process.stderr.columns ?? 80) - 1)}`,
+      )
     },
     clear: () => write(process.stderr, "\r\x1b[2K"),
   }

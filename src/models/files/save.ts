@@ -1,5 +1,6 @@
-import { copyFile, readdir } from "node:fs/promises"
-import { join } from "node:path"
+import { copyFile, readdir, realpath, stat } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { InputError } from "../../errors.ts"
 import { writeCheckpoint, writeFileAtomic } from "../../formats/index.ts"
 import { jsonLike } from "../../formats/json.ts"
 import type { CheckpointDtype, ModelConfig } from "../families/model-config.ts"
@@ -17,13 +18,33 @@ export interface SaveOptions {
 
 /** Files beside the weights that belong to a model, by their names on the hub. */
 const SIDE_FILES =
-  /^(tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|.*\.jinja|dftune\.json)$/
+  /^(tokenizer(_config)?\.(json|model)|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|dftune\.json)$/
 
-/** Copies tokenizer, template and generation settings from one model folder to another. */
+/**
+ * Copies tokenizer, template and generation settings from one model folder to another.
+ *
+ * @throws InputError for a link out of the folder: what it leads to may be anybody's, and results
+ * are published
+ */
 export async function copySideFiles(from: string, to: string): Promise<void> {
   for (const name of await readdir(from)) {
-    if (SIDE_FILES.test(name)) await copyFile(join(from, name), join(to, name))
+    if (!SIDE_FILES.test(name)) continue
+    const path = join(from, name)
+    if (!(await stat(path)).isFile()) continue
+    await refuseLinkOut(path, from)
+    await copyFile(path, join(to, name))
   }
+}
+
+/** The hub's cache links from a snapshot to the blobs beside it: those are the model's own. */
+async function refuseLinkOut(path: string, folder: string): Promise<void> {
+  const [target, own] = await Promise.all([realpath(path), realpath(folder)])
+  if (dirname(target) === own) return
+  const blobs = await realpath(join(own, "..", "..", "blobs")).catch(() => undefined)
+  if (blobs !== undefined && dirname(target) === blobs) return
+  throw new InputError(
+    `${path}: is a link to ${target}, outside of the model's folder, and would be copied into the result; put the file itself there`,
+  )
 }
 
 /**

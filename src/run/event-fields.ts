@@ -1,0 +1,90 @@
+/** What a line of events.jsonl must be before anything is drawn or counted from it. */
+import { isObject } from "../formats/json.ts"
+import type { RunEvent } from "./events.ts"
+
+type Kind = (value: unknown) => boolean
+
+const text: Kind = (value) => typeof value === "string"
+/** JSON has no NaN: null says that there is no number. */
+const number: Kind = (value) => value === null || typeof value === "number"
+const optional =
+  (kind: Kind): Kind =>
+  (value) =>
+    value === undefined || kind(value)
+const listOf =
+  (kind: Kind): Kind =>
+  (value) =>
+    Array.isArray(value) && value.every(kind)
+const counts: Kind = (value) =>
+  isObject(value) && typeof value.total === "number" && typeof value.trained === "number"
+const reason: Kind = (value) => ["done", "interrupted", "failed"].includes(value as string)
+
+type Fields = Readonly<Record<string, Kind>>
+
+/** Of each type the fields that readers rely on; others may be there. */
+const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
+  "run.start": {
+    run_id: text,
+    engine: text,
+    device: text,
+    parameters: counts,
+    normalization: text,
+    steps: number,
+    objective: text,
+    resumed_from: optional(text),
+  },
+  step: {
+    loss: number,
+    nll: number,
+    mean_p: optional(number),
+    mean_weight: optional(number),
+    effective_tokens: optional(number),
+    entropy: optional(number),
+    token_accuracy: optional(number),
+    eos_p: optional(number),
+    grad_norm: number,
+    learning_rate: number,
+    epoch: number,
+    tokens: number,
+    supervised_tokens: number,
+    tokens_per_second: number,
+    memory_bytes: number,
+  },
+  histogram: { name: text, bins: listOf(number), small_bins: listOf(number) },
+  eval: {
+    name: text,
+    nll: optional(number),
+    loss: optional(number),
+    mean_p: optional(number),
+    score: optional(number),
+    n: optional(number),
+    ci95: optional(listOf(number)),
+  },
+  sample: { prompt: text, completion: text, tokens: listOf(text), probabilities: listOf(number) },
+  checkpoint: { path: text },
+  warning: { code: text, message: text, hint: text },
+  "run.end": { reason, message: optional(text), output: optional(text) },
+  reset: {},
+}
+
+/** What else is told of steps and evaluations are numbers, by name or in groups. */
+const MEASURED: ReadonlySet<string> = new Set(["step", "eval"])
+const measure: Kind = (value) =>
+  number(value) || (isObject(value) && Object.values(value).every(number))
+
+const BASE: ReadonlySet<string> = new Set(["type", "time", "step"])
+
+/** Whether a value is an event whose fields are of their kinds; one of a type to come is let pass. */
+export function isRunEvent(value: unknown): value is RunEvent {
+  if (!isObject(value) || typeof value.type !== "string") return false
+  if (!Number.isSafeInteger(value.step) || Number(value.step) < 0) return false
+  if (value.time !== undefined && typeof value.time !== "string") return false
+  const fields = Object.hasOwn(FIELDS, value.type)
+    ? FIELDS[value.type as RunEvent["type"]]
+    : undefined
+  if (fields === undefined) return true
+  if (!Object.entries(fields).every(([key, kind]) => kind(value[key]))) return false
+  if (!MEASURED.has(value.type)) return true
+  const others = Object.entries(value).filter(([key]) => !(key in fields) && !BASE.has(key))
+  return others.every(([, other]) => measure(other))
+}
