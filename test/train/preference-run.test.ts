@@ -6,45 +6,16 @@ import { parseConfig } from "../../src/config/index.ts"
 import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { runHere } from "../../src/train/run.ts"
+import { preferenceRows } from "./preference-rows.ts"
 import { tinyModel } from "./tiny-model.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-preference-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** Sums with a right and a wrong answer. */
-const sums = Array.from({ length: 24 }, (_, i) => {
-  const [a, b] = [(7 * i) % 50, (13 * i + 5) % 50]
-  return { prompt: `what is ${a} + ${b}? `, right: `${a + b}.`, wrong: `i think ${a * b + 1}` }
-})
-
-const write = (name: string, rows: readonly object[]) => {
-  const path = join(root, name)
-  writeFileSync(path, `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`)
-  return path
-}
-
 beforeAll(() => {
   process.env.DFTUNE_CACHE = join(root, "cache")
   tinyModel(root)
-  write(
-    "pairs.jsonl",
-    sums.map(({ prompt, right, wrong }) => ({ prompt, chosen: right, rejected: wrong })),
-  )
-  write(
-    "labels.jsonl",
-    sums.map(({ prompt, right, wrong }, i) => ({
-      prompt,
-      completion: i % 2 ? wrong : right,
-      label: i % 2 === 0,
-    })),
-  )
-  write(
-    "rewards.jsonl",
-    sums.slice(0, 8).flatMap(({ prompt, right, wrong }) => [
-      { prompt, completion: right, reward: 1 },
-      { prompt, completion: wrong, reward: 0.25 },
-    ]),
-  )
+  preferenceRows(root)
 })
 
 const settings = (name: string, file: string, more: object = {}) => ({

@@ -8,9 +8,24 @@ import torch
 from .errors import InputError, check
 
 GRADIENT_INPUTS = ("logp", "entropy", "kl_ref")
-TOKEN_INPUTS = (*GRADIENT_INPUTS, "topk_entropy", "ref_logp", "token_class")
-RUN_INPUTS = ("progress", "step", "steps")
-REDUCTIONS = ("sequence_mean", "sequence_sum", "batch_median")
+MEASURED_INPUTS = (*GRADIENT_INPUTS, "topk_entropy", "ref_logp")
+TOKEN_INPUTS = (
+    *MEASURED_INPUTS,
+    "token_class",
+    "advantage",
+    "old_logp",
+    "sampling_logp",
+    "expert",
+    "reward",
+    "pair_sign",
+    "row_weight",
+    "position",
+)
+RUN_INPUTS = ("progress", "step", "steps", "kl_step")
+FROM_ROLLOUTS = ("old_logp", "sampling_logp", "expert", "reward")
+REDUCTIONS = ("sequence_mean", "sequence_sum", "batch_median", "pair_sum", "batch_sum", "batch_rank")
+NORMALIZATIONS = ("tokens", "sequences", "weights", "paper", "pairs", "sequence_sums")
+IMPLICIT_REWARD = "implicit_reward"
 MAX_NODES = 4096
 
 Tensor = torch.Tensor
@@ -72,7 +87,7 @@ class Objective:
 
     def __init__(self, json: dict):
         nodes, output = json.get("nodes"), json.get("output")
-        check(json.get("version") == 1, f"objective.version: expected 1, got {json.get('version')!r}")
+        check(json.get("version") in (1, 2), f"objective.version: expected 1 or 2, got {json.get('version')!r}")
         check(
             isinstance(nodes, list) and 0 < len(nodes) <= MAX_NODES, f"objective.nodes: expected 1 to {MAX_NODES} nodes"
         )
@@ -81,13 +96,49 @@ class Objective:
         check(isinstance(output, int) and 0 <= output < len(nodes), "objective.output: expected the index of a node")
         self.name, self.normalization = json["name"], json.get("normalization", "tokens")
         check(
-            self.normalization in ("tokens", "sequences", "weights", "paper"),
+            self.normalization in NORMALIZATIONS,
             f"objective.normalization: {self.normalization!r} is unknown",
         )
         self.nodes, self.output = nodes, output
-        self.inputs = {node["name"] for node in nodes if node["op"] == "input"}
+        self.value = json.get("value")
+        self.measures: dict[str, int] = json.get("measures", {})
+        for index in [*self.measures.values(), *([] if self.value is None else [self.value])]:
+            check(isinstance(index, int) and 0 <= index < len(nodes), "objective: value and measures are node indices")
+        self._below = self._nodes_below(output)
+        self.inputs = {nodes[i]["name"] for i in self._below if nodes[i]["op"] == "input"}
         self.needs_reference = bool(self.inputs & {"ref_logp", "kl_ref"})
-        self.needs_first_pass = any(node["op"] in REDUCTIONS for node in nodes)
+        reductions = [i for i in self._below if nodes[i]["op"] in REDUCTIONS]
+        self.has_reductions = bool(reductions)
+        reduced = {nodes[i].get("name") for r in reductions for i in self._nodes_below(r)}
+        self.needs_first_pass = bool(reduced & set(MEASURED_INPUTS))
+
+    def _nodes_below(self, root: int) -> list[int]:
+        """The nodes that `root` needs, itself last."""
+        found, open_nodes = set(), [root]
+        while open_nodes:
+            index = open_nodes.pop()
+            if index not in found:
+                found.add(index)
+                open_nodes += self.nodes[index].get("args", ())
+        return sorted(found)
+
+    def told(
+        self, columns: Mapping[str, Tensor], sequence: Tensor, gather: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """What is reported of all of this rank's tokens, [S] each: the value, and the measures whose inputs are there."""
+
+        def all_of(root: int) -> Tensor:
+            run = self._run(columns, {}, lambda op, values: _reduce(op, values, sequence, gather), root)
+            return run.expand(columns["logp"].shape)
+
+        with torch.no_grad():
+            value = None if self.value is None else all_of(self.value)
+            measures = {name: all_of(root) for name, root in self.measures.items() if self._is_there(root, columns)}
+        return value, measures
+
+    def _is_there(self, root: int, columns: Mapping[str, Tensor]) -> bool:
+        nodes = [self.nodes[i] for i in self._nodes_below(root)]
+        return all(node["name"] in columns for node in nodes if node["op"] == "input")
 
     def reduce(
         self, columns: Mapping[str, Tensor], sequence: Tensor, gather: Callable[[Tensor], Tensor]
@@ -113,10 +164,17 @@ class Objective:
         gradients = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
         return loss.detach(), gradients
 
-    def _run(self, columns: Mapping[str, Tensor], reduced: dict[int, Tensor], reduction: Callable | None) -> Tensor:
+    def _run(
+        self,
+        columns: Mapping[str, Tensor],
+        reduced: dict[int, Tensor],
+        reduction: Callable | None,
+        root: int | None = None,
+    ) -> Tensor:
         like = columns["logp"]
-        values: list[Tensor] = []
-        for index, node in enumerate(self.nodes):
+        values: dict[int, Tensor] = {}
+        for index in self._below if root is None else self._nodes_below(root):
+            node = self.nodes[index]
             op, args = node["op"], [values[i] for i in node.get("args", ())]
             if op == "input":
                 value = columns[node["name"]]
@@ -132,12 +190,22 @@ class Objective:
                 if index not in reduced:
                     reduced[index] = reduction(op, args[0].expand(like.shape))
                 value = reduced[index]
-            values.append(value)
-        return values[self.output]
+            values[index] = value
+        return values[self.output if root is None else root]
 
 
 def _reduce(op: str, values: Tensor, sequence: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
-    """A sequence lies within one rank; a batch does not."""
+    """A sequence lies within one rank; a pair, sequences 2k and 2k + 1 of the step, and a batch do not."""
+    if op == "batch_sum":
+        return gather(values.sum()[None]).sum().expand(values.shape)
+    if op == "batch_rank":
+        ascending = gather(values).sort().values
+        return (len(ascending) - torch.searchsorted(ascending, values, right=True)).to(values.dtype)
+    if op == "pair_sum":
+        pair = sequence // 2
+        everyone = gather(pair)
+        sums = values.new_zeros(int(everyone.max()) + 1 if len(everyone) else 1)
+        return sums.index_add_(0, everyone, gather(values))[pair]
     ids, where = torch.unique(sequence, return_inverse=True)
     if op == "batch_median":
         first = values.new_zeros(len(ids)).index_copy_(0, where.flip(0), values.flip(0))
@@ -152,10 +220,8 @@ def _check_node(node: dict, index: int, nodes: list) -> None:
     where, op = f"objective.nodes[{index}]", node.get("op")
     if op == "input":
         name = node.get("name")
-        if name in ("old_logp", "advantage"):
-            raise InputError(
-                f"{where}: input {name} comes from rollouts, which engine: torch does not make; engine: onnx does"
-            )
+        if name in FROM_ROLLOUTS:
+            raise InputError(f"{where}: input {name} comes from rollouts, which engine: torch does not make")
         check(name in TOKEN_INPUTS or name in RUN_INPUTS, f"{where}.name: unknown input {name!r}")
     elif op == "constant":
         check(

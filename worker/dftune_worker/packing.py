@@ -20,11 +20,15 @@ class MicroBatch:
     predicting: torch.Tensor  # [S] positions whose hidden state predicts a target
     targets: torch.Tensor  # [S]
     token_class: torch.Tensor  # [S]
-    sequence: torch.Tensor  # [S] which row of the optimizer step
+    sequence: torch.Tensor  # [S] which sequence of the optimizer step
+    weight: torch.Tensor  # [S] float64: how often its row counts
+    columns: dict[str, torch.Tensor]  # [S] float64 each: token_class, and what rows bring with them
     sources: tuple[str, ...]  # R
 
     def to(self, device: torch.device) -> "MicroBatch":
         def move(v):
+            if isinstance(v, dict):
+                return {name: move(value) for name, value in v.items()}
             return v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v
 
         return MicroBatch(**{name: move(value) for name, value in self.__dict__.items()})
@@ -70,8 +74,12 @@ def plan_step(lengths: np.ndarray, ranks: int, rank: int, capacity: int, packing
 
 
 def micro_batch(rows: PreparedRows, order: np.ndarray, positions: list[int], vocab_size: int) -> MicroBatch:
-    """The rows `order[positions]` packed. Without rows it is one unsupervised token, so that collectives still match."""
-    chosen = [rows[int(order[p])] for p in positions]
+    """The sequences `order[positions]` packed."""
+    return packed([rows[int(order[p])] for p in positions], positions, vocab_size, rows.column_names)
+
+
+def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_names: tuple[str, ...] = ()) -> MicroBatch:
+    """Rows side by side, `positions` in the step. Without rows it is one unsupervised token, so that collectives still match."""
     for row in chosen:
         low, high = int(row.token_ids.min()), int(row.token_ids.max())
         if low < 0 or high >= vocab_size:
@@ -86,6 +94,12 @@ def micro_batch(rows: PreparedRows, order: np.ndarray, positions: list[int], voc
     token_ids = np.concatenate([row.token_ids for row in chosen]).astype(np.int64)
     supervised = np.flatnonzero(np.concatenate([row.supervised for row in chosen]))
     sequence = np.repeat(np.asarray(positions, np.int64), lengths)
+    counts = [int(row.supervised.sum()) for row in chosen]
+    token_class = torch.from_numpy(np.concatenate([row.token_class for row in chosen])[supervised].astype(np.int64))
+
+    def by_row(values: list[float]) -> torch.Tensor:
+        return torch.from_numpy(np.repeat(np.asarray(values, np.float64), counts))
+
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids)[None],
         position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
@@ -93,7 +107,13 @@ def micro_batch(rows: PreparedRows, order: np.ndarray, positions: list[int], voc
         row_starts=torch.from_numpy(starts.astype(np.int32)),
         predicting=torch.from_numpy(supervised - 1),
         targets=torch.from_numpy(token_ids[supervised]),
-        token_class=torch.from_numpy(np.concatenate([row.token_class for row in chosen])[supervised].astype(np.int64)),
+        token_class=token_class,
         sequence=torch.from_numpy(sequence[supervised]),
+        weight=by_row([row.weight for row in chosen]),
+        columns={
+            "token_class": token_class.double(),
+            "position": torch.from_numpy(np.concatenate([np.arange(n, dtype=np.float64) for n in counts])),
+            **{name: by_row([row.columns.get(name, 0.0) for row in chosen]) for name in column_names},
+        },
         sources=tuple(row.source for row in chosen),
     )

@@ -11,8 +11,9 @@ from .expression import Objective
 from .head import HeadRequest, Reference
 from .model import PackedModel, activation_bytes_per_token, kept_layers
 from .optimizer import Optimizer
-from .packing import MicroBatch, micro_batch, plan_step
+from .packing import MicroBatch, micro_batch, packed, plan_step
 from .parallel import DTYPES, World
+from .preferences import Told, all_tokens, joined, mismatched, told_of
 from .shards import PreparedRows
 from .statistics import TokenSums
 
@@ -25,6 +26,7 @@ class StepOutcome:
     losses: list[tuple[MicroBatch, torch.Tensor]]
     """Each micro-batch with its tokens' losses [S]."""
     rows: np.ndarray
+    told: Told | None = None
 
     def not_finite_rows(self) -> list[str]:
         """file:line of the rows with a loss that is no number."""
@@ -64,13 +66,13 @@ class Passes:
         )
 
     def train(self, rows: PreparedRows, order: np.ndarray, step: int, steps: int, optimizer: Optimizer) -> StepOutcome:
-        """Forward and backward over the step's rows; gradients are left with the optimizer."""
+        """Forward and backward over the step's sequences; gradients are left with the optimizer."""
         batches = self._micro_batches(rows, order)
         optimizer.expect(len(batches))
-        given = self._run_columns((step - 1) / steps, step, steps)
+        given = self._run_columns((step - 1) / steps, step, steps) | self._kl_step(rows, order)
         reduced = self._first_pass(batches, given)
         scales = self._scales(batches)
-        outcome = StepOutcome(TokenSums(self.world.device), [], order)
+        outcome, seen = StepOutcome(TokenSums(self.world.device), [], order), []
         for index, batch in enumerate(batches):
             request = self._request(
                 batch, given, reduced[index], scales[index] * self.world.size
@@ -80,6 +82,8 @@ class Passes:
             loss.backward()
             self._count(outcome.sums, batch, request, loss.detach() / self.world.size)
             outcome.losses.append((batch, request.columns["loss"]))
+            seen.append(request.columns)
+        outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
         return outcome
 
     @torch.no_grad()
@@ -98,16 +102,57 @@ class Passes:
         self.model.train()
         return sums
 
+    @torch.no_grad()
+    def measure_preferences(self, rows: PreparedRows, batch_size: int) -> tuple[TokenSums, Told]:
+        """The objective over all rows, batch by batch as in training, and how both sides fare; nothing is trained."""
+        self.model.eval()
+        sums, told = TokenSums(self.world.device), []
+        for start in range(0, rows.manifest["rows"], batch_size):
+            order = rows.sequences_of(np.arange(start, min(start + batch_size, rows.manifest["rows"])))
+            batches, seen = self._micro_batches(rows, order), []
+            given = self._run_columns(0.0, 1, 1) | self._kl_step(rows, order)
+            for batch in batches:
+                request = self._request(batch, given, None, None)
+                loss = self.model(batch, request, self._adapter_reference())
+                zeros = torch.zeros_like(request.columns["logp"])
+                request.columns |= {"loss": zeros, "weight": zeros}
+                self._count(sums, batch, request, loss * 0)
+                seen.append(request.columns)
+            told.append(told_of(self.objective, self.world, batches, seen, given, self._scales(batches)))
+        self.model.train()
+        return sums, joined(told)
+
+    @torch.no_grad()
+    def _kl_step(self, rows: PreparedRows, order: np.ndarray) -> Columns:
+        """KTO's z0: a mean over the step of sum ln(pi / pi_ref) of each prompt with the answer before it, at least 0."""
+        if "kl_step" not in self.objective.inputs:
+            return {}
+        zero = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        if len(order) < 2:
+            return {"kl_step": zero}
+        chosen = mismatched([rows[int(i)] for i in order], self.config["data"]["max_length"])
+        lengths = np.asarray([len(row.token_ids) for row in chosen])
+        total = zero.clone()
+        for positions in self._plan(lengths):
+            part = [chosen[p] for p in positions]
+            batch = packed(part, positions, self._vocab_size).to(self.world.device)
+            request = self._request(batch, {}, None, None)
+            self.model(batch, request, self._adapter_reference())
+            total += (request.columns["logp"] - request.columns["ref_logp"]).sum()
+        return {"kl_step": (self.world.sum(total) / len(order)).clamp_min(0)}
+
     def _count(self, sums: TokenSums, batch: MicroBatch, request: HeadRequest, loss: torch.Tensor) -> None:
         padding = batch.sources == ("(no row)",)
-        sums.add(request.columns, batch.token_class, 0 if padding else batch.token_ids.shape[1], loss)
+        tokens = 0 if padding else batch.token_ids.shape[1]
+        sums.add(request.columns, batch.token_class, batch.weight, tokens, loss)
 
     def _micro_batches(self, rows: PreparedRows, order: np.ndarray) -> list[MicroBatch]:
-        lengths, world = rows.lengths[order], self.world
-        plan = plan_step(
-            lengths, world.size, world.rank, self.config["micro_batch_tokens"], self.config["data"]["packing"]
-        )
-        return [micro_batch(rows, order, positions, self._vocab_size).to(world.device) for positions in plan]
+        plan = self._plan(rows.lengths[order])
+        return [micro_batch(rows, order, positions, self._vocab_size).to(self.world.device) for positions in plan]
+
+    def _plan(self, lengths: np.ndarray) -> list[list[int]]:
+        capacity, packing = self.config["micro_batch_tokens"], self.config["data"]["packing"]
+        return plan_step(lengths, self.world.size, self.world.rank, capacity, packing)
 
     def _run_columns(self, progress: float, step: int, steps: int) -> Columns:
         numbers = {"progress": progress, "step": float(step), "steps": float(steps)}
@@ -118,33 +163,40 @@ class Passes:
     def _scales(self, batches: list[MicroBatch]) -> list[torch.Tensor]:
         """What multiplies each token's loss, [S] a micro-batch. `weights` divides later, when their sum is known."""
         sizes = [torch.bincount(b.sequence) for b in batches]
-        own = torch.tensor(
-            [float(sum(len(b.targets) for b in batches)), float(sum((n > 0).sum() for n in sizes))],
-            dtype=torch.float64,
-            device=self.world.device,
+        # A token's part of its sequence's weight: these sum to the sequences' weights.
+        shares = [b.weight / n[b.sequence] for b, n in zip(batches, sizes, strict=True)]
+        first_side = [(b.sequence % 2 == 0).double() for b in batches]
+        own = torch.stack(
+            [
+                sum(b.weight.sum() for b in batches),
+                sum(share.sum() for share in shares),
+                sum((share * side).sum() for share, side in zip(shares, first_side, strict=True)),
+            ]
         )
-        tokens, sequences = self.world.sum(own)
-        one = tokens.new_ones(())
+        tokens, sequences, pairs = self.world.sum(own)
         by_rule: dict[str, Callable] = {
-            "tokens": lambda b, n: one / tokens,
-            "sequences": lambda b, n: 1 / (n[b.sequence] * sequences),
-            "weights": lambda b, n: one,
-            "paper": lambda b, n: one / max(1, len(b.targets)),
+            "tokens": lambda b, share: b.weight / tokens,
+            "sequences": lambda b, share: share / sequences,
+            "weights": lambda b, share: b.weight,
+            "paper": lambda b, share: b.weight / b.weight.sum().clamp_min(1e-30),
+            "pairs": lambda b, share: b.weight / pairs,
+            "sequence_sums": lambda b, share: b.weight / sequences,
         }
         rule = by_rule[self.objective.normalization]
-        return [rule(b, n).expand(len(b.targets)) for b, n in zip(batches, sizes, strict=True)]
+        return [rule(b, share) for b, share in zip(batches, shares, strict=True)]
 
     def _first_pass(self, batches: list[MicroBatch], given: Columns) -> list[dict[int, torch.Tensor]]:
         """Reductions over sequences and over the whole step, by node and micro-batch; needs every token's numbers before any gradient."""
-        if not self.objective.needs_first_pass:
+        if not self.objective.has_reductions:
             return [{} for _ in batches]
-        seen: list[Columns] = []
-        with torch.no_grad():
-            for batch in batches:
-                request = self._request(batch, given, None, None)
-                self.model(batch, request, self._adapter_reference())
-                seen.append(request.columns | {"token_class": batch.token_class.double()})
-        columns = {name: torch.cat([c[name] for c in seen]) for name in seen[0]} | given
+        seen: list[Columns] = [{"logp": torch.zeros_like(b.weight)} for b in batches]
+        if self.objective.needs_first_pass:
+            with torch.no_grad():
+                for index, batch in enumerate(batches):
+                    request = self._request(batch, given, None, None)
+                    self.model(batch, request, self._adapter_reference())
+                    seen[index] = request.columns
+        columns = all_tokens(batches, seen) | given
         reduced = self.objective.reduce(columns, torch.cat([b.sequence for b in batches]), self.world.gather)
         bounds = np.cumsum([0, *(len(b.targets) for b in batches)])
         return [{node: values[lo:hi] for node, values in reduced.items()} for lo, hi in itertools.pairwise(bounds)]
@@ -160,7 +212,7 @@ class Passes:
 
         request = HeadRequest(
             targets=batch.targets,
-            columns_given={"token_class": batch.token_class.double(), **given},
+            columns_given={**batch.columns, **given},
             objective=objective,
             scale=scale,
             needs_topk="topk_entropy" in self.objective.inputs,

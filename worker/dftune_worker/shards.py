@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +19,73 @@ class Row:
     supervised: np.ndarray  # [T] uint8
     token_class: np.ndarray  # [T] uint8
     source: str
+    weight: float = 1.0
+    """How often it counts, in the loss and in what it is divided by."""
+    columns: dict[str, float] = field(default_factory=dict)
+    """What the objective is told of all its tokens."""
 
 
 class PreparedRows:
-    """The rows of a prepared folder, numbered over all its shards. Pages are read when a row is."""
+    """The sequences of a prepared folder, numbered over all its shards. Pages are read when a row is.
 
-    def __init__(self, folder: Path):
+    A row is one sequence, or a pair: then sequence 2r is the chosen and 2r + 1 the rejected answer of row r.
+    """
+
+    def __init__(self, folder: Path, row_columns: Path | None = None):
         self.folder = folder
         self.manifest = _read_manifest(folder / "manifest.json")
+        self.paired = self.manifest.get("purpose") == "preference"
+        self.sides = ("chosen.", "rejected.") if self.paired else ("",)
+        self._columns = map_safetensors(row_columns) if row_columns else {}
         self._shards = [self._open(entry) for entry in self.manifest["shards"]]
-        self._first_row = np.cumsum([0] + [len(s["row_offsets"]) - 1 for s in self._shards])
-        expected = self.manifest["rows"]
-        check(len(self) == expected, f"{folder}: manifest.json says {expected} rows, the shards hold {len(self)}")
-        per_shard = [np.diff(s["row_offsets"]) for s in self._shards]
-        self.lengths = np.concatenate(per_shard) if per_shard else np.zeros(0, np.int64)
+        self._first_row = np.cumsum([0] + [len(s[f"{self.sides[0]}row_offsets"]) - 1 for s in self._shards])
+        expected, held = self.manifest["rows"], int(self._first_row[-1])
+        check(held == expected, f"{folder}: manifest.json says {expected} rows, the shards hold {held}")
+        per_shard = [np.stack([np.diff(s[f"{side}row_offsets"]) for side in self.sides], 1) for s in self._shards]
+        self.lengths = np.concatenate(per_shard).reshape(-1) if per_shard else np.zeros(0, np.int64)
+        """Tokens of each sequence."""
+        for name, values in self._columns.items():
+            check(len(values) == expected, f"{row_columns}: {name} has {len(values)} numbers for {expected} rows")
+
+    def sequences_of(self, rows: np.ndarray) -> np.ndarray:
+        """The sequences of rows, a row's own one after the other."""
+        count = len(self.sides)
+        return (np.asarray(rows, np.int64)[:, None] * count + np.arange(count)).reshape(-1)
 
     @property
     def key(self) -> str:
         """What the rows are, whatever made them; version 1 of the folder knows only what they were made from."""
         return self.manifest.get("rows_sha256", self.manifest["key"])
 
-    def __len__(self) -> int:
-        return int(self._first_row[-1])
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return (*self._columns, *(("pair_sign",) if self.paired else ()))
 
-    def __getitem__(self, index: int) -> Row:
-        if not 0 <= index < len(self):
+    def __len__(self) -> int:
+        """Sequences."""
+        return int(self._first_row[-1]) * len(self.sides)
+
+    def __getitem__(self, sequence: int) -> Row:
+        index, which = divmod(sequence, len(self.sides))
+        if not 0 <= sequence < len(self):
             raise InputError(f"{self.folder}: row {index} is asked for, there are {len(self)}; prepare again")
+        side = self.sides[which]
         shard_index = int(np.searchsorted(self._first_row, index, side="right")) - 1
         shard = self._shards[shard_index]
         local = index - int(self._first_row[shard_index])
-        start, end = (int(n) for n in shard["row_offsets"][local : local + 2])
+        start, end = (int(n) for n in shard[f"{side}row_offsets"][local : local + 2])
         part = slice(start, end)
+        weights = shard.get(f"{side}row_weight")
+        columns = {name: float(values[index]) for name, values in self._columns.items()}
+        if self.paired:
+            columns["pair_sign"] = 1.0 if which == 0 else -1.0
         row = Row(
-            shard["token_ids"][part], shard["loss_mask"][part], shard["token_class"][part], self._source(shard, local)
+            shard[f"{side}token_ids"][part],
+            shard[f"{side}loss_mask"][part],
+            shard[f"{side}token_class"][part],
+            self._source(shard, local),
+            1.0 if weights is None else float(weights[local]),
+            columns,
         )
         check(
             len(row.token_ids) > 0 and not row.supervised[0],
@@ -60,9 +94,9 @@ class PreparedRows:
         return row
 
     def _source(self, shard: dict[str, np.ndarray], local: int) -> str:
-        sources, index = self.manifest["sources"], int(shard["row_source"][local])
+        sources, index = self.manifest["sources"], int(shard[f"{self.sides[0]}row_source"][local])
         path = sources[index]["path"] if 0 <= index < len(sources) else f"source {index}"
-        return f"{path}:{int(shard['row_line'][local])}"
+        return f"{path}:{int(shard[f'{self.sides[0]}row_line'][local])}"
 
     def _open(self, entry: dict) -> dict[str, np.ndarray]:
         name = str(entry.get("file", ""))
@@ -72,23 +106,24 @@ class PreparedRows:
         )
         path = self.folder / name
         shard = map_safetensors(path)
-        names = ("token_ids", "loss_mask", "token_class", "row_offsets", "row_source", "row_line")
-        missing = [n for n in names if n not in shard]
-        if missing and "chosen.token_ids" in shard:
-            raise InputError(
-                f"{path}: holds preference pairs, which no engine trains on yet; prepare rows of a supervised objective"
-            )
-        check(not missing, f"{path}: tensors {', '.join(missing)} are missing; prepare the data again")
-        offsets, tokens = shard["row_offsets"], len(shard["token_ids"])
-        whole = len(offsets) >= 1 and offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) > 0).all()
-        check(bool(whole), f"{path}: row_offsets must rise from 0 to {tokens}")
-        same = len(shard["loss_mask"]) == len(shard["token_class"]) == tokens
-        rows = len(offsets) - 1
-        check(
-            same and len(shard["row_source"]) == len(shard["row_line"]) == rows,
-            f"{path}: tensors disagree about the number of rows or tokens",
-        )
+        for side in self.sides:
+            _check_side(path, shard, side)
         return shard
+
+
+def _check_side(path: Path, shard: dict[str, np.ndarray], side: str) -> None:
+    names = ("token_ids", "loss_mask", "token_class", "row_offsets", "row_source", "row_line")
+    missing = [side + n for n in names if side + n not in shard]
+    check(not missing, f"{path}: tensors {', '.join(missing)} are missing; prepare the data again")
+    ids, mask, kind, offsets, source, line = (shard[side + n] for n in names)
+    tokens = len(ids)
+    whole = len(offsets) >= 1 and offsets[0] == 0 and offsets[-1] == tokens and (np.diff(offsets) > 0).all()
+    check(bool(whole), f"{path}: {side}row_offsets must rise from 0 to {tokens}")
+    rows = len(offsets) - 1
+    check(
+        len(mask) == len(kind) == tokens and len(source) == len(line) == rows,
+        f"{path}: tensors disagree about the number of rows or tokens",
+    )
 
 
 def _read_manifest(path: Path) -> dict:
@@ -126,7 +161,7 @@ class RunOrder:
             bool(rising) and self._offsets[-1] == len(self._order),
             f"{path}: step_offsets must rise from 0 to {len(self._order)}",
         )
-        inside = self._order.min() >= 0 and self._order.max() < len(rows)
+        inside = self._order.min() >= 0 and self._order.max() < rows.manifest["rows"]
         check(
             bool(inside),
             f"{path}: names rows that {rows.folder} does not have; shards and order belong to different runs",

@@ -12,6 +12,7 @@ from .samples import SamplePlan, SamplePrompt
 class EvalSet:
     name: str
     prepared: Path
+    row_columns: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class RunSpec:
     """The resolved config: every default is written out, none is stated here."""
     model: Path
     prepared: Path
+    row_columns: Path | None
+    """What rows bring to the objective: a number a row, by name."""
     order: Path
     eval: tuple[EvalSet, ...]
     objective: dict
@@ -61,8 +64,12 @@ def read_spec(path: Path) -> RunSpec:
             config=raw["config"],
             model=Path(raw["model"]),
             prepared=Path(raw["prepared"]),
+            row_columns=optional("row_columns"),
             order=Path(raw["order"]),
-            eval=tuple(EvalSet(e["name"], Path(e["prepared"])) for e in raw["eval"]),
+            eval=tuple(
+                EvalSet(e["name"], Path(e["prepared"]), Path(e["row_columns"]) if e.get("row_columns") else None)
+                for e in raw["eval"]
+            ),
             objective=raw["objective"],
             output_dir=Path(raw["output_dir"]),
             resume=optional("resume"),

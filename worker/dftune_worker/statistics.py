@@ -13,6 +13,8 @@ SUMS = (
     "nll",
     "p",
     "weight",
+    "weight_sizes",
+    "weight_of_rows",
     "weight_squares",
     "entropy",
     "correct",
@@ -35,7 +37,12 @@ class TokenSums:
         self._edges = (BIN_EDGES.to(device), SMALL_EDGES.to(device))
 
     def add(
-        self, columns: dict[str, torch.Tensor], token_class: torch.Tensor, tokens: int, loss_scaled: torch.Tensor
+        self,
+        columns: dict[str, torch.Tensor],
+        token_class: torch.Tensor,
+        row_weight: torch.Tensor,
+        tokens: int,
+        loss_scaled: torch.Tensor,
     ) -> None:
         """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss."""
         p, weight = columns["logp"].exp(), columns["weight"]
@@ -49,6 +56,8 @@ class TokenSums:
             -columns["logp"].sum(),
             p.sum(),
             weight.sum(),
+            weight.abs().sum(),
+            (weight * row_weight).sum(),
             weight.square().sum(),
         ]
         parts += [
@@ -81,7 +90,7 @@ def means(t: dict[str, float]) -> dict[str, float | None]:
         "nll": t["nll"] / n,
         "mean_p": t["p"] / n,
         "mean_weight": t["weight"] / n,
-        "effective_tokens": t["weight"] ** 2 / t["weight_squares"] if t["weight_squares"] > 0 else 0.0,
+        "effective_tokens": t["weight_sizes"] ** 2 / t["weight_squares"] if t["weight_squares"] > 0 else 0.0,
         "entropy": t["entropy"] / n,
         "token_accuracy": t["correct"] / n,
         "eos_p": t["eos_p"] / t["eos"] if t["eos"] > 0 else None,

@@ -23,11 +23,13 @@ from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer, learning_rate, warmup_steps
 from .parallel import DTYPES, World, place, precision_in_words
 from .passes import Passes
+from .preferences import fields_of
 from .samples import Sampler
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import TokenSums, means
 
+BROUGHT = ("row_weight", "advantage")  # by training rows alone
 STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024
@@ -75,7 +77,7 @@ class Run:
 
 def start(spec: RunSpec, world: World) -> Run:
     """Everything before the first step. Raises InputError for what the user can fix."""
-    rows = PreparedRows(spec.prepared)
+    rows = PreparedRows(spec.prepared, spec.row_columns)
     order = RunOrder(spec.order, rows)
     if world.first and spec.resume is None:
         verify_shards(rows)
@@ -260,12 +262,14 @@ def train_step(run: Run) -> None:
     started, config, world = time.monotonic(), run.config, run.world
     run.step += 1
     with models.step_randomness(config["seed"], run.step, world.rank):
-        outcome = run.passes.train(run.rows, run.order.rows_of(run.step), run.step, run.order.steps, run.optimizer)
+        sequences = run.rows.sequences_of(run.order.rows_of(run.step))
+        outcome = run.passes.train(run.rows, sequences, run.step, run.order.steps, run.optimizer)
     totals, bins, small_bins = outcome.sums.totals(world)
     divisor = divisor_of(run, totals)
     square = world.sum(run.optimizer.square_norm())
     norm = math.sqrt(square.item()) / abs(divisor)
-    loss = totals["loss_scaled"] / divisor
+    told = outcome.told
+    loss = totals["loss_scaled"] / divisor if told is None or told.loss is None else told.loss / divisor
     rate = learning_rate(
         run.step,
         run.order.steps,
@@ -299,13 +303,14 @@ def train_step(run: Run) -> None:
         tokens_per_second=totals["tokens"] / seconds,
         memory_bytes=int(world.largest(memory_bytes(world))),
         **extra,
+        **fields_of(told, run.rows.paired),
     )
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
 
 
 def divisor_of(run: Run, totals: dict[str, float]) -> float:
     """What remains to divide by. Without any weight there is no gradient either: dividing by one leaves it so."""
-    return (totals["weight"] or 1.0) if run.passes.objective.normalization == "weights" else 1.0
+    return (totals["weight_of_rows"] or 1.0) if run.passes.objective.normalization == "weights" else 1.0
 
 
 def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
@@ -333,7 +338,11 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
 
 def evaluate(run: Run) -> None:
     for entry in run.spec.eval:
-        rows = PreparedRows(entry.prepared)
+        rows = PreparedRows(entry.prepared, entry.row_columns)
+        brought = run.passes.objective.inputs & set(BROUGHT)
+        if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
+            evaluate_preferences(run, entry.name, rows)
+            continue
         measured: TokenSums = run.passes.measure(rows, run.step, run.order.steps)
         totals, bins, small_bins = measured.totals(run.world)
         divisor = divisor_of(run, totals)
@@ -349,6 +358,23 @@ def evaluate(run: Run) -> None:
             supervised_tokens=round(totals["supervised"]),
         )
         run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
+
+
+def evaluate_preferences(run: Run, name: str, rows: PreparedRows) -> None:
+    measured, told = run.passes.measure_preferences(rows, run.config["batch_size"])
+    totals, bins, small_bins = measured.totals(run.world)
+    numbers = means(totals)
+    run.events.write(
+        "eval",
+        run.step,
+        name=name,
+        nll=numbers["nll"],
+        mean_p=numbers["mean_p"],
+        **({} if told.loss is None else {"loss": told.loss}),
+        **fields_of(told, rows.paired),
+        supervised_tokens=round(totals["supervised"]),
+    )
+    run.events.write("histogram", run.step, name=name, bins=bins, small_bins=small_bins)
 
 
 def sample(run: Run) -> None:

@@ -5,7 +5,14 @@ import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
-import { NORMALIZATION_IN_WORDS, type Objective, objectiveToJson } from "../../objectives/index.ts"
+import {
+  NORMALIZATION_IN_WORDS,
+  needs,
+  type Objective,
+  objectiveToJson,
+} from "../../objectives/index.ts"
+import type { FixedBatches } from "../../train/batches.ts"
+import { writeRowColumns } from "./row-columns.ts"
 
 /** Completions that the worker makes during the run, as the local engine would. */
 export interface SampleSpec {
@@ -24,7 +31,15 @@ export interface RunSpecParts {
   readonly order: RunOrder
   /** Prepared folders (docs/architecture.md, seam 1). */
   readonly prepared: string
-  readonly evalSets: readonly { readonly name: string; readonly prepared: string }[]
+  /** Rows in it. */
+  readonly rows: number
+  readonly batches: FixedBatches
+  readonly evalSets: readonly {
+    readonly name: string
+    readonly prepared: string
+    readonly batches?: FixedBatches
+    readonly rows: number
+  }[]
   /** A checkpoint folder; null for a new run. */
   readonly resume: string | null
   /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
@@ -54,7 +69,16 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     model: resolve(parts.modelFolder),
     prepared: resolve(parts.prepared),
     order: await writeOrder(folder, order),
-    eval: parts.evalSets.map(({ name, prepared }) => ({ name, prepared: resolve(prepared) })),
+    row_columns: await rowColumns(join(folder, "row-columns.safetensors"), parts.batches, parts),
+    eval: await Promise.all(
+      parts.evalSets.map(async ({ name, prepared, batches, rows }, i) => ({
+        name,
+        prepared: resolve(prepared),
+        row_columns: batches
+          ? await rowColumns(join(folder, `row-columns-${i}.safetensors`), batches, { rows })
+          : null,
+      })),
+    ),
     objective: objectiveToJson(objective),
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
@@ -88,24 +112,25 @@ function sampleSpec(
   }
 }
 
+async function rowColumns(
+  path: string,
+  batches: FixedBatches,
+  { rows }: { readonly rows: number },
+): Promise<string | null> {
+  const written = await writeRowColumns(path, batches, rows)
+  return written === undefined ? null : resolve(written)
+}
+
 function refuseForTorch({ objective, resume, logits, modelFolder }: RunSpecParts): void {
   if (logits.scale !== 1 || logits.softcap !== undefined) {
     throw new InputError(
       `${modelFolder}: engine torch does not scale or cap logits, which this model asks for; engine: onnx does`,
     )
   }
-  if (objective.trainsOn !== "targets") {
+  if (needs(objective.expression).inputs.has("old_logp")) {
     throw new InputError(
-      `objective ${objective.name}: engine torch does not train ${objective.trainsOn} yet; engine: onnx does`,
+      `objective ${objective.name}: needs old_logp, which engine torch does not make; engine: onnx does`,
     )
-  }
-  const { nodes } = objectiveToJson(objective)
-  for (const name of ["old_logp", "advantage"]) {
-    if (nodes.some((node) => node.op === "input" && node.name === name)) {
-      throw new InputError(
-        `objective ${objective.name}: needs ${name}, which engine torch does not make; engine: onnx does`,
-      )
-    }
   }
   if (resume !== null && !existsSync(join(resume, "distributed"))) {
     throw new InputError(
