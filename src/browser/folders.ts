@@ -13,6 +13,7 @@ const MODEL_FILES = {
     "generation_config.json",
     "chat_template.jinja",
     "chat_template.json",
+    "additional_chat_templates/tool_use.jinja",
   ],
 } as const
 const WEIGHTS = "model.safetensors"

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileHash } from "../formats/file-hash.ts"
+import { TOOL_TEMPLATE_FILE } from "../text/model-chat-template.ts"
 import type { BatchSetup } from "./batch.ts"
 import { PREPARED_VERSION } from "./prepared.ts"
 import type { Source } from "./sources.ts"
@@ -16,7 +17,7 @@ const TOKENIZER_FILES = [
   "special_tokens_map.json",
   "added_tokens.json",
 ]
-const TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"]
+const TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json", TOOL_TEMPLATE_FILE]
 const STOP_FILES = ["generation_config.json", "config.json"]
 
 export interface CacheKey {

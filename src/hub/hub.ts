@@ -36,7 +36,7 @@ const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
 const REPO_ID = /^[\w.-]{1,96}(\/[\w.-]{1,96})?$/
 /** What a model needs here: never pickles, never code. */
 const MODEL_FILES =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|dftune|adapter_config|model\.safetensors\.index|adapter_model\.safetensors\.index)\.json$|^merges\.txt$|^[\w.-]+\.jinja$|^(model|adapter_model)[\w.-]*\.safetensors$/
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|dftune|adapter_config|model\.safetensors\.index|adapter_model\.safetensors\.index)\.json$|^merges\.txt$|^(additional_chat_templates\/)?[\w.-]+\.jinja$|^(model|adapter_model)[\w.-]*\.safetensors$/
 
 const isOffline = () => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
 

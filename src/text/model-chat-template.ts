@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts"
 import { type Folder, objectIn, textIn } from "../formats/folder.ts"
-import { isObject, type JsonObject } from "../formats/json.ts"
+import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
+import type { RenderOptions } from "./chat-message.ts"
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts"
 import { namedToken } from "./tokenizer-files.ts"
 
@@ -13,21 +14,44 @@ export interface TemplateText {
   readonly source: string
 }
 
-/** A template, or several by name, of which `default` counts. */
-function templateText(value: unknown, path: string): string | undefined {
+/** Templates that a model has by name: the one for any chat, and one for chats with tools. */
+type NamedTemplates = { readonly [Name in "default" | "tool_use"]?: TemplateText }
+
+/** Where Transformers 5 keeps templates beside chat_template.jinja. */
+export const TOOL_TEMPLATE_FILE = "additional_chat_templates/tool_use.jinja"
+
+/** A template, or several: a list of named ones, or a map. */
+function namedTemplates(value: unknown, path: string): NamedTemplates | undefined {
   if (value === undefined || value === null) return undefined
-  if (typeof value === "string") return value
-  if (Array.isArray(value)) {
-    const found = value.find((item) => isObject(item) && item.name === "default")
-    if (isObject(found) && typeof found.template === "string") return found.template
-    throw new InputError(`${path}: "chat_template" is a list without one named "default"`)
+  if (typeof value === "string") return { default: { path, source: value } }
+  const isList = Array.isArray(value)
+  if (!isList && !isObject(value)) {
+    throw new InputError(
+      `${path}: expected "chat_template" to be text, or templates by name, got ${describeValue(value)}`,
+    )
   }
-  throw new InputError(`${path}: expected "chat_template" to be text or a list of named templates`)
+  const named = new Map<unknown, unknown>(
+    isList
+      ? value.map((item) => (isObject(item) ? [item.name, item.template] : [undefined, undefined]))
+      : Object.entries(value),
+  )
+  const text = (name: string) => {
+    const source = named.get(name)
+    return typeof source === "string" ? { [name]: { path, source } } : {}
+  }
+  const found = { ...text("default"), ...text("tool_use") }
+  if (Object.keys(found).length > 0) return found
+  throw new InputError(
+    `${path}: expected "chat_template" to hold a template named "default" or "tool_use", got ${
+      named.size === 0 ? "none" : [...named.keys()].map((name) => JSON.stringify(name)).join(", ")
+    }; give one with data.template`,
+  )
 }
 
 /**
  * The chat template of a model folder: chat_template.jinja, chat_template.json, or the one in
- * tokenizer_config.json, in that order, as Transformers reads them. null when there is none.
+ * tokenizer_config.json, in that order, as Transformers reads them; where there is one for tools
+ * beside it, that is taken for chats with tools. null when there is none.
  *
  * @param own a template to use in place of the model's.
  * @throws InputError naming the file when it is not readable or does not parse
@@ -37,27 +61,56 @@ export async function chatTemplateIn(
   own?: TemplateText,
 ): Promise<ChatTemplate | null> {
   const config = (await objectIn(folder, "tokenizer_config.json", MAX_TOKENIZER_BYTES)) ?? {}
-  const found = own ?? (await findTemplate(folder, config))
+  const found = own === undefined ? await findTemplates(folder, config) : { default: own }
   if (!found) return null
   const tokenizer = (await objectIn(folder, "tokenizer.json", MAX_TOKENIZER_BYTES)) ?? {}
-  return chatTemplate({
-    ...found,
-    tokens: namedTokens(config),
-    specialTokens: specialTexts(config, tokenizer),
-  })
+  const tokens = namedTokens(config)
+  const specialTokens = specialTexts(config, tokenizer)
+  const compiled = (text: TemplateText | undefined) =>
+    text && chatTemplate({ ...text, tokens, specialTokens })
+  return chosenTemplate(compiled(found.default), compiled(found.tool_use))
 }
 
-async function findTemplate(folder: Folder, config: JsonObject): Promise<TemplateText | undefined> {
-  const beside = await textIn(folder, "chat_template.jinja", MAX_TEMPLATE_BYTES)
-  if (beside !== undefined) return { path: folder.pathOf("chat_template.jinja"), source: beside }
-  const inFile = async (name: string, object: JsonObject | undefined) => {
-    const path = folder.pathOf(name)
-    const source = templateText(object?.chat_template, path)
-    return source === undefined ? undefined : { path, source }
+/** As Transformers chooses: the template named `tool_use` for a chat with tools, else `default`. */
+function chosenTemplate(
+  plain: ChatTemplate | undefined,
+  forTools: ChatTemplate | undefined,
+): ChatTemplate {
+  if (forTools === undefined) return plain!
+  const pick = ({ tools }: RenderOptions): ChatTemplate => {
+    const found = tools === undefined || tools === null ? plain : forTools
+    if (found !== undefined) return found
+    throw new InputError(
+      `${forTools.path}: has a chat template named "tool_use" and none named "default", and this chat has no tools; give one with data.template`,
+    )
   }
+  return {
+    path: (plain ?? forTools).path,
+    source: [...(plain === undefined ? [] : [plain.source]), forTools.source].join("\n"),
+    readsClock: forTools.readsClock || plain?.readsClock === true,
+    render: (messages, options = {}) => pick(options).render(messages, options),
+    renderWithSpans: (messages, options = {}) => pick(options).renderWithSpans(messages, options),
+  }
+}
+
+/** Files of their own come before what tokenizer_config.json holds. */
+async function findTemplates(
+  folder: Folder,
+  config: JsonObject,
+): Promise<NamedTemplates | undefined> {
+  const inFile = async (name: string, key: keyof NamedTemplates): Promise<NamedTemplates> => {
+    const source = await textIn(folder, name, MAX_TEMPLATE_BYTES)
+    return source === undefined ? {} : { [key]: { path: folder.pathOf(name), source } }
+  }
+  const files = {
+    ...(await inFile("chat_template.jinja", "default")),
+    ...(await inFile(TOOL_TEMPLATE_FILE, "tool_use")),
+  }
+  if (Object.keys(files).length > 0) return files
+  const json = await objectIn(folder, "chat_template.json")
   return (
-    (await inFile("chat_template.json", await objectIn(folder, "chat_template.json"))) ??
-    inFile("tokenizer_config.json", config)
+    namedTemplates(json?.chat_template, folder.pathOf("chat_template.json")) ??
+    namedTemplates(config.chat_template, folder.pathOf("tokenizer_config.json"))
   )
 }
 

@@ -1,8 +1,10 @@
-import { copyFile, readdir, realpath, stat } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
 import { writeCheckpoint, writeFileAtomic } from "../../formats/index.ts"
 import { jsonLike } from "../../formats/json.ts"
+import { TOOL_TEMPLATE_FILE } from "../../text/model-chat-template.ts"
 import type { CheckpointDtype, ModelConfig } from "../families/model-config.ts"
 import type { TensorSource } from "../families/shape.ts"
 import { storedTensors } from "./stored-tensors.ts"
@@ -34,12 +36,17 @@ export async function copySideFiles(from: string, to: string): Promise<void> {
     await refuseLinkOut(path, from)
     await copyFile(path, join(to, name))
   }
+  const forTools = join(from, TOOL_TEMPLATE_FILE)
+  if (!existsSync(forTools)) return
+  await refuseLinkOut(forTools, from)
+  await mkdir(dirname(join(to, TOOL_TEMPLATE_FILE)), { recursive: true })
+  await copyFile(forTools, join(to, TOOL_TEMPLATE_FILE))
 }
 
 /** The hub's cache links from a snapshot to the blobs beside it: those are the model's own. */
 async function refuseLinkOut(path: string, folder: string): Promise<void> {
   const [target, own] = await Promise.all([realpath(path), realpath(folder)])
-  if (dirname(target) === own) return
+  if ([own, join(own, dirname(TOOL_TEMPLATE_FILE))].includes(dirname(target))) return
   const blobs = await realpath(join(own, "..", "..", "blobs")).catch(() => undefined)
   if (blobs !== undefined && dirname(target) === blobs) return
   throw new InputError(
