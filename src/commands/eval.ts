@@ -1,4 +1,5 @@
-import { join } from "node:path"
+import { existsSync } from "node:fs"
+import { basename, dirname, join, resolve } from "node:path"
 import { type Command, InvalidArgumentError, Option } from "commander"
 import type { RowPrompt } from "../data/rows/index.ts"
 import { InputError } from "../errors.ts"
@@ -137,6 +138,15 @@ function rowPrompt(prompt: Prompt): RowPrompt | undefined {
     : { prompt: "messages" in prompt ? prompt.messages : prompt }
 }
 
+/** `evals/NAME`: a folder's own name (a run's, not its `model`), a hub id with its owner. */
+function evaluationFolder(model: string): string {
+  const plain = (name: string) => name.replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, "")
+  const former = join("evals", plain(model))
+  if (!existsSync(model) || existsSync(former)) return former
+  const folder = resolve(model)
+  return join("evals", plain(basename(basename(folder) === "model" ? dirname(folder) : folder)))
+}
+
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
   outliveReaders()
   const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))
@@ -148,7 +158,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   const suites = []
   for (const name of names) suites.push(await openSuite(name, load))
   const settings = settingsOf(options)
-  const folder = options.out ?? join("evals", model.replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, ""))
+  const folder = options.out ?? evaluationFolder(model)
   checkEvaluationFolder(
     folder,
     suites.map(({ name }) => name),

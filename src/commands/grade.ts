@@ -1,6 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from "commander"
 import { InputError } from "../errors.ts"
-import { type GradeSummary, gradeFile, MODES, type Mode } from "../evaluate/index.ts"
+import {
+  type GradeSummary,
+  gradeFile,
+  MODES,
+  type Mode,
+  PAIRINGS,
+  type Pairing,
+} from "../evaluate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
@@ -9,6 +16,8 @@ interface Options {
   readonly out?: string
   readonly mode: Mode
   readonly keep?: "correct"
+  readonly pairs?: Pairing | true
+  readonly labels?: boolean
   readonly maxPerPrompt?: number
   readonly dedupe?: boolean
   readonly balance?: boolean
@@ -27,35 +36,53 @@ function countFrom(least: number) {
 async function run(path: string, options: Options, signal: AbortSignal): Promise<void> {
   const { out, mode, keep, maxPerPrompt, dedupe, balance, seed, json } = options
   if (out !== undefined) outliveReaders()
-  if (keep === undefined && (maxPerPrompt !== undefined || dedupe || balance)) {
-    throw new InputError("--max-per-prompt, --dedupe and --balance need --keep correct")
-  }
+  checkTogether(options)
+  const pairing = options.pairs === true ? "best" : options.pairs
   const { show, clear } = progressLine()
   try {
     const summary = await gradeFile(path, {
       mode,
       keep: keep && { dedupe: dedupe ?? false, maxPerPrompt, balance: balance ?? false, seed },
+      pairs: pairing && { pairing, maxPerPrompt, seed },
+      labels: options.labels ? { dedupe: dedupe ?? false, maxPerPrompt, seed } : undefined,
       out: out ?? printJson,
       signal,
       onProgress: (graded) => show(`${graded} graded`),
     })
     clear()
     if (out !== undefined && json) printJson({ out, mode, ...summary })
-    else say(summaryText(summary, keep !== undefined))
+    else say(summaryText(summary, writtenAs(options)))
     if (out !== undefined && !json) print(out)
   } finally {
     clear()
   }
 }
 
-function summaryText(summary: GradeSummary, kept: boolean): string {
+/** What the rows written are called; undefined when all are. */
+function writtenAs({ keep, pairs, labels }: Options): string | undefined {
+  if (pairs) return "pairs written"
+  if (labels) return "labelled rows written"
+  return keep === undefined ? undefined : "rows kept"
+}
+
+function checkTogether({ keep, pairs, labels, maxPerPrompt, dedupe, balance }: Options): void {
+  const kinds = [keep && "--keep", pairs && "--pairs", labels && "--labels"].filter(Boolean)
+  if (kinds.length > 1) throw new InputError(`${kinds.join(" and ")}: expected one of them`)
+  if (maxPerPrompt !== undefined && kinds.length === 0) {
+    throw new InputError("--max-per-prompt needs --keep correct, --pairs all or --labels")
+  }
+  if (dedupe && !keep && !labels) throw new InputError("--dedupe needs --keep correct or --labels")
+  if (balance && !keep) throw new InputError("--balance needs --keep correct")
+}
+
+function summaryText(summary: GradeSummary, written: string | undefined): string {
   const { rows, correct, undecided, no_answer, strict, lenient, prompts, prompts_solved } = summary
   const share = (count: number, of: number) => `${((100 * count) / of).toFixed(1)} %`
   return [
     `${correct} of ${rows} correct (${share(correct, rows)}; strict ${share(strict, rows)}, lenient ${share(lenient, rows)})`,
     `${prompts_solved} of ${prompts} prompts have a correct sample`,
     `${no_answer} without an answer, ${undecided} undecided`,
-    ...(kept ? [`${summary.kept} rows kept`] : []),
+    ...(written ? [`${summary.kept} ${written}`] : []),
   ].join("\n")
 }
 
@@ -67,10 +94,22 @@ export function command(verb: Command): void {
       new Option("--mode <mode>", "how answers are judged").choices(MODES).default("lenient"),
     )
     .addOption(new Option("--keep <which>", "write only these rows").choices(["correct"]))
-    .option("--max-per-prompt <k>", "with --keep: at most k rows of a prompt", countFrom(1))
-    .option("--dedupe", "with --keep: a prompt's repeated completions once")
+    .addOption(
+      new Option(
+        "--pairs [how]",
+        "write preference rows: best (one a prompt, the best against the worst) or all",
+      ).choices(PAIRINGS),
+    )
+    .option("--labels", "write rows with a label, for kto")
+    .option("--max-per-prompt <k>", "at most k rows or pairs of a prompt", countFrom(1))
+    .option("--dedupe", "with --keep and --labels: a prompt's repeated completions once")
     .option("--balance", "with --keep: as many rows from each quarter of difficulty")
-    .option("--seed <seed>", "of the draw that --balance makes", countFrom(0), 0)
+    .option(
+      "--seed <seed>",
+      "of the draws that --balance, --pairs and --labels make",
+      countFrom(0),
+      0,
+    )
     .option("--json", "with --out: print one JSON document about what was done")
     .addHelpText(
       "after",

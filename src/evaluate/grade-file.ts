@@ -1,13 +1,23 @@
-import { renameSync, rmSync } from "node:fs"
+import { existsSync, renameSync, rmSync } from "node:fs"
 import { dirname } from "node:path"
 import { InputError } from "../errors.ts"
 import { makeFolder, removeLeft, temporaryName, writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
+import { readJsonObject } from "../formats/json-files.ts"
 import { openLineFile } from "../formats/line-file.ts"
+import { originPath } from "../generate/sample-origin.ts"
 import { type GradeItem, Grader } from "../grading/grader/grader.ts"
 import { type Gold, goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, firstRowHas } from "../host/output-place.ts"
 import { verdictFields } from "./evaluation.ts"
+import {
+  askedAndAnswered,
+  chooseLabelled,
+  choosePairs,
+  type LabelOptions,
+  type Pair,
+  type PairOptions,
+} from "./preference-rows.ts"
 import { type GradedMark, gradedMark, type SelectionOptions, selectCorrect } from "./selection.ts"
 import { rowsOf } from "./suites/suite.ts"
 
@@ -15,6 +25,10 @@ export interface GradeFileOptions {
   readonly mode: Mode
   /** Keep only correct rows, thinned as said. */
   readonly keep?: SelectionOptions | undefined
+  /** Write preference rows in place of the graded ones: prompt, chosen, rejected. */
+  readonly pairs?: PairOptions | undefined
+  /** Write labelled rows in place of the graded ones: prompt, completion, label. */
+  readonly labels?: LabelOptions | undefined
   /** File to write (atomically), or a receiver of rows. */
   readonly out: string | ((row: JsonObject) => void)
   readonly signal?: AbortSignal
@@ -31,6 +45,7 @@ export interface GradeSummary {
   readonly prompts: number
   /** Prompts with at least one correct row. */
   readonly prompts_solved: number
+  /** Rows written. */
   readonly kept: number
 }
 
@@ -43,12 +58,13 @@ const CHUNK = 512
  * @throws InputError naming file and line of a row without completion or answer.
  */
 export async function gradeFile(path: string, options: GradeFileOptions): Promise<GradeSummary> {
-  const { mode, keep, out, signal, onProgress } = options
+  const { mode, keep, pairs, labels, out, signal, onProgress } = options
+  const later = keep ?? pairs ?? labels
   if (typeof out === "string") {
     checkOutputFile(out, {
       option: "--out",
       reads: [{ path, what: "the samples" }],
-      wrote: (head) => firstRowHas(head, ["correct", "reason"]),
+      wrote: (head) => WRITTEN.some((keys) => firstRowHas(head, keys)),
       writer: "dftune grade",
     })
   }
@@ -60,7 +76,7 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
   let written = 0
   try {
     for await (const { row, verdict } of gradedRows(path, mode, signal)) {
-      marks.push(gradedMark(row, verdict.correct))
+      marks.push(gradedMark(row, verdict))
       tally.rows++
       tally.correct += Number(verdict.correct)
       tally.undecided += Number(!verdict.decided)
@@ -69,7 +85,7 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
       tally.lenient += Number(verdict.lenient)
       onProgress?.(tally.rows)
       if (keep) held.push(verdict)
-      else {
+      if (!later) {
         output.write({ ...row, ...verdictFields(verdict) })
         written++
       }
@@ -84,6 +100,8 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
       }
       written = kept.size
     }
+    if (pairs) written = await writePairs(path, choosePairs(marks, pairs), output.write)
+    if (labels) written = await writeLabels(path, marks, labels, output.write)
     output.finish()
   } catch (error) {
     output.abandon()
@@ -92,6 +110,63 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
   const solved = new Set(marks.filter(({ correct }) => correct).map(({ prompt }) => prompt))
   const prompts = new Set(marks.map(({ prompt }) => prompt)).size
   return { ...tally, prompts, prompts_solved: solved.size, kept: written }
+}
+
+/** First keys of what this command writes. */
+const WRITTEN = [
+  ["correct", "reason"],
+  ["chosen", "rejected"],
+  ["completion", "label"],
+] as const
+
+type Write = (row: JsonObject) => void
+
+/** The pairs' rows in one more pass; a pair is written when both its samples have been seen. */
+async function writePairs(path: string, pairs: readonly Pair[], write: Write): Promise<number> {
+  const plainText = await askedAsText(path)
+  const wanted = new Map<number, Pair[]>()
+  for (const pair of pairs) {
+    for (const i of pair) wanted.set(i, [...(wanted.get(i) ?? []), pair])
+  }
+  const seen = new Map<number, ReturnType<typeof askedAndAnswered>>()
+  let i = 0
+  for await (const { row, where } of rowsOf(path)) {
+    const mine = wanted.get(i)
+    if (mine) seen.set(i, askedAndAnswered(row, where, plainText))
+    for (const [chosen, rejected] of mine ?? []) {
+      const [better, worse] = [seen.get(chosen), seen.get(rejected)]
+      if (!better || !worse) continue
+      write({ prompt: better.prompt, chosen: better.answer, rejected: worse.answer } as JsonObject)
+    }
+    i++
+  }
+  return pairs.length
+}
+
+async function writeLabels(
+  path: string,
+  marks: readonly GradedMark[],
+  options: LabelOptions,
+  write: Write,
+): Promise<number> {
+  const plainText = await askedAsText(path)
+  const kept = chooseLabelled(marks, options)
+  let i = 0
+  for await (const { row, where } of rowsOf(path)) {
+    if (kept.has(i)) {
+      const { prompt, answer } = askedAndAnswered(row, where, plainText)
+      write({ prompt, completion: answer, label: marks[i]!.correct } as JsonObject)
+    }
+    i++
+  }
+  return kept.size
+}
+
+/** Whether the samples' record says that their prompts were texts without a template. */
+async function askedAsText(path: string): Promise<boolean> {
+  const record = originPath(path)
+  if (!existsSync(record)) return false
+  return (await readJsonObject(record)).prompts === "text"
 }
 
 async function* gradedRows(

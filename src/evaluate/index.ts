@@ -28,6 +28,7 @@ export {
   verdictFields,
 } from "./evaluation.ts"
 export { type GradeFileOptions, type GradeSummary, gradeFile } from "./grade-file.ts"
+export { PAIRINGS, type Pairing } from "./preference-rows.ts"
 export { PAPER_PRESET, PROMPT_STYLES, type PromptStyle, promptIn } from "./prompts.ts"
 export { evaluationHtml, resultTable } from "./report.ts"
 export { type SelectionOptions, selectCorrect } from "./selection.ts"

@@ -17,31 +17,71 @@ function cells(rows: readonly (readonly string[])[]): string {
     .join("\n")
 }
 
-const COLUMNS: readonly (readonly [string, (result: SuiteResult) => string])[] = [
-  ["suite", ({ suite }) => suite],
-  ["problems", ({ problems }) => String(problems)],
-  ["n", ({ n }) => String(n)],
-  ["avg@n %", ({ score }) => percent(score)],
-  ["95 %", ({ ci95: [low, high] }) => `${percent(low)}-${percent(high)}`],
-  ["pass@n", ({ pass_at, n }) => percent(pass_at[String(n)]!)],
-  ["maj@n", ({ majority }) => percent(majority)],
-  ["strict", ({ strict }) => percent(strict)],
-  ["lenient", ({ lenient }) => percent(lenient)],
-  ["no answer", ({ no_answer }) => String(no_answer)],
-  ["undecided", ({ undecided }) => String(undecided)],
-  ["cut off", ({ finish_reasons }) => String(finish_reasons.length ?? 0)],
-  ["tokens", ({ mean_tokens }) => (mean_tokens === null ? "-" : mean_tokens.toFixed(0))],
-  ["tok/s", ({ tokens_per_second: rate }) => (rate === null ? "-" : rate.toFixed(1))],
+interface Column {
+  readonly title: string
+  readonly cell: (result: SuiteResult) => string
+  /** Whether a result has something to say there; a column that none needs is left out. */
+  readonly needed?: (result: SuiteResult) => boolean
+}
+
+const several = ({ n }: SuiteResult): boolean => n > 1
+
+const COLUMNS: readonly Column[] = [
+  { title: "suite", cell: ({ suite }) => suite },
+  { title: "problems", cell: ({ problems }) => String(problems) },
+  { title: "n", cell: ({ n }) => String(n), needed: several },
+  { title: "avg@n %", cell: ({ score }) => percent(score) },
+  { title: "95 %", cell: ({ ci95: [low, high] }) => `${percent(low)}-${percent(high)}` },
+  { title: "pass@n", cell: ({ pass_at, n }) => percent(pass_at[String(n)]!), needed: several },
+  { title: "maj@n", cell: ({ majority }) => percent(majority), needed: several },
+  {
+    title: "strict",
+    cell: ({ strict }) => percent(strict),
+    needed: ({ mode }) => mode !== "strict",
+  },
+  {
+    title: "lenient",
+    cell: ({ lenient }) => percent(lenient),
+    needed: ({ mode }) => mode !== "lenient",
+  },
+  {
+    title: "paper %",
+    cell: (r) => r.paper_score.toFixed(2),
+    needed: ({ mode }) => mode === "paper",
+  },
+  { title: "no answer", cell: ({ no_answer }) => String(no_answer) },
+  {
+    title: "undecided",
+    cell: ({ undecided }) => String(undecided),
+    needed: ({ undecided }) => undecided > 0,
+  },
+  {
+    title: "no completion",
+    cell: ({ without_completion }) => String(without_completion),
+    needed: ({ without_completion }) => without_completion > 0,
+  },
+  { title: "cut off", cell: ({ finish_reasons }) => String(finish_reasons.length ?? 0) },
+  {
+    title: "tokens",
+    cell: ({ mean_tokens }) => (mean_tokens === null ? "-" : mean_tokens.toFixed(0)),
+    needed: ({ mean_tokens }) => mean_tokens !== null,
+  },
+  {
+    title: "tok/s",
+    cell: ({ tokens_per_second: rate }) => (rate === null ? "-" : rate.toFixed(1)),
+    needed: ({ tokens_per_second }) => tokens_per_second !== null,
+  },
 ]
 
-/** A line per suite. In `paper` mode the paper's own figure follows (columns rounded first). */
+const columnsFor = (results: readonly SuiteResult[]): readonly Column[] =>
+  COLUMNS.filter(({ needed }) => needed === undefined || results.some(needed))
+
+/** A line per suite, with the columns that have something to say. */
 export function resultTable(results: readonly SuiteResult[]): string {
-  const columns = results.some(({ mode }) => mode === "paper")
-    ? [...COLUMNS, ["paper %", ({ paper_score }: SuiteResult) => paper_score.toFixed(2)] as const]
-    : COLUMNS
+  const columns = columnsFor(results)
   return cells([
-    columns.map(([title]) => title),
-    ...results.map((result) => columns.map(([, cell]) => cell(result))),
+    columns.map(({ title }) => title),
+    ...results.map((result) => columns.map(({ cell }) => cell(result))),
   ])
 }
 
@@ -94,9 +134,10 @@ export async function evaluationHtml(
     }
     for (const [id, group] of groups) problems.push(problemData(suite, id, group))
   }
+  const columns = columnsFor(results)
   const figures = results.map(
     (result) =>
-      `<tr>${COLUMNS.map(([, cell]) => `<td>${escaped(cell(result))}</td>`).join("")}</tr>`,
+      `<tr>${columns.map(({ cell }) => `<td>${escaped(cell(result))}</td>`).join("")}</tr>`,
   )
   const more =
     left === 0 ? "" : `<p class="dim">${left} further samples are in the records (SUITE.jsonl).</p>`
@@ -106,7 +147,7 @@ export async function evaluationHtml(
 <title>Evaluation of ${escaped(first?.model ?? "")}</title><style>${STYLE}</style></head><body>
 <h1>Evaluation of ${escaped(first?.model ?? "")}</h1>
 <p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.maxNewTokens} new tokens, prompts: ${escaped(first?.settings.prompt ?? "")}. Intervals are over problems.</p>
-<div class="scroll"><table><thead><tr>${COLUMNS.map(([title]) => `<th>${title}</th>`).join("")}</tr></thead><tbody>${figures.join("")}</tbody></table></div>
+<div class="scroll"><table><thead><tr>${columns.map(({ title }) => `<th>${title}</th>`).join("")}</tr></thead><tbody>${figures.join("")}</tbody></table></div>
 ${more}
 <div class="bar"><span id="filters"></span><input id="search" type="search" placeholder="search problems and samples" aria-label="search"><span id="count" class="dim"></span></div>
 <div id="list"></div>

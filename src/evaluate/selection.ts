@@ -20,16 +20,29 @@ export interface GradedMark {
   readonly prompt: string
   readonly completion: string
   readonly correct: boolean
+  /** The row's own numeric `reward` where it has one, else 1 for correct and 0 for wrong. */
+  readonly score: number
+  /** Decided, and with a completion. */
+  readonly usable: boolean
 }
+
+type Graded = Pick<GradedMark, "prompt" | "completion" | "correct">
 
 const PROMPT_KEYS = ["prompt", "messages", "problem", "question"]
 
-export function gradedMark(row: JsonObject, correct: boolean): GradedMark {
+export function gradedMark(
+  row: JsonObject,
+  verdict: { correct: boolean; decided: boolean },
+): GradedMark {
+  const { correct, decided } = verdict
+  const { reward } = row
   const key = PROMPT_KEYS.find((name) => row[name] !== undefined && row[name] !== null)
   return {
     prompt: digest(key === undefined ? (row.id ?? row.answer) : row[key]),
     completion: digest(String(row.completion).trim().replace(/\s+/g, " ")),
     correct,
+    score: typeof reward === "number" ? reward : Number(correct),
+    usable: decided && row.completion !== "" && row.error === undefined,
   }
 }
 
@@ -41,7 +54,7 @@ const QUARTERS = 4
  * as many as the smallest, drawn with the seed.
  */
 export function selectCorrect(
-  rows: readonly GradedMark[],
+  rows: readonly Graded[],
   { dedupe, maxPerPrompt, balance, seed = 0 }: SelectionOptions,
 ): ReadonlySet<number> {
   const seen = new Set<string>()
@@ -59,7 +72,7 @@ export function selectCorrect(
   return new Set(balance ? balanced(rows, kept, seed) : kept)
 }
 
-function balanced(rows: readonly GradedMark[], kept: readonly number[], seed: number): number[] {
+function balanced(rows: readonly Graded[], kept: readonly number[], seed: number): number[] {
   const counts = new Map<string, { correct: number; all: number }>()
   for (const { prompt, correct } of rows) {
     const count = counts.get(prompt) ?? { correct: 0, all: 0 }
