@@ -30,6 +30,8 @@ export interface BatchSetup {
   readonly onLongPair: "drop" | "truncate"
   readonly supervise: Supervise
   readonly maxLength: number
+  /** The day that a template which asks for it is told (YYYY-MM-DD); null where none asks. */
+  readonly day: string | null
 }
 
 /** What became of them. Lists of lines are in the order of the file. */
@@ -62,11 +64,15 @@ export async function renderOptionsOf(setup: BatchSetup): Promise<RenderOptions>
       setup.templateFile === null ? {} : { file: setup.templateFile },
     ),
     plainTexts: setup.plainTexts,
+    ...(setup.day === null ? {} : { now: noonOf(setup.day) }),
     supervise: setup.supervise,
     maxLength: setup.maxLength,
     stopIds: await stopTokenIds(setup.tokenizer, tokenizer),
   }
 }
+
+/** The middle of a day, which is that day in every time zone's own hours. */
+export const noonOf = (day: string): Date => new Date(`${day}T12:00:00`)
 
 /** Makes the function that turns raw rows into tokens, masks and counts. */
 export async function batchPreparer(setup: BatchSetup): Promise<(batch: RawBatch) => BatchResult> {

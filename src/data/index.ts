@@ -1,6 +1,7 @@
 export { layoutOf } from "./layout.ts"
 export { LAYOUT_FILE, layoutText, readLayout } from "./layout-file.ts"
 export type { Lint, LintCode } from "./lints.ts"
+export { mendedFaults } from "./mended.ts"
 export { epochOrder, type RunOrder, rowsPerEpoch, runOrder } from "./order.ts"
 export { writeOrder } from "./order-file.ts"
 export { overlapLints } from "./overlap.ts"

@@ -7,6 +7,7 @@ import type { DataFormat, SourceConfig, Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { fileHash, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
+import { loadChatTemplate } from "../text/index.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
 import { batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
@@ -36,6 +37,8 @@ export interface PrepareOptions {
   readonly implicitPrompt?: boolean
   /** As `data.on_long_pair`. */
   readonly onLongPair?: "drop" | "truncate"
+  /** The day (YYYY-MM-DD) that a template which asks for it is told; today when left out. */
+  readonly day?: string | undefined
   readonly onBadRow?: "error" | "skip"
   /** Threads; 0 works in this one. "auto": one a core, at most 8, 0 for a few megabytes. */
   readonly workers?: number | "auto"
@@ -77,7 +80,7 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   const { onBadRow = "error", workers = "auto", signal, onProgress } = options
   const { cache = join(cacheFolder(), "prepared") } = options
   const resolved = await resolveSources(options.sources, { signal })
-  const setup = batchSetup(options)
+  const setup = await datedSetup(options)
   const key = await cacheKey({ setup, sources: resolved, onBadRow, signal })
   const dir = join(cache, key.key)
   const found = await preparedState(dir)
@@ -147,7 +150,27 @@ export function batchSetup({
     onLongPair,
     supervise,
     maxLength,
+    day: null,
   }
+}
+
+/**
+ * The same with the day that the template writes into every chat, where it asks for one: then it is
+ * part of what the rows are made from.
+ */
+export async function datedSetup(options: Omit<PrepareOptions, "sources">): Promise<BatchSetup> {
+  const setup = batchSetup(options)
+  const file = setup.templateFile === null ? {} : { file: setup.templateFile }
+  const template = await loadChatTemplate(setup.tokenizer, file)
+  const asks = template !== null && /\bstrftime_now\b/.test(template.source)
+  return { ...setup, day: asks ? (options.day ?? today()) : null }
+}
+
+/** In local time, as a template's clock is. */
+function today(): string {
+  const now = new Date()
+  const two = (part: number) => String(part).padStart(2, "0")
+  return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`
 }
 
 /** `data.template` as what it does to plain texts, and the file it names. */

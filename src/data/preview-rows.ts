@@ -6,7 +6,7 @@ import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote } from "./lints.ts"
 import { pairFault } from "./pair-faults.ts"
 import type { PrepareOptions } from "./prepare.ts"
-import { batchSetup } from "./prepare.ts"
+import { datedSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
 import { tallies, unusedKeys } from "./row-counter.ts"
@@ -53,7 +53,7 @@ interface PreviewOptions extends Omit<PrepareOptions, "workers" | "cache" | "onP
  */
 export async function previewData(options: PreviewOptions): Promise<PreviewSummary> {
   const { sources, examples, scan, show, onBadRow = "error", signal } = options
-  const setup = batchSetup(options)
+  const setup = await datedSetup(options)
   const resolved = await resolveSources(sources, { signal })
   const rendering = await renderOptionsOf(setup)
   const counts = previewCounts(setup)

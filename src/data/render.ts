@@ -39,6 +39,8 @@ export interface RenderOptions {
   readonly maxLength: number
   /** Ids that end generation: the tokenizer's EOS and what the model's configs name. */
   readonly stopIds: ReadonlySet<number>
+  /** What a template that asks for the time is told; left out: the clock. */
+  readonly now?: Date
 }
 
 /**
@@ -112,9 +114,10 @@ export function askedOf(
 /** The ids of what is asked, up to where the answer begins. */
 export function askedIds(
   asked: Asked,
-  { tokenizer, template }: Pick<RenderOptions, "tokenizer" | "template">,
+  { tokenizer, template, now }: Pick<RenderOptions, "tokenizer" | "template" | "now">,
 ): number[] {
-  if (typeof asked !== "string") return tokenizer.encode(askedText(asked, neededTemplate(template)))
+  if (typeof asked !== "string")
+    return tokenizer.encode(askedText({ ...asked, now }, neededTemplate(template)))
   const { bosTokenId, addsBos } = tokenizer
   return [...(addsBos && bosTokenId !== null ? [bosTokenId] : []), ...tokenizer.encode(asked)]
 }
@@ -222,11 +225,11 @@ const neededTemplate = (template: ChatTemplate | null): ChatTemplate => {
 function chat(
   conversation: Conversation,
   firstTrained: number,
-  { tokenizer, template, supervise }: RenderOptions,
+  { tokenizer, template, supervise, now }: RenderOptions,
   cutOff = false,
 ): ChatTokens {
   const options = { tokenizer, template: neededTemplate(template), supervise, firstTrained, cutOff }
-  return chatTokens(conversation, options)
+  return chatTokens({ ...conversation, now }, options)
 }
 
 /** BOS if the tokenizer adds one, the prompt's ids, the completion's ids (on its own), EOS. */

@@ -13,6 +13,8 @@ export interface Conversation {
   readonly variables?: Readonly<Record<string, unknown>> | undefined
   /** Messages that say they are not to be trained. */
   readonly context?: readonly number[] | undefined
+  /** What a template that asks for the time is told; left out: the clock. */
+  readonly now?: Date | undefined
 }
 
 /** Llama 3's templates write today's date unless told one; this is the date they fall back to. */
@@ -46,8 +48,9 @@ export function askedText(conversation: Conversation, template: ChatTemplate): s
   return firstThat(writesCalls, conversation.messages, attempt).text
 }
 
-const templateOptions = ({ tools, variables }: Conversation) => ({
+const templateOptions = ({ tools, variables, now }: Conversation) => ({
   ...(tools === undefined ? {} : { tools }),
+  ...(now === undefined ? {} : { now }),
   variables: { ...FIXED_VARIABLES, ...variables },
 })
 

@@ -35,7 +35,7 @@ import { modelRowLints } from "./model-rows.ts"
 import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { batchesOf, evalBatches, refuseSettings, runHead } from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
-import { rowsToResume } from "./rows-to-resume.ts"
+import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
 export interface NamedRows {
@@ -97,8 +97,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const model = await readModelConfig(modelFolder)
   const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
-  const rowsFor = (sources: readonly SourceConfig[]) =>
-    rowOptions(config, modelFolder, sources, objective)
+  const day = dayOfRun(config)
+  const rowsFor = (sources: readonly SourceConfig[]) => ({
+    ...rowOptions(config, modelFolder, sources, objective),
+    day,
+  })
   const asked = rowsFor(config.data.train)
   const { prepared, dataKey } = await rowsToResume(config, await prepareRows(asked, options), asked)
   const evalSets: NamedRows[] = []

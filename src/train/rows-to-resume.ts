@@ -3,6 +3,7 @@ import { dirname, join } from "node:path"
 import type { Config } from "../config/index.ts"
 import {
   hashOfRows,
+  mendedFaults,
   openPrepared,
   type PreparedData,
   type PrepareOptions,
@@ -41,7 +42,7 @@ export async function rowsToResume(
     const own: PreparedData = { dir, manifest, lints: manifest.lints, fromCache: true }
     const hash = await hashOfRows(dir, manifest)
     if (hash === now || config.keep_rows) return { prepared: own, dataKey: then.dataKey }
-    throw new InputError(await differences(own, prepared, config))
+    throw new InputError(await differences({ own, now: prepared, asked, then: then.key }, config))
   }
   if (config.keep_rows) {
     throw new InputError(
@@ -59,6 +60,11 @@ export async function rowsToResume(
   )
 }
 
+/** The day that a resumed run's template was told when the run began; undefined for a new run. */
+export function dayOfRun(config: Config): string | undefined {
+  return config.resume === false ? undefined : ownRows(config)?.day
+}
+
 /** What the run's folder says of its rows; undefined when it says nothing. */
 function ownRows({ resume, output_dir }: Config) {
   const folder = typeof resume === "string" ? dirname(dirname(resume)) : output_dir
@@ -70,6 +76,7 @@ function ownRows({ resume, output_dir }: Config) {
   return {
     key: versions.data,
     rows: versions.rows,
+    day: versions.day,
     dataKey: versions.data_key ?? versions.rows ?? versions.data,
     supervisedTokens: start?.type === "run.start" ? start.supervised_tokens_per_epoch : undefined,
   }
@@ -77,8 +84,17 @@ function ownRows({ resume, output_dir }: Config) {
 
 const MAX_SHOWN = 3
 
+interface Compared {
+  readonly own: PreparedData
+  readonly now: PreparedData
+  readonly asked: PrepareOptions
+  /** The key of the run's own rows. */
+  readonly then: string
+}
+
 /** Which rows are others now, and why they may be. */
-async function differences(own: PreparedData, now: PreparedData, config: Config): Promise<string> {
+async function differences(compared: Compared, config: Config): Promise<string> {
+  const { own, now } = compared
   const [before, after] = [await openPrepared(own.dir), await openPrepared(now.dir)]
   try {
     const places = new Map<string, number>()
@@ -104,7 +120,7 @@ async function differences(own: PreparedData, now: PreparedData, config: Config)
         ([what, rows]) =>
           `${rows.length} ${what} (${rows.slice(0, MAX_SHOWN).join(", ")}${rows.length > MAX_SHOWN ? ", ..." : ""})`,
       )
-    const why = whyOf(own, now)
+    const why = await whyOf(compared, [...gone, ...changed])
     return (
       `${config.output_dir}: of the rows of this run ${parts.join("; ")}${parts.length === 0 ? "the order is another" : ""}. ${why} ` +
       "--keep-rows goes on with the rows as they were; or start anew in another output_dir"
@@ -127,21 +143,26 @@ function isSameRow(before: OpenRows, old: number, after: OpenRows, row: number):
   })
 }
 
-/** What dftune 0.1.0 did to rows, and no longer does. */
-const MENDED =
-  "This dftune mends faults of the one that made them: keys that say a message or row is not to be trained are obeyed, " +
-  "questions go through the chat template (data.template: none keeps them as they were), system, history and context are read, " +
-  "tool calls and tools are written in the forms that templates read, and templates are run as Jinja2 runs them (docs/data.md)."
+/** Faults are looked for in this many rows. */
+const MAX_READ = 20
 
-function whyOf(own: PreparedData, now: PreparedData): string {
-  const files = new Map(own.manifest.files?.map(({ path, sha256 }) => [path, sha256]))
-  const others = now.manifest.files?.filter(
-    ({ path, sha256 }) => files.size > 0 && files.get(path) !== sha256,
+async function whyOf(
+  { own, now, asked, then }: Compared,
+  places: readonly string[],
+): Promise<string> {
+  const { files, version, options } = own.manifest
+  const hashes = new Map(files?.map(({ path, sha256 }) => [path, sha256]))
+  const others = (now.manifest.files ?? []).filter(
+    ({ path, sha256 }) => hashes.get(path) !== sha256,
   )
-  if (others !== undefined && others.length > 0)
+  if (files !== undefined && others.length > 0)
     return `These files are others than then: ${others.map(({ path }) => path).join(", ")}.`
-  if (own.manifest.version !== now.manifest.version) return MENDED
-  return JSON.stringify(own.manifest.options) === JSON.stringify(now.manifest.options)
-    ? "The tokenizer, the template or the config's data settings are others than then."
-    : `Their settings were ${JSON.stringify(own.manifest.options)}, now ${JSON.stringify(now.manifest.options)}.`
+  const isSame =
+    version === 1
+      ? (await preparedKeyOf010(asked)) === then
+      : JSON.stringify(options) === JSON.stringify(now.manifest.options)
+  if (!isSame)
+    return "The files, the tokenizer, the template or the config's data settings are others than then."
+  const faults = await mendedFaults(asked, places.slice(0, MAX_READ))
+  return `The dftune that made them had faults that are mended: ${faults.join("; ")}.`
 }

@@ -22,5 +22,6 @@ export async function runVersions({
     data: rows.manifest.key,
     ...(rows.manifest.rows_sha256 === undefined ? {} : { rows: rows.manifest.rows_sha256 }),
     data_key: dataKey,
+    ...(typeof rows.manifest.options.day === "string" ? { day: rows.manifest.options.day } : {}),
   }
 }
