@@ -1,10 +1,13 @@
-import { basename, dirname } from "node:path"
+import { existsSync } from "node:fs"
+import { basename, dirname, join } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
 import { PURPOSE_OF } from "../data/purpose.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
+import { isObject } from "../formats/json.ts"
+import { readJsonObject } from "../formats/json-files.ts"
 import { checkPage } from "../host/output-place.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { previewPage } from "../report/preview-page.ts"
@@ -75,9 +78,11 @@ async function run(
 ): Promise<PreviewSummary> {
   const { data } = config
   const { trainsOn } = objectiveFromConfig(config.objective)
+  const tokenizer = await tokenizerFolder(config, signal)
   return previewData({
     sources,
-    tokenizer: await tokenizerFolder(config, signal),
+    tokenizer,
+    vocabSize: await vocabSizeOf(tokenizer),
     format: data.format,
     purpose: trainsOn === "rollouts" ? "supervised" : PURPOSE_OF[trainsOn],
     maxLength: data.max_length,
@@ -96,6 +101,15 @@ async function run(
       if (html !== undefined) shown.push(example)
     },
   })
+}
+
+/** Of a model's config.json, whatever its family; undefined where it does not say. */
+async function vocabSizeOf(folder: string): Promise<number | undefined> {
+  const path = join(folder, "config.json")
+  if (!existsSync(path)) return undefined
+  const { vocab_size: own, text_config: text } = await readJsonObject(path)
+  const size = own ?? (isObject(text) ? text.vocab_size : undefined)
+  return typeof size === "number" ? size : undefined
 }
 
 /** Waits while the reader of a pipe is behind, so that rows do not pile up in memory. */

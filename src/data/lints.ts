@@ -37,6 +37,7 @@ export type LintCode =
   | "no-supervised-tokens"
   | "untrained-rows"
   | "damaged-cache"
+  | "unknown-token"
   | "unused-keys"
   | "dropped-rows"
   | "bad-rows"

@@ -42,6 +42,8 @@ interface PreviewOptions extends Omit<PrepareOptions, "workers" | "cache" | "onP
   readonly examples: number
   /** Rows looked at for the lints; at least those that are shown. */
   readonly scan: number
+  /** Tokens that the model has embeddings for, where it is known. */
+  readonly vocabSize?: number | undefined
   /** Called for each sequence of the first `examples` rows. */
   readonly show: (example: PreviewExample) => void | Promise<void>
 }
@@ -56,7 +58,10 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
   const setup = await datedSetup(options)
   const resolved = await resolveSources(sources, { signal })
   const rendering = await renderOptionsOf(setup)
-  const counts = previewCounts(setup)
+  const counts = previewCounts(setup, {
+    vocabSize: options.vocabSize ?? Number.POSITIVE_INFINITY,
+    tokenText: (id) => rendering.tokenizer.tokenText(id),
+  })
   let rows = 0
   const sourceOf = resolved.flatMap(({ path, files }) => files.map(() => path))
   for await (const { batch, file } of sourceBatches(resolved)) {
@@ -102,7 +107,32 @@ function shownTokens(
   }
 }
 
-function previewCounts({ purpose, maxLength, onLongPair }: BatchSetup) {
+interface Vocabulary {
+  readonly vocabSize: number
+  readonly tokenText: (id: number) => string
+}
+
+/** Ids that the model has no embedding for: a run would not start. */
+function foreignTokens(
+  ids: ReadonlyMap<number, string>,
+  { vocabSize, tokenText }: Vocabulary,
+): Lint[] {
+  if (ids.size === 0) return []
+  const [[id, place] = [0, ""]] = ids
+  return [
+    {
+      code: "unknown-token",
+      severity: "error",
+      message: `${place}: token ${id} (${JSON.stringify(tokenText(id))}) has no row in the model, whose vocab_size is ${vocabSize}: the tokenizer knows more tokens than the model`,
+      hint: "resize the model's embeddings to the tokenizer, or take the tokenizer that belongs to it",
+      count: ids.size,
+      examples: [...ids.values()].slice(0, MAX_EXAMPLES),
+    },
+  ]
+}
+
+function previewCounts({ purpose, maxLength, onLongPair }: BatchSetup, vocabulary: Vocabulary) {
+  const foreign = new Map<number, string>()
   const tally = () => ({ count: 0, examples: [] as string[] })
   const note = (to: { count: number; examples: string[] }, source: string): void => {
     to.count++
@@ -136,6 +166,8 @@ function previewCounts({ purpose, maxLength, onLongPair }: BatchSetup) {
       for (const { tokenIds, supervised } of sides) {
         tokens += tokenIds.length
         supervisedTokens += supervised
+        for (const id of tokenIds)
+          if (id >= vocabulary.vocabSize && !foreign.has(id)) foreign.set(id, source)
       }
       for (const name of new Set<RowNote>(sides.flatMap((side) => side.notes)))
         note(notes.get(name)!, source)
@@ -161,7 +193,11 @@ function previewCounts({ purpose, maxLength, onLongPair }: BatchSetup) {
         notes: noted,
         emptyFiles: files.filter((path) => !found.has(path)),
       })
-      return { tokens, supervisedTokens, lints }
+      return {
+        tokens,
+        supervisedTokens,
+        lints: [...foreignTokens(foreign, vocabulary), ...lints],
+      }
     },
   }
 }

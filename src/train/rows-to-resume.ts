@@ -42,7 +42,7 @@ export async function rowsToResume(
     const own: PreparedData = { dir, manifest, lints: manifest.lints, fromCache: true }
     const hash = await hashOfRows(dir, manifest)
     if (hash === now || config.keep_rows) return { prepared: own, dataKey: then.dataKey }
-    throw new InputError(await differences({ own, now: prepared, asked, then: then.key }, config))
+    throw new InputError(await differences({ own, now: prepared, asked, key: then.key }, config))
   }
   if (config.keep_rows) {
     throw new InputError(
@@ -88,8 +88,8 @@ interface Compared {
   readonly own: PreparedData
   readonly now: PreparedData
   readonly asked: PrepareOptions
-  /** The key of the run's own rows. */
-  readonly then: string
+  /** Of the run's own rows. */
+  readonly key: string
 }
 
 /** Which rows are others now, and why they may be. */
@@ -147,7 +147,7 @@ function isSameRow(before: OpenRows, old: number, after: OpenRows, row: number):
 const MAX_READ = 20
 
 async function whyOf(
-  { own, now, asked, then }: Compared,
+  { own, now, asked, key }: Compared,
   places: readonly string[],
 ): Promise<string> {
   const { files, version, options } = own.manifest
@@ -159,7 +159,7 @@ async function whyOf(
     return `These files are others than then: ${others.map(({ path }) => path).join(", ")}.`
   const isSame =
     version === 1
-      ? (await preparedKeyOf010(asked)) === then
+      ? (await preparedKeyOf010(asked)) === key
       : JSON.stringify(options) === JSON.stringify(now.manifest.options)
   if (!isSame)
     return "The files, the tokenizer, the template or the config's data settings are others than then."

@@ -61,17 +61,26 @@ export function printJson(value: unknown): void {
   write(process.stdout, `${printableJson(value)}\n`)
 }
 
-/** One line that is written over while work goes on; silent when stderr is no terminal. */
+/** Without a terminal, a line of progress is written this often. */
+const QUIET_MS = 10_000
+
+/** One line that is written over while work goes on; without a terminal a line every ten seconds. */
 export function progressLine(): {
   readonly show: (text: string) => void
   readonly clear: () => void
 } {
-  if (!process.stderr.isTTY) return { show: () => {}, clear: () => {} }
-  let shownAt = 0
+  let shownAt = process.stderr.isTTY ? 0 : Date.now()
+  const due = (after: number): boolean => {
+    if (Date.now() - shownAt < after) return false
+    shownAt = Date.now()
+    return true
+  }
+  if (!process.stderr.isTTY) {
+    return { show: (text) => void (due(QUIET_MS) && say(printableLine(text))), clear: () => {} }
+  }
   return {
     show: (text) => {
-      if (Date.now() - shownAt < 100) return
-      shownAt = Date.now()
+      if (!due(100)) return
       write(
         process.stderr,
         `\r\x1b[2K${printableLine(text).slice(0, (process.stderr.columns ?? 80) - 1)}`,
