@@ -12,7 +12,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-/** ONNX Runtime's binaries for five platforms are most of it. */
+/** ONNX Runtime's binaries for five platforms are most of it; 8 MB are the playground's two builds. */
 const MAX_PACKED_BYTES = 140e6
 const BELONGS =
   /^(dist|worker|demo\/model|native\/prebuilt|docs|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|CHANGELOG\.md|package\.json)$/
@@ -43,6 +43,8 @@ try {
     "dist/commands/main.js",
     "dist/index.d.ts",
     "demo/model/model.safetensors",
+    "dist/web/play/index.html",
+    "dist/web/ort/ort-wasm-simd-threaded.wasm",
     "LICENSE",
   ]) {
     assert(names.includes(needed), `${needed} is not in the package`)

@@ -1,0 +1,142 @@
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import type { AxeResults } from "axe-core"
+import { unzipSync } from "fflate"
+import type { Browser, Page } from "playwright-core"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { type BuiltPages, builtPages } from "./built-pages.ts"
+import { CHROMIUM, launch } from "./chromium.ts"
+import { serveFolder } from "./static-server.ts"
+
+/** The page's defaults, as a link has them. */
+const LINK = {
+  a: "nll",
+  b: "sg(p) * nll",
+  task: "noisy",
+  noise: 0.3,
+  learningRate: 0.002,
+  rank: 8,
+  steps: 60,
+  seed: 1,
+  device: "wasm",
+}
+const encoded = (settings: object) => Buffer.from(JSON.stringify(settings)).toString("base64url")
+const linkTo = (settings: object) => `#s=${encoded({ ...LINK, ...settings })}`
+
+describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
+  let pages: BuiltPages
+  let browser: Browser
+
+  beforeAll(async () => {
+    pages = await builtPages()
+    browser = await launch()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    pages?.close()
+  })
+
+  async function openPlayground(path = "/play/", width = 1440): Promise<Page> {
+    const page = await browser.newPage({ viewport: { width, height: 900 } })
+    page.on("pageerror", (error) => expect.unreachable(error.message))
+    await page.goto(`${pages.url}${path}`)
+    await phase(page, "ready")
+    return page
+  }
+
+  const phase = (page: Page, wanted: string) =>
+    page.locator(`[role=status][data-phase=${wanted}]`).waitFor({ timeout: 60_000 })
+  const step = (page: Page) => page.locator("[role=status]").getAttribute("data-step")
+
+  test("the tour leads through five stops, and its first one trains", async () => {
+    const page = await openPlayground()
+    const tour = page.getByRole("complementary", { name: "Guided tour" })
+    await tour.getByRole("button", { name: /three steps/ }).click()
+    await phase(page, "paused")
+    expect(await step(page)).toBe("3")
+    const looks = page.getByRole("region", { name: "Token microscope" }).locator(".seen")
+    expect(await looks.count()).toBeGreaterThan(20)
+    for (const title of ["What is abandoned", "Why greedy", "When it fails", "Your own"]) {
+      await tour.getByRole("button", { name: "Next" }).click()
+      await tour.getByRole("heading", { name: title }).waitFor()
+    }
+    await tour.getByRole("button", { name: "Done" }).click()
+    expect(await tour.count()).toBe(0)
+
+    await page.getByRole("button", { name: "Ask", exact: true }).click()
+    await page.locator(".said").nth(5).waitFor()
+    const download = page.waitForEvent("download")
+    await page.getByRole("button", { name: "Download adapter B" }).click()
+    const files = unzipSync(readFileSync((await (await download).path())!))
+    expect(Object.keys(files)).toEqual(
+      expect.arrayContaining([
+        "README.txt",
+        "adapter/adapter_model.safetensors",
+        "base/config.json",
+      ]),
+    )
+    const json = JSON.parse(new TextDecoder().decode(files["adapter/adapter_config.json"]))
+    expect(json).toMatchObject({ peft_type: "LORA", r: 8, base_model_name_or_path: "base" })
+    await page.close()
+  })
+
+  test("a formula is checked as one types, and a wrong one is not taken", async () => {
+    const page = await openPlayground()
+    const box = page.getByRole("textbox", { name: "Loss B, a formula" })
+    await box.fill("sg(p) * nl")
+    expect(await page.locator("#problem-b").textContent()).toMatch(/column 9.*did you mean "nll"/)
+    await page.getByText("Weight of a token").click()
+    expect(page.url()).toContain(linkTo({ b: "sg(p) * nll" }))
+    await box.fill("p * nll")
+    await box.press("Enter")
+    await page.getByText(/B pushes some tokens away/).waitFor()
+    await phase(page, "ready")
+    expect(page.url()).toContain(linkTo({ b: "p * nll" }))
+    await page.close()
+  })
+
+  test.each([
+    ["an unknown key", { ...LINK, url: "https://example.org" }, /not taken/],
+    ["a formula that is none", { ...LINK, a: "fetch('x')" }, /a: is no formula of a loss/],
+    ["a number out of bounds", { ...LINK, learningRate: 5 }, /learningRate/],
+    ["too much", { ...LINK, a: `${"1 + ".repeat(2000)}nll` }, /longer than 4 kB/],
+  ])("a link with %s is refused whole", async (_, settings, message) => {
+    const page = await browser.newPage()
+    await page.goto(`${pages.url}/play/#s=${encoded(settings)}`)
+    expect(await page.getByRole("alert").first().textContent()).toMatch(message)
+    expect(await page.getByRole("textbox", { name: "Loss A, a formula" }).inputValue()).toBe("nll")
+    await page.close()
+  })
+
+  test("without isolation headers a service worker adds them, and threads are there", async () => {
+    const plain = await serveFolder(pages.folder, { isolated: false })
+    const page = await browser.newPage()
+    await page.goto(`${plain.url}/play/`)
+    await page.waitForFunction(
+      () => (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated,
+    )
+    await phase(page, "ready")
+    await page.close()
+    plain.close()
+  })
+
+  test.each([1440, 390])("axe finds nothing serious, %d pixels wide", async (width) => {
+    const page = await openPlayground("/play/", width)
+    const axe = fileURLToPath(import.meta.resolve("axe-core"))
+    await page.addScriptTag({ path: axe })
+    const found = (await page.evaluate(() =>
+      (globalThis as unknown as { axe: { run(): Promise<unknown> } }).axe.run(),
+    )) as AxeResults
+    const serious = found.violations.filter(({ impact }) => /serious|critical/.test(impact ?? ""))
+    expect(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`)).toEqual([])
+    const overflow = await page.evaluate(() => {
+      const { document } = globalThis as unknown as {
+        readonly document: { documentElement: { scrollWidth: number; clientWidth: number } }
+      }
+      const { scrollWidth, clientWidth } = document.documentElement
+      return scrollWidth - clientWidth
+    })
+    expect(overflow).toBe(0)
+    await page.close()
+  })
+})

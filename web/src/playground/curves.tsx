@@ -1,0 +1,44 @@
+import { Chart } from "../parts/chart.tsx"
+import { Histogram } from "../parts/histogram.tsx"
+import type { Side, SideName } from "./lab.ts"
+import type { Settings } from "./settings.ts"
+
+const BINS = Array.from({ length: 10 }, (_, i) => `.${i}`)
+
+/** What both runs have told, drawn over each other. */
+export function Curves({
+  sides,
+  settings,
+}: {
+  readonly sides: Readonly<Record<SideName, Side>>
+  readonly settings: Settings
+}) {
+  const lines = (points: (side: Side) => readonly (readonly [number, number])[]) =>
+    (["a", "b"] as const).map((name) => ({
+      label: name.toUpperCase(),
+      color: `--${name}`,
+      points: points(sides[name]),
+    }))
+  const bins = (["a", "b"] as const).map((name) => ({
+    label: `${name.toUpperCase()}, ${settings[name]}`,
+    color: `--${name}`,
+    counts: sides[name].bins,
+  }))
+  return (
+    <section class="curves" aria-label="Curves">
+      <Chart
+        title="NLL of the training rows"
+        series={lines(({ steps }) => steps.map(({ step, nll }) => [step, nll]))}
+      />
+      <Chart
+        title={settings.task === "noisy" ? "NLL of clean rows, held out" : "NLL of other rows"}
+        series={lines(({ heldOut }) => heldOut.map(({ step, nll }) => [step, nll]))}
+      />
+      <Chart
+        title="Tokens that count: (Σw)² / Σw²"
+        series={lines(({ steps }) => steps.map((step) => [step.step, step.effective_tokens]))}
+      />
+      <Histogram title="Probabilities of the last step's targets" bins={BINS} series={bins} />
+    </section>
+  )
+}
