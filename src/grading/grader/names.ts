@@ -1,12 +1,6 @@
-import {
-  type Answer,
-  infinity,
-  lineWithout,
-  type RelationOperator,
-  scalar,
-  symbolsOf,
-} from "./answer.ts"
+import { type Answer, infinity, type RelationOperator, scalar, symbolsOf } from "./answer.ts"
 import { type Expression, negate } from "./expression.ts"
+import { lineWithout } from "./number-line.ts"
 import { numericValue } from "./numeric.ts"
 import { compareScalars } from "./scalar.ts"
 

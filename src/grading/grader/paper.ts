@@ -1,10 +1,10 @@
-import { MAX_ANSWER_LENGTH } from "./answer.ts"
 import { boxedGroups } from "./boxes.ts"
 import { isEnclosed, splitTopLevel } from "./brackets.ts"
 import { parseExpression } from "./expression.ts"
 import type { Extracted } from "./extract.ts"
 import { normalizeLatex } from "./latex.ts"
 import { matrixOf } from "./matrix.ts"
+import { MAX_ANSWER_LENGTH } from "./read-answer.ts"
 import { compareScalars, type Judgement } from "./scalar.ts"
 import { takeUnit } from "./units.ts"
 

@@ -1,9 +1,10 @@
-import { type Answer, MAX_ANSWER_LENGTH, type Reading, readAnswer } from "./answer.ts"
+import type { Answer } from "./answer.ts"
 import { bracesBalance } from "./brackets.ts"
 import { compareAnswers } from "./compare.ts"
 import { extractAnswer, type Found, goldText, MARKED } from "./extract.ts"
 import { normalizeLatex } from "./latex.ts"
 import { gradeLikePaper } from "./paper.ts"
+import { MAX_ANSWER_LENGTH, type Reading, readAnswer } from "./read-answer.ts"
 import type { Judgement } from "./scalar.ts"
 
 /** Raised whenever some verdict changes. */
