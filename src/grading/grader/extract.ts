@@ -6,6 +6,7 @@ import {
   lastStatement,
   MATH,
   startsAsValue,
+  WITHDRAWN,
   withoutMarkdown,
 } from "./stated.ts"
 import { beforeQuestions, ownTurn } from "./turn.ts"
@@ -142,7 +143,7 @@ function said(source: string): Extracted | undefined {
     )
   if (!verb) return undefined
   const { clause, after } = firstClause(verb[2]!)
-  if (/^\s*\?/.test(after)) return undefined
+  if (/^\s*\?/.test(after) || WITHDRAWN.test(after)) return undefined
   const value = clause.trim()
   if (/\b(?:not|n't|never|no)\b/i.test(verb[1]!) || changesValue(value)) return undefined
   const words = value.match(/[A-Za-z]{2,}/g) ?? []

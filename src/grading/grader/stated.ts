@@ -91,7 +91,8 @@ export function withoutMarkdown(text: string): string {
 /** Words that only lead to the value. */
 const LEAD =
   /^(?:[\s:：*_#>`="]|given by|simply|just|exactly|equal to|therefore|thus|indeed|then|clearly|also|now|approximately|about|roughly|around|precisely|obviously|still|in fact|of course|found to be|obtained as|the (?:number|value|integer|fraction|point|pair|ordered pair|prime|set|interval|expression|function|equation)|a total of|option|choice|es|ist|est|ser)(?![a-z])/i
-const WITHDRAWN =
+/** What follows takes back what was said. */
+export const WITHDRAWN =
   /^[\s.,!?-]*(?:no|wait|actually|hmm|sorry|correction|oops|scratch|let me (?:re|double)|that is (?:wrong|not|incorrect)|that's (?:wrong|not|incorrect)|this is (?:wrong|incorrect|not))\b/i
 
 /** What a statement says, its reasons left out; "withdrawn" where the text takes it back. */
