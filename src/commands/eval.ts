@@ -32,6 +32,7 @@ import {
   type SampleSource,
   templateFile,
 } from "../generate/index.ts"
+import { showDataLosses } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
@@ -39,6 +40,9 @@ import { print, printJson, progressLine, say, sayWarning } from "./shell/termina
 
 interface Options {
   readonly suite?: string
+  readonly data?: string[]
+  readonly against?: string
+  readonly maxLength: number
   readonly suiteDir?: string
   readonly preset?: "paper"
   readonly n?: number
@@ -149,11 +153,24 @@ function evaluationFolder(model: string): string {
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
   outliveReaders()
+  if (options.data !== undefined) {
+    if (options.suite !== undefined || options.endpoint !== undefined) {
+      throw new InputError(
+        "eval: --data measures rows by themselves; leave out --suite and --endpoint",
+      )
+    }
+    const { data, json = false, ...rest } = options
+    return showDataLosses(model, { ...rest, data, json }, signal)
+  }
+  if (options.against !== undefined) throw new InputError("eval: --against goes with --data")
   const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))
     .split(",")
     .map((name) => name.trim())
     .filter(Boolean)
-  if (names.length === 0) throw new InputError("eval: expected --suite NAME,... or a file of rows")
+  if (names.length === 0)
+    throw new InputError(
+      "eval: expected --suite NAME,... (or files of problems), or --data FILE of rows",
+    )
   const load = { folder: options.suiteDir, limit: options.limit }
   const suites = []
   for (const name of names) suites.push(await openSuite(name, load))
@@ -216,6 +233,13 @@ export function command(verb: Command): void {
       "--suite <names>",
       "gsm8k, math500, minerva_math, olympiadbench, aime24, amc23, or files of rows; comma separated",
     )
+    .option(
+      "--data <file>",
+      "rows: nll, perplexity, mean p and end-of-turn p of their targets, with intervals (repeatable)",
+      (file: string, before: readonly string[] | undefined) => [...(before ?? []), file],
+    )
+    .option("--against <model>", "with --data: a second model, compared row by row")
+    .option("--max-length <tokens>", "with --data: rows are cut there", whole(2), 2048)
     .option("--suite-dir <dir>", "folder with the suites' files; the hub without")
     .addOption(
       new Option("--preset <name>", "the paper's prompts, settings and grader").choices(["paper"]),

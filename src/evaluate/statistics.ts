@@ -120,6 +120,27 @@ export function bootstrapInterval(
   return [quantile(means, 0.025), quantile(means, 0.975)]
 }
 
+/**
+ * 95 % percentile interval of the ratio sum(a) / sum(b) over the rows both have, drawn together: a
+ * mean per token whose rows are of different lengths.
+ */
+export function ratioInterval(
+  rows: readonly { readonly sum: number; readonly count: number }[],
+  { seed = 0, resamples = 2_000 }: BootstrapOptions = {},
+): Interval {
+  const uniform = randomStream(seed, "bootstrap ratio")
+  const ratios = Array.from({ length: resamples }, () => {
+    let [sum, count] = [0, 0]
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[Math.floor(uniform() * rows.length)]!
+      sum += row.sum
+      count += row.count
+    }
+    return sum / count
+  }).sort((a, b) => a - b)
+  return [quantile(ratios, 0.025), quantile(ratios, 0.975)]
+}
+
 export interface Difference {
   /** Mean of b minus mean of a, over the problems both have. */
   readonly difference: number
