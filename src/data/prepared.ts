@@ -141,6 +141,11 @@ export async function openPrepared(dir: string): Promise<Prepared> {
     shards.push(await openShard(join(dir, shard.file), manifest, firstRow, shard.rows))
     firstRow += shard.rows
   }
+  if (firstRow !== manifest.rows) {
+    throw new InputError(
+      `${join(dir, "manifest.json")}: says ${String(manifest.rows)} rows, its shards have ${firstRow}; delete the folder and prepare the data again`,
+    )
+  }
   const lengths = new Int32Array(manifest.rows)
   for (const { firstRow: first, rows, sides } of shards) {
     for (const { offsets } of sides) {

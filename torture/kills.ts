@@ -1,0 +1,202 @@
+/**
+ * Runs that are killed at moments drawn by seed, started again with --resume each time, and held to
+ * the bytes of the same run uninterrupted.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { readRun } from "../src/run/run-folder.ts"
+import { sumRows, tinyModel } from "../test/train/tiny-model.ts"
+import { type Draw, drawer } from "./random.ts"
+import type { Trial, TrialOptions } from "./trial.ts"
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url))
+const BUILT = join(ROOT, "dist/commands/main.js")
+const NODE = existsSync(BUILT) ? [BUILT] : ["--import", "tsx", join(ROOT, "src/commands/main.ts")]
+
+/** What is trained; with little time the first by the seed. */
+const VARIANTS: Readonly<Record<string, object>> = {
+  full: { objective: "dft" },
+  lora: { adapter: { r: 2, lora_dropout: 0.2 }, quantization: "int8" },
+  psft: { objective: { name: "psft", updates: 4 } },
+  samples: { generate_samples: { prompts: 2, every: 3, max_new_tokens: 4 }, eval_steps: 3 },
+  pairs: { objective: "dpo" },
+}
+
+/** Where in a run's life a kill is aimed: what must be on the disk, below the run or the cache. */
+const PHASES = ["anywhere", "preparation", "checkpoint", "result"] as const
+type Phase = (typeof PHASES)[number]
+
+const hasName = (folder: string, pattern: RegExp) =>
+  existsSync(folder) && readdirSync(folder).some((name) => pattern.test(name))
+
+function isThere(phase: Phase, output: string, cache: string): boolean {
+  if (phase === "preparation") return hasName(join(cache, "prepared"), /\.tmp$/)
+  if (phase === "checkpoint") return hasName(join(output, "checkpoints"), /^\.step-/)
+  return hasName(output, /^model\..*\.tmp$/)
+}
+
+interface Scene {
+  readonly folder: string
+  readonly variant: string
+  readonly output: string
+  readonly cache: string
+}
+
+function start({ folder, variant, output, cache }: Scene): ChildProcess {
+  const pairs = variant === "pairs"
+  const config = {
+    model: join(folder, "model-start"),
+    data: { train: [join(folder, pairs ? "pairs.jsonl" : "sums.jsonl")], max_length: 64 },
+    batch_size: 4,
+    micro_batch_tokens: 128,
+    learning_rate: 1e-3,
+    max_steps: 8,
+    save_steps: 2,
+    save_total_limit: 2,
+    eval_steps: 0,
+    engine: { name: "onnx", device: "cpu", threads: 1 },
+    output_dir: output,
+    resume: true,
+    ...VARIANTS[variant],
+  }
+  const file = `${output}.json`
+  writeFileSync(file, JSON.stringify(config))
+  return spawn(process.execPath, [...NODE, "train", file], {
+    cwd: ROOT,
+    env: { ...process.env, DFTUNE_CACHE: cache, TSX_DISABLE_CACHE: "1" },
+    stdio: ["ignore", "ignore", "pipe"],
+  })
+}
+
+/** Kills the run when its moment has come; false when it ended before. */
+async function killed(scene: Scene, phase: Phase, draw: Draw, life: number): Promise<boolean> {
+  const child = start(scene)
+  let ended = false
+  const end = new Promise<void>((done) => {
+    child.on("exit", () => {
+      ended = true
+      done()
+    })
+  })
+  child.stderr!.resume()
+  const pause = (ms: number) => Promise.race([end, new Promise((done) => setTimeout(done, ms))])
+  if (phase === "anywhere") await pause(draw() * life)
+  else {
+    while (!ended && !isThere(phase, scene.output, scene.cache)) {
+      await new Promise((done) => setImmediate(done))
+    }
+    await pause(draw() * 12)
+  }
+  const alive = !ended
+  child.kill("SIGKILL")
+  await end
+  return alive
+}
+
+async function finished(scene: Scene): Promise<{ code: number | null; said: string; ms: number }> {
+  const began = Date.now()
+  const child = start(scene)
+  let said = ""
+  child.stderr!.on("data", (text) => (said += text))
+  const code = await new Promise<number | null>((done) => child.on("exit", done))
+  return { code, said, ms: Date.now() - began }
+}
+
+/** The bytes of the result and the losses of every step. */
+function outcome(output: string): string {
+  const hash = createHash("sha256")
+  for (const name of readdirSync(join(output, "model")).sort()) {
+    hash.update(`${name}\0`).update(readFileSync(join(output, "model", name)))
+  }
+  const steps = readRun(output).events.filter((event) => event.type === "step")
+  const told = steps.map(({ step, loss, nll, grad_norm }) => [step, loss, nll, grad_norm])
+  return hash.update(JSON.stringify(told)).digest("hex").slice(0, 16)
+}
+
+function leftovers(output: string): string[] {
+  const own = readdirSync(output).filter((name) => /\.tmp$|\.lock/.test(name))
+  const checkpoints = readdirSync(join(output, "checkpoints")).filter((n) => n.startsWith("."))
+  return [...own, ...checkpoints]
+}
+
+function twice(output: string): string | undefined {
+  const seen = new Set<string>()
+  for (const event of readRun(output).events) {
+    if (event.type !== "step" && event.type !== "eval" && event.type !== "histogram") continue
+    const key = `${event.type} ${event.step} ${"name" in event ? event.name : ""}`
+    if (seen.has(key)) return key
+    seen.add(key)
+  }
+  return undefined
+}
+
+export const kills: Trial = async ({ seed, count, until, folder, say }: TrialOptions) => {
+  tinyModel(folder)
+  sumRows(folder, 60)
+  const pairs = readFileSync(join(folder, "sums.jsonl"), "utf8").trim().split("\n")
+  writeFileSync(
+    join(folder, "pairs.jsonl"),
+    pairs
+      .map((line) => JSON.parse(line) as { prompt: string; completion: string })
+      .map(({ prompt, completion }) => ({ prompt, chosen: completion, rejected: "no." }))
+      .map((row) => `${JSON.stringify(row)}\n`)
+      .join(""),
+  )
+  const draw = drawer(seed)
+  const failures: string[] = []
+  const done: Record<Phase, number> = { anywhere: 0, preparation: 0, checkpoint: 0, result: 0 }
+  const whole = new Map<string, { outcome: string; life: number }>()
+  let runs = 0
+  const total = () => Object.values(done).reduce((sum, one) => sum + one, 0)
+  while (total() < count && Date.now() < until) {
+    const names = Object.keys(VARIANTS)
+    const variant = names[(seed + runs) % names.length]!
+    const scene = (name: string): Scene => ({
+      folder,
+      variant,
+      output: join(folder, name),
+      cache: join(folder, `cache-${name}`),
+    })
+    let expected = whole.get(variant)
+    if (expected === undefined) {
+      const reference = scene(`whole-${variant}`)
+      const { code, said, ms } = await finished(reference)
+      if (code !== 0) {
+        failures.push(`${variant}, uninterrupted: exit ${code}: ${said.slice(-300)}`)
+        break
+      }
+      expected = { outcome: outcome(reference.output), life: ms }
+      whole.set(variant, expected)
+    }
+    runs++
+    const here = scene(`run-${runs}`)
+    const told = `seed ${seed}, run ${runs} (${variant})`
+    mkdirSync(here.cache, { recursive: true })
+    for (let left = 1 + draw.whole(4); left > 0 && total() < count; left--) {
+      const phase = draw.of(PHASES)
+      if (phase === "preparation") rmSync(here.cache, { recursive: true, force: true })
+      if (await killed(here, phase, draw, expected.life)) done[phase]++
+    }
+    const { code, said } = await finished(here)
+    if (code !== 0) failures.push(`${told}: exit ${code}: ${said.slice(-300)}`)
+    else {
+      if (outcome(here.output) !== expected.outcome) failures.push(`${told}: other bytes or losses`)
+      const left = leftovers(here.output)
+      if (left.length > 0) failures.push(`${told}: left ${left.join(", ")}`)
+      const again = twice(here.output)
+      if (again !== undefined) failures.push(`${told}: told twice of ${again}`)
+    }
+    rmSync(here.output, { recursive: true, force: true })
+    rmSync(here.cache, { recursive: true, force: true })
+    if (runs % 5 === 0)
+      say(`kills: ${total()} of ${count}, ${runs} runs, ${failures.length} failures`)
+  }
+  const figures = {
+    runs,
+    ...Object.fromEntries(Object.entries(done).map(([k, n]) => [`killed ${k}`, n])),
+  }
+  return { tried: total(), figures, failures }
+}
