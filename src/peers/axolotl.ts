@@ -88,7 +88,7 @@ function rowKeys(keys: Entry, draft: Draft, lost: Set<string>): void {
   }
 }
 
-const IDLE: ReadonlySet<string> = new Set(["trust_remote_code", "shards", "revision_of_dataset"])
+const IDLE: ReadonlySet<string> = new Set(["trust_remote_code"])
 
 const isPlain = (value: unknown, [role, content]: readonly [string, string]): boolean =>
   JSON.stringify(value) === JSON.stringify({ role, content }) ||

@@ -120,7 +120,8 @@ export const llamaFactory: Peer = {
     use_eaft_loss: objectiveFlag("eaft"),
     asft_alpha: objectiveParameter("asft", "lambda"),
     eaft_alpha: objectiveParameter("eaft", "alpha"),
-    pref_beta: objectiveParameter("dpo", "beta"),
+    pref_beta: (value, draft, key) =>
+      objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
     pref_loss: (value, draft) => {
       if (value === "orpo" || value === "simpo") draft.objective.name = value
       else if (value !== "sigmoid") return "only DPO's sigmoid loss, orpo and simpo are offered"

@@ -48,7 +48,7 @@ const ONCE: ReadonlySet<string> = new Set(["load_dataset", "SFTTrainer"])
 const TRAINING = /Config$|Arguments$|^SFTTrainer$|from_pretrained$|^get_peft_model$/
 /** Objects of the program, not settings. */
 const OBJECTS =
-  /^(?:peft\.model|SFTTrainer\.(?:args|tokenizer|processing_class|train_dataset|eval_dataset|data_collator|peft_config|callbacks|compute_metrics)|lora_config\.inference_mode|quantize\.bnb_4bit_compute_dtype|(?:bf16|fp16)|unsloth\.(?:token|dtype)|responses_only\..*)$/
+  /^(?:peft\.model|SFTTrainer\.(?:args|tokenizer|processing_class|train_dataset|eval_dataset|data_collator|peft_config|callbacks|compute_metrics)|lora_config\.inference_mode|quantize\.bnb_4bit_compute_dtype|(?:bf16|fp16)|unsloth\.(?:token|dtype))$/
 
 export function readPython(source: string, file: string): PythonSettings {
   const text = withoutComments(source)

@@ -4,6 +4,7 @@ import {
   missing,
   nothing,
   ONLINE,
+  objectiveParameter,
   onlineReason,
   type Peer,
   PREFERENCE,
@@ -134,7 +135,7 @@ export const trl: Peer = {
   },
   defaults: ({ settings }) => ({
     ...TRAINING_ARGUMENTS_DEFAULTS,
-    learning_rate: 2e-5,
+    learning_rate: settings["trl.objective"] === undefined ? 2e-5 : 1e-6,
     max_length: 1024,
     packing: false,
     // Unsloth's from_pretrained quantises unless told not to
@@ -148,6 +149,8 @@ export const trl: Peer = {
       draft.objective.name = PREFERENCE[String(value)]
     },
     model_name_or_path: to("model"),
+    beta: (value, draft, key) =>
+      objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
     dataset_name: toSources("train"),
     dataset_config: toSourceField("train", "name"),
     dataset_train_split: toSourceField("train", "split"),
@@ -194,6 +197,10 @@ export const trl: Peer = {
       bnb_4bit_use_double_quant: nothing,
       bnb_4bit_quant_storage: nothing,
     }),
+    "responses_only.instruction_part": (_value, draft) => {
+      put(draft, "data.supervise", "completions")
+    },
+    "responses_only.response_part": nothing,
     ...under("SFTTrainer.", {
       model: to("model"),
       max_seq_length: to("data.max_length"),
@@ -238,6 +245,16 @@ export const trl: Peer = {
   },
   complete: (draft, keys) => {
     const { lora, notes, useLora } = draft
+    const masks = [
+      ..."assistant_only_loss completion_only_loss trl.objective responses_only.instruction_part".split(
+        " ",
+      ),
+    ]
+    if (!masks.some((key) => keys.has(key))) {
+      const text =
+        "left out: of rows of messages TRL trains every token then, here the completions; data.supervise: all does the same"
+      notes.push({ key: "assistant_only_loss", value: undefined, text })
+    }
     const unsloth = [...keys].some((key) => key.startsWith("peft."))
     const direct = [...keys].some((key) => key.startsWith("lora_config."))
     if (unsloth) draft.useLora = true

@@ -256,6 +256,14 @@ test.each([
   if (entry.includes("some/hub, data")) expect(noted).toContain("datasets")
 })
 
+test("what of a data set has no counterpart is noted, and what a loss is over", () => {
+  const { notes } = imported(`${AXOLOTL}datasets:\n  - {path: a/b, type: alpaca, shards: 10}\n`)
+  expect(notes.find(({ key }) => key === "datasets")?.text).toContain("shards: 10")
+  const trl = "model_name_or_path: a/b\ndataset_name: c/d\n"
+  expect(imported(trl).noted).toContain("assistant_only_loss")
+  expect(imported(`${trl}assistant_only_loss: true\n`).noted).not.toContain("assistant_only_loss")
+})
+
 test("axolotl: merged keys, named columns, texts to go on with", () => {
   const merged = `base: &b {path: some/rows}\n${AXOLOTL}datasets:\n  - <<: *b\n    type: alpaca\n`
   expect(imported(merged).data).toMatchObject({ train: [{ path: "some/rows" }], format: "alpaca" })
