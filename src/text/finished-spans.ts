@@ -141,12 +141,22 @@ function callFrames(messages: readonly ChatMessage[], { text, traced }: SpanSear
     }
   }
   let whole: ReturnType<typeof framed> | null = null
+  const alone: (Frame | undefined)[] = []
   return (message: number): Frame | undefined => {
     if (whole === null) whole = framed(messages.map(plain))
-    const alone = [...messages.slice(0, message), plain(messages[message]!)]
-    return whole?.(message) ?? framed(alone)?.(message)
+    const found = whole?.(message)
+    if (found !== undefined) return found
+    // in a long chat of calls all are framed alike; the text is held to the frame in any case
+    if (alone.length >= ALIKE && alone.every((frame) => sameFrame(frame, alone[0]))) return alone[0]
+    const frame = framed([...messages.slice(0, message), plain(messages[message]!)])?.(message)
+    alone.push(frame)
+    return frame
   }
 }
+
+const ALIKE = 3
+const sameFrame = (one: Frame | undefined, other: Frame | undefined) =>
+  one?.before === other?.before && one?.after === other?.after
 
 interface Means {
   readonly search: SpanSearch
@@ -167,7 +177,11 @@ function framedSpan(
     return undefined
   }
   const isFramed = text.startsWith(before, region.start)
-  const start = starts(message, isFramed ? region.start + before.length : null, before)
+  const start = starts(message, {
+    content: isFramed ? region.start + before.length : null,
+    before,
+    region: region.start,
+  })
   if (start === undefined || start > end) return undefined
   return { message, start, end, turnEnd: end + closing(message, text.slice(end)).length }
 }
@@ -189,7 +203,9 @@ function callSpan(
     : before.trim() === ""
       ? region.start
       : null
-  const start = starts(message, begins, before) ?? behindHeader(text, region.start, before)
+  const start =
+    starts(message, { content: begins, before, region: region.start }) ??
+    behindHeader(text, region.start, before)
   if (start === undefined || start > region.end) return undefined
   const gaps = region.others
     .filter((piece) => piece.start >= start)

@@ -1,15 +1,18 @@
 import type { ChatMessage } from "./chat-message.ts"
 import { attempt, isAssistant, type SpanSearch } from "./span-search.ts"
 
-/**
- * Where the model begins to speak in a message, given where its content begins (null: not told) and
- * what frames it; undefined where nothing tells.
- */
-export type GenerationStart = (
-  message: number,
-  content: number | null,
-  before: string,
-) => number | undefined
+/** What is known of a message's place in the text. */
+export interface MessagePlace {
+  /** Where its content begins; null: not told. */
+  readonly content: number | null
+  /** What stands before the content, as far as that is known. */
+  readonly before: string
+  /** Where the template begins to write for it; left out: not told. */
+  readonly region?: number
+}
+
+/** Where the model begins to speak in a message; undefined where nothing tells. */
+export type GenerationStart = (message: number, place: MessagePlace) => number | undefined
 
 /** What stands behind the last time that a text holds another; undefined where it never does. */
 function textBehind(text: string, part: string): string | undefined {
@@ -42,7 +45,7 @@ export function generationStart(
     usual = first === undefined ? "" : adds ? prompted!.slice(plain!.length) : null
     return usual
   }
-  return (message, content, before) => {
+  return (message, { content, before, region }) => {
     if (content !== null) {
       // without this the whole chat would be rendered again for each of its messages
       const adds = usualPrompt()
@@ -50,6 +53,10 @@ export function generationStart(
       if (behind?.trim() === "") return content
       const rest = adds === null ? undefined : textBehind(before, adds)
       if (rest !== undefined) return content - rest.length
+    } else if (region !== undefined) {
+      const adds = usualPrompt()
+      if (adds === "") return undefined
+      if (adds !== null && text.startsWith(adds, region)) return region + adds.length
     }
     const prompt = promptOf(message)?.prompted
     const fits = (prefix: string | undefined): prefix is string =>

@@ -35,7 +35,10 @@ export function singleSpan(
   const [before, after] = parts as [string, string]
   const end = text.length - after.length
   if (!text.endsWith(after)) throw unclear(path, message)
-  const start = starts(message, text.startsWith(before) ? before.length : null, before)
+  const start = starts(message, {
+    content: text.startsWith(before) ? before.length : null,
+    before,
+  })
   if (start === undefined || start > end) throw unclear(path, message)
   return { message, start, end, turnEnd: end + closing(message, after).length }
 }
