@@ -92,6 +92,8 @@ const CURVE_FIELDS = [
   "eos_p",
   "grad_norm",
   "learning_rate",
+  "reward_margin",
+  "reward_accuracy",
 ] as const
 
 const COLUMNS: readonly (readonly [title: string, cell: (figures: RunFigures) => string])[] = [

@@ -70,7 +70,12 @@ export function terminalView(
       ["step", `${event.step}/${steps}`],
       ["loss", shortNumber(event.loss)],
       ["nll", shortNumber(event.nll)],
-      ["p", shortNumber(event.mean_p)],
+      ...(event.reward_margin === undefined
+        ? [["p", shortNumber(event.mean_p)] as const]
+        : [["margin", shortNumber(event.reward_margin)] as const]),
+      ...(event.reward_accuracy === undefined
+        ? []
+        : [["accuracy", shortNumber(event.reward_accuracy)] as const]),
       ...(left === undefined ? [] : [["left", shortDuration(left)] as const]),
       ["tok/s", shortCount(event.tokens_per_second)],
       ["mem", shortBytes(event.memory_bytes)],
@@ -174,13 +179,17 @@ function planLine(event: RunStart): string {
   ].join("; ")
 }
 
-function evalLine({ name, step, nll, mean_p, score, n, ci95 }: EvalEvent): string {
+function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEvent): string {
   const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
   const parts = [
     ...(score === undefined ? [] : [`score ${shortNumber(score)}${range}`]),
     ...(n === undefined ? [] : [`n ${n}`]),
     ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
     ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
+    ...(more.reward_margin === undefined ? [] : [`margin ${shortNumber(more.reward_margin)}`]),
+    ...(more.reward_accuracy === undefined
+      ? []
+      : [`accuracy ${shortNumber(more.reward_accuracy)}`]),
   ]
   return printableLine(`eval ${name} at step ${step}: ${parts.join(", ")}`)
 }

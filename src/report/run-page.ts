@@ -115,7 +115,7 @@ function headerRow(runs: readonly RunSummary[]): string {
 /** An evaluation in words: score with its interval, or NLL and mean p. */
 export function evalText(result: Omit<Partial<EvalEvent>, "type"> | undefined): string {
   if (result === undefined) return "–"
-  const { score, ci95, n, nll, mean_p } = result
+  const { score, ci95, n, nll, mean_p, reward_margin, reward_accuracy } = result
   const parts: string[] = []
   if (score !== undefined) {
     const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
@@ -123,6 +123,8 @@ export function evalText(result: Omit<Partial<EvalEvent>, "type"> | undefined): 
   }
   if (nll !== undefined) parts.push(`NLL ${shortNumber(nll)}`)
   if (mean_p !== undefined) parts.push(`p ${shortNumber(mean_p)}`)
+  if (reward_margin !== undefined) parts.push(`margin ${shortNumber(reward_margin)}`)
+  if (reward_accuracy !== undefined) parts.push(`accuracy ${shortNumber(reward_accuracy)}`)
   return parts.join(", ")
 }
 
@@ -156,6 +158,14 @@ const CURVES: readonly (readonly [title: string, value: Curve, axis?: { log: boo
   ["learning rate", () => (event) => event.learning_rate],
   ["tokens/s", () => (event) => event.tokens_per_second],
   ["KL to the reference", () => (event) => event.kl_ref],
+  ["reward margin", () => (event) => event.reward_margin],
+  ["reward accuracy", () => (event) => event.reward_accuracy],
+  ["reward of the chosen", () => (event) => event.reward_chosen],
+  ["reward of the rejected", () => (event) => event.reward_rejected],
+  ["ln p of the chosen, a sum", () => (event) => event.logp_chosen],
+  ["ln p of the rejected, a sum", () => (event) => event.logp_rejected],
+  ["NLL of the chosen", () => (event) => event.nll_chosen],
+  ["KTO's z0", () => (event) => event.kl_step],
 ]
 
 function curvesSection(runs: readonly RunSummary[]): string {
@@ -169,7 +179,7 @@ function curvesSection(runs: readonly RunSummary[]): string {
   })
   const sets = [...new Set(runs.flatMap(({ evals }) => evals.map(({ name }) => name)))]
   const evaluated = sets.flatMap((set) =>
-    (["nll", "mean_p", "score"] as const).map((field) => {
+    (["nll", "mean_p", "score", "reward_margin", "reward_accuracy"] as const).map((field) => {
       const series = runs.map(({ name, evals }, index) => {
         const own = evals.filter((event) => event.name === set)
         const points = own.map((event) => [event.step, event[field] ?? Number.NaN] as const)

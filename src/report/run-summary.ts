@@ -89,10 +89,15 @@ export interface RunFigures {
   readonly memory_bytes: number | null
   readonly seconds: number | null
   /** The last evaluation of each set. */
-  readonly evals: Readonly<
-    Record<string, Pick<EvalEvent, "step" | "nll" | "loss" | "mean_p" | "score" | "n" | "ci95">>
-  >
+  readonly evals: Readonly<Record<string, Pick<EvalEvent, EvalFigure>>>
 }
+
+/** What is shown of an evaluation. */
+const EVAL_FIGURES = [
+  ...(["step", "nll", "loss", "mean_p", "score", "n", "ci95"] as const),
+  ...(["reward_margin", "reward_accuracy"] as const),
+] as const
+type EvalFigure = (typeof EVAL_FIGURES)[number]
 
 export function runFigures(run: RunSummary): RunFigures {
   const { steps, start, end, config } = run
@@ -121,9 +126,9 @@ export function runFigures(run: RunSummary): RunFigures {
       steps.length === 0 ? null : steps.reduce((m, e) => Math.max(m, e.memory_bytes), 0),
     seconds: seconds(run),
     evals: Object.fromEntries(
-      run.evals.map(({ name, step, nll, loss, mean_p, score, n, ci95 }) => {
-        const given = Object.entries({ step, nll, loss, mean_p, score, n, ci95 })
-        return [name, Object.fromEntries(given.filter(([, value]) => value !== undefined))]
+      run.evals.map((event) => {
+        const given = EVAL_FIGURES.map((field) => [field, event[field]] as const)
+        return [event.name, Object.fromEntries(given.filter(([, value]) => value !== undefined))]
       }),
     ) as RunFigures["evals"],
   }
