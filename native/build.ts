@@ -12,8 +12,16 @@ import { fileURLToPath } from "node:url"
 export const ZIG_VERSION = "0.17.1"
 const root = dirname(fileURLToPath(import.meta.url))
 
-const SHARED = ["product.c", "choose.c", "operators.c"]
-const FLAGS = ["-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
+const SHARED = ["product.c", "choose.c", "operators.c", "adamw-8bit.c"]
+const FLAGS = [
+  "-O3",
+  "-g0",
+  "-ffp-contract=off",
+  "-fvisibility=hidden",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+]
 const QUIET = ["-Wno-missing-field-initializers"]
 const FUSED = "-ffp-contract=fast" // a multiplication and the addition after it are one instruction
 

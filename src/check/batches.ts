@@ -51,17 +51,16 @@ async function microBatches(subject: Subject): Promise<Comparison> {
   const { rows, tried } = subject
   const alone = { packing: false, capacity: 1, ...TOKENS }
   return withModel(subject, "fp32", async (model) => {
-    const whole = await measured(model, tried.stepBatch(rows, alone))
-    const sums = new Map(
-      [...whole.gradients].map(([name, x]) => [name, new Float64Array(x.length)]),
-    )
+    const sums = new Map<string, Float32Array>()
     for (const row of rows) {
       const { gradients } = await measured(model, tried.stepBatch([row], alone))
       for (const [name, part] of gradients) {
-        const sum = sums.get(name)!
+        const sum = sums.get(name) ?? new Float32Array(part.length)
+        sums.set(name, sum)
         for (let i = 0; i < part.length; i++) sum[i]! += part[i]!
       }
     }
+    const whole = await measured(model, tried.stepBatch(rows, alone))
     let [difference, detail] = [0, ""]
     for (const [name, sum] of sums) {
       const apart = relative(whole.gradients.get(name)!, sum)

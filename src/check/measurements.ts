@@ -77,7 +77,7 @@ export interface Measured {
 /** The supervised objective, for comparisons that are not about the run's own. */
 const PLAIN = objectiveFromConfig({ name: "sft", keep_special: false })
 
-/** One step's loss, NLL and gradients; the weights stay as they are. */
+/** One step's loss, NLL and gradients, which the next step writes over; the weights stay as they are. */
 export async function measured(
   { policy, reference }: TrainedModel,
   batch: StepBatch,
@@ -95,7 +95,7 @@ export async function measured(
   const { device } = policy.decoder
   const gradients = new Map<string, Float32Array>()
   for (const [name, tensor] of policy.decoder.gradients) {
-    gradients.set(name, ((await device.download(tensor)).data as Float32Array).slice())
+    gradients.set(name, (await device.download(tensor)).data as Float32Array)
   }
   const { statistics, loss } = result!
   return { loss, nll: statistics.nll / statistics.count, gradients }

@@ -18,6 +18,11 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
+    path: ["optimizer"],
+    engines: ["onnx"],
+    asked: ({ optimizer }) => (optimizer === "adamw" ? undefined : `optimizer: ${optimizer}`),
+  },
+  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

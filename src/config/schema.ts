@@ -321,6 +321,15 @@ export const configFields = z
       .min(0)
       .describe("AdamW's, on tensors of two or more dimensions.")
       .default(0.01),
+    optimizer: z
+      .preprocess(
+        (value) => (value === "adamw_8bit" ? "adamw-8bit" : value),
+        z.enum(["adamw", "adamw-8bit"]),
+      )
+      .describe(
+        "adamw-8bit: moments take a byte a number, in blocks of 256 with a scale each (bitsandbytes' scheme); small tensors keep float32.",
+      )
+      .default("adamw"),
     adam_beta1: z.number().min(0).lt(1).describe("Decay of the first moment.").default(0.9),
     adam_beta2: z.number().min(0).lt(1).describe("Decay of the second moment.").default(0.95),
     adam_epsilon: positive.describe("Added to the denominator.").default(1e-8),

@@ -48,7 +48,7 @@ type Scalars = Readonly<Record<(typeof SCALARS)[number], number>>
  *
  * so that both bias corrections cost no pass over the elements.
  */
-function scalars(
+export function adamwScalars(
   { beta1, beta2, epsilon, weightDecay }: AdamWSettings,
   { step, learningRate, gradientScale, decay }: AdamWStep,
 ): Scalars {
@@ -103,7 +103,7 @@ export async function createAdamW(device: Device, settings: AdamWSettings): Prom
   return {
     async update(tensors, step) {
       const scalarFeeds: Feeds = {}
-      for (const [name, value] of Object.entries(scalars(settings, step))) {
+      for (const [name, value] of Object.entries(adamwScalars(settings, step))) {
         scalarFeeds[name] = await device.upload(float32([], Float32Array.of(value)))
       }
       if (tensors.parameter.data !== undefined) {

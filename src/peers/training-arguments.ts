@@ -21,7 +21,8 @@ export const scheduler: Rule = (value, draft) => {
 
 const optimizer: Rule = (value) => {
   if (/^adamw(_torch|_torch_fused|_hf|_apex_fused)?$/.test(String(value))) return undefined
-  return "dftune trains with AdamW (PyTorch's), moments in float32"
+  if (/^adamw_(bnb_)?8bit$/.test(String(value))) return "set optimizer: adamw-8bit (engine: onnx)"
+  return "dftune trains with AdamW (PyTorch's), moments in float32 or eight bits"
 }
 
 const precision: Rule = (value) =>

@@ -61,6 +61,8 @@ export interface Device {
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
   readonly products: Precision
+  /** native/src/adamw-8bit.c over arrays of the host, where there is one. */
+  readonly adamw8?: HostKernel
   /** For people: "CPU, 2 threads". */
   readonly description: string
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>
@@ -78,6 +80,9 @@ export interface Device {
 
 /** What the factors of products are rounded to; sums are float32 either way. */
 export type Precision = "bf16" | "fp32"
+
+/** Part of an optimizer's update that the host computes faster than JavaScript; see src/optim. */
+export type HostKernel = (...arrays: readonly (Float32Array | Uint8Array)[]) => Promise<void>
 
 export interface DeviceOptions {
   readonly device?: "auto" | "cpu" | "webgpu"

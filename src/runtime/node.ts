@@ -5,7 +5,7 @@ import { InputError } from "../errors.ts"
 import type { Device, DeviceOptions, Precision } from "./device.ts"
 import { deviceTrial } from "./device-trial.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
-import { ownKernels, ownPanels } from "./native/own-kernels.ts"
+import { ownAdamw8, ownKernels, ownPanels } from "./native/own-kernels.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
 
 /**
@@ -53,6 +53,7 @@ function refuseWithoutBf16(device: DeviceOptions["device"]): void {
 function cpuDevice(threads: number, dtype: Precision): Device {
   startOnnxRuntime(threads)
   const kernels = ownKernels()
+  const adamw8 = ownAdamw8()
   const products = dtype === "bf16" ? `, bfloat16 products (${kernels.bf16})` : ""
   const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
     new NativeSession(model, threads, ort.Tensor, constants)
@@ -62,6 +63,7 @@ function cpuDevice(threads: number, dtype: Precision): Device {
       target: "cpu",
       holdsConstants: true,
       description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}${products}`,
+      ...(adamw8 ? { adamw8 } : {}),
       own: { bf16: dtype === "bf16" ? ownPanels() : undefined, tall: kernels.exact !== undefined },
       session: {},
     },

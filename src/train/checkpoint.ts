@@ -151,8 +151,9 @@ export async function readCheckpoint(state: CheckpointState): Promise<Checkpoint
   await verifyFiles(state)
   const reader = await openSafetensors(join(path, TENSOR_FILE))
   const tensors = new Map<string, HostTensor>()
-  for (const [name, { shape }] of reader.tensors) {
-    tensors.set(name, float32(shape, await reader.readFloat32(name)))
+  for (const [name, { shape, dtype }] of reader.tensors) {
+    if (dtype === "U8") tensors.set(name, { dtype: "u8", shape, data: await reader.read(name) })
+    else tensors.set(name, float32(shape, await reader.readFloat32(name)))
   }
   await reader.close()
   return { path, progress, tensors }

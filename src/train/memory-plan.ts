@@ -15,6 +15,7 @@ import {
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
+import { BLOCK } from "../optim/index.ts"
 import type { Precision } from "../runtime/index.ts"
 
 const BYTES = 4 // float32
@@ -34,6 +35,7 @@ export interface MemoryPlanOptions {
   readonly headRows: number
   /** What the objective computes there. */
   readonly headSettings: HeadSettings
+  readonly optimizer?: "adamw" | "adamw-8bit"
   /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
   readonly precision?: Precision
   /** What the process holds before a weight is read. */
@@ -167,7 +169,7 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const frozen = frozenBytes(options)
   const weights = (lora ? frozen : base * BYTES + (copies - 1) * frozen) + adapter * BYTES
   const gradients = trained * BYTES
-  const moments = 2 * trained * BYTES
+  const moments = 2 * trained * (options.optimizer === "adamw-8bit" ? 1 + BYTES / BLOCK : BYTES)
 
   const workspace =
     ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))

@@ -40,5 +40,6 @@ export function optimizerSettings(config: Config): OptimizerSettings {
     beta2: config.adam_beta2,
     epsilon: config.adam_epsilon,
     weightDecay: config.weight_decay,
+    optimizer: config.optimizer,
   }
 }

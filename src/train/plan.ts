@@ -180,6 +180,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     headSettings: runHead(objective).settings,
     process: held,
     precision: dtype,
+    optimizer: config.optimizer,
   })
   checkMemory(config, memory)
   return {

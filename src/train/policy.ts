@@ -1,6 +1,17 @@
+import { InputError } from "../errors.ts"
 import type { TensorToWrite } from "../formats/index.ts"
 import type { Decoder } from "../models/index.ts"
-import { type AdamW, createAdamW, createSquaredNorm, decays } from "../optim/index.ts"
+import {
+  type AdamW,
+  adamw8bit,
+  type BlockKernel,
+  type BlockMoments,
+  createAdamW,
+  createSquaredNorm,
+  decays,
+  LEAST_ELEMENTS,
+  zeroMoments,
+} from "../optim/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 
 export interface OptimizerSettings {
@@ -8,6 +19,8 @@ export interface OptimizerSettings {
   readonly beta2: number
   readonly epsilon: number
   readonly weightDecay: number
+  /** `adamw-8bit`: moments of tensors of 4,096 elements and more take a byte a number. */
+  readonly optimizer?: "adamw" | "adamw-8bit"
 }
 
 export interface UpdateOptions {
@@ -23,41 +36,67 @@ interface Moments {
   second: DeviceTensor
 }
 
+const KINDS = ["first", "second"] as const
+
 /** A decoder that learns: its weights, their gradients, AdamW's moments. */
 export class Policy {
   readonly decoder: Decoder
   readonly #moments: Map<string, Moments>
+  /** Of the tensors whose moments have eight bits. */
+  readonly #blockMoments: ReadonlyMap<string, BlockMoments>
+  readonly #settings: OptimizerSettings
   readonly #adamw: AdamW
   readonly #squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>
 
   private constructor(
     decoder: Decoder,
-    moments: Map<string, Moments>,
+    settings: OptimizerSettings,
+    moments: { readonly whole: Map<string, Moments>; readonly blocks: Map<string, BlockMoments> },
     adamw: AdamW,
     squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>,
   ) {
     this.decoder = decoder
-    this.#moments = moments
+    this.#settings = settings
+    this.#moments = moments.whole
+    this.#blockMoments = moments.blocks
     this.#adamw = adamw
     this.#squaredNorm = squaredNorm
   }
 
-  /** `state` holds a checkpoint's moments by name (`first.NAME`, `second.NAME`); zeros without. */
+  /**
+   * `state` holds a checkpoint's moments by name (`first.NAME`, `second.NAME`, those of eight bits
+   * as `.codes` and `.scales` of that); zeros without.
+   *
+   * @throws InputError for moments of eight bits on a device that does not compute in host memory
+   */
   static async open(
     decoder: Decoder,
     settings: OptimizerSettings,
     state: ReadonlyMap<string, HostTensor> = new Map(),
   ): Promise<Policy> {
+    const { device } = decoder
+    const isBlockwise = settings.optimizer === "adamw-8bit"
+    if (isBlockwise && !device.sharesHostMemory) {
+      throw new InputError(
+        `optimizer: adamw-8bit is for the CPU, this is ${device.description}; set optimizer: adamw, or device: cpu`,
+      )
+    }
     const moments = new Map<string, Moments>()
+    const blocks = new Map<string, BlockMoments>()
     for (const [name, { shape }] of decoder.gradients) {
+      const elements = shape.reduce((product, dim) => product * dim, 1)
+      if (isBlockwise && elements >= LEAST_ELEMENTS) {
+        blocks.set(name, savedMoments(state, name) ?? zeroMoments(elements))
+        continue
+      }
       const upload = (kind: string) =>
         decoder.device.upload(state.get(`${kind}.${name}`) ?? float32(shape))
       moments.set(name, { first: await upload("first"), second: await upload("second") })
     }
-    const { device } = decoder
     return new Policy(
       decoder,
-      moments,
+      settings,
+      { whole: moments, blocks },
       await createAdamW(device, settings),
       await createSquaredNorm(device),
     )
@@ -71,10 +110,22 @@ export class Policy {
   async update({ step, learningRate, gradientScale }: UpdateOptions): Promise<void> {
     const { weights, gradients } = this.decoder
     for (const [name, gradient] of gradients) {
+      const decay = decays(gradient.shape)
+      const moments = this.#blockMoments.get(name)
+      if (moments) {
+        const parts = {
+          parameter: weights.get(name)!.data as Float32Array,
+          gradient: gradient.data as Float32Array,
+          moments,
+        }
+        const options = { step, learningRate, gradientScale, decay }
+        await adamw8bit(parts, this.#settings, options, blockKernel(this.decoder.device))
+        continue
+      }
       const { first, second } = this.#moments.get(name)!
       const updated = await this.#adamw.update(
         { parameter: weights.get(name)!, gradient, first, second },
-        { step, learningRate, gradientScale, decay: decays(gradient.shape) },
+        { step, learningRate, gradientScale, decay },
       )
       weights.set(name, updated.parameter)
       this.#moments.set(name, { first: updated.first, second: updated.second })
@@ -83,10 +134,21 @@ export class Policy {
 
   /** The moments for a checkpoint: `first.NAME`, `second.NAME`, read from the device when written. */
   momentTensors(): TensorToWrite[] {
-    return [...this.#moments].flatMap(([name, { first, second }]) => [
+    const whole = [...this.#moments].flatMap(([name, { first, second }]) => [
       tensorToWrite(`first.${name}`, first, this.decoder.device),
       tensorToWrite(`second.${name}`, second, this.decoder.device),
     ])
+    const blocks = [...this.#blockMoments].flatMap(([name, moments]) =>
+      KINDS.flatMap((kind) => {
+        const { codes, scales } = moments[kind]
+        const bytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength)
+        return [
+          { name: `${kind}.${name}.codes`, dtype: "U8", shape: [codes.length], data: codes },
+          { name: `${kind}.${name}.scales`, dtype: "F32", shape: [scales.length], data: bytes },
+        ] as const
+      }),
+    )
+    return [...whole, ...blocks]
   }
 
   async release(): Promise<void> {
@@ -98,6 +160,31 @@ export class Policy {
     }
     await this.decoder.release()
   }
+}
+
+function savedMoments(state: ReadonlyMap<string, HostTensor>, name: string) {
+  const [first, second] = KINDS.map((kind) => {
+    const codes = state.get(`${kind}.${name}.codes`)?.data
+    const scales = state.get(`${kind}.${name}.scales`)?.data
+    return codes instanceof Uint8Array && scales instanceof Float32Array
+      ? { codes, scales }
+      : undefined
+  })
+  return first && second && { first, second }
+}
+
+/** The device's own way to update blocks, where it has one. */
+function blockKernel({ adamw8 }: Device): BlockKernel | undefined {
+  return (
+    adamw8 &&
+    (({ parameter, gradient, moments: { first, second }, scalars, maps }) =>
+      adamw8(
+        ...[parameter, gradient, first.codes, first.scales, second.codes, second.scales, scalars],
+        ...[maps.signed, maps.unsigned].flatMap(({ values, middles, first }) => [
+          ...[values, middles, first],
+        ]),
+      ))
+  )
 }
 
 /** A float32 tensor of a device as a file takes it: downloaded when its turn comes. */

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import koffi from "koffi"
+import type { HostKernel } from "../device.ts"
 import type { Panels } from "../onnx/lowering.ts"
 import { adviseHugePages } from "./c-library.ts"
 import { type Pointer, runtimeTable } from "./ort-api.ts"
@@ -14,7 +15,10 @@ export interface OwnKernels {
   readonly problem?: string
 }
 
+type Adamw8 = { async: (...args: unknown[]) => void }
+
 interface Library extends OwnKernels {
+  readonly adamw8: Adamw8
   domain(table: Pointer, threads: number): Pointer | null
   packedBytes(rows: number, columns: number): number
   pack(x: Float32Array, rows: number, columns: number, panels: Uint8Array): void
@@ -48,6 +52,7 @@ function load(): Library | OwnKernels {
       ...(bf16 ? {} : { problem: "this processor has no instructions for bfloat16 products" }),
       domain: named("void *dftune_domain(const void *table, int threads)"),
       packedBytes: named("double dftune_packed_bytes(int64_t rows, int64_t columns)"),
+      adamw8: named(ADAMW8),
       pack: named("void dftune_pack(const void *x, int64_t rows, int64_t columns, void *panels)"),
     }
   } catch (error) {
@@ -86,6 +91,21 @@ export function ownPanels(): Panels | undefined {
       return panels
     },
   }
+}
+
+const ADAMW8 =
+  "void dftune_adamw8(void *p, void *g, int64_t n, void *mc, void *ms, void *vc, void *vs, " +
+  "void *scalars, void *sv, void *sm, void *sf, void *uv, void *um, void *uf)"
+
+/** The update of native/src/adamw-8bit.c, away from the event loop; undefined without the library. */
+export function ownAdamw8(): HostKernel | undefined {
+  const kernels = ownKernels()
+  if (!isLibrary(kernels)) return undefined
+  return (parameter, gradient, ...rest) =>
+    new Promise((resolve, reject) => {
+      const done = (error: unknown) => (error ? reject(error) : resolve())
+      kernels.adamw8.async(parameter, gradient, parameter!.length, ...rest, done)
+    })
 }
 
 /** The operators, to be added to a session's options; null where there are none. */

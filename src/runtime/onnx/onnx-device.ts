@@ -16,6 +16,7 @@ import type {
   Executable,
   Feeds,
   HostData,
+  HostKernel,
   HostTensor,
   Precision,
   RunOptions,
@@ -166,6 +167,7 @@ export interface OnnxDeviceOptions {
   readonly holdsConstants?: boolean
   /** Products that the sessions' own operators compute. */
   readonly own?: OwnProducts
+  readonly adamw8?: HostKernel
 }
 
 /**
@@ -179,6 +181,7 @@ export class OnnxDevice implements Device {
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
   readonly products: Precision
+  readonly adamw8?: HostKernel
   readonly #target: Target
   readonly description: string
   readonly #ort: OnnxRuntime
@@ -193,7 +196,7 @@ export class OnnxDevice implements Device {
 
   constructor(
     ort: OnnxRuntime,
-    { target, description, session, holdsConstants = false, own }: OnnxDeviceOptions,
+    { target, description, session, holdsConstants = false, own, adamw8 }: OnnxDeviceOptions,
   ) {
     this.#ort = ort
     this.#target = target
@@ -203,6 +206,7 @@ export class OnnxDevice implements Device {
     this.#session = session
     this.#holdsConstants = holdsConstants
     this.#own = own
+    if (adamw8) this.adamw8 = adamw8
     this.products = own?.bf16 ? "bf16" : "fp32"
   }
 
