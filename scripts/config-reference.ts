@@ -70,6 +70,7 @@ function rowsOf(schema: Schema, path: string): Row[] {
 }
 
 function innerRows(schema: Schema, key: string): Row[] {
+  if (key === "objective") return [] // docs/objectives.md has a row for each, held to the code
   if (schema.properties) return rowsOf(schema, key)
   if (schema.items) return innerRows(schema.items, `${key}[]`)
   return branches(schema).flatMap((branch) => innerRows(branch, key))
@@ -82,7 +83,9 @@ function line({ key, schema, required }: Row): string {
       ? "–"
       : code(schema.default)
   const text = (schema.description ?? "").replaceAll("|", "\\|").replaceAll("\n", " ")
-  return `| \`${key}\` | ${kind(schema).replaceAll(" | ", " \\| ")} | ${fallback} | ${text} |`
+  const values =
+    key === "objective" ? "a name of [objectives.md](objectives.md), or its keys" : kind(schema)
+  return `| \`${key}\` | ${values.replaceAll(" | ", " \\| ")} | ${fallback} | ${text} |`
 }
 
 /** The whole page. */

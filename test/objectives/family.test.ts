@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest"
 import {
+  definitionOf,
   emit,
   evaluate,
   expressionFromJson,
   expressionToJson,
   FAMILY,
+  INPUTS,
   needs,
   objectiveFromConfig,
   reduceInputs,
@@ -135,10 +137,29 @@ describe.each(titled)("$title", ({ name, settings, weight }) => {
 /** Those that couple the tokens of a sequence or a pair: held by golden-rl.test.ts and preference.test.ts. */
 const COUPLED = ["dpo", "simpo", "cpo", "orpo", "kto", "gspo", "rloo"]
 
-test("every name has a law tested here", () => {
-  expect(new Set([...laws.map(({ name }) => name), ...COUPLED])).toEqual(
-    new Set(Object.keys(FAMILY)),
+/** The weight that an objective states, where it is a weight alone; undefined for other forms. */
+function statedWeight(name: string): Float64Array | undefined {
+  const definition = definitionOf(name)!
+  const values = Object.fromEntries(
+    Object.entries(definition.parameters).map(([key, parameter]) => [key, parameter.default]),
   )
+  const form = definition.form(values as never, INPUTS)
+  if (!("weight" in form) || form.anchor || definition.ramp) return undefined
+  return evaluate(form.weight, COLUMNS, SEGMENTS).loss
+}
+
+const weighted = Object.keys(FAMILY).filter((name) => statedWeight(name) !== undefined)
+
+test.each(weighted)("%s pulls with the weight that its form states, detached", (name) => {
+  const { coefficients } = evaluate(objectiveFromConfig(name).expression, COLUMNS, SEGMENTS)
+  statedWeight(name)!.forEach((weight, t) => {
+    expect(-coefficients.logp![t]!).toBeCloseTo(weight, 12)
+  })
+})
+
+test("every name has a law tested here, by hand where it is more than a weight", () => {
+  const held = new Set<string>([...laws.map(({ name }) => name), ...COUPLED, ...weighted])
+  expect(Object.keys(FAMILY).filter((name) => !held.has(name))).toEqual([])
 })
 
 test("the KL anchors pull through kl_ref with lambda, and vanish with it", () => {

@@ -1,0 +1,111 @@
+/** The steps of docs/extending.md, made in a copy: they are enough, and each costs what the page says. */
+import { spawnSync } from "node:child_process"
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url))
+const COPIED = [
+  ..."src test docs scripts recipes golden worker README.md CONTRIBUTING.md demo/README.md".split(
+    " ",
+  ),
+  ..."package.json tsconfig.json vitest.config.ts".split(" "),
+]
+
+let copy: string
+const touched = new Set<string>()
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), "dftune-extending-"))
+  for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true })
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"))
+})
+afterAll(() => rmSync(copy, { recursive: true, force: true }))
+
+function write(path: string, text: string): void {
+  touched.add(path)
+  mkdirSync(dirname(join(copy, path)), { recursive: true })
+  writeFileSync(join(copy, path), text)
+}
+
+/** Puts a line before the first that contains `before`. */
+function addLine(path: string, before: string, line: string): void {
+  const lines = readFileSync(join(copy, path), "utf8").split("\n")
+  const at = lines.findIndex((text) => text.includes(before))
+  expect(at, `${path} has a line with ${before}`).toBeGreaterThanOrEqual(0)
+  write(path, lines.toSpliced(at, 0, line).join("\n"))
+}
+
+function passes(...words: string[]): void {
+  const vitest = join(ROOT, "node_modules/vitest/vitest.mjs")
+  const env = { ...process.env, NO_COLOR: "1" }
+  const run = spawnSync(process.execPath, [vitest, "run", ...words], {
+    cwd: copy,
+    env,
+    encoding: "utf8",
+  })
+  expect(run.status, run.stdout.slice(-3000)).toBe(0)
+}
+
+test("a token objective is three files: its own, a line in the table, a row in the docs", () => {
+  touched.clear()
+  write(
+    "src/objectives/focal-dft.ts",
+    `import { defineObjective, MODIFIERS, number } from "./definition.ts"
+import { constant } from "./expression.ts"
+
+/** DFT with a focal factor: loss = sg(p (1 - p)^g) c. */
+export const focalDft = defineObjective({
+  name: "focal-dft",
+  formula: "sg(p (1-p)^g) c",
+  parameters: { g: number(1, [0, 100], "focusing parameter; 0 is DFT") },
+  form: ({ g }, { p }) => ({ weight: p.times(constant(1).minus(p).power(g)) }),
+  modifiers: MODIFIERS,
+})
+`,
+  )
+  addLine(
+    "src/objectives/family.ts",
+    "import { focal }",
+    'import { focalDft } from "./focal-dft.ts"',
+  )
+  addLine("src/objectives/family.ts", "  focal,", '  "focal-dft": focalDft,')
+  addLine(
+    "docs/objectives.md",
+    "| `luffy`",
+    "| `focal-dft` | sg(p (1-p)^g) c | `g` (1) | all | here |",
+  )
+  passes("test/objectives", "test/config")
+  passes("test/documents/configs.test.ts", "-t", "docs/configuration.md is what")
+  expect(touched.size).toBe(3)
+}, 240_000)
+
+test("a model family is one file, one line and one golden folder", () => {
+  touched.clear()
+  const source = readFileSync(join(copy, "src/models/families/qwen2.ts"), "utf8")
+  write(
+    "src/models/families/newcomer.ts",
+    source.replace("export const qwen2", "export const newcomer"),
+  )
+  addLine(
+    "src/models/families/table.ts",
+    "import { olmo2 }",
+    'import { newcomer } from "./newcomer.ts"',
+  )
+  addLine("src/models/families/table.ts", "  olmo2,", "  newcomer,")
+  const golden = join(copy, "golden/models/newcomer")
+  cpSync(join(copy, "golden/models/qwen2"), golden, { recursive: true })
+  const config = JSON.parse(readFileSync(join(golden, "config.json"), "utf8"))
+  writeFileSync(join(golden, "config.json"), JSON.stringify({ ...config, model_type: "newcomer" }))
+  passes("test/models/decoder.test.ts", "-t", "newcomer")
+  expect(touched.size).toBe(2)
+}, 240_000)
