@@ -1,9 +1,12 @@
-import { readFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { AxeResults } from "axe-core"
-import { unzipSync } from "fflate"
+import { type Unzipped, unzipSync } from "fflate"
 import type { Browser, Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { LocalSource, openModel } from "../../src/generate/index.ts"
 import { type BuiltPages, builtPages } from "./built-pages.ts"
 import { CHROMIUM, launch } from "./chromium.ts"
 import { serveFolder } from "./static-server.ts"
@@ -22,6 +25,28 @@ const LINK = {
 }
 const encoded = (settings: object) => Buffer.from(JSON.stringify(settings)).toString("base64url")
 const linkTo = (settings: object) => `#s=${encoded({ ...LINK, ...settings })}`
+
+/** What `dftune generate adapter` says in the unpacked folder, greedily. */
+async function answerOf(files: Unzipped, question: string): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-adapter-"))
+  for (const [name, bytes] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), bytes)
+  }
+  const before = process.cwd()
+  process.chdir(folder) // the adapter names its base by a path from here
+  const model = await openModel("adapter", { device: "cpu", threads: 1 })
+  try {
+    const prompt = [{ role: "user", content: question }]
+    const request = { prompt, n: 1, temperature: 0, maxNewTokens: 80, seed: 1 }
+    for await (const { completion } of new LocalSource(model).sample([request])) return completion
+    throw new Error("no sample came")
+  } finally {
+    await model.release()
+    process.chdir(before)
+    rmSync(folder, { recursive: true })
+  }
+}
 
 describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
   let pages: BuiltPages
@@ -63,8 +88,11 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
     await tour.getByRole("button", { name: "Done" }).click()
     expect(await tour.count()).toBe(0)
 
+    await page.getByRole("combobox", { name: "temperature" }).selectOption("0")
     await page.getByRole("button", { name: "Ask", exact: true }).click()
-    await page.locator(".said").nth(5).waitFor()
+    await page.locator(".said").nth(1).waitFor()
+    const question = await page.getByRole("textbox", { name: "A question" }).inputValue()
+    const said = await page.locator(".said").nth(1).getAttribute("data-completion")
     const download = page.waitForEvent("download")
     await page.getByRole("button", { name: "Download adapter B" }).click()
     const files = unzipSync(readFileSync((await (await download).path())!))
@@ -77,6 +105,7 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
     )
     const json = JSON.parse(new TextDecoder().decode(files["adapter/adapter_config.json"]))
     expect(json).toMatchObject({ peft_type: "LORA", r: 8, base_model_name_or_path: "base" })
+    expect(await answerOf(files, question)).toBe(said)
     await page.close()
   })
 

@@ -13,7 +13,7 @@ const words = (base: string) => `An adapter in PEFT's format, trained in the dft
     dftune chat adapter        (npm install -g dftune)
 
 or in Python: PeftModel.from_pretrained(base_model, "adapter"). Its base is ${base}.
-`
+${base === "base" ? 'Its tokenizer there: PreTrainedTokenizerFast.from_pretrained("base") (AutoTokenizer takes Qwen2\'s own pieces).\n' : ""}`
 
 /** A zip of the adapter, and of the bundled model when that is its base. */
 async function archive(lab: Lab, name: SideName): Promise<Uint8Array | undefined> {
