@@ -133,6 +133,18 @@ const data = z
       .union([source, z.array(source)])
       .describe("Rows whose loss is measured every eval_steps.")
       .default([]),
+    eval_split: z
+      .number()
+      .min(0)
+      .max(2 ** 40)
+      .refine(
+        (split) => split < 1 || Number.isInteger(split),
+        "expected a share below 1, or a whole number of rows",
+      )
+      .describe(
+        "Training rows held out by the seed when eval is empty: below 1 a share of them, from 1 on their number. Rows of one prompt stay on one side.",
+      )
+      .default(0),
     benchmarks: z
       .union([source, z.array(source)])
       .describe("Files of benchmark questions; training rows that ask one of them are warned of.")

@@ -1,3 +1,4 @@
+export { heldOut } from "./held-out.ts"
 export { layoutOf } from "./layout.ts"
 export { LAYOUT_FILE, layoutText, readLayout } from "./layout-file.ts"
 export type { Lint, LintCode } from "./lints.ts"

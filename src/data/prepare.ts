@@ -162,7 +162,7 @@ export async function datedSetup(options: Omit<PrepareOptions, "sources">): Prom
   const setup = batchSetup(options)
   const file = setup.templateFile === null ? {} : { file: setup.templateFile }
   const template = await loadChatTemplate(setup.tokenizer, file)
-  const asks = template !== null && /\bstrftime_now\b/.test(template.source)
+  const asks = template?.readsClock === true
   return { ...setup, day: asks ? (options.day ?? today()) : null }
 }
 
@@ -193,7 +193,7 @@ const madeAnew = (damage: string): Lint => ({
 })
 
 /** Renames the finished folder into place; when another run was first, its folder is as good. */
-async function publish(temporary: string, dir: string): Promise<void> {
+export async function publish(temporary: string, dir: string): Promise<void> {
   try {
     await rename(temporary, dir)
   } catch (error) {

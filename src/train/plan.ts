@@ -2,6 +2,7 @@ import { freemem } from "node:os"
 import { basename, extname } from "node:path"
 import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
 import {
+  heldOut,
   openPrepared,
   overlapLints,
   type Prepared,
@@ -103,16 +104,25 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     day,
   })
   const asked = rowsFor(config.data.train)
-  const { prepared, dataKey } = await rowsToResume(config, await prepareRows(asked, options), asked)
+  const all = await prepareRows(asked, options)
+  const { eval: evalSources, eval_split: split } = config.data
+  const parts =
+    evalSources.length === 0 && split > 0
+      ? await heldOut(all, { split, seed: config.seed })
+      : { train: all, held: undefined }
+  const { prepared, dataKey } = await rowsToResume(config, parts.train, asked)
   const evalSets: NamedRows[] = []
   const evals: string[] = []
-  for (const [i, source] of config.data.eval.entries()) {
-    const { dir } = await prepareRows(rowsFor([source]), options)
+  const measure = async (name: string, dir: string) => {
     evals.push(dir)
     const rows = await openPrepared(dir)
-    const name = setName(source, i, config.data.eval)
     const batches = evalBatches(objective, rows, config)
     evalSets.push({ name, rows, ...(batches ? { batches } : {}) })
+  }
+  if (parts.held !== undefined) await measure("held-out", parts.held.dir)
+  for (const [i, source] of evalSources.entries()) {
+    const { dir } = await prepareRows(rowsFor([source]), options)
+    await measure(setName(source, i, evalSources), dir)
   }
   const rows = await openPrepared(prepared.dir)
   const { benchmarks } = config.data
