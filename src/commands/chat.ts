@@ -15,6 +15,7 @@ import {
 import { printable } from "../host/printable.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
+  baseOption,
   type DeviceChoice,
   type DtypeChoice,
   deviceOption,
@@ -34,6 +35,7 @@ interface Options {
   readonly topK?: number
   readonly maxNewTokens: number
   readonly seed: number
+  readonly base?: string
   readonly device: DeviceChoice
   readonly dtype: DtypeChoice
   readonly threads?: number
@@ -169,13 +171,14 @@ function talk(talking: Talking, options: Options): Promise<void> {
 async function chat(model: string, options: Options): Promise<void> {
   const { show, clear } = progressLine()
   const template = options.template ?? (options.chat ? "true" : undefined)
-  const asking = await askingOf(model, { onProgress: show, template })
+  const asking = await askingOf(model, { onProgress: show, template, base: options.base })
   const way = wayOf(options, asking)
   const generator = await interruptible((signal) =>
     openGenerator(model, {
       continues: true,
       ...templateFile(options.template),
       device: options.device,
+      base: options.base,
       dtype: options.dtype,
       signal,
       onProgress: show,
@@ -213,6 +216,7 @@ export function command(verb: Command): void {
     .option("--top-k <k>", "only the k most likely tokens", wholeFrom(1))
     .option("--max-new-tokens <count>", "longest answer", wholeFrom(1), 1024)
     .option("--seed <seed>", "answer i is drawn with SEED + i", wholeFrom(0), 0)
+    .addOption(baseOption())
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))

@@ -34,7 +34,7 @@ import {
 } from "../generate/index.ts"
 import { showDataLosses } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
+import { baseOption, type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -59,6 +59,7 @@ interface Options {
   readonly mode?: Mode
   readonly out?: string
   readonly endpoint?: string
+  readonly base?: string
   readonly concurrency: number
   readonly threads?: number
   readonly dtype: DtypeChoice
@@ -107,6 +108,7 @@ function opener(model: string, options: Options, signal: AbortSignal, show: (t: 
     const source = await openGenerator(model, {
       signal,
       dtype,
+      base: options.base,
       onProgress: show,
       ...templateFile(options.template),
       ...(threads === undefined ? {} : { threads }),
@@ -184,13 +186,17 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   const asking = await askingOf(model, {
     signal,
     onProgress: show,
+    base: options.base,
     endpoint: options.endpoint !== undefined,
     template: options.template,
   })
   warnOfLayout(suites[0]?.problems[0]?.problem, settings.prompt, asking)
   const origin =
     options.endpoint === undefined
-      ? localModelOrigin(model, await modelFolders(model, { signal, onProgress: show }))
+      ? localModelOrigin(
+          model,
+          await modelFolders(model, { signal, onProgress: show, base: options.base }),
+        )
       : endpointOrigin(model, options.endpoint)
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []
@@ -276,6 +282,7 @@ export function command(verb: Command): void {
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", whole(1), 16)
     .option("--threads <count>", "processor threads; all cores without", whole(1))
+    .addOption(baseOption())
     .addOption(dtypeOption())
     .option("--json", "print one JSON document")
     .addHelpText("after", "\nAn interrupted evaluation goes on when the same command is run again.")

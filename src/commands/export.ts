@@ -9,6 +9,7 @@ import {
 import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { baseOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -82,7 +83,7 @@ export function command(verb: Command): void {
       ),
     )
     .option("--pre <name>", "gguf, ollama: llama.cpp's pre-tokenizer, where it is not recognised")
-    .option("--base <model>", "of an adapter: in place of the base that it names")
+    .addOption(baseOption())
     .option("--revision <revision>", "of a hub id: branch, tag or commit")
     .option("--force", "write into a folder that is not empty")
     .option("--json", "print one JSON document about what was written")

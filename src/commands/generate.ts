@@ -30,6 +30,7 @@ import {
 } from "../generate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
+  baseOption,
   type DeviceChoice,
   type DtypeChoice,
   deviceOption,
@@ -58,6 +59,7 @@ interface Options {
   readonly template?: string
   readonly out?: string
   readonly endpoint?: string
+  readonly base?: string
   readonly concurrency: number
   readonly device: DeviceChoice
   readonly dtype: DtypeChoice
@@ -125,7 +127,7 @@ async function originOf(
   const { endpoint, n, seed } = options
   const made =
     endpoint === undefined
-      ? localModelOrigin(model, await modelFolders(model, { signal }))
+      ? localModelOrigin(model, await modelFolders(model, { signal, base: options.base }))
       : endpointOrigin(model, endpoint)
   const asked = rows[0]!.prompt
   const layout = {
@@ -153,7 +155,7 @@ async function openSource(
     return { source, release: async () => {} }
   }
   const opened = {
-    ...{ signal, device, dtype, onProgress: show },
+    ...{ signal, device, dtype, onProgress: show, base: options.base },
     ...templateFile(options.template),
     ...(threads === undefined ? {} : { threads }),
   }
@@ -194,7 +196,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   const text = await promptsText(options)
   const { show, clear } = progressLine()
   const asking = await askingOf(model, {
-    ...{ signal, onProgress: show, template: templateAsked(options) },
+    ...{ signal, onProgress: show, base: options.base, template: templateAsked(options) },
     endpoint: options.endpoint !== undefined,
   })
   const { rows, first } = laidOut(text, options, asking)
@@ -314,6 +316,7 @@ export function command(verb: Command): void {
     .option("--out <file>", "JSONL to write, or to go on with; stdout without")
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)
+    .addOption(baseOption())
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))

@@ -18,6 +18,10 @@ export const DTYPE_BYTES = {
   BOOL: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E5M2FNUZ: 1,
+  C64: 8,
 } as const
 
 export type Dtype = keyof typeof DTYPE_BYTES
@@ -52,7 +56,7 @@ export function elementCount(shape: readonly number[]): number {
 }
 
 function metadataOf(value: unknown, where: string): Record<string, string> {
-  if (value === undefined) return {}
+  if (value === undefined || value === null) return {}
   if (!isObject(value)) {
     throw new InputError(
       `${where}: expected "__metadata__" to be an object, got ${describeValue(value)}`,

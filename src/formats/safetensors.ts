@@ -20,7 +20,7 @@ export interface TensorReader {
   /** The tensor's bytes as they lie in the file (little endian). */
   read(name: string): Promise<Uint8Array>
   /**
-   * F32, F16 or BF16 as float32, into `into` when given (of exactly the tensor's elements).
+   * F64, F32, F16 or BF16 as float32, into `into` when given (of exactly the tensor's elements).
    *
    * @throws InputError for any other dtype.
    */
@@ -56,7 +56,7 @@ async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const json = new Uint8Array(Number(length))
   await source.readInto(json, 8)
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(json)
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json)
     return parseHeader(text, path, 8 + json.length, size)
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
@@ -89,6 +89,20 @@ async function readWidened(
   })
 }
 
+/** float64 numbers rounded to float32, a piece at a time. */
+async function readNarrowed(
+  source: ByteSource,
+  { begin, end }: TensorEntry,
+  target: Float32Array,
+): Promise<void> {
+  const piece = new Float64Array(PIECE_BYTES / 8)
+  for (let at = begin; at < end; at += PIECE_BYTES) {
+    const doubles = piece.subarray(0, Math.min(PIECE_BYTES, end - at) / 8)
+    await source.readInto(new Uint8Array(piece.buffer, 0, doubles.byteLength), at)
+    target.set(doubles, (at - begin) / 8)
+  }
+}
+
 /**
  * Reads a safetensors file by ranges; its header is checked against its size first.
  *
@@ -113,9 +127,11 @@ export async function readSafetensors(source: ByteSource): Promise<TensorReader>
       await source.readInto(bytes, begin)
     } else if (dtype === "BF16" || dtype === "F16") {
       await readWidened(source, found, dtype, target)
+    } else if (dtype === "F64") {
+      await readNarrowed(source, found, target)
     } else {
       throw new InputError(
-        `${path}: tensor "${name}": expected F32, F16 or BF16 weights, got ${dtype}`,
+        `${path}: tensor "${name}": expected F64, F32, F16 or BF16 weights, got ${dtype}`,
       )
     }
   }

@@ -11,18 +11,21 @@ function weightMap(index: JsonObject, indexPath: string): Map<string, string> {
       `${indexPath}: expected "weight_map" to be an object, got ${describeValue(map)}`,
     )
   }
-  for (const [name, file] of Object.entries(map)) {
+  const files = new Map<string, string>()
+  for (const [name, written] of Object.entries(map)) {
+    const file = typeof written === "string" ? written.replace(/^\.\//, "") : written
     if (
       typeof file !== "string" ||
       !/^[^/\\:\0]+\.safetensors$/.test(file) ||
       file.startsWith("..")
     ) {
       throw new InputError(
-        `${indexPath}: tensor "${name}": expected the name of a .safetensors file in the same folder, got ${describeValue(file)}`,
+        `${indexPath}: tensor "${name}": expected the name of a .safetensors file in the same folder, got ${describeValue(written)}`,
       )
     }
+    files.set(name, file)
   }
-  return new Map(Object.entries(map as Record<string, string>))
+  return files
 }
 
 async function openShards(

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs"
-import { join } from "node:path"
+import { isAbsolute, join } from "node:path"
 import { InputError } from "../errors.ts"
 import { type HubProgress, resolveModel } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
@@ -39,6 +39,8 @@ export interface OpenModelOptions
   readonly dtype?: "auto" | Precision
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
+  /** In place of the base that an adapter names. */
+  readonly base?: string | undefined
   /** A .jinja file in place of the model's own chat template. */
   readonly templateFile?: string
   readonly signal?: AbortSignal
@@ -83,8 +85,8 @@ export interface ModelFolders {
 export interface ModelFoldersOptions {
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
-  /** In place of the base that the adapter names. */
-  readonly base?: string
+  /** In place of the base that an adapter names. */
+  readonly base?: string | undefined
   /** false: the base's configs and tokenizer only. */
   readonly withBaseWeights?: boolean
   readonly signal?: AbortSignal
@@ -109,10 +111,25 @@ export async function modelFolders(
     ...(revision === undefined ? {} : { revision }),
   })
   if (!existsSync(join(folder, ADAPTER_CONFIG))) {
+    if (given !== undefined) {
+      throw new InputError(`--base is for adapters, and ${path} is a whole model`)
+    }
     return { folder, base: null, baseName: null, textFolder: folder }
   }
-  const baseName = given ?? (await baseModel(folder))
-  const base = await resolveModel(baseName, { ...hub, withWeights: withBaseWeights })
+  const baseName = given ?? (await namedBase(folder))
+  const base = await resolveModel(baseName, { ...hub, withWeights: withBaseWeights }).catch(
+    (error: unknown) => {
+      if (!(error instanceof InputError) || given !== undefined) throw error
+      const where = join(folder, ADAPTER_CONFIG)
+      throw new InputError(
+        `${where}: the base that "base_model_name_or_path" names cannot be opened: ` +
+          `${error.message}. --base names another place for it`,
+      )
+    },
+  )
+  if (existsSync(join(base, ADAPTER_CONFIG)) && !existsSync(join(base, "config.json"))) {
+    throw new InputError(`${base}: expected the base model, got an adapter of one`)
+  }
   const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
   return { folder, base, baseName, textFolder }
 }
@@ -129,6 +146,7 @@ export async function openModel(
     signal,
     onProgress,
     revision,
+    base: givenBase,
     continues,
     templateFile,
     device: kind = "cpu",
@@ -140,6 +158,7 @@ export async function openModel(
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
     ...(revision === undefined ? {} : { revision }),
+    base: givenBase,
   })
   const { folder, textFolder } = folders
   const base = folders.base ?? folder
@@ -215,12 +234,16 @@ async function uploaded({
   return { device, shape, weights, lora }
 }
 
-async function baseModel(adapter: string): Promise<string> {
+/** The base that an adapter names; a relative path is looked for beside the adapter first. */
+async function namedBase(adapter: string): Promise<string> {
   const { baseModel: named } = await readAdapterConfig(adapter)
-  if (named !== null) return named
-  throw new InputError(
-    `${join(adapter, ADAPTER_CONFIG)}: expected "base_model_name_or_path" to name the base model`,
-  )
+  if (named === null) {
+    throw new InputError(
+      `${join(adapter, ADAPTER_CONFIG)}: "base_model_name_or_path" names no base model; --base names it`,
+    )
+  }
+  const beside = join(adapter, named)
+  return !isAbsolute(named) && existsSync(join(beside, "config.json")) ? beside : named
 }
 
 /** A local source that holds its model. */

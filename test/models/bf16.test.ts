@@ -102,8 +102,9 @@ function expectClose(got: Trained, expected: Trained) {
   }
 }
 
-// Rounding may send a token to another expert: there near is not what it should be.
-const dense = families.filter((name) => !name.includes("moe"))
+// One of each kind of block. Experts are left out: rounding may send a token to another one.
+const blocks = ["llama-bias", "qwen2", "qwen3", "gemma3_text", "olmo2", "phi3"]
+const dense = families.filter((name) => blocks.includes(name))
 
 describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => {
   test("loss and every gradient of full training are near float32's", async () => {

@@ -109,7 +109,11 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
     { ...LLAMA, architectures: ["LlamaForTokenClassification"] },
     /LlamaForCausalLM/,
   ],
-  ["remote code", { ...LLAMA, auto_map: { AutoModel: "x.Y" } }, /auto_map/],
+  [
+    "remote code",
+    { ...LLAMA, architectures: ["MyLlama"], auto_map: { AutoModel: "x.Y" } },
+    /MyLlama.*auto_map.*never runs/,
+  ],
   ["a quantised checkpoint", { ...LLAMA, quantization_config: { bits: 4 } }, /quantised/],
   ["yarn with no factor", { ...LLAMA, rope_scaling: { rope_type: "yarn" } }, /factor.*nothing/],
   [
@@ -131,10 +135,81 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ["an odd head", { ...LLAMA, head_dim: 7 }, /head_dim.*even/],
   ["an absurd size", { ...LLAMA, vocab_size: 1e12 }, /vocab_size.*whole number/],
   ["a size as text", { ...LLAMA, hidden_size: "32" }, /hidden_size.*"32"/],
+  [
+    "bitsandbytes in 4 bits",
+    { ...LLAMA, quantization_config: { quant_method: "bitsandbytes", load_in_4bit: true } },
+    /quantised/,
+  ],
+  [
+    "another method with nothing on",
+    { ...LLAMA, quantization_config: { quant_method: "gptq", load_in_4bit: false } },
+    /quantised/,
+  ],
   ["a missing size", { ...LLAMA, intermediate_size: undefined }, /intermediate_size.*nothing/],
   ["eight-bit floats", { ...LLAMA, dtype: "float8_e4m3fn" }, /dtype.*float8/],
 ]
 test.each(refused)("%s is refused, by name", (_name, json, message) => {
   expect(() => modelConfig(json)).toThrow(message)
   expect(() => modelConfig(json)).toThrow(InputError)
+})
+
+/** One layer's rotary setting. */
+const ropeOf = (json: Record<string, unknown>) => modelConfig(json).shape.layers[0]!.rope!
+
+describe("rope_scaling beside rope_parameters", () => {
+  const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 }
+  test("the first counts, as in Transformers", () => {
+    const both = { ...LLAMA, rope_parameters: { rope_type: "default", rope_theta: 10000 } }
+    expect(ropeOf({ ...both, rope_scaling: yarn }).ropeType).toBe("yarn")
+    const linear = { type: "linear", factor: 2 }
+    expect(ropeOf({ ...both, rope_parameters: {}, rope_scaling: linear }).ropeType).toBe("linear")
+    const scaled = { ...LLAMA, rope_parameters: { ...linear, rope_type: "linear" } }
+    expect(ropeOf({ ...scaled, rope_scaling: { rope_type: "default" } }).ropeType).toBe("default")
+    expect(ropeOf({ ...scaled, rope_scaling: null }).ropeType).toBe("linear")
+    expect(ropeOf({ ...scaled, rope_scaling: {} }).ropeType).toBe("linear")
+  })
+  test("refused where a rope_theta would be lost without a word", () => {
+    const theta = { ...LLAMA, rope_parameters: { rope_type: "default", rope_theta: 1e6 } }
+    expect(() => modelConfig({ ...theta, rope_scaling: yarn })).toThrow(
+      /"rope_scaling" and "rope_parameters" disagree on rope_theta \(none and 1000000\)/,
+    )
+    const said = { ...theta, rope_scaling: { ...yarn, rope_theta: 1e6 } }
+    expect(ropeOf(said).ropeTheta).toBe(1e6)
+    expect(ropeOf({ ...theta, rope_theta: 1e6, rope_scaling: yarn }).ropeTheta).toBe(1e6)
+  })
+})
+
+test("llama3 scaling without the trained length takes the longest one", () => {
+  const scaling = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
+  expect(ropeOf({ ...LLAMA, rope_scaling: scaling })).toMatchObject({
+    originalMaxPositionEmbeddings: 128,
+  })
+})
+
+test.each<[string, Record<string, unknown>]>([
+  ["a window's first layer, of a window that is off", { ...QWEN2, max_window_layers: 0 }],
+  ["heads that null leaves to the query heads", { ...QWEN2, num_key_value_heads: null }],
+  ["a dtype that is left to the tensors", { ...LLAMA, torch_dtype: "auto" }],
+  ["a dtype with its module", { ...LLAMA, torch_dtype: "torch.bfloat16" }],
+  ["double precision", { ...LLAMA, dtype: "float64" }],
+  ["another name of silu", { ...LLAMA, hidden_act: "swish" }],
+  ["no end of text, written as -1", { ...LLAMA, eos_token_id: -1 }],
+  ["-1 in a list", { ...LLAMA, eos_token_id: [2, -1] }],
+  [
+    "a quantisation that is off",
+    { ...LLAMA, quantization_config: { load_in_4bit: false, load_in_8bit: false } },
+  ],
+  ["an empty quantisation", { ...LLAMA, quantization_config: {} }],
+  ["no longest length", { ...LLAMA, max_position_embeddings: undefined }],
+  ["a very long one", { ...LLAMA, max_position_embeddings: 2 ** 25 }],
+  ["the backbone's class", { ...LLAMA, architectures: ["LlamaModel"] }],
+  ["an old conversion's class", { ...LLAMA, architectures: ["LLaMAForCausalLM"] }],
+  ["code beside a family that is known", { ...LLAMA, auto_map: { AutoModel: "x.Y" } }],
+])("harmless: %s", (_name, json) => {
+  expect(modelConfig(json).shape.numHiddenLayers).toBe(2)
+})
+
+test("ids of -1 are none", () => {
+  expect(modelConfig({ ...LLAMA, eos_token_id: [2, -1] }).eosTokenIds).toEqual([2])
+  expect(modelConfig({ ...LLAMA, bos_token_id: -1 }).bosTokenId).toBeNull()
 })

@@ -66,7 +66,7 @@ const wrong: readonly [string, (tensors: Map<string, TensorToWrite>) => void, Re
   [
     "whole numbers for weights",
     (t) => t.set(LAST, { ...t.get(LAST)!, dtype: "I32" }),
-    /down_proj\.weight": expected F32, F16 or BF16 weights, got I32/,
+    /down_proj\.weight": expected F64, F32, F16 or BF16 weights, got I32/,
   ],
   [
     "names without the prefix",
@@ -88,9 +88,36 @@ test.each(wrong)("%s is refused by name", async (_name, change, message) => {
 
 test("a head that is tied by the config and written out, and old rotary tables, are passed over", async () => {
   const folder = await changed("qwen2", (tensors) => {
-    tensors.set("lm_head.weight", zeros("lm_head.weight", 64, 32))
+    const embedding = tensors.get("model.embed_tokens.weight")!
+    tensors.set("lm_head.weight", { ...embedding, name: "lm_head.weight" })
     const table = "model.layers.0.self_attn.rotary_emb.inv_freq"
     tensors.set(table, zeros(table, 4))
+  })
+  expect((await loadModel(folder)).weights).toEqual((await loadModel(`${MODELS}qwen2`)).weights)
+})
+
+test("a head of its own against a tied config is kept: trained, sampled from, and said when written", async () => {
+  const values = new Float32Array(64 * 32).map((_, i) => Math.sin(i))
+  const folder = await changed("qwen2", (tensors) => {
+    const data = new Uint8Array(values.buffer)
+    tensors.set("lm_head.weight", { name: "lm_head.weight", dtype: "F32", shape: [64, 32], data })
+  })
+  const model = await loadModel(folder)
+  expect(model.config).toMatchObject({ hasOwnHead: true, json: { tie_word_embeddings: false } })
+  expect(model.config.shape.tieWordEmbeddings).toBe(false)
+  expect(model.weights.get("lm_head.weight")).toEqual(values)
+  const again = await loadModel(await saved(model, "float32"))
+  expect(again.config.hasOwnHead).toBeUndefined()
+  expect(again.weights).toEqual(model.weights)
+})
+
+test("heads of other trainers are passed over, and float64 weights are read", async () => {
+  const folder = await changed("qwen2", (tensors) => {
+    tensors.set("v_head.summary.weight", zeros("v_head.summary.weight", 1, 32))
+    const norm = tensors.get("model.norm.weight")!
+    const floats = new Float32Array((norm.data as Uint8Array).slice().buffer)
+    const data = new Uint8Array(Float64Array.from(floats).buffer)
+    tensors.set(norm.name, { ...norm, dtype: "F64", data })
   })
   expect((await loadModel(folder)).weights).toEqual((await loadModel(`${MODELS}qwen2`)).weights)
 })

@@ -48,6 +48,11 @@ export function dtypeOption(): Option {
   return new Option("--dtype <type>", text).choices(DTYPES).default("auto")
 }
 
+/** `--base`, for verbs that open a model. */
+export function baseOption(): Option {
+  return new Option("--base <model>", "of an adapter: in place of the base that it names")
+}
+
 /** `--set key.path=value`, repeatable, for verbs that read a config. */
 export function setOption(): Option {
   return new Option(

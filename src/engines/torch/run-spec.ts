@@ -47,6 +47,8 @@ export interface RunSpecParts {
   readonly samples?: SampleSpec
   /** The text of the model's `dftune.json`. */
   readonly layout?: string
+  /** The model has a head of its own, against its config. */
+  readonly hasOwnHead?: boolean | undefined
   /** What the model does to its logits beyond the head's product. */
   readonly logits: { readonly scale: number; readonly softcap: number | undefined }
 }
@@ -121,7 +123,13 @@ async function rowColumns(
   return written === undefined ? null : resolve(written)
 }
 
-function refuseForTorch({ objective, resume, logits, modelFolder }: RunSpecParts): void {
+function refuseForTorch(parts: RunSpecParts): void {
+  const { objective, resume, logits, modelFolder } = parts
+  if (parts.hasOwnHead) {
+    throw new InputError(
+      `${modelFolder}: its config ties the head to the embedding, and it holds another head; engine torch would tie them: engine: onnx does not, nor a copy whose config says "tie_word_embeddings": false`,
+    )
+  }
   if (logits.scale !== 1 || logits.softcap !== undefined) {
     throw new InputError(
       `${modelFolder}: engine torch does not scale or cap logits, which this model asks for; engine: onnx does`,

@@ -205,6 +205,7 @@ async function writeSpec(
     resume,
     layout: rowsLayout(plan),
     logits: logitSettings(plan.model.shape),
+    hasOwnHead: plan.model.hasOwnHead,
   })
 }
 

@@ -3,6 +3,7 @@ import { randomStream } from "../../random.ts"
 import type { LoraInputs, LoraUpdate } from "../block/layer-plan.ts"
 import { layerPrefix, linearLayers, linearModules } from "../block/parameters.ts"
 import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
+import { type ModuleNames, namesModule, patternValue } from "./peft-patterns.ts"
 
 /** What one linear layer's update is made of. */
 export interface ModuleLora {
@@ -20,6 +21,8 @@ export interface LoraSpec {
   readonly useRslora: boolean
   /** [L]: the updates of each layer by module, in the checkpoint's order. */
   readonly layers: readonly ReadonlyMap<string, ModuleLora>[]
+  /** What it was asked for with; adapter_config.json says the same. */
+  readonly options: LoraOptions
 }
 
 export interface LoraOptions {
@@ -27,32 +30,65 @@ export interface LoraOptions {
   readonly loraAlpha: number
   readonly loraDropout?: number
   readonly useRslora?: boolean
-  /** `all-linear`, or module names as PEFT matches them: whole, or from a dot on (`q_proj`, `mlp.up_proj`). */
-  readonly targetModules?: "all-linear" | readonly string[]
+  /** `all-linear`, names as PEFT matches them (`q_proj`, `mlp.up_proj`), or a regular expression for whole paths. */
+  readonly targetModules?: ModuleNames
+  /** Modules that are left out, named in the same ways. */
+  readonly excludeModules?: ModuleNames | undefined
+  /** Layers that get an adapter; left out: all. */
+  readonly layersToTransform?: readonly number[] | undefined
+  /** Ranks and alphas of their own by patterns of module paths. */
+  readonly rankPattern?: Readonly<Record<string, number>>
+  readonly alphaPattern?: Readonly<Record<string, number>>
 }
 
-const matches = (module: string, name: string): boolean =>
-  module === name || module.endsWith(`.${name}`)
+/** [L]: the modules of each layer that `target_modules` names. */
+function namedModules(targets: ModuleNames, shape: DecoderShape, where: string): string[][] {
+  const key = `${where}: target_modules`
+  return shape.layers.map((kind, layer) =>
+    [...linearLayers(shape, kind).values()]
+      .filter(({ module, isExpert = false }) =>
+        targets === "all-linear"
+          ? !isExpert
+          : namesModule(targets, layerPrefix(layer) + module, key),
+      )
+      .map(({ module }) => module),
+  )
+}
 
-/** @throws InputError naming a module that is no linear layer of a block. */
-function resolveTargets(
-  targets: "all-linear" | readonly string[],
+/** @throws InputError naming what matches no linear layer of a block */
+function refuseStrays(targets: ModuleNames, shape: DecoderShape, where: string): void {
+  const each = typeof targets === "string" ? [targets] : targets.map((name) => [name])
+  const isStray = (names: ModuleNames) =>
+    namedModules(names, shape, where).every((modules) => modules.length === 0)
+  const stray = each.find(isStray)
+  if (stray === undefined && each.length > 0) return
+  const plain = [...linearModules(shape).values()].filter(({ isExpert }) => !isExpert)
+  const names = plain.map(({ module }) => module.split(".").at(-1)).join(", ")
+  const came = stray === undefined ? "an empty list" : JSON.stringify([stray].flat()[0])
+  throw new InputError(
+    `${where}: expected "target_modules" to be all-linear, names among ${names}, or a regular ` +
+      `expression that matches whole paths of such modules, got ${came}`,
+  )
+}
+
+/** [L]: the modules of each layer that get an adapter. */
+function adaptedModules(
+  { targetModules: targets = "all-linear", excludeModules, layersToTransform }: LoraOptions,
   shape: DecoderShape,
   where: string,
-): string[] {
-  const linears = linearModules(shape)
-  const plain = [...linears.values()].filter(({ isExpert }) => !isExpert)
-  if (targets === "all-linear") return plain.map(({ module }) => module)
-  const modules = [...linears.keys()]
-  const stray = targets.find((name) => !modules.some((module) => matches(module, name)))
-  if (stray !== undefined || targets.length === 0) {
-    const names = plain.map(({ module }) => module.split(".").at(-1)).join(", ")
-    const came = stray === undefined ? "an empty list" : JSON.stringify(stray)
-    throw new InputError(
-      `${where}: expected "target_modules" to be all-linear or names among ${names}, got ${came}`,
-    )
-  }
-  return modules.filter((module) => targets.some((name) => matches(module, name)))
+): string[][] {
+  refuseStrays(targets, shape, where)
+  const isLeftOut = (layer: number, module: string) =>
+    !(layersToTransform?.includes(layer) ?? true) ||
+    (excludeModules !== undefined &&
+      namesModule(excludeModules, layerPrefix(layer) + module, `${where}: exclude_modules`))
+  const kept = namedModules(targets, shape, where).map((modules, layer) =>
+    modules.filter((module) => !isLeftOut(layer, module)),
+  )
+  if (kept.some((modules) => modules.length > 0)) return kept
+  throw new InputError(
+    `${where}: exclude_modules and layers_to_transform leave no module of target_modules`,
+  )
 }
 
 /** @throws InputError */
@@ -81,14 +117,27 @@ export function checkLoraNumbers(
 export function loraSpec(options: LoraOptions, shape: DecoderShape, where = "adapter"): LoraSpec {
   checkLoraNumbers(options, where)
   const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
-  const { targetModules = "all-linear" } = options
-  const targets = resolveTargets(targetModules, shape, where)
-  const layers = shape.layers.map((kind) => {
-    const linears = linearLayers(shape, kind)
-    const present = targets.filter((module) => linears.has(module))
-    return new Map(present.map((module) => [module, { rank: loraRank, alpha: loraAlpha }]))
+  const layers = adaptedModules(options, shape, where).map((modules, layer) =>
+    moduleSizes(modules, layer, options, where),
+  )
+  return { loraRank, loraAlpha, loraDropout, useRslora, layers, options }
+}
+
+/** Rank and alpha of a layer's modules, where patterns say others than the adapter's own. */
+export function moduleSizes(
+  modules: readonly string[],
+  layer: number,
+  { loraRank, loraAlpha, rankPattern = {}, alphaPattern = {} }: LoraOptions,
+  where: string,
+): ReadonlyMap<string, ModuleLora> {
+  const updates = modules.map((module) => {
+    const path = layerPrefix(layer) + module
+    const rank = patternValue(rankPattern, path, `${where}: rank_pattern`) ?? loraRank
+    const alpha = patternValue(alphaPattern, path, `${where}: alpha_pattern`) ?? loraAlpha
+    checkLoraNumbers({ loraRank: rank, loraAlpha: alpha }, `${where}: ${path}`)
+    return [module, { rank, alpha }] as const
   })
-  return { loraRank, loraAlpha, loraDropout, useRslora, layers }
+  return new Map(updates)
 }
 
 /** The modules that have an update in any layer, each once. */

@@ -25,11 +25,16 @@ export function refuse(keys: ConfigKeys, key: string, expected: string): never {
 }
 
 /** A positive integer; `fallback` is what Transformers takes when the key is missing. */
-export function integer(keys: ConfigKeys, key: string, fallback?: number): number {
+export function integer(
+  keys: ConfigKeys,
+  key: string,
+  fallback?: number,
+  most = MAX_INTEGER,
+): number {
   if (!present(keys, key) && fallback !== undefined) return fallback
   const value = keys.values[key]
-  const valid = Number.isInteger(value) && (value as number) > 0 && (value as number) <= MAX_INTEGER
-  if (!valid) refuse(keys, key, `a whole number from 1 to ${MAX_INTEGER}`)
+  const valid = Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
+  if (!valid) refuse(keys, key, `a whole number from 1 to ${most}`)
   return value as number
 }
 

@@ -4,6 +4,9 @@ import type { DecoderShape, LayerKind } from "./shape.ts"
 /** What every family's config.json says; its layers come from the family. */
 export type DecoderConfig = Omit<DecoderShape, "layers">
 
+/** A limit alone: nothing is made of this size. */
+const ANY_LENGTH = 2 ** 31
+
 interface DecoderDefaults {
   /** When `head_dim` is missing; left out: hidden_size / num_attention_heads. */
   readonly headDim?: number
@@ -42,7 +45,12 @@ export function decoderConfig(keys: ConfigKeys, defaults: DecoderDefaults = {}):
     vocabSize: integer(keys, "vocab_size"),
     rmsNormEps: positive(keys, "rms_norm_eps", defaults.rmsNormEps ?? 1e-6),
     tieWordEmbeddings: flag(keys, "tie_word_embeddings", defaults.tieWordEmbeddings ?? false),
-    maxPositionEmbeddings: integer(keys, "max_position_embeddings", defaults.maxPositionEmbeddings),
+    maxPositionEmbeddings: integer(
+      keys,
+      "max_position_embeddings",
+      defaults.maxPositionEmbeddings,
+      ANY_LENGTH,
+    ),
   }
 }
 

@@ -17,7 +17,7 @@ export const llama: Family<LlamaShape> = {
   about: "Llama 2, 3, 3.1, 3.2, DeepSeekMath, SmolLM2",
   architecture: "LlamaForCausalLM",
   config(keys) {
-    const config = decoderConfig(keys)
+    const config = decoderConfig(keys, { maxPositionEmbeddings: 2048 })
     requireSilu(keys)
     return {
       ...config,

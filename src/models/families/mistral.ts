@@ -14,7 +14,7 @@ export const mistral: Family = {
   about: "Mistral 7B",
   architecture: "MistralForCausalLM",
   config(keys) {
-    const config = decoderConfig(keys, { numKeyValueHeads: 8 })
+    const config = decoderConfig(keys, { numKeyValueHeads: 8, maxPositionEmbeddings: 131_072 })
     requireSilu(keys)
     const rope = ropeParameters(keys, config)
     const missing = keys.values.sliding_window === undefined

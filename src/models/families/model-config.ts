@@ -19,6 +19,8 @@ export interface ModelConfig {
   readonly json: Readonly<Record<string, unknown>>
   /** Its text, where it was read from one. */
   readonly text?: string
+  /** The config ties the head to the embedding, and the checkpoint holds another one: `shape` has that. */
+  readonly hasOwnHead?: boolean
 }
 
 const SUPPORTED = MODEL_TYPES.join(", ")
@@ -38,13 +40,7 @@ function modelType(keys: ConfigKeys): ModelType {
 /** What would make the tensors mean something else than the family's own file says. */
 function refuseVariants(keys: ConfigKeys, type: ModelType): void {
   const { where, values } = keys
-  if (present(keys, "auto_map")) {
-    throw new InputError(
-      `${where}: "auto_map" asks to run code from the model folder, which dftune never does; ` +
-        `supported without it: ${SUPPORTED}`,
-    )
-  }
-  if (present(keys, "quantization_config")) {
+  if (isQuantized(values.quantization_config)) {
     throw new InputError(
       `${where}: the checkpoint is quantised ("quantization_config"); take the unquantised one, ` +
         `and set "quantization: int8" or "int4" in dftune's config to quantise a frozen base`,
@@ -52,15 +48,39 @@ function refuseVariants(keys: ConfigKeys, type: ModelType): void {
   }
   const { architecture } = FAMILIES[type]
   const came = values.architectures
-  if (present(keys, "architectures") && !(Array.isArray(came) && came.includes(architecture))) {
-    const got = JSON.stringify(came).slice(0, 80)
-    throw new InputError(`${where}: expected "architectures" to hold ${architecture}, got ${got}`)
-  }
+  if (!present(keys, "architectures") || isArchitecture(came, architecture)) return
+  const got = JSON.stringify(came).slice(0, 80)
+  const remote = present(keys, "auto_map")
+    ? ' ("auto_map" names code in the model folder, which dftune never runs)'
+    : ""
+  throw new InputError(
+    `${where}: expected "architectures" to hold ${architecture}, got ${got}${remote}`,
+  )
+}
+
+/** The class, its backbone alone, or either in the capitals of an older conversion (LLaMAForCausalLM). */
+function isArchitecture(came: unknown, architecture: string): boolean {
+  const meant = [architecture, architecture.replace("ForCausalLM", "Model")]
+  const known = meant.map((name) => name.toLowerCase())
+  return Array.isArray(came) && came.some((name) => known.includes(String(name).toLowerCase()))
+}
+
+/** A config that only says that it is not quantised, as bitsandbytes leaves behind. */
+function isQuantized(config: unknown): boolean {
+  if (config === undefined || config === null || config === "none") return false
+  if (!isObject(config)) return true
+  if (Object.keys(config).length === 0) return false
+  const isOff = config.load_in_4bit !== true && config.load_in_8bit !== true
+  const { quant_method: method = "bitsandbytes" } = config
+  return !(method === "bitsandbytes" && isOff && "load_in_4bit" in config)
 }
 
 /** `dtype` in Transformers 5, `torch_dtype` before; float32 where neither is given. */
 function checkpointDtype({ where, values }: ConfigKeys): CheckpointDtype {
-  const came = values.dtype ?? values.torch_dtype ?? "float32"
+  const said = values.dtype ?? values.torch_dtype ?? "float32"
+  const name = typeof said === "string" ? said.replace(/^torch\./, "") : said
+  // The tensors decide; these are held as float32.
+  const came = name === "auto" || name === "float64" ? "float32" : name
   if (typeof came !== "string" || !DTYPES.includes(came)) {
     const got = JSON.stringify(came).slice(0, 80)
     throw new InputError(`${where}: expected "dtype" to be one of ${DTYPES.join(", ")}, got ${got}`)
@@ -70,7 +90,8 @@ function checkpointDtype({ where, values }: ConfigKeys): CheckpointDtype {
 
 function tokenIds({ where, values }: ConfigKeys, key: string): number[] {
   const came = values[key] ?? []
-  const ids = Array.isArray(came) ? came : [came]
+  const all = Array.isArray(came) ? came : [came]
+  const ids = all.filter((id) => id !== -1) // some write it for none
   if (!ids.every((id) => Number.isInteger(id) && id >= 0)) {
     const got = JSON.stringify(came).slice(0, 80)
     throw new InputError(`${where}: expected "${key}" to be a token id or a list, got ${got}`)

@@ -10,7 +10,7 @@ export const qwen2: Family = {
   about: "Qwen1.5, Qwen2, Qwen2.5",
   architecture: "Qwen2ForCausalLM",
   config(keys) {
-    const config = decoderConfig(keys, { numKeyValueHeads: 32 })
+    const config = decoderConfig(keys, { numKeyValueHeads: 32, maxPositionEmbeddings: 32_768 })
     requireSilu(keys)
     return { ...config, layers: qwenLayers(keys, config, ropeParameters(keys, config)) }
   },

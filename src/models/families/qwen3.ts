@@ -17,7 +17,11 @@ export const qwen3: Family<Qwen3Shape> = {
   about: "Qwen3 (dense)",
   architecture: "Qwen3ForCausalLM",
   config(keys) {
-    const config = decoderConfig(keys, { headDim: 128, numKeyValueHeads: 32 })
+    const config = decoderConfig(keys, {
+      headDim: 128,
+      numKeyValueHeads: 32,
+      maxPositionEmbeddings: 32_768,
+    })
     requireSilu(keys)
     return {
       ...config,

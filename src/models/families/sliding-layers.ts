@@ -1,5 +1,5 @@
 import { type ConfigKeys, flag, integer, present, refuse } from "./config-keys.ts"
-import type { DecoderConfig } from "./decoder-config.ts"
+import { type DecoderConfig, sameLayers } from "./decoder-config.ts"
 import type { LayerKind, Rope } from "./shape.ts"
 
 /** A layer whose tokens see themselves and the `window - 1` before them. */
@@ -35,11 +35,11 @@ export function layerTypes(keys: ConfigKeys, layers: number): boolean[] | undefi
 export function qwenLayers(keys: ConfigKeys, config: DecoderConfig, rope: Rope): LayerKind[] {
   const { numHiddenLayers } = config
   const named = layerTypes(keys, numHiddenLayers)
-  const on = flag(keys, "use_sliding_window", false)
   const full: LayerKind = { name: "full", rope }
+  if (!flag(keys, "use_sliding_window", false)) return sameLayers(numHiddenLayers, full)
   const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
-  const first = integer(keys, "max_window_layers", 28)
+  const first = keys.values.max_window_layers === 0 ? 0 : integer(keys, "max_window_layers", 28)
   return Array.from({ length: numHiddenLayers }, (_, layer) =>
-    on && (named ? named[layer] : layer >= first) ? sliding : full,
+    (named ? named[layer] : layer >= first) ? sliding : full,
   )
 }

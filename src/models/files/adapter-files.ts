@@ -1,12 +1,10 @@
 import { join } from "node:path"
 import { diskFolder, writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"
+import { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-config.ts"
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
-  type AdapterConfig,
-  type AdapterFiles,
-  adapterConfig,
   adapterConfigIn,
   readAdapterIn,
 } from "./adapter-format.ts"

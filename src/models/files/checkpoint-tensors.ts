@@ -2,11 +2,12 @@ import { InputError } from "../../errors.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
 import type { Parameter } from "../families/shape.ts"
 
-const FLOATS: readonly string[] = ["F32", "F16", "BF16"]
+const FLOATS: readonly string[] = ["F64", "F32", "F16", "BF16"]
 /** As many as a person will read. */
 const NAMED = 4
 
-function list(names: readonly string[]): string {
+/** Names as a person will read them. */
+export function listed(names: readonly string[]): string {
   const shown = names.slice(0, NAMED).map((name) => `"${name}"`)
   const rest = names.length - shown.length
   return shown.join(", ") + (rest > 0 ? ` and ${rest} more` : "")
@@ -32,15 +33,15 @@ export function checkTensors(
   const names = new Set(parameters.map(({ name }) => name))
   const extra = [...reader.tensors.keys()].filter((name) => !names.has(name) && !ignored(name))
   if (missing.length > 0) {
-    const found = extra.length > 0 ? `; found instead ${list(extra)}` : ""
+    const found = extra.length > 0 ? `; found instead ${listed(extra)}` : ""
     throw new InputError(
       `${where}: ${missing.length} of ${parameters.length} tensors that the config asks for are ` +
-        `missing: ${list(missing.map(({ name }) => name))}${found}`,
+        `missing: ${listed(missing.map(({ name }) => name))}${found}`,
     )
   }
   if (extra.length > 0) {
     throw new InputError(
-      `${where}: unexpected tensors that the config has no place for: ${list(extra)}; ` +
+      `${where}: unexpected tensors that the config has no place for: ${listed(extra)}; ` +
         "config.json may belong to another checkpoint",
     )
   }
@@ -54,7 +55,7 @@ export function checkTensors(
     }
     if (!FLOATS.includes(came.dtype)) {
       throw new InputError(
-        `${where}: tensor "${name}": expected F32, F16 or BF16 weights, got ${came.dtype}`,
+        `${where}: tensor "${name}": expected F64, F32, F16 or BF16 weights, got ${came.dtype}`,
       )
     }
   }

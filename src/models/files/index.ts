@@ -1,5 +1,6 @@
+export { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-config.ts"
 export { readAdapter, readAdapterConfig, saveAdapter } from "./adapter-files.ts"
-export { type AdapterFiles, adapterConfig, readAdapterIn } from "./adapter-format.ts"
+export { readAdapterIn } from "./adapter-format.ts"
 export * from "./gguf.ts"
 export * from "./load.ts"
 export * from "./open-weights.ts"

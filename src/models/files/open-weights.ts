@@ -1,8 +1,15 @@
+import { InputError } from "../../errors.ts"
 import { type Folder, requiredObjectIn, textIn } from "../../formats/folder.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
 import { type QuantizedMatrix, type QuantizeOptions, quantizeMatrix } from "../adapters/quantize.ts"
-import { decoderParameters, elementCount, HEAD, linearWeights } from "../block/parameters.ts"
+import {
+  decoderParameters,
+  EMBEDDING,
+  elementCount,
+  HEAD,
+  linearWeights,
+} from "../block/parameters.ts"
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
@@ -27,15 +34,66 @@ export interface LoadOptions {
 
 /** @throws InputError */
 export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
+  const names = await folder.names()
+  if (!names.includes("config.json") && names.includes("adapter_config.json")) {
+    throw new InputError(
+      `${folder.path}: is an adapter (adapter_config.json without config.json), where a whole model ` +
+        "is expected: name its base, or fold it in first (dftune export --to merged)",
+    )
+  }
   const json = await requiredObjectIn(folder, "config.json")
   const text = await textIn(folder, "config.json")
-  return { ...modelConfig(json, folder.pathOf("config.json")), ...(text ? { text } : {}) }
+  const config = modelConfig(json, folder.pathOf("config.json"))
+  const own = await withOwnHead(folder, names, config)
+  return { ...own, ...(text ? { text } : {}) }
 }
+
+/**
+ * A config that ties the head beside a checkpoint that holds another one: the checkpoint's counts, as
+ * in Transformers 5, and the config that is written again says so (Transformers 4 would tie them).
+ */
+async function withOwnHead(
+  folder: Folder,
+  names: readonly string[],
+  config: ModelConfig,
+): Promise<ModelConfig> {
+  if (!config.shape.tieWordEmbeddings) return config
+  if (!names.some((name) => /^model\b.*\.safetensors$/.test(name))) return config
+  const reader = await openCheckpointIn(folder)
+  try {
+    if (!reader.tensors.has(HEAD) || (await isSameMatrix(reader, HEAD, EMBEDDING))) return config
+  } finally {
+    await reader.close()
+  }
+  return {
+    ...config,
+    shape: { ...config.shape, tieWordEmbeddings: false },
+    json: { ...config.json, tie_word_embeddings: false },
+    hasOwnHead: true,
+  }
+}
+
+async function isSameMatrix(reader: TensorReader, a: string, b: string): Promise<boolean> {
+  const [one, other] = [reader.tensors.get(a), reader.tensors.get(b)]
+  if (!one || !other || one.shape.join() !== other.shape.join()) return false
+  const [rows, columns] = one.shape as [number, number]
+  const [x, y] = [new Float32Array(columns), new Float32Array(columns)]
+  for (let row = 0; row < rows; row++) {
+    await Promise.all([reader.readRow(a, row, x), reader.readRow(b, row, y)])
+    if (x.some((value, i) => value !== y[i])) return false
+  }
+  return true
+}
+
+/** Tensors of heads that other trainers put beside the model's own: nothing of it is computed with them. */
+const OTHER_HEADS = /^(v_head|value_head|score|summary|classifier)\./
 
 /** Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its twin. */
 function ignored(shape: DecoderShape): (name: string) => boolean {
   return (name) =>
-    name.endsWith(".rotary_emb.inv_freq") || (shape.tieWordEmbeddings && name === HEAD)
+    name.endsWith(".rotary_emb.inv_freq") ||
+    OTHER_HEADS.test(name) ||
+    (shape.tieWordEmbeddings && name === HEAD)
 }
 
 function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): CheckpointDtype {

@@ -1,0 +1,183 @@
+import { InputError } from "../../errors.ts"
+import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
+import { type LoraOptions, type LoraSpec, targetModules } from "../adapters/lora.ts"
+import type { ModuleNames } from "../adapters/peft-patterns.ts"
+
+/** What adapter_config.json says, before it is held to a base model. */
+export interface AdapterConfig {
+  readonly options: LoraOptions
+  /** What it was trained on: a folder or hub id. */
+  readonly baseModel: string | null
+}
+
+/** An adapter as PEFT stores it. */
+export interface AdapterFiles {
+  readonly spec: LoraSpec
+  readonly baseModel: string | null
+}
+
+/** Keys that are read, or that change nothing of what the tensors mean whatever they are. */
+const HARMLESS: ReadonlySet<string> = new Set([
+  ...["peft_type", "task_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout"],
+  ...["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "use_rslora"],
+  ...["rank_pattern", "alpha_pattern", "auto_mapping", "peft_version", "revision"],
+  ...["inference_mode", "megatron_config", "megatron_core", "runtime_config", "eva_config"],
+  // PEFT turns it off by itself for the linear layers of these families.
+  "fan_in_fan_out",
+  // Only with what they belong to, which is refused below.
+  ...["loftq_config", "qalora_group_size", "ensure_weight_tying"],
+])
+
+/** Starts of A and B that leave the base's weights as they are. */
+const PLAIN_STARTS: readonly unknown[] = [
+  true,
+  false,
+  null,
+  undefined,
+  "gaussian",
+  "eva",
+  "orthogonal",
+]
+
+/** Keys that may be set to nothing, and what to say of them when they are not. */
+const REFUSED: Readonly<Record<string, string>> = {
+  use_dora:
+    "is not applied by dftune; merge it with PEFT (merge_and_unload) and use the merged model",
+  bias: "trains the base's biases too; merge it with PEFT (merge_and_unload) and use the merged model",
+  lora_bias: "adds biases to the adapter; merge it with PEFT (merge_and_unload)",
+  modules_to_save:
+    "replaces whole modules of the base; merge it with PEFT (merge_and_unload) and use the merged model",
+  trainable_token_indices: "changes rows of the embedding; merge it with PEFT (merge_and_unload)",
+  alora_invocation_tokens:
+    "applies the adapter only from those tokens on, which dftune does not do",
+  layer_replication: "makes new layers out of the base's, which dftune does not do",
+  target_parameters: "adapts parameters that are no linear layers, which dftune does not do",
+}
+
+const isNothing = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === false ||
+  (Array.isArray(value) && value.length === 0) ||
+  (isObject(value) && Object.keys(value).length === 0)
+
+/** @throws InputError for whatever may make the tensors mean something that this decoder does not do */
+function refuseVariants(json: JsonObject, path: string): void {
+  if (json.peft_type !== "LORA") {
+    throw new InputError(
+      `${path}: expected "peft_type" to be LORA, got ${describeValue(json.peft_type)}`,
+    )
+  }
+  const { init_lora_weights: start } = json
+  if (!PLAIN_STARTS.includes(start)) {
+    throw new InputError(
+      `${path}: "init_lora_weights": ${describeValue(start)} starts by changing the base's weights, ` +
+        "so this adapter fits only the base as it was then. PEFT converts it: save it again with " +
+        "save_pretrained(..., path_initial_model_for_weight_conversion=...), or merge it there",
+    )
+  }
+  for (const [key, value] of Object.entries(json)) {
+    if (HARMLESS.has(key) || key === "init_lora_weights" || isNothing(value)) continue
+    if (key === "bias" && value === "none") continue
+    const reason = REFUSED[key] ?? "is a setting that dftune does not know, and so cannot honour"
+    throw new InputError(`${path}: "${key}": ${describeValue(value)} ${reason}`)
+  }
+}
+
+const isNames = (value: unknown): value is ModuleNames =>
+  typeof value === "string" || (Array.isArray(value) && value.every((x) => typeof x === "string"))
+
+/** The keys that say which modules are adapted and how far, checked for their types. */
+class AdapterKeys {
+  readonly #json: JsonObject
+  readonly #path: string
+
+  constructor(json: JsonObject, path: string) {
+    this.#json = json
+    this.#path = path
+  }
+
+  number(key: string, otherwise?: number): number {
+    const value = this.#json[key] ?? otherwise
+    if (typeof value === "number" && Number.isFinite(value)) return value
+    return this.#refuse(key, "a number")
+  }
+
+  names(key: string): ModuleNames | undefined {
+    const value = this.#json[key] ?? undefined
+    if (value === undefined || isNames(value)) return value
+    return this.#refuse(key, "names of modules or a regular expression")
+  }
+
+  numbers(key: string): Readonly<Record<string, number>> {
+    const value = this.#json[key] ?? {}
+    const valid = isObject(value) && Object.values(value).every((x) => typeof x === "number")
+    return valid ? (value as Record<string, number>) : this.#refuse(key, "numbers by pattern")
+  }
+
+  layers(key: string): readonly number[] | undefined {
+    const value = this.#json[key] ?? undefined
+    if (value === undefined) return undefined
+    const list = Array.isArray(value) ? value : [value]
+    if (list.every((x) => Number.isInteger(x) && x >= 0)) return list as number[]
+    return this.#refuse(key, "a layer's number or a list of them")
+  }
+
+  #refuse(key: string, expected: string): never {
+    throw new InputError(
+      `${this.#path}: expected "${key}" to be ${expected}, got ${describeValue(this.#json[key])}`,
+    )
+  }
+}
+
+/** @throws InputError naming the key, what was expected and what came */
+export function parseAdapterConfig(json: JsonObject, path: string): AdapterConfig {
+  refuseVariants(json, path)
+  const keys = new AdapterKeys(json, path)
+  const targets = keys.names("target_modules")
+  const options: LoraOptions = {
+    loraRank: keys.number("r"),
+    loraAlpha: keys.number("lora_alpha"),
+    loraDropout: keys.number("lora_dropout", 0),
+    useRslora: json.use_rslora === true,
+    ...(targets === undefined ? {} : { targetModules: targets }),
+    excludeModules: keys.names("exclude_modules"),
+    layersToTransform: keys.layers("layers_to_transform"),
+    rankPattern: keys.numbers("rank_pattern"),
+    alphaPattern: keys.numbers("alpha_pattern"),
+  }
+  const base = json.base_model_name_or_path
+  return { options, baseModel: typeof base === "string" && base !== "" ? base : null }
+}
+
+/** Names as they were given; `all-linear` becomes the modules' own names, as PEFT writes it. */
+function writtenTargets(spec: LoraSpec): ModuleNames {
+  const { targetModules: given = "all-linear" } = spec.options
+  if (given !== "all-linear") return given
+  return [...new Set(targetModules(spec).map((module) => module.split(".").at(-1)!))]
+}
+
+/** adapter_config.json of an adapter, for PEFT. */
+export function adapterConfig({ spec, baseModel }: AdapterFiles): JsonObject {
+  const { excludeModules, layersToTransform, rankPattern, alphaPattern } = spec.options
+  return {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: baseModel,
+    r: spec.loraRank,
+    lora_alpha: spec.loraAlpha,
+    lora_dropout: spec.loraDropout,
+    use_rslora: spec.useRslora,
+    use_dora: false,
+    target_modules: writtenTargets(spec),
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    modules_to_save: null,
+    rank_pattern: rankPattern ?? {},
+    alpha_pattern: alphaPattern ?? {},
+    ...(excludeModules === undefined ? {} : { exclude_modules: excludeModules }),
+    ...(layersToTransform === undefined ? {} : { layers_to_transform: layersToTransform }),
+  }
+}
