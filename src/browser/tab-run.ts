@@ -5,7 +5,8 @@ import { InputError } from "../errors.ts"
 import { safetensorsPieces } from "../formats/safetensors.ts"
 import { LocalSource } from "../generate/local-source.ts"
 import type { Sample, SampleRequest } from "../generate/sample-source.ts"
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, adapterConfig } from "../models/files/adapter-format.ts"
+import { adapterConfig } from "../models/files/adapter-config.ts"
+import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../models/files/adapter-format.ts"
 import { storedTensors } from "../models/files/stored-tensors.ts"
 import {
   compiledSize,
