@@ -105,7 +105,7 @@ describe("what a sample is computed beside changes no bit of it", () => {
     )
     const few = await samplesOf(source, requests)
     // Thirty-odd sequences for sixteen lanes: lanes are left and taken again.
-    const crowd = prompts.map((prompt, i) => asked(`${prompt}.`, { n: 7, seed: 900 + i }))
+    const crowd = prompts.map((prompt, i) => asked(`${prompt} z`, { n: 7, seed: 900 + i }))
     const many = await samplesOf(source, [...crowd, ...requests.toReversed()])
     for (const [i, request] of requests.entries()) {
       for (let s = 0; s < request.n; s++) {
