@@ -28,14 +28,19 @@ const VERBS: readonly Verb[] = [
     load: () => import("./demo.ts"),
   },
   {
+    name: "init",
+    summary: "look at a model and rows, and write a dftune.yaml that fits them",
+    load: () => import("./init.ts"),
+  },
+  {
+    name: "preview",
+    summary: "show tokenised examples, coloured by what is trained",
+    load: () => import("./preview.ts"),
+  },
+  {
     name: "probe",
     summary: "before training: does the data suit DFT, what will it cost, which learning rate",
     load: () => import("./probe.ts"),
-  },
-  {
-    name: "check",
-    summary: "on this machine, model and rows: fast against plain, a table of differences",
-    load: () => import("./check.ts"),
   },
   {
     name: "train",
@@ -43,19 +48,9 @@ const VERBS: readonly Verb[] = [
     load: () => import("./train.ts"),
   },
   {
-    name: "torch",
-    summary: "set up or check the Python of engine: torch",
-    load: () => import("./torch.ts"),
-  },
-  {
-    name: "launch",
-    summary: "train on several processes or nodes with engine: torch (torchrun, slurm)",
-    load: () => import("./launch.ts"),
-  },
-  {
-    name: "init",
-    summary: "write a commented dftune.yaml",
-    load: () => import("./init.ts"),
+    name: "generate",
+    summary: "sample completions from a model, a run or an endpoint",
+    load: () => import("./generate.ts"),
   },
   {
     name: "grade",
@@ -73,16 +68,6 @@ const VERBS: readonly Verb[] = [
     load: () => import("./compare.ts"),
   },
   {
-    name: "preview",
-    summary: "show tokenised examples, coloured by what is trained",
-    load: () => import("./preview.ts"),
-  },
-  {
-    name: "generate",
-    summary: "sample completions from a model, a run or an endpoint",
-    load: () => import("./generate.ts"),
-  },
-  {
     name: "chat",
     summary: "talk to a model or a run",
     load: () => import("./chat.ts"),
@@ -91,6 +76,21 @@ const VERBS: readonly Verb[] = [
     name: "export",
     summary: "write a model for other tools: Transformers, PEFT, llama.cpp, Ollama",
     load: () => import("./export.ts"),
+  },
+  {
+    name: "check",
+    summary: "on this machine, model and rows: fast against plain, a table of differences",
+    load: () => import("./check.ts"),
+  },
+  {
+    name: "launch",
+    summary: "train on several processes or nodes with engine: torch (torchrun, slurm)",
+    load: () => import("./launch.ts"),
+  },
+  {
+    name: "torch",
+    summary: "set up or check the Python of engine: torch",
+    load: () => import("./torch.ts"),
   },
   {
     name: "doctor",

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { Command } from "commander"
 import { expect, test } from "vitest"
 import { parse } from "yaml"
+import { agentsPage, llmsText } from "../../scripts/agent-pages.ts"
 import { configReference } from "../../scripts/config-reference.ts"
 import { loadConfig } from "../../src/config/index.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
@@ -57,6 +58,13 @@ test("every YAML block of the docs holds known keys", () => {
 test("docs/configuration.md is what the schema says", () => {
   const written = readFileSync(join(ROOT, "docs/configuration.md"), "utf8")
   expect(written, "run npx tsx scripts/config-reference.ts").toBe(configReference())
+})
+
+test("AGENTS.md and llms.txt are what the code says", () => {
+  const written = (name: string) => readFileSync(join(ROOT, name), "utf8")
+  const hint = "run npx tsx scripts/agent-pages.ts"
+  expect(written("AGENTS.md"), hint).toBe(agentsPage())
+  expect(written("llms.txt"), hint).toBe(llmsText())
 })
 
 /** Lines of the shell blocks that call dftune, with what follows it. */
