@@ -140,6 +140,12 @@ function crossChecks(
   if (config.max_steps !== null && given.num_train_epochs !== null) {
     found.push(problem("max_steps", "give max_steps or num_train_epochs, not both"))
   }
+  data.train.forEach(({ objective: own }, i) => {
+    if (own === undefined || typeof own === "string") return
+    for (const { path, at, message } of objectiveProblems(own)) {
+      found.push({ path: ["data", "train", String(i), "objective", ...path], at, message })
+    }
+  })
   for (const set of ["train", "eval"] as const) {
     data[set].forEach((source, i) => {
       if (source.shuffle_seed !== undefined && source.max_rows === undefined) {

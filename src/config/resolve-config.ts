@@ -70,8 +70,16 @@ function memoryBytes(value: Parsed["device_memory"]): number | "auto" {
   return Math.floor(Number(amount) * UNITS[unit!]!)
 }
 
-const writtenOut = (entry: SourceEntry): SourceConfig =>
-  typeof entry === "string" ? { path: entry, weight: 1 } : entry
+const fullObjective = (objective: string | ObjectiveConfig): ObjectiveConfig =>
+  withParameterDefaults(
+    typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
+  ) as ObjectiveConfig
+
+function writtenOut(entry: SourceEntry | SourceConfig): SourceConfig {
+  if (typeof entry === "string") return { path: entry, weight: 1 }
+  const { objective, ...source }: SourceConfig = entry
+  return objective === undefined ? source : { ...source, objective: fullObjective(objective) }
+}
 
 const listOf = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value])
 
@@ -88,9 +96,7 @@ export function resolve(parsed: Parsed): Config {
       eval: listOf(data.eval).map(writtenOut),
       benchmarks: listOf(data.benchmarks).map(writtenOut),
     },
-    objective: withParameterDefaults(
-      typeof objective === "string" ? objectiveFields.parse({ name: objective }) : objective,
-    ) as ObjectiveConfig,
+    objective: fullObjective(objective),
     engine:
       typeof engine !== "string"
         ? engine
@@ -127,6 +133,8 @@ interface SchemaNode {
   description?: string
   anyOf?: SchemaNode[]
   properties?: Record<string, SchemaNode>
+  items?: SchemaNode
+  $ref?: string
 }
 
 /** The JSON Schema (2020-12) of what a user may write, with descriptions, for editors. */
@@ -135,7 +143,20 @@ export function configJsonSchema(): Record<string, unknown> {
   liftDescriptions(schema)
   const own = z.toJSONSchema(expression, { io: "input" }) as Record<string, unknown>
   schema.properties!.objective = objectiveJsonSchema(own)
+  referToObjective(schema.properties!.data!.properties!.train!)
   return { ...schema, title: "dftune config" }
+}
+
+/** A source's objective is what the run's may be. */
+function referToObjective(node: SchemaNode): void {
+  const own = node.properties?.objective
+  if (own) {
+    const { description = "" } = own
+    node.properties!.objective = { $ref: "#/properties/objective", description }
+  }
+  for (const branch of [...(node.anyOf ?? []), ...(node.items ? [node.items] : [])]) {
+    referToObjective(branch)
+  }
 }
 
 /** A nullable key keeps its description one level down, where editors do not look. */

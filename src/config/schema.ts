@@ -97,6 +97,31 @@ export const adapterFields = z
   })
   .describe("Trains a low-rank adapter and freezes the model. Left out: full fine-tuning.")
 
+export const expression = z
+  .looseObject({
+    version: z.union([z.literal(1), z.literal(2)]),
+    nodes: z.array(z.record(z.string(), z.unknown())).min(1).max(1000),
+    output: z.number().int().min(0),
+    value: z.number().int().min(0).optional(),
+    measures: z.record(z.string(), z.number().int().min(0)).optional(),
+  })
+  .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
+
+/** Of what kind each key is; what may stand beside a name, and its bounds, `objectiveProblems` says. */
+export const objectiveFields = z
+  .object({
+    name: z.string().min(1),
+    normalization: z.string().optional(),
+    weight_floor: fraction.optional(),
+    weight_ceiling: positive.optional(),
+    ramp: z.strictObject({ start: fraction.default(0.2), end: fraction.default(0.3) }).optional(),
+    keep_special: z.boolean().default(false),
+    expression: expression.optional(),
+  })
+  // `unknown`, so that the type of the keys above does not have to fit it too
+  .catchall(z.unknown().refine(isScalar, "a number, true, false or text"))
+const objective = z.union([z.string().min(1), objectiveFields])
+
 const sourceFields = z.strictObject({
   path: z
     .string()
@@ -121,14 +146,21 @@ const sourceFields = z.strictObject({
     .describe("Choose max_rows rows at random with this seed, not the first ones.")
     .optional(),
 })
-const source = z.union([z.string().min(1).describe("A path alone."), sourceFields])
+const trainSourceFields = sourceFields.extend({
+  objective: objective
+    .describe("An objective of its own for this source's rows, in place of the run's.")
+    .optional(),
+})
+const pathAlone = z.string().min(1).describe("A path alone.")
+const source = z.union([pathAlone, sourceFields])
+const trainSource = z.union([pathAlone, trainSourceFields])
 
 /** One source, or several. */
-const sources = z.union([source, z.array(source).min(1)])
+const trainSources = z.union([trainSource, z.array(trainSource).min(1)])
 
 const data = z
   .strictObject({
-    train: sources.describe("Where the training rows come from: a path, or a list."),
+    train: trainSources.describe("Where the training rows come from: a path, or a list."),
     eval: z
       .union([source, z.array(source)])
       .describe("Rows whose loss is measured every eval_steps.")
@@ -199,31 +231,6 @@ const data = z
       .default("error"),
   })
   .describe("The rows, and how they become tokens.")
-
-export const expression = z
-  .looseObject({
-    version: z.union([z.literal(1), z.literal(2)]),
-    nodes: z.array(z.record(z.string(), z.unknown())).min(1).max(1000),
-    output: z.number().int().min(0),
-    value: z.number().int().min(0).optional(),
-    measures: z.record(z.string(), z.number().int().min(0)).optional(),
-  })
-  .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
-
-/** Of what kind each key is; what may stand beside a name, and its bounds, `objectiveProblems` says. */
-export const objectiveFields = z
-  .object({
-    name: z.string().min(1),
-    normalization: z.string().optional(),
-    weight_floor: fraction.optional(),
-    weight_ceiling: positive.optional(),
-    ramp: z.strictObject({ start: fraction.default(0.2), end: fraction.default(0.3) }).optional(),
-    keep_special: z.boolean().default(false),
-    expression: expression.optional(),
-  })
-  // `unknown`, so that the type of the keys above does not have to fit it too
-  .catchall(z.unknown().refine(isScalar, "a number, true, false or text"))
-const objective = z.union([z.string().min(1), objectiveFields])
 
 export const onnxEngine = z.strictObject({
   name: z.literal("onnx").describe("The local engine: ONNX Runtime."),
@@ -424,7 +431,7 @@ export const configFields = z
 export type ConfigInput = z.input<typeof configFields>
 export type Parsed = z.output<typeof configFields>
 
-export type SourceConfig = z.output<typeof sourceFields>
+export type SourceConfig = z.output<typeof trainSourceFields>
 export type AdapterConfig = z.output<typeof adapterFields>
 export type OnnxEngineConfig = z.output<typeof onnxEngine>
 export type TorchEngineConfig = z.output<typeof torchEngine>

@@ -41,6 +41,7 @@ export const TOKEN_INPUTS = [
   "pair_sign",
   "row_weight",
   "position",
+  "source",
 ] as const
 /** One number per optimizer step. */
 export const RUN_INPUTS = ["progress", "step", "steps", "kl_step"] as const

@@ -1,3 +1,4 @@
+export { objectiveBySource } from "./by-source.ts"
 export {
   type AdvantageRule,
   type Definition,

@@ -4,7 +4,13 @@ import type { RunOrder } from "../data/order.ts"
 import type { Prepared } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
 import { needs, type Objective } from "../objectives/index.ts"
-import { type FixedBatches, labelBatches, pairBatches, supervisedBatches } from "./batches.ts"
+import {
+  type FixedBatches,
+  labelBatches,
+  pairBatches,
+  type StepRow,
+  supervisedBatches,
+} from "./batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import { rewardedBatches } from "./rewarded-batches.ts"
 
@@ -62,6 +68,25 @@ export function evalBatches(
     epochAt: (step) => Math.min(1, (step * size) / rows.rows),
   }
   return batchesOf(objective, rows, order, config)
+}
+
+/** Rows say which entry of `data.train` they are of, where the objective asks; `places` is by file. */
+export function withSources(
+  batches: FixedBatches,
+  { expression }: Objective,
+  places: ReadonlyMap<string, number>,
+): FixedBatches {
+  if (!needs(expression).inputs.has("source")) return batches
+  const sequences = (index: number): StepRow[] =>
+    batches.sequences(index).map((row) => ({
+      ...row,
+      columns: { ...row.columns, source: places.get(row.source) ?? -1 },
+    }))
+  return {
+    ...batches,
+    sequences,
+    batch: (step) => ({ rows: batches.indices(step).flatMap(sequences) }),
+  }
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   type RunOrder,
   runOrder,
 } from "../data/index.ts"
+import { resolveSources } from "../data/sources.ts"
 import { InputError } from "../errors.ts"
 import { resolveModel } from "../hub/hub.ts"
 import { readModelConfig } from "../models/files/index.ts"
@@ -25,7 +26,7 @@ import {
   type ModelConfig,
   type WeightQuantization,
 } from "../models/index.ts"
-import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
+import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
 import type { Precision } from "../runtime/index.ts"
 import type { FixedBatches } from "./batches.ts"
@@ -34,7 +35,13 @@ import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { modelRowLints } from "./model-rows.ts"
 import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
-import { batchesOf, evalBatches, refuseSettings, runHead } from "./objective-batches.ts"
+import {
+  batchesOf,
+  evalBatches,
+  refuseSettings,
+  runHead,
+  withSources,
+} from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
@@ -89,7 +96,7 @@ export interface PlanOptions {
 export async function planData(given: Config, options: PlanOptions = {}): Promise<DataPlan> {
   const { signal } = options
   const config: Config = { ...given, objective: await keptObjective(given) }
-  const objective = objectiveFromConfig(config.objective)
+  const objective = objectiveOf(config)
   refuseUntrainable(objective)
   refuseSettings(objective, config)
   const modelFolder = await resolveModel(config.model, {
@@ -147,7 +154,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
   const lints = [...prepared.lints, ...overlaps, ...unfit, ...unusual]
-  const batches = batchesOf(objective, rows, order, config)
+  const batches = withSources(
+    batchesOf(objective, rows, order, config),
+    objective,
+    await placesOfFiles(config.data.train, signal),
+  )
   const known = { config, modelFolder, model, objective, lora, dataKey }
   const found = { ...known, prepared, rows, order, batches }
   return { ...found, evalSets, lints }
@@ -218,6 +229,34 @@ function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): v
 export function closeRows({ rows, evalSets }: DataPlan): void {
   rows.close()
   for (const { rows } of evalSets) rows.close()
+}
+
+/** The run's objective, and those of sources that have their own. */
+function objectiveOf({ objective, data }: Config): Objective {
+  const own = data.train.flatMap(({ objective }, place) =>
+    objective === undefined ? [] : [[place, objectiveFromConfig(objective)] as const],
+  )
+  return objectiveBySource(objectiveFromConfig(objective), new Map(own))
+}
+
+/** Which entry of data.train each file belongs to. Only asked where entries differ. */
+async function placesOfFiles(
+  sources: readonly SourceConfig[],
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<string, number>> {
+  const places = new Map<string, number>()
+  if (sources.every(({ objective }) => objective === undefined)) return places
+  for (const [place, { files }] of (await resolveSources(sources, { signal })).entries()) {
+    for (const { path } of files) {
+      if (places.has(path)) {
+        throw new InputError(
+          `data.train: ${path} is in two entries, so it cannot have two objectives; name it once`,
+        )
+      }
+      places.set(path, place)
+    }
+  }
+  return places
 }
 
 function refuseUntrainable({ name, trainsOn }: Objective): void {

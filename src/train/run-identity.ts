@@ -41,7 +41,17 @@ export function heldSettings(config: Config | JsonObject): JsonObject {
   const data: unknown = config.data
   if (!isObject(data)) return held
   const kept = HELD_OF_DATA.filter((key) => key in data).map((key) => [key, data[key]])
-  return { ...held, data: Object.fromEntries(kept) }
+  const own = objectivesOfSources(data.train)
+  return { ...held, data: { ...Object.fromEntries(kept), ...(own ? { objectives: own } : {}) } }
+}
+
+/** By source; undefined where all have the run's. */
+function objectivesOfSources(train: unknown): unknown {
+  if (!Array.isArray(train)) return undefined
+  const own = train.flatMap((source: unknown, place) =>
+    isObject(source) && source.objective ? [[`${place}`, source.objective] as const] : [],
+  )
+  return own.length > 0 ? Object.fromEntries(own) : undefined
 }
 
 export function identityOf({ config, engine, split, modelFolder, dataKey }: RunPlan): Identity {
@@ -68,7 +78,14 @@ function flat(value: unknown, key = ""): Map<string, string> {
 /** Settings that came later than `settings` was written take their default, or what it was then. */
 function withDefaults(settings: JsonObject): JsonObject {
   try {
-    const data = { ...(isObject(settings.data) ? settings.data : {}), train: ["rows"] }
+    const { objectives, ...own } = isObject(settings.data) ? settings.data : {}
+    const places = isObject(objectives) ? objectives : {}
+    const count = Math.max(0, ...Object.keys(places).map(Number)) + 1
+    const train = Array.from({ length: count }, (_, place) => {
+      const objective = places[`${place}`]
+      return objective === undefined ? "rows" : { path: "rows", objective }
+    })
+    const data = { ...own, train }
     const objective = withFormerDefaults(settings.objective)
     return heldSettings(parseConfig({ ...settings, objective, model: "model", data }))
   } catch {

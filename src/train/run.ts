@@ -10,13 +10,13 @@ import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace } from "../run/run-place.ts"
-import { abandonedTokensWatch } from "./abandoned-tokens.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { oldLogprobsFor } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
+import { runWatch } from "./preference-watch.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
 import { runRows } from "./run-reference.ts"
 import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
@@ -135,7 +135,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   const { signal } = planned
   const { plan, session, folder, checkpoint, tell } = run
   const { config } = plan
-  const watch = abandonedTokensWatch(plan.objective, readRun(folder.path).events)
+  const watch = runWatch(plan.objective, config, readRun(folder.path).events)
   const sample = await sampler(plan, session.policy)
   const { objective, split } = plan
   const { batches, evalSets, storedReference } = await runRows(plan, session, planned)

@@ -20,6 +20,7 @@ TOKEN_INPUTS = (
     "pair_sign",
     "row_weight",
     "position",
+    "source",
 )
 RUN_INPUTS = ("progress", "step", "steps", "kl_step")
 FROM_ROLLOUTS = ("old_logp", "sampling_logp", "expert", "reward")

@@ -29,7 +29,7 @@ from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import TokenSums, means
 
-BROUGHT = ("row_weight", "advantage")  # by training rows alone
+BROUGHT = ("row_weight", "advantage", "source")  # by training rows alone
 STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024

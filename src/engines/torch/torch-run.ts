@@ -10,7 +10,6 @@ import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { checkRunPlace } from "../../run/run-place.ts"
 import { loadTokenizer, stopTokenIds } from "../../text/index.ts"
-import { abandonedTokensWatch } from "../../train/abandoned-tokens.ts"
 import {
   checkpointStep,
   checkpointToResume,
@@ -24,6 +23,7 @@ import {
   summarizeRuns,
 } from "../../train/index.ts"
 import { rowsLayout } from "../../train/model-files.ts"
+import { runWatch } from "../../train/preference-watch.ts"
 import { samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
 import { type Run, startedRun } from "../engine.ts"
@@ -75,7 +75,7 @@ async function* torchRun(
     folder.append(event)
     return event
   }
-  const watch = abandonedTokensWatch(plan.objective, before)
+  const watch = runWatch(plan.objective, config, before)
   let step = 0
   let ended = false
   try {
