@@ -1,6 +1,7 @@
 /** Model folders of a browser: files given by hand, a picked folder, an address, the hub. */
 import { InputError } from "../errors.ts"
 import { type ByteSource, type Folder, memoryFolder } from "../formats/folder.ts"
+import { joined } from "./bytes.ts"
 
 /** How far a download is. */
 export type DownloadProgress = (file: string, bytes: number, total: number | undefined) => void
@@ -137,10 +138,10 @@ async function fetched(
   const length = Number(response.headers.get("content-length"))
   // With a content encoding the length is that of the packed bytes.
   const total = response.headers.get("content-encoding") || !length ? undefined : length
-  return joined(response, total, onProgress)
+  return read(response, total, onProgress)
 }
 
-async function joined(
+async function read(
   response: Response,
   total: number | undefined,
   onProgress: (bytes: number, total: number | undefined) => void,
@@ -150,16 +151,9 @@ async function joined(
   const reader = response.body!.getReader()
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) break
+    if (done) return joined(pieces)
     pieces.push(value)
     bytes += value.length
     onProgress(bytes, total)
   }
-  const whole = new Uint8Array(bytes)
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }

@@ -31,6 +31,7 @@ import { oldLogprobsFor } from "../train/old-logprobs.ts"
 import { largestSplit, type SplitOptions } from "../train/split-rows.ts"
 import { openTrainedModel, type TrainedModel, trainedTensors } from "../train/trained-model.ts"
 import { START, trainSteps } from "../train/trainer.ts"
+import { joined } from "./bytes.ts"
 import type { TabModel } from "./tab-model.ts"
 import type { TabRows } from "./tab-rows.ts"
 
@@ -293,10 +294,14 @@ export class TabRun {
     }
     const { model } = this.#options
     const tensors = trainedTensors(this.#trained.policy.decoder, this.#lora)
+    const pieces: Uint8Array[] = []
+    for await (const piece of safetensorsPieces(storedTensors(tensors, "float32"))) {
+      pieces.push(piece)
+    }
     const json = adapterConfig({ spec: this.#lora, baseModel: model.name })
     return new Map([
       [ADAPTER_CONFIG, new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`)],
-      [ADAPTER_TENSORS, await joined(safetensorsPieces(storedTensors(tensors, "float32")))],
+      [ADAPTER_TENSORS, joined(pieces)],
     ])
   }
 
@@ -321,16 +326,4 @@ function refuse({ config, model }: TabRunOptions): void {
       : []),
   ]
   if (problems.length > 0) throw new InputError(problems.join("\n"))
-}
-
-async function joined(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const all: Uint8Array[] = []
-  for await (const piece of pieces) all.push(piece.slice())
-  const whole = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of all) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }

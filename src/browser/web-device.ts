@@ -2,6 +2,7 @@ import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
 import { InputError } from "../errors.ts"
 import { deviceTrial } from "../runtime/device-trial.ts"
 import { type Device, OnnxDevice, type OnnxRuntime } from "../runtime/index.ts"
+import { webgpuDevice } from "../runtime/onnx/webgpu-device.ts"
 
 /** What is used of the module `onnxruntime-web/wasm` or `onnxruntime-web/jspi`. */
 export interface WebRuntime {
@@ -99,7 +100,7 @@ export async function openWebDevice(
     const problem = await webgpuProblem()
     if (problem) throw new InputError(`device: webgpu: ${problem}; take device: wasm`)
   }
-  const opened = device === "webgpu" ? webgpuDevice(ort) : wasmDevice(ort, count)
+  const opened = device === "webgpu" ? webgpuDevice(ort as OnnxRuntime) : wasmDevice(ort, count)
   const { problem } = await deviceTrial(opened, TRIAL_SIZE)
   if (problem) throw new InputError(`device: ${device} does not work in this browser: ${problem}`)
   return opened
@@ -136,17 +137,4 @@ function wasmDevice(ort: WebRuntime, threads: number): Device {
       session: {},
     },
   )
-}
-
-function webgpuDevice(ort: WebRuntime): Device {
-  return new OnnxDevice(ort as OnnxRuntime, {
-    target: "webgpu",
-    description: "GPU through WebGPU",
-    session: {
-      executionProviders: ["webgpu"],
-      graphOptimizationLevel: "all",
-      enableMemPattern: false,
-      logSeverityLevel: 4,
-    },
-  })
 }

@@ -7,6 +7,7 @@ import { deviceTrial } from "./device-trial.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
 import { ownAdamw8, ownKernels, ownPanels } from "./native/own-kernels.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
+import { webgpuDevice } from "./onnx/webgpu-device.ts"
 
 /**
  * Opens a device of this machine with onnxruntime-node. "auto" takes the GPU where there is one
@@ -25,7 +26,7 @@ export async function openDevice({
   if (dtype === "bf16") return cpu
   if (device === "cpu") return cpu
   if (device === "auto" && !mayHaveGpu()) return cpu
-  const gpu = webgpuDevice()
+  const gpu = webgpuDevice(ort)
   if (device === "webgpu") {
     const { problem } = await deviceTrial(gpu)
     if (problem) throw new InputError(`device: webgpu is not there: ${problem}\n${GPU_ADVICE}`)
@@ -68,19 +69,6 @@ function cpuDevice(threads: number, dtype: Precision): Device {
       session: {},
     },
   )
-}
-
-function webgpuDevice(): Device {
-  return new OnnxDevice(ort, {
-    target: "webgpu",
-    description: "GPU through WebGPU",
-    session: {
-      executionProviders: ["webgpu"],
-      graphOptimizationLevel: "all",
-      enableMemPattern: false,
-      logSeverityLevel: 4,
-    },
-  })
 }
 
 export { ownKernels }
