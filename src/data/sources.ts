@@ -117,6 +117,7 @@ function sourceFile(path: string): SourceFile {
       `${path}: expected a file, got a folder; write ${path}/*.jsonl for what is in it`,
     )
   }
+  if (!stat.isFile()) throw new InputError(`${path}: expected a file, got a device or pipe`)
   const kind = rowFileKind(path) ?? kindByContent(path)
   if (kind === undefined) {
     throw new InputError(

@@ -74,15 +74,30 @@ async function packingOf(path: string): Promise<"gz" | "zst" | "none"> {
   }
 }
 
+/**
+ * A block of four bytes can stand for 128 kB, and all that a piece completes comes at once: pieces
+ * of this size unpack to 64 MB at most before the next is taken.
+ */
+const ZSTD_PIECE_BYTES = 2048
+
+async function* pieces(file: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const part of file) {
+    const bytes = part as Uint8Array
+    for (let at = 0; at < bytes.length; at += ZSTD_PIECE_BYTES) {
+      yield bytes.subarray(at, at + ZSTD_PIECE_BYTES)
+    }
+  }
+}
+
 async function* unzstd(file: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
   const ready: Uint8Array[] = []
   const decompress = new Decompress((bytes) => {
     ready.push(bytes.slice()) // its buffer is used again
   })
   let held: Uint8Array | undefined
-  for await (const piece of file) {
+  for await (const piece of pieces(file)) {
     if (held !== undefined) decompress.push(held)
-    held = piece as Uint8Array
+    held = piece
     yield* ready.splice(0)
   }
   decompress.push(held ?? new Uint8Array(0), true)

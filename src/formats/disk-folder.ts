@@ -1,16 +1,13 @@
-import { type FileHandle, open, readdir } from "node:fs/promises"
+import { type FileHandle, readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { prefault } from "../runtime/native/c-library.ts"
 import { readInto } from "./file-bytes.ts"
 import type { ByteSource, Folder } from "./folder.ts"
-import { readError } from "./json-files.ts"
+import { openToRead, readError } from "./json-files.ts"
 
 /** @throws InputError naming the file when it is missing or cannot be read */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await open(path, "r").catch((error: unknown) => {
-    throw readError(error, path)
-  })
-  return sourceOf(handle, path)
+  return sourceOf(await openToRead(path), path)
 }
 
 async function sourceOf(handle: FileHandle, path: string): Promise<ByteSource> {
@@ -44,11 +41,13 @@ export function diskFolder(path: string): Folder {
     names: () => readdir(path).catch(() => []),
     async open(name) {
       const file = pathOf(name)
-      const handle = await open(file, "r").catch((error: unknown) => {
+      try {
+        await stat(file)
+      } catch (error) {
         if (MISSING.includes((error as NodeJS.ErrnoException | null)?.code)) return undefined
         throw readError(error, file)
-      })
-      return handle && sourceOf(handle, file)
+      }
+      return sourceOf(await openToRead(file), file)
     },
   }
 }

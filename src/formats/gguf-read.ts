@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
 import { InputError } from "../errors.ts"
 import { readInto } from "./file-bytes.ts"
 import {
@@ -9,7 +9,7 @@ import {
 } from "./gguf-header.ts"
 import type { GgufMetadata } from "./gguf-metadata.ts"
 import { GGUF_ENCODINGS } from "./gguf-types.ts"
-import { readError } from "./json-files.ts"
+import { openToRead, readError } from "./json-files.ts"
 
 /** An open GGUF file. Nothing but the header is kept. */
 export interface GgufReader {
@@ -52,9 +52,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader>
  * @throws InputError naming the file (and the key or tensor) for anything missing, damaged or unknown
  */
 export async function openGguf(path: string): Promise<GgufReader> {
-  const handle = await open(path, "r").catch((error: unknown) => {
-    throw readError(error, path)
-  })
+  const handle = await openToRead(path)
   let header: GgufHeader
   try {
     header = await readHeader(handle, path)

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises"
+import { type FileHandle, open, stat } from "node:fs/promises"
 import { InputError } from "../errors.ts"
 import {
   checkBytes,
@@ -20,6 +20,22 @@ export function readError(error: unknown, path: string): unknown {
 }
 
 /**
+ * Opens a file to read.
+ *
+ * @throws InputError when it is missing or unreadable, and for a device or pipe, which would be
+ * waited for or read without end
+ */
+export async function openToRead(path: string): Promise<FileHandle> {
+  try {
+    const there = await stat(path)
+    if (there.isFile() || there.isDirectory()) return await open(path, "r")
+  } catch (error) {
+    throw readError(error, path)
+  }
+  throw new InputError(`${path}: expected a file, got a device or pipe`)
+}
+
+/**
  * The whole file as bytes, its size checked before anything is allocated.
  *
  * @param maxBytes larger files are refused.
@@ -27,7 +43,7 @@ export function readError(error: unknown, path: string): unknown {
  */
 export async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> {
   try {
-    const handle = await open(path, "r")
+    const handle = await openToRead(path)
     try {
       const { size } = await handle.stat()
       checkBytes(size, maxBytes, path)

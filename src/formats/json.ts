@@ -51,11 +51,51 @@ export function checkBytes(bytes: number, maxBytes: number, where: string): void
 
 /** @throws InputError with line and column of what is not JSON, and what stands there. */
 export function parseJson(text: string, where: string): unknown {
+  refuseDeep(text, where)
   try {
     return JSON.parse(text)
   } catch {
     throw new InputError(`${where}: expected JSON, got ${problemIn(text)}`)
   }
+}
+
+/** Deeper than any file of ours; what walks a value calls itself for each level. */
+const MAX_DEPTH = 512
+/** A shorter text cannot exhaust anything. */
+const LOOKED_AT_CHARACTERS = 4096
+
+/** @throws InputError for JSON that nests deeper than any file of ours, before it is parsed */
+export function refuseDeep(text: string, where: string): void {
+  if (!nestsTooDeep(text)) return
+  throw new InputError(`${where}: expected JSON that nests at most ${MAX_DEPTH} deep`)
+}
+
+function nestsTooDeep(text: string): boolean {
+  if (text.length < LOOKED_AT_CHARACTERS) return false
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === QUOTE) {
+      i = endOfString(text, i)
+      if (i < 0) return false // cut off: the parser says where
+    } else if (c === 0x5b || c === 0x7b) {
+      if (++depth > MAX_DEPTH) return true
+    } else if (c === 0x5d || c === 0x7d) depth--
+  }
+  return false
+}
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** Where the string that begins at `start` ends; -1 when it does not. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let before = end - 1
+    while (text.charCodeAt(before) === BACKSLASH) before--
+    if ((end - before) % 2 === 1) return end
+  }
+  return -1
 }
 
 function problemIn(text: string): string {

@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import { describeValue, isObject, type JsonObject } from "./json.ts"
+import { describeValue, isObject, type JsonObject, refuseDeep } from "./json.ts"
 
 /** Bytes per element of every dtype that is read and written. */
 export const DTYPE_BYTES = {
@@ -141,6 +141,7 @@ export function parseHeader(
   dataBegin: number,
   fileSize: number,
 ): SafetensorsHeader {
+  refuseDeep(json, path)
   let header: unknown
   try {
     header = JSON.parse(json)

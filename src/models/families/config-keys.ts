@@ -10,6 +10,9 @@ export interface ConfigKeys {
 /** Far above any model of these families; keeps a hostile config from asking for absurd memory. */
 const MAX_INTEGER = 1 << 24
 
+/** Of layers: each has a list of parameters before any tensor is looked at. */
+export const MAX_LAYERS = 4096
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }

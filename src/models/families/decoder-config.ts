@@ -1,4 +1,12 @@
-import { type ConfigKeys, flag, integer, positive, present, refuse } from "./config-keys.ts"
+import {
+  type ConfigKeys,
+  flag,
+  integer,
+  MAX_LAYERS,
+  positive,
+  present,
+  refuse,
+} from "./config-keys.ts"
 import type { DecoderShape, LayerKind } from "./shape.ts"
 
 /** What every family's config.json says; its layers come from the family. */
@@ -38,7 +46,7 @@ export function decoderConfig(keys: ConfigKeys, defaults: DecoderDefaults = {}):
     modelType: String(keys.values.model_type),
     hiddenSize,
     intermediateSize: integer(keys, "intermediate_size"),
-    numHiddenLayers: integer(keys, "num_hidden_layers"),
+    numHiddenLayers: integer(keys, "num_hidden_layers", undefined, MAX_LAYERS),
     numAttentionHeads,
     numKeyValueHeads,
     headDim,
