@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { REASONING } from "../text/chat-template.ts"
 import type { AssistantSpan, ChatTemplate } from "../text/index.ts"
 import type { RowNote } from "./lints.ts"
 import type { Message } from "./rows/index.ts"
@@ -29,8 +30,8 @@ export function unwrittenNotes(chat: RenderedChat, template: ChatTemplate): RowN
     const region = regionOf(text, spanOf.get(i), from)
     if (dropped.has(i)) notes.add("dropped-role")
     else for (const note of unwrittenContent(message, region)) notes.add(note)
-    if (message.reasoning_content !== undefined && !isWritten(message.reasoning_content, region))
-      notes.add("dropped-reasoning")
+    const thought = REASONING.map((key) => message[key]).find((value) => value !== undefined)
+    if (!isWritten(thought, region)) notes.add("dropped-reasoning")
     const calls = Array.isArray(message.tool_calls) ? (message.tool_calls as unknown[]) : []
     if (!calls.every((call) => isCallWritten(call, region))) notes.add("dropped-tool-call")
     from = spanOf.get(i)?.end ?? from

@@ -35,7 +35,7 @@ export interface TemplateSource {
 }
 
 /** Names of a message's reasoning, the standard one first (transformers, chat_template_utils.py). */
-const REASONING = ["reasoning_content", "thinking", "reasoning"]
+export const REASONING = ["reasoning_content", "thinking", "reasoning"]
 
 /**
  * A message as Transformers hands it to a template: without what is null, and its reasoning under

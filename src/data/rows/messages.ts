@@ -1,5 +1,6 @@
 import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
+import { REASONING } from "../../text/chat-template.ts"
 import type { Message } from "./example.ts"
 import { isContextOnly, TRAIN_KEYS } from "./not-trained.ts"
 import { callsInText, toolCalls } from "./tool-calls.ts"
@@ -37,8 +38,6 @@ const CALL_SPEAKERS = new Set(["function_call", "tool_call", "tool_calls"])
 
 const SPEAKER_KEYS = ["role", "from", "speaker"] as const
 const CONTENT_KEYS = ["content", "value", "text"] as const
-/** Names of what the assistant thought before it spoke; the first that says something counts. */
-export const REASONING_KEYS = ["reasoning_content", "thinking", "reasoning"] as const
 /** Keys of a message that become something else. */
 const READ_KEYS = new Set<string>([
   ...SPEAKER_KEYS,
@@ -117,15 +116,13 @@ function readMessage(turn: JsonObject, at: string, where: string): Message {
   }
   const calls = [...toolCalls(turn, at, where), ...(said.calls ?? [])]
   const isSilent = CONTENT_KEYS.every((key) => turn[key] === undefined)
-  const reasoning = said.reasoning ?? REASONING_KEYS.map((key) => turn[key]).find((v) => v != null)
+  const reasoning = said.reasoning ?? REASONING.map((key) => turn[key]).find((v) => v != null)
   if (isSilent && calls.length === 0 && reasoning === undefined) {
     throw new InputError(`${where}: expected "${at}.content" to be text, got nothing`)
   }
   return {
-    // under the two names that templates read, in Transformers' order (5.24, _alias_reasoning_fields)
-    ...(reasoning === undefined ? {} : { thinking: reasoning }),
     ...rest,
-    ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
+    ...(said.reasoning === undefined ? {} : { reasoning_content: said.reasoning }),
     role,
     content: said.content,
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
