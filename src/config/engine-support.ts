@@ -9,8 +9,22 @@ interface Limit {
   readonly asked: (config: Config) => string | undefined
 }
 
+/** The first of an adapter's keys that makes modules differ. */
+function modulePattern({ adapter }: Config): string | undefined {
+  if (!adapter) return undefined
+  const { target_modules, exclude_modules, layers_to_transform } = adapter
+  if (typeof target_modules === "string" && target_modules !== "all-linear") {
+    return "a regular expression in adapter.target_modules"
+  }
+  if (exclude_modules !== null) return "adapter.exclude_modules"
+  if (layers_to_transform !== null) return "adapter.layers_to_transform"
+  if (Object.keys(adapter.rank_pattern).length > 0) return "adapter.rank_pattern"
+  return Object.keys(adapter.alpha_pattern).length > 0 ? "adapter.alpha_pattern" : undefined
+}
+
 /** Options are honoured by both engines unless a row here says otherwise. */
 const LIMITS: readonly Limit[] = [
+  { path: ["adapter"], engines: ["onnx"], asked: modulePattern },
   {
     path: ["quantization"],
     engines: ["onnx"],

@@ -69,6 +69,8 @@ const seed = z
   .max(2 ** 32 - 1)
 const positive = z.number().positive()
 
+const moduleNames = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+
 export const adapterFields = z
   .strictObject({
     type: z.literal("lora").describe("The kind of adapter.").default("lora"),
@@ -85,11 +87,29 @@ export const adapterFields = z
       .describe("Dropout probability on the adapter's input.")
       .default(0),
     target_modules: z
-      .union([z.literal("all-linear"), z.array(z.string().min(1)).min(1)])
+      .union([z.literal("all-linear"), moduleNames])
       .describe(
-        '"all-linear" (every linear layer but the head), or names such as q_proj, down_proj.',
+        '"all-linear" (every linear layer but the head), names such as q_proj, down_proj, or one regular expression for whole paths.',
       )
       .default("all-linear"),
+    exclude_modules: moduleNames
+      .nullable()
+      .describe("Modules without an adapter, named as in target_modules. null: none.")
+      .default(null),
+    layers_to_transform: z
+      .array(z.number().int().min(0))
+      .min(1)
+      .nullable()
+      .describe("Layers that get an adapter, from 0. null: all.")
+      .default(null),
+    rank_pattern: z
+      .record(z.string(), z.number().int().min(1).max(4096))
+      .describe("Ranks of their own, by the end of a module's path (a regular expression).")
+      .default({}),
+    alpha_pattern: z
+      .record(z.string(), positive)
+      .describe("lora_alpha of their own, likewise.")
+      .default({}),
     use_rslora: z
       .boolean()
       .describe("Rank-stabilised scaling: lora_alpha / sqrt(r).")

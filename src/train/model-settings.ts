@@ -30,6 +30,10 @@ export function adapterSpec(
     loraDropout: adapter.lora_dropout,
     useRslora: adapter.use_rslora,
     targetModules: adapter.target_modules,
+    excludeModules: adapter.exclude_modules ?? undefined,
+    layersToTransform: adapter.layers_to_transform ?? undefined,
+    rankPattern: adapter.rank_pattern,
+    alphaPattern: adapter.alpha_pattern,
   }
   return loraSpec(options, shape)
 }
