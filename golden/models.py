@@ -11,6 +11,10 @@ from tiny import CONFIGS, MODELS, ROPES, SMALL, build, gradients, load, losses, 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]  # PEFT's all-linear adds target_parameters for experts
 
 
+PATTERNS = dict(r=4, lora_alpha=8, target_modules=r".*\.(q_proj|v_proj|down_proj)", exclude_modules=["layers.0.self_attn.v_proj"], rank_pattern={"q_proj": 2},
+                alpha_pattern={r"layers\.1\.self_attn\.v_proj": 3})
+
+
 def sequences_of(model):
     a, b = sampled(model, 1, 4, 25), sampled(model, 2, 6, 14)
     mask = lambda ids, prompt: [int(t >= prompt) for t in range(len(ids))]
@@ -80,6 +84,7 @@ def family(name):
     golden["adapters"] = {} if name in ("llama-bias", "mistral-window", "qwen2-window") else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules=ATTENTION if "moe" in name else "all-linear")}
     if name == "qwen2":
         golden["adapters"]["adapter-rslora"] = lora(name, folder, sequences, "adapter-rslora", r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)
+        golden["adapters"]["adapter-patterns"] = lora(name, folder, sequences, "adapter-patterns", **PATTERNS)
     write_json(os.path.join(folder, "golden.json"), golden)
 
 
