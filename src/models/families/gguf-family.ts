@@ -11,6 +11,8 @@ export interface GgufFamily<Shape extends DecoderShape = DecoderShape> {
    * the rows of q and k are stored in that order.
    */
   readonly turnsNeighbours: boolean
+  /** float32 metadata of its own, by what follows `<architecture>.`. */
+  factors?(shape: Shape): Readonly<Record<string, number>>
   /** What of this decoder it has no place for, in words; undefined: it computes all of it. */
   lacks(shape: Shape): string | undefined
 }
@@ -29,34 +31,39 @@ export const GGUF_NAMES: Readonly<Record<string, string>> = {
   "mlp.down_proj": "ffn_down",
 }
 
-/** The rotary scaling of a decoder whose layers share it. */
-const ropeType = ({ layers }: DecoderShape) => layers[0]!.rope?.ropeType
-
-const window = ({ layers, maxPositionEmbeddings }: DecoderShape): string | undefined => {
+/** What of positions no architecture has a place for, in words. */
+function positions({ layers, maxPositionEmbeddings }: DecoderShape): string | undefined {
   const short = ({ window }: LayerKind) => window !== undefined && window < maxPositionEmbeddings
-  return layers.some(short) ? "sliding windows (sliding_window)" : undefined
+  if (layers.some(short)) return "sliding windows (sliding_window)"
+  const rope = layers.find(({ rope }) => rope)?.rope
+  if (rope?.ropeType === "longrope") return "rope_scaling of type longrope"
+  if (rope?.ropeType !== "yarn") return undefined
+  const usual = rope.factor <= 1 ? 1 : 0.1 * Math.log(rope.factor) + 1
+  const isUsual = Math.abs(rope.attentionFactor / usual - 1) < 1e-6
+  const isPlain = isUsual && rope.betaFast === 32 && rope.betaSlow === 1 && rope.truncate
+  return isPlain ? undefined : "yarn with factors of its own (attention_factor, beta_fast, ...)"
 }
+
+/** Only llama's graph and those made after it read the tensor of frequency factors of llama3 scaling. */
+const llama3 = ({ layers }: DecoderShape): string | undefined =>
+  layers[0]!.rope?.ropeType === "llama3" ? "rope_scaling of type llama3" : undefined
 
 export const GGUF_LLAMA: GgufFamily = {
   architecture: "llama",
   names: GGUF_NAMES,
   turnsNeighbours: true,
-  lacks: window,
+  lacks: positions,
 }
-
-/** Of Qwen's graphs only llama's reads the tensor of frequency factors that llama3 scaling needs. */
-const LLAMA3_SCALING = "rope_scaling of type llama3"
 
 export const GGUF_QWEN2: GgufFamily = {
   architecture: "qwen2",
   names: GGUF_NAMES,
   turnsNeighbours: false,
   lacks: (shape) =>
-    ropeType(shape) === "llama3"
-      ? LLAMA3_SCALING
-      : shape.numAttentionHeads * shape.headDim !== shape.hiddenSize
-        ? `heads of ${shape.headDim} (num_attention_heads x head_dim is not hidden_size)`
-        : window(shape),
+    llama3(shape) ??
+    (shape.numAttentionHeads * shape.headDim !== shape.hiddenSize
+      ? `heads of ${shape.headDim} (num_attention_heads x head_dim is not hidden_size)`
+      : positions(shape)),
 }
 
 export const GGUF_QWEN3: GgufFamily<DecoderShape & { readonly attentionBias: boolean }> = {
@@ -64,9 +71,62 @@ export const GGUF_QWEN3: GgufFamily<DecoderShape & { readonly attentionBias: boo
   names: GGUF_NAMES,
   turnsNeighbours: false,
   lacks: (shape) =>
-    ropeType(shape) === "llama3"
-      ? LLAMA3_SCALING
-      : shape.attentionBias
-        ? "attention_bias: true"
-        : window(shape),
+    llama3(shape) ?? (shape.attentionBias ? "attention_bias: true" : positions(shape)),
+}
+
+interface Biased extends DecoderShape {
+  readonly attentionBias: boolean
+}
+
+interface Granite extends Biased {
+  readonly mlpBias: boolean
+  readonly embeddingMultiplier: number
+  readonly attentionMultiplier: number
+  readonly residualMultiplier: number
+  readonly logitsScaling: number
+}
+
+const biases = ({ attentionBias }: Biased): string | undefined =>
+  attentionBias ? "attention_bias: true" : undefined
+
+export const GGUF_GRANITE: GgufFamily<Granite> = {
+  architecture: "granite",
+  names: GGUF_NAMES,
+  turnsNeighbours: true,
+  factors: (shape) => ({
+    embedding_scale: shape.embeddingMultiplier,
+    "attention.scale": shape.attentionMultiplier,
+    residual_scale: shape.residualMultiplier,
+    logit_scale: shape.logitsScaling,
+  }),
+  lacks: (shape) =>
+    biases(shape) ??
+    (shape.mlpBias ? "mlp_bias: true" : undefined) ??
+    llama3(shape) ??
+    positions(shape),
+}
+
+export const GGUF_OLMO2: GgufFamily<Biased> = {
+  architecture: "olmo2",
+  names: {
+    ...GGUF_NAMES,
+    post_attention_layernorm: "post_attention_norm",
+    post_feedforward_layernorm: "post_ffw_norm",
+  },
+  turnsNeighbours: false,
+  lacks: (shape) => biases(shape) ?? llama3(shape) ?? positions(shape),
+}
+
+export const GGUF_GLM4: GgufFamily = {
+  architecture: "glm4",
+  names: {
+    ...GGUF_NAMES,
+    post_self_attn_layernorm: "post_attention_norm",
+    post_attention_layernorm: "ffn_norm",
+    post_mlp_layernorm: "post_ffw_norm",
+    "mlp.gate_up_proj": "ffn_up",
+  },
+  // Its own checkpoints pair neighbours already.
+  turnsNeighbours: false,
+  lacks: (shape) => llama3(shape) ?? positions(shape),
 }

@@ -1,6 +1,7 @@
 import { flag } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import { type Family, linear } from "./family.ts"
+import { GGUF_GLM4 } from "./gguf-family.ts"
 import { attentionLayers, blockNorm, gatedHalves, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape, LayerKind } from "./shape.ts"
@@ -58,4 +59,5 @@ export const glm4: Family<Glm4Shape> = {
     return h.add(blockNorm(down, parts, "post_mlp_layernorm", shape))
   },
   finalNorm: rmsNorm,
+  gguf: GGUF_GLM4,
 }

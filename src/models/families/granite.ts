@@ -1,6 +1,7 @@
 import { flag, positive } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
+import { GGUF_GRANITE } from "./gguf-family.ts"
 import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { DecoderShape } from "./shape.ts"
@@ -45,6 +46,7 @@ export const granite: Family<GraniteShape> = {
       residualScale: shape.residualMultiplier,
     }),
   finalNorm: rmsNorm,
+  gguf: GGUF_GRANITE,
   embeddingScale: ({ embeddingMultiplier }) => embeddingMultiplier,
   logits: ({ logitsScaling }) => ({ scale: 1 / logitsScaling }),
 }

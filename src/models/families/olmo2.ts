@@ -1,6 +1,7 @@
 import { flag } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
+import { GGUF_OLMO2 } from "./gguf-family.ts"
 import { rmsNorm } from "./llama-block.ts"
 import { type OlmoShape, olmoBlock, olmoParameters } from "./olmo-block.ts"
 import { ropeParameters } from "./rope-config.ts"
@@ -22,4 +23,5 @@ export const olmo2: Family<OlmoShape> = {
   parameters: olmoParameters,
   block: olmoBlock,
   finalNorm: rmsNorm,
+  gguf: GGUF_OLMO2,
 }

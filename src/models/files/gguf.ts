@@ -154,6 +154,9 @@ export function ggufModel(
   uint32(`${architecture}.attention.value_length`, shape.headDim)
   float32(`${architecture}.attention.layer_norm_rms_epsilon`, shape.rmsNormEps)
   uint32(`${architecture}.vocab_size`, shape.vocabSize)
+  for (const [key, value] of Object.entries(family.factors?.(shape) ?? {})) {
+    float32(`${architecture}.${key}`, value)
+  }
   return { metadata, notes: ropeMetadata(metadata, shape, architecture) }
 }
 
@@ -171,6 +174,12 @@ function ropeMetadata(
   if (rope.ropeType === "linear") {
     metadata.set(`${architecture}.rope.scaling.type`, { kind: "string", value: "linear" })
     float32(`${architecture}.rope.scaling.factor`, rope.factor)
+  }
+  if (rope.ropeType === "yarn") {
+    metadata.set(`${architecture}.rope.scaling.type`, { kind: "string", value: "yarn" })
+    float32(`${architecture}.rope.scaling.factor`, rope.factor)
+    const value = rope.originalMaxPositionEmbeddings
+    metadata.set(`${architecture}.rope.scaling.original_context_length`, { kind: "uint32", value })
   }
   if (rope.ropeType !== "dynamic") return []
   const most = rope.maxPositionEmbeddings
