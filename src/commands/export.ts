@@ -38,6 +38,23 @@ function sayResult({ files, stored, verified }: ExportResult): void {
   say(`read back: ${tensors} tensors, ${shortCount(values)} values in ${stored}; ${exact}${error}`)
 }
 
+/** Below this share of the adapter's effect a merge has lost what was learned. */
+const ENOUGH = 0.95
+
+function sayEffect({ effect, stored }: ExportResult): void {
+  if (effect === undefined) return
+  const share = `${(100 * Math.max(0, effect.kept)).toFixed(effect.kept > 0.99 ? 1 : 0)} %`
+  const found = `keeps ${share} of the adapter's effect, on ${shortCount(effect.tokens)} tokens of the run's own rows`
+  if (effect.kept >= ENOUGH) say(found)
+  else {
+    sayWarning(
+      "lost-effect",
+      `${found}: ${stored} is too coarse for so small a change`,
+      "--dtype f32 keeps it; so does --to peft; longer training makes a larger change",
+    )
+  }
+}
+
 function resultJson({ verified: { largestError, ...counts }, ...result }: ExportResult) {
   return { ...result, verified: { ...counts, largest_error: largestError } }
 }
@@ -58,6 +75,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     clear()
     for (const note of result.notes) sayWarning("export", note, "")
     sayResult(result)
+    sayEffect(result)
     if (json) printJson(resultJson(result))
     else print(result.out)
   } finally {

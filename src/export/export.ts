@@ -7,6 +7,7 @@ import { modelFolders } from "../generate/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
+import { type AdapterEffect, adapterEffect } from "./adapter-effect.ts"
 import { writeGgufFile } from "./gguf.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
 import type { ExportFormat, GgufTypeName } from "./names.ts"
@@ -44,6 +45,8 @@ export interface ExportResult extends Written {
   readonly source: string
   readonly out: string
   readonly files: readonly ExportedFile[]
+  /** merged, of a run whose rows are still there: what is left of the adapter's effect on them. */
+  readonly effect?: AdapterEffect
 }
 
 interface Writer {
@@ -175,7 +178,14 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     return { written, files: await filesOf(stage) }
   })
   const { stored, verified, notes } = written
+  if (to === "merged") show("measuring the adapter's effect before and after")
+  const stop = signal ? { signal } : {}
+  const effect =
+    to === "merged"
+      ? await adapterEffect(run, out, { ...stop, ...(base === undefined ? {} : { base }) })
+      : undefined
   return {
+    ...(effect ? { effect } : {}),
     to,
     source: source.folder,
     out,

@@ -42,7 +42,7 @@ ${setting}`
 
 export function configText(parts: ConfigParts): string {
   const { proposal, objective, keepSpecial } = parts
-  const { adapter, maxLength, batchSize, epochs, learningRate, sampleEvery } = proposal
+  const { adapter, maxLength, evalSplit, batchSize, epochs, learningRate, sampleEvery } = proposal
   const lora = "adapter: { type: lora, r: 8, lora_alpha: 16 }"
   const named = yamlText(objective)
   return [
@@ -50,6 +50,7 @@ export function configText(parts: ConfigParts): string {
     `model: ${yamlText(parts.model)}`,
     "data:",
     `  train: ${yamlText(parts.train)}`,
+    line(`  ${evalSplit.value > 0 ? "" : "# "}eval_split: ${evalSplit.value}`, evalSplit.why),
     line(`  max_length: ${maxLength.value}`, maxLength.why),
     keepSpecial === undefined
       ? line(`objective: ${named}`, "what is minimised: dftune probe says what suits the rows")
