@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts"
 import type { Sample, SampleRequest } from "../generate/sample-source.ts"
-import { elementCount } from "../models/block/parameters.ts"
+import { parameterCount } from "../models/block/parameters.ts"
 import type { WeightQuantization } from "../models/index.ts"
 import type { RunEvent } from "../run/events.ts"
 import type { Device } from "../runtime/index.ts"
@@ -115,7 +115,7 @@ export class TabService {
     return {
       name: model.name,
       modelType: config.modelType,
-      parameters: [...model.weights.values()].reduce((n, x) => n + elementCount(x.shape), 0),
+      parameters: parameterCount(shape),
       vocabSize: shape.vocabSize,
       contextLength: shape.maxPositionEmbeddings,
       hasTemplate: template !== null,
