@@ -95,7 +95,9 @@ export async function probe(
     const { sources, all } = await probeSources(plan, session, rows, options.signal)
     if (here && timed) options.onProgress?.("measuring a step")
     const estimate = here && timed ? await estimateRun(plan, session, { load, clock }) : null
-    const keepsThem = keepsSpecialTokens(plan.objective)
+    const { objective } = plan
+    // Of pairs and labels unlikely tokens are often meant to be.
+    const keepsThem = objective.trainsOn !== "targets" || keepsSpecialTokens(objective)
     const warning = abandonedTokensWarning({ now: statisticsFields(all), keepsThem })
     const found = lrRange ? await learningRateRange(plan, session, options) : undefined
     return {

@@ -15,6 +15,7 @@ from . import model as models
 from .attention import kernel_in_words
 from .checkpoint import Checkpoints, restore, trainer_state_of
 from .errors import TrainingStopped, check
+from .evaluation import divisor_of, evaluate
 from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
@@ -27,9 +28,8 @@ from .preferences import fields_of
 from .samples import Sampler
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
-from .statistics import TokenSums, means
+from .statistics import means
 
-BROUGHT = ("row_weight", "advantage", "source")  # by training rows alone
 STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024
@@ -308,11 +308,6 @@ def train_step(run: Run) -> None:
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
 
 
-def divisor_of(run: Run, totals: dict[str, float]) -> float:
-    """What remains to divide by. Without any weight there is no gradient either: dividing by one leaves it so."""
-    return (totals["weight_of_rows"] or 1.0) if run.passes.objective.normalization == "weights" else 1.0
-
-
 def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
     rows = [row for part in run.world.gather_objects(mine) for row in part]
     named = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
@@ -334,47 +329,6 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
         message=what + where,
         hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many",
     )
-
-
-def evaluate(run: Run) -> None:
-    for entry in run.spec.eval:
-        rows = PreparedRows(entry.prepared, entry.row_columns)
-        brought = run.passes.objective.inputs & set(BROUGHT)
-        if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
-            evaluate_preferences(run, entry.name, rows)
-            continue
-        measured: TokenSums = run.passes.measure(rows, run.step, run.order.steps)
-        totals, bins, small_bins = measured.totals(run.world)
-        divisor = divisor_of(run, totals)
-        numbers = means(totals)
-        loss = totals["loss_scaled"] / divisor
-        run.events.write(
-            "eval",
-            run.step,
-            name=entry.name,
-            nll=numbers["nll"],
-            loss=loss,
-            mean_p=numbers["mean_p"],
-            supervised_tokens=round(totals["supervised"]),
-        )
-        run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
-
-
-def evaluate_preferences(run: Run, name: str, rows: PreparedRows) -> None:
-    measured, told = run.passes.measure_preferences(rows, run.config["batch_size"])
-    totals, bins, small_bins = measured.totals(run.world)
-    numbers = means(totals)
-    run.events.write(
-        "eval",
-        run.step,
-        name=name,
-        nll=numbers["nll"],
-        mean_p=numbers["mean_p"],
-        **({} if told.loss is None else {"loss": told.loss}),
-        **fields_of(told, rows.paired),
-        supervised_tokens=round(totals["supervised"]),
-    )
-    run.events.write("histogram", run.step, name=name, bins=bins, small_bins=small_bins)
 
 
 def sample(run: Run) -> None:
