@@ -10,6 +10,7 @@ import { readError } from "../formats/json-files.ts"
 import { arrowRows } from "./arrow-rows.ts"
 import { jsonRows } from "./json-rows.ts"
 import { foreign } from "./json-text.ts"
+import { checkPages } from "./parquet-pages.ts"
 import { type RawRow, type RawRows, VALUE_ROWS } from "./raw-rows.ts"
 import { withoutNulls } from "./rows/values.ts"
 import { fileBytes, MAX_LINE_BYTES } from "./text-lines.ts"
@@ -152,7 +153,9 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
     throw new InputError(`${path}: not a readable parquet file: it says that it has ${total} rows`)
   }
   let first = 0
-  for (const { num_rows, total_byte_size } of metadata.row_groups) {
+  for (const group of metadata.row_groups) {
+    const { num_rows, total_byte_size } = group
+    await readable(path, () => checkPages(file, group))
     const end = first + Number(num_rows)
     const bytes = Number(total_byte_size)
     if (bytes > MAX_GROUP_BYTES) {
