@@ -3,7 +3,7 @@ import type { Config } from "../config/resolve-config.ts"
 import type { ConfigInput } from "../config/schema.ts"
 import { InputError } from "../errors.ts"
 
-/** Settings of a run in a tab: the config's own keys, without those that name files and machines. */
+/** Settings of a run in a tab: the config's keys except those for files and machines. */
 export type TabSettings = Partial<
   Omit<ConfigInput, "model" | "output_dir" | "engine" | "data"> & {
     readonly data: Omit<ConfigInput["data"], "train" | "eval" | "benchmarks" | "eval_split">

@@ -187,7 +187,7 @@ async function readModule(path: string): Promise<ConfigSource> {
   return { value, locate: () => `${path}: ` }
 }
 
-/** Keys whose value may be written short, and the key that the short form stands for. */
+/** Keys with a short form, and the inner key that the short value sets. */
 const SHORT: Readonly<Record<string, string>> = {
   engine: "name",
   objective: "name",

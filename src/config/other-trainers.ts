@@ -35,7 +35,7 @@ const adapterKey =
 const numberOf = (config: Config, ...names: string[]): number | undefined =>
   names.map((name) => config[name]).find((value): value is number => typeof value === "number")
 
-/** Sequences a step, from what is a device's and how often gradients are summed. */
+/** Sequences per step: the per-device batch times the accumulation steps. */
 const batch: Line = (_, config) => {
   const device = numberOf(config, "per_device_train_batch_size", "micro_batch_size") ?? 1
   const times = numberOf(config, "gradient_accumulation_steps") ?? 1

@@ -189,7 +189,7 @@ function resultPlaces({ messages, text, again }: RenderedChat): ReadonlyMap<numb
   return places
 }
 
-/** Where the messages stand in the rendered text; those that are not found are left out. */
+/** Positions of the messages in the rendered text. Messages that are not found are left out. */
 function contentRanges(
   text: string,
   messages: readonly Message[],

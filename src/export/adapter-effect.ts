@@ -1,4 +1,4 @@
-/** How much of what an adapter does is left once it is folded into weights of few bits. */
+/** The share of an adapter's effect that is left after a merge into low-precision weights. */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { openPrepared, prepareData } from "../data/index.ts"

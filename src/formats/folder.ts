@@ -24,7 +24,7 @@ export interface ByteSource {
   close(): Promise<void>
 }
 
-/** A folder's files by their names: of a disk, or of what was given to a browser. */
+/** A folder's files by name: on a disk, or files given to a browser. */
 export interface Folder {
   readonly path: string
   /** The path of a file in it, there or not, for messages. */

@@ -188,7 +188,7 @@ export const GGUF_ENCODINGS: { readonly [Type in GgufType]: GgufEncoding } = {
   },
 }
 
-/** Bytes of a tensor whose rows (the last axis) are whole blocks; NaN where they are not. */
+/** Bytes of a tensor. NaN where its rows (the last axis) are not whole blocks. */
 export function ggufBytes(type: GgufType, shape: readonly number[]): number {
   const { values, bytes } = GGUF_ENCODINGS[type]
   const row = shape.at(-1) ?? 1

@@ -10,7 +10,7 @@ export interface JsonProblem {
 
 const SPACE = /[ \t\n\r]*/y
 const SCALAR = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null)(?![\w.+-])/y
-/** Shown of what came, where it is no single sign. */
+/** The word shown of the offending text, where it is more than one character. */
 const WORD = /[\w.+-]{1,40}/y
 
 /** The first problem of a text; undefined for one that is JSON. */

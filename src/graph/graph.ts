@@ -19,7 +19,7 @@ export interface Graph {
   readonly results: Readonly<Record<string, Tensor>>
 }
 
-/** Makes a graph of what `outputs` need: shared parts once, additions to products in one node. */
+/** The graph of `outputs`: shared parts once, a product and the addition after it as one node. */
 export function graph(name: string, outputs: Readonly<Record<string, Tensor>>): Graph {
   const results = simplify(outputs)
   const nodes = topologicalOrder(Object.values(results))

@@ -14,7 +14,7 @@ import { input } from "./trace.ts"
 export const KEEP_LEVELS = ["keep", "products", "recompute"] as const
 export type KeepLevel = (typeof KEEP_LEVELS)[number]
 
-/** Ops whose values are kept, by level; a value of another op is computed again from its inputs. */
+/** Ops whose results are kept for the backward pass, by level. Other results are computed again. */
 const KEPT: Readonly<Record<KeepLevel, ReadonlySet<OpName>>> = {
   keep: new Set<OpName>(["matmul", "gemm", "softmax", "gather"]),
   products: new Set<OpName>(["matmul", "gemm", "gather"]),

@@ -137,7 +137,7 @@ function claim(blob: string, mine: string): void {
 
 const ATTEMPTS = 5
 
-/** Appends what is missing to a partial file, over as many connections as it takes. */
+/** Downloads the rest of a partial file, and reconnects as often as needed. */
 async function continueDownload(partial: string, size: number, file: FileRequest): Promise<void> {
   const { repo, path, signal } = file
   const target = await open(partial, "a+")

@@ -1,4 +1,4 @@
-/** What objectives on sampled answers are written with: ratios, clipping, the KL in the loss, what is told of them. */
+/** Building blocks of objectives on sampled answers: ratios, clipping, the KL term, measures. */
 import { number } from "./definition.ts"
 import { constant, type Expression } from "./expression.ts"
 import type { Measures, ObjectiveInputs } from "./objective.ts"
@@ -75,7 +75,7 @@ export function ratioMeasures(inputs: ObjectiveInputs, ratio = tokenRatio(inputs
   }
 }
 
-/** Estimates of KL(pi || ref) on a token sampled from pi, whose gradient is to be used in a loss. */
+/** Estimators of KL(pi || ref) at a token sampled from pi, usable as a loss term. */
 export const KL_ESTIMATES = ["k3", "k2", "k3-ratio"] as const
 
 export const KL_PENALTY_MEANING =

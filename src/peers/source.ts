@@ -10,7 +10,7 @@ export interface Source {
   readonly names: readonly string[]
   /** Processes it was started with, where the command line says. */
   readonly devices?: number
-  /** Keys whose values are expressions, which only running the program could tell. */
+  /** Keys with expressions as values. Only running the program could evaluate them. */
   readonly expressions: Readonly<Record<string, string>>
   /** Of a script: commands with options in it; the first that trains is read. */
   readonly commands?: number

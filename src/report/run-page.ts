@@ -198,7 +198,7 @@ function curvesSection(runs: readonly RunSummary[]): string {
     : `<section><h2>Curves</h2>${legend(runs)}<div class="charts">${figures}</div></section>`
 }
 
-/** Which colour is whose, where the head of the page is out of sight. */
+/** A legend of the runs' colours, for places where the page's head is out of view. */
 function legend(runs: readonly RunSummary[]): string {
   if (runs.length === 1) return ""
   const names = runs.map(({ name }, index) => `<span>${swatch(index)}${escapeHtml(name)}</span>`)

@@ -9,7 +9,7 @@ export interface DeviceTrial {
   readonly milliseconds: number
 }
 
-/** Computes a product of n x n matrices whose value is known, twice: does the device work, and how fast? */
+/** Computes a known product of two n x n matrices twice: whether the device is right, and how fast. */
 export async function deviceTrial(device: Device, n = 1024): Promise<DeviceTrial> {
   const failed = (problem: string) => ({ problem, milliseconds: Number.POSITIVE_INFINITY })
   try {

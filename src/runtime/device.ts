@@ -13,7 +13,7 @@ export interface HostTensor {
 export interface DeviceTensor {
   readonly dtype: DType
   readonly shape: readonly number[]
-  /** Host memory, on devices whose memory it is. */
+  /** The tensor's host memory, on devices that share it. */
   readonly data: HostData | undefined
   dispose(): void
 }

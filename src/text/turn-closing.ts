@@ -4,7 +4,7 @@ import { attempt, callsTools, type SpanSearch, standInFor } from "./span-search.
 /** What closes a turn, given the text behind what is said in it; "" where nothing does. */
 export type TurnClosing = (message: number, rest: string) => string
 
-/** What looks like the end of a turn on a base model, whose tokenizer does not know it as special. */
+/** Texts that end a turn. A base model's tokenizer does not mark them as special. */
 const LOOKS_CLOSING = /^\s*<[^<>\s]{1,64}>/
 
 /** The special token that a text begins with, with the space before it; "" where none is there. */

@@ -38,7 +38,7 @@ export interface BatchSource {
   epochAt(step: number): number
 }
 
-/** A source whose steps are known beforehand, in any order: prepared rows. */
+/** A source with all steps known in advance, readable in any order: prepared rows. */
 export interface FixedBatches extends BatchSource {
   batch(step: number): StepRows
   /** Tokens of each sequence of a step, in the order of its rows, without reading them. */

@@ -121,7 +121,7 @@ function isDiskFull(error: unknown): boolean {
 /** Whether a run wrote this folder. */
 const isCheckpoint = (path: string) => existsSync(join(path, STATE_FILE))
 
-/** The checkpoints of a run, newest first; what is named like one and has no state is no run's. */
+/** The checkpoints of a run, newest first. Folders without a state file are skipped. */
 export async function checkpointFolders(folder: string): Promise<string[]> {
   if (!existsSync(folder)) return []
   const names = (await readdir(folder)).filter(

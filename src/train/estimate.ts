@@ -42,7 +42,7 @@ export interface Estimate {
 /** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
 const TIMED = 6
 const TIMED_STEPS = 16
-/** Seconds of a step below which whole steps are timed: what is around the micro-batches counts there. */
+/** Steps shorter than this (seconds) are timed whole: work outside the micro-batches matters there. */
 const WHOLE_STEP = 1
 /** Small models are measured for this long in all, so that what its run compiles once is behind it. */
 const SECONDS = 4
@@ -116,8 +116,8 @@ export async function estimateRun(
 }
 
 /**
- * Means of a step: its tokens, as many as they are computed as, and the micro-batches whose size
- * is none of those used last, which stay compiled.
+ * Means over steps: tokens, computed tokens (padding included), and micro-batches of a size that
+ * has to be compiled because it is not among the sizes used last.
  */
 function tokensAStep({ batches, split }: RunPlan) {
   const looked = Math.min(batches.steps, STEPS_LOOKED_AT)

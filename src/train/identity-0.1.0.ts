@@ -25,7 +25,7 @@ export function microBatchTokensThen(fingerprint: Fingerprint, config: Config): 
   return CHOICES.find((tokens) => orderHash(config, tokens) === fingerprint.order)
 }
 
-/** The resolved config beside the checkpoints, whose settings have names. */
+/** The resolved config in the run folder. Unlike the fingerprint, it names the settings. */
 function configThen(checkpoint: string): JsonObject | undefined {
   const file = join(checkpoint, "..", "..", RUN_FILES.config)
   if (!existsSync(file)) return undefined

@@ -19,7 +19,7 @@ import { BLOCK } from "../optim/index.ts"
 import type { Precision } from "../runtime/index.ts"
 
 const BYTES = 4 // float32
-/** Pieces that are free between those in use. */
+/** Ratio of the arena's size to what is in use of it: free pieces lie between. */
 const ARENA_GAPS = 1.1
 
 export interface MemoryPlanOptions {

@@ -10,7 +10,7 @@ import {
 import type { OptimizerSettings } from "./policy.ts"
 
 /**
- * Supervised positions whose logits exist at once. A row of 256 costs a tenth less than one of 128
+ * Number of supervised positions whose logits are in memory at one time. A row of 256 costs a tenth less than one of 128
  * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
  */
 export const HEAD_ROWS = 256

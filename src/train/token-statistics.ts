@@ -179,7 +179,7 @@ export function histogramFields({
   return { bins, small_bins: smallBins }
 }
 
-/** The statistics of what a decoder measured of one micro-batch; nothing where it had no supervised token. */
+/** Statistics of a micro-batch's supervised tokens, from the decoder's outputs. Zeros where it has none. */
 export function statisticsOf(
   outputs: TokenOutputs,
   tokenClass: ArrayLike<number>,

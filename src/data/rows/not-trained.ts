@@ -49,7 +49,7 @@ export function isContextOnly(message: JsonObject, at: string, where: string): b
   return context
 }
 
-/** Which key of a row says that it is not to be trained, and how; undefined when none does. */
+/** The key that excludes a row from training, and its value; undefined where no key does. */
 export function refusalOf(row: JsonObject, { isAnswer }: { readonly isAnswer: boolean }) {
   const named = (key: string) => `${key}: ${String(row[key])}`
   const untrained = TRAIN_KEYS.find((key) => isFalse(row[key]) || isZero(row[key]))

@@ -37,7 +37,7 @@ export interface DecoderOptions {
   readonly lora?: LoraInputs | undefined
   /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
   readonly quantization?: WeightQuantization | undefined
-  /** Supervised positions whose logits exist at once. */
+  /** Number of supervised positions whose logits are in memory at one time. */
   readonly headRows?: number
   /** What layer l keeps for its backward. */
   readonly keep?: (layer: number) => KeepLevel

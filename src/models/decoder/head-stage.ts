@@ -77,7 +77,7 @@ export class HeadStage {
       readonly shape: DecoderShape
       readonly rowOps: RowOps
       readonly parameters: HeadParameters
-      /** Supervised positions whose logits exist at once. */
+      /** Number of supervised positions whose logits are in memory at one time. */
       readonly chunk: number
     },
   ) {

@@ -44,7 +44,7 @@ export const TOP_K = 20
 /** n, the supervised positions of a chunk: known when it runs, so one graph serves chunks of any size. */
 const ROWS = "rows"
 
-/** A next-token distribution and what is known of its labels. */
+/** The next-token distribution, and of each label its log-probability and whether it is the most likely token. */
 interface Distribution {
   readonly logits: Tensor // [n, V]
   /** d logits / d (h W^T), [n, V], where the family caps its logits. */

@@ -18,7 +18,7 @@ import {
 import { KvCache } from "./kv-cache.ts"
 import { PackedModel } from "./packed-model.ts"
 
-/** Rows of prompts side by side, those that only fill up included, for one that is a token. */
+/** Ratio of computed rows, padding included, to prompt tokens: no more padding than this. */
 const FILLING = 1.25
 
 /** Next-token distributions of B sequences; views that the next call writes over. */

@@ -67,7 +67,7 @@ export interface DecodingStages {
   release(): Promise<void>
 }
 
-/** A model whose weights are read at each run; a `Decoder` that is being trained is one. */
+/** A model that is given its weights at each run. A `Decoder` in training is one. */
 export interface CachedModel extends CachedOptions {
   readonly device: Device
   /** By the checkpoint's names; an adapter's matrices by PEFT's names below each layer. */

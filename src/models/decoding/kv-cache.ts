@@ -171,7 +171,7 @@ export class KvCache {
     this.#lanes = kept.length
   }
 
-  /** Runs a small graph on the device and lets go of what its result replaces. */
+  /** Runs a small graph on the device, then disposes of the tensors that its result replaces. */
   async #onDevice(
     key: string,
     feeds: Readonly<Record<string, DeviceTensor>>,

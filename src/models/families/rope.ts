@@ -73,7 +73,7 @@ export function inverseFrequencies(rope: Rope, length: number): Float64Array {
 /** What cos and sin are multiplied with. */
 const attentionFactor = (rope: Rope) => ("attentionFactor" in rope ? rope.attentionFactor : 1)
 
-/** Sequences whose lengths give the same number here turn at the same frequencies. */
+/** Lengths with the same result share one table of frequencies. */
 export function lengthClass(rope: Rope, length: number): number {
   if (rope.ropeType === "dynamic") return Math.max(length, rope.maxPositionEmbeddings)
   if (rope.ropeType === "longrope") return length > rope.originalMaxPositionEmbeddings ? 1 : 0

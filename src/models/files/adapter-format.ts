@@ -25,7 +25,7 @@ export async function adapterConfigIn(folder: Folder): Promise<AdapterConfig> {
   return parseAdapterConfig(json, folder.pathOf(ADAPTER_CONFIG))
 }
 
-/** Each layer's modules whose matrices are in the file. */
+/** For each layer, the modules with matrices in the file. */
 function storedModules({ tensors }: TensorReader, layers: number, where: string): Set<string>[] {
   const stored = Array.from({ length: layers }, () => new Set<string>())
   const strays: string[] = []

@@ -102,7 +102,7 @@ function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): Ch
   return kinds.has("BF16") ? "bfloat16" : kinds.has("F16") ? "float16" : "float32"
 }
 
-/** A Hugging Face folder whose tensors fit its config, before any is read. */
+/** A Hugging Face folder with its tensors checked against its config. None has been read yet. */
 export interface OpenWeights {
   readonly config: ModelConfig
   readonly parameters: readonly Parameter[]

@@ -12,7 +12,7 @@ function fromGlibc<T>(bind: (library: ReturnType<typeof koffi.load>) => T): T | 
   }
 }
 
-/** madvise(2): pages of 2 MB here, where the system gives them to those that ask. */
+/** madvise(2) advice for pages of 2 MB, on systems that grant them on request. */
 const MADV_HUGEPAGE = 14
 /** mallopt(3) */
 const M_TRIM_THRESHOLD = -1

@@ -26,7 +26,7 @@ function lowered(emitter: Emitter, inputs: readonly string[], node: Tensor): str
 }
 
 export interface ModelOptions {
-  /** Names of inputs that become initializers, whose data the session is given beside the model. */
+  /** Names of inputs that become initializers. The session gets their data beside the model. */
   readonly constants?: ReadonlySet<string>
   /** Products that the session's own operators compute. */
   readonly own?: OwnProducts | undefined

@@ -147,7 +147,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 }
 const ESCAPE = /\\(?:([0-7]{1,3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([\s\S]))/g
 
-/** Python's escapes in a string literal; one that it does not know stays as it is written. */
+/** Python's escapes in a string literal. An unknown escape stays as written. */
 function unescaped(body: string, fail: (why: string) => never): string {
   return body.replace(ESCAPE, (whole, octal, byte, unit, long, other) => {
     if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8))

@@ -76,7 +76,7 @@ export class Scope {
     return new Undefined(() => `'${name}' is undefined`)
   }
 
-  /** The message that is at hand: what the nearest loop is at, or what is named inside it. */
+  /** The current message: the item of the innermost loop, or the message assigned inside it. */
   owner(): number | null {
     const { owners } = this.rendering
     for (let scope: Scope | null = this; scope !== null; scope = scope.outer) {
