@@ -2,13 +2,10 @@ import { flag, positive } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_GRANITE } from "./gguf-family.ts"
-import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { type BiasedShape, biasedParameters, llamaBlock, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
-import type { DecoderShape } from "./shape.ts"
 
-export interface GraniteShape extends DecoderShape {
-  readonly attentionBias: boolean
-  readonly mlpBias: boolean
+export interface GraniteShape extends BiasedShape {
   readonly embeddingMultiplier: number
   readonly attentionMultiplier: number
   readonly residualMultiplier: number
@@ -34,12 +31,7 @@ export const granite: Family<GraniteShape> = {
       logitsScaling: positive(keys, "logits_scaling", 1),
     }
   },
-  parameters: (shape) =>
-    llamaParameters(shape, {
-      attentionBias: shape.attentionBias,
-      attentionOutputBias: shape.attentionBias,
-      mlpBias: shape.mlpBias,
-    }),
+  parameters: biasedParameters,
   block: (x, parts, shape) =>
     llamaBlock(x, parts, shape, {
       attentionScale: shape.attentionMultiplier,

@@ -122,3 +122,17 @@ export function llamaParameters(
     { name: "post_attention_layernorm.weight", shape: [C] },
   ]
 }
+
+/** Of configs with `attention_bias` (all four projections) and `mlp_bias`. */
+export interface BiasedShape extends DecoderShape {
+  readonly attentionBias: boolean
+  readonly mlpBias: boolean
+}
+
+/** The tensors of {@link llamaBlock} with the biases that the config asks for. */
+export const biasedParameters = (shape: BiasedShape): (LinearLayer | Parameter)[] =>
+  llamaParameters(shape, {
+    attentionBias: shape.attentionBias,
+    attentionOutputBias: shape.attentionBias,
+    mlpBias: shape.mlpBias,
+  })

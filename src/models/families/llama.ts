@@ -2,18 +2,11 @@ import { flag } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { GGUF_LLAMA } from "./gguf-family.ts"
-import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { type BiasedShape, biasedParameters, llamaBlock, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
-import type { DecoderShape } from "./shape.ts"
-
-export interface LlamaShape extends DecoderShape {
-  /** Biases on all four attention projections. */
-  readonly attentionBias: boolean
-  readonly mlpBias: boolean
-}
 
 /** `model_type: llama`: Llama 2, 3, 3.1, 3.2, DeepSeekMath and everything that took their form. */
-export const llama: Family<LlamaShape> = {
+export const llama: Family<BiasedShape> = {
   about: "Llama 2, 3, 3.1, 3.2, DeepSeekMath, SmolLM2",
   architecture: "LlamaForCausalLM",
   config(keys) {
@@ -29,12 +22,7 @@ export const llama: Family<LlamaShape> = {
       mlpBias: flag(keys, "mlp_bias", false),
     }
   },
-  parameters: (shape) =>
-    llamaParameters(shape, {
-      attentionBias: shape.attentionBias,
-      attentionOutputBias: shape.attentionBias,
-      mlpBias: shape.mlpBias,
-    }),
+  parameters: biasedParameters,
   block: (x, parts, shape) => llamaBlock(x, parts, shape),
   finalNorm: rmsNorm,
   gguf: GGUF_LLAMA,

@@ -1,19 +1,13 @@
 import { flag, integer, present, refuse } from "./config-keys.ts"
 import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
-import { llamaBlock, llamaParameters, rmsNorm } from "./llama-block.ts"
+import { type BiasedShape, biasedParameters, llamaBlock, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
-import type { DecoderShape, LayerKind } from "./shape.ts"
+import type { LayerKind } from "./shape.ts"
 import { layerTypes } from "./sliding-layers.ts"
 
-export interface SmolLM3Shape extends DecoderShape {
-  /** Biases on all four attention projections. */
-  readonly attentionBias: boolean
-  readonly mlpBias: boolean
-}
-
 /** `model_type: smollm3`: a Llama in which every fourth layer has no rotary embedding. */
-export const smollm3: Family<SmolLM3Shape> = {
+export const smollm3: Family<BiasedShape> = {
   about: "SmolLM3",
   architecture: "SmolLM3ForCausalLM",
   config(keys) {
@@ -54,12 +48,7 @@ export const smollm3: Family<SmolLM3Shape> = {
       mlpBias: flag(keys, "mlp_bias", false),
     }
   },
-  parameters: (shape) =>
-    llamaParameters(shape, {
-      attentionBias: shape.attentionBias,
-      attentionOutputBias: shape.attentionBias,
-      mlpBias: shape.mlpBias,
-    }),
+  parameters: biasedParameters,
   block: (x, parts, shape) => llamaBlock(x, parts, shape),
   finalNorm: rmsNorm,
 }
