@@ -73,6 +73,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./chat.ts"),
   },
   {
+    name: "serve",
+    summary: "an OpenAI-compatible API for runs and models, on this machine alone",
+    load: () => import("./serve.ts"),
+  },
+  {
     name: "export",
     summary: "write a model for other tools: Transformers, PEFT, llama.cpp, Ollama",
     load: () => import("./export.ts"),

@@ -7,11 +7,13 @@ import {
   decoderName,
   loraInputs,
   loraParameters,
+  packSequences,
 } from "../models/index.ts"
 import type { DeviceOptions } from "../runtime/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import { baseWeights } from "../train/model-weights.ts"
+import { CROSS_ENTROPY } from "../train/objective-head.ts"
 
 /** A model that says how probable given tokens are, in the graphs that training has. */
 export interface ScoredModel {
@@ -67,4 +69,16 @@ export async function openScoredModel(
       await device.release()
     },
   }
+}
+
+/** ln p of each token after the first, given those before it; [T - 1]. */
+export async function tokenLogprobs(
+  { decoder }: Pick<ScoredModel, "decoder">,
+  tokenIds: readonly number[],
+): Promise<Float32Array> {
+  if (tokenIds.length < 2) return new Float32Array()
+  const all = { tokenIds: Int32Array.from(tokenIds), lossMask: new Uint8Array(tokenIds.length) }
+  all.lossMask.fill(1, 1)
+  const { logp } = await decoder.evaluate(packSequences([all]), CROSS_ENTROPY)
+  return logp
 }

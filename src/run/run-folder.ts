@@ -109,7 +109,7 @@ export function readRun(path: string): RunRead {
     throw new InputError(`${path}: expected a run folder, found no ${RUN_FILES.events}`)
   }
   const { events, badLines } = parseEvents(readFileSync(file, "utf8"))
-  return { path, record: readRecord(path), events, badLines }
+  return { path, record: readRunRecord(path), events, badLines }
 }
 
 /** The events of whole lines; `badLines` are those that are no event. */
@@ -134,7 +134,8 @@ function parseEvent(line: string): RunEvent | undefined {
   }
 }
 
-function readRecord(path: string): RunRecord | undefined {
+/** What `config.json` of a run says; undefined where there is none. */
+export function readRunRecord(path: string): RunRecord | undefined {
   const file = join(path, RUN_FILES.config)
   if (!existsSync(file)) return undefined
   try {

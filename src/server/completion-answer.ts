@@ -1,0 +1,109 @@
+/** Answers in OpenAI's forms: whole, and piece by piece. */
+import { randomUUID } from "node:crypto"
+import type { Tokenizer } from "../text/index.ts"
+import type { Part, TokenScore, Usage } from "./completion.ts"
+import type { Asked } from "./completion-request.ts"
+
+export interface AnswerForm {
+  /** The whole answer. */
+  whole(parts: readonly Part[], choices: number, usage: Usage): object
+  /** One part as a chunk; undefined for a part that shows nothing. */
+  chunk(part: Part): object | undefined
+  /** The chunk after the last, where usage is asked for. */
+  usageChunk(usage: Usage): object
+}
+
+/** Where each answer's text has come to, for the offsets of tokens. */
+type Lengths = Map<number, number>
+
+export function answerForm(
+  { kind, model, logprobs }: Asked,
+  tokenizer: Pick<Tokenizer, "tokenText">,
+): AnswerForm {
+  const chat = kind === "chat"
+  const head = {
+    id: `${chat ? "chatcmpl" : "cmpl"}-${randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model,
+  }
+  const chunkHead = { ...head, object: chat ? "chat.completion.chunk" : "text_completion" }
+  const lengths: Lengths = new Map()
+  const begun = new Set<number>()
+  const scores = (tokens: readonly TokenScore[], offset: number) => {
+    if (!logprobs) return null
+    return chat ? chatScores(tokens, tokenizer) : textScores(tokens, tokenizer, offset)
+  }
+  return {
+    whole(parts, choices, usage) {
+      const all = Array.from({ length: choices }, (_, index) => {
+        const own = parts.filter(({ choice }) => choice === index)
+        const text = own.map((part) => part.text).join("")
+        const told = scores(
+          own.flatMap(({ tokens }) => tokens),
+          0,
+        )
+        const finish_reason = own.at(-1)!.finish
+        return chat
+          ? {
+              index,
+              message: { role: "assistant", content: text, refusal: null },
+              logprobs: told,
+              finish_reason,
+            }
+          : { index, text, logprobs: told, finish_reason }
+      })
+      return {
+        ...head,
+        object: chat ? "chat.completion" : "text_completion",
+        choices: all,
+        usage,
+      }
+    },
+    chunk({ choice: index, text, tokens, finish }) {
+      const offset = lengths.get(index) ?? 0
+      lengths.set(index, offset + text.length)
+      if (text === "" && finish === undefined && !(logprobs && tokens.length > 0)) return undefined
+      const rest = {
+        index,
+        logprobs: tokens.length > 0 ? scores(tokens, offset) : null,
+        finish_reason: finish ?? null,
+      }
+      if (!chat) return { ...chunkHead, choices: [{ ...rest, text }] }
+      const first = begun.has(index) ? {} : { role: "assistant" }
+      begun.add(index)
+      const delta = { ...first, ...(finish === undefined ? { content: text } : {}) }
+      return { ...chunkHead, choices: [{ ...rest, delta }] }
+    },
+    usageChunk: (usage) => ({ ...chunkHead, choices: [], usage }),
+  }
+}
+
+function chatScores(tokens: readonly TokenScore[], tokenizer: Pick<Tokenizer, "tokenText">) {
+  const content = tokens.map(({ tokenId, logprob }) => ({
+    token: tokenizer.tokenText(tokenId),
+    logprob,
+    bytes: null,
+    top_logprobs: [],
+  }))
+  return { content, refusal: null }
+}
+
+/** Offsets are of the tokens' own texts, put one after the other. */
+function textScores(
+  tokens: readonly TokenScore[],
+  tokenizer: Pick<Tokenizer, "tokenText">,
+  from: number,
+) {
+  const texts = tokens.map(({ tokenId }) => tokenizer.tokenText(tokenId))
+  let offset = from
+  return {
+    tokens: texts,
+    token_logprobs: tokens.map(({ logprob }) => logprob),
+    top_logprobs: null,
+    text_offset: texts.map((text) => {
+      const at = offset
+      offset += text.length
+      return at
+    }),
+  }
+}

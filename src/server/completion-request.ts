@@ -1,0 +1,161 @@
+/** What OpenAI's clients send, checked; what would be passed over in silence is refused by name. */
+import { z } from "zod"
+import type { Prompt, SampleRequest } from "../generate/index.ts"
+import { refusal } from "./refusal.ts"
+
+/** Samples of one request, all its prompts together. */
+export const MOST_CHOICES = 64
+const MOST_STOPS = 16
+
+const count = z.int().min(0)
+const none = (...values: readonly (null | boolean | number)[]) =>
+  z.literal([null, ...values]).optional()
+
+const sampling = {
+  model: z.string(),
+  n: z.int().min(1).max(MOST_CHOICES).nullish(),
+  temperature: z.number().min(0).max(100).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int().min(-1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
+  seed: z.int().min(0).nullish(),
+  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(MOST_STOPS)]).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+  /** Says nothing about the answer. */
+  user: z.string().nullish(),
+  metadata: z.record(z.string(), z.string()).nullish(),
+  store: none(false),
+  /** What is not computed here: only the value that means nothing. */
+  frequency_penalty: none(0),
+  presence_penalty: none(0),
+  logit_bias: z.strictObject({}).nullish(),
+}
+
+const textRequest = z.strictObject({
+  ...sampling,
+  prompt: z.union([
+    z.string(),
+    z.array(count).min(1),
+    z.array(z.string()).min(1).max(MOST_CHOICES),
+    z.array(z.array(count).min(1)).min(1).max(MOST_CHOICES),
+  ]),
+  max_tokens: count.nullish(),
+  echo: z.boolean().nullish(),
+  logprobs: none(0),
+  best_of: none(1),
+  suffix: none(),
+})
+
+const textPart = z.strictObject({ type: z.literal("text"), text: z.string() })
+const message = z.looseObject({
+  role: z.string(),
+  content: z.union([z.string(), z.array(textPart)]).nullish(),
+})
+
+const chatRequest = z.strictObject({
+  ...sampling,
+  messages: z.array(message).min(1),
+  /** Given to the chat template; what the model answers is text as it wrote it. */
+  tools: z.array(z.looseObject({ type: z.literal("function") })).nullish(),
+  tool_choice: z.literal(["auto", "none"]).nullish(),
+  max_tokens: z.int().min(1).nullish(),
+  max_completion_tokens: z.int().min(1).nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: none(0),
+  response_format: z.strictObject({ type: z.literal("text") }).nullish(),
+})
+
+/** A request as the engine takes it. */
+export interface Asked {
+  readonly kind: "chat" | "text"
+  readonly model: string
+  readonly prompts: readonly Prompt[]
+  readonly n: number
+  readonly settings: Omit<SampleRequest, "prompt" | "n" | "maxNewTokens">
+  /** undefined: as many as the context has room for. */
+  readonly maxTokens: number | undefined
+  readonly logprobs: boolean
+  readonly echo: boolean
+  readonly stream: boolean
+  readonly streamUsage: boolean
+}
+
+type Sampling = z.infer<typeof textRequest> | z.infer<typeof chatRequest>
+
+function common(request: Sampling) {
+  const { model, n, temperature, top_p, top_k, min_p, repetition_penalty, stop } = request
+  return {
+    model,
+    n: n ?? 1,
+    settings: {
+      temperature: temperature ?? 1,
+      seed: request.seed ?? Math.floor(Math.random() * 2 ** 48),
+      ...(stop == null ? {} : { stop: typeof stop === "string" ? [stop] : stop }),
+      ...(top_p == null ? {} : { topP: top_p }),
+      ...(top_k == null || top_k <= 0 ? {} : { topK: top_k }),
+      ...(min_p == null ? {} : { minP: min_p }),
+      ...(repetition_penalty == null ? {} : { repetitionPenalty: repetition_penalty }),
+    },
+    stream: request.stream ?? false,
+    streamUsage: request.stream_options?.include_usage ?? false,
+  }
+}
+
+/** The default of `max_tokens` in OpenAI's /v1/completions. */
+const TEXT_TOKENS = 16
+
+export function askedText(body: unknown): Asked {
+  const request = parsed(textRequest, body)
+  const { prompt, max_tokens, logprobs, echo } = request
+  const maxTokens = max_tokens ?? TEXT_TOKENS
+  if (maxTokens === 0 && !echo) {
+    throw refusal(400, "max_tokens: 0 leaves nothing to answer without echo", {
+      param: "max_tokens",
+    })
+  }
+  const prompts = promptsOf(prompt)
+  const own = common(request)
+  if (prompts.length * own.n > MOST_CHOICES) {
+    throw refusal(400, `${prompts.length} prompts with n ${own.n}: at most ${MOST_CHOICES} answers`)
+  }
+  const asked = { maxTokens, logprobs: logprobs != null, echo: echo ?? false }
+  return { kind: "text", prompts, ...own, ...asked }
+}
+
+function promptsOf(prompt: z.infer<typeof textRequest>["prompt"]): Prompt[] {
+  if (typeof prompt === "string") return [prompt]
+  if (prompt.every((one) => typeof one === "number")) return [{ tokenIds: prompt }]
+  return prompt.map((one) => (typeof one === "string" ? one : { tokenIds: one as number[] }))
+}
+
+export function askedChat(body: unknown): Asked {
+  const request = parsed(chatRequest, body)
+  const { messages, tools, tool_choice, max_tokens, max_completion_tokens, logprobs } = request
+  const said = messages.map(({ content, ...rest }) => ({
+    ...rest,
+    content:
+      typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join(""),
+  }))
+  const withTools = tools != null && tool_choice !== "none"
+  return {
+    kind: "chat",
+    prompts: [{ messages: said, ...(withTools ? { tools } : {}) }],
+    ...common(request),
+    maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
+    logprobs: logprobs ?? false,
+    echo: false,
+  }
+}
+
+/** The first fault by its key; what is not known here is not passed over. */
+function parsed<Out>(schema: z.ZodType<Out>, body: unknown): Out {
+  const result = schema.safeParse(body)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]!
+  const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined
+  const at = [...issue.path, ...(unknown === undefined ? [] : [unknown])].join(".")
+  const said = unknown === undefined ? issue.message : "is not supported by this server"
+  throw refusal(400, `${at === "" ? "the request" : at}: ${said}`, at === "" ? {} : { param: at })
+}

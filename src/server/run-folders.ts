@@ -1,0 +1,18 @@
+import { readdirSync } from "node:fs"
+import { basename, join, resolve } from "node:path"
+import { isRunFolder } from "../run/run-folder.ts"
+
+export interface NamedRun {
+  readonly name: string
+  readonly path: string
+}
+
+/** The runs directly in a folder, by name; the folder itself where it is a run. Links are not followed. */
+export function runFolders(dir: string): NamedRun[] {
+  if (isRunFolder(dir)) return [{ name: basename(resolve(dir)), path: resolve(dir) }]
+  return readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => ({ name, path: join(resolve(dir), name) }))
+    .filter(({ path }) => isRunFolder(path))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+}

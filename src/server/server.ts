@@ -1,0 +1,102 @@
+/** `dftune serve`: one process, loopback only, over a folder of runs. */
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { getRequestListener } from "@hono/node-server"
+import { Hono } from "hono"
+import { bodyLimit } from "hono/body-limit"
+import { InputError } from "../errors.ts"
+import {
+  hostGuard,
+  newSecrets,
+  requestGuard,
+  type Secrets,
+  securityHeaders,
+  tokenGuard,
+} from "./guard.ts"
+import { Lanes } from "./lanes.ts"
+import { ServedModels, type ServedModelsOptions } from "./models.ts"
+import { openAiRoutes } from "./openai-routes.ts"
+import { errorAnswer, refusal } from "./refusal.ts"
+import { SESSION_PATH, sessionRoute } from "./session.ts"
+
+/** Of a request's body; bytes. */
+export const MOST_BODY = 4 * 2 ** 20
+const MOST_CONNECTIONS = 256
+/** To send the head, and all of a request; ms. */
+const HEAD_MS = 10_000
+const REQUEST_MS = 30_000
+
+export interface ServeOptions extends ServedModelsOptions {
+  /** 0: any that is free. */
+  readonly port: number
+  readonly say: (text: string) => void
+  /** The longest that a request computes; ms. */
+  readonly computeMs?: number
+}
+
+export interface Serving {
+  /** With the token in its fragment, which no browser sends on. */
+  readonly url: string
+  readonly port: number
+  readonly token: string
+  readonly lanes: Lanes
+  close(): Promise<void>
+}
+
+export async function serve({ port: wanted, ...options }: ServeOptions): Promise<Serving> {
+  const server = createServer({ headersTimeout: HEAD_MS, requestTimeout: REQUEST_MS })
+  server.maxConnections = MOST_CONNECTIONS
+  server.listen({ port: wanted, host: "127.0.0.1" })
+  try {
+    await once(server, "listening")
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== "EADDRINUSE" && code !== "EACCES") throw error
+    const why = code === "EACCES" ? "this user may not listen there" : "something listens there"
+    throw new InputError(`--port ${wanted}: ${why}; --port 0 takes any that is free (${message})`)
+  }
+  const { port } = server.address() as AddressInfo
+  const secrets = newSecrets()
+  const lanes = new Lanes()
+  const models = new ServedModels(options)
+  const app = application({ ...options, port, secrets, lanes, models })
+  server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }))
+  return {
+    url: `http://127.0.0.1:${port}/#token=${secrets.token}`,
+    port,
+    token: secrets.token,
+    lanes,
+    async close() {
+      server.close()
+      server.closeAllConnections()
+      await models.close()
+    },
+  }
+}
+
+interface Parts extends Omit<ServeOptions, "models"> {
+  readonly secrets: Secrets
+  readonly lanes: Lanes
+  readonly models: ServedModels
+}
+
+const isPublic = (path: string) => path === SESSION_PATH
+
+function application({ port, secrets, lanes, models, say, computeMs }: Parts): Hono {
+  const limits = computeMs === undefined ? {} : { computeMs }
+  const app = new Hono()
+  app.onError((error, c) => errorAnswer(error, c, say))
+  app.notFound(() => {
+    throw refusal(404, "there is nothing at this address")
+  })
+  app.use(securityHeaders)
+  app.use(hostGuard({ port }))
+  app.use(requestGuard(isPublic))
+  app.use(tokenGuard({ port, secrets }, isPublic))
+  const tooLarge = () => refusal(413, `a request is at most ${MOST_BODY} bytes`).getResponse()
+  app.use(bodyLimit({ maxSize: MOST_BODY, onError: tooLarge }))
+  app.route("/", sessionRoute({ port, secrets }))
+  app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
+  return app
+}

@@ -1,0 +1,177 @@
+/** The API as OpenAI's own client asks it, against the engine itself. */
+import OpenAI from "openai"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { openScoredModel, tokenLogprobs } from "../../src/evaluate/scored-model.ts"
+import { openGenerator, type SampleRequest } from "../../src/generate/index.ts"
+import { DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
+
+const dir = newFolder()
+writeRun(dir, "trained", { result: true, model: DEMO_MODEL })
+writeRun(dir, "begun", { model: DEMO_MODEL })
+const { port, token } = await serving({ dir, models: [] })
+const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: token, maxRetries: 0 })
+
+const generator = await openGenerator(DEMO_MODEL, { threads: 2 })
+afterAll(() => generator.close())
+const PROMPT = "What is 2 + 3?\n"
+
+async function sampled(request: Partial<SampleRequest>) {
+  const asked = { prompt: PROMPT, n: 1, temperature: 0, maxNewTokens: 24, seed: 0, ...request }
+  const found = []
+  for await (const sample of generator.sample([asked])) found.push(sample)
+  return found.sort((a, b) => a.sampleIndex - b.sampleIndex)
+}
+const greedy = { model: "trained", prompt: PROMPT, temperature: 0, max_tokens: 24 }
+
+test("models: the runs that have a result and what they were trained from", async () => {
+  const names = []
+  for await (const { id } of client.models.list()) names.push(id)
+  expect(names).toEqual(["trained", "model"])
+  expect((await client.models.retrieve("trained")).owned_by).toBe("dftune")
+})
+
+describe("completions", () => {
+  test("greedy text is the engine's, whole and streamed", async () => {
+    const [sample] = await sampled({})
+    const whole = await client.completions.create(greedy)
+    expect(whole.choices[0]!.text).toBe(sample!.completion)
+    expect(whole.choices[0]!.finish_reason).toBe(sample!.finishReason)
+    expect(whole.usage!.completion_tokens).toBe(sample!.tokenIds.length)
+    const options = { include_usage: true }
+    const stream = await client.completions.create({
+      ...greedy,
+      stream: true,
+      stream_options: options,
+    })
+    let text = ""
+    let finish: string | undefined
+    let usage: unknown
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.text ?? ""
+      finish = chunk.choices[0]?.finish_reason ?? finish
+      usage = chunk.usage ?? usage
+    }
+    expect([text, finish]).toEqual([sample!.completion, sample!.finishReason])
+    expect(usage).toEqual(whole.usage)
+  })
+
+  test("n, seed, temperature and top_p are those of dftune generate", async () => {
+    const samples = await sampled({ n: 3, temperature: 0.9, topP: 0.8, seed: 7 })
+    const { choices } = await client.completions.create({
+      ...greedy,
+      ...{ n: 3, temperature: 0.9, top_p: 0.8, seed: 7 },
+    })
+    expect(choices.map(({ text }) => text)).toEqual(samples.map((each) => each.completion))
+    expect(choices.map(({ index }) => index)).toEqual([0, 1, 2])
+  })
+
+  test("several prompts, as texts and as ids", async () => {
+    const ids = generator.open.tokenizer.encode(PROMPT)
+    const { choices } = await client.completions.create({ ...greedy, prompt: [ids, ids] })
+    const one = await client.completions.create({ ...greedy, prompt: ids })
+    expect(choices.map(({ text }) => text)).toEqual([one.choices[0]!.text, one.choices[0]!.text])
+  })
+
+  test("stop ends the text before it", async () => {
+    const { completion } = (await sampled({}))[0]!
+    const stop = completion.slice(3, 5)
+    const { choices } = await client.completions.create({ ...greedy, stop })
+    expect(choices[0]!.text).toBe(completion.slice(0, completion.indexOf(stop)))
+    expect(choices[0]!.finish_reason).toBe("stop")
+  })
+
+  test("logprobs are the engine's; echo scores the prompt as training does", async () => {
+    const [sample] = await sampled({ maxNewTokens: 5 })
+    const { choices } = await client.completions.create({
+      ...greedy,
+      ...{ max_tokens: 5, logprobs: 0, echo: true },
+    })
+    const { text, logprobs } = choices[0]!
+    expect(text).toBe(PROMPT + sample!.completion)
+    const scores = logprobs!.token_logprobs!
+    const ids = generator.open.tokenizer.encode(PROMPT, { addSpecialTokens: true })
+    expect(scores[0]).toBeNull()
+    expect(scores.length).toBe(ids.length + sample!.tokenIds.length)
+    const scored = await openScoredModel(DEMO_MODEL)
+    const expected = [...(await tokenLogprobs(scored, ids)), ...sample!.logprobs]
+    await scored.release()
+    for (const [i, logprob] of expected.entries()) expect(scores[i + 1]).toBeCloseTo(logprob, 4)
+    expect(logprobs!.text_offset!.length).toBe(scores.length)
+  })
+
+  test("echo with max_tokens 0 scores alone; the model's own tokens score as when sampled", async () => {
+    const [sample] = await sampled({ maxNewTokens: 6 })
+    const ids = generator.open.tokenizer.encode(PROMPT, { addSpecialTokens: true })
+    const { choices, usage } = await client.completions.create({
+      model: "trained",
+      prompt: [...ids, ...sample!.tokenIds],
+      ...{ max_tokens: 0, echo: true, logprobs: 0 },
+    })
+    expect(usage!.completion_tokens).toBe(0)
+    const scores = choices[0]!.logprobs!.token_logprobs!.slice(ids.length)
+    for (const [i, logprob] of sample!.logprobs.entries()) {
+      expect(scores[i]).toBeCloseTo(logprob, 4)
+    }
+  })
+})
+
+describe("chat", () => {
+  const messages = [{ role: "user" as const, content: "What is 2 + 3?" }]
+  let expected: string | undefined
+  beforeAll(async () => {
+    if (generator.open.template) {
+      expected = (await sampled({ prompt: messages }))[0]!.completion
+    }
+  })
+
+  test("through the model's template, whole and streamed; without one it is refused", async () => {
+    const asked = { model: "trained", messages, temperature: 0, max_tokens: 24 }
+    if (expected === undefined) {
+      await expect(client.chat.completions.create(asked)).rejects.toThrow(/no chat template/)
+      return
+    }
+    const whole = await client.chat.completions.create({ ...asked, logprobs: true })
+    expect(whole.choices[0]!.message.content).toBe(expected)
+    expect(whole.choices[0]!.logprobs!.content!.length).toBe(whole.usage!.completion_tokens)
+    const parts = [
+      { type: "text" as const, text: "What is " },
+      { type: "text" as const, text: "2 + 3?" },
+    ]
+    const inParts = await client.chat.completions.create({
+      ...asked,
+      messages: [{ role: "user", content: parts }],
+    })
+    expect(inParts.choices[0]!.message.content).toBe(expected)
+    let text = ""
+    for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) {
+      text += chunk.choices[0]?.delta.content ?? ""
+    }
+    expect(text).toBe(expected)
+  })
+})
+
+describe("refusals name the key", () => {
+  const context = generator.open.model.shape.maxPositionEmbeddings
+  test.each([
+    ["what is not computed", { logprobs: 3 }, /logprobs/],
+    ["a key that nobody knows", { temprature: 1 }, /temprature/],
+    ["a penalty", { frequency_penalty: 0.5 }, /frequency_penalty/],
+    ["too many answers", { n: 65 }, /n:/],
+    ["more than the context", { max_tokens: context }, /context is/],
+    ["a foreign token", { prompt: [1, 10_000_000] }, /token 10000000/],
+    ["a negative temperature", { temperature: -1 }, /temperature/],
+    ["nothing to do", { max_tokens: 0 }, /max_tokens/],
+    ["a negative token", { prompt: [-1] }, /prompt/],
+  ])("%s", async (_, more, message) => {
+    const asked = { ...greedy, ...more } as OpenAI.CompletionCreateParamsNonStreaming
+    await expect(client.completions.create(asked)).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringMatching(message),
+    })
+  })
+
+  test("an unknown model is told which there are", async () => {
+    const asked = client.completions.create({ ...greedy, model: "begun" })
+    await expect(asked).rejects.toMatchObject({ status: 404, message: /trained, model/ })
+  })
+})
