@@ -96,7 +96,7 @@ async function blockInputs(device: Device, graphs: readonly Graph[]): Promise<Fe
 }
 
 /** Forward and backward of the block, results into the same buffers every time. */
-async function ours(device: Device) {
+export async function blockRuns(device: Device) {
   const start = performance.now()
   const graphs = blockGraphs({ shape: QWEN_HALF_B, kind, tokens: TOKENS }, "keep")
   const forward = await device.compile(graphs.forward)
@@ -239,7 +239,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const at = args.indexOf("--threads")
   const threads = at >= 0 ? Number(args[at + 1]) : availableParallelism()
   const device = await openDevice({ device: "cpu", threads })
-  const block = await ours(device)
+  const block = await blockRuns(device)
   const products = await gemms(device)
   const torch = await pytorch(threads)
 
