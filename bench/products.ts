@@ -52,7 +52,10 @@ async function best(run: () => Promise<unknown>): Promise<number> {
 
 function random(...shape: number[]) {
   const size = shape.reduce((product, dim) => product * dim, 1)
-  return float32(shape, Float32Array.from({ length: size }, () => Math.random() - 0.5))
+  return float32(
+    shape,
+    Float32Array.from({ length: size }, () => Math.random() - 0.5),
+  )
 }
 
 async function ours(device: Device): Promise<Record<Name, number>> {

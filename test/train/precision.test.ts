@@ -53,7 +53,7 @@ test("auto is bf16 for large models on a CPU that multiplies it", async () => {
     ...{ dtype, device },
   })
   expect(resolvedPrecision(asked("auto"), shape)).toBe("fp32")
-  expect(resolvedPrecision(asked("auto"), large)).toBe("fp32") // until `dftune check` has passed
+  expect(resolvedPrecision(asked("auto"), large)).toBe(here ? "bf16" : "fp32")
   expect(resolvedPrecision(asked("auto", "webgpu"), large)).toBe("fp32")
   expect(resolvedPrecision(asked("fp32"), large)).toBe("fp32")
   expect(resolvedPrecision(asked("bf16"), shape)).toBe("bf16")
@@ -99,7 +99,7 @@ describe.skipIf(!here)("a run in bf16", () => {
     await expect(other).rejects.toThrow("engine.dtype bf16 there, fp32 here")
   })
 
-  test("has the same bits for any number of threads in its products", async () => {
+  test("is near itself with another number of threads", async () => {
     await run("threads", "bf16", {
       engine: { name: "onnx", device: "cpu", threads: 2, dtype: "bf16" },
     })

@@ -3,11 +3,8 @@ import { bf16Kernel, mayHaveGpu } from "../../runtime/node.ts"
 import { decoderParameters, elementCount } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
-/**
- * A smaller model gains little time, and its numbers stay what they were. No model is large enough
- * until `dftune check` has passed on these kernels.
- */
-export const LEAST_BF16_PARAMETERS = Number.POSITIVE_INFINITY
+/** A smaller model gains little time, and its numbers stay what they were. */
+export const LEAST_BF16_PARAMETERS = 50e6
 
 export interface AskedPrecision {
   readonly dtype: "auto" | Precision
