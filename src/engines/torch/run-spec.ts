@@ -47,6 +47,8 @@ export interface RunSpecParts {
   readonly samples?: SampleSpec
   /** The text of the model's `dftune.json`. */
   readonly layout?: string
+  /** What of the model this engine has not been held to the local one for, in words. */
+  readonly unproved?: string | undefined
   /** The model has a head of its own, against its config. */
   readonly hasOwnHead?: boolean | undefined
   /** What the model does to its logits beyond the head's product. */
@@ -125,6 +127,11 @@ async function rowColumns(
 
 function refuseForTorch(parts: RunSpecParts): void {
   const { objective, resume, logits, modelFolder } = parts
+  if (parts.unproved !== undefined) {
+    throw new InputError(
+      `${modelFolder}: engine torch has not been proved on ${parts.unproved} yet; engine: onnx trains it`,
+    )
+  }
   if (parts.hasOwnHead) {
     throw new InputError(
       `${modelFolder}: its config ties the head to the embedding, and it holds another head; engine torch would tie them: engine: onnx does not, nor a copy whose config says "tie_word_embeddings": false`,

@@ -4,7 +4,14 @@ import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
-import { initialLora, logitSettings, loraParameters } from "../../models/index.ts"
+import type { Family } from "../../models/families/family.ts"
+import {
+  FAMILIES,
+  initialLora,
+  logitSettings,
+  loraParameters,
+  type ModelConfig,
+} from "../../models/index.ts"
 import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
@@ -206,6 +213,7 @@ async function writeSpec(
     layout: rowsLayout(plan),
     logits: logitSettings(plan.model.shape),
     hasOwnHead: plan.model.hasOwnHead,
+    unproved: unproved(plan.model),
   })
 }
 
@@ -259,3 +267,10 @@ async function writeReport(path: string): Promise<void> {
 }
 
 const now = () => new Date().toISOString()
+
+/** What of a model the worker was never held to the local engine for. */
+function unproved({ modelType, shape }: ModelConfig): string | undefined {
+  const family: Family = FAMILIES[modelType]
+  if (!family.isProvedOnTorch) return `"model_type": "${modelType}"`
+  return shape.layers.some(({ window }) => window !== undefined) ? "sliding windows" : undefined
+}
