@@ -74,7 +74,7 @@ const VERBS: readonly Verb[] = [
   },
   {
     name: "serve",
-    summary: "an OpenAI-compatible API for runs and models, on this machine alone",
+    summary: "runs live and an OpenAI-compatible API for them, on this machine alone",
     load: () => import("./serve.ts"),
   },
   {

@@ -18,6 +18,7 @@ import { Lanes } from "./lanes.ts"
 import { ServedModels, type ServedModelsOptions } from "./models.ts"
 import { openAiRoutes } from "./openai-routes.ts"
 import { errorAnswer, refusal } from "./refusal.ts"
+import { runRoutes } from "./run-routes.ts"
 import { SESSION_PATH, sessionRoute } from "./session.ts"
 
 /** Of a request's body; bytes. */
@@ -83,7 +84,7 @@ interface Parts extends Omit<ServeOptions, "models"> {
 
 const isPublic = (path: string) => path === SESSION_PATH
 
-function application({ port, secrets, lanes, models, say, computeMs }: Parts): Hono {
+function application({ dir, port, secrets, lanes, models, say, computeMs }: Parts): Hono {
   const limits = computeMs === undefined ? {} : { computeMs }
   const app = new Hono()
   app.onError((error, c) => errorAnswer(error, c, say))
@@ -97,6 +98,7 @@ function application({ port, secrets, lanes, models, say, computeMs }: Parts): H
   const tooLarge = () => refusal(413, `a request is at most ${MOST_BODY} bytes`).getResponse()
   app.use(bodyLimit({ maxSize: MOST_BODY, onError: tooLarge }))
   app.route("/", sessionRoute({ port, secrets }))
+  app.route("/", runRoutes({ dir, lanes }))
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app
 }

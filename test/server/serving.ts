@@ -57,7 +57,8 @@ export function ask(
   { method = "GET", headers = {}, body, headOnly = false }: AskOptions = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ host: "127.0.0.1", port, path, method, headers }, (response) => {
+    const to = { host: "127.0.0.1", port, path, method, headers, agent: false }
+    const request = httpRequest(to, (response) => {
       let text = ""
       response.setEncoding("utf8")
       response.on("data", (part) => {
