@@ -67,7 +67,7 @@ export class Decoder {
   readonly weights: Map<string, DeviceTensor>
   /** The trained tensors' gradients, by name. */
   readonly gradients: Map<string, DeviceTensor>
-  readonly #options: DecoderOptions
+  readonly #options: Pick<DecoderOptions, "lora" | "quantization">
   readonly #embedding: EmbeddingStage
   readonly #packFeeds: PackFeeds
   readonly #head: HeadStage
@@ -86,7 +86,8 @@ export class Decoder {
     this.device = device
     this.weights = weights
     this.gradients = gradients
-    this.#options = options
+    // Not the host's arrays: where the device holds a frozen base packed, they can go.
+    this.#options = { lora: options.lora, quantization: options.quantization }
     this.#keep = keep
     const rowOps = new RowOps(device)
     this.#embedding = new EmbeddingStage(shape, rowOps)
