@@ -5,6 +5,7 @@ import { expect, test } from "vitest"
 import { followEvents } from "../../src/engines/torch/follow.ts"
 import { supersede } from "../../src/run/history.ts"
 import { openRunFolder, readRun } from "../../src/run/run-folder.ts"
+import { wholeEvent } from "./whole-events.ts"
 
 const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-history-"))
 const record = { config: {}, versions: {} }
@@ -19,7 +20,8 @@ function write(folder: string, told: string, samples = ""): void {
         const [type, step, more] = word.split(" ")
         if (type === "bad") return "{not json"
         const full = type === "start" ? "run.start" : type
-        return JSON.stringify({ type: full, step: Number(step), ...(more ? { more } : {}) })
+        const event = { type: full!, step: Number(step), ...(more ? { more } : {}) }
+        return JSON.stringify(wholeEvent(event))
       })
       .map((line) => `${line}\n`)
       .join("")

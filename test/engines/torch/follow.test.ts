@@ -13,6 +13,7 @@ import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../../src/config/index.ts"
 import { jobThatLeft, runSpecPath } from "../../../src/engines/torch/index.ts"
 import { followTorchRun } from "../../../src/engines/torch/torch-follow.ts"
+import { wholeEvent } from "../../run/whole-events.ts"
 
 let folder: string
 beforeAll(() => {
@@ -31,11 +32,8 @@ function prepared(name: string) {
   })
   mkdirSync(dirname(runSpecPath(output_dir)), { recursive: true })
   writeFileSync(runSpecPath(output_dir), JSON.stringify({ run_id: "this" }))
-  const tell = (event: object) =>
-    appendFileSync(
-      join(output_dir, "events.jsonl"),
-      `${JSON.stringify({ time: "", step: 0, ...event })}\n`,
-    )
+  const tell = (event: { type: string; [field: string]: unknown }) =>
+    appendFileSync(join(output_dir, "events.jsonl"), `${JSON.stringify(wholeEvent(event))}\n`)
   return { config, tell, stop: join(output_dir, "stop") }
 }
 
