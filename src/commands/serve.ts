@@ -66,6 +66,7 @@ export function command(verb: Command): void {
       [] as readonly string[],
     )
     .option("--no-open", "open no browser (there is no page yet: none is opened without it either)")
+    .option("--read-only", "change no run (nothing here changes one yet, with or without it)")
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))

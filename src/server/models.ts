@@ -47,7 +47,7 @@ export interface ModelLease {
 interface Held {
   readonly open: Promise<OpenModel>
   readonly idle: LocalSource[]
-  scored: Promise<ScoredModel> | undefined
+  scored: ScoredModel | undefined
   /** One after the other: the decoder that scores has one set of buffers. */
   scoring: Promise<unknown>
   users: number
@@ -115,8 +115,8 @@ export class ServedModels {
 
   #score(held: Held, path: string, tokenIds: readonly number[]): Promise<Float32Array> {
     const turn = held.scoring.then(async () => {
-      held.scored ??= openScoredModel(path)
-      return tokenLogprobs(await held.scored, tokenIds)
+      held.scored ??= await openScoredModel(path)
+      return tokenLogprobs(held.scored, tokenIds)
     })
     held.scoring = turn.catch(() => {})
     return turn
@@ -160,10 +160,10 @@ const keyOf = (path: string) => {
   return `${folder} ${statSync(folder).mtimeMs}`
 }
 
-async function released({ open, idle, scored }: Held): Promise<void> {
-  for (const source of idle) await source.release()
-  await (await scored)?.release()
-  await (await open).release()
+async function released(held: Held): Promise<void> {
+  for (const source of held.idle) await source.release()
+  await held.scored?.release()
+  await (await held.open).release()
 }
 
 /** What a run was trained from, as its config names it. */

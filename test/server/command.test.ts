@@ -16,7 +16,16 @@ afterAll(() => {
 })
 
 test("its first line is the URL; the answer is dftune generate's; a signal ends it", async () => {
-  const args = ["serve", newFolder(), "--port", "0", "--no-open", "--model", DEMO_MODEL]
+  const args = [
+    "serve",
+    newFolder(),
+    "--port",
+    "0",
+    "--no-open",
+    "--read-only",
+    "--model",
+    DEMO_MODEL,
+  ]
   const child = spawn(process.execPath, [...dftune, ...args], { stdio: ["ignore", "pipe", "pipe"] })
   started.push(child)
   const [line] = (await once(createInterface(child.stdout), "line")) as [string]
