@@ -7,7 +7,7 @@ import {
   NORMALIZATIONS,
   type Normalization,
   normalizationsOf,
-  type Parameter,
+  type ObjectiveParameter,
 } from "../objectives/index.ts"
 import { PENDING_OBJECTIVES } from "./pending.ts"
 
@@ -56,7 +56,7 @@ const normalizationNode = (allowed: readonly Normalization[], fallback: Normaliz
   default: fallback,
 })
 
-function parameterNode(parameter: Parameter): Node {
+function parameterNode(parameter: ObjectiveParameter): Node {
   const { meaning: description, default: fallback } = parameter
   if (parameter.kind === "choice") {
     return { type: "string", enum: [...parameter.choices], description, default: fallback }

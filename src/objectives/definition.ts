@@ -22,8 +22,8 @@ export interface FlagParameter {
   readonly default: boolean | null
   readonly meaning: string
 }
-export type Parameter = NumberParameter | ChoiceParameter | FlagParameter
-export type ParameterTable = Readonly<Record<string, Parameter>>
+export type ObjectiveParameter = NumberParameter | ChoiceParameter | FlagParameter
+export type ParameterTable = Readonly<Record<string, ObjectiveParameter>>
 
 export type ParameterValues<Table extends ParameterTable> = {
   readonly [Name in keyof Table]: Table[Name] extends ChoiceParameter<infer Choice>

@@ -6,7 +6,7 @@ import {
   type Form,
   MODIFIERS,
   normalizationsOf,
-  type Parameter,
+  type ObjectiveParameter,
   type Ramp,
 } from "./definition.ts"
 import type { Expression } from "./expression.ts"
@@ -157,7 +157,11 @@ function unknownKeys(
     })
 }
 
-function valueProblem(key: string, parameter: Parameter, value: unknown): ObjectiveProblem[] {
+function valueProblem(
+  key: string,
+  parameter: ObjectiveParameter,
+  value: unknown,
+): ObjectiveProblem[] {
   if (value === undefined) return []
   const came = (JSON.stringify(value) ?? String(value)).slice(0, 80)
   const { meaning } = parameter

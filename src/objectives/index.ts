@@ -4,7 +4,7 @@ export {
   type Definition,
   MODIFIERS,
   normalizationsOf,
-  type Parameter,
+  type ObjectiveParameter,
 } from "./definition.ts"
 export { type Coefficients, coefficients } from "./differentiate.ts"
 export { type DpoPair, dpoPair } from "./dpo-pair.ts"

@@ -43,7 +43,7 @@ type Numbers<N extends number> = N extends 1
     ? (a: number, b: number) => number
     : (a: number, b: number, c: number) => number
 
-export interface OpRow {
+export interface OperationRow {
   readonly arity: 1 | 2 | 3
   /** The value in float64. */
   readonly value: (...args: number[]) => number
@@ -59,10 +59,10 @@ export interface OpRow {
 function row<N extends 1 | 2 | 3>(
   arity: N,
   value: Numbers<N>,
-  derivative: OpRow["derivative"],
-  emit: OpRow["emit"],
-): OpRow {
-  return { arity, value: value as OpRow["value"], derivative, emit }
+  derivative: OperationRow["derivative"],
+  emit: OperationRow["emit"],
+): OperationRow {
+  return { arity, value: value as OperationRow["value"], derivative, emit }
 }
 
 /** 0 times infinity is 0: a token with p = 0 has weight 0, whatever its NLL. */
@@ -72,7 +72,7 @@ export function product(a: number, b: number): number {
 
 const nothing = (): readonly null[] => [null, null]
 
-export const OPERATIONS: { readonly [Name in ElementwiseOp]: OpRow } = {
+export const OPERATIONS: { readonly [Name in ElementwiseOp]: OperationRow } = {
   neg: row(
     1,
     (a) => -a,

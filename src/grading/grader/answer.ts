@@ -1,4 +1,4 @@
-import { type Expression, freeSymbols, integer } from "./expression.ts"
+import { freeSymbols, integer, type MathExpression } from "./math-expression.ts"
 
 export type RelationOperator = "=" | "\\ne" | "<" | "\\le" | ">" | "\\ge" | "\\in"
 
@@ -7,7 +7,7 @@ export type Answer = { readonly written: string } & (
   | { readonly kind: "text"; readonly words: string }
   | {
       readonly kind: "scalar"
-      readonly value: Expression
+      readonly value: MathExpression
       readonly unit: string
       readonly percent: boolean
       /** A degree sign was taken off the end. */
@@ -20,7 +20,7 @@ export type Answer = { readonly written: string } & (
       readonly open: readonly [boolean, boolean]
     }
   | { readonly kind: "union"; readonly items: readonly Answer[] }
-  | { readonly kind: "matrix"; readonly rows: readonly (readonly Expression[])[] }
+  | { readonly kind: "matrix"; readonly rows: readonly (readonly MathExpression[])[] }
   | {
       readonly kind: "relation"
       readonly sides: readonly Answer[]
@@ -39,10 +39,10 @@ export type Answer = { readonly written: string } & (
   | { readonly kind: "unreadable" }
 )
 
-const INFINITE: Expression = { op: "symbol", name: "PositiveInfinity" }
+const INFINITE: MathExpression = { op: "symbol", name: "PositiveInfinity" }
 
 /** A bare scalar. */
-export const scalar = (value: Expression, written: string): Answer => ({
+export const scalar = (value: MathExpression, written: string): Answer => ({
   kind: "scalar",
   value,
   unit: "",

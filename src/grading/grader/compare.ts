@@ -1,6 +1,6 @@
 import type { Answer } from "./answer.ts"
-import { type Expression, integer, rational } from "./expression.ts"
 import { every, no, quote, type Rules, squeeze, unknown, unlike, yes } from "./judgement.ts"
+import { integer, type MathExpression, rational } from "./math-expression.ts"
 import { withoutName } from "./names.ts"
 import { compareCongruences, compareRelations, inRadians } from "./relations.ts"
 import { compareScalars, type Judgement } from "./scalar.ts"
@@ -92,8 +92,8 @@ function compareNumbers(gold: Scalar, answer: Scalar, rules: Rules): Judgement {
     return no(`different units: ${gold.unit} and ${answer.unit}`)
   }
   if (units !== "compatible") {
-    const over: Expression = { op: "power", args: [rational(units.over), integer(-1)] }
-    const converted: Expression = {
+    const over: MathExpression = { op: "power", args: [rational(units.over), integer(-1)] }
+    const converted: MathExpression = {
       op: "multiply",
       args: [answer.value, rational(units.times), over],
     }
@@ -104,7 +104,7 @@ function compareNumbers(gold: Scalar, answer: Scalar, rules: Rules): Judgement {
   if (angle) return angle
   const plain = compareScalars(gold.value, answer.value, rules)
   if (plain.equal || gold.percent === answer.percent || !rules.lenient) return plain
-  const hundredth = (side: Scalar): Expression =>
+  const hundredth = (side: Scalar): MathExpression =>
     side.percent
       ? { op: "multiply", args: [side.value, { op: "power", args: [integer(100), integer(-1)] }] }
       : side.value
@@ -139,7 +139,7 @@ function compareMatrices(gold: Valued, answer: Valued, rules: Rules): Judgement 
 function rowsOf(
   answer: Valued,
   { lenient }: Rules,
-): readonly (readonly Expression[])[] | undefined {
+): readonly (readonly MathExpression[])[] | undefined {
   if (answer.kind === "matrix") return answer.rows
   if (!lenient || answer.kind !== "tuple") return undefined
   const cells = answer.items.map((item) => (item.kind === "scalar" ? item.value : undefined))

@@ -1,4 +1,4 @@
-import type { Expression } from "./expression.ts"
+import type { MathExpression } from "./math-expression.ts"
 
 /** Primes near 2^61: two different rationals of modest size agree modulo all three only by chance of 2^-180. */
 const PRIMES = [2305843009213693951n, 2305843009213693921n, 2305843009213693907n]
@@ -11,7 +11,7 @@ const MAX_FACTORIAL = 5_000
  * Equal residues mean equal expressions but for a chance below 2^-150 (Schwartz and Zippel, 1979):
  * no rounding, and no number ever grows.
  */
-export function residues(x: Expression): readonly bigint[] | undefined {
+export function residues(x: MathExpression): readonly bigint[] | undefined {
   const values: bigint[] = []
   for (const prime of PRIMES) {
     const value = residue(x, prime)
@@ -24,7 +24,7 @@ export function residues(x: Expression): readonly bigint[] | undefined {
 export const sameResidues = (a: readonly bigint[], b: readonly bigint[]): boolean =>
   a.every((value, i) => value === b[i])
 
-function residue(x: Expression, p: bigint): bigint | undefined {
+function residue(x: MathExpression, p: bigint): bigint | undefined {
   switch (x.op) {
     case "number": {
       const denominator = mod(x.denominator, p)
@@ -53,7 +53,11 @@ function residue(x: Expression, p: bigint): bigint | undefined {
 
 const TRANSCENDENTAL = new Set(["Pi", "e", "i", "ExponentialE", "ImaginaryUnit"])
 
-function powerResidue(base: Expression, exponent: Expression, p: bigint): bigint | undefined {
+function powerResidue(
+  base: MathExpression,
+  exponent: MathExpression,
+  p: bigint,
+): bigint | undefined {
   const value = residue(base, p)
   const power = exactInteger(exponent)
   if (value === undefined || power === undefined) return undefined
@@ -61,7 +65,7 @@ function powerResidue(base: Expression, exponent: Expression, p: bigint): bigint
   return power < 0n ? inverse(modPower(value, -power, p), p) : modPower(value, power, p)
 }
 
-function callResidue(name: string, args: readonly Expression[], p: bigint): bigint | undefined {
+function callResidue(name: string, args: readonly MathExpression[], p: bigint): bigint | undefined {
   const [a, b] = args.map(exactInteger)
   if (name === "Factorial" && a !== undefined && a >= 0n && a <= MAX_FACTORIAL) {
     return factorial(Number(a), p)
@@ -81,7 +85,7 @@ function factorial(n: number, p: bigint): bigint {
 }
 
 /** The expression as an exact integer of bounded size, or undefined. */
-export function exactInteger(x: Expression): bigint | undefined {
+export function exactInteger(x: MathExpression): bigint | undefined {
   if (x.op === "number") {
     return x.denominator === 1n && bits(x.numerator) <= MAX_EXPONENT_BITS ? x.numerator : undefined
   }

@@ -1,5 +1,5 @@
 import { type Answer, infinity, type RelationOperator, scalar, symbolsOf } from "./answer.ts"
-import { type Expression, negate } from "./expression.ts"
+import { type MathExpression, negate } from "./math-expression.ts"
 import { lineWithout } from "./number-line.ts"
 import { numericValue } from "./numeric.ts"
 import { compareScalars } from "./scalar.ts"
@@ -72,7 +72,7 @@ const KNOWN_FUNCTIONS: ReadonlySet<string> = new Set(
 )
 
 /** A symbol, a product of symbols, a function of something; leniently a sine, a square of a segment, a ratio. */
-function isNameExpression(x: Expression, lenient: boolean, value?: Answer): boolean {
+function isNameExpression(x: MathExpression, lenient: boolean, value?: Answer): boolean {
   if (x.op === "symbol") return true
   if (x.op === "call") {
     if (SHAPES.has(x.name)) return lenient && couldBe(x.name, value)
@@ -93,9 +93,9 @@ function isNameExpression(x: Expression, lenient: boolean, value?: Answer): bool
   })
 }
 
-const isMinusOne = (x: Expression): boolean =>
+const isMinusOne = (x: MathExpression): boolean =>
   x.op === "number" && x.numerator === -1n && x.denominator === 1n
-const isSegment = (x: Expression): boolean =>
+const isSegment = (x: MathExpression): boolean =>
   x.op === "multiply" && x.args.every((arg) => arg.op === "symbol" && /^[A-Z]/.test(arg.name))
 
 /** No sine is 5. */
@@ -162,7 +162,7 @@ function withinDistance(
 }
 
 /** c of `|x - c|`, 0 of `|x|`. */
-function centreOf(side: Answer): Expression | undefined {
+function centreOf(side: Answer): MathExpression | undefined {
   if (side.kind !== "scalar" || side.value.op !== "call" || side.value.name !== "Abs")
     return undefined
   const inner = side.value.args[0]

@@ -1,6 +1,6 @@
 import { type Answer, infinity, openInterval } from "./answer.ts"
-import { freeSymbols } from "./expression.ts"
 import { plainWords } from "./latex.ts"
+import { freeSymbols } from "./math-expression.ts"
 import { numericValue } from "./numeric.ts"
 import { meansNothing } from "./words.ts"
 

@@ -17,7 +17,7 @@ import {
   sin,
   sqrt,
 } from "./complex.ts"
-import { type Expression, gcd } from "./expression.ts"
+import { gcd, type MathExpression } from "./math-expression.ts"
 import { exactInteger } from "./modular.ts"
 
 /** Values of the free symbols; a missing one is undefined behaviour of the caller. */
@@ -31,11 +31,11 @@ interface Budget {
 }
 
 /** The expression's value at a point, in floating point; NaN where it has none. */
-export function numericValue(x: Expression, point: Point): Complex {
+export function numericValue(x: MathExpression, point: Point): Complex {
   return valueAt(x, point, { terms: 20 * MAX_TERMS })
 }
 
-function valueAt(x: Expression, point: Point, budget: Budget): Complex {
+function valueAt(x: MathExpression, point: Point, budget: Budget): Complex {
   switch (x.op) {
     case "number":
       return complex(ratio(x.numerator, x.denominator))
@@ -147,7 +147,7 @@ function realRoot(x: Complex, n: Complex): Complex {
 /** `sum_{k=lo}^{hi} body`, expanded when the bounds are integers, else opaque in body and bounds. */
 function series(
   name: "Sum" | "Product",
-  args: readonly Expression[],
+  args: readonly MathExpression[],
   point: Point,
   budget: Budget,
 ): Complex {

@@ -1,9 +1,9 @@
 import type { Answer, RelationOperator } from "./answer.ts"
 import { readBased } from "./bases.ts"
 import { isBraced, isEnclosed, splitTopLevel } from "./brackets.ts"
-import { type Expression, parseExpression, rational } from "./expression.ts"
 import { unwrapMath } from "./extract.ts"
 import { normalizeLatex, plainWords, trimPunctuation } from "./latex.ts"
+import { type MathExpression, parseExpression, rational } from "./math-expression.ts"
 import { matrixOf } from "./matrix.ts"
 import { readNamedSet } from "./number-line.ts"
 import { takeUnit } from "./units.ts"
@@ -277,7 +277,7 @@ function scalarOf(text: string, written: string, factor: number, measure: Measur
   }
   const rows = matrixOf(value)
   if (rows === "not a matrix") {
-    const scaled: Expression =
+    const scaled: MathExpression =
       factor === 1 ? value : { op: "multiply", args: [rational(factor), value] }
     return { kind: "scalar", value: scaled, ...measure, written }
   }

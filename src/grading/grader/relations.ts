@@ -1,6 +1,6 @@
 import { type Answer, symbolsOf } from "./answer.ts"
-import { type Expression, integer, renameSymbol, subtract } from "./expression.ts"
 import { type Compare, every, no, type Rules, yes } from "./judgement.ts"
+import { integer, type MathExpression, renameSymbol, subtract } from "./math-expression.ts"
 import { exactInteger } from "./modular.ts"
 import { FLIPPED, isEquation, type Relation, solutionsOf } from "./names.ts"
 import { compareScalars, constantRatio, type Judgement } from "./scalar.ts"
@@ -58,13 +58,13 @@ function compareEquations(gold: Relation, answer: Relation, rules: Rules): Judge
   return ratio === undefined ? no("different equations") : yes("the same equation up to a factor")
 }
 
-function ends({ sides }: Relation): readonly [Expression, Expression] | undefined {
+function ends({ sides }: Relation): readonly [MathExpression, MathExpression] | undefined {
   const [first, last] = [sides[0]!, sides.at(-1)!]
   return first.kind === "scalar" && last.kind === "scalar" ? [first.value, last.value] : undefined
 }
 
 /** `f(x)` with a single-letter argument. */
-function functionOf(x: Expression): { name: string; argument: string } | undefined {
+function functionOf(x: MathExpression): { name: string; argument: string } | undefined {
   if (x.op !== "multiply" && x.op !== "call") return undefined
   const [name, argument, ...more] =
     x.op === "call" ? [x.name, ...x.args] : [nameOf(x.args[0]), ...x.args.slice(1)]
@@ -74,7 +74,7 @@ function functionOf(x: Expression): { name: string; argument: string } | undefin
     : undefined
 }
 
-const nameOf = (x: Expression | undefined): string | undefined =>
+const nameOf = (x: MathExpression | undefined): string | undefined =>
   x?.op === "symbol" ? x.name : undefined
 
 type Congruence = Extract<Answer, { kind: "congruence" }>
@@ -103,7 +103,7 @@ export function compareCongruences(
 }
 
 /** Degrees as radians: `90^\circ` and `\pi/2`. */
-export const inRadians = (x: Expression): Expression => ({
+export const inRadians = (x: MathExpression): MathExpression => ({
   op: "multiply",
   args: [x, { op: "symbol", name: "Pi" }, { op: "power", args: [integer(180), integer(-1)] }],
 })

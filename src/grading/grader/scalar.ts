@@ -1,6 +1,6 @@
 import { randomStream } from "../../random.ts"
 import { type Complex, isFiniteNumber, magnitude } from "./complex.ts"
-import { type Expression, freeSymbols, hasDecimal, hasInfinity } from "./expression.ts"
+import { freeSymbols, hasDecimal, hasInfinity, type MathExpression } from "./math-expression.ts"
 import { residues, sameResidues } from "./modular.ts"
 import { numericValue, type Point } from "./numeric.ts"
 
@@ -50,8 +50,8 @@ export function closeTo(a: Complex, b: Complex, relative: number): boolean {
  * @param lenient decimals may be rounded (see TOLERANCE).
  */
 export function compareScalars(
-  a: Expression,
-  b: Expression,
+  a: MathExpression,
+  b: MathExpression,
   { lenient }: { lenient: boolean },
 ): Judgement {
   if (hasInfinity(a) || hasInfinity(b)) return compareInfinite(a, b)
@@ -67,7 +67,7 @@ export function compareScalars(
 }
 
 /** Infinity takes part in no arithmetic: `\\infty - \\infty` and `0 \\cdot \\infty` have no value. */
-function compareInfinite(a: Expression, b: Expression): Judgement {
+function compareInfinite(a: MathExpression, b: MathExpression): Judgement {
   const [x, y] = [infiniteSign(a), infiniteSign(b)]
   if (x === undefined || y === undefined) {
     return undecided("an expression with infinity has no value")
@@ -78,7 +78,7 @@ function compareInfinite(a: Expression, b: Expression): Judgement {
 }
 
 /** 1 and -1 for the infinities, 0 for what has none in it, undefined for an indeterminate form. */
-function infiniteSign(x: Expression): 0 | 1 | -1 | undefined {
+function infiniteSign(x: MathExpression): 0 | 1 | -1 | undefined {
   if (!hasInfinity(x)) return 0
   if (x.op === "symbol") return 1
   if (x.op !== "add" && x.op !== "multiply") return undefined
@@ -97,7 +97,7 @@ function infiniteSign(x: Expression): 0 | 1 | -1 | undefined {
   return product
 }
 
-function compareRounded(a: Expression, b: Expression): Judgement {
+function compareRounded(a: MathExpression, b: MathExpression): Judgement {
   const [x, y] = [a, b].map((side) => numericValue(side, () => Number.NaN)) as [Complex, Complex]
   if (!isFiniteNumber(x) || !isFiniteNumber(y))
     return undecided("a value is out of floating-point range")
@@ -108,9 +108,9 @@ function compareRounded(a: Expression, b: Expression): Judgement {
     : { equal: false, reason: `different values: ${show(x)} and ${show(y)}` }
 }
 
-const numericOf = (x: Expression): number => numericValue(x, () => Number.NaN).re
+const numericOf = (x: MathExpression): number => numericValue(x, () => Number.NaN).re
 
-function compareAtPoints(a: Expression, b: Expression): Judgement {
+function compareAtPoints(a: MathExpression, b: MathExpression): Judgement {
   let compared = 0
   for (let index = 0; index < POINTS; index++) {
     const point = testPoint(index)
@@ -135,7 +135,7 @@ const show = ({ re, im }: Complex): string => {
 }
 
 /** The constant c with a = c * b at every test point, if there is one (equations up to a factor). */
-export function constantRatio(a: Expression, b: Expression): number | undefined {
+export function constantRatio(a: MathExpression, b: MathExpression): number | undefined {
   let ratio: number | undefined
   let compared = 0
   for (let index = 0; index < POINTS; index++) {

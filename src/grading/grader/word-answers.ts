@@ -1,6 +1,6 @@
 import { type Answer, infinity, scalar } from "./answer.ts"
-import { parseExpression } from "./expression.ts"
 import { no, type Rules, yes } from "./judgement.ts"
+import { parseExpression } from "./math-expression.ts"
 import type { Judgement } from "./scalar.ts"
 import { folded, leadingWord, numberOfWords, saidOf } from "./words.ts"
 

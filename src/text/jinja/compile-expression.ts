@@ -7,7 +7,7 @@ import { text } from "./printing.ts"
 import type { Scope } from "./scope.ts"
 import { callFilter, isFilter } from "./sequence-filters.ts"
 import { listOf } from "./sequences.ts"
-import type { Arguments, Expression } from "./syntax.ts"
+import type { Arguments, TemplateExpression } from "./syntax.ts"
 import { callTest, isTest } from "./tests.ts"
 import { Dict, Float, isTrue, type Named, refuse, Tuple, Undefined, type Value } from "./values.ts"
 
@@ -22,10 +22,10 @@ export interface Place {
   readonly loop: boolean
 }
 
-type Kind<K> = Extract<Expression, { readonly kind: K }>
+type Kind<K> = Extract<TemplateExpression, { readonly kind: K }>
 
-export function compileExpression(node: Expression, place: Place): Evaluate {
-  const of = (inner: Expression) => compileExpression(inner, place)
+export function compileExpression(node: TemplateExpression, place: Place): Evaluate {
+  const of = (inner: TemplateExpression) => compileExpression(inner, place)
   switch (node.kind) {
     case "constant": {
       const { value } = node
@@ -190,7 +190,12 @@ function compileCall(node: Kind<"call">, place: Place): Evaluate {
   }
 }
 
-function unknown(kind: "filter" | "test", name: string, { line }: Expression, place: Place): void {
+function unknown(
+  kind: "filter" | "test",
+  name: string,
+  { line }: TemplateExpression,
+  place: Place,
+): void {
   if (!place.branch) throw new InputError(`line ${line}: No ${kind} named '${name}' found.`)
 }
 

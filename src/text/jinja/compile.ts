@@ -13,7 +13,7 @@ import { Loop, type Recurse } from "./loop.ts"
 import { text } from "./printing.ts"
 import { Output, Scope } from "./scope.ts"
 import { iterate } from "./sequences.ts"
-import type { Body, Expression, Parameter, Statement, Target } from "./syntax.ts"
+import type { Body, MacroParameter, Statement, Target, TemplateExpression } from "./syntax.ts"
 import {
   Callable,
   Dict,
@@ -109,7 +109,7 @@ function compileStatement(node: Statement, place: Place): Execute {
   }
 }
 
-function compileOutput(node: Expression, place: Place): Execute {
+function compileOutput(node: TemplateExpression, place: Place): Execute {
   const value = compileExpression(node, place)
   return (scope, output) => {
     output.write(text(value(scope)), scope)
@@ -204,7 +204,7 @@ function captured(body: Execute, scope: Scope): string {
 type Use = (scope: Scope, value: Value, output: Output) => void
 
 /** A chain of filters whose first one is applied to what `input` gives. */
-function compileChain(filter: Expression | null, input: Evaluate, place: Place): Evaluate {
+function compileChain(filter: TemplateExpression | null, input: Evaluate, place: Place): Evaluate {
   if (filter === null) return input
   if (filter.kind !== "filter") throw new InputError(`line ${filter.line}: expected a filter`)
   return compileFilter(filter, compileChain(filter.input, input, place), place)
@@ -214,7 +214,7 @@ function compileChain(filter: Expression | null, input: Evaluate, place: Place):
 const BODY = " body"
 
 function compileFiltered(
-  filter: Expression | null,
+  filter: TemplateExpression | null,
   statements: Body,
   place: Place,
   use: Use,
@@ -267,7 +267,7 @@ function mentions(node: unknown, name: string): boolean {
 /** A macro, closed over the scope it is defined in (jinja2/runtime.py, Macro). */
 function compileMacro(
   name: string,
-  parameters: readonly Parameter[],
+  parameters: readonly MacroParameter[],
   body: Body,
 ): (scope: Scope) => Callable {
   const run = compileBody(body, inFunction)

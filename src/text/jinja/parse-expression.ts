@@ -1,4 +1,4 @@
-import type { Arguments, BinaryOp, Bounds, CompareOp, Expression } from "./syntax.ts"
+import type { Arguments, BinaryOp, Bounds, CompareOp, TemplateExpression } from "./syntax.ts"
 import type { TokenCursor } from "./token-cursor.ts"
 
 /**
@@ -6,11 +6,11 @@ import type { TokenCursor } from "./token-cursor.ts"
  * and tests tighter than any operator but `.`, `[]` and `()`, and comparisons chain as in Python.
  */
 
-export function parseExpression(at: TokenCursor, conditional = true): Expression {
+export function parseExpression(at: TokenCursor, conditional = true): TemplateExpression {
   return conditional ? conditionalExpression(at) : orExpression(at)
 }
 
-function conditionalExpression(at: TokenCursor): Expression {
+function conditionalExpression(at: TokenCursor): TemplateExpression {
   let { line } = at
   let then = orExpression(at)
   while (at.skipWord("if")) {
@@ -22,21 +22,21 @@ function conditionalExpression(at: TokenCursor): Expression {
   return then
 }
 
-function orExpression(at: TokenCursor): Expression {
+function orExpression(at: TokenCursor): TemplateExpression {
   const { line } = at
   let left = andExpression(at)
   while (at.skipWord("or")) left = { kind: "or", line, left, right: andExpression(at) }
   return left
 }
 
-function andExpression(at: TokenCursor): Expression {
+function andExpression(at: TokenCursor): TemplateExpression {
   const { line } = at
   let left = notExpression(at)
   while (at.skipWord("and")) left = { kind: "and", line, left, right: notExpression(at) }
   return left
 }
 
-function notExpression(at: TokenCursor): Expression {
+function notExpression(at: TokenCursor): TemplateExpression {
   const { line } = at
   if (at.skipWord("not")) return { kind: "not", line, of: notExpression(at) }
   return comparison(at)
@@ -44,10 +44,10 @@ function notExpression(at: TokenCursor): Expression {
 
 const COMPARISONS: ReadonlySet<string> = new Set(["==", "!=", "<", "<=", ">", ">="])
 
-function comparison(at: TokenCursor): Expression {
+function comparison(at: TokenCursor): TemplateExpression {
   const { line } = at
   const first = sum(at)
-  const rest: { op: CompareOp; with: Expression }[] = []
+  const rest: { op: CompareOp; with: TemplateExpression }[] = []
   for (;;) {
     if (COMPARISONS.has(at.current.type)) {
       const op = at.next().type as CompareOp
@@ -65,8 +65,8 @@ function comparison(at: TokenCursor): Expression {
 }
 
 const binaryLevel =
-  (operators: readonly string[], below: (at: TokenCursor) => Expression) =>
-  (at: TokenCursor): Expression => {
+  (operators: readonly string[], below: (at: TokenCursor) => TemplateExpression) =>
+  (at: TokenCursor): TemplateExpression => {
     const { line } = at
     let left = below(at)
     while (at.is(...operators)) {
@@ -80,16 +80,16 @@ const power = binaryLevel(["**"], (at) => unary(at, true))
 const product = binaryLevel(["*", "/", "//", "%"], power)
 const sum = binaryLevel(["+", "-"], concatenation)
 
-function concatenation(at: TokenCursor): Expression {
+function concatenation(at: TokenCursor): TemplateExpression {
   const { line } = at
   const parts = [product(at)]
   while (at.skip("~")) parts.push(product(at))
   return parts.length === 1 ? parts[0]! : { kind: "concat", line, parts }
 }
 
-function unary(at: TokenCursor, filters: boolean): Expression {
+function unary(at: TokenCursor, filters: boolean): TemplateExpression {
   const { line } = at
-  let node: Expression
+  let node: TemplateExpression
   if (at.is("-", "+")) {
     node = { kind: "sign", line, op: at.next().type as "+" | "-", of: unary(at, false) }
   } else node = parsePrimary(at)
@@ -103,7 +103,7 @@ const CONSTANTS: ReadonlyMap<string, boolean | null> = new Map([
   ...(["none", "None"] as const).map((name) => [name, null] as const),
 ])
 
-export function parsePrimary(at: TokenCursor): Expression {
+export function parsePrimary(at: TokenCursor): TemplateExpression {
   const { type, text, line } = at.current
   switch (type) {
     case "name": {
@@ -137,9 +137,13 @@ export function parsePrimary(at: TokenCursor): Expression {
   }
 }
 
-type Constant = Extract<Expression, { readonly kind: "constant" }>["value"]
+type Constant = Extract<TemplateExpression, { readonly kind: "constant" }>["value"]
 
-const constant = (line: number, value: Constant): Expression => ({ kind: "constant", line, value })
+const constant = (line: number, value: Constant): TemplateExpression => ({
+  kind: "constant",
+  line,
+  value,
+})
 
 function wholeNumber(text: string): number | bigint {
   const value = BigInt(text)
@@ -158,9 +162,9 @@ interface TupleRules {
 export function parseTuple(
   at: TokenCursor,
   { conditional = true, until, parentheses = false }: TupleRules = {},
-): Expression {
+): TemplateExpression {
   const { line } = at
-  const items: Expression[] = []
+  const items: TemplateExpression[] = []
   let isTuple = false
   for (;;) {
     if (items.length > 0) at.expect(",")
@@ -174,9 +178,9 @@ export function parseTuple(
   return { kind: "tuple", line, items }
 }
 
-function listLiteral(at: TokenCursor): Expression {
+function listLiteral(at: TokenCursor): TemplateExpression {
   const { line } = at.expect("[")
-  const items: Expression[] = []
+  const items: TemplateExpression[] = []
   while (!at.is("]")) {
     if (items.length > 0) at.expect(",")
     if (at.is("]")) break
@@ -186,9 +190,9 @@ function listLiteral(at: TokenCursor): Expression {
   return { kind: "list", line, items }
 }
 
-function dictLiteral(at: TokenCursor): Expression {
+function dictLiteral(at: TokenCursor): TemplateExpression {
   const { line } = at.expect("{")
-  const pairs: (readonly [Expression, Expression])[] = []
+  const pairs: (readonly [TemplateExpression, TemplateExpression])[] = []
   while (!at.is("}")) {
     if (pairs.length > 0) at.expect(",")
     if (at.is("}")) break
@@ -200,7 +204,7 @@ function dictLiteral(at: TokenCursor): Expression {
   return { kind: "dict", line, pairs }
 }
 
-export function postfix(at: TokenCursor, node: Expression): Expression {
+export function postfix(at: TokenCursor, node: TemplateExpression): TemplateExpression {
   let whole = node
   for (;;) {
     if (at.is(".")) whole = attribute(at, whole)
@@ -210,16 +214,16 @@ export function postfix(at: TokenCursor, node: Expression): Expression {
   }
 }
 
-function attribute(at: TokenCursor, of: Expression): Expression {
+function attribute(at: TokenCursor, of: TemplateExpression): TemplateExpression {
   const { line } = at.expect(".")
   if (at.is("name")) return { kind: "attribute", line, of, name: at.next().text }
   if (!at.is("integer")) at.fail("expected name or number")
   return { kind: "item", line, of, index: constant(line, wholeNumber(at.next().text)) }
 }
 
-function subscript(at: TokenCursor, of: Expression): Expression {
+function subscript(at: TokenCursor, of: TemplateExpression): TemplateExpression {
   const { line } = at.expect("[")
-  const items: Expression[] = []
+  const items: TemplateExpression[] = []
   let bounds: Bounds | undefined
   while (!at.is("]")) {
     if (items.length > 0 || bounds !== undefined) at.expect(",")
@@ -233,18 +237,18 @@ function subscript(at: TokenCursor, of: Expression): Expression {
   }
   at.expect("]")
   if (bounds !== undefined) return { kind: "slice", line, of, bounds }
-  const index: Expression = items.length === 1 ? items[0]! : { kind: "tuple", line, items }
+  const index: TemplateExpression = items.length === 1 ? items[0]! : { kind: "tuple", line, items }
   return { kind: "item", line, of, index }
 }
 
-function sliceBounds(at: TokenCursor, start: Expression | null): Bounds {
+function sliceBounds(at: TokenCursor, start: TemplateExpression | null): Bounds {
   at.expect(":")
   const part = () => (at.is("]", ",", ":") ? null : parseExpression(at))
   const stop = part()
   return [start, stop, at.skip(":") ? part() : null]
 }
 
-function call(at: TokenCursor, callee: Expression): Expression {
+function call(at: TokenCursor, callee: TemplateExpression): TemplateExpression {
   const { line } = at
   return { kind: "call", line, callee, given: parseArguments(at) }
 }
@@ -253,10 +257,10 @@ const NO_ARGUMENTS: Arguments = { positional: [], named: [], rest: null, more: n
 
 function parseArguments(at: TokenCursor): Arguments {
   const { line } = at.expect("(")
-  const positional: Expression[] = []
-  const named: { name: string; value: Expression }[] = []
-  let rest: Expression | null = null
-  let more: Expression | null = null
+  const positional: TemplateExpression[] = []
+  const named: { name: string; value: TemplateExpression }[] = []
+  let rest: TemplateExpression | null = null
+  let more: TemplateExpression | null = null
   const ensure = (holds: boolean) => {
     if (!holds) at.fail("invalid syntax for function call expression", line)
   }
@@ -284,7 +288,7 @@ function parseArguments(at: TokenCursor): Arguments {
   return { positional, named, rest, more }
 }
 
-function filtersAndTests(at: TokenCursor, node: Expression): Expression {
+function filtersAndTests(at: TokenCursor, node: TemplateExpression): TemplateExpression {
   let whole = node
   for (;;) {
     if (at.is("|")) {
@@ -303,7 +307,7 @@ function dottedName(at: TokenCursor): string {
 }
 
 /** The filter whose name comes next. */
-export function parseFilter(at: TokenCursor, input: Expression | null): Expression {
+export function parseFilter(at: TokenCursor, input: TemplateExpression | null): TemplateExpression {
   const { line } = at
   const name = dottedName(at)
   const given = at.is("(") ? parseArguments(at) : NO_ARGUMENTS
@@ -312,7 +316,7 @@ export function parseFilter(at: TokenCursor, input: Expression | null): Expressi
 
 const OPERAND = ["name", "string", "integer", "float", "(", "[", "{"]
 
-function parseTest(at: TokenCursor, input: Expression): Expression {
+function parseTest(at: TokenCursor, input: TemplateExpression): TemplateExpression {
   const { line } = at.next()
   const negated = at.skipWord("not")
   const name = dottedName(at)
@@ -322,6 +326,6 @@ function parseTest(at: TokenCursor, input: Expression): Expression {
     if (at.isWord("is")) at.fail("You cannot chain multiple tests with is")
     given = { ...NO_ARGUMENTS, positional: [postfix(at, parsePrimary(at))] }
   }
-  const test: Expression = { kind: "test", line, input, name, given }
+  const test: TemplateExpression = { kind: "test", line, input, name, given }
   return negated ? { kind: "not", line, of: test } : test
 }

@@ -1,6 +1,6 @@
 import { tokens } from "./lexer.ts"
 import { parseExpression, parseFilter, parseTuple } from "./parse-expression.ts"
-import type { Body, Expression, Parameter, Statement, Target } from "./syntax.ts"
+import type { Body, MacroParameter, Statement, Target, TemplateExpression } from "./syntax.ts"
 import { TokenCursor } from "./token-cursor.ts"
 
 /** Tags of Jinja2 that need other templates, or a page to escape for: a chat template has neither. */
@@ -107,7 +107,7 @@ function parseStatement(at: TokenCursor): Statement[] {
 }
 
 function parseIf(at: TokenCursor, line: number): Statement {
-  const branches: { test: Expression; body: Body }[] = []
+  const branches: { test: TemplateExpression; body: Body }[] = []
   do {
     const test = parseTuple(at, { conditional: false })
     branches.push({ test, body: parseBlock(at, "elif", "else", "endif") })
@@ -139,9 +139,9 @@ function parseSet(at: TokenCursor, line: number): Statement {
 }
 
 /** Filters that follow, on what comes before them. */
-function filterChain(at: TokenCursor, first: Expression): Expression
-function filterChain(at: TokenCursor, first: Expression | null): Expression | null
-function filterChain(at: TokenCursor, first: Expression | null): Expression | null {
+function filterChain(at: TokenCursor, first: TemplateExpression): TemplateExpression
+function filterChain(at: TokenCursor, first: TemplateExpression | null): TemplateExpression | null
+function filterChain(at: TokenCursor, first: TemplateExpression | null): TemplateExpression | null {
   let whole = first
   while (at.skip("|")) whole = parseFilter(at, whole)
   return whole
@@ -155,7 +155,7 @@ function parseCallBlock(at: TokenCursor, line: number): Statement {
 }
 
 function parseWith(at: TokenCursor, line: number): Statement {
-  const bindings: { target: Target; value: Expression }[] = []
+  const bindings: { target: Target; value: TemplateExpression }[] = []
   while (!at.is("block end")) {
     if (bindings.length > 0) at.expect(",")
     const target = parseTarget(at, {})
@@ -165,8 +165,8 @@ function parseWith(at: TokenCursor, line: number): Statement {
   return { kind: "with", line, bindings, body: closedBlock(at, "endwith") }
 }
 
-function parseParameters(at: TokenCursor): Parameter[] {
-  const parameters: Parameter[] = []
+function parseParameters(at: TokenCursor): MacroParameter[] {
+  const parameters: MacroParameter[] = []
   at.expect("(")
   while (!at.is(")")) {
     if (parameters.length > 0) at.expect(",")

@@ -13,7 +13,7 @@ type MathJson =
  * A scalar expression: exact rationals, symbols, and operators. Operators that are not arithmetic
  * are `call`s; a name the evaluators do not know is an opaque function of its arguments.
  */
-export type Expression =
+export type MathExpression =
   | {
       readonly op: "number"
       readonly numerator: bigint
@@ -22,10 +22,10 @@ export type Expression =
       readonly decimal: boolean
     }
   | { readonly op: "symbol"; readonly name: string }
-  | { readonly op: "add" | "multiply"; readonly args: readonly Expression[] }
-  | { readonly op: "power"; readonly args: readonly [Expression, Expression] }
-  | { readonly op: "matrix"; readonly rows: readonly (readonly Expression[])[] }
-  | { readonly op: "call"; readonly name: string; readonly args: readonly Expression[] }
+  | { readonly op: "add" | "multiply"; readonly args: readonly MathExpression[] }
+  | { readonly op: "power"; readonly args: readonly [MathExpression, MathExpression] }
+  | { readonly op: "matrix"; readonly rows: readonly (readonly MathExpression[])[] }
+  | { readonly op: "call"; readonly name: string; readonly args: readonly MathExpression[] }
 
 const MAX_NODES = 1_500
 const MAX_DEPTH = 60
@@ -34,7 +34,7 @@ const MAX_DIGITS = 2_000
 /** Thrown inside this file only: the text is no expression we can read. */
 class Unreadable extends Error {}
 
-export const integer = (value: bigint | number): Expression => ({
+export const integer = (value: bigint | number): MathExpression => ({
   op: "number",
   numerator: BigInt(value),
   denominator: 1n,
@@ -42,17 +42,20 @@ export const integer = (value: bigint | number): Expression => ({
 })
 
 /** A finite number as the exact decimal that is written for it, never taken for a rounded one. */
-export const rational = (value: number): Expression => {
+export const rational = (value: number): MathExpression => {
   const read = decimalNumber(String(value))
   return read.op === "number" ? { ...read, decimal: false } : read
 }
 
-export const negate = (x: Expression): Expression => ({ op: "multiply", args: [integer(-1), x] })
-export const subtract = (a: Expression, b: Expression): Expression => ({
+export const negate = (x: MathExpression): MathExpression => ({
+  op: "multiply",
+  args: [integer(-1), x],
+})
+export const subtract = (a: MathExpression, b: MathExpression): MathExpression => ({
   op: "add",
   args: [a, negate(b)],
 })
-const reciprocal = (x: Expression): Expression => ({ op: "power", args: [x, integer(-1)] })
+const reciprocal = (x: MathExpression): MathExpression => ({ op: "power", args: [x, integer(-1)] })
 
 const MAX_PARSER_CALLS = 20_000
 const MAX_BARS = 10
@@ -85,7 +88,7 @@ const hasManyBars = (latex: string): boolean =>
  * Parses a LaTeX scalar (or matrix) expression; undefined when it is not one, or takes more steps
  * than any answer does.
  */
-export function parseExpression(latex: string): Expression | undefined {
+export function parseExpression(latex: string): MathExpression | undefined {
   if (latex.trim() === "" || nesting(latex) > MAX_DEPTH || hasManyBars(latex)) return undefined
   syntax ??= countingSyntax()
   parserCalls = 0
@@ -114,9 +117,9 @@ function nesting(text: string): number {
   return deepest
 }
 
-function reader(): (json: MathJson, depth: number) => Expression {
+function reader(): (json: MathJson, depth: number) => MathExpression {
   let nodes = 0
-  const read = (json: MathJson, depth: number): Expression => {
+  const read = (json: MathJson, depth: number): MathExpression => {
     if (++nodes > MAX_NODES || depth > MAX_DEPTH) throw new Unreadable("too large")
     if (typeof json === "number") return decimalNumber(String(json))
     if (typeof json === "string") return symbol(json)
@@ -127,7 +130,7 @@ function reader(): (json: MathJson, depth: number) => Expression {
     if (json.fn !== undefined) return readCall(json.fn, depth)
     throw new Unreadable("text")
   }
-  const readCall = (json: readonly MathJson[], depth: number): Expression => {
+  const readCall = (json: readonly MathJson[], depth: number): MathExpression => {
     const head = json[0]
     if (typeof head !== "string" || UNREADABLE.has(head)) throw new Unreadable(String(head))
     if (head === "Matrix") return readMatrix(json[1], depth)
@@ -139,7 +142,7 @@ function reader(): (json: MathJson, depth: number) => Expression {
     return arithmetic ? arithmetic(args) : { op: "call", name: head, args }
   }
   /** `(x)` is x; `(x, y)` after a name are the arguments of an opaque function. */
-  const readDelimiter = (json: readonly MathJson[], depth: number): Expression => {
+  const readDelimiter = (json: readonly MathJson[], depth: number): MathExpression => {
     const inner = json[1]
     if (isList(inner) && inner[0] === "Sequence") {
       const args = inner.slice(1).map((item) => read(item, depth + 1))
@@ -148,7 +151,7 @@ function reader(): (json: MathJson, depth: number) => Expression {
     if (inner === undefined) throw new Unreadable("empty parentheses")
     return read(inner, depth + 1)
   }
-  const readMatrix = (json: MathJson, depth: number): Expression => {
+  const readMatrix = (json: MathJson, depth: number): MathExpression => {
     if (!isList(json)) throw new Unreadable("matrix")
     const rows = json.slice(1).map((row) => {
       if (!isList(row)) throw new Unreadable("matrix row")
@@ -161,7 +164,7 @@ function reader(): (json: MathJson, depth: number) => Expression {
     return { op: "matrix", rows }
   }
   /** Juxtaposition is a product; mixed numbers were made sums before (see latex.ts). */
-  const readProduct = (operands: readonly MathJson[], depth: number): Expression => ({
+  const readProduct = (operands: readonly MathJson[], depth: number): MathExpression => ({
     op: "multiply",
     args: operands.map((operand) => read(operand, depth + 1)),
   })
@@ -181,16 +184,16 @@ const UNREADABLE = new Set([
 ])
 
 const ARITHMETIC: Readonly<
-  Record<string, ((args: readonly Expression[]) => Expression) | undefined>
+  Record<string, ((args: readonly MathExpression[]) => MathExpression) | undefined>
 > = Object.assign(Object.create(null), {
-  Add: (args: readonly Expression[]) => ({ op: "add", args }),
-  Multiply: (args: readonly Expression[]) => ({ op: "multiply", args }),
-  Negate: ([x]: readonly Expression[]) => negate(x!),
-  Subtract: ([a, b]: readonly Expression[]) => subtract(a!, b!),
-  Divide: ([a, b]: readonly Expression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
-  Power: ([a, b]: readonly Expression[]) => powerOf(a!, b!),
-  Square: ([a]: readonly Expression[]) => ({ op: "power", args: [a, integer(2)] }),
-  Colon: ([a, b]: readonly Expression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
+  Add: (args: readonly MathExpression[]) => ({ op: "add", args }),
+  Multiply: (args: readonly MathExpression[]) => ({ op: "multiply", args }),
+  Negate: ([x]: readonly MathExpression[]) => negate(x!),
+  Subtract: ([a, b]: readonly MathExpression[]) => subtract(a!, b!),
+  Divide: ([a, b]: readonly MathExpression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
+  Power: ([a, b]: readonly MathExpression[]) => powerOf(a!, b!),
+  Square: ([a]: readonly MathExpression[]) => ({ op: "power", args: [a, integer(2)] }),
+  Colon: ([a, b]: readonly MathExpression[]) => ({ op: "multiply", args: [a, reciprocal(b!)] }),
 })
 
 const INVERSES: Readonly<Record<string, string | undefined>> = {
@@ -200,27 +203,27 @@ const INVERSES: Readonly<Record<string, string | undefined>> = {
 }
 
 /** `\sin^{-1} x` is written by everybody for the arcsine. */
-function powerOf(base: Expression, exponent: Expression): Expression {
+function powerOf(base: MathExpression, exponent: MathExpression): MathExpression {
   if (base.op === "call" && INVERSES[base.name] && isMinusOne(exponent)) {
     return { op: "call", name: INVERSES[base.name]!, args: base.args }
   }
   return { op: "power", args: [base, exponent] }
 }
 
-const isMinusOne = (x: Expression): boolean =>
+const isMinusOne = (x: MathExpression): boolean =>
   x.op === "multiply" &&
   x.args.length === 2 &&
   x.args.every((arg) => arg.op === "number" && arg.denominator === 1n) &&
   x.args.reduce((product, arg) => product * (arg.op === "number" ? arg.numerator : 1n), 1n) === -1n
 
-function symbol(name: string): Expression {
+function symbol(name: string): MathExpression {
   if (name.startsWith("'")) throw new Unreadable("text") // a string: '...'
   if (UNREADABLE.has(name)) throw new Unreadable(name)
   return { op: "symbol", name }
 }
 
 /** `12`, `-0.25`, `1.2e5`, `0.1(6)` (repeating), as an exact rational. */
-export function decimalNumber(text: string): Expression {
+export function decimalNumber(text: string): MathExpression {
   const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:\((\d+)\))?(?:[eE]([+-]?\d{1,4}))?$/.exec(text)
   if (!match || text.length > MAX_DIGITS) throw new Unreadable(`number ${text.slice(0, 20)}`)
   const [, sign = "", whole = "", fraction = "", repeating = "", exponent = "0"] = match
@@ -252,7 +255,7 @@ export function gcd(a: bigint, b: bigint): bigint {
 }
 
 /** All sub-expressions, the expression itself first. */
-export function* subexpressions(x: Expression): Generator<Expression> {
+export function* subexpressions(x: MathExpression): Generator<MathExpression> {
   yield x
   if (x.op === "matrix")
     for (const row of x.rows) for (const cell of row) yield* subexpressions(cell)
@@ -261,7 +264,7 @@ export function* subexpressions(x: Expression): Generator<Expression> {
 }
 
 /** Whether a decimal fraction or scientific notation is written anywhere in it. */
-export function hasDecimal(x: Expression): boolean {
+export function hasDecimal(x: MathExpression): boolean {
   for (const part of subexpressions(x)) if (part.op === "number" && part.decimal) return true
   return false
 }
@@ -269,7 +272,7 @@ export function hasDecimal(x: Expression): boolean {
 const CONSTANTS = new Set(["Pi", "e", "i", "ExponentialE", "ImaginaryUnit", "PositiveInfinity"])
 
 /** Whether infinity is written anywhere in it. */
-export function hasInfinity(x: Expression): boolean {
+export function hasInfinity(x: MathExpression): boolean {
   for (const part of subexpressions(x)) {
     if (part.op === "symbol" && part.name === "PositiveInfinity") return true
   }
@@ -277,7 +280,7 @@ export function hasInfinity(x: Expression): boolean {
 }
 
 /** Names of the free symbols (constants are not among them). */
-export function freeSymbols(x: Expression): Set<string> {
+export function freeSymbols(x: MathExpression): Set<string> {
   const names = new Set<string>()
   for (const part of subexpressions(x)) {
     if (part.op === "symbol" && !CONSTANTS.has(part.name)) names.add(part.name)
@@ -286,7 +289,7 @@ export function freeSymbols(x: Expression): Set<string> {
 }
 
 /** Replaces one symbol by another. */
-export function renameSymbol(x: Expression, from: string, to: string): Expression {
+export function renameSymbol(x: MathExpression, from: string, to: string): MathExpression {
   switch (x.op) {
     case "number":
       return x
