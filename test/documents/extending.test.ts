@@ -109,3 +109,60 @@ test("a model family is one file, one line and one golden folder", () => {
   passes("test/models/decoder.test.ts", "-t", "newcomer")
   expect(touched.size).toBe(2)
 }, 240_000)
+
+/** Runs a TypeScript file of the copy; its stdout. */
+function output(...words: string[]): string {
+  const argv = ["--import", import.meta.resolve("tsx"), ...words]
+  const run = spawnSync(process.execPath, argv, { cwd: copy, encoding: "utf8" })
+  expect(run.status, run.stderr).toBe(0)
+  return run.stdout
+}
+
+test("a verb is one file and a row", () => {
+  touched.clear()
+  write(
+    "src/commands/hello.ts",
+    `import type { Command } from "commander"
+import { print } from "./shell/terminal.ts"
+
+export function command(verb: Command): void {
+  verb.action(() => print("hello"))
+}
+`,
+  )
+  addLine(
+    "src/commands/main.ts",
+    'name: "doctor"',
+    'name: "hello", summary: "says hello", load: () => import("./hello.ts") }, {',
+  )
+  expect(output("src/commands/main.ts", "hello")).toBe("hello\n")
+  expect(touched.size).toBe(2)
+})
+
+test("a setting is one key, and its page is made from it", () => {
+  touched.clear()
+  addLine(
+    "src/config/schema.ts",
+    "output_dir: z.string()",
+    '    patience: z.number().describe("How long to wait.").default(3),',
+  )
+  output("scripts/config-reference.ts")
+  const page = readFileSync(join(copy, "docs/configuration.md"), "utf8")
+  expect(page).toMatch(/\| `patience` \| number \| `3` \| How long to wait. \|/)
+  expect(touched.size).toBe(1)
+})
+
+test("a row shape is one row of the table", () => {
+  touched.clear()
+  addLine(
+    "src/data/rows/shapes.ts",
+    'question("problem-solution", "problem", "solution"),',
+    '  { format: "text", keys: ["verse"], read: (row) => ({ example: { kind: "text", text: String(row.verse) }, used: ["verse"] }) },',
+  )
+  write("rows.jsonl", `${JSON.stringify({ verse: "3 + 4 = 7" })}\n`)
+  const config = { model: join(ROOT, "demo/model"), data: { train: "rows.jsonl" } }
+  write("config.json", JSON.stringify(config))
+  const [line] = output("src/commands/main.ts", "preview", "config.json", "--json").split("\n")
+  expect(JSON.parse(line!).text).toContain("3 + 4 = 7")
+  expect([...touched].filter((path) => path.startsWith("src/"))).toHaveLength(1)
+})
