@@ -43,7 +43,7 @@ export function jsonProblem(text: string): JsonProblem | undefined {
       } else return wrong(`a comma or ${close}`)
       continue
     }
-    if (place === "first" && (c === "]" || c === "}")) {
+    if (place === "first" && c === (open.at(-1) === "[" ? "]" : "}")) {
       open.pop()
       at++
       place = "after"

@@ -1,7 +1,6 @@
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import {
   configJsonSchema,
@@ -11,6 +10,7 @@ import {
   parseConfig,
 } from "../../src/config/index.ts"
 import { InputError } from "../../src/errors.ts"
+import { fc } from "../seeded-check.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "dftune-config-"))
 const minimal = { model: "m", data: { train: ["a.jsonl"] } }

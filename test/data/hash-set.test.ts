@@ -1,6 +1,6 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { HashSet, hashHalves } from "../../src/data/hash-set.ts"
+import { fc } from "../seeded-check.ts"
 
 test("holds what a Set of bigint holds, while it grows", () => {
   const hash = fc.oneof(

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { renderOptionsOf } from "../../src/data/batch.ts"
 import { type Rendered, renderExample } from "../../src/data/render.ts"
 import { readRow } from "../../src/data/rows/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
+import { fc } from "../seeded-check.ts"
 import { SPECIAL, tinyModel } from "./tiny-model.ts"
 
 const shared = (path: string) =>

@@ -1,9 +1,9 @@
 import { join } from "node:path"
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { epochOrder, rowsPerEpoch, runOrder } from "../../src/data/order.ts"
 import { writeOrder } from "../../src/data/order-file.ts"
 import { openSafetensors } from "../../src/formats/safetensors-files.ts"
+import { fc } from "../seeded-check.ts"
 import { newFolder } from "./tiny-model.ts"
 
 const source = (rows: number, weight = 1) => ({

@@ -1,7 +1,7 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { packRows } from "../../src/data/packing.ts"
 import { InputError } from "../../src/errors.ts"
+import { fc } from "../seeded-check.ts"
 
 const lengths = fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 300 })
 

@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { globFiles } from "../../src/data/glob.ts"
 import { elementSplitter } from "../../src/data/json-elements.ts"
@@ -9,6 +8,7 @@ import { rawValues } from "../../src/data/read-batch.ts"
 import { type RawRow, rawRows, rowFileKind } from "../../src/data/row-files.ts"
 import { resolveSources, sourceBatches } from "../../src/data/sources.ts"
 import { InputError } from "../../src/errors.ts"
+import { fc } from "../seeded-check.ts"
 import { newFolder } from "./tiny-model.ts"
 
 const folder = newFolder()

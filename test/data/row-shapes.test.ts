@@ -1,8 +1,8 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import type { DataFormat } from "../../src/config/index.ts"
 import { type Purpose, readRow } from "../../src/data/rows/index.ts"
 import { InputError } from "../../src/errors.ts"
+import { fc } from "../seeded-check.ts"
 
 const read = (row: unknown, format: DataFormat = "auto", purpose: Purpose = "supervised") =>
   readRow(row, { format, purpose, where: "rows.jsonl:7" })

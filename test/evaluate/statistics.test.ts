@@ -1,4 +1,3 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import {
   averageAtN,
@@ -9,6 +8,7 @@ import {
   paperScore,
   passAtK,
 } from "../../src/evaluate/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const outcomes = (correct: number, n: number): boolean[] =>
   Array.from({ length: n }, (_, i) => i < correct)

@@ -2,7 +2,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { afterAll, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import {
@@ -15,6 +14,7 @@ import {
   openGguf,
   writeGguf,
 } from "../../src/formats/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const REFERENCE = fileURLToPath(new URL("../../golden/gguf/reference.gguf", import.meta.url))
 const TYPES = Object.keys(GGUF_ENCODINGS) as GgufType[]

@@ -1,6 +1,6 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { jsonProblem } from "../../src/formats/json-problem.ts"
+import { fc } from "../seeded-check.ts"
 
 test("what JSON.parse takes has no problem, and what it refuses has one", () => {
   const text = fc.oneof(
@@ -41,6 +41,8 @@ test.each([
   ["<!DOCTYPE html>", 0, "a value", "<"],
   ["# rows", 0, "a value", "#"],
   ["{\u0000}", 1, "a key in double quotes", "the character U+0000"],
+  ["[}", 1, "a value", "}"],
+  ["{]", 1, "a key in double quotes", "]"],
   ["", 0, "a value", "the end of the text"],
 ])("%s", (text, at, expected, got) => {
   expect(jsonProblem(text)).toEqual({ at, expected, got })

@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } fro
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { removeLeft, replaceFileNow, temporaryName } from "../../src/formats/atomic.ts"
 import { openLineFile } from "../../src/formats/line-file.ts"
+import { fc } from "../seeded-check.ts"
 
 const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-lines-"))
 const SRC = fileURLToPath(new URL("../../src", import.meta.url))

@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import fc from "fast-check"
 import { afterAll, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import {
@@ -15,6 +14,7 @@ import {
   writeCheckpoint,
   writeSafetensors,
 } from "../../src/formats/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-safetensors-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

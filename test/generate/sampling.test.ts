@@ -1,7 +1,7 @@
-import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { argMax, drawToken, philox, type Sampling, uniform } from "../../src/generate/index.ts"
 import { penalizedArgMax, penalizeSeen } from "../../src/generate/sampling.ts"
+import { fc } from "../seeded-check.ts"
 
 test("Philox gives the published numbers (Random123, kat_vectors)", () => {
   const hex = (words: readonly number[]) => words.map((word) => word.toString(16).padStart(8, "0"))

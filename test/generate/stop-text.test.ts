@@ -1,6 +1,6 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { stopText } from "../../src/generate/index.ts"
+import { fc } from "../seeded-check.ts"
 
 /** What was shown piece by piece, and the text at the end. */
 function feed(pieces: readonly string[], stops?: readonly string[]) {

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { compareTexts, gradeAll, gradeUnbounded, type Mode } from "../../src/grading/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const equal: readonly (readonly [string, string])[] = [
   ["2^{100}", "1267650600228229401496703205376"],

@@ -1,10 +1,10 @@
-import fc from "fast-check"
 import { expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { evaluate } from "../../src/objectives/evaluate.ts"
 import { formulaExpression, formulaObjective } from "../../src/objectives/formula.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import { weightsAt } from "../../src/objectives/weights.ts"
+import { fc } from "../seeded-check.ts"
 
 const P = [1e-6, 0.03, 0.3, 0.5, 0.97, 1]
 const LOGP = Float64Array.from(P, Math.log)

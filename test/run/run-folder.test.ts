@@ -11,11 +11,11 @@ import {
 } from "node:fs"
 import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
-import fc from "fast-check"
 import { expect, test, vi } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import type { RunEvent } from "../../src/run/events.ts"
 import { isRunFolder, openRunFolder, parseEvents, readRun } from "../../src/run/run-folder.ts"
+import { fc } from "../seeded-check.ts"
 
 const links = vi.hoisted(() => ({ broken: false }))
 vi.mock("node:fs", async (original) => {

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { type ChatMessage, chatTemplate } from "../../src/text/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/chat_templates/", import.meta.url))
 const present = existsSync(FOLDER)

@@ -2,10 +2,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import fc from "fast-check"
 import { afterAll, describe, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { loadChatTemplate, loadTokenizer } from "../../src/text/index.ts"
+import { fc } from "../seeded-check.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-text-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

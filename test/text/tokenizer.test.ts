@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
-import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { loadTokenizer } from "../../src/text/index.ts"
 import { newFolder, writeLetterTokenizer } from "../export/models.ts"
+import { fc } from "../seeded-check.ts"
 
 const DATA = fileURLToPath(new URL("../../../shared/data/", import.meta.url))
 const VECTORS = `${DATA}tokenizers/vectors/`
