@@ -122,6 +122,7 @@ def make_spec(tmp_path, tiny_model):
             "learning_rate": 2e-3,
             "lr_scheduler": "cosine",
             "warmup_ratio": 0.1,
+            "batch_size": 6,
             "weight_decay": 0.01,
             "adam_beta1": 0.9,
             "adam_beta2": 0.95,
