@@ -106,7 +106,6 @@ const LINES: Readonly<Record<string, Line>> = {
   logging_steps: write("nothing: every step is in events.jsonl"),
   optim: write("optimizer: (docs/configuration.md has its names)"),
   resume_from_checkpoint: named("resume"),
-  overwrite_output_dir: write("nothing; train --overwrite replaces a run"),
   flash_attention: write("nothing: the engines choose their kernels"),
   deepspeed: write("engine: torch (FSDP2)"),
   fsdp: write("engine: torch (FSDP2)"),

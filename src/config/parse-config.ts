@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts"
+import { isObject } from "../formats/json.ts"
 import { objectiveProblems } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
@@ -59,9 +60,6 @@ function pendingProblems(input: unknown): ConfigProblem[] {
   }
   return found
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 function fail(found: readonly ConfigProblem[], locate: Locate): never {
   const lines = found.map(({ path, at, message }) => {

@@ -2,11 +2,9 @@
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
+import { isObject } from "../formats/json.ts"
 
 type Json = Readonly<Record<string, unknown>>
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Whether a value read from JSON is what a run writes: `{ config, versions }`. */
 export function isRunRecord(value: unknown): value is { readonly config: Json } {

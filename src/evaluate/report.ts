@@ -6,7 +6,8 @@ import { rowsOf } from "./suites/suite.ts"
 
 const percent = (share: number): string => (100 * share).toFixed(2)
 
-function cells(rows: readonly (readonly string[])[]): string {
+/** Rows of text in columns, the first to the left and numbers to the right. */
+export function cells(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
   return rows
     .map((row) =>

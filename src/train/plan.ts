@@ -20,11 +20,11 @@ import { readModelConfig } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   compiledSize,
-  decoderParameters,
   type LoraSpec,
   loraInputs,
   type ModelConfig,
   type WeightQuantization,
+  weightCount,
 } from "../models/index.ts"
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
@@ -148,7 +148,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     truncated: manifest.sources.reduce((sum, { truncated }) => sum + truncated, 0),
     steps: order.steps,
     rowsSeen: order.rows,
-    parameters: decoderParameters(model.shape).reduce((sum, { shape }) => sum + size(shape), 0),
+    parameters: weightCount(model.shape),
     preference: objective.trainsOn === "pairs" || objective.trainsOn === "labels",
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
@@ -213,8 +213,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     memory,
   }
 }
-
-const size = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1)
 
 /** Refuses a limit that even the leanest plan is over. */
 function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): void {

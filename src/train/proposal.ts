@@ -2,9 +2,9 @@
 import { freemem } from "node:os"
 import { type Lint, previewData } from "../data/index.ts"
 import { InputError } from "../errors.ts"
-import { isHubId, resolveModel } from "../hub/hub.ts"
+import { resolveModel } from "../hub/hub.ts"
 import { readModelConfig } from "../models/files/index.ts"
-import { decoderParameters, type ModelConfig } from "../models/index.ts"
+import { type ModelConfig, weightCount } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 
 /** Rows that are looked at. */
@@ -44,8 +44,7 @@ export async function modelFacts(name: string, { signal }: LookOptions = {}): Pr
     ...(signal ? { signal } : {}),
   })
   const model = await readModelConfig(folder)
-  const sizes = decoderParameters(model.shape).map(({ shape }) => shape.reduce((a, b) => a * b, 1))
-  return { folder, model, parameters: sizes.reduce((a, b) => a + b, 0) }
+  return { folder, model, parameters: weightCount(model.shape) }
 }
 
 /**
@@ -77,9 +76,6 @@ export async function rowFacts(
   const tokens = lengths.reduce((a, b) => a + b, 0)
   return { rows: lengths.length, complete, tokens, most, longest: sorted.at(-1)!, lints }
 }
-
-/** Whether a name stands for something on the hub that cannot be looked at from here. */
-export const isElsewhere = (name: string): boolean => isHubId(name)
 
 /** A value of the config and the reason for it. */
 export interface Proposed<T> {

@@ -1,5 +1,6 @@
 /** `dftune eval MODEL --data FILE`: how probable one model, or two, find the targets of rows. */
 import { basename } from "node:path"
+import { cells } from "../../evaluate/report.ts"
 import {
   type LossDifference,
   lossDifferences,
@@ -79,10 +80,7 @@ function lossTable(sources: readonly SourceLoss[]): string {
       each.eos_p === null ? "-" : each.eos_p.toPrecision(3),
     ]),
   ]
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
-  const padded = (cell: string, i: number) =>
-    i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)
-  return rows.map((row) => row.map(padded).join("  ")).join("\n")
+  return cells(rows)
 }
 
 function differenceLines(

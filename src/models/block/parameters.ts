@@ -89,3 +89,8 @@ export function elementCount(shape: readonly number[]): number {
 export function parameterCount(shape: DecoderShape): number {
   return decoderParameters(shape).reduce((sum, { shape }) => sum + elementCount(shape), 0)
 }
+
+/** Numbers in a model's weights, a tied head counted once. */
+export function weightCount(shape: DecoderShape): number {
+  return decoderParameters(shape).reduce((sum, { shape: dims }) => sum + elementCount(dims), 0)
+}

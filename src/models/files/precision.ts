@@ -1,6 +1,6 @@
 import type { DeviceOptions, Precision } from "../../runtime/index.ts"
 import { bf16Kernel, mayHaveGpu } from "../../runtime/node.ts"
-import { decoderParameters, elementCount } from "../block/parameters.ts"
+import { weightCount } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 /** A smaller model gains little time, and its numbers stay what they were. */
@@ -21,10 +21,6 @@ export function resolvedPrecision(
 ): Precision {
   if (dtype !== "auto") return dtype
   const isCpu = device === "cpu" || (device === "auto" && !mayHaveGpu())
-  const parameters = decoderParameters(model).reduce(
-    (sum, { shape }) => sum + elementCount(shape),
-    0,
-  )
-  const isLarge = parameters >= LEAST_BF16_PARAMETERS
+  const isLarge = weightCount(model) >= LEAST_BF16_PARAMETERS
   return isCpu && isLarge && bf16Kernel() !== undefined ? "bf16" : "fp32"
 }
