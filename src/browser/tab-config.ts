@@ -30,7 +30,7 @@ export function tabConfig(settings: TabSettings = {}): Config {
     throw new InputError(wrong.map((key) => `${key}: not in a tab; ${NOT_HERE[key]}`).join("\n"))
   }
   const { data, ...rest } = settings
-  return parseConfig({
+  const config = parseConfig({
     save_steps: 0,
     eval_steps: 0,
     ...rest,
@@ -38,4 +38,8 @@ export function tabConfig(settings: TabSettings = {}): Config {
     model: "tab",
     output_dir: "tab",
   })
+  if (config.rollout === null) return config
+  throw new InputError(
+    `objective: not in a tab; ${config.objective.name} samples while it trains, which needs a run folder (dftune train)`,
+  )
 }

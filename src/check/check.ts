@@ -1,4 +1,5 @@
 import type { Config } from "../config/index.ts"
+import { refuseSampled } from "../config/rollout-checks.ts"
 import { InputError } from "../errors.ts"
 import { closeRows, type PlanOptions, planRun } from "../train/plan.ts"
 import { batchComparisons } from "./batches.ts"
@@ -36,6 +37,7 @@ const RUNS: Stage = ["comparing short runs", runComparisons]
  * @throws InputError for what is wrong with the config, the model or the data
  */
 export async function check(config: Config, options: CheckOptions = {}): Promise<CheckResult> {
+  refuseSampled(config, "check")
   if (config.engine.name !== "onnx") {
     throw new InputError(
       `engine: ${config.engine.name}; check compares the local engine: --set engine=onnx`,

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
+import { refuseSampled } from "../config/rollout-checks.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
 import { PURPOSE_OF } from "../data/purpose.ts"
 import { InputError } from "../errors.ts"
@@ -48,6 +49,7 @@ function countOf(text: string): number {
 
 async function preview(path: string, flags: PreviewFlags): Promise<void> {
   const config = await loadConfig(path, { set: flags.set ?? [] })
+  refuseSampled(config, "preview")
   const sources = flags.eval ? config.data.eval : config.data.train
   if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
   if (flags.html !== undefined) {

@@ -37,6 +37,12 @@ const LIMITS: readonly Limit[] = [
     asked: ({ optimizer }) => (optimizer === "adamw" ? undefined : `optimizer: ${optimizer}`),
   },
   {
+    path: ["objective"],
+    engines: ["onnx"],
+    asked: ({ rollout, objective }) =>
+      rollout === null ? undefined : `objective: ${objective.name}, which samples while it trains`,
+  },
+  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { dirname, extname, isAbsolute, join, resolve } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
 import {
   isCollection,
   isMap,
@@ -11,6 +10,7 @@ import {
   parseDocument,
 } from "yaml"
 import { InputError } from "../errors.ts"
+import { importOwnModule } from "../host/own-module.ts"
 import type { KeyPath } from "./issues.ts"
 import { type Locate, parseConfig } from "./parse-config.ts"
 import type { Config } from "./resolve-config.ts"
@@ -156,22 +156,9 @@ function offsetOf(root: ParsedNode | null, path: KeyPath, at: "key" | "value"): 
 
 /** The module is the user's own code, named by the user; it may import `dftune` from anywhere. */
 async function readModule(path: string): Promise<ConfigSource> {
-  const { createJiti } = await import("jiti")
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
-  const jiti = createJiti(pathToFileURL(resolve(path)).href, {
-    fsCache: false,
-    moduleCache: false,
-    interopDefault: false,
-    alias: {
-      "dftune/objectives": fileURLToPath(
-        new URL(`../objectives/index.${extension}`, import.meta.url),
-      ),
-      dftune: fileURLToPath(new URL(`../index.${extension}`, import.meta.url)),
-    },
-  })
   let loaded: { readonly default?: unknown }
   try {
-    loaded = await jiti.import(resolve(path))
+    loaded = await importOwnModule(path)
   } catch (error) {
     throw new InputError(`${path}: could not be loaded: ${(error as Error).message}`)
   }

@@ -1,11 +1,12 @@
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import { objectiveProblems } from "../objectives/index.ts"
+import { objectiveProblems, trainsOnOf } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
 import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
 import { unquoted } from "./quoted-values.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
+import { rolloutProblems } from "./rollout-checks.ts"
 import { type ConfigInput, configFields, DEFAULT_WARMUP_RATIO, type Parsed } from "./schema.ts"
 
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
@@ -124,6 +125,8 @@ function crossChecks(
   for (const { path, at, message } of objectiveProblems(objective)) {
     found.push({ path: ["objective", ...path], at, message })
   }
+  const trainsOn = trainsOnOf(objective)
+  found.push(...rolloutProblems(config, trainsOn && { name: objective.name, trainsOn }))
   if (config.micro_batch_tokens !== "auto" && config.micro_batch_tokens < data.max_length) {
     found.push(
       problem(

@@ -8,16 +8,14 @@ export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
   reward:
     "trains a reward model, which is not built yet; dftune grade judges answers that have a gold answer",
   ...Object.fromEntries(
-    [
-      ..."reinforce rloo reinforce++ grpo dr-grpo dapo gspo cispo sapo ppo".split(" "),
-      ..."luffy-rl rl-plus srft chord hpt prefix-rft dft-rl distill self-distill".split(" "),
-    ].map((name) => [name, SAMPLES]),
+    [..."luffy-rl rl-plus srft chord hpt prefix-rft dft-rl distill self-distill".split(" ")].map(
+      (name) => [name, SAMPLES],
+    ),
   ),
 }
 
 /** Keys of the config, by their path. */
 export const PENDING_KEYS: Readonly<Record<string, string>> = {
-  rollout: "online sampling is not built yet; sample and grade first, then train with rft or dft",
   reference:
     "another frozen model as reference is not built yet; objectives with a reference compare with the model as it starts",
   model_tokens:

@@ -1,6 +1,7 @@
 import { z } from "zod"
-import { definitionOf, withParameterDefaults } from "../objectives/index.ts"
+import { definitionOf, trainsOnOf, withParameterDefaults } from "../objectives/index.ts"
 import { objectiveJsonSchema } from "./objective-schema.ts"
+import { type RolloutFields, rolloutFields } from "./rollout-schema.ts"
 import {
   type AdapterConfig,
   adapterFields,
@@ -12,6 +13,7 @@ import {
   objectiveFields,
   onnxEngine,
   type Parsed,
+  type RewardConfig,
   type SourceConfig,
   type SourceEntry,
   torchEngine,
@@ -40,16 +42,24 @@ export interface Config
     | "engine"
     | "micro_batch_tokens"
     | "device_memory"
+    | "rollout"
   > {
   adapter: AdapterConfig | null
   data: DataConfig
   objective: ObjectiveConfig
   learning_rate: number
+  /** null: the objective is not on samples. */
+  rollout: RolloutConfig | null
   engine: EngineConfig
   /** auto only where the engine chooses, knowing the device. */
   micro_batch_tokens: number | "auto"
   /** Bytes, or auto. */
   device_memory: number | "auto"
+}
+
+export interface RolloutConfig extends Omit<RolloutFields, "rewards" | "filter_groups"> {
+  rewards: RewardConfig[]
+  filter_groups: NonNullable<RolloutFields["filter_groups"]>
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -109,7 +119,21 @@ export function resolve(parsed: Parsed): Config {
   return {
     ...resolved,
     learning_rate: parsed.learning_rate ?? learningRate(resolved),
+    rollout: rolloutOf(parsed.rollout, resolved.objective),
     micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved),
+  }
+}
+
+/** Objectives on samples have rollouts whether or not the config says more of them. */
+function rolloutOf(given: RolloutFields | null, objective: ObjectiveConfig): RolloutConfig | null {
+  if (given === null && trainsOnOf(objective) !== "rollouts") return null
+  const rollout = given ?? rolloutFields.parse({})
+  return {
+    ...rollout,
+    rewards: rollout.rewards.map((one) =>
+      typeof one === "string" ? { name: one, weight: 1 } : one,
+    ),
+    filter_groups: rollout.filter_groups ?? (objective.name === "dapo" ? "resample" : "drop"),
   }
 }
 

@@ -3,10 +3,12 @@ import { data } from "./data-schema.ts"
 import { engine } from "./engine-schema.ts"
 import { count, fraction, positive, seed } from "./number-fields.ts"
 import { objective } from "./objective-fields.ts"
+import { rolloutFields } from "./rollout-schema.ts"
 
 export * from "./data-schema.ts"
 export * from "./engine-schema.ts"
 export * from "./objective-fields.ts"
+export type { RewardConfig } from "./rollout-schema.ts"
 
 /**
  * The one statement of every setting: its name, its meaning, its bounds and its default.
@@ -185,6 +187,7 @@ export const configFields = z
       .describe("Steps between evaluations; 0 evaluates only at the end.")
       .default(10),
     generate_samples: generateSamples.nullable().default(null),
+    rollout: rolloutFields.nullable().default(null),
     on_nonfinite: z
       .enum(["stop", "skip"])
       .describe(

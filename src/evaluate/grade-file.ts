@@ -6,8 +6,9 @@ import type { JsonObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
 import { openLineFile } from "../formats/line-file.ts"
 import { originPath } from "../generate/sample-origin.ts"
+import { goldOf } from "../grading/gold.ts"
 import { type GradeItem, Grader } from "../grading/grader/grader.ts"
-import { type Gold, goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
+import { goldString, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, firstRowHas } from "../host/output-place.ts"
 import { verdictFields } from "./evaluation.ts"
 import {
@@ -190,19 +191,14 @@ async function* gradedRows(
   yield* rows.map((each, i) => ({ row: each, verdict: verdicts[i]! }))
 }
 
-const GOLD_KEYS = ["answer", "gold", "final_answer", "solution"]
-
 function itemOf(row: JsonObject, where: string): GradeItem {
   if (typeof row.completion !== "string") {
     throw new InputError(
       `${where}: expected "completion" to be text, got ${kindOf(row.completion)}`,
     )
   }
-  const key = GOLD_KEYS.find((name) => row[name] !== undefined && row[name] !== null)
-  const gold = key === undefined ? undefined : goldString(row[key] as Gold)
-  if (gold !== undefined && typeof row[key!] !== "object")
-    return { completion: row.completion, gold }
-  if (gold !== undefined && Array.isArray(row[key!])) return { completion: row.completion, gold }
+  const gold = goldString(goldOf(row))
+  if (gold !== undefined) return { completion: row.completion, gold }
   throw new InputError(
     `${where}: expected a gold answer under "answer"; the row has ${Object.keys(row).slice(0, 8).join(", ")}`,
   )

@@ -259,7 +259,7 @@ export class LocalSource implements SampleSource {
       requestIndex,
       sampleIndex,
       request,
-      seed: request.seed + sampleIndex,
+      seed: request.rollout ? request.seed : request.seed + sampleIndex,
       start: ids.length,
       limit: Math.min(request.maxNewTokens, this.#decoder.room(ids.length)),
       tokenIds: [],
@@ -311,7 +311,10 @@ export class LocalSource implements SampleSource {
     }
     const id = chosen(sequence, logits, probabilities, top)
     sequence.seen?.add(id)
-    const logprob = logits[id]! - logSumExp
+    const logprob =
+      sequence.request.rollout && sequence.request.temperature !== 1
+        ? logShare(probabilities, id)
+        : logits[id]! - logSumExp
     tokenIds.push(id)
     sequence.logprobs.push(logprob)
     const stops = this.#options.stopTokenIds.has(id)
@@ -335,20 +338,30 @@ export class LocalSource implements SampleSource {
 
 /** The next token; under a penalty, from weights of its own: lanes of one prompt share theirs. */
 function chosen(
-  { request, seen, seed, tokenIds }: Sequence,
+  { request, seen, seed, tokenIds, sampleIndex }: Sequence,
   logits: Float32Array,
   probabilities: Float32Array,
   top: number,
 ): number {
-  const { temperature, repetitionPenalty: penalty = 1 } = request
+  const { temperature, repetitionPenalty: penalty = 1, rollout } = request
+  const stream =
+    rollout && ([rollout.first + sampleIndex, rollout.number, rollout.attempt] as const)
+  const drawn = () => uniform(seed, tokenIds.length, stream)
   if (!seen) {
     if (temperature === 0) return logits.indexOf(top)
-    return drawToken(probabilities, request, uniform(seed, tokenIds.length))
+    return drawToken(probabilities, request, drawn())
   }
   if (temperature === 0) return penalizedArgMax(logits, seen, penalty)
   const weights = probabilities.slice()
   penalizeSeen(weights, logits, seen, { penalty, temperature })
-  return drawToken(weights, request, uniform(seed, tokenIds.length))
+  return drawToken(weights, request, drawn())
+}
+
+/** ln of what one weight has of all of them, summed in float64. */
+function logShare(weights: Float32Array, id: number): number {
+  let sum = 0
+  for (const weight of weights) sum += weight
+  return Math.log(weights[id]! / sum)
 }
 
 /** Tokens that need not be computed again; the last of `ids` always is, for what follows it. */

@@ -37,10 +37,14 @@ export function philox(counter: Words, key: readonly [number, number]): Words {
 
 /**
  * The uniform number in [0, 1), 53 bits, with which token `index` of the sample of this seed is
- * drawn: a function of the two alone.
+ * drawn: a function of these alone. `stream` tells apart the samples that share a seed.
  */
-export function uniform(seed: number, index: number): number {
+export function uniform(
+  seed: number,
+  index: number,
+  [x, y, z]: readonly [number, number, number] = [0, 0, 0],
+): number {
   const key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const
-  const [a, b] = philox([index >>> 0, 0, 0, 0], key)
+  const [a, b] = philox([index >>> 0, x >>> 0, y >>> 0, z >>> 0], key)
   return ((a >>> 5) * 2 ** 26 + (b >>> 6)) / 2 ** 53
 }

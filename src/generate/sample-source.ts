@@ -39,6 +39,12 @@ export interface SampleRequest {
   readonly maxNewTokens: number
   /** Sample `i` is drawn with `seed + i`: the same seed gives the same sample. */
   readonly seed: number
+  /**
+   * Of a rollout: its number, the attempt, and what sample 0 counts as. Sample `i` is then a function
+   * of (seed, first + i, number, attempt), all with the same seed, and log-probabilities are those at
+   * `temperature`.
+   */
+  readonly rollout?: { readonly number: number; readonly attempt: number; readonly first: number }
   /** Texts that end a completion; the text itself is not part of it. */
   readonly stop?: readonly string[]
   /** file:line of the prompt, for errors. */
@@ -60,7 +66,10 @@ export interface Sample {
   readonly completion: string
   /** Everything that was sampled, the token that ended it with it; empty where an endpoint gives none. */
   readonly tokenIds: readonly number[]
-  /** Natural-log probabilities of `tokenIds` at temperature 1; empty where an endpoint gives none. */
+  /**
+   * Natural-log probabilities of `tokenIds` at temperature 1 (of a rollout: at its temperature);
+   * empty where an endpoint gives none.
+   */
   readonly logprobs: readonly number[]
   readonly finishReason: FinishReason
   /** What a reasoning model thought, where the server hands it out apart from the completion. */

@@ -21,6 +21,7 @@ import {
   tokenObjective,
 } from "./objective.ts"
 import { objectiveFromJson } from "./objective-json.ts"
+import type { TrainsOn } from "./trains-on.ts"
 
 /** As it stands under `objective` in a resolved config. */
 export interface ObjectiveSettings {
@@ -107,6 +108,18 @@ export function objectiveFromConfig(
     measures: form.measures,
     trainsOn: definition.trainsOn ?? "targets",
   })
+}
+
+/** The rows that an objective of these settings is of; undefined where they are wrong. */
+export function trainsOnOf(settings: ObjectiveSettings): TrainsOn | undefined {
+  if (objectiveProblems(settings).length > 0) return undefined
+  if (settings.expression === undefined) return definitionOf(settings.name)!.trainsOn ?? "targets"
+  try {
+    return ownObjective(settings).trainsOn
+  } catch (error) {
+    if (error instanceof InputError) return undefined
+    throw error
+  }
 }
 
 /** What trains, times a detached weight; an anchor is left alone. */

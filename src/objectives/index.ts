@@ -1,3 +1,4 @@
+export { type AdvantageSettings, normalizedAdvantage } from "./advantage-rule.ts"
 export { objectiveBySource } from "./by-source.ts"
 export {
   type AdvantageRule,
@@ -30,6 +31,7 @@ export {
   type ObjectiveSettings,
   objectiveFromConfig,
   objectiveProblems,
+  trainsOnOf,
   withParameterDefaults,
 } from "./from-config.ts"
 export { IMPORTANCE, type ImportanceSettings } from "./importance.ts"

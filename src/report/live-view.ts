@@ -1,7 +1,14 @@
 /** A run as seen in a terminal: live lines on a TTY, a few quiet lines elsewhere. */
 import picocolors from "picocolors"
 import { printableLine } from "../host/printable.ts"
-import type { EvalEvent, RunEnd, RunEvent, RunStart, StepEvent } from "../run/events.ts"
+import type {
+  EvalEvent,
+  RolloutEvent,
+  RunEnd,
+  RunEvent,
+  RunStart,
+  StepEvent,
+} from "../run/events.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 
 export interface TerminalOptions {
@@ -43,6 +50,7 @@ export function terminalView(
   let steps = 0
   let drawn = 0
   let last: StepEvent | undefined
+  let rollout: RolloutEvent | undefined
   let shownStep = 0
 
   const clear = () => {
@@ -68,6 +76,13 @@ export function terminalView(
     const left = secondsLeft(recent, steps)
     const fields: readonly (readonly [name: string, value: string])[] = [
       ["step", `${event.step}/${steps}`],
+      ...(rollout === undefined
+        ? []
+        : [
+            ["reward", shortNumber(rollout.reward)] as const,
+            ["equal", `${(100 * rollout.zero_variance_groups).toFixed(0)}%`] as const,
+            ["length", shortNumber(rollout.completion_length.mean)] as const,
+          ]),
       ["loss", shortNumber(event.loss)],
       ["nll", shortNumber(event.nll)],
       ...(event.reward_margin === undefined
@@ -115,6 +130,9 @@ export function terminalView(
         write(`${stepLine(event, 200)}\n`)
       }
       draw()
+    },
+    rollout: (event: RolloutEvent) => {
+      rollout = event
     },
     eval: (event: EvalEvent) => say(evalLine(event)),
     warning: (event: Extract<RunEvent, { type: "warning" }>) => {

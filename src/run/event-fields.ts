@@ -15,6 +15,9 @@ const listOf =
   (kind: Kind): Kind =>
   (value) =>
     Array.isArray(value) && value.every(kind)
+const spreads: Kind = (value) =>
+  isObject(value) &&
+  Object.values(value).every((one) => isObject(one) && Object.values(one).every(number))
 const counts: Kind = (value) =>
   isObject(value) && typeof value.total === "number" && typeof value.trained === "number"
 const reason: Kind = (value) => ["done", "interrupted", "failed"].includes(value as string)
@@ -50,6 +53,20 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
     tokens_per_second: number,
     memory_bytes: number,
   },
+  rollout: {
+    rollout: number,
+    prompts: number,
+    sequences: number,
+    tokens: number,
+    reward: number,
+    reward_std: number,
+    rewards: spreads,
+    zero_variance_groups: number,
+    truncated: number,
+    entropy: number,
+    seconds: number,
+    tokens_per_second: number,
+  },
   histogram: { name: text, bins: listOf(number), small_bins: listOf(number) },
   eval: {
     name: text,
@@ -68,7 +85,7 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
 }
 
 /** What else is told of steps and evaluations are numbers, by name or in groups. */
-const MEASURED: ReadonlySet<string> = new Set(["step", "eval"])
+const MEASURED: ReadonlySet<string> = new Set(["step", "eval", "rollout"])
 const measure: Kind = (value) =>
   number(value) || (isObject(value) && Object.values(value).every(number))
 

@@ -93,6 +93,56 @@ export interface StepEvent extends EventBase, PairFields {
   readonly measures?: Readonly<Record<string, number>>
 }
 
+interface Spread {
+  readonly mean: number
+  readonly std: number
+}
+interface Range {
+  readonly mean: number
+  readonly min: number
+  readonly max: number
+}
+
+/** Samples of some prompts with their rewards, told before the steps that train on them. */
+export interface RolloutEvent extends EventBase {
+  readonly type: "rollout"
+  /** From 0. */
+  readonly rollout: number
+  readonly prompts: number
+  readonly sequences: number
+  /** Sampled ones. */
+  readonly tokens: number
+  /** Mean and deviation over the samples that have a reward. */
+  readonly reward: number
+  readonly reward_std: number
+  /** By the reward's name, before its weight. */
+  readonly rewards: Readonly<Record<string, Spread>>
+  /** Share of the groups whose rewards are all equal. */
+  readonly zero_variance_groups: number
+  /** Samples that no reward could judge. */
+  readonly unscored: number
+  /** Prompts asked in place of those whose rewards were all equal. */
+  readonly resampled: number
+  /** Sequences that are trained. */
+  readonly trained: number
+  readonly completion_length: Range
+  /** Of the samples that ended by themselves. */
+  readonly terminated_length: Range
+  /** Share of the samples cut at max_new_tokens. */
+  readonly truncated: number
+  /** Mean over the trained samples' tokens, nats; null where none is trained. */
+  readonly entropy: number | null
+  /** |ln p| apart, of training and of the sampler, over the trained samples' tokens. */
+  readonly logp_difference: { readonly mean: number; readonly max: number } | null
+  /** Importance weights before they are cut, and the share that is cut. */
+  readonly importance?: Range & { readonly cut: number }
+  /** Optimizer steps done when it was sampled. */
+  readonly policy_step: number
+  /** Of sampling and grading. */
+  readonly seconds: number
+  readonly tokens_per_second: number
+}
+
 export interface HistogramEvent extends EventBase {
   readonly type: "histogram"
   /** `train` is a step's own tokens; other names are evaluation sets. */
@@ -121,6 +171,11 @@ export interface SampleEvent extends EventBase {
   readonly completion: string
   readonly tokens: readonly string[]
   readonly probabilities: readonly number[]
+  /** Of a rollout's sample: its reward, each reward, its advantage. */
+  readonly reward?: number | null
+  readonly rewards?: Readonly<Record<string, number | null>>
+  readonly advantage?: number
+  readonly finish_reason?: string
 }
 
 export interface CheckpointEvent extends EventBase {
@@ -157,6 +212,7 @@ export interface ResetEvent extends EventBase {
 export type RunEvent =
   | RunStart
   | StepEvent
+  | RolloutEvent
   | HistogramEvent
   | EvalEvent
   | SampleEvent

@@ -53,8 +53,28 @@ function overtaken(lines: readonly Line[], step: number): Set<number> {
     if (event?.type === "run.start") goesBackTo(event.step, i)
   }
   goesBackTo(step, lines.length)
+  for (const i of rolloutsAfter(lines, step)) gone.add(i)
   return gone
 }
+
+/**
+ * A rollout is told before the first step that trains on it, under the number of the step before.
+ * One that came after the checkpoint of that step is made again, with what was said of it.
+ */
+function rolloutsAfter(lines: readonly Line[], step: number): number[] {
+  const saved = lines.findLastIndex(
+    ({ event }) => event?.type === "checkpoint" && event.step === step,
+  )
+  const later = lines.slice(saved + 1)
+  const first = later.findIndex(({ event }) => event?.type === "rollout" && event.step === step)
+  if (saved < 0 || first < 0) return []
+  return later.flatMap(({ event }, i) => {
+    const isOfIt = i >= first && event?.step === step && OF_ROLLOUTS.has(event.type)
+    return isOfIt ? [saved + 1 + i] : []
+  })
+}
+
+const OF_ROLLOUTS: ReadonlySet<string> = new Set(["rollout", "warning", "sample"])
 
 /** Of the samples of a step the last are kept, as many as events tell of. */
 function overtakenSamples(samples: readonly Line[], kept: readonly Line[]): Set<number> {

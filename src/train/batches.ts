@@ -24,15 +24,20 @@ export interface StepRows {
   readonly mismatched?: { readonly rows: readonly StepRow[]; readonly reference: Float32Array }
   /** What happened while the rows came to be (a rollout): told before the step's own events. */
   readonly events?: readonly EventBody[]
+  /** There is nothing left to learn: the run is done, and these rows are none. */
+  readonly over?: boolean
 }
 
 /**
- * The steps of a run, one after the other. The loop asks for each step once, in order, beginning
- * after the step that it resumes from; whatever a source remembers between steps is its own to save.
+ * The steps of a run, one after the other. The loop asks for each step in order, beginning after the
+ * step that it resumes from; whatever a source remembers between steps is its own to save.
  */
 export interface BatchSource {
   readonly steps: number
-  /** The rows of a step (from 1); undefined when the run was asked to stop before they were whole. */
+  /**
+   * The rows of a step (from 1); undefined when the run was asked to stop before they were whole. A
+   * source that gives none makes no step: it is asked again.
+   */
   batch(step: number): StepRows | undefined | Promise<StepRows | undefined>
   /** Epochs done after `step` steps. */
   epochAt(step: number): number

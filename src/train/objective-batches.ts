@@ -24,8 +24,8 @@ export function storesReference({ expression, trainsOn }: Objective): boolean {
 }
 
 /** The objective as a run's own head: what rows are compared with is measured before. */
-export function runHead(objective: Objective): ObjectiveHead {
-  return objectiveHead(objective, { storedReference: storesReference(objective) })
+export function runHead(objective: Objective, temperature = 1): ObjectiveHead {
+  return objectiveHead(objective, { storedReference: storesReference(objective), temperature })
 }
 
 /** The steps of an objective. */
@@ -96,7 +96,7 @@ export function withSources(
  */
 export function refuseSettings(objective: Objective, config: Config): void {
   const { name, trainsOn } = objective
-  if (trainsOn !== "pairs" && trainsOn !== "labels") return
+  if (trainsOn === "targets" || trainsOn === "rewards") return
   if (config.adapter && config.adapter.lora_dropout > 0) {
     throw new InputError(
       `adapter.lora_dropout: ${config.adapter.lora_dropout} makes noise of the size of what ${name} compares, ln pi of two answers or two models; set it to 0`,

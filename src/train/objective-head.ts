@@ -49,12 +49,14 @@ export interface ObjectiveHead {
 export interface HeadOptions {
   /** `ref_logp` comes with the rows: no reference model runs beside the policy. */
   readonly storedReference?: boolean
+  /** Of the distribution that samples were drawn from. */
+  readonly temperature?: number
 }
 
 /** Compiles the objective's expression into what the head's graph takes. */
 export function objectiveHead(
   objective: Objective,
-  { storedReference = false }: HeadOptions = {},
+  { storedReference = false, temperature = 1 }: HeadOptions = {},
 ): ObjectiveHead {
   const wanted = needs(objective.expression)
   const split = splitReductions(objective.expression)
@@ -65,7 +67,11 @@ export function objectiveHead(
   const fed = inputs.filter((name) => !fromHead.has(name) && !PER_RUN.has(name))
   const scalars = inputs.filter((name) => PER_RUN.has(name))
   const reference = storedReference ? wanted.inputs.has("kl_ref") : wanted.reference
-  const shared = { topkEntropy: wanted.inputs.has("topk_entropy"), reference }
+  const shared = {
+    topkEntropy: wanted.inputs.has("topk_entropy"),
+    reference,
+    ...(temperature === 1 ? {} : { temperature }),
+  }
   const settings: HeadSettings = {
     ...shared,
     columns: [...fed, ...split.reductions.map((reduction) => reduction.input)],
@@ -122,3 +128,7 @@ function inFloat64({ columns, scalars }: StepColumns): Float64Columns {
 export const CROSS_ENTROPY: HeadSettings = {
   loss: (quantities) => emit(INPUTS.nll, GRAPH_OPS, quantities),
 }
+
+/** The same of the distribution at a temperature. Of each temperature hold one: it is compiled. */
+export const crossEntropyAt = (temperature: number): HeadSettings =>
+  temperature === 1 ? CROSS_ENTROPY : { ...CROSS_ENTROPY, temperature }

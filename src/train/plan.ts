@@ -43,6 +43,7 @@ import {
   withSources,
 } from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
+import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
@@ -70,6 +71,8 @@ export interface DataPlan {
   readonly dataKey: string
   /** Warnings; errors have been thrown. */
   readonly lints: readonly PlanWarning[]
+  /** Of a run that samples: its prompts. `rows` are them too, and `batches` only their steps. */
+  readonly rollout?: RolloutPlan
 }
 
 /** And what the local engine needs besides. */
@@ -97,7 +100,6 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const { signal } = options
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveOf(config)
-  refuseUntrainable(objective)
   refuseSettings(objective, config)
   const modelFolder = await resolveModel(config.model, {
     revision: config.model_revision,
@@ -111,6 +113,10 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     day,
   })
   const asked = rowsFor(config.data.train)
+  if (config.rollout) {
+    const known = { config, modelFolder, model, objective, lora }
+    return { ...known, ...(await planRollouts({ ...known, rowsFor, setName }, options)) }
+  }
   const all = await prepareRows(asked, options)
   const { eval: evalSources, eval_split: split } = config.data
   const parts =
@@ -190,15 +196,18 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const split = { capacity: microBatchTokens, packing: config.data.packing }
   const sequences = objective.trainsOn === "pairs" ? 2 : 1
   const held = process.memoryUsage.rss()
+  const longest = data.rollout ? data.rollout.settings.max_new_tokens : 0
   const memory = memoryPlan({
     shape: model.shape,
     lora: lora && loraInputs(lora),
     quantization,
-    tokens: compiledSize(largestSplit(sequenceLengths(rows), sequences * config.batch_size, split)),
+    tokens: compiledSize(
+      largestSplit(sequenceLengths(rows, longest), sequences * config.batch_size, split),
+    ),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
-    headSettings: runHead(objective).settings,
+    headSettings: runHead(objective, config.rollout?.temperature).settings,
     process: held,
     precision: dtype,
     optimizer: config.optimizer,
@@ -230,7 +239,11 @@ export function closeRows({ rows, evalSets }: DataPlan): void {
 }
 
 /** The run's objective, and those of sources that have their own. */
-function objectiveOf({ objective, data }: Config): Objective {
+function objectiveOf({ objective, data, rollout }: Config): Objective {
+  if (rollout) {
+    const { importance, importance_cap: cap } = rollout
+    return objectiveFromConfig(objective, { importance: importance ?? "none", cap })
+  }
   const own = data.train.flatMap(({ objective }, place) =>
     objective === undefined ? [] : [[place, objectiveFromConfig(objective)] as const],
   )
@@ -257,17 +270,11 @@ async function placesOfFiles(
   return places
 }
 
-function refuseUntrainable({ name, trainsOn }: Objective): void {
-  if (trainsOn !== "rollouts") return
-  throw new InputError(
-    `objective ${name}: is of samples that a model makes while it trains (advantage, reward, expert, sampling_logp), which prepared rows are not; leave those inputs out of the expression`,
-  )
-}
-
-/** Tokens of every sequence of the rows. */
-function sequenceLengths(rows: Prepared): number[] {
+/** Tokens of every sequence of the rows, with what is sampled after each. */
+function sequenceLengths(rows: Prepared, sampled: number): number[] {
   const all: number[] = []
-  for (let index = 0; index < rows.rows; index++) all.push(...rows.sequenceLengths(index))
+  for (let index = 0; index < rows.rows; index++)
+    all.push(...rows.sequenceLengths(index).map((length) => length + sampled))
   return all
 }
 

@@ -1,4 +1,5 @@
 import type { Config, OnnxEngineConfig } from "../config/index.ts"
+import { refuseSampled } from "../config/rollout-checks.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import { randomStream } from "../random.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
@@ -85,6 +86,7 @@ export async function probe(
     ...options
   }: ProbeOptions = {},
 ): Promise<ProbeResult> {
+  refuseSampled(config, "probe")
   const here = config.engine.name === "onnx"
   const plan = await planRun(here ? config : { ...config, engine: MEASURED_HERE }, options)
   const began = clock()

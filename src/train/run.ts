@@ -10,15 +10,18 @@ import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace } from "../run/run-place.ts"
+import type { BatchSource } from "./batches.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
 import { writeTrainedModel } from "./model-files.ts"
+import { storesReference } from "./objective-batches.ts"
 import { oldLogprobsFor } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { tensorToWrite } from "./policy.ts"
 import { runWatch } from "./preference-watch.ts"
+import { type OpenRollouts, openRollouts } from "./rollouts/open-rollouts.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
-import { runRows } from "./run-reference.ts"
+import { type RunRows, runRows } from "./run-reference.ts"
 import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
@@ -138,8 +141,11 @@ async function* steps(run: Running, planned: PlanOptions) {
   const watch = runWatch(plan.objective, config, readRun(folder.path).events)
   const sample = await sampler(plan, session.policy)
   const { objective, split } = plan
-  const { batches, evalSets, storedReference } = await runRows(plan, session, planned)
-  const oldLogprobs = oldLogprobsFor(objective, batches, split, checkpoint?.tensors)
+  const { batches, evalSets, storedReference, rollouts } = await runSteps(run, planned)
+  const oldLogprobs = rollouts
+    ? undefined
+    : oldLogprobsFor(objective, plan.batches, split, checkpoint?.tensors)
+  const stateAfter = rollouts?.batches ?? oldLogprobs
   const events = trainSteps(
     {
       policy: session.policy,
@@ -148,11 +154,12 @@ async function* steps(run: Running, planned: PlanOptions) {
       split,
       evalSets,
       storedReference,
-      referenceIsStart: storedReference && checkpoint === undefined,
+      referenceIsStart: storedReference && checkpoint === undefined && !rollouts,
+      ...(rollouts ? rolloutTraining(plan, rollouts) : {}),
       settings: config,
       memoryBytes: () => process.memoryUsage.rss(),
       save: (progress) =>
-        saveCheckpoint(run, progress, oldLogprobs?.tensorsAfter(progress.step) ?? []),
+        saveCheckpoint(run, progress, stateAfter?.tensorsAfter(progress.step) ?? []),
       ...(oldLogprobs ? { oldLogprobs } : {}),
       ...(session.reference ? { reference: session.reference } : {}),
       ...(sample ? { sample } : {}),
@@ -160,15 +167,47 @@ async function* steps(run: Running, planned: PlanOptions) {
     },
     checkpoint?.progress ?? START,
   )
-  for (;;) {
-    const next = await events.next()
-    if (next.done) return next.value
-    if (next.value.type === "sample") folder.appendSample(next.value)
-    const event = tell(next.value)
-    yield event
-    const warning = watch(event)
-    if (warning) yield tell({ type: "warning", step: event.step, ...warning })
+  try {
+    for (;;) {
+      const next = await events.next()
+      if (next.done) return next.value
+      if (next.value.type === "sample") folder.appendSample(next.value)
+      const event = tell(next.value)
+      yield event
+      const warning = watch(event)
+      if (warning) yield tell({ type: "warning", step: event.step, ...warning })
+    }
+  } finally {
+    await rollouts?.release()
   }
+}
+
+/** Where the steps come from: prepared rows, or rollouts. */
+async function runSteps(
+  { plan, session, checkpoint }: Running,
+  planned: PlanOptions,
+): Promise<Omit<RunRows, "batches"> & { batches: BatchSource; rollouts?: OpenRollouts }> {
+  const { rollout, objective, split } = plan
+  if (!rollout) return runRows(plan, session, planned)
+  const settings = plan.config.rollout!
+  const rollouts = openRollouts({
+    rollout,
+    objective,
+    split,
+    rewards: settings.rewards,
+    steps: plan.order.steps,
+    model: session,
+    maskTruncated: settings.mask_truncated_completions,
+    ...(checkpoint ? { saved: checkpoint.tensors } : {}),
+    signal: planned.signal,
+  })
+  const storedReference = storesReference(objective)
+  return { batches: rollouts.batches, evalSets: [], storedReference, rollouts }
+}
+
+function rolloutTraining({ rollout }: RunPlan, { evaluate }: OpenRollouts) {
+  const { temperature, max_new_tokens } = rollout!.settings
+  return { temperature, maxTokens: max_new_tokens, evaluate }
 }
 
 async function saveCheckpoint(

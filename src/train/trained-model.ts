@@ -23,8 +23,10 @@ import type { ReferenceModel } from "./reference-logprobs.ts"
 /** A model on its device, ready to train. */
 export interface TrainedModel {
   readonly policy: Policy
-  /** The model as the run began; release it after use. */
+  /** The model as the run began, to be asked before the first update; release it after use. */
   start(): Promise<ReferenceModel & { release(): Promise<void> }>
+  /** The model as the run began, for as long as the run goes on; release it at its end. */
+  frozen(): Promise<ReferenceModel & { release(): Promise<void> }>
   /** The frozen model's view of a micro-batch, for objectives that have one. */
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
   release(): Promise<void>
@@ -63,14 +65,17 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   const frozen = needsReference && !lora ? await openBase() : undefined
   const reference = ({ pack }: MicroBatch) =>
     (frozen ?? decoder).reference(pack, { adapter: false })
+  // A new adapter changes nothing: without it the model is as the run began.
+  const itself = { decoder, adapter: false, release: async () => {} }
+  const frozenModel = async () => {
+    if (lora) return itself
+    const base = await openBase()
+    return { decoder: base, adapter: false, release: () => base.release() }
+  }
   return {
     policy,
-    async start() {
-      // A new adapter changes nothing: without it the model is as the run began.
-      if (lora || !parts.saved) return { decoder, adapter: false, release: async () => {} }
-      const base = await openBase()
-      return { decoder: base, adapter: false, release: () => base.release() }
-    },
+    frozen: frozenModel,
+    start: async () => (parts.saved ? frozenModel() : itself),
     reference: needsReference ? reference : undefined,
     async release() {
       await policy.release()

@@ -39,6 +39,9 @@ export interface TrainerParts {
   /** How a step's rows become micro-batches. */
   readonly split: SplitOptions
   readonly evalSets: readonly EvalSet[]
+  /** Of a run that samples: the samples' distribution, and the longest that one may be. */
+  readonly temperature?: number
+  readonly maxTokens?: number
   readonly settings: TrainerSettings
   /** `ref_logp` comes with the rows: it was measured before. */
   readonly storedReference?: boolean
@@ -52,6 +55,8 @@ export interface TrainerParts {
   readonly memoryBytes: () => number
   /** Writes a checkpoint and returns its path. */
   readonly save: (progress: Progress) => Promise<string>
+  /** What else is evaluated, at the same steps. */
+  readonly evaluate?: (step: number) => AsyncIterable<EventBody>
   readonly sample?: (step: number, signal?: AbortSignal) => AsyncIterable<EventBody>
   readonly signal?: AbortSignal
 }
@@ -80,22 +85,28 @@ export async function* trainSteps(
   const { policy, batches, settings, signal } = parts
   const { steps } = batches
   const { storedReference = false, referenceIsStart = false } = parts
-  const head = objectiveHead(parts.objective, { storedReference })
+  const { temperature = 1 } = parts
+  const head = objectiveHead(parts.objective, { storedReference, temperature })
   const warmup = warmupSteps(steps, settings)
   let progress = start
   let saved = start.step
-  if (start.step === 0) yield* evaluations(evaluationParts(parts, head), progress.step)
+  if (start.step === 0) yield* evaluated(parts, head, 0)
 
   while (progress.step < steps) {
     if (signal?.aborted) {
       if (saved < progress.step) yield checkpoint(await parts.save(progress), progress)
       return { progress, reason: "interrupted" }
     }
-    const began = performance.now()
     const step = progress.step + 1
     const taken = await batches.batch(step)
     if (!taken) continue // asked to stop in the middle of it
     yield* taken.events ?? []
+    if (taken.over) {
+      yield* evaluated(parts, head, progress.step)
+      break
+    }
+    if (taken.rows.length === 0) continue
+    const began = performance.now()
     const result = await stepResult(parts, head, step, taken)
     if (!result) continue
     if (step === 1 && referenceIsStart) checkReference(head, result)
@@ -132,7 +143,7 @@ export async function* trainSteps(
 
     const last = step === steps
     if (last || (settings.eval_steps > 0 && step % settings.eval_steps === 0)) {
-      yield* evaluations(evaluationParts(parts, head), progress.step)
+      yield* evaluated(parts, head, step)
     }
     const every = settings.generate_samples?.every
     if (parts.sample && every && (last || step % every === 0)) {
@@ -150,6 +161,15 @@ export async function* trainSteps(
     )
   }
   return { progress, reason: "done" }
+}
+
+async function* evaluated(
+  parts: TrainerParts,
+  head: ObjectiveHead,
+  step: number,
+): AsyncGenerator<EventBody> {
+  yield* evaluations(evaluationParts(parts, head), step)
+  if (parts.evaluate) yield* parts.evaluate(step)
 }
 
 function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationParts {
@@ -187,9 +207,10 @@ function advance(
   }
 }
 
-const batchOptions = ({ split, objective }: TrainerParts): StepBatchOptions => ({
+const batchOptions = ({ split, objective, maxTokens }: TrainerParts): StepBatchOptions => ({
   ...split,
   normalization: objective.normalization,
+  ...(maxTokens === undefined ? {} : { maxTokens }),
 })
 
 /** Forward and backward of a step (from 1); undefined when the run was asked to stop meanwhile. */

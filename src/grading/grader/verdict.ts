@@ -1,3 +1,4 @@
+import { MODES, type Mode } from "../modes.ts"
 import type { Answer } from "./answer.ts"
 import { bracesBalance } from "./brackets.ts"
 import { compareAnswers } from "./compare.ts"
@@ -7,11 +8,10 @@ import { gradeLikePaper } from "./paper.ts"
 import { MAX_ANSWER_LENGTH, type Reading, readAnswer } from "./read-answer.ts"
 import type { Judgement } from "./scalar.ts"
 
+export { MODES, type Mode }
+
 /** Raised whenever some verdict changes. */
 export const GRADER_VERSION = "2"
-
-export const MODES = ["strict", "lenient", "paper"] as const
-export type Mode = (typeof MODES)[number]
 
 /** A judgement of one completion and how it was reached. */
 export interface Verdict {

@@ -36,6 +36,8 @@ export interface HeadOptions {
   readonly topkEntropy?: boolean
   /** Also `ref_logp` and `kl_ref`, from the reference's hidden states, norm and head. */
   readonly reference?: boolean
+  /** What the logits are divided by, the reference's too: that of the samples' distribution. */
+  readonly temperature?: number
   readonly loss: (quantities: TokenQuantities) => TokenLoss
 }
 
@@ -47,7 +49,7 @@ const ROWS = "rows"
 /** The next-token distribution, and of each label its log-probability and whether it is the most likely token. */
 interface Distribution {
   readonly logits: Tensor // [n, V]
-  /** d logits / d (h W^T), [n, V], where the family caps its logits. */
+  /** The cap's slope, [n, V], where the family caps its logits. */
   readonly slope: Tensor | undefined
   readonly p: Tensor // [n, V]
   readonly lse: Tensor // [n, 1]
@@ -63,11 +65,12 @@ function distribution(
   h: Tensor,
   head: Tensor,
   labels: Tensor,
-  softcap: number | undefined,
+  { softcap, temperature }: { readonly softcap: number | undefined; readonly temperature: number },
 ): Distribution {
   const products = h.matmul(head, { transB: true })
   const capped = softcap === undefined ? undefined : tanh(products.div(softcap))
-  const logits = capped && softcap !== undefined ? capped.mul(softcap) : products
+  const plain = capped && softcap !== undefined ? capped.mul(softcap) : products
+  const logits = temperature === 1 ? plain : plain.div(temperature)
   const slope = capped?.mul(capped).neg().add(1)
   const p = logits.softmax()
   const top = logits.reduceMax(-1, { keepDims: true })
@@ -118,7 +121,8 @@ function headGraph(options: HeadOptions) {
   const scale = input("scale", [ROWS, 1])
 
   const h = headInput(hidden, norm, options.shape)
-  const policy = distribution(h, head, labels, softcap)
+  const shaping = { softcap, temperature: options.temperature ?? 1 }
+  const policy = distribution(h, head, labels, shaping)
   const { logits, p, lse, logp } = policy
   const entropy = lse.sub(rowDot(p, logits))
   const quantities: Record<string, Tensor> = { logp, entropy }
@@ -132,7 +136,7 @@ function headGraph(options: HeadOptions) {
     const refNorm = input("ref.norm.weight", [C])
     const refHead = input("ref.head.weight", [V, C])
     const refH = headInput(refHidden, refNorm, options.shape)
-    reference = distribution(refH, refHead, labels, softcap)
+    reference = distribution(refH, refHead, labels, shaping)
     const gap = rowDot(reference.p, reference.logits.sub(logits)) // sum p_ref (z_ref - z)
     quantities.ref_logp = reference.logp
     quantities.kl_ref = gap.sub(reference.lse).add(lse).max(0)
@@ -182,7 +186,10 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
   const graph = headGraph(options)
   const { hidden, norm, head, labels, scale, h, policy, reference, entropy, statistics } = graph
   const { C, V } = { C: options.shape.hiddenSize, V: options.shape.vocabSize }
-  const scaled = (x: Tensor | undefined) => x?.mul(scale)
+  // d z / d (h W^T) is 1 / temperature.
+  const { temperature = 1 } = options
+  const scaled = (x: Tensor | undefined) =>
+    temperature === 1 ? x?.mul(scale) : x?.mul(scale).div(temperature)
   const cLogp = scaled(graph.coefficients.logp)
   const cKl = scaled(graph.coefficients.kl_ref)
   const cEntropy = scaled(graph.coefficients.entropy)

@@ -1,0 +1,131 @@
+/** What of `rollout` no single key shows: how it fits the objective and the step. */
+import { InputError } from "../errors.ts"
+import { normalizedAdvantage, type Objective } from "../objectives/index.ts"
+import { rewardProblems } from "../rewards/settings.ts"
+import type { ConfigProblem } from "./issues.ts"
+import type { Config } from "./resolve-config.ts"
+
+/**
+ * For what looks at the answers in the data: a run that samples makes its own.
+ *
+ * @throws InputError for a run that samples
+ */
+export function refuseSampled({ rollout, objective }: Config, verb: string): void {
+  if (rollout === null) return
+  throw new InputError(
+    `objective ${objective.name} samples its answers while it trains, and ${verb} looks at answers in the data; dftune train --dry-run reads the prompts and plans the run`,
+  )
+}
+
+const at = (path: string, message: string): ConfigProblem => ({
+  path: path.split("."),
+  at: "value",
+  message,
+})
+
+/** `objective` is undefined where it is itself wrong, which is said elsewhere. */
+export function rolloutProblems(
+  config: Config,
+  objective: Pick<Objective, "name" | "trainsOn"> | undefined,
+): ConfigProblem[] {
+  const { rollout } = config
+  if (rollout === null || objective === undefined) return []
+  if (objective.trainsOn !== "rollouts") {
+    const message = `${objective.name} trains on rows as they are and samples nothing; take rollout out, or an objective on samples (grpo, dapo, rloo, ...)`
+    return [{ path: ["rollout"], at: "key", message }]
+  }
+  return [
+    ...groupProblems(config, objective.name),
+    ...samplingProblems(config, objective.name),
+    ...rollout.rewards.flatMap((settings, i) =>
+      rewardProblems(settings).map(({ key, message }) =>
+        at(
+          ["rollout", "rewards", String(i), ...(key === undefined ? [] : [key])].join("."),
+          message,
+        ),
+      ),
+    ),
+    ...config.data.train.flatMap(({ objective: own }, i) =>
+      own === undefined
+        ? []
+        : [at(`data.train.${i}.objective`, "prompts have the run's objective; take it out")],
+    ),
+  ]
+}
+
+type Rollout = NonNullable<Config["rollout"]>
+
+function groupProblems({ rollout, batch_size: batch }: Config, name: string): ConfigProblem[] {
+  const found: ConfigProblem[] = []
+  const { num_generations: n, prompts, advantage } = rollout as Rollout
+  const rule = normalizedAdvantage(name, rollout as Rollout)
+  if (n === 1 && (rule.baseline !== "none" || rule.scale === "group")) {
+    const baseline = advantage ?? rule.baseline
+    found.push(
+      at(
+        "rollout.num_generations",
+        `1: a group of one has no baseline (advantage: ${baseline}); take 2 or more, or objective: reinforce`,
+      ),
+    )
+  }
+  if (batch % n !== 0) {
+    const below = Math.max(1, Math.floor(batch / n)) * n
+    const near = [...new Set([below, below + n])].join(" or ")
+    found.push(
+      at(
+        "batch_size",
+        `${batch} sequences are no whole number of groups of rollout.num_generations ${n}; take ${near}`,
+      ),
+    )
+  } else if (prompts !== null && (prompts * n) % batch !== 0) {
+    const unit = batch / greatestCommonDivisor(batch, n)
+    const below = Math.max(1, Math.floor(prompts / unit)) * unit
+    const near = [...new Set([below, below + unit])].join(" or ")
+    found.push(
+      at(
+        "rollout.prompts",
+        `${prompts} prompts of ${n} samples are ${prompts * n} sequences, no whole number of steps of batch_size ${batch}; take ${near}`,
+      ),
+    )
+  }
+  return found
+}
+
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b)
+
+/** Objectives whose loss compares no probabilities but the policy's own. */
+const WITHOUT_RATIO = ["reinforce"]
+
+function samplingProblems({ rollout, data }: Config, name: string): ConfigProblem[] {
+  const found: ConfigProblem[] = []
+  const { temperature, top_p, top_k, max_new_tokens, importance, kl_in_reward } = rollout as Rollout
+  if (temperature === 0) {
+    found.push(
+      at("rollout.temperature", "0 is greedy: all samples of a group are equal; 1 is usual"),
+    )
+  }
+  const compares =
+    !WITHOUT_RATIO.includes(name) || kl_in_reward > 0 || (importance ?? "none") !== "none"
+  for (const [key, value, whole] of [
+    ["top_p", top_p, 1],
+    ["top_k", top_k, 0],
+  ] as const) {
+    if (value === whole || !compares) continue
+    found.push(
+      at(
+        `rollout.${key}`,
+        `${value}: ${name} compares log-probabilities of the full distribution, and these samples are drawn from a part of it; leave it at ${whole} (temperature is fine)`,
+      ),
+    )
+  }
+  if (max_new_tokens >= data.max_length) {
+    found.push(
+      at(
+        "rollout.max_new_tokens",
+        `${max_new_tokens} leaves no room for a prompt within data.max_length ${data.max_length}; lower it, or raise data.max_length`,
+      ),
+    )
+  }
+  return found
+}

@@ -1,0 +1,128 @@
+/** What may stand under `rollout`. */
+import { z } from "zod"
+import { IMPORTANCE } from "../objectives/importance.ts"
+import { REWARDS } from "../rewards/declared.ts"
+import { count, positive } from "./number-fields.ts"
+
+const inWords = Object.entries(REWARDS).map(([name, { meaning }]) => `${name}: ${meaning}`)
+
+/** Of each entry the keys of all kinds; which fit which, `rewardProblems` says. */
+const rewardFields = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .describe(`A reward of dftune. ${inWords.join("; ")}.`)
+      .optional(),
+    module: z
+      .string()
+      .min(1)
+      .describe(
+        "A TypeScript or JavaScript file whose function gets { prompt, completion, token_ids, finish_reason, row } and returns a number, null, or a promise of one; its export `batch` gets a list.",
+      )
+      .optional(),
+    url: z
+      .url({ protocol: /^https?$/ })
+      .describe("A server that takes { samples } and answers { rewards }.")
+      .optional(),
+    weight: z.number().min(-1e6).max(1e6).describe("Factor of it in the sum.").default(1),
+    export: z.string().min(1).describe("The module's function; default if left out.").optional(),
+    timeout: positive.max(3600).describe("Seconds that a call may take; 10.").optional(),
+    mode: z.string().describe("math: how answers are compared.").optional(),
+    pattern: z.string().min(1).describe("format: a regular expression.").optional(),
+    buffer: count.describe("overlong: tokens before the limit where it begins.").optional(),
+    n: count.describe("repetition: tokens of a run.").optional(),
+    key: z.string().min(1).describe("exact: the row's field with the gold answer.").optional(),
+  })
+  .describe("A reward: its name, a module of your own, or a server.")
+
+const reward = z.union([z.string().min(1).describe("A reward's name alone."), rewardFields])
+
+export const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
+
+export const rolloutFields = z
+  .strictObject({
+    num_generations: z.number().int().min(1).max(1024).describe("Samples a prompt.").default(8),
+    prompts: count
+      .nullable()
+      .describe(
+        "Prompts of a rollout; left out: batch_size / num_generations, an optimizer step a rollout and iteration.",
+      )
+      .default(null),
+    num_iterations: z
+      .number()
+      .int()
+      .min(1)
+      .max(64)
+      .describe("Passes over the samples of a rollout.")
+      .default(1),
+    temperature: z
+      .number()
+      .min(0)
+      .max(100)
+      .describe("Of sampling; training measures probabilities at the same.")
+      .default(1),
+    top_p: z
+      .number()
+      .gt(0)
+      .max(1)
+      .describe("Only the most likely tokens up to this mass.")
+      .default(1),
+    top_k: z.number().int().min(0).describe("Only the k most likely tokens; 0: all.").default(0),
+    max_new_tokens: count.describe("Tokens of a sample at most.").default(512),
+    stop: z.array(z.string().min(1)).max(16).describe("Texts that end a sample.").default([]),
+    rewards: z
+      .array(reward)
+      .min(1)
+      .max(16)
+      .describe("What samples are rewarded for: the sum of these, each times its weight.")
+      .default(["math"]),
+    advantage: z
+      .enum(BASELINES)
+      .nullable()
+      .describe(
+        "What a reward is compared with: the mean of its group, that of the others in it, nothing (then brought to mean 0 and variance 1 over all tokens), or nothing at all. Left out: as the objective has it.",
+      )
+      .default(null),
+    scale_rewards: z
+      .enum(["group", "batch", "none"])
+      .nullable()
+      .describe(
+        "What advantages are divided by: the deviation of the group, that of the rollout, nothing. Left out: as the objective has it.",
+      )
+      .default(null),
+    filter_groups: z
+      .enum(["none", "drop", "resample"])
+      .nullable()
+      .describe(
+        "What becomes of groups whose rewards are all equal: none trains them with advantage 0, drop leaves them out, resample samples other prompts in their place. Left out: drop; dapo: resample.",
+      )
+      .default(null),
+    max_resamples: count.describe("Times that other prompts are asked for.").default(10),
+    mask_truncated_completions: z
+      .boolean()
+      .describe("Samples cut at max_new_tokens are not trained, nor counted in the divisor.")
+      .default(false),
+    importance: z
+      .enum(IMPORTANCE)
+      .nullable()
+      .describe(
+        "What makes up for the sampler's probabilities being others than training's; left out: none.",
+      )
+      .default(null),
+    importance_cap: positive.describe("The largest importance weight.").default(2),
+    kl_in_reward: z
+      .number()
+      .min(0)
+      .max(1e3)
+      .describe("Times ln pi - ln pi_ref of the sample, taken off its reward.")
+      .default(0),
+    keep: z
+      .enum(["none", "last", "all"])
+      .describe("Whose samples rollouts.jsonl holds: of no rollout, the last, or all.")
+      .default("last"),
+  })
+  .describe("How samples are made and rewarded, for objectives on samples.")
+
+export type RolloutFields = z.output<typeof rolloutFields>
+export type RewardConfig = z.output<typeof rewardFields>

@@ -1,0 +1,221 @@
+/** The prompts of a run that samples: what each row asks, with all its fields. */
+import { createHash } from "node:crypto"
+import type { Config } from "../config/index.ts"
+import { InputError } from "../errors.ts"
+import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
+import { renderOptionsOf } from "./batch.ts"
+import { ASKED_KINDS, type AskedKind, askedKind } from "./layout.ts"
+import { MAX_EXAMPLES } from "./lints.ts"
+import { datedSetup, type PrepareOptions } from "./prepare.ts"
+import { type Manifest, PREPARED_VERSION, type Prepared, type PreparedRow } from "./prepared.ts"
+import { rawValues } from "./read-batch.ts"
+import { type Asked, askedIds, askedOf, layoutParts, type RenderOptions } from "./render.ts"
+import { readPrompt } from "./rows/prompt-row.ts"
+import { resolveSources, sourceBatches } from "./sources.ts"
+
+export interface DataPrompt {
+  /** file:line. */
+  readonly where: string
+  /** What is asked, as a text or a conversation. */
+  readonly asked: Asked
+  readonly tokenIds: Int32Array
+  readonly row: JsonObject
+}
+
+export interface PromptData {
+  readonly prompts: readonly DataPrompt[]
+  /** The same as rows without a target, for all that asks of a run's rows. */
+  readonly rows: Prepared
+  readonly warnings: readonly {
+    readonly code: string
+    readonly message: string
+    readonly hint: string
+  }[]
+}
+
+export interface PromptOptions extends Pick<Config, "data"> {
+  readonly prepare: PrepareOptions
+  /** Tokens that a prompt may have. */
+  readonly maxTokens: number
+  /** What a row lacks beside its prompt, to end "file:line: ..."; undefined when nothing. */
+  readonly rowProblem: (row: JsonObject) => string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+interface SourceCounts {
+  readonly path: string
+  rows: number
+  long: number
+  bad: number
+  readonly weight: number
+}
+
+/**
+ * Reads and tokenises all prompts of the sources; those that leave no room for an answer are left out.
+ *
+ * @throws InputError naming file and line of a row that cannot be read, or that the rewards cannot judge
+ */
+export async function readPrompts(options: PromptOptions): Promise<PromptData> {
+  const { prepare, maxTokens, signal } = options
+  const setup = await datedSetup(prepare)
+  const render = await renderOptionsOf(setup)
+  const sources = await resolveSources(prepare.sources, { signal })
+  const counts: SourceCounts[] = sources.flatMap(({ files, weight }) =>
+    files.map(({ path }) => ({ path, rows: 0, long: 0, bad: 0, weight })),
+  )
+  const prompts: DataPrompt[] = []
+  const places: { readonly source: number; readonly line: number }[] = []
+  const layouts = Object.fromEntries(ASKED_KINDS.map((kind) => [kind, 0])) as Record<
+    AskedKind,
+    number
+  >
+  const examples: string[] = []
+  let longest = 0
+  for await (const { file, batch } of sourceBatches(sources)) {
+    signal?.throwIfAborted()
+    const count = counts[file]!
+    for (const { line, value } of rawValues(batch)) {
+      const where = `${batch.path}:${line}`
+      const found = promptOf(value, where, options, render)
+      if (found === undefined) {
+        count.bad++
+        continue
+      }
+      if (found.tokenIds.length > maxTokens) {
+        count.long++
+        longest = Math.max(longest, found.tokenIds.length)
+        if (examples.length < MAX_EXAMPLES) examples.push(where)
+        continue
+      }
+      layouts[found.kind]++
+      count.rows++
+      prompts.push(found)
+      places.push({ source: file, line })
+    }
+  }
+  const long = counts.reduce((sum, count) => sum + count.long, 0)
+  const bad = counts.reduce((sum, count) => sum + count.bad, 0)
+  if (prompts.length === 0) {
+    const read = counts.map(({ path }) => path).join(", ")
+    throw new InputError(
+      long > 0
+        ? `${read}: each of the ${long} prompts has more than ${maxTokens} tokens, what data.max_length leaves beside rollout.max_new_tokens; raise data.max_length, or lower rollout.max_new_tokens`
+        : `${read}: expected prompts, found no rows`,
+    )
+  }
+  const warnings = [
+    ...(long === 0
+      ? []
+      : [
+          {
+            code: "long-prompts",
+            message: `${long} of ${long + prompts.length} prompts are left out: they have more than ${maxTokens} tokens, what data.max_length leaves beside rollout.max_new_tokens (${examples.join(", ")}; the longest has ${longest})`,
+            hint: "raise data.max_length, or lower rollout.max_new_tokens",
+          },
+        ]),
+    ...(bad === 0
+      ? []
+      : [
+          {
+            code: "bad-rows",
+            message: `${bad} row${bad === 1 ? "" : "s"} could not be read and ${bad === 1 ? "is" : "are"} left out (data.on_bad_row: skip)`,
+            hint: "without on_bad_row: skip the first of them is named",
+          },
+        ]),
+  ]
+  const rows = promptRows({ prompts, places, counts, layouts, day: setup.day })
+  return { prompts, rows, warnings }
+}
+
+function promptOf(
+  value: unknown,
+  where: string,
+  { prepare, data, rowProblem }: PromptOptions,
+  render: RenderOptions,
+): (DataPrompt & { readonly kind: AskedKind }) | undefined {
+  try {
+    if (!isObject(value)) {
+      throw new InputError(`${where}: expected an object, got ${describeValue(value)}`)
+    }
+    const row = value as JsonObject
+    const prompt = readPrompt(row, { columns: prepare.columns ?? {}, where })
+    const asked = askedOf(prompt, layoutParts(render))
+    const tokenIds = Int32Array.from(idsOf(asked, render, where))
+    if (tokenIds.length === 0) throw new InputError(`${where}: the prompt is empty`)
+    const problem = rowProblem(row)
+    if (problem !== undefined) throw new InputError(`${where}: ${problem}`)
+    return { where, asked, tokenIds, row, kind: askedKind(prompt, layoutParts(render)) }
+  } catch (error) {
+    if (!(error instanceof InputError) || data.on_bad_row !== "skip") throw error
+    return undefined
+  }
+}
+
+function idsOf(asked: Asked, render: RenderOptions, where: string): number[] {
+  try {
+    return askedIds(asked, render)
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    throw new InputError(`${where}: ${error.message}`)
+  }
+}
+
+interface PromptRowsParts {
+  readonly prompts: readonly DataPrompt[]
+  readonly places: readonly { readonly source: number; readonly line: number }[]
+  readonly counts: readonly SourceCounts[]
+  readonly layouts: Readonly<Record<AskedKind, number>>
+  readonly day: string | null
+}
+
+/** Prompts as prepared rows, in memory: no token of them is a target. */
+function promptRows({ prompts, places, counts, layouts, day }: PromptRowsParts): Prepared {
+  const key = createHash("sha256")
+  for (const { tokenIds, row } of prompts) {
+    key.update(new Uint8Array(tokenIds.buffer, tokenIds.byteOffset, tokenIds.byteLength))
+    key.update(JSON.stringify(row))
+  }
+  for (const { rows, weight } of counts) key.update(`${rows}:${weight}`)
+  const manifest: Manifest = {
+    version: PREPARED_VERSION,
+    key: key.digest("hex"),
+    purpose: "supervised",
+    rows: prompts.length,
+    tokens: prompts.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0),
+    supervised_tokens: 0,
+    sources: counts.map(({ path, rows, long, bad, weight }) => {
+      return { path, rows, dropped: long, bad, truncated: 0, weight }
+    }),
+    shards: [],
+    layouts,
+    tokenizer: "",
+    template_sha256: null,
+    options: day === null ? {} : { day },
+    lints: [],
+  }
+  const row = (index: number): PreparedRow => {
+    const { tokenIds } = prompts[index]!
+    const { source, line } = places[index]!
+    return {
+      tokenIds,
+      lossMask: new Uint8Array(tokenIds.length),
+      tokenClass: new Uint8Array(tokenIds.length),
+      source: counts[source]!.path,
+      line,
+      weight: 1,
+      value: 0,
+    }
+  }
+  return {
+    dir: "",
+    manifest,
+    rows: prompts.length,
+    lengths: Int32Array.from(prompts, ({ tokenIds }) => tokenIds.length),
+    sequences: (index) => [row(index)],
+    sequenceLengths: (index) => [prompts[index]!.tokenIds.length],
+    row,
+    pair: (index) => ({ chosen: row(index), rejected: row(index) }),
+    place: (index) => prompts[index]!.where,
+    close() {},
+  }
+}

@@ -1,0 +1,51 @@
+/** The thread of ./own-function.ts: samples in, what the user's function says out. */
+import { parentPort, workerData } from "node:worker_threads"
+import { assert } from "../errors.ts"
+import { importOwnModule } from "../host/own-module.ts"
+import type { OwnReply, OwnRequest } from "./own-function.ts"
+
+assert(parentPort !== null, "own-function-worker.ts is started as a worker thread")
+const port = parentPort
+const { module, name } = workerData as { readonly module: string; readonly name: string }
+const post = (reply: OwnReply) => port.postMessage(reply)
+const loaded = importOwnModule(module)
+loaded.catch(() => {}) // told to whoever asks first
+
+port.on("message", async ({ samples }: OwnRequest) => {
+  let sample: number | undefined
+  try {
+    const functions = await loaded
+    const { batch } = functions
+    if (typeof batch === "function" && name === "default") {
+      post({ began: -1 })
+      const scores: unknown = await batch(samples)
+      if (!Array.isArray(scores) || scores.length !== samples.length) {
+        const came = Array.isArray(scores) ? `a list of ${scores.length}` : typeof scores
+        return post({
+          problem: `batch: expected a list of ${samples.length} numbers or nulls, got ${came}`,
+          sample,
+        })
+      }
+      return post({ scores: scores.map(plain) })
+    }
+    const score = functions[name]
+    if (typeof score !== "function") {
+      const there = Object.keys(functions).join(", ") || "nothing"
+      return post({ problem: `expected an exported function, the module exports ${there}`, sample })
+    }
+    const scores: unknown[] = []
+    for (sample = 0; sample < samples.length; sample++) {
+      post({ began: sample })
+      scores.push(plain(await score(samples[sample])))
+    }
+    post({ scores })
+  } catch (error) {
+    post({ problem: error instanceof Error ? error.message : String(error), sample })
+  }
+})
+
+/** What can be sent and shown: a function's own values may hold anything. */
+function plain(score: unknown): unknown {
+  if (score === null || typeof score === "number" || score === undefined) return score
+  return typeof score === "string" ? JSON.stringify(score.slice(0, 80)) : `a ${typeof score}`
+}

@@ -1,0 +1,68 @@
+/** What a reward is: samples in, a number each out. */
+import type { JsonObject } from "../formats/json.ts"
+import type { NumberParameter } from "../objectives/definition.ts"
+
+/** One sample, as a reward sees it: the fields that a function of one's own gets, and its place. */
+export interface RewardSample {
+  /** What was asked: a text, or messages. */
+  readonly prompt: unknown
+  readonly completion: string
+  readonly token_ids: readonly number[]
+  readonly finish_reason: string
+  /** All fields of the prompt's row. */
+  readonly row: JsonObject
+  /** file:line of the row, for messages. */
+  readonly where: string
+}
+
+/** null: cannot be said; such a sample is trained neither up nor down. */
+export type Score = number | null
+
+/** A reward that is open: threads and connections are its own until it is closed. */
+export interface Scorer {
+  /** In the order of the samples. */
+  score(samples: readonly RewardSample[], signal?: AbortSignal): Promise<readonly unknown[]>
+  close?(): Promise<void>
+}
+
+export interface TextParameter {
+  readonly kind: "text"
+  /** null: none. */
+  readonly default: string | null
+  readonly meaning: string
+}
+export interface WordParameter {
+  readonly kind: "word"
+  readonly default: string
+  readonly words: readonly string[]
+  readonly meaning: string
+}
+export type RewardParameter = NumberParameter | TextParameter | WordParameter
+
+export interface RewardContext {
+  /** The longest that a sample may be. */
+  readonly maxNewTokens: number
+}
+
+/** A reward that a config names: what may be said of it. */
+export interface RewardDeclaration {
+  /** In a line, for people. */
+  readonly meaning: string
+  readonly parameters: Readonly<Record<string, RewardParameter>>
+  /** What is wrong with values that are each of their kind; undefined when nothing is. */
+  readonly conflict?: (values: RewardValues) => string | undefined
+}
+
+/** The same at work. */
+export interface RewardWork {
+  /** What a prompt's row lacks, to end the sentence "file:line: ..."; undefined when nothing. */
+  readonly rowProblem?: (row: JsonObject, values: RewardValues) => string | undefined
+  readonly open: (values: RewardValues, context: RewardContext) => Scorer
+}
+
+export type RewardValues = Readonly<Record<string, number | string | null>>
+
+/** A scorer of a function of one sample. */
+export const eachSample = (score: (sample: RewardSample) => Score): Scorer => ({
+  score: async (samples) => samples.map(score),
+})

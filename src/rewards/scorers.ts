@@ -1,0 +1,42 @@
+/** Rewards at work: what each entry of `rollout.rewards` is opened as. */
+import type { JsonObject } from "../formats/json.ts"
+import { REWARDS, type RewardName } from "./declared.ts"
+import { rewardEndpoint } from "./endpoint.ts"
+import { math } from "./math.ts"
+import { ownFunction } from "./own-function.ts"
+import type { RewardContext, RewardWork, Scorer } from "./reward.ts"
+import { type RewardSettings, rewardValues } from "./settings.ts"
+import { exact, format, overlong, repetition } from "./texts.ts"
+
+const WORK: { readonly [Name in RewardName]: RewardWork } = {
+  math,
+  format,
+  overlong,
+  repetition,
+  exact,
+}
+
+const TIMEOUT_SECONDS = 10
+
+/** What a prompt's row lacks for these rewards; undefined when nothing. */
+export function rowProblem(row: JsonObject, all: readonly RewardSettings[]): string | undefined {
+  for (const settings of all) {
+    if (settings.name === undefined) continue
+    const name = settings.name as RewardName
+    const problem = WORK[name].rowProblem?.(row, rewardValues(REWARDS[name], settings))
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+export function openScorer(settings: RewardSettings, context: RewardContext): Scorer {
+  const { name, module, url, timeout = TIMEOUT_SECONDS } = settings
+  if (name !== undefined) {
+    const known = name as RewardName
+    return WORK[known].open(rewardValues(REWARDS[known], settings), context)
+  }
+  if (module !== undefined) {
+    return ownFunction({ module, export: settings.export ?? "default", timeout })
+  }
+  return rewardEndpoint({ url: url!, timeout })
+}

@@ -1,0 +1,93 @@
+/** What rollouts are made with: the policy as sampler, the rewards, and what measures. */
+import { LocalSource } from "../../generate/local-source.ts"
+import type { Objective } from "../../objectives/index.ts"
+import { openScoring } from "../../rewards/index.ts"
+import type { EventBody } from "../../run/events.ts"
+import type { HostTensor } from "../../runtime/index.ts"
+import { storesReference } from "../objective-batches.ts"
+import { crossEntropyAt } from "../objective-head.ts"
+import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../sequence-logprobs.ts"
+import type { SplitOptions } from "../split-rows.ts"
+import type { TrainedModel } from "../trained-model.ts"
+import { scoredPrompts } from "./eval-prompts.ts"
+import type { RolloutPlan } from "./plan-rollouts.ts"
+import type { Rollout } from "./rollout.ts"
+import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
+
+export interface OpenRollouts {
+  readonly batches: RolloutBatches
+  /** Asks the eval prompts: an event a set. */
+  readonly evaluate: (step: number) => AsyncGenerator<EventBody>
+  release(): Promise<void>
+}
+
+export interface OpenRolloutsParts {
+  readonly rollout: RolloutPlan
+  readonly rewards: Parameters<typeof openScoring>[0]
+  readonly objective: Objective
+  readonly steps: number
+  readonly split: SplitOptions
+  readonly model: Pick<TrainedModel, "policy" | "frozen">
+  readonly maskTruncated: boolean
+  readonly saved?: ReadonlyMap<string, HostTensor> | undefined
+  readonly onRollout?: (rollout: Rollout) => void | Promise<void>
+  readonly signal?: AbortSignal | undefined
+}
+
+export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
+  const { rollout, model, objective, split, signal, onRollout } = parts
+  const { prompts, settings, tokenizer, stopIds, promptOrder, evalSets } = rollout
+  const { decoder } = model.policy
+  const scoring = openScoring(parts.rewards, { maxNewTokens: settings.max_new_tokens })
+  const source = new LocalSource({
+    model: decoder,
+    tokenizer,
+    template: null,
+    stopTokenIds: stopIds,
+  })
+  const measuring: MeasureOptions = {
+    split,
+    head: crossEntropyAt(settings.temperature),
+    ...(signal ? { signal } : {}),
+  }
+  let start: Awaited<ReturnType<TrainedModel["frozen"]>> | undefined
+  const compares = settings.kl_in_reward > 0 || storesReference(objective)
+  const reference: Parameters<typeof rolloutBatches>[0]["reference"] = async (rows) => {
+    start ??= await model.frozen()
+    return sequenceLogprobs(start.decoder, rows, { ...measuring, adapter: start.adapter })
+  }
+  const batches = rolloutBatches({
+    prompts,
+    settings,
+    source,
+    scoring,
+    signal,
+    steps: parts.steps,
+    order: promptOrder,
+    marks: {
+      stopIds,
+      specialIds: tokenizer.specialTokenIds,
+      maskTruncated: parts.maskTruncated,
+    },
+    watch: {
+      stops: [
+        ...[...stopIds].map((id) => JSON.stringify(tokenizer.tokenText(id))),
+        ...settings.stop.map((text) => JSON.stringify(text)),
+      ],
+      tokenText: tokenizer.tokenText,
+    },
+    measure: (rows) => sequenceOutputs(decoder, rows, measuring),
+    ...(compares ? { reference } : {}),
+    ...(parts.saved ? { saved: parts.saved } : {}),
+    ...(onRollout ? { onRollout } : {}),
+  })
+  return {
+    batches,
+    evaluate: (step) => scoredPrompts({ source, scoring, evalSets, settings, signal }, step),
+    async release() {
+      await scoring.close()
+      await source.release()
+      await start?.release()
+    },
+  }
+}

@@ -1,0 +1,182 @@
+/** What a run that samples needs to know before a weight is read. */
+import type { Config, SourceConfig } from "../../config/index.ts"
+import { type RunOrder, runOrder } from "../../data/order.ts"
+import type { PrepareOptions } from "../../data/prepare.ts"
+import type { DataPrompt, PromptData } from "../../data/prompts.ts"
+import { readPrompts } from "../../data/prompts.ts"
+import { InputError } from "../../errors.ts"
+import { type ModelConfig, weightCount } from "../../models/index.ts"
+import { normalizedAdvantage, type Objective } from "../../objectives/index.ts"
+import { rowProblem } from "../../rewards/index.ts"
+import { loadTokenizer, stopTokenIds, type Tokenizer } from "../../text/index.ts"
+import type { FixedBatches } from "../batches.ts"
+import { planWarnings } from "../plan-warnings.ts"
+import type { RolloutSettings } from "./rollout-batches.ts"
+
+export interface RolloutPlan {
+  readonly prompts: readonly DataPrompt[]
+  readonly settings: RolloutSettings
+  /** Prompts one by one, epoch after epoch. */
+  readonly promptOrder: RunOrder
+  readonly tokenizer: Tokenizer
+  readonly stopIds: ReadonlySet<number>
+  /** Prompts that the policy is asked now and then, by name of the set. */
+  readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
+}
+
+export interface RolloutPlanParts {
+  readonly config: Config
+  readonly modelFolder: string
+  readonly model: ModelConfig
+  readonly objective: Objective
+  /** How the config has rows of these sources read. */
+  readonly rowsFor: (sources: readonly SourceConfig[]) => PrepareOptions
+  readonly setName: (source: SourceConfig, index: number, all: readonly SourceConfig[]) => string
+}
+
+/**
+ * Reads the prompts and checks that samples of them can be made, rewarded and trained.
+ *
+ * @throws InputError for whatever is missing or wrong
+ */
+export async function planRollouts(
+  { config, modelFolder, model, objective, rowsFor, setName }: RolloutPlanParts,
+  { signal }: { readonly signal?: AbortSignal } = {},
+) {
+  const rollout = config.rollout!
+  const { max_new_tokens } = rollout
+  const context = model.shape.maxPositionEmbeddings
+  const tokenizer = await loadTokenizer(modelFolder)
+  const stopIds = await stopTokenIds(modelFolder, tokenizer)
+  if (stopIds.size === 0 && rollout.stop.length === 0) {
+    throw new InputError(
+      `${modelFolder}: names no token that ends a sample (eos_token_id in generation_config.json or config.json), so none would ever end; name it there, or give rollout.stop`,
+    )
+  }
+  const read = (sources: readonly SourceConfig[]) =>
+    readPrompts({
+      data: config.data,
+      prepare: rowsFor(sources),
+      maxTokens: config.data.max_length - max_new_tokens,
+      rowProblem: (row) => rowProblem(row, rollout.rewards),
+      signal,
+    })
+  const limits = { context, vocabSize: model.shape.vocabSize, max_new_tokens }
+  const { eval: evalSources, eval_split: split } = config.data
+  const data = await read(config.data.train)
+  checkPrompts(data, limits, tokenizer)
+  const evalSets: { name: string; prompts: readonly DataPrompt[] }[] = []
+  if (split > 0 && evalSources.length === 0) {
+    throw new InputError(
+      "data.eval_split: prompts are not held out yet; put some into a file of their own and name it in data.eval",
+    )
+  }
+  for (const [i, source] of evalSources.entries()) {
+    const held = await read([source])
+    checkPrompts(held, limits, tokenizer)
+    evalSets.push({ name: setName(source, i, evalSources), prompts: held.prompts })
+  }
+  const settings = settingsOf(config, objective)
+  const promptOrder = runOrder({
+    manifest: data.rows.manifest,
+    seed: config.seed,
+    batchSize: 1,
+    epochs: null,
+    maxSteps: 2 ** 40,
+  })
+  const steps = plannedSteps(config, settings, promptOrder.rowsPerEpoch)
+  const order: RunOrder = {
+    ...promptOrder,
+    steps,
+    rows: steps * config.batch_size,
+    epochAt: (step) => step / steps,
+  }
+  const unusual = planWarnings({
+    config,
+    rows: data.prompts.length,
+    truncated: 0,
+    steps,
+    rowsSeen: data.prompts.length,
+    parameters: weightCount(model.shape),
+    preference: true,
+  }).filter(({ code }) => code === "unusual-learning-rate")
+  const plan: RolloutPlan = {
+    prompts: data.prompts,
+    settings,
+    promptOrder,
+    tokenizer,
+    stopIds,
+    evalSets,
+  }
+  return {
+    rollout: plan,
+    rows: data.rows,
+    prepared: { dir: "", manifest: data.rows.manifest, lints: [], fromCache: false },
+    dataKey: data.rows.manifest.key,
+    order,
+    batches: stepsAlone(steps),
+    evalSets: [],
+    lints: [...data.warnings, ...unusual],
+  }
+}
+
+function settingsOf(config: Config, objective: Objective): RolloutSettings {
+  const rollout = config.rollout!
+  const { num_generations: n, prompts } = rollout
+  return {
+    ...rollout,
+    seed: config.seed,
+    batchSize: config.batch_size,
+    promptsPerRollout: prompts ?? config.batch_size / n,
+    weighsSampler: (rollout.importance ?? "none") !== "none",
+    rule: normalizedAdvantage(objective.name, rollout),
+  }
+}
+
+/** Optimizer steps of the passes that the config asks for, were every group trained. */
+function plannedSteps(
+  { max_steps, num_train_epochs, batch_size }: Config,
+  { promptsPerRollout, num_generations, num_iterations }: RolloutSettings,
+  perEpoch: number,
+): number {
+  if (max_steps !== null) return max_steps
+  const rollouts = Math.max(1, Math.ceil((num_train_epochs! * perEpoch) / promptsPerRollout))
+  return rollouts * num_iterations * ((promptsPerRollout * num_generations) / batch_size)
+}
+
+interface Limits {
+  readonly context: number
+  readonly vocabSize: number
+  readonly max_new_tokens: number
+}
+
+function checkPrompts(
+  { prompts }: PromptData,
+  { context, vocabSize, max_new_tokens }: Limits,
+  { tokenText }: Tokenizer,
+): void {
+  for (const { tokenIds, where } of prompts) {
+    const foreign = tokenIds.find((id) => id < 0 || id >= vocabSize)
+    if (foreign !== undefined) {
+      throw new InputError(
+        `${where}: token ${foreign} (${JSON.stringify(tokenText(foreign))}) has no row in the model, whose vocab_size is ${vocabSize}; take the tokenizer that belongs to it`,
+      )
+    }
+    if (tokenIds.length + max_new_tokens <= context) continue
+    throw new InputError(
+      `${where}: the prompt's ${tokenIds.length} tokens and rollout.max_new_tokens ${max_new_tokens} are more than the model's context of ${context} (max_position_embeddings); lower rollout.max_new_tokens, or data.max_length to ${context}, which leaves long prompts out`,
+    )
+  }
+}
+
+/** Steps whose rows are not known yet: rollouts make them. */
+function stepsAlone(steps: number): FixedBatches {
+  return {
+    steps,
+    batch: () => ({ rows: [] }),
+    lengths: () => [],
+    epochAt: (step) => step / steps,
+    indices: () => [],
+    sequences: () => [],
+  }
+}

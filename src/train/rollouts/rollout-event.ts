@@ -1,0 +1,121 @@
+/** What is told of a rollout. */
+import type { EventBody, RolloutEvent } from "../../run/events.ts"
+import { allEqual, deviation, mean } from "./advantages.ts"
+import type { RolloutRow, RolloutSample } from "./rollout.ts"
+
+export interface RolloutFacts {
+  readonly number: number
+  /** Optimizer steps done. */
+  readonly step: number
+  /** All that were sampled, those left out among them. */
+  readonly sampled: readonly RolloutSample[]
+  /** Those that are trained. */
+  readonly rows: readonly RolloutRow[]
+  /** Of each row's tokens, mean over them, nats. */
+  readonly entropies: readonly Float32Array[]
+  readonly labels: readonly string[]
+  /** Groups asked for in place of equal ones. */
+  readonly resampled: number
+  /** Of sampling and grading. */
+  readonly seconds: number
+  /** Importance weights of the rows' tokens, where they have any. */
+  readonly importance: Float64Array | undefined
+  readonly importanceCap: number
+}
+
+const lengths = (samples: readonly RolloutSample[]) => {
+  const all = samples.map(({ tokenIds }) => tokenIds.length)
+  if (all.length === 0) return { mean: 0, min: 0, max: 0 }
+  return { mean: mean(all), min: Math.min(...all), max: Math.max(...all) }
+}
+
+export function groupsOf<Sample extends RolloutSample>(
+  samples: readonly Sample[],
+): Map<number, Sample[]> {
+  const groups = new Map<number, Sample[]>()
+  for (const sample of samples) {
+    const members = groups.get(sample.group)
+    if (members) members.push(sample)
+    else groups.set(sample.group, [sample])
+  }
+  return groups
+}
+
+/** Share of the groups whose rewards are all equal; a group of one has nothing to be equal to. */
+export function zeroVarianceShare(samples: readonly RolloutSample[]): number {
+  const groups = [...groupsOf(samples).values()].filter(({ length }) => length > 1)
+  if (groups.length === 0) return 0
+  return (
+    groups.filter((group) => allEqual(group.map(({ reward }) => reward))).length / groups.length
+  )
+}
+
+export function rolloutEvent(facts: RolloutFacts): EventBody {
+  const { sampled, rows, labels, seconds, importance } = facts
+  const said = sampled.flatMap(({ reward }) => reward ?? [])
+  const tokens = sampled.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+  const ended = sampled.filter(({ finishReason }) => finishReason !== "length")
+  const rewards = labels.map((label) => {
+    const own = sampled.flatMap(({ rewards }) => rewards[label] ?? [])
+    return [label, { mean: mean(own), std: deviation(own) }] as const
+  })
+  const event: Omit<RolloutEvent, "time"> = {
+    type: "rollout",
+    step: facts.step,
+    rollout: facts.number,
+    prompts: groupsOf(sampled).size,
+    sequences: sampled.length,
+    tokens,
+    reward: mean(said),
+    reward_std: deviation(said),
+    rewards: Object.fromEntries(rewards),
+    zero_variance_groups: zeroVarianceShare(sampled),
+    unscored: sampled.length - said.length,
+    resampled: facts.resampled,
+    trained: rows.length,
+    completion_length: lengths(sampled),
+    terminated_length: lengths(ended),
+    truncated: sampled.length === 0 ? 0 : 1 - ended.length / sampled.length,
+    entropy: tokenMean(facts.entropies),
+    logp_difference: differences(rows),
+    ...(importance ? { importance: importanceFields(importance, facts.importanceCap) } : {}),
+    policy_step: facts.step,
+    seconds,
+    tokens_per_second: tokens / Math.max(seconds, 1e-9),
+  }
+  return event
+}
+
+function tokenMean(values: readonly Float32Array[]): number | null {
+  const count = values.reduce((sum, { length }) => sum + length, 0)
+  if (count === 0) return null
+  return values.reduce((sum, own) => own.reduce((all, value) => all + value, sum), 0) / count
+}
+
+/** |ln pi_old - ln pi_sampler| of the rows' tokens, nats. */
+export function differences(
+  rows: readonly Pick<RolloutRow, "oldLogp" | "samplingLogp">[],
+): { readonly mean: number; readonly max: number } | null {
+  let [sum, max, count] = [0, 0, 0]
+  for (const { oldLogp, samplingLogp } of rows) {
+    oldLogp.forEach((old, t) => {
+      const apart = Math.abs(old - samplingLogp[t]!)
+      sum += apart
+      max = Math.max(max, apart)
+      count++
+    })
+  }
+  return count === 0 ? null : { mean: sum / count, max }
+}
+
+function importanceFields(weights: Float64Array, cap: number) {
+  if (weights.length === 0) return { min: 0, mean: 0, max: 0, cut: 0 }
+  const cut = weights.filter((weight) => weight > cap).length / weights.length
+  const all = weights.reduce((sum, weight) => sum + weight, 0)
+  return {
+    min: weights.reduce((least, weight) => Math.min(least, weight)),
+    mean: all / weights.length,
+    max: weights.reduce((most, weight) => Math.max(most, weight)),
+    cut,
+  }
+}

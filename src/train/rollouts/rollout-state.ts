@@ -1,0 +1,114 @@
+/** What a checkpoint holds of rollouts: how far they are, and what is left of one half used. */
+import type { TensorToWrite } from "../../formats/index.ts"
+import type { HostTensor } from "../../runtime/index.ts"
+import type { Rollout, RolloutRow } from "./rollout.ts"
+
+/** How far the rollouts of a run are. Numbers alone: a sample that is made again is the same. */
+export interface RolloutProgress {
+  /** Of the next rollout. */
+  readonly number: number
+  /** Prompts taken of the running order. */
+  readonly cursor: number
+  /** Rollouts in a row that taught nothing, up to the last. */
+  readonly equal: number
+  /** Rollouts in a row in which no sample ended. */
+  readonly unended: number
+  /** Whether any sample ever ended. */
+  readonly everEnded: boolean
+  /** Warnings that have been given. */
+  readonly told: readonly string[]
+}
+
+export const ROLLOUTS_BEGIN: RolloutProgress = {
+  number: 0,
+  cursor: 0,
+  equal: 0,
+  unended: 0,
+  everEnded: false,
+  told: [],
+}
+
+const STATE = "rollout.state"
+const IDS = "rollout.token_ids"
+const LOGPS = {
+  samplingLogp: "rollout.sampling_logp",
+  oldLogp: "rollout.old_logp",
+  refLogp: "rollout.ref_logp",
+} as const
+
+type RowRecord = Omit<RolloutRow, "tokenIds" | keyof typeof LOGPS> & { readonly tokens: number }
+
+interface StateRecord {
+  readonly progress: RolloutProgress
+  readonly rollout: (Pick<Rollout, "number" | "firstStep"> & { rows: readonly RowRecord[] }) | null
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) =>
+  new Uint8Array(buffer, byteOffset, byteLength)
+
+export function stateTensors(
+  progress: RolloutProgress,
+  rollout: Rollout | undefined,
+): TensorToWrite[] {
+  const rows = rollout?.rows ?? []
+  const record: StateRecord = {
+    progress,
+    rollout: rollout
+      ? {
+          number: rollout.number,
+          firstStep: rollout.firstStep,
+          rows: rows.map(({ tokenIds, samplingLogp: _, oldLogp: __, refLogp: ___, ...row }) => ({
+            ...row,
+            tokens: tokenIds.length,
+          })),
+        }
+      : null,
+  }
+  const text = new TextEncoder().encode(JSON.stringify(record))
+  const state: TensorToWrite = { name: STATE, dtype: "U8", shape: [text.length], data: text }
+  if (rows.length === 0) return [state]
+  const ids = bytesOf(Int32Array.from(rows.flatMap(({ tokenIds }) => tokenIds)))
+  return [
+    state,
+    { name: IDS, dtype: "U8", shape: [ids.length], data: ids },
+    ...Object.entries(LOGPS).flatMap(([key, name]): TensorToWrite[] => {
+      const parts = rows.flatMap((row) => row[key as keyof typeof LOGPS] ?? [])
+      if (parts.length < rows.length) return []
+      const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+      let at = 0
+      for (const part of parts) {
+        all.set(part, at)
+        at += part.length
+      }
+      return [{ name, dtype: "F32", shape: [all.length], data: bytesOf(all) }]
+    }),
+  ]
+}
+
+/** What a checkpoint's tensors say; undefined where they are of no run with rollouts. */
+export function savedState(
+  saved: ReadonlyMap<string, HostTensor>,
+): { readonly progress: RolloutProgress; readonly rollout: Rollout | undefined } | undefined {
+  const state = saved.get(STATE)
+  if (!state) return undefined
+  const text = new TextDecoder().decode(state.data as Uint8Array)
+  const { progress, rollout } = JSON.parse(text) as StateRecord
+  if (rollout === null) return { progress, rollout: undefined }
+  const bytes = (saved.get(IDS)?.data ?? new Uint8Array()) as Uint8Array
+  const ids = new Int32Array(bytes.slice().buffer)
+  const logps = (key: keyof typeof LOGPS) => saved.get(LOGPS[key])?.data as Float32Array | undefined
+  const [sampling, old, ref] = [logps("samplingLogp"), logps("oldLogp"), logps("refLogp")]
+  let at = 0
+  const rows = rollout.rows.map(({ tokens, ...row }): RolloutRow => {
+    const [start, end] = [at, at + tokens]
+    at = end
+    return {
+      ...row,
+      tokenIds: [...ids.subarray(start, end)],
+      samplingLogp: sampling!.slice(start, end),
+      oldLogp: old!.slice(start, end),
+      refLogp: ref?.slice(start, end),
+    }
+  })
+  return { progress, rollout: { ...rollout, rows } }
+}

@@ -1,0 +1,92 @@
+/** A rollout: samples of some prompts with their rewards, and what the policy said of them when it made them. */
+import type { PreparedRow } from "../../data/prepared.ts"
+import type { DataPrompt } from "../../data/prompts.ts"
+import type { Score } from "../../rewards/index.ts"
+import type { StepRow } from "../batches.ts"
+
+/** A sample of a rollout, before it is measured. */
+export interface RolloutSample {
+  /** Index of its prompt in the data. */
+  readonly prompt: number
+  /** Of its prompt's samples, all with the same number here. */
+  readonly group: number
+  readonly sampleIndex: number
+  readonly attempt: number
+  readonly completion: string
+  /** Exactly what was sampled, the token that ended it with it. */
+  readonly tokenIds: readonly number[]
+  /** Of each, as the sampler had it, at the rollout's temperature. */
+  readonly samplingLogp: Float32Array
+  readonly finishReason: string
+  readonly reward: Score
+  readonly rewards: Readonly<Record<string, Score>>
+}
+
+/** A sample as it is trained. */
+export interface RolloutRow extends RolloutSample {
+  readonly advantage: number
+  /** Of each sampled token, under the policy before the first update of the rollout. */
+  readonly oldLogp: Float32Array
+  /** Under the reference, where there is one. */
+  readonly refLogp: Float32Array | undefined
+}
+
+export interface Rollout {
+  /** From 0. */
+  readonly number: number
+  /** The optimizer step (from 1) that trains on it first. */
+  readonly firstStep: number
+  /** Groups one after the other. */
+  readonly rows: readonly RolloutRow[]
+}
+
+/** How a sample's tokens are marked. */
+export interface TokenMarks {
+  readonly stopIds: ReadonlySet<number>
+  readonly specialIds: ReadonlySet<number>
+  /** Samples cut at the limit are not trained. */
+  readonly maskTruncated: boolean
+}
+
+type Sampled = Pick<RolloutSample, "tokenIds" | "finishReason">
+
+/** A prompt's ids and the sampled ones as they are: what was sampled is trained, and nothing else. */
+export function sampledRow(
+  { tokenIds: prompt, where }: DataPrompt,
+  { tokenIds: sampled, finishReason }: Sampled,
+  { stopIds, specialIds, maskTruncated }: TokenMarks,
+): PreparedRow {
+  const length = prompt.length + sampled.length
+  const tokenIds = new Int32Array(length)
+  tokenIds.set(prompt)
+  tokenIds.set(sampled, prompt.length)
+  const isTrained = !(maskTruncated && finishReason === "length")
+  const lossMask = new Uint8Array(length)
+  if (isTrained) lossMask.fill(1, prompt.length)
+  const tokenClass = new Uint8Array(length)
+  for (let t = prompt.length; t < length; t++) {
+    const id = tokenIds[t]!
+    tokenClass[t] = stopIds.has(id) ? 1 : specialIds.has(id) ? 2 : 0
+  }
+  const colon = where.lastIndexOf(":")
+  const [source, line] = [where.slice(0, colon), Number(where.slice(colon + 1))]
+  return { tokenIds, lossMask, tokenClass, source, line, weight: 1, value: 0 }
+}
+
+/** The same with what the objective is told of its tokens. */
+export function trainedRow(prompt: DataPrompt, row: RolloutRow, marks: TokenMarks): StepRow {
+  const prepared = sampledRow(prompt, row, marks)
+  const isTrained = prepared.lossMask.includes(1)
+  const none = new Float32Array(0)
+  return {
+    ...prepared,
+    columns: {
+      advantage: row.advantage,
+      reward: row.reward ?? 0,
+      expert: 0,
+      old_logp: isTrained ? row.oldLogp : none,
+      sampling_logp: isTrained ? row.samplingLogp : none,
+      ...(row.refLogp ? { ref_logp: isTrained ? row.refLogp : none } : {}),
+    },
+  }
+}

@@ -1,0 +1,183 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { parseConfig } from "../../../src/config/index.ts"
+import type { RolloutEvent, RunEvent, StepEvent } from "../../../src/run/events.ts"
+import { readRun } from "../../../src/run/run-folder.ts"
+import { runHere } from "../../../src/train/run.ts"
+import { tinyModel } from "../tiny-model.ts"
+
+const root = mkdtempSync(join(tmpdir(), "dftune-rollouts-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+/** Rewards the share of digits: something that a model without training can be taught in a few steps. */
+const DIGITS = `export default ({ completion }) =>
+  completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
+`
+
+/** The same; where a file is there, it takes its time. */
+const gradingOf = (stop: string) => `import { existsSync } from "node:fs"
+const score = ({ completion }) =>
+  completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
+export default async (sample) => {
+  if (existsSync(${JSON.stringify(stop)})) await new Promise((done) => setTimeout(done, 400))
+  return score(sample)
+}
+`
+
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(root, "cache")
+  tinyModel(root)
+  const prompts = Array.from({ length: 6 }, (_, i) => {
+    return JSON.stringify({ prompt: `what is ${i} + ${i}? `, answer: `${2 * i}` })
+  })
+  writeFileSync(join(root, "prompts.jsonl"), `${prompts.join("\n")}\n`)
+  writeFileSync(join(root, "digits.mjs"), DIGITS)
+})
+
+type More = { readonly rollout?: object; readonly [key: string]: unknown }
+
+const settings = (name: string, { rollout = {}, ...more }: More = {}) => ({
+  model: join(root, "model-start"),
+  data: { train: [join(root, "prompts.jsonl")], max_length: 64 },
+  objective: "grpo",
+  batch_size: 8,
+  micro_batch_tokens: 128,
+  learning_rate: 1e-2,
+  lr_scheduler: "constant",
+  max_steps: 6,
+  save_steps: 0,
+  eval_steps: 0,
+  engine: { name: "onnx", device: "cpu", threads: 1 },
+  output_dir: join(root, name),
+  rollout: {
+    num_generations: 4,
+    max_new_tokens: 8,
+    rewards: [{ module: join(root, "digits.mjs") }],
+    ...rollout,
+  },
+  ...more,
+})
+
+async function run(
+  name: string,
+  more: More = {},
+  onEvent: (event: RunEvent) => void = () => {},
+  signal?: AbortSignal,
+) {
+  const config = parseConfig(settings(name, more))
+  for await (const event of runHere(config, signal ? { signal } : {})) onEvent(event)
+  return readRun(join(root, name)).events
+}
+
+const rolloutsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is RolloutEvent => event.type === "rollout")
+const stepsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is StepEvent => event.type === "step")
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
+const warningCodes = (events: readonly RunEvent[]) =>
+  events.flatMap((event) => (event.type === "warning" ? [event.code] : []))
+
+test("a group of samples, their rewards and an update: the reward rises", async () => {
+  const events = await run("digits", { max_steps: 30 })
+  const rollouts = rolloutsOf(events)
+  const [first, last] = [rollouts.slice(0, 5), rollouts.slice(-5)].map((some) =>
+    mean(some.map(({ reward }) => reward)),
+  )
+  expect(last! - first!).toBeGreaterThan(0.2)
+  const [one] = rollouts
+  expect(one).toMatchObject({ rollout: 0, prompts: 2, sequences: 8, policy_step: 0, unscored: 0 })
+  expect(Object.keys(one!.rewards)).toEqual(["digits.mjs"])
+  // the policy that samples is the policy that is trained
+  for (const { logp_difference } of rollouts) expect(logp_difference?.max ?? 0).toBeLessThan(1e-4)
+  for (const step of stepsOf(events)) {
+    expect(step.ratio!.max).toBeCloseTo(1, 4)
+    expect(step.clip_high! + step.clip_low!).toBe(0)
+  }
+  // all samples are digits: nothing is left to learn, and that is no failure
+  expect(events.at(-1)).toMatchObject({ type: "run.end", reason: "done" })
+  expect(events.at(-1)!.step).toBeLessThan(30)
+  expect(warningCodes(events)).toContain("zero-variance")
+  expect(existsSync(join(root, "digits", "model", "model.safetensors"))).toBe(true)
+})
+
+test.each([
+  ["reinforce"],
+  ["rloo"],
+  ["reinforce++"],
+  ["dr-grpo"],
+  ["dapo"],
+  ["gspo"],
+  ["cispo"],
+  ["sapo"],
+  ["ppo"],
+  [{ name: "grpo", beta: 0.1, kl: "k3-ratio", entropy: 0.01, dual_clip: 3 }],
+] as const)("%j trains on rollouts, several updates each", async (objective) => {
+  const name = `objective-${JSON.stringify(objective).replace(/[^\w+]+/g, "-")}`
+  const rollout = { num_iterations: 2, prompts: 4, temperature: 1.3 }
+  const events = await run(name, { objective, rollout, max_steps: 8 })
+  const steps = stepsOf(events)
+  expect(steps).toHaveLength(8)
+  expect(steps.every(({ loss, grad_norm }) => Number.isFinite(loss + grad_norm))).toBe(true)
+  expect(steps[0]!.grad_norm).toBeGreaterThan(0)
+  for (const { logp_difference } of rolloutsOf(events)) {
+    expect(logp_difference?.max ?? 0).toBeLessThan(1e-4)
+  }
+  // the policy moves away from the one that sampled
+  expect(steps[1]!.ratio!.max).toBeGreaterThan(1.0001)
+})
+
+const withoutTime = (events: readonly RunEvent[]) =>
+  events.flatMap(({ time: _, ...event }) => {
+    if (["run.start", "run.end", "checkpoint"].includes(event.type)) return []
+    const timed = ["seconds", "tokens_per_second", "memory_bytes"]
+    return [Object.fromEntries(Object.entries(event).filter(([key]) => !timed.includes(key)))]
+  })
+
+/** A run that is stopped where `when` says, resumed, and must be as the whole one. */
+test.each([
+  ["sampling", { rollout: 2, during: "sampling" }],
+  ["grading", { rollout: 2, during: "grading" }],
+  ["after grading", { step: 3, type: "rollout" }],
+  ["between passes", { step: 4, type: "step" }],
+  ["between rollouts", { step: 6, type: "histogram" }],
+] as const)("interrupted while %s, a resumed run gives the same bits", async (phase, when) => {
+  const name = `stopped-${phase.replace(/ /g, "-")}`
+  const stop = join(root, `${name}.stop`)
+  // tells that a rollout is graded, and waits there to be interrupted
+  const module = join(root, `${name}.mjs`)
+  writeFileSync(module, gradingOf(stop))
+  const more = {
+    max_steps: 9,
+    save_steps: 3,
+    objective: { name: "grpo", beta: 0.05 },
+    rollout: { num_iterations: 3, rewards: [{ module }], filter_groups: "none" },
+  }
+  const whole = await run(`${name}-whole`, more)
+  const controller = new AbortController()
+  const { signal } = controller
+  let rollouts = 0
+  const events = run(
+    name,
+    more,
+    (event) => {
+      if (event.type === "rollout") rollouts++
+      if ("type" in when && event.type === when.type && event.step >= when.step) controller.abort()
+      if ("during" in when && when.during === "sampling" && rollouts === when.rollout) {
+        if (event.type === "histogram" && event.step === 6) setImmediate(() => controller.abort())
+      }
+      if ("during" in when && when.during === "grading" && rollouts === when.rollout) {
+        writeFileSync(stop, "")
+        setTimeout(() => controller.abort(), 100)
+      }
+    },
+    signal,
+  )
+  expect((await events).at(-1)).toMatchObject({ type: "run.end", reason: "interrupted" })
+  rmSync(stop, { force: true })
+  const resumed = await run(name, { ...more, resume: true })
+  const model = (of: string) => readFileSync(join(root, of, "model", "model.safetensors"))
+  expect(withoutTime(resumed)).toEqual(withoutTime(whole))
+  expect(model(name).equals(model(`${name}-whole`))).toBe(true)
+})
