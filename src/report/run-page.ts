@@ -1,5 +1,5 @@
 /** `report.html`: one or several runs on one page that opens offline; no scripts, nothing fetched. */
-import type { EvalEvent, HistogramEvent, StepEvent } from "../run/events.ts"
+import type { EvalEvent, HistogramEvent, RolloutEvent, StepEvent } from "../run/events.ts"
 import { escapeHtml, histogramChart, lineChart, paperBins } from "./charts.ts"
 import {
   differingSettings,
@@ -166,7 +166,44 @@ const CURVES: readonly (readonly [title: string, value: Curve, axis?: { log: boo
   ["ln p of the rejected, a sum", () => (event) => event.logp_rejected],
   ["NLL of the chosen", () => (event) => event.nll_chosen],
   ["KTO's z0", () => (event) => event.kl_step],
+  ["clipped above, share of tokens", () => (event) => event.clip_high],
+  ["clipped below, share of tokens", () => (event) => event.clip_low],
+  ["pi / pi_old, largest", () => (event) => event.ratio?.max],
+  ["ln pi_old - ln pi, mean", () => (event) => event.policy_kl],
 ]
+
+const ROLLOUT_CURVES: readonly (readonly [
+  title: string,
+  value: (event: RolloutEvent) => number | null | undefined,
+])[] = [
+  ["reward", (event) => event.reward],
+  ["groups with equal rewards, share", (event) => event.zero_variance_groups],
+  ["length of samples, tokens", (event) => event.completion_length.mean],
+  ["samples cut at the limit, share", (event) => event.truncated],
+  ["entropy of samples, nats", (event) => event.entropy],
+  ["ln p apart, sampler and training", (event) => event.logp_difference?.mean],
+  ["sampled tokens/s", (event) => event.tokens_per_second],
+]
+
+/** Charts of rollouts, by the steps done before each; each reward of several has its own. */
+function rolloutCharts(runs: readonly RunSummary[]): string[] {
+  const names = [
+    ...new Set(runs.flatMap(({ rollouts }) => Object.keys(rollouts[0]?.rewards ?? {}))),
+  ]
+  const own =
+    names.length < 2
+      ? []
+      : names.map((name) => {
+          return [`reward ${name}`, (event: RolloutEvent) => event.rewards[name]?.mean] as const
+        })
+  return [...ROLLOUT_CURVES, ...own].map(([title, value]) => {
+    const series = runs.map(({ name, rollouts }, index) => {
+      const points = rollouts.map((event) => [event.step, value(event) ?? Number.NaN] as const)
+      return { name, color: colorOf(index), points }
+    })
+    return series.some(({ points }) => points.length > 1) ? lineChart(title, series) : ""
+  })
+}
 
 function curvesSection(runs: readonly RunSummary[]): string {
   const charts = CURVES.map(([title, value, axis]) => {
@@ -192,7 +229,7 @@ function curvesSection(runs: readonly RunSummary[]): string {
         : ""
     }),
   )
-  const figures = [...charts, ...evaluated].join("")
+  const figures = [...rolloutCharts(runs), ...charts, ...evaluated].join("")
   return figures === ""
     ? ""
     : `<section><h2>Curves</h2>${legend(runs)}<div class="charts">${figures}</div></section>`

@@ -1,6 +1,13 @@
 /** A run folder digested for comparison: what `compare` prints and the report draws. */
 import { basename, resolve } from "node:path"
-import type { EvalEvent, HistogramEvent, RunEvent, SampleEvent, StepEvent } from "../run/events.ts"
+import type {
+  EvalEvent,
+  HistogramEvent,
+  RolloutEvent,
+  RunEvent,
+  SampleEvent,
+  StepEvent,
+} from "../run/events.ts"
 import type { RunRead } from "../run/run-folder.ts"
 
 type Start = Extract<RunEvent, { type: "run.start" }>
@@ -17,6 +24,7 @@ export interface RunSummary {
   /** One event a step: of steps done again after a resume, the last. */
   readonly steps: readonly StepEvent[]
   readonly evals: readonly EvalEvent[]
+  readonly rollouts: readonly RolloutEvent[]
   readonly histograms: readonly HistogramEvent[]
   readonly samples: readonly SampleEvent[]
   readonly warnings: readonly Warning[]
@@ -47,12 +55,17 @@ export function summarizeRun(
     config: asRecord(asRecord(record).config),
     steps: lastOfEach(events, "step", ({ step }) => `${step}`),
     evals: lastOfEach(events, "eval", (event) => `${event.name} ${event.step}`),
+    rollouts: lastOfEach(events, "rollout", ({ rollout }) => `${rollout}`),
     histograms: lastOfEach(events, "histogram", (event) => `${event.name} ${event.step}`),
-    samples: lastOfEach(events, "sample", (event) => `${event.prompt} ${event.step}`),
+    samples: lastOfEach(events, "sample", sampleKey),
     warnings: lastOfEach(events, "warning", ({ code }) => code),
     badLines,
   }
 }
+
+/** A rollout has several samples of a prompt. */
+const sampleKey = ({ prompt, step, reward, completion }: SampleEvent) =>
+  `${prompt} ${step}${reward === undefined ? "" : ` ${completion}`}`
 
 /** The events of a type by step; of several with one key, the last written. */
 function lastOfEach<Type extends RunEvent["type"]>(

@@ -5,6 +5,7 @@ import { definitionOf, objectiveFromConfig, weightsAt } from "../objectives/inde
 import type { SampleEvent } from "../run/events.ts"
 import { escapeHtml } from "./charts.ts"
 import type { RunSummary } from "./run-summary.ts"
+import { shortNumber } from "./units.ts"
 
 /** More prompts than this are left out, and said to be: a page must stay readable. */
 const MAX_PROMPTS = 50
@@ -27,7 +28,9 @@ export function sampleSection(
         first === last
           ? ""
           : `<details><summary>step ${first.step}</summary>${sampleText(first, run)}</details>`
-      return `<div>${name}<small>step ${last.step}</small>${sampleText(last, run)}${earlier}</div>`
+      const others = own.filter((one) => one !== last && one.step === last.step)
+      const beside = others.map((one) => `${rewardText(one)}${sampleText(one, run)}`).join("")
+      return `<div>${name}<small>step ${last.step}</small>${rewardText(last)}${sampleText(last, run)}${beside}${earlier}</div>`
     })
     return `<article><pre class="prompt">${escapeHtml(prompt)}</pre><div class="side">${cells.join("")}</div></article>`
   })
@@ -38,6 +41,17 @@ export function sampleSection(
 <input type="radio" name="shade" id="by-weight"><label for="by-weight">weight under the run's objective</label>
 <input type="radio" name="shade" id="by-nothing"><label for="by-nothing">plain</label>
 <span class="scale"><i></i>0 to 1</span>${shown.join("")}${more}</section>`
+}
+
+/** What a rollout's sample was rewarded. */
+function rewardText({ reward, advantage, finish_reason }: SampleEvent): string {
+  if (reward === undefined) return ""
+  const parts = [
+    `reward ${reward === null ? "none" : shortNumber(reward)}`,
+    ...(advantage === undefined ? [] : [`advantage ${shortNumber(advantage)}`]),
+    ...(finish_reason === "length" ? ["cut at the limit"] : []),
+  ]
+  return ` <small>${parts.join(", ")}</small>`
 }
 
 function sampleText({ tokens, probabilities, completion }: SampleEvent, run: RunSummary): string {

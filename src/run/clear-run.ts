@@ -23,7 +23,7 @@ export function keepForeignModel(path: string): void {
 
 /** What killed processes left half written of a run: `model.*.tmp`, `.step-*` and the like. */
 const LEFT =
-  /^((model|config\.json)\.[0-9a-f-]{36}\.tmp|\.(config\.json|events\.jsonl|samples\.jsonl|report\.html|run\.sbatch)\.\d+(-[0-9a-f]{6})?\.[0-9a-f]{8}\.tmp)$/
+  /^((model|config\.json)\.[0-9a-f-]{36}\.tmp|\.(config\.json|events\.jsonl|samples\.jsonl|rollouts\.jsonl|report\.html|run\.sbatch)\.\d+(-[0-9a-f]{6})?\.[0-9a-f]{8}\.tmp)$/
 const LEFT_OF_CHECKPOINTS = /^\.(step|writing)-/
 /** Made before a lock is taken, by a process that may still be alive. */
 const LEFT_OF_LOCK = /^run\.lock\.[0-9a-f-]{36}$/
@@ -59,8 +59,9 @@ export function clearRun(path: string): void {
   removeLeftovers(path)
   const checkpoints = join(path, RUN_FILES.checkpoints)
   if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
-  const { model, events, samples, report, config } = RUN_FILES
+  const { model, events, samples, rollouts, report, config } = RUN_FILES
   // what says that this is a run goes last: a kill on the way leaves a run
-  const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, report, samples, events]
-  for (const name of [...own, config]) rmSync(join(path, name), { recursive: true, force: true })
+  const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, report, rollouts, samples]
+  for (const name of [...own, events, config])
+    rmSync(join(path, name), { recursive: true, force: true })
 }

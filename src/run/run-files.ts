@@ -5,6 +5,7 @@ export const RUN_FILES = {
   checkpoints: "checkpoints",
   model: "model",
   samples: "samples.jsonl",
+  rollouts: "rollouts.jsonl",
   report: "report.html",
 } as const
 

@@ -181,9 +181,10 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
       `engine: ${config.engine.name}; this computes on the local engine, engine: onnx`,
     )
   }
-  const data = await planData(config, options)
+  const planned = await planData(config, options)
+  const dtype = resolvedPrecision(config.engine, planned.model.shape)
+  const data = dtype === "bf16" ? weighingSampler(planned) : planned
   const { model, objective, lora, rows } = data
-  const dtype = resolvedPrecision(config.engine, model.shape)
   const engine = { ...config.engine, dtype }
   const quantization = weightQuantization(config)
   const microBatchTokens =
@@ -221,6 +222,18 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     split,
     memory,
   }
+}
+
+/**
+ * In bfloat16 the sampler's probabilities are not training's: unless the config says otherwise, tokens
+ * are weighed by how far they are apart.
+ */
+function weighingSampler(data: DataPlan): DataPlan {
+  const { rollout } = data.config
+  if (!data.rollout || rollout === null || rollout.importance !== null) return data
+  const config: Config = { ...data.config, rollout: { ...rollout, importance: "token-truncate" } }
+  const settings = { ...data.rollout.settings, weighsSampler: true }
+  return { ...data, config, objective: objectiveOf(config), rollout: { ...data.rollout, settings } }
 }
 
 /** Refuses a limit that even the leanest plan is over. */

@@ -198,6 +198,7 @@ async function runSteps(
     steps: plan.order.steps,
     model: session,
     maskTruncated: settings.mask_truncated_completions,
+    file: { folder: plan.config.output_dir, keep: settings.keep },
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     signal: planned.signal,
   })

@@ -11,8 +11,8 @@ import type { SplitOptions } from "../split-rows.ts"
 import type { TrainedModel } from "../trained-model.ts"
 import { scoredPrompts } from "./eval-prompts.ts"
 import type { RolloutPlan } from "./plan-rollouts.ts"
-import type { Rollout } from "./rollout.ts"
 import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
+import { type RolloutFileOptions, rolloutFile, type ToldRollout } from "./rollout-file.ts"
 
 export interface OpenRollouts {
   readonly batches: RolloutBatches
@@ -30,12 +30,13 @@ export interface OpenRolloutsParts {
   readonly model: Pick<TrainedModel, "policy" | "frozen">
   readonly maskTruncated: boolean
   readonly saved?: ReadonlyMap<string, HostTensor> | undefined
-  readonly onRollout?: (rollout: Rollout) => void | Promise<void>
+  /** Where rollouts are written down. */
+  readonly file: Pick<RolloutFileOptions, "folder" | "keep">
   readonly signal?: AbortSignal | undefined
 }
 
 export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
-  const { rollout, model, objective, split, signal, onRollout } = parts
+  const { rollout, model, objective, split, signal, file } = parts
   const { prompts, settings, tokenizer, stopIds, promptOrder, evalSets } = rollout
   const { decoder } = model.policy
   const scoring = openScoring(parts.rewards, { maxNewTokens: settings.max_new_tokens })
@@ -56,6 +57,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     start ??= await model.frozen()
     return sequenceLogprobs(start.decoder, rows, { ...measuring, adapter: start.adapter })
   }
+  let write: ((rollout: ToldRollout) => void) | undefined
   const batches = rolloutBatches({
     prompts,
     settings,
@@ -79,7 +81,11 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     measure: (rows) => sequenceOutputs(decoder, rows, measuring),
     ...(compares ? { reference } : {}),
     ...(parts.saved ? { saved: parts.saved } : {}),
-    ...(onRollout ? { onRollout } : {}),
+    decode: (ids) => tokenizer.decode([...ids]),
+    onRollout: (told) => {
+      write ??= rolloutFile({ ...file, prompts, next: told.number })
+      write(told)
+    },
   })
   return {
     batches,

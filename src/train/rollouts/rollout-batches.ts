@@ -21,6 +21,7 @@ import {
   trainedRow,
 } from "./rollout.ts"
 import { groupsOf, rolloutEvent } from "./rollout-event.ts"
+import type { ToldRollout } from "./rollout-file.ts"
 import { ROLLOUTS_BEGIN, type RolloutProgress, savedState, stateTensors } from "./rollout-state.ts"
 import { checkSampler, outcomeOf, type Watched } from "./rollout-watch.ts"
 import { rewardedGroups, type SamplingSettings } from "./sampling.ts"
@@ -49,14 +50,16 @@ export interface RolloutParts {
   readonly scoring: Scoring
   readonly marks: TokenMarks
   readonly watch: Pick<Watched, "stops" | "tokenText">
+  /** A prompt's text. */
+  readonly decode: (tokenIds: Int32Array) => string
   /** Under the policy as it is now. */
   readonly measure: (rows: readonly StepRow[]) => Promise<SequenceOutputs[]>
   /** Under the reference, for objectives and rewards that compare with one. */
   readonly reference?: ((rows: readonly StepRow[]) => Promise<Float32Array[]>) | undefined
   /** A checkpoint's tensors. */
   readonly saved?: ReadonlyMap<string, HostTensor> | undefined
-  /** Told of each rollout as it is trained. */
-  readonly onRollout?: (rollout: Rollout) => void | Promise<void>
+  /** Told of each rollout before it is trained. */
+  readonly onRollout?: ((rollout: ToldRollout) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -83,11 +86,11 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     failure = outcome.failure
     const taught = made.rows.some(({ advantage }) => advantage !== 0)
     rollout = taught && !outcome.over ? { ...made, firstStep: step } : undefined
-    if (rollout) await parts.onRollout?.(rollout)
+    tell(parts, made, step)
     const warnings = outcome.warnings.map(
       (warning): EventBody => ({ type: "warning", step: step - 1, ...warning }),
     )
-    const events = [made.event, ...warnings]
+    const events = [made.event, ...sampleEvents(parts, made, step), ...warnings]
     if (rollout === undefined) return { rows: [], events, ...(outcome.over ? { over: true } : {}) }
     return { rows: rowsAt(rollout, step), events }
   }
@@ -138,6 +141,43 @@ function passOrder(
   const groups = [...groupsOf(rows).values()]
   const keyed = groups.map((group) => ({ group, key: random() }))
   return keyed.sort((a, b) => a.key - b.key).flatMap(({ group }) => group)
+}
+
+function tell({ onRollout }: RolloutParts, { number, sampled, rows }: Made, step: number): void {
+  const advantage = new Map(rows.map((row) => [placeOf(row), row.advantage]))
+  const samples = sampled.map((sample) => {
+    return { ...sample, advantage: advantage.get(placeOf(sample)) ?? null }
+  })
+  onRollout?.({ number, policyStep: step - 1, samples })
+}
+
+const placeOf = ({ group, sampleIndex }: RolloutSample) => `${group}:${sampleIndex}`
+
+/** Rollouts of a run of which samples are told, about. */
+const TOLD = 10
+
+/** The best and the worst sample of a rollout's first group, of some rollouts. */
+function sampleEvents(parts: RolloutParts, { number, rows }: Made, step: number): EventBody[] {
+  const { settings, prompts, watch } = parts
+  const perRollout =
+    settings.num_iterations *
+    stepsOfPass(settings.promptsPerRollout * settings.num_generations, settings)
+  const every = Math.max(1, Math.floor(parts.steps / perRollout / TOLD))
+  const [first] = groupsOf(rows).values()
+  if (number % every !== 0 || !first) return []
+  const ranked = first.toSorted((a, b) => b.advantage - a.advantage)
+  return [...new Set([ranked[0]!, ranked.at(-1)!])].map((row) => ({
+    type: "sample",
+    step: step - 1,
+    prompt: parts.decode(prompts[row.prompt]!.tokenIds),
+    completion: row.completion,
+    tokens: row.tokenIds.map(watch.tokenText),
+    probabilities: [...row.samplingLogp].map(Math.exp),
+    reward: row.reward,
+    rewards: row.rewards,
+    advantage: row.advantage,
+    finish_reason: row.finishReason,
+  }))
 }
 
 interface Made {

@@ -1,22 +1,13 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { afterAll, beforeAll, expect, test } from "vitest"
-import { parseConfig } from "../../../src/config/index.ts"
-import type { RolloutEvent, RunEvent, StepEvent } from "../../../src/run/events.ts"
-import { readRun } from "../../../src/run/run-folder.ts"
-import { runHere } from "../../../src/train/run.ts"
-import { tinyModel } from "../tiny-model.ts"
+import { afterAll, expect, test } from "vitest"
+import type { RunEvent } from "../../../src/run/events.ts"
+import { mean, rolloutsOf, stepsOf, tinyRollouts, warningsOf } from "./tiny-rollouts.ts"
 
-const root = mkdtempSync(join(tmpdir(), "dftune-rollouts-"))
+const { root, run } = tinyRollouts()
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** Rewards the share of digits: something that a model without training can be taught in a few steps. */
-const DIGITS = `export default ({ completion }) =>
-  completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
-`
-
-/** The same; where a file is there, it takes its time. */
+/** Rewards the share of digits; where a file is there, it takes its time. */
 const gradingOf = (stop: string) => `import { existsSync } from "node:fs"
 const score = ({ completion }) =>
   completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
@@ -25,59 +16,6 @@ export default async (sample) => {
   return score(sample)
 }
 `
-
-beforeAll(() => {
-  process.env.DFTUNE_CACHE = join(root, "cache")
-  tinyModel(root)
-  const prompts = Array.from({ length: 6 }, (_, i) => {
-    return JSON.stringify({ prompt: `what is ${i} + ${i}? `, answer: `${2 * i}` })
-  })
-  writeFileSync(join(root, "prompts.jsonl"), `${prompts.join("\n")}\n`)
-  writeFileSync(join(root, "digits.mjs"), DIGITS)
-})
-
-type More = { readonly rollout?: object; readonly [key: string]: unknown }
-
-const settings = (name: string, { rollout = {}, ...more }: More = {}) => ({
-  model: join(root, "model-start"),
-  data: { train: [join(root, "prompts.jsonl")], max_length: 64 },
-  objective: "grpo",
-  batch_size: 8,
-  micro_batch_tokens: 128,
-  learning_rate: 1e-2,
-  lr_scheduler: "constant",
-  max_steps: 6,
-  save_steps: 0,
-  eval_steps: 0,
-  engine: { name: "onnx", device: "cpu", threads: 1 },
-  output_dir: join(root, name),
-  rollout: {
-    num_generations: 4,
-    max_new_tokens: 8,
-    rewards: [{ module: join(root, "digits.mjs") }],
-    ...rollout,
-  },
-  ...more,
-})
-
-async function run(
-  name: string,
-  more: More = {},
-  onEvent: (event: RunEvent) => void = () => {},
-  signal?: AbortSignal,
-) {
-  const config = parseConfig(settings(name, more))
-  for await (const event of runHere(config, signal ? { signal } : {})) onEvent(event)
-  return readRun(join(root, name)).events
-}
-
-const rolloutsOf = (events: readonly RunEvent[]) =>
-  events.filter((event): event is RolloutEvent => event.type === "rollout")
-const stepsOf = (events: readonly RunEvent[]) =>
-  events.filter((event): event is StepEvent => event.type === "step")
-const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
-const warningCodes = (events: readonly RunEvent[]) =>
-  events.flatMap((event) => (event.type === "warning" ? [event.code] : []))
 
 test("a group of samples, their rewards and an update: the reward rises", async () => {
   const events = await run("digits", { max_steps: 30 })
@@ -98,7 +36,7 @@ test("a group of samples, their rewards and an update: the reward rises", async 
   // all samples are digits: nothing is left to learn, and that is no failure
   expect(events.at(-1)).toMatchObject({ type: "run.end", reason: "done" })
   expect(events.at(-1)!.step).toBeLessThan(30)
-  expect(warningCodes(events)).toContain("zero-variance")
+  expect(warningsOf(events).map(({ code }) => code)).toContain("zero-variance")
   expect(existsSync(join(root, "digits", "model", "model.safetensors"))).toBe(true)
 })
 
