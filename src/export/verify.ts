@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import { GGUF_ENCODINGS, type GgufType } from "../formats/index.ts"
+import { GGUF_BLOCKS, GGUF_ENCODINGS, type WrittenGgufType } from "../formats/index.ts"
 import type { CheckpointDtype, TensorSource } from "../models/index.ts"
 
 /** What reading back has shown. */
@@ -13,13 +13,13 @@ export interface Verified {
 /** A tensor as it was written, and as it was meant. */
 export interface WrittenTensor {
   readonly name: string
-  readonly type: GgufType
+  readonly type: WrittenGgufType
   readonly shape: readonly number[]
   readonly written: () => Promise<Float32Array>
   readonly meant: () => Promise<Float32Array>
 }
 
-export const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: GgufType } = {
+export const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: WrittenGgufType } = {
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",
@@ -32,7 +32,8 @@ function compareValues(
   meant: Float32Array,
   where: string,
 ): number {
-  const { values: perBlock, bound } = GGUF_ENCODINGS[type]
+  const { bound } = GGUF_ENCODINGS[type]
+  const perBlock = GGUF_BLOCKS[type].values
   let largestError = 0
   let largestValue = 0
   for (let from = 0; from < meant.length; from += perBlock) {
@@ -52,7 +53,7 @@ function compareValues(
   return largestValue === 0 ? 0 : largestError / largestValue
 }
 
-function outOfBound(where: string, type: GgufType, meant: number, written: number): Error {
+function outOfBound(where: string, type: WrittenGgufType, meant: number, written: number): Error {
   if (!Number.isFinite(meant)) {
     return new InputError(
       `${where}: the model holds ${meant}, which is no weight; its training has failed`,

@@ -12,6 +12,7 @@ import {
   GGUF_MAGIC,
   GGUF_MAX_NAME,
   GGUF_TYPE_CODES,
+  GGUF_UNREAD,
   type GgufType,
   ggufBytes,
   padding,
@@ -185,7 +186,8 @@ function readTensorInfo(cursor: Cursor, index: number, { path, fileSize }: Place
   const type = TYPE_OF_CODE.get(code)
   if (type === undefined) {
     const known = Object.keys(GGUF_TYPE_CODES).join(", ")
-    throw new InputError(`${where}: expected a type of ${known}; got number ${code}`)
+    const came = GGUF_UNREAD.get(code) ?? `number ${code}`
+    throw new InputError(`${where}: expected a type of ${known}; got ${came}`)
   }
   const shape = sizes.map(Number).toReversed()
   const bytes = ggufBytes(type, shape)

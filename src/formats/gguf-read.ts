@@ -8,7 +8,7 @@ import {
   parseGgufHeader,
 } from "./gguf-header.ts"
 import type { GgufMetadata } from "./gguf-metadata.ts"
-import { GGUF_ENCODINGS } from "./gguf-types.ts"
+import { ggufBytes, ggufValues } from "./gguf-types.ts"
 import { openToRead, readError } from "./json-files.ts"
 
 /** An open GGUF file. Nothing but the header is kept. */
@@ -17,14 +17,18 @@ export interface GgufReader {
   readonly tensors: ReadonlyMap<string, GgufTensorEntry>
   /** The tensor's bytes as they lie in the file. */
   read(name: string): Promise<Uint8Array>
-  /** Its values, dequantised to float32. */
-  readFloat32(name: string): Promise<Float32Array>
+  /** Its values, dequantised to float32, into memory of its size if given. */
+  readFloat32(name: string, into?: Float32Array): Promise<Float32Array>
+  /** `count` values from `from` on, both in whole rows (the last axis). */
+  readRows(name: string, from: number, count: number, into?: Float32Array): Promise<Float32Array>
   close(): Promise<void>
 }
 
 /** The longest header that is read; the largest vocabularies take 30 MB. */
 const MAX_HEADER_BYTES = 100_000_000
 const FIRST_READ = 1 << 20
+/** Values that are read and dequantised at a time. */
+const PIECE_VALUES = 1 << 20
 
 /** A header does not say how long it is: more is read until it is whole. */
 async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader> {
@@ -65,16 +69,32 @@ export async function openGguf(path: string): Promise<GgufReader> {
     if (found === undefined) throw new InputError(`${path}: no tensor "${name}"`)
     return found
   }
-  const read = async (name: string): Promise<Uint8Array> => {
-    const { begin, end } = entry(name)
+  const bytesAt = async (begin: number, end: number): Promise<Uint8Array> => {
     const bytes = new Uint8Array(end - begin)
     await readInto(handle, bytes, begin, path)
     return bytes
   }
+  const readRows: GgufReader["readRows"] = async (name, from, count, into) => {
+    const { type, begin } = entry(name)
+    const values = into ?? new Float32Array(count)
+    const row = entry(name).shape.at(-1) ?? 1
+    const piece = Math.max(row, Math.floor(PIECE_VALUES / row) * row)
+    for (let done = 0; done < count; done += piece) {
+      const size = Math.min(piece, count - done)
+      const at = begin + ggufBytes(type, [from + done])
+      const bytes = await bytesAt(at, at + ggufBytes(type, [size]))
+      ggufValues(type, bytes, values.subarray(done, done + size))
+    }
+    return values
+  }
   return {
     ...header,
-    read,
-    readFloat32: async (name) => GGUF_ENCODINGS[entry(name).type].decode(await read(name)),
+    read: (name) => bytesAt(entry(name).begin, entry(name).end),
+    readFloat32(name, into) {
+      const count = entry(name).shape.reduce((product, size) => product * size, 1)
+      return readRows(name, 0, count, into)
+    },
+    readRows,
     close: () => handle.close(),
   }
 }

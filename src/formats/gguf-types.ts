@@ -1,4 +1,5 @@
-import { bf16ToFloat32, f16ToFloat32, float32ToBf16, float32ToF16 } from "./float.ts"
+import { float32ToBf16, float32ToF16 } from "./float.ts"
+import { GGUF_BLOCKS } from "./gguf-blocks.ts"
 
 export const GGUF_MAGIC = 0x46554747 // "GGUF", little endian
 export const GGUF_VERSION = 3
@@ -7,17 +8,50 @@ export const GGUF_ALIGNMENT = 32
 /** ggml keeps a name in 64 bytes, the last of them a zero. */
 export const GGUF_MAX_NAME = 63
 
-/** Tensor types that are read and written, by their number in a file (ggml.h, enum ggml_type). */
-export const GGUF_TYPE_CODES = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8, BF16: 30 } as const
-export type GgufType = keyof typeof GGUF_TYPE_CODES
+/** A tensor type that is read. */
+export type GgufType = keyof typeof GGUF_BLOCKS
 
-/** How a tensor type stores a row. `values` of a block are stored in `bytes` bytes. */
+/** Their numbers in a file (ggml.h, enum ggml_type). */
+export const GGUF_TYPE_CODES: { readonly [Type in GgufType]: number } = {
+  F32: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q5_0: 6,
+  Q5_1: 7,
+  Q8_0: 8,
+  Q2_K: 10,
+  Q3_K: 11,
+  Q4_K: 12,
+  Q5_K: 13,
+  Q6_K: 14,
+  IQ4_NL: 20,
+  IQ4_XS: 23,
+  BF16: 30,
+  TQ1_0: 34,
+  TQ2_0: 35,
+  MXFP4: 39,
+}
+
+/** Types that llama.cpp writes and that are not read, by their numbers. */
+export const GGUF_UNREAD: ReadonlyMap<number, string> = new Map([
+  [16, "IQ2_XXS"],
+  [17, "IQ2_XS"],
+  [18, "IQ3_XXS"],
+  [19, "IQ1_S"],
+  [21, "IQ3_S"],
+  [22, "IQ2_S"],
+  [29, "IQ1_M"],
+  [40, "NVFP4"],
+])
+
+/** A tensor type that is written. */
+export type WrittenGgufType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0"
+
+/** How a tensor type is written. */
 export interface GgufEncoding {
-  readonly values: number
-  readonly bytes: number
   /** Whole blocks in. What is too large for the type comes out as infinity. */
   readonly encode: (values: Float32Array) => Uint8Array
-  readonly decode: (bytes: Uint8Array) => Float32Array
   /**
    * The largest difference that storing may make to each value of a block whose largest magnitude
    * is `largest`.
@@ -37,16 +71,8 @@ function halfBits(value: number): number {
   return float32ToF16(SINGLE, HALF)[0]!
 }
 
-function fromHalfBits(bits: number): number {
-  HALF[0] = bits
-  return f16ToFloat32(HALF, SINGLE)[0]!
-}
-
 const bytesOf = (data: Float32Array | Uint16Array): Uint8Array =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-
-/** A copy, because bytes from a file need not begin at an even address. */
-const halvesOf = (bytes: Uint8Array): Uint16Array => new Uint16Array(bytes.slice().buffer)
 
 /** 1 / d in float32; 0 for a block so small that its scale has no reciprocal. */
 function reciprocal(d: number): number {
@@ -60,10 +86,6 @@ function blocksOf(values: Float32Array, blockBytes: number) {
   const out = new Uint8Array(blocks * blockBytes)
   return { blocks, out, view: new DataView(out.buffer) }
 }
-
-/** The scale that begins a block. */
-const scaleAt = (bytes: Uint8Array, at: number): number =>
-  fromHalfBits(bytes[at]! | (bytes[at + 1]! << 8))
 
 /**
  * Q8_0: 32 values as a half-precision scale d = max |x| / 127 and 32 signed bytes round(x / d).
@@ -87,17 +109,6 @@ function encodeQ8(values: Float32Array): Uint8Array {
     }
   }
   return out
-}
-
-function decodeQ8(bytes: Uint8Array): Float32Array {
-  const blocks = bytes.length / 34
-  const values = new Float32Array(blocks * BLOCK)
-  const quants = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
-  for (let block = 0; block < blocks; block++) {
-    const d = scaleAt(bytes, block * 34)
-    for (let i = 0; i < BLOCK; i++) values[block * BLOCK + i] = d * quants[block * 34 + 2 + i]!
-  }
-  return values
 }
 
 /** The value of largest magnitude, the first of several; a NaN, above which nothing compares, if there is one. */
@@ -132,56 +143,27 @@ function encodeQ4(values: Float32Array): Uint8Array {
   return out
 }
 
-function decodeQ4(bytes: Uint8Array): Float32Array {
-  const blocks = bytes.length / 18
-  const values = new Float32Array(blocks * BLOCK)
-  for (let block = 0; block < blocks; block++) {
-    const d = scaleAt(bytes, block * 18)
-    for (let i = 0; i < BLOCK / 2; i++) {
-      const pair = bytes[block * 18 + 2 + i]!
-      values[block * BLOCK + i] = d * ((pair & 15) - 8)
-      values[block * BLOCK + BLOCK / 2 + i] = d * ((pair >> 4) - 8)
-    }
-  }
-  return values
-}
-
-export const GGUF_ENCODINGS: { readonly [Type in GgufType]: GgufEncoding } = {
+export const GGUF_ENCODINGS: { readonly [Type in WrittenGgufType]: GgufEncoding } = {
   F32: {
-    values: 1,
-    bytes: 4,
     encode: bytesOf,
-    decode: (bytes) => new Float32Array(bytes.slice().buffer),
     bound: () => 0,
   },
   F16: {
-    values: 1,
-    bytes: 2,
     encode: (values) => bytesOf(float32ToF16(values, new Uint16Array(values.length))),
-    decode: (bytes) => f16ToFloat32(halvesOf(bytes), new Float32Array(bytes.length / 2)),
     bound: (value) => Math.abs(value) * F16_ROUNDING.relative + F16_ROUNDING.absolute,
   },
   BF16: {
-    values: 1,
-    bytes: 2,
     encode: (values) => bytesOf(float32ToBf16(values, new Uint16Array(values.length))),
-    decode: (bytes) => bf16ToFloat32(halvesOf(bytes), new Float32Array(bytes.length / 2)),
     bound: (value) => Math.abs(value) * 2 ** -8 + 2 ** -133,
   },
   Q8_0: {
-    values: BLOCK,
-    bytes: 34,
     encode: encodeQ8,
-    decode: decodeQ8,
     // Half a step (and what float32 adds to it), and 127 steps of a rounded scale.
     bound: (_, largest) =>
       largest * (0.5001 / 127 + F16_ROUNDING.relative) + 128 * F16_ROUNDING.absolute,
   },
   Q4_0: {
-    values: BLOCK,
-    bytes: 18,
     encode: encodeQ4,
-    decode: decodeQ4,
     // A whole step, because 8 is stored as 7; and 8 steps of a rounded scale.
     bound: (_, largest) =>
       largest * (1.0001 / 8 + F16_ROUNDING.relative) + 9 * F16_ROUNDING.absolute,
@@ -190,10 +172,18 @@ export const GGUF_ENCODINGS: { readonly [Type in GgufType]: GgufEncoding } = {
 
 /** Bytes of a tensor. NaN where its rows (the last axis) are not whole blocks. */
 export function ggufBytes(type: GgufType, shape: readonly number[]): number {
-  const { values, bytes } = GGUF_ENCODINGS[type]
+  const { values, bytes } = GGUF_BLOCKS[type]
   const row = shape.at(-1) ?? 1
   const count = shape.reduce((product, size) => product * size, 1)
   return row % values === 0 && Number.isSafeInteger(count) ? (count / values) * bytes : Number.NaN
+}
+
+/** The values of whole blocks as they lie in a file, into `out` if given. */
+export function ggufValues(type: GgufType, bytes: Uint8Array, out?: Float32Array): Float32Array {
+  const { values, bytes: each, decode } = GGUF_BLOCKS[type]
+  const into = out ?? new Float32Array((bytes.length / each) * values)
+  decode(bytes, into)
+  return into
 }
 
 /** Bytes from `length` to the next multiple of `alignment`. */

@@ -10,15 +10,15 @@ import {
   GGUF_MAX_NAME,
   GGUF_TYPE_CODES,
   GGUF_VERSION,
-  type GgufType,
   ggufBytes,
   padding,
+  type WrittenGgufType,
 } from "./gguf-types.ts"
 
 /** A tensor to write. `values` is asked for once, in file order. */
 export interface GgufTensor {
   readonly name: string
-  readonly type: GgufType
+  readonly type: WrittenGgufType
   /** Row major, as everywhere here; a file lists it the other way round. */
   readonly shape: readonly number[]
   readonly values: () => Promise<Float32Array>

@@ -10,10 +10,18 @@ export {
   requiredObjectIn,
   textIn,
 } from "./folder.ts"
+export { GGUF_BLOCKS } from "./gguf-blocks.ts"
 export type { GgufTensorEntry } from "./gguf-header.ts"
 export type { ElementKind, GgufMetadata, GgufScalar, GgufValue } from "./gguf-metadata.ts"
 export { type GgufReader, openGguf } from "./gguf-read.ts"
-export { GGUF_ENCODINGS, type GgufEncoding, type GgufType, ggufBytes } from "./gguf-types.ts"
+export {
+  GGUF_ENCODINGS,
+  type GgufEncoding,
+  type GgufType,
+  ggufBytes,
+  ggufValues,
+  type WrittenGgufType,
+} from "./gguf-types.ts"
 export { type GgufTensor, writeGguf } from "./gguf-write.ts"
 export { describeValue, isObject, type JsonObject, parseJson } from "./json.ts"
 export { readBounded, readJsonFile, readJsonObject, readTextFile } from "./json-files.ts"

@@ -1,9 +1,9 @@
 import { assert, InputError } from "../../errors.ts"
 import {
-  GGUF_ENCODINGS,
+  GGUF_BLOCKS,
   type GgufScalar,
   type GgufTensor,
-  type GgufType,
+  type WrittenGgufType,
 } from "../../formats/index.ts"
 import { layerTensor } from "../block/parameters.ts"
 import type { GgufFamily } from "../families/gguf-family.ts"
@@ -13,7 +13,7 @@ import type { DecoderShape, Rope, TensorSource } from "../families/shape.ts"
 import { FAMILIES, type ModelType } from "../families/table.ts"
 
 /** What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype). */
-const FILE_TYPES: { readonly [Type in GgufType]: number } = {
+const FILE_TYPES: { readonly [Type in WrittenGgufType]: number } = {
   F32: 0,
   F16: 1,
   Q4_0: 2,
@@ -68,10 +68,14 @@ export function interleavedHeads(
  * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16 where
  * their rows are no whole blocks. Beside 4-bit layers the embedding and the head keep 8 bits.
  */
-function storedType(name: string, shape: readonly number[], type: GgufType): GgufType {
+function storedType(
+  name: string,
+  shape: readonly number[],
+  type: WrittenGgufType,
+): WrittenGgufType {
   if (shape.length < 2) return "F32"
   const wanted = type === "Q4_0" && !layerTensor(name) ? "Q8_0" : type
-  return shape.at(-1)! % GGUF_ENCODINGS[wanted].values === 0 ? wanted : "F16"
+  return shape.at(-1)! % GGUF_BLOCKS[wanted].values === 0 ? wanted : "F16"
 }
 
 /** llama3 scaling as llama.cpp takes it: by how much each frequency is divided. [D / 2] */
@@ -86,7 +90,7 @@ function ropeFactors(rope: Rope): Float32Array {
 export function ggufTensors(
   { modelType, shape }: ModelConfig,
   tensors: readonly TensorSource[],
-  type: GgufType,
+  type: WrittenGgufType,
 ): GgufTensor[] {
   const family = ggufFamily(modelType)
   const { rope } = shape.layers[0]!
@@ -125,7 +129,11 @@ export interface GgufModel {
  */
 export function ggufModel(
   { modelType, shape }: ModelConfig,
-  { where, name, type }: { readonly where: string; readonly name: string; readonly type: GgufType },
+  {
+    where,
+    name,
+    type,
+  }: { readonly where: string; readonly name: string; readonly type: WrittenGgufType },
 ): GgufModel {
   const family = ggufFamily(modelType, where)
   const { architecture } = family
