@@ -2,16 +2,15 @@
  * Names that the documentation speaks of and no engine takes yet: known, so that nobody is told to
  * write another word, and refused with what to do meanwhile. Whoever builds one removes its row.
  */
-const SAMPLES =
-  "samples answers and rewards them while it trains, which is not built yet; sample and grade first (dftune generate, dftune grade --keep correct), then train with rft or dft"
+const TEACHER =
+  "learns from a teacher, which is not built yet; sample answers from the teacher (dftune generate) and train on them with sft or dft"
 export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
   reward:
     "trains a reward model, which is not built yet; dftune grade judges answers that have a gold answer",
-  ...Object.fromEntries(
-    [..."luffy-rl rl-plus srft chord hpt prefix-rft dft-rl distill self-distill".split(" ")].map(
-      (name) => [name, SAMPLES],
-    ),
-  ),
+  "prefix-rft":
+    "continues the beginnings of demonstrations, which is not built yet; luffy-rl and dft-rl learn from whole ones beside samples",
+  distill: TEACHER,
+  "self-distill": TEACHER,
 }
 
 /** Keys of the config, by their path. */

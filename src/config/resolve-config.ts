@@ -57,8 +57,10 @@ export interface Config
   device_memory: number | "auto"
 }
 
-export interface RolloutConfig extends Omit<RolloutFields, "rewards" | "filter_groups"> {
+export interface RolloutConfig
+  extends Omit<RolloutFields, "rewards" | "filter_groups" | "demonstrations"> {
   rewards: RewardConfig[]
+  demonstrations: number
   filter_groups: NonNullable<RolloutFields["filter_groups"]>
 }
 
@@ -128,11 +130,14 @@ export function resolve(parsed: Parsed): Config {
 function rolloutOf(given: RolloutFields | null, objective: ObjectiveConfig): RolloutConfig | null {
   if (given === null && trainsOnOf(objective) !== "rollouts") return null
   const rollout = given ?? rolloutFields.parse({})
+  const mixes =
+    objective.expression === undefined && definitionOf(objective.name)?.mixesDemonstrations
   return {
     ...rollout,
     rewards: rollout.rewards.map((one) =>
       typeof one === "string" ? { name: one, weight: 1 } : one,
     ),
+    demonstrations: rollout.demonstrations ?? (mixes ? 1 : 0),
     filter_groups: rollout.filter_groups ?? (objective.name === "dapo" ? "resample" : "drop"),
   }
 }

@@ -1,6 +1,6 @@
 /** What of `rollout` no single key shows: how it fits the objective and the step. */
 import { InputError } from "../errors.ts"
-import { normalizedAdvantage, type Objective } from "../objectives/index.ts"
+import { definitionOf, normalizedAdvantage, type Objective } from "../objectives/index.ts"
 import { rewardProblems } from "../rewards/settings.ts"
 import type { ConfigProblem } from "./issues.ts"
 import type { Config } from "./resolve-config.ts"
@@ -58,6 +58,14 @@ type Rollout = NonNullable<Config["rollout"]>
 function groupProblems({ rollout, batch_size: batch }: Config, name: string): ConfigProblem[] {
   const found: ConfigProblem[] = []
   const { num_generations: n, prompts, advantage } = rollout as Rollout
+  if ((rollout as Rollout).demonstrations > 0 && definitionOf(name)?.mixesDemonstrations !== true) {
+    found.push(
+      at(
+        "rollout.demonstrations",
+        `${(rollout as Rollout).demonstrations}: ${name} learns from samples alone; take luffy-rl, rl-plus, srft, chord, hpt or dft-rl, or leave it out`,
+      ),
+    )
+  }
   const rule = normalizedAdvantage(name, rollout as Rollout)
   if (n === 1 && (rule.baseline !== "none" || rule.scale === "group")) {
     const baseline = advantage ?? rule.baseline

@@ -117,6 +117,16 @@ export const rolloutFields = z
       .max(1e3)
       .describe("Times ln pi - ln pi_ref of the sample, taken off its reward.")
       .default(0),
+    demonstrations: z
+      .number()
+      .int()
+      .min(0)
+      .max(1)
+      .nullable()
+      .describe(
+        "Demonstrations beside the samples of each prompt: the answer in the prompt's own row. Left out: 1 for objectives that mix them in (luffy-rl, dft-rl, ...), else 0.",
+      )
+      .default(null),
     keep: z
       .enum(["none", "last", "all"])
       .describe("Whose samples rollouts.jsonl holds: of no rollout, the last, or all.")

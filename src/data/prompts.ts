@@ -9,7 +9,15 @@ import { MAX_EXAMPLES } from "./lints.ts"
 import { datedSetup, type PrepareOptions } from "./prepare.ts"
 import { type Manifest, PREPARED_VERSION, type Prepared, type PreparedRow } from "./prepared.ts"
 import { rawValues } from "./read-batch.ts"
-import { type Asked, askedIds, askedOf, layoutParts, type RenderOptions } from "./render.ts"
+import {
+  type Asked,
+  askedIds,
+  askedOf,
+  layoutParts,
+  type RenderOptions,
+  renderExample,
+} from "./render.ts"
+import { rowReading } from "./rows/index.ts"
 import { readPrompt } from "./rows/prompt-row.ts"
 import { resolveSources, sourceBatches } from "./sources.ts"
 
@@ -20,6 +28,8 @@ export interface DataPrompt {
   readonly asked: Asked
   readonly tokenIds: Int32Array
   readonly row: JsonObject
+  /** The ids of the answer that the row holds, where demonstrations are asked for. */
+  readonly demonstration?: Int32Array
 }
 
 export interface PromptData {
@@ -39,6 +49,8 @@ export interface PromptOptions extends Pick<Config, "data"> {
   readonly maxTokens: number
   /** What a row lacks beside its prompt, to end "file:line: ..."; undefined when nothing. */
   readonly rowProblem: (row: JsonObject) => string | undefined
+  /** Tokens that a demonstration may have; left out: none is read. */
+  readonly demonstrations?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -130,7 +142,7 @@ export async function readPrompts(options: PromptOptions): Promise<PromptData> {
 function promptOf(
   value: unknown,
   where: string,
-  { prepare, data, rowProblem }: PromptOptions,
+  { prepare, data, rowProblem, demonstrations: most }: PromptOptions,
   render: RenderOptions,
 ): (DataPrompt & { readonly kind: AskedKind }) | undefined {
   try {
@@ -144,11 +156,58 @@ function promptOf(
     if (tokenIds.length === 0) throw new InputError(`${where}: the prompt is empty`)
     const problem = rowProblem(row)
     if (problem !== undefined) throw new InputError(`${where}: ${problem}`)
-    return { where, asked, tokenIds, row, kind: askedKind(prompt, layoutParts(render)) }
+    const shown =
+      most === undefined
+        ? undefined
+        : demonstrationOf(row, tokenIds, { where, prepare, render, most })
+    return {
+      ...{ where, asked, tokenIds, row, kind: askedKind(prompt, layoutParts(render)) },
+      ...(shown ? { demonstration: shown } : {}),
+    }
   } catch (error) {
     if (!(error instanceof InputError) || data.on_bad_row !== "skip") throw error
     return undefined
   }
+}
+
+interface DemonstrationParts {
+  readonly where: string
+  readonly prepare: PrepareOptions
+  readonly render: RenderOptions
+  readonly most: number
+}
+
+/**
+ * The ids of a row's own answer, as training would lay it out behind the prompt.
+ *
+ * @throws InputError where the row has none, or does not lay it out behind these ids
+ */
+function demonstrationOf(
+  row: JsonObject,
+  prompt: Int32Array,
+  { where, prepare, render, most }: DemonstrationParts,
+): Int32Array {
+  const { format = "auto", columns = {} } = prepare
+  const { example, refusal } = rowReading(row, { format, purpose: "supervised", columns, where })
+  if (refusal !== undefined) throw new InputError(`${where}: is no demonstration: ${refusal}`)
+  const [whole] = renderExample(example, { ...render, maxLength: Number.MAX_SAFE_INTEGER }, where)
+  const { tokenIds, lossMask } = whole!
+  const end = lossMask.lastIndexOf(1) + 1
+  const isBehind =
+    prompt.every((id, t) => tokenIds[t] === id) &&
+    end > prompt.length &&
+    lossMask.slice(prompt.length, end).every((mask) => mask === 1)
+  if (!isBehind) {
+    throw new InputError(
+      `${where}: expected a demonstration, an answer behind what the row asks (completion, solution, or a last message of the assistant); the row has ${Object.keys(row).slice(0, 8).join(", ")}`,
+    )
+  }
+  if (end - prompt.length > most) {
+    throw new InputError(
+      `${where}: its demonstration has ${end - prompt.length} tokens, more than rollout.max_new_tokens ${most}; raise that, or leave the row out`,
+    )
+  }
+  return Int32Array.from(tokenIds.slice(prompt.length, end))
 }
 
 function idsOf(asked: Asked, render: RenderOptions, where: string): number[] {

@@ -102,6 +102,8 @@ export interface Definition<Table extends ParameterTable = ParameterTable> {
   readonly normalizations?: readonly [Normalization, ...Normalization[]]
   /** Of an objective that trains on rollouts. */
   readonly advantage?: AdvantageRule
+  /** Rollouts hold a demonstration of each prompt beside its samples. */
+  readonly mixesDemonstrations?: true
   readonly parameters: Table
   readonly form: (values: ParameterValues<Table>, inputs: ObjectiveInputs) => Form
   /** The modifiers that make sense on it. */

@@ -18,6 +18,7 @@ const MIXED = {
   modifiers: [],
   signed: true,
   refusal: SIGNED,
+  mixesDemonstrations: true,
 } as const
 
 interface Clip {

@@ -125,6 +125,8 @@ export interface RolloutEvent extends EventBase {
   readonly resampled: number
   /** Sequences that are trained. */
   readonly trained: number
+  /** Trained beside them. */
+  readonly demonstrations?: number
   readonly completion_length: Range
   /** Of the samples that ended by themselves. */
   readonly terminated_length: Range

@@ -169,8 +169,8 @@ test.each([
     "objective: { name: mine, expression: { version: 1, nodes: [{ op: input, name: logp }], output: 0 }, a: 1 }",
     /takes no parameters/,
   ],
-  ["objective: srft", /FILE:3:12: objective: objective srft samples answers/],
-  ["objective: { name: chord }", /FILE:3:12: objective: objective chord samples answers/],
+  ["objective: distill", /FILE:3:12: objective: objective distill learns from a teacher/],
+  ["objective: { name: prefix-rft }", /FILE:3:12: objective: objective prefix-rft continues/],
   ["rollout: { num_generations: 4 }", /^FILE:3:1: .*dft trains on rows as they are/],
   ["report_to: [wandb]", /^FILE:3:1: report_to: .*not built yet/],
   ["engine: nnx", /engine: expected .*"onnx"/],
@@ -312,7 +312,7 @@ test("the JSON Schema knows each objective's parameters, and no objective that n
     branches.find(({ properties }) => (properties?.name as { const?: string })?.const === name)
   expect(Object.keys(named("focal")!.properties!)).toContain("g")
   expect(Object.keys(named("sft")!.properties!)).not.toContain("keep_special")
-  expect(named("chord")).toBeUndefined()
+  expect(named("prefix-rft")).toBeUndefined()
 })
 
 test("no input makes the check crash: it passes, or complains in words", () => {

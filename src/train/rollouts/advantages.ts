@@ -13,6 +13,8 @@ export interface RewardedSample {
   readonly group: number
   /** How many tokens are trained of it. */
   readonly tokens: number
+  /** A demonstration: compared with the samples of its group, and no part of what they are compared with. */
+  readonly expert?: true | undefined
 }
 
 /** Whether the rewards of a group tell its samples apart. Compared, not subtracted: 0.1 + 0.2 is no 0.3. */
@@ -42,7 +44,8 @@ export function advantages(
     if (members) members.push(i)
     else groups.set(group, [i])
   })
-  const rewardsOf = (members: readonly number[]) => members.flatMap((i) => samples[i]!.reward ?? [])
+  const rewardsOf = (members: readonly number[]) =>
+    members.flatMap((i) => (samples[i]!.expert ? [] : (samples[i]!.reward ?? [])))
   const ofAll = deviation(rewardsOf([...samples.keys()]))
   const found = new Float64Array(samples.length)
   for (const members of groups.values()) {
@@ -50,8 +53,12 @@ export function advantages(
     const equal = allEqual(said)
     const [average, spread] = [mean(said), deviation(said)]
     for (const i of members) {
-      const { reward } = samples[i]!
+      const { reward, expert } = samples[i]!
       if (reward === null) continue
+      if (expert) {
+        found[i] = expertAdvantage(reward, { average, spread, ofAll }, { baseline, scale })
+        continue
+      }
       if (baseline === "none") found[i] = reward
       else if (equal) continue
       else if (baseline === "group") found[i] = reward - average
@@ -61,6 +68,17 @@ export function advantages(
     }
   }
   return whiten ? whitened(found, samples) : found
+}
+
+/** By the samples' mean and deviation; a deviation of 0 divides nothing, as in RL-PLUS. */
+function expertAdvantage(
+  reward: number,
+  of: { readonly average: number; readonly spread: number; readonly ofAll: number },
+  { baseline, scale }: AdvantageRule,
+): number {
+  const apart = baseline === "none" ? reward : reward - of.average
+  const by = scale === "group" ? of.spread : scale === "batch" ? of.ofAll : 0
+  return by === 0 ? apart : apart / (by + EPSILON)
 }
 
 /** (A - mean) / sqrt(var + 1e-8) over tokens; samples without a reward stay at 0. */

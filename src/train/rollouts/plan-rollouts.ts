@@ -53,8 +53,9 @@ export async function planRollouts(
       `${modelFolder}: names no token that ends a sample (eos_token_id in generation_config.json or config.json), so none would ever end; name it there, or give rollout.stop`,
     )
   }
-  const read = (sources: readonly SourceConfig[]) =>
+  const read = (sources: readonly SourceConfig[], demonstrations?: number) =>
     readPrompts({
+      demonstrations,
       data: config.data,
       prepare: rowsFor(sources),
       maxTokens: config.data.max_length - max_new_tokens,
@@ -63,7 +64,10 @@ export async function planRollouts(
     })
   const limits = { context, vocabSize: model.shape.vocabSize, max_new_tokens }
   const { eval: evalSources, eval_split: split } = config.data
-  const data = await read(config.data.train)
+  const data = await read(
+    config.data.train,
+    rollout.demonstrations > 0 ? max_new_tokens : undefined,
+  )
   checkPrompts(data, limits, tokenizer)
   const evalSets: { name: string; prompts: readonly DataPrompt[] }[] = []
   if (split > 0 && evalSources.length === 0) {
@@ -130,6 +134,7 @@ function settingsOf(config: Config, objective: Objective): RolloutSettings {
     promptsPerRollout: prompts ?? config.batch_size / n,
     weighsSampler: (rollout.importance ?? "none") !== "none",
     rule: normalizedAdvantage(objective.name, rollout),
+    ...(objective.name === "hpt" ? { gate: Number(objective.parameters.gate ?? 0) } : {}),
   }
 }
 

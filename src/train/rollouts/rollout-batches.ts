@@ -23,7 +23,7 @@ import {
 import { groupsOf, rolloutEvent } from "./rollout-event.ts"
 import type { ToldRollout } from "./rollout-file.ts"
 import { ROLLOUTS_BEGIN, type RolloutProgress, savedState, stateTensors } from "./rollout-state.ts"
-import { checkSampler, outcomeOf, type Watched } from "./rollout-watch.ts"
+import { checkSampler, outcomeOf, teaches, type Watched } from "./rollout-watch.ts"
 import { rewardedGroups, type SamplingSettings } from "./sampling.ts"
 
 export interface RolloutSettings extends SamplingSettings {
@@ -38,6 +38,11 @@ export interface RolloutSettings extends SamplingSettings {
   /** The objective weighs tokens by what the sampler had. */
   readonly weighsSampler: boolean
   readonly rule: AdvantageRule
+  /**
+   * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its demonstration
+   * alone, another from its samples alone.
+   */
+  readonly gate?: number
 }
 
 export interface RolloutParts {
@@ -76,7 +81,7 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   let failure: Error | undefined
 
   const lastStep = ({ firstStep, rows }: Rollout) =>
-    firstStep + settings.num_iterations * stepsOfPass(rows.length, settings) - 1
+    firstStep + settings.num_iterations * stepsOfPass(groupsOf(rows).size, settings) - 1
 
   /** Makes the next rollout; its events, and whether the run is over. */
   const next = async (step: number): Promise<StepRows> => {
@@ -84,8 +89,7 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     const outcome = outcomeOf(made.progress, { ...parts.watch, ...watchedOf(parts, made, step) })
     progress = outcome.progress
     failure = outcome.failure
-    const taught = made.rows.some(({ advantage }) => advantage !== 0)
-    rollout = taught && !outcome.over ? { ...made, firstStep: step } : undefined
+    rollout = teaches(made.rows) && !outcome.over ? { ...made, firstStep: step } : undefined
     tell(parts, made, step)
     const warnings = outcome.warnings.map(
       (warning): EventBody => ({ type: "warning", step: step - 1, ...warning }),
@@ -97,15 +101,16 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
 
   const rowsAt = (current: Rollout, step: number): StepRow[] => {
     const { number, rows, firstStep } = current
-    const perPass = stepsOfPass(rows.length, settings)
+    const perPass = stepsOfPass(groupsOf(rows).size, settings)
     const [iteration, part] = [
       Math.floor((step - firstStep) / perPass),
       (step - firstStep) % perPass,
     ]
     const shuffled = passOrder(rows, settings.seed, { rollout: number, iteration })
-    const { batchSize } = settings
+    const groups = groupsOfStep(settings)
     return shuffled
-      .slice(part * batchSize, (part + 1) * batchSize)
+      .slice(part * groups, (part + 1) * groups)
+      .flat()
       .map((row) => trainedRow(prompts[row.prompt]!, row, marks))
   }
 
@@ -129,18 +134,21 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   }
 }
 
-const stepsOfPass = (rows: number, { batchSize }: RolloutSettings) => Math.ceil(rows / batchSize)
+const groupsOfStep = ({ batchSize, num_generations }: RolloutSettings) =>
+  batchSize / num_generations
+const stepsOfPass = (groups: number, settings: RolloutSettings) =>
+  Math.ceil(groups / groupsOfStep(settings))
 
 /** Whole groups in the order of a pass: another for each rollout and pass, the same when made again. */
 function passOrder(
   rows: readonly RolloutRow[],
   seed: number,
   { rollout, iteration }: { readonly rollout: number; readonly iteration: number },
-): RolloutRow[] {
+): RolloutRow[][] {
   const random = randomStream(seed, `rollout ${rollout} iteration ${iteration}`)
   const groups = [...groupsOf(rows).values()]
   const keyed = groups.map((group) => ({ group, key: random() }))
-  return keyed.sort((a, b) => a.key - b.key).flatMap(({ group }) => group)
+  return keyed.sort((a, b) => a.key - b.key).map(({ group }) => group)
 }
 
 function tell({ onRollout }: RolloutParts, { number, sampled, rows }: Made, step: number): void {
@@ -159,9 +167,7 @@ const TOLD = 10
 /** The best and the worst sample of a rollout's first group, of some rollouts. */
 function sampleEvents(parts: RolloutParts, { number, rows }: Made, step: number): EventBody[] {
   const { settings, prompts, watch } = parts
-  const perRollout =
-    settings.num_iterations *
-    stepsOfPass(settings.promptsPerRollout * settings.num_generations, settings)
+  const perRollout = settings.num_iterations * stepsOfPass(settings.promptsPerRollout, settings)
   const every = Math.max(1, Math.floor(parts.steps / perRollout / TOLD))
   const [first] = groupsOf(rows).values()
   if (number % every !== 0 || !first) return []
@@ -193,7 +199,7 @@ const watchedOf = (
   { sampled, rows }: Made,
   step: number,
 ): Omit<Watched, "stops" | "tokenText"> => ({
-  sampled,
+  sampled: sampled.filter(({ expert }) => !expert),
   rows,
   prompts,
   maxNewTokens: settings.max_new_tokens,
@@ -237,7 +243,7 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress) {
   let groups = 0
   let resampled = 0
   for (let attempt = 0; ; attempt++) {
-    const missing = wanted - kept.length / settings.num_generations
+    const missing = wanted - groupsOf(kept).size
     const prompts = Array.from({ length: missing }, () => order.stepRows(cursor++)[0]!)
     if (attempt > 0) resampled += missing
     const samples = await rewardedGroups(parts, {
@@ -249,19 +255,32 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress) {
     groups += missing
     sampled.push(...samples)
     kept.push(...filtered(samples, settings))
-    const isFull = kept.length / settings.num_generations >= wanted
+    const isFull = groupsOf(kept).size >= wanted
     if (isFull || settings.filter_groups !== "resample") break
     if (attempt === settings.max_resamples) break
   }
   return { sampled, kept, cursor, resampled }
 }
 
-/** Without a baseline, or with the KL in it, equal rewards teach too. */
+/** Of each group the demonstration, or the samples. */
+function gated(samples: readonly RolloutSample[], gate: number): RolloutSample[] {
+  return [...groupsOf(samples).values()].flatMap((group) => {
+    const [shown, own] = [true, false].map((expert) =>
+      group.filter((sample) => (sample.expert ?? false) === expert),
+    )
+    const solved = own!.filter(({ reward }) => reward !== null && reward > 0).length
+    return shown!.length > 0 && solved <= gate * own!.length ? shown! : own!
+  })
+}
+
+/** Without a baseline, with the KL in it, or beside a demonstration, equal rewards teach too. */
 function filtered(
   samples: readonly RolloutSample[],
-  { filter_groups, rule, kl_in_reward }: RolloutSettings,
+  { filter_groups, rule, kl_in_reward, gate }: RolloutSettings,
 ): readonly RolloutSample[] {
+  if (gate !== undefined) return gated(samples, gate)
   if (filter_groups === "none" || rule.baseline === "none" || kl_in_reward > 0) return samples
+  if (samples.some(({ expert }) => expert)) return samples
   const differ = [...groupsOf(samples).values()].filter(
     (group) => !allEqual(group.map(({ reward }) => reward)),
   )
@@ -282,6 +301,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
   const rewarded = kept.map((sample, i) => ({
     group: sample.group,
     tokens: sample.tokenIds.length,
+    expert: sample.expert,
     reward:
       sample.reward === null
         ? null
@@ -293,6 +313,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
       ...sample,
       advantage: found[i]!,
       oldLogp: outputs[i]!.logp,
+      ...(sample.expert ? { samplingLogp: outputs[i]!.logp } : {}),
       refLogp: refs?.[i],
     }),
   )

@@ -43,7 +43,8 @@ export function groupsOf<Sample extends RolloutSample>(
 
 /** Share of the groups whose rewards are all equal; a group of one has nothing to be equal to. */
 export function zeroVarianceShare(samples: readonly RolloutSample[]): number {
-  const groups = [...groupsOf(samples).values()].filter(({ length }) => length > 1)
+  const own = samples.filter(({ expert }) => !expert)
+  const groups = [...groupsOf(own).values()].filter(({ length }) => length > 1)
   if (groups.length === 0) return 0
   return (
     groups.filter((group) => allEqual(group.map(({ reward }) => reward))).length / groups.length
@@ -51,13 +52,16 @@ export function zeroVarianceShare(samples: readonly RolloutSample[]): number {
 }
 
 export function rolloutEvent(facts: RolloutFacts): EventBody {
-  const { sampled, rows, labels, seconds, importance } = facts
+  const { labels, seconds, importance } = facts
+  const own = <Sample extends RolloutSample>(all: readonly Sample[]) =>
+    all.filter(({ expert }) => !expert)
+  const [sampled, rows] = [own(facts.sampled), own(facts.rows)]
   const said = sampled.flatMap(({ reward }) => reward ?? [])
   const tokens = sampled.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   const ended = sampled.filter(({ finishReason }) => finishReason !== "length")
   const rewards = labels.map((label) => {
-    const own = sampled.flatMap(({ rewards }) => rewards[label] ?? [])
-    return [label, { mean: mean(own), std: deviation(own) }] as const
+    const scores = sampled.flatMap(({ rewards }) => rewards[label] ?? [])
+    return [label, { mean: mean(scores), std: deviation(scores) }] as const
   })
   const event: Omit<RolloutEvent, "time"> = {
     type: "rollout",
@@ -73,6 +77,7 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     unscored: sampled.length - said.length,
     resampled: facts.resampled,
     trained: rows.length,
+    ...(rows.length < facts.rows.length ? { demonstrations: facts.rows.length - rows.length } : {}),
     completion_length: lengths(sampled),
     terminated_length: lengths(ended),
     truncated: sampled.length === 0 ? 0 : 1 - ended.length / sampled.length,

@@ -43,7 +43,7 @@ export interface Outcome {
 /** `progress` is as the rollout left it; what follows from it beside the counts is filled in here. */
 export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome {
   const { sampled, rows, updated } = watched
-  const taught = rows.some(({ advantage }) => advantage !== 0)
+  const taught = teaches(rows)
   const ended = sampled.some(({ finishReason }) => finishReason !== "length")
   const equal = taught ? 0 : progress.equal + 1
   const unended = ended ? 0 : progress.unended + 1
@@ -74,6 +74,10 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
   }
   return { progress: next, warnings: told, over, failure }
 }
+
+/** Whether an update would move anything: with equal rewards none would, and moments still did. */
+export const teaches = (rows: readonly RolloutRow[]): boolean =>
+  rows.some(({ advantage, expert }) => advantage !== 0 || expert)
 
 function noEnd({ sampled, maxNewTokens, stops, tokenText }: Watched): Warning {
   const last = sampled

@@ -20,6 +20,8 @@ export interface RolloutSample {
   readonly finishReason: string
   readonly reward: Score
   readonly rewards: Readonly<Record<string, Score>>
+  /** A demonstration beside the samples of its prompt: nothing of it was sampled. */
+  readonly expert?: true
 }
 
 /** A sample as it is trained. */
@@ -83,7 +85,7 @@ export function trainedRow(prompt: DataPrompt, row: RolloutRow, marks: TokenMark
     columns: {
       advantage: row.advantage,
       reward: row.reward ?? 0,
-      expert: 0,
+      expert: row.expert ? 1 : 0,
       old_logp: isTrained ? row.oldLogp : none,
       sampling_logp: isTrained ? row.samplingLogp : none,
       ...(row.refLogp ? { ref_logp: isTrained ? row.refLogp : none } : {}),

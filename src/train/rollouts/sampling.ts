@@ -21,6 +21,8 @@ export interface SamplingParts {
   readonly scoring: Scoring
   readonly prompts: readonly DataPrompt[]
   readonly settings: SamplingSettings
+  /** A token sequence's text. */
+  readonly decode: (tokenIds: Int32Array) => string
   readonly signal?: AbortSignal | undefined
 }
 
@@ -44,7 +46,7 @@ const MOST_PROMPTS = 2 ** 21
  * @throws the signal's reason when it is aborted; InputError of a reward
  */
 export async function rewardedGroups(
-  { source, scoring, prompts, settings, signal }: SamplingParts,
+  { source, scoring, prompts, settings, decode, signal }: SamplingParts,
   wanted: Wanted,
 ): Promise<RolloutSample[]> {
   const n = settings.num_generations
@@ -54,7 +56,9 @@ export async function rewardedGroups(
   const reward = (group: number) => {
     const asked = wanted.prompts[group]!
     const place = { prompt: asked, group: wanted.firstGroup + group, attempt: wanted.attempt }
-    return rewardedGroup(groups[group]!, prompts[asked]!, { place, scoring, signal })
+    const shown = demonstrationIn(prompts[asked]!, n, decode)
+    const all = shown ? [...groups[group]!, shown] : groups[group]!
+    return rewardedGroup(all, prompts[asked]!, { place, scoring, signal })
   }
   try {
     for await (const sample of source.sample(requests, signal ? { signal } : {})) {
@@ -99,6 +103,23 @@ function requestsOf(
   })
 }
 
+/** A prompt's demonstration, as if it were the sample after the last. */
+function demonstrationIn(
+  { demonstration }: DataPrompt,
+  sampleIndex: number,
+  decode: SamplingParts["decode"],
+): (Sample & { readonly expert: true }) | undefined {
+  if (demonstration === undefined) return undefined
+  const tokenIds = [...demonstration]
+  return {
+    ...{ requestIndex: 0, sampleIndex, tokenIds, expert: true as const, seed: 0 },
+    completion: decode(demonstration),
+    // the policy says how likely it was
+    logprobs: tokenIds.map(() => 0),
+    finishReason: "stop",
+  }
+}
+
 interface GroupParts {
   readonly place: Pick<RolloutSample, "prompt" | "group" | "attempt">
   readonly scoring: Scoring
@@ -106,7 +127,7 @@ interface GroupParts {
 }
 
 async function rewardedGroup(
-  samples: readonly Sample[],
+  samples: readonly (Sample & { readonly expert?: true })[],
   prompt: DataPrompt,
   { place, scoring, signal }: GroupParts,
 ): Promise<RolloutSample[]> {
@@ -122,6 +143,7 @@ async function rewardedGroup(
     tokenIds: sample.tokenIds,
     samplingLogp: Float32Array.from(sample.logprobs),
     finishReason: sample.finishReason,
+    ...(sample.expert ? { expert: sample.expert } : {}),
     ...scores[i]!,
   }))
 }

@@ -1,0 +1,118 @@
+import { rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, expect, test } from "vitest"
+import { advantages } from "../../../src/train/rollouts/advantages.ts"
+import { rolloutsOf, stepsOf, tinyRollouts } from "./tiny-rollouts.ts"
+
+const { root, run } = tinyRollouts()
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const shown = Array.from({ length: 6 }, (_, i) =>
+  JSON.stringify({ prompt: `what is ${i} + ${i}? `, completion: `${2 * i}${2 * i}`, answer: "1" }),
+)
+writeFileSync(join(root, "shown.jsonl"), `${shown.join("\n")}\n`)
+const data = { train: [join(root, "shown.jsonl")], max_length: 64 }
+
+test.each(["luffy-rl", "rl-plus", "srft", "chord", "hpt", "dft-rl"])(
+  "%s: ten steps with a demonstration beside the samples of each prompt",
+  async (objective) => {
+    const events = await run(`shown-${objective}`, {
+      ...{ objective, data, max_steps: 10, learning_rate: 2e-3 },
+      rollout: { max_new_tokens: 24 },
+    })
+    const steps = stepsOf(events)
+    expect(steps).toHaveLength(10)
+    const gated = objective === "hpt"
+    steps.forEach(({ loss, grad_norm, measures }) => {
+      expect(Number.isFinite(loss + grad_norm)).toBe(true)
+      const share = measures!.expert_share!
+      if (!gated) {
+        expect(share).toBeGreaterThan(0)
+        expect(share).toBeLessThan(1)
+      }
+      expect(Number.isFinite(measures!.loss_expert! + measures!.loss_own!)).toBe(true)
+    })
+    // what is told of samples is of samples: 2 groups of 4, the demonstrations aside
+    for (const one of rolloutsOf(events)) expect(one.sequences).toBe(8)
+    if (!gated) {
+      for (const one of rolloutsOf(events)) expect(one.demonstrations).toBe(2)
+    }
+  },
+)
+
+test.each(["luffy-rl", "rl-plus", "hpt", "dft-rl"])(
+  "%s without demonstrations is GRPO, step by step",
+  async (name) => {
+    const shared = { data, max_steps: 5 }
+    const rule = { advantage: "group", scale_rewards: "group", filter_groups: "drop" }
+    // hpt's gate lets no prompt be learnt from a demonstration that is not there
+    const mixed = await run(`none-${name}`, {
+      ...shared,
+      objective: { name, normalization: "tokens" },
+      rollout: { ...rule, demonstrations: 0 },
+    })
+    const plain = await run(`plain-${name}`, {
+      ...shared,
+      objective: { name: "grpo", normalization: "tokens" },
+      rollout: rule,
+    })
+    const told = (events: typeof plain) =>
+      stepsOf(events).map(({ loss, grad_norm }) => [loss, grad_norm])
+    told(mixed).forEach(([loss, norm], i) => {
+      expect(loss).toBeCloseTo(told(plain)[i]![0]!, 5)
+      expect(norm).toBeCloseTo(told(plain)[i]![1]!, 4)
+    })
+  },
+)
+
+test("chord whose share of demonstrations is 0 trains as GRPO does", async () => {
+  const rollout = { demonstrations: 0, advantage: "group", scale_rewards: "group" }
+  const chord = { name: "chord", mu_peak: 0, mu_valley: 0 }
+  const shared = { data, max_steps: 4 }
+  const mixed = stepsOf(await run("chord-none", { ...shared, objective: chord, rollout }))
+  const objective = { name: "grpo", normalization: "tokens" }
+  const plain = stepsOf(await run("chord-plain", { ...shared, objective, rollout }))
+  mixed.forEach(({ loss, grad_norm }, i) => {
+    expect(loss).toBeCloseTo(plain[i]!.loss, 5)
+    expect(grad_norm).toBeCloseTo(plain[i]!.grad_norm, 4)
+  })
+})
+
+test("dft-rl with samples that teach nothing is DFT on the demonstrations", async () => {
+  const module = join(root, "same.mjs")
+  writeFileSync(module, "export default () => 0.5")
+  const objective = { name: "dft-rl", normalization: "tokens" }
+  const rollout = { rewards: [{ module }], filter_groups: "none" }
+  const steps = stepsOf(await run("dft-alone", { objective, data, rollout, max_steps: 20 }))
+  // no group tells its samples apart, and the demonstrations are learnt all the same
+  expect(steps).toHaveLength(20)
+  expect(steps.at(-1)!.measures!.loss_own).toBe(0)
+  expect(steps[0]!.measures!.loss_expert!).toBeGreaterThan(0)
+})
+
+test("a demonstration's advantage is by the samples' mean and deviation, which it is no part of", () => {
+  const group = [1, 0, 0, 0].map((reward) => ({ reward, group: 0, tokens: 1 }))
+  const expert = { reward: 1, group: 0, tokens: 1, expert: true } as const
+  const rule = { baseline: "group", scale: "group" } as const
+  const [alone, beside] = [advantages(group, rule), advantages([...group, expert], rule)]
+  expect([...beside.subarray(0, 4)]).toEqual([...alone])
+  expect(beside[4]).toBeCloseTo(0.75 / 0.5001, 9)
+  const wrong = [0, 0].map((reward) => ({ reward, group: 0, tokens: 1 }))
+  expect([...advantages([...wrong, expert], rule)]).toEqual([0, 0, 1])
+})
+
+test("a prompt without a demonstration is named", async () => {
+  const path = join(root, "prompts.jsonl")
+  const bare = { train: [path], max_length: 64 }
+  await expect(run("bare", { objective: "dft-rl", data: bare })).rejects.toThrow(
+    /prompts.jsonl:1: (expected a demonstration|.*completion)/,
+  )
+})
+
+test.each([
+  [{ objective: "grpo", rollout: { demonstrations: 1 } }, /grpo learns from samples alone/],
+  [{ objective: "prefix-rft" }, /not built yet/],
+  [{ objective: "distill" }, /learns from a teacher, which is not built yet/],
+])("%j is refused", async (more, message) => {
+  await expect(run("refused", { data, ...more })).rejects.toThrow(message)
+})
