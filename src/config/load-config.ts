@@ -253,6 +253,14 @@ function withFoundPaths(config: Config, folder: string): Config {
   return {
     ...config,
     model: foundPath(config.model, folder),
+    rollout: config.rollout && {
+      ...config.rollout,
+      rewards: config.rollout.rewards.map((reward) =>
+        reward.module === undefined
+          ? reward
+          : { ...reward, module: foundPath(reward.module, folder) },
+      ),
+    },
     data: {
       ...data,
       template,

@@ -2,6 +2,7 @@
 import type { Objective } from "../objectives/index.ts"
 import type { RunEvent, StepEvent, WarningEvent } from "../run/events.ts"
 import { abandonedTokensWatch } from "./abandoned-tokens.ts"
+import { policyWatch } from "./policy-watch.ts"
 
 type Warning = Pick<WarningEvent, "code" | "message" | "hint">
 
@@ -98,5 +99,6 @@ export function runWatch(
 ): (event: RunEvent) => Warning | undefined {
   const abandoned = abandonedTokensWatch(objective, before)
   const preference = preferenceWatch(objective, settings, before)
-  return (event) => abandoned(event) ?? preference(event)
+  const policy = objective.trainsOn === "rollouts" ? policyWatch(before) : undefined
+  return (event) => abandoned(event) ?? preference(event) ?? policy?.(event)
 }

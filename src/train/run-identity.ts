@@ -18,6 +18,8 @@ export interface Identity {
   readonly dtype?: Precision
   /** Of the prepared rows (`dataKey` of the plan). */
   readonly rows: string
+  /** By file: SHA-256 of the reward modules, where there are any. */
+  readonly code?: Readonly<Record<string, string>>
 }
 
 /**
@@ -54,8 +56,17 @@ function objectivesOfSources(train: unknown): unknown {
   return own.length > 0 ? Object.fromEntries(own) : undefined
 }
 
-export function identityOf({ config, engine, split, modelFolder, dataKey }: RunPlan): Identity {
+export function identityOf({
+  config,
+  engine,
+  split,
+  modelFolder,
+  dataKey,
+  rollout,
+}: RunPlan): Identity {
+  const code = rollout?.code ?? {}
   return {
+    ...(Object.keys(code).length > 0 ? { code } : {}),
     settings: heldSettings(config),
     micro_batch_tokens: split.capacity,
     weights: weightsHash(modelFolder),
@@ -121,5 +132,10 @@ export function differences(there: Identity, here: Identity): string[] {
     found.push(`the base model is another: ${names} not the weights of ${there.model} there`)
   }
   if (there.rows !== here.rows) found.push(OTHER_ROWS)
+  for (const [file, hash] of Object.entries(here.code ?? {})) {
+    const then = there.code?.[file]
+    if (then !== undefined && then !== hash)
+      found.push(`${file} is another than then: its function rewards otherwise`)
+  }
   return found
 }

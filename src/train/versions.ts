@@ -11,6 +11,7 @@ export async function runVersions({
   modelFolder,
   rows,
   dataKey,
+  rollout,
 }: DataPlan): Promise<Record<string, string>> {
   return {
     dftune: version(),
@@ -22,6 +23,7 @@ export async function runVersions({
     data: rows.manifest.key,
     ...(rows.manifest.rows_sha256 === undefined ? {} : { rows: rows.manifest.rows_sha256 }),
     data_key: dataKey,
+    ...(rollout?.code ?? {}),
     ...(typeof rows.manifest.options.day === "string" ? { day: rows.manifest.options.day } : {}),
   }
 }

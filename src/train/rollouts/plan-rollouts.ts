@@ -1,10 +1,12 @@
 /** What a run that samples needs to know before a weight is read. */
+import { existsSync } from "node:fs"
 import type { Config, SourceConfig } from "../../config/index.ts"
 import { type RunOrder, runOrder } from "../../data/order.ts"
 import type { PrepareOptions } from "../../data/prepare.ts"
 import type { DataPrompt, PromptData } from "../../data/prompts.ts"
 import { readPrompts } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
+import { fileHash } from "../../formats/index.ts"
 import { type ModelConfig, weightCount } from "../../models/index.ts"
 import { normalizedAdvantage, type Objective } from "../../objectives/index.ts"
 import { rowProblem } from "../../rewards/index.ts"
@@ -22,6 +24,8 @@ export interface RolloutPlan {
   readonly stopIds: ReadonlySet<number>
   /** Prompts that the policy is asked now and then, by name of the set. */
   readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
+  /** By file: SHA-256 of the modules whose functions reward. */
+  readonly code: Readonly<Record<string, string>>
 }
 
 export interface RolloutPlanParts {
@@ -46,6 +50,7 @@ export async function planRollouts(
   const rollout = config.rollout!
   const { max_new_tokens } = rollout
   const context = model.shape.maxPositionEmbeddings
+  const code = await moduleHashes(rollout.rewards)
   const tokenizer = await loadTokenizer(modelFolder)
   const stopIds = await stopTokenIds(modelFolder, tokenizer)
   if (stopIds.size === 0 && rollout.stop.length === 0) {
@@ -111,6 +116,7 @@ export async function planRollouts(
     tokenizer,
     stopIds,
     evalSets,
+    code,
   }
   return {
     rollout: plan,
@@ -122,6 +128,22 @@ export async function planRollouts(
     evalSets: [],
     lints: [...data.warnings, ...unusual],
   }
+}
+
+async function moduleHashes(
+  rewards: readonly { readonly module?: string | undefined }[],
+): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const { module } of rewards) {
+    if (module === undefined) continue
+    if (!existsSync(module)) {
+      throw new InputError(
+        `rollout.rewards: ${module}: no such file (looked in ${process.cwd()} and beside the config)`,
+      )
+    }
+    found[module] = await fileHash(module)
+  }
+  return found
 }
 
 function settingsOf(config: Config, objective: Objective): RolloutSettings {

@@ -141,3 +141,21 @@ test("importance weights of the sampler that is trained are 1", async () => {
     expect(importance!.max).toBeCloseTo(1, 4)
   }
 })
+
+test("a run whose reward has changed is not continued", async () => {
+  const module = file("changes.mjs", "export default ({ token_ids }) => token_ids[0] % 5")
+  const more = { rollout: { rewards: [{ module }] }, max_steps: 4, save_steps: 2 }
+  const stopped = new AbortController()
+  const stop = (event: { type: string; step: number }) =>
+    event.type === "step" && event.step === 2 && stopped.abort()
+  await run("changes", more, stop, stopped.signal)
+  file("changes.mjs", "export default ({ token_ids }) => -(token_ids[0] % 5)")
+  await expect(run("changes", { ...more, resume: true })).rejects.toThrow(
+    /changes.mjs is another than then: its function rewards otherwise/,
+  )
+})
+
+test("a module that is not there is named before anything is sampled", async () => {
+  const rollout = { rewards: [{ module: "no-such-reward.ts" }] }
+  await expect(run("gone", { rollout })).rejects.toThrow(/no-such-reward.ts: no such file/)
+})
