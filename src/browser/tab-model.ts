@@ -1,5 +1,5 @@
 import type { Folder } from "../formats/folder.ts"
-import { modelConfigIn } from "../models/files/open-weights.ts"
+import { modelConfigIn, openWeightsIn } from "../models/files/open-weights.ts"
 import type { ModelConfig, WeightQuantization } from "../models/index.ts"
 import type { HostTensor } from "../runtime/index.ts"
 import type { ChatTemplate } from "../text/chat-template.ts"
@@ -46,7 +46,7 @@ export async function openTabModel(
     template: await chatTemplateIn(folder),
     stopIds: await stopTokensIn(folder, tokenizer),
     quantization,
-    weights: await baseWeights(folder, quantization, {
+    weights: await baseWeights(await openWeightsIn(folder), quantization, {
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress } : {}),
     }),

@@ -1,11 +1,11 @@
 /** The engine beside the float64 interpreter that judges every device. */
-import { diskFolder } from "../formats/disk-folder.ts"
 import { type Graph, type NdArray, ndarray } from "../graph/index.ts"
 import { blockGraphs } from "../models/block/block-graphs.ts"
 import { layerPlans } from "../models/block/layer-plan.ts"
 import { layerPrefix } from "../models/block/parameters.ts"
 import { keyBegins, packLayout } from "../models/decoder/pack.ts"
 import { RopeRows } from "../models/families/rope.ts"
+import { openWeights } from "../models/files/index.ts"
 import { type DeviceTensor, type HostTensor, interpret } from "../runtime/index.ts"
 import { baseWeights } from "../train/model-weights.ts"
 import { type Comparison, judged, type Row, relative } from "./comparison.ts"
@@ -26,7 +26,7 @@ export async function interpreterComparison({ plan, tried, signal }: Subject): P
   const options = { shape, tokens: TOKENS, kind: layer.kind, lora: undefined }
   const { forward, backward, saved } = blockGraphs(options, "products")
   const weights = await baseWeights(
-    diskFolder(plan.modelFolder),
+    await openWeights(plan.modelFolder),
     undefined,
     signal ? { signal } : {},
   )

@@ -1,5 +1,5 @@
-import { diskFolder } from "../formats/disk-folder.ts"
 import type { HeadSettings } from "../models/decoder/head-stage.ts"
+import { openWeights } from "../models/files/index.ts"
 import { Decoder, type LoraSpec, loraInputs, type Pack } from "../models/index.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import type { Device, Precision } from "../runtime/index.ts"
@@ -23,13 +23,13 @@ export async function withModel<T>(
   const device = await tried.openDevice({ device: kind, threads, dtype })
   try {
     const options = signal ? { signal } : {}
-    const folder = diskFolder(plan.modelFolder)
-    const base = await baseWeights(folder, quantization, options)
+    const folder = plan.modelFolder
+    const base = await baseWeights(await openWeights(folder), quantization, options)
     const adapter = tried.adapterWeights(shape, lora, config.seed)
     const trained = await openTrainedModel({
       ...{ device, config, shape, objective, lora, quantization, keep: memory.keep },
       weights: new Map([...base, ...adapter]),
-      frozenWeights: () => baseWeights(folder, undefined, options),
+      frozenWeights: async () => baseWeights(await openWeights(folder), undefined, options),
     })
     try {
       return await use(trained, device)
@@ -52,7 +52,7 @@ export async function withFrozen<T>(
   const device = await tried.openDevice({ device: kind, threads, dtype: "fp32" })
   try {
     const options = signal ? { signal } : {}
-    const base = await baseWeights(diskFolder(plan.modelFolder), plan.quantization, options)
+    const base = await baseWeights(await openWeights(plan.modelFolder), plan.quantization, options)
     const adapter = tried.adapterWeights(shape, lora, plan.config.seed)
     const parts = { device, shape, quantization: plan.quantization, lora: lora && loraInputs(lora) }
     const weights = new Map([...base, ...adapter])

@@ -1,6 +1,5 @@
-import { diskFolder } from "../formats/disk-folder.ts"
 import { modelFolders } from "../generate/index.ts"
-import { readAdapter, readModelConfig } from "../models/files/index.ts"
+import { openWeights, readAdapter, readModelConfig } from "../models/files/index.ts"
 import {
   Decoder,
   type DecoderShape,
@@ -48,7 +47,7 @@ export async function openScoredModel(
   const { shape } = await readModelConfig(weightsFolder)
   const load = options.signal ? { signal: options.signal } : {}
   const weights = new Map<string, HostTensor>(
-    await baseWeights(diskFolder(weightsFolder), undefined, load),
+    await baseWeights(await openWeights(weightsFolder), undefined, load),
   )
   const adapter = base === null ? undefined : await readAdapter(folder, shape)
   if (adapter) {

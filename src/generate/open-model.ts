@@ -1,10 +1,10 @@
 import { existsSync, readdirSync } from "node:fs"
 import { isAbsolute, join } from "node:path"
 import { InputError } from "../errors.ts"
-import { type HubProgress, resolveModel } from "../hub/hub.ts"
+import type { HubProgress } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
 import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
-import { openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
+import { findModel, openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   type DecoderShape,
@@ -106,7 +106,7 @@ export async function modelFolders(
   const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
     onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
   const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
-  const folder = await resolveModel(weightsFolder(path), {
+  const folder = await findModel(weightsFolder(path), {
     ...hub,
     ...(revision === undefined ? {} : { revision }),
   })
@@ -117,7 +117,7 @@ export async function modelFolders(
     return { folder, base: null, baseName: null, textFolder: folder }
   }
   const baseName = given ?? (await namedBase(folder))
-  const base = await resolveModel(baseName, { ...hub, withWeights: withBaseWeights }).catch(
+  const base = await findModel(baseName, { ...hub, withWeights: withBaseWeights }).catch(
     (error: unknown) => {
       if (!(error instanceof InputError) || given !== undefined) throw error
       const where = join(folder, ADAPTER_CONFIG)

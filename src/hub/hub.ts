@@ -62,7 +62,9 @@ export async function resolveModel(
 ): Promise<string> {
   if (existsSync(idOrPath)) {
     if ((await stat(idOrPath)).isDirectory()) return idOrPath
-    throw new InputError(`model: ${idOrPath} is a file; expected a folder in Hugging Face's layout`)
+    throw new InputError(
+      `model: ${idOrPath} is a file; expected a folder in Hugging Face's layout, or a .gguf file`,
+    )
   }
   if (!isHubId(idOrPath)) {
     throw new InputError(

@@ -104,3 +104,43 @@ export function byteLevelGguf(
     ],
   }
 }
+
+/** One step of {@link PRE_TOKENIZERS} as tokenizer.json has it. */
+function stepJson(step: string): Readonly<Record<string, unknown>> {
+  if (step === "digits") return { type: "Digits", individual_digits: true }
+  const isBytes = step === "bytes" || step === "words and bytes"
+  return isBytes
+    ? {
+        type: "ByteLevel",
+        add_prefix_space: false,
+        trim_offsets: true,
+        use_regex: step !== "bytes",
+      }
+    : {
+        type: "Split",
+        pattern: { Regex: step.slice("split ".length) },
+        behavior: "Isolated",
+        invert: false,
+      }
+}
+
+/**
+ * llama.cpp's pre-tokenizer of this name in tokenizer.json's words.
+ *
+ * @throws InputError for one that is not known
+ */
+export function preTokenizerJson(name: string, where: string) {
+  const found = PRE_TOKENIZERS.find((known) => known.name === name)
+  if (found === undefined) {
+    const names = PRE_TOKENIZERS.map((known) => known.name).join(", ")
+    throw new InputError(
+      `${where}: expected "tokenizer.ggml.pre" to be one of ${names}, got ${name}; give the model's Hugging Face folder`,
+    )
+  }
+  return {
+    steps: { type: "Sequence", pretokenizers: found.steps.map(stepJson) },
+    ignoresMerges: found.ignoresMerges,
+    // Qwen's own tokenizer composes characters; GGUF has no word for it.
+    normalizer: name === "qwen2" ? { type: "NFC" } : null,
+  }
+}

@@ -22,7 +22,10 @@ function steps(config: unknown): JsonObject[] {
 function spacePrefix({ tokenizer }: TokenizerFiles): Prefix | null {
   const normalizers = steps(tokenizer.normalizer)
   const pre = tokenizer.pre_tokenizer
-  if (isObject(pre)) {
+  // Gemma's splits at spaces, of which its normaliser leaves none.
+  const cutsNothing =
+    isObject(pre) && pre.type === "Split" && isObject(pre.pattern) && pre.pattern.String === " "
+  if (isObject(pre) && !cutsNothing) {
     const metaspace =
       pre.type === "Metaspace" &&
       pre.replacement === SPACE &&

@@ -1,10 +1,10 @@
 import { assert } from "../errors.ts"
-import type { Folder } from "../formats/folder.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
 import {
   type LoadOptions,
-  loadModelIn,
-  loadQuantizedModelIn,
+  loadQuantizedWeights,
+  loadWeights,
+  type OpenWeights,
 } from "../models/files/open-weights.ts"
 import {
   type DecoderShape,
@@ -17,18 +17,18 @@ import {
 } from "../models/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 
-/** The base model's weights in memory, by the checkpoint's names. */
+/** The base model's weights in memory, by the checkpoint's names; closes what it reads. */
 export async function baseWeights(
-  folder: Folder,
+  open: OpenWeights,
   quantization: WeightQuantization | undefined,
   options: LoadOptions = {},
 ): Promise<Map<string, HostTensor>> {
-  if (quantization) return quantizedWeights(folder, quantization, options)
-  const { config, weights } = await loadModelIn(folder, options)
+  if (quantization) return quantizedWeights(open, quantization, options)
+  const { config, weights } = await loadWeights(open, options)
   return new Map(
     decoderParameters(config.shape).map(({ name, shape }) => {
       const data = weights.get(name)
-      assert(data, `loadModelIn left out ${name}`)
+      assert(data, `loadWeights left out ${name}`)
       return [name, float32(shape, data)]
     }),
   )
@@ -36,11 +36,11 @@ export async function baseWeights(
 
 /** The same with the blocks' linear weights as codes. */
 async function quantizedWeights(
-  folder: Folder,
+  open: OpenWeights,
   quantization: WeightQuantization,
   options: LoadOptions,
 ): Promise<Map<string, HostTensor>> {
-  const loaded = await loadQuantizedModelIn(folder, quantization, options)
+  const loaded = await loadQuantizedWeights(open, quantization, options)
   const result = new Map<string, HostTensor>()
   for (const { name, shape } of decoderParameters(loaded.config.shape)) {
     const data = loaded.weights.get(name)

@@ -15,8 +15,7 @@ import {
 } from "../data/index.ts"
 import { resolveSources } from "../data/sources.ts"
 import { InputError } from "../errors.ts"
-import { resolveModel } from "../hub/hub.ts"
-import { readModelConfig } from "../models/files/index.ts"
+import { findModel, readModelConfig } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   compiledSize,
@@ -101,7 +100,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveOf(config)
   refuseSettings(objective, config)
-  const modelFolder = await resolveModel(config.model, {
+  const modelFolder = await findModel(config.model, {
     revision: config.model_revision,
     ...(signal ? { signal } : {}),
   })

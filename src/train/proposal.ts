@@ -2,8 +2,7 @@
 import { freemem } from "node:os"
 import { type Lint, previewData } from "../data/index.ts"
 import { InputError } from "../errors.ts"
-import { resolveModel } from "../hub/hub.ts"
-import { readModelConfig } from "../models/files/index.ts"
+import { findModel, readModelConfig } from "../models/files/index.ts"
 import { type ModelConfig, weightCount } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 
@@ -39,7 +38,7 @@ interface LookOptions {
  * @throws InputError for a family that cannot be trained, or a model that is not there
  */
 export async function modelFacts(name: string, { signal }: LookOptions = {}): Promise<ModelFacts> {
-  const folder = await resolveModel(name, {
+  const folder = await findModel(name, {
     withWeights: false,
     ...(signal ? { signal } : {}),
   })

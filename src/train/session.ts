@@ -1,4 +1,4 @@
-import { diskFolder } from "../formats/disk-folder.ts"
+import { openWeights } from "../models/files/index.ts"
 import type { Device } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
@@ -24,10 +24,9 @@ export async function openSession(
   const { device: name, threads, dtype } = plan.engine
   const options = signal ? { signal } : {}
   const device = await openDevice({ device: name, threads, dtype })
-  const own = diskFolder(plan.modelFolder)
   const continued = checkpoint && !lora
   const base = await baseWeights(
-    continued ? diskFolder(checkpoint.path) : own,
+    await openWeights(continued ? checkpoint.path : plan.modelFolder),
     quantization,
     options,
   )
@@ -37,7 +36,7 @@ export async function openSession(
     keep: memory.keep,
     weights: new Map([...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
-    frozenWeights: () => baseWeights(own, undefined, options),
+    frozenWeights: async () => baseWeights(await openWeights(plan.modelFolder), undefined, options),
   })
   return {
     ...model,

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
+import { ggufFileOf } from "../../models/files/index.ts"
 import {
   NORMALIZATION_IN_WORDS,
   needs,
@@ -127,6 +128,12 @@ async function rowColumns(
 
 function refuseForTorch(parts: RunSpecParts): void {
   const { objective, resume, logits, modelFolder } = parts
+  const gguf = ggufFileOf(modelFolder)
+  if (gguf !== undefined) {
+    throw new InputError(
+      `${gguf}: engine torch reads Hugging Face folders; make one of it (dftune export ${gguf} --to hf --out FOLDER), or use engine: onnx`,
+    )
+  }
   if (parts.unproved !== undefined) {
     throw new InputError(
       `${modelFolder}: engine torch has not been proved on ${parts.unproved} yet; engine: onnx trains it`,

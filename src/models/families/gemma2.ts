@@ -7,6 +7,7 @@ import {
   gemmaNorm,
   gemmaParameters,
 } from "./gemma-block.ts"
+import { GGUF_GEMMA2 } from "./gguf-family.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
 import { layerTypes, windowed } from "./sliding-layers.ts"
@@ -35,4 +36,5 @@ export const gemma2: Family<GemmaShape> = {
   finalNorm: gemmaNorm,
   embeddingScale: ({ hiddenSize }) => Math.sqrt(hiddenSize),
   logits: ({ finalLogitSoftcapping }) => ({ softcap: finalLogitSoftcapping }),
+  gguf: GGUF_GEMMA2,
 }

@@ -7,6 +7,7 @@ import {
   gemmaNorm,
   gemmaParameters,
 } from "./gemma-block.ts"
+import { GGUF_GEMMA3 } from "./gguf-family.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
 import { layerTypes, windowed } from "./sliding-layers.ts"
@@ -45,4 +46,5 @@ export const gemma3_text: Family<GemmaShape> = {
   finalNorm: gemmaNorm,
   embeddingScale: ({ hiddenSize }) => Math.sqrt(hiddenSize),
   logits: ({ finalLogitSoftcapping }) => ({ softcap: finalLogitSoftcapping }),
+  gguf: GGUF_GEMMA3,
 }

@@ -11,6 +11,10 @@ export interface GgufFamily<Shape extends DecoderShape = DecoderShape> {
    * the rows of q and k are stored in that order.
    */
   readonly turnsNeighbours: boolean
+  /** Its norms multiply with 1 + w, and llama.cpp stores that sum. */
+  readonly addsOneToNorms?: boolean
+  /** uint32 metadata of its own, by what follows `<architecture>.`. */
+  counts?(shape: Shape): Readonly<Record<string, number>>
   /** float32 metadata of its own, by what follows `<architecture>.`. */
   factors?(shape: Shape): Readonly<Record<string, number>>
   /** What of this decoder it has no place for, in words; undefined: it computes all of it. */
@@ -129,4 +133,79 @@ export const GGUF_GLM4: GgufFamily = {
   // Its own checkpoints pair neighbours already.
   turnsNeighbours: false,
   lacks: (shape) => llama3(shape) ?? positions(shape),
+}
+
+interface Gemma extends DecoderShape {
+  readonly attentionBias: boolean
+  readonly queryPreAttnScalar: number
+  readonly attnLogitSoftcapping: number | undefined
+  readonly finalLogitSoftcapping: number | undefined
+}
+
+const GEMMA_NAMES = {
+  ...GGUF_NAMES,
+  post_attention_layernorm: "post_attention_norm",
+  pre_feedforward_layernorm: "ffn_norm",
+  post_feedforward_layernorm: "post_ffw_norm",
+}
+
+/** What both of llama.cpp's Gemma graphs have no place for. `isFull`: the layers without a window. */
+function gemmaLacks(shape: Gemma, isFull: (layer: number) => boolean): string | undefined {
+  if (shape.attentionBias) return "attention_bias: true"
+  if (shape.queryPreAttnScalar !== shape.headDim) {
+    return `query_pre_attn_scalar ${shape.queryPreAttnScalar} (its own is head_dim, ${shape.headDim})`
+  }
+  const fits = shape.layers.every(({ window }, layer) => (window === undefined) === isFull(layer))
+  return fits ? undefined : "windows in these layers (layer_types)"
+}
+
+const windowOf = ({ layers }: DecoderShape): Record<string, number> => {
+  const window = layers.find(({ window }) => window !== undefined)?.window
+  return window === undefined ? {} : { "attention.sliding_window": window }
+}
+
+export const GGUF_GEMMA2: GgufFamily<Gemma> = {
+  architecture: "gemma2",
+  names: GEMMA_NAMES,
+  turnsNeighbours: false,
+  addsOneToNorms: true,
+  counts: windowOf,
+  factors: ({ attnLogitSoftcapping = 0, finalLogitSoftcapping = 0 }) => ({
+    attn_logit_softcapping: attnLogitSoftcapping,
+    final_logit_softcapping: finalLogitSoftcapping,
+  }),
+  lacks: (shape) =>
+    gemmaLacks(shape, (layer) => layer % 2 === 1) ??
+    (shape.attnLogitSoftcapping === undefined || shape.finalLogitSoftcapping === undefined
+      ? "logits without soft caps"
+      : undefined) ??
+    (shape.layers.some(({ rope }) => rope?.ropeType !== "default") ? "rope_scaling" : undefined),
+}
+
+/** Layers with a window turn by a base of their own, which llama.cpp has as a constant. */
+const LOCAL_THETA = 10_000
+
+export const GGUF_GEMMA3: GgufFamily<Gemma> = {
+  architecture: "gemma3",
+  names: GEMMA_NAMES,
+  turnsNeighbours: false,
+  addsOneToNorms: true,
+  counts: windowOf,
+  lacks(shape) {
+    const local = shape.layers.filter(({ window }) => window !== undefined)
+    const full = shape.layers.filter(({ window }) => window === undefined)
+    const isLocal = ({ rope }: LayerKind) =>
+      rope?.ropeType === "default" && rope.ropeTheta === LOCAL_THETA
+    const isPlain = ({ rope }: LayerKind) =>
+      rope?.ropeType === "default" || rope?.ropeType === "linear"
+    return (
+      gemmaLacks(shape, (layer) => (layer + 1) % 6 === 0) ??
+      (shape.attnLogitSoftcapping || shape.finalLogitSoftcapping
+        ? "soft caps of logits"
+        : undefined) ??
+      (local.every(isLocal) && full.every(isPlain)
+        ? undefined
+        : "these rotary embeddings (rope_parameters)")
+    )
+  },
 }

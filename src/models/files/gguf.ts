@@ -64,6 +64,23 @@ export function interleavedHeads(
   return out
 }
 
+/** What {@link interleavedHeads} did, undone. */
+export function halvedHeads(values: Float32Array, rows: number, headDim: number): Float32Array {
+  const columns = values.length / rows
+  const half = headDim / 2
+  const out = new Float32Array(values.length)
+  for (let row = 0; row < rows; row++) {
+    const within = row % headDim
+    const to = row - within + (within % 2) * half + Math.floor(within / 2)
+    out.set(values.subarray(row * columns, (row + 1) * columns), to * columns)
+  }
+  return out
+}
+
+/** Whether llama.cpp stores 1 + w of this tensor. */
+export const isShiftedNorm = (name: string, { addsOneToNorms }: GgufFamily): boolean =>
+  addsOneToNorms === true && /norm\.weight$/.test(name)
+
 /**
  * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16 where
  * their rows are no whole blocks. Beside 4-bit layers the embedding and the head keep 8 bits.
@@ -79,7 +96,7 @@ function storedType(
 }
 
 /** llama3 scaling as llama.cpp takes it: by how much each frequency is divided. [D / 2] */
-function ropeFactors(rope: Rope): Float32Array {
+export function ropeFactors(rope: Rope): Float32Array {
   const { ropeTheta, rotaryDim } = rope
   const unscaled = inverseFrequencies({ ropeType: "default", ropeTheta, rotaryDim }, 0)
   const scaled = inverseFrequencies(rope, 0)
@@ -100,7 +117,11 @@ export function ggufTensors(
       name: ggufName(name, family),
       type: storedType(name, dims, type),
       shape: dims,
-      values: turned ? async () => interleavedHeads(await read(), dims[0]!, shape.headDim) : read,
+      values: async () => {
+        const values = await read()
+        if (turned) return interleavedHeads(values, dims[0]!, shape.headDim)
+        return isShiftedNorm(name, family) ? values.map((x) => x + 1) : values
+      },
     }
   })
   if (rope?.ropeType !== "llama3") return converted
@@ -165,6 +186,9 @@ export function ggufModel(
   for (const [key, value] of Object.entries(family.factors?.(shape) ?? {})) {
     float32(`${architecture}.${key}`, value)
   }
+  for (const [key, value] of Object.entries(family.counts?.(shape) ?? {})) {
+    uint32(`${architecture}.${key}`, value)
+  }
   return { metadata, notes: ropeMetadata(metadata, shape, architecture) }
 }
 
@@ -174,7 +198,8 @@ function ropeMetadata(
   { layers }: DecoderShape,
   architecture: string,
 ): string[] {
-  const rope = layers.find(({ rope }) => rope)?.rope
+  // Gemma's layers with a window turn by a base that llama.cpp knows by itself.
+  const rope = (layers.find(({ rope, window }) => rope && !window) ?? layers[0])?.rope
   if (!rope) return []
   const float32 = (key: string, value: number) => metadata.set(key, { kind: "float32", value })
   metadata.set(`${architecture}.rope.dimension_count`, { kind: "uint32", value: rope.rotaryDim })

@@ -1,12 +1,13 @@
 import { diskFolder } from "../../formats/disk-folder.ts"
 import type { QuantizeOptions } from "../adapters/quantize.ts"
 import type { ModelConfig } from "../families/model-config.ts"
+import { ggufFileOf, openGgufWeights } from "./gguf-model.ts"
 import {
   type LoadedModel,
   type LoadedQuantizedModel,
   type LoadOptions,
-  loadModelIn,
-  loadQuantizedModelIn,
+  loadQuantizedWeights,
+  loadWeights,
   modelConfigIn,
   type OpenWeights,
   openWeightsIn,
@@ -17,21 +18,22 @@ export function readModelConfig(folder: string): Promise<ModelConfig> {
   return modelConfigIn(diskFolder(folder))
 }
 
-/** {@link openWeightsIn} of a model folder on the disk. */
+/** {@link openWeightsIn} of a model folder on the disk, or the weights of the GGUF file it stands for. */
 export function openWeights(folder: string): Promise<OpenWeights> {
-  return openWeightsIn(diskFolder(folder))
+  const file = ggufFileOf(folder)
+  return file === undefined ? openWeightsIn(diskFolder(folder)) : openGgufWeights(folder, file)
 }
 
-/** {@link loadModelIn} of a model folder on the disk. */
-export function loadModel(folder: string, options?: LoadOptions): Promise<LoadedModel> {
-  return loadModelIn(diskFolder(folder), options)
+/** {@link loadWeights} of a model folder on the disk. */
+export async function loadModel(folder: string, options?: LoadOptions): Promise<LoadedModel> {
+  return loadWeights(await openWeights(folder), options)
 }
 
-/** {@link loadQuantizedModelIn} of a model folder on the disk. */
-export function loadQuantizedModel(
+/** {@link loadQuantizedWeights} of a model folder on the disk. */
+export async function loadQuantizedModel(
   folder: string,
   quantization: QuantizeOptions,
   options?: LoadOptions,
 ): Promise<LoadedQuantizedModel> {
-  return loadQuantizedModelIn(diskFolder(folder), quantization, options)
+  return loadQuantizedWeights(await openWeights(folder), quantization, options)
 }

@@ -147,11 +147,15 @@ export async function openWeightsIn(folder: Folder): Promise<OpenWeights> {
  *
  * @throws InputError naming the key, file or tensor, what was expected and what came
  */
-export async function loadModelIn(
-  folder: Folder,
+export async function loadModelIn(folder: Folder, options?: LoadOptions): Promise<LoadedModel> {
+  return loadWeights(await openWeightsIn(folder), options)
+}
+
+/** Reads all of an open checkpoint, and closes it. */
+export async function loadWeights(
+  { config, parameters, dtype, read, close }: OpenWeights,
   { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
 ): Promise<LoadedModel> {
-  const { config, parameters, dtype, read, close } = await openWeightsIn(folder)
   const weights: Weights = new Map()
   try {
     for (const { name, shape } of parameters) {
@@ -175,15 +179,14 @@ export interface LoadedQuantizedModel {
 }
 
 /**
- * As {@link loadModelIn}, with the linear layers of the blocks quantised as they are read: only the
+ * As {@link loadWeights}, with the linear layers of the blocks quantised as they are read: only the
  * largest of them is ever whole in float32.
  */
-export async function loadQuantizedModelIn(
-  folder: Folder,
+export async function loadQuantizedWeights(
+  { config, parameters, dtype, read, close }: OpenWeights,
   quantization: QuantizeOptions,
   { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
 ): Promise<LoadedQuantizedModel> {
-  const { config, parameters, dtype, read, close } = await openWeightsIn(folder)
   const weights: Weights = new Map()
   const quantized = new Map<string, QuantizedMatrix>()
   const weightNames = linearWeights(config.shape)

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
+import { ggufFileOf } from "./gguf-model.ts"
 
 const PIECES = 64
 const PIECE_BYTES = 4096
@@ -11,9 +12,12 @@ const PIECE_BYTES = 4096
  */
 export function weightsHash(folder: string): string {
   const hash = createHash("sha256")
-  for (const name of readdirSync(folder).sort()) {
-    if (!/\.(safetensors|gguf)$/.test(name)) continue
-    const path = join(folder, name)
+  const gguf = ggufFileOf(folder)
+  const weights = /\.(safetensors|gguf)$/
+  const names = readdirSync(folder).filter((name) => weights.test(name))
+  const files = names.sort().map((name) => join(folder, name))
+  for (const path of gguf === undefined ? files : [gguf]) {
+    const name = basename(path)
     const { size } = statSync(path)
     hash.update(`${name}\0${size}\0`)
     const file = openSync(path, "r")
