@@ -3,6 +3,7 @@ import { createHash } from "node:crypto"
 import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
+import { randomStream } from "../random.ts"
 import { renderOptionsOf } from "./batch.ts"
 import { ASKED_KINDS, type AskedKind, askedKind } from "./layout.ts"
 import { MAX_EXAMPLES } from "./lints.ts"
@@ -36,6 +37,8 @@ export interface PromptData {
   readonly prompts: readonly DataPrompt[]
   /** The same as rows without a target, for all that asks of a run's rows. */
   readonly rows: Prepared
+  /** Some of them, by index. */
+  readonly part: (keeps: (index: number) => boolean) => PromptData
   readonly warnings: readonly {
     readonly code: string
     readonly message: string
@@ -135,8 +138,55 @@ export async function readPrompts(options: PromptOptions): Promise<PromptData> {
           },
         ]),
   ]
-  const rows = promptRows({ prompts, places, counts, layouts, day: setup.day })
-  return { prompts, rows, warnings }
+  return dataOf({ prompts, places, counts, layouts, day: setup.day }, warnings)
+}
+
+function dataOf(parts: PromptRowsParts, warnings: PromptData["warnings"]): PromptData {
+  const { prompts, places, counts } = parts
+  return {
+    prompts,
+    rows: promptRows(parts),
+    warnings,
+    part(keeps) {
+      const kept = places.filter((_, i) => keeps(i))
+      const own = counts.map((count, file) => {
+        return { ...count, rows: kept.filter(({ source }) => source === file).length }
+      })
+      const left = prompts.filter((_, i) => keeps(i))
+      return dataOf({ ...parts, prompts: left, places: kept, counts: own }, warnings)
+    },
+  }
+}
+
+/**
+ * Takes prompts out, to measure on: chosen by the seed, and all rows with the same prompt with them.
+ *
+ * @throws InputError when nothing would be left to train
+ */
+export function heldOutPrompts(
+  data: PromptData,
+  { split, seed }: { readonly split: number; readonly seed: number },
+): { readonly train: PromptData; readonly held: PromptData } {
+  const { prompts } = data
+  const wanted = split < 1 ? Math.round(split * prompts.length) : split
+  const same = new Map<string, number[]>()
+  prompts.forEach(({ tokenIds }, i) => {
+    const key = tokenIds.join(" ")
+    same.set(key, [...(same.get(key) ?? []), i])
+  })
+  const random = randomStream(seed, "held-out prompts")
+  const drawn = [...same.values()].map((rows) => ({ rows, at: random() }))
+  const held = new Set<number>()
+  for (const { rows } of drawn.sort((a, b) => a.at - b.at)) {
+    if (held.size >= wanted) break
+    for (const row of rows) held.add(row)
+  }
+  if (held.size === prompts.length) {
+    throw new InputError(
+      `data.eval_split: ${split} holds out all ${prompts.length} prompts; hold out fewer, or name others in data.eval`,
+    )
+  }
+  return { train: data.part((i) => !held.has(i)), held: data.part((i) => held.has(i)) }
 }
 
 function promptOf(

@@ -4,7 +4,7 @@ import type { Config, SourceConfig } from "../../config/index.ts"
 import { type RunOrder, runOrder } from "../../data/order.ts"
 import type { PrepareOptions } from "../../data/prepare.ts"
 import type { DataPrompt, PromptData } from "../../data/prompts.ts"
-import { readPrompts } from "../../data/prompts.ts"
+import { heldOutPrompts, readPrompts } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
 import { fileHash } from "../../formats/index.ts"
 import { type ModelConfig, weightCount } from "../../models/index.ts"
@@ -69,17 +69,15 @@ export async function planRollouts(
     })
   const limits = { context, vocabSize: model.shape.vocabSize, max_new_tokens }
   const { eval: evalSources, eval_split: split } = config.data
-  const data = await read(
-    config.data.train,
-    rollout.demonstrations > 0 ? max_new_tokens : undefined,
-  )
-  checkPrompts(data, limits, tokenizer)
+  const all = await read(config.data.train, rollout.demonstrations > 0 ? max_new_tokens : undefined)
+  checkPrompts(all, limits, tokenizer)
+  const parts =
+    split > 0 && evalSources.length === 0
+      ? heldOutPrompts(all, { split, seed: config.seed })
+      : { train: all, held: undefined }
+  const data = parts.train
   const evalSets: { name: string; prompts: readonly DataPrompt[] }[] = []
-  if (split > 0 && evalSources.length === 0) {
-    throw new InputError(
-      "data.eval_split: prompts are not held out yet; put some into a file of their own and name it in data.eval",
-    )
-  }
+  if (parts.held) evalSets.push({ name: "held-out", prompts: parts.held.prompts })
   for (const [i, source] of evalSources.entries()) {
     const held = await read([source])
     checkPrompts(held, limits, tokenizer)

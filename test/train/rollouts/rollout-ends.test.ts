@@ -104,6 +104,19 @@ test("eval prompts are answered greedily and scored", async () => {
   for (const score of scores) expect(score).toMatchObject({ name: "prompts", n: 6 })
 })
 
+test("held-out prompts are asked and never trained", async () => {
+  const data = { train: [join(root, "prompts.jsonl")], eval_split: 2, max_length: 64 }
+  const events = await run("held", { data, max_steps: 6, rollout: { keep: "all" } })
+  const scored = events.filter(({ type }) => type === "eval")
+  expect(scored.at(-1)).toMatchObject({ name: "held-out", n: 2, step: 6 })
+  const rows = readFileSync(join(root, "held", "rollouts.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+  expect(new Set(rows.map((line) => JSON.parse(line).prompt)).size).toBe(4)
+  const all = { ...data, eval_split: 6 }
+  await expect(run("none-left", { data: all })).rejects.toThrow(/6 holds out all 6 prompts/)
+})
+
 test("rollouts.jsonl holds every sample once, across a resume", async () => {
   const stopped = new AbortController()
   const more = { rollout: { keep: "all" }, max_steps: 5 }
