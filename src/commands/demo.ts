@@ -6,6 +6,8 @@ import { type Command, InvalidArgumentError } from "commander"
 import { demoConclusions } from "../demo/conclusions.ts"
 import { type DemoResult, type DemoSettings, runDemo } from "../demo/experiment.ts"
 import { demoPage } from "../demo/page.ts"
+import { type RlDemoSettings, runRlDemo } from "../demo/rl.ts"
+import { rlConclusions, rlPage, rlText } from "../demo/rl-page.ts"
 import { demoText } from "../demo/table.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
@@ -20,6 +22,7 @@ interface Options {
   readonly out: string
   readonly seeds: number
   readonly quick?: boolean
+  readonly rl?: boolean
   readonly json?: boolean
 }
 
@@ -30,18 +33,29 @@ const FULL = { questions: 150, trainRows: 640, newFacts: 150, steps: { noisy: 40
 /** Too little to conclude anything from: it shows that all parts work. */
 const QUICK = { questions: 12, trainRows: 64, newFacts: 24, steps: { noisy: 4, facts: 4 } }
 
+const RL_FULL = { questions: 150, trainRows: 640, steps: { supervised: 40, grpo: 60 } }
+const RL_QUICK = { questions: 12, trainRows: 64, steps: { supervised: 4, grpo: 2 } }
+
 /** Marks a folder that a demo made, which the next one may clear of what a demo writes. */
 const MARK = ".dftune-demo"
-const OWN = /^(\.dftune-demo|data|report\.html|results\.json|(noisy|facts)-(sft|dft)-\d+)$/
+const OWN =
+  /^(\.dftune-demo|data|report\.html|results\.json|((noisy|facts)-(sft|dft)|sft|dft|grpo)-\d+)$/
 
 export function command(verb: Command): void {
   verb
     .option("--out <dir>", "folder for the data, the runs and report.html", "runs/demo")
     .option("--seeds <n>", "fine-tuning runs of each objective on the noisy data", wholeNumber, 3)
+    .option("--rl", "sums with answers but no solutions: SFT, DFT and GRPO on the same rows")
     .option("--quick", "a few steps and questions only: shows that it works, proves nothing")
     .option("--json", "print the results as one JSON document on stdout")
-    .action(async ({ out, seeds, quick = false, json = false }: Options) => {
+    .action(async ({ out, seeds, quick = false, rl = false, json = false }: Options) => {
       await emptyFolder(out)
+      if (rl) {
+        const sizes = quick ? { ...RL_QUICK, seeds: 1 } : { ...RL_FULL, seeds }
+        const own: RlDemoSettings = { model: DEMO_MODEL, folder: out, ...sizes }
+        await interruptible((signal) => showRl(own, { signal, json, quick }))
+        return
+      }
       const settings: DemoSettings = {
         model: DEMO_MODEL,
         folder: out,
@@ -78,24 +92,61 @@ interface ShowOptions {
   readonly quick: boolean
 }
 
-async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions): Promise<void> {
-  outliveReaders()
+/** Stages and progress with the time since the start, and the one line that is drawn over. */
+function course(signal: AbortSignal) {
   const line = progressLine()
   const began = performance.now()
   const clock = () => shortDuration((performance.now() - began) / 1000).padStart(6)
+  const onStage = (text: string) => {
+    line.clear()
+    say(`${clock()}  ${text}`)
+  }
+  const onProgress = (text: string) => line.show(`${clock()}  ${text}`)
+  return { line, options: { signal, onStage, onProgress } }
+}
+
+async function showRl(
+  settings: RlDemoSettings,
+  { signal, json, quick }: ShowOptions,
+): Promise<void> {
+  outliveReaders()
+  const { line, options } = course(signal)
+  say(
+    quick
+      ? "SFT, DFT and GRPO, a few steps only: this shows that it works, and proves nothing."
+      : "Sums with answers but no solutions, on this machine alone: less than ten minutes on two cores.",
+  )
+  const result = await runRlDemo(settings, options)
+  line.clear()
+  const conclusions = rlConclusions(result)
+  const page = resolve(settings.folder, "report.html")
+  await writeFileAtomic(page, rlPage(result, conclusions))
+  const { scores, sets, ...rest } = result
+  const record = {
+    ...rest,
+    sets: sets.map(({ questions, ...set }) => ({ ...set, questions: questions.length })),
+    conclusions,
+    scores: scores.map(({ outcomes: _, ...score }) => score),
+  }
+  const path = join(settings.folder, "results.json")
+  await writeFileAtomic(path, `${JSON.stringify(record, null, 2)}\n`)
+  if (json) printJson(record)
+  else {
+    print(`\nPercent right, with 95 % intervals\n\n${rlText(result)}\n`)
+    for (const conclusion of conclusions) print(`- ${conclusion}`)
+  }
+  say(`\nreport: ${pathToFileURL(page).href}`)
+}
+
+async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions): Promise<void> {
+  outliveReaders()
+  const { line, options } = course(signal)
   say(
     quick
       ? "SFT and DFT from one start, a few steps only: this shows that it works, and proves nothing."
       : "SFT and DFT from one start, on this machine alone: about three minutes on two cores.",
   )
-  const result = await runDemo(settings, {
-    signal,
-    onStage: (text) => {
-      line.clear()
-      say(`${clock()}  ${text}`)
-    },
-    onProgress: (text) => line.show(`${clock()}  ${text}`),
-  })
+  const result = await runDemo(settings, options)
   line.clear()
   const conclusions = demoConclusions(result)
   const page = resolve(settings.folder, "report.html")

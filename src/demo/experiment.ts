@@ -187,7 +187,7 @@ function jobsOf(settings: DemoSettings, task: TaskData): Job[] {
 }
 
 /** Results in the order of the jobs; two at once where there are two cores, each on one thread. */
-async function inLanes<J, R>(jobs: readonly J[], run: (job: J) => Promise<R>): Promise<R[]> {
+export async function inLanes<J, R>(jobs: readonly J[], run: (job: J) => Promise<R>): Promise<R[]> {
   const results: R[] = []
   let next = 0
   const lane = async () => {
@@ -200,7 +200,10 @@ async function inLanes<J, R>(jobs: readonly J[], run: (job: J) => Promise<R>): P
   return results
 }
 
-async function fineTune(config: Config, { signal, onProgress }: DemoOptions): Promise<string> {
+export async function fineTune(
+  config: Config,
+  { signal, onProgress }: DemoOptions,
+): Promise<string> {
   const run = train(config, signal ? { signal } : {})
   for await (const event of run) {
     if (isStep(event)) {
@@ -271,7 +274,7 @@ export const temperatureText = (temperature: Temperature): string =>
   temperature === 0 ? "greedy" : `T = ${temperature}`
 
 /** Far apart, so that the samples of two questions or runs share no seed. */
-const sampleSeed = (run: number, question: number) => run * 1_000_000 + question
+export const sampleSeed = (run: number, question: number) => run * 1_000_000 + question
 
 async function ask(
   generator: Awaited<ReturnType<typeof openGenerator>>,

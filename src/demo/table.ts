@@ -14,7 +14,7 @@ const percent = (share: number): string => (100 * share).toFixed(0)
  * Percent, and half the width of the interval. None or all of n right leaves nothing to resample:
  * the bound is then 3 / n (95 %, one-sided).
  */
-export function scoreText(score: Score | undefined): string {
+export function scoreText(score: Pick<Score, "score" | "ci95" | "problems"> | undefined): string {
   if (score === undefined) return ""
   const [low, high] = score.ci95
   const bound = 3 / score.problems
@@ -23,7 +23,7 @@ export function scoreText(score: Score | undefined): string {
   return `${percent(score.score)} ±${percent((high - low) / 2)}`
 }
 
-function signed(share: number): string {
+export function signed(share: number): string {
   const text = percent(Math.abs(share))
   return text === "0" ? text : `${share > 0 ? "+" : "−"}${text}`
 }

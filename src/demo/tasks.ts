@@ -49,7 +49,7 @@ export interface DataSizes {
 }
 
 /** Like most of what the base has seen. */
-const TRAINED: ProblemRange = { minSteps: 2, maxSteps: 3, maxOperand: 20, maxValue: 99 }
+export const TRAINED: ProblemRange = { minSteps: 2, maxSteps: 3, maxOperand: 20, maxValue: 99 }
 const LARGER: ProblemRange = {
   minSteps: 2,
   maxSteps: 3,
@@ -57,7 +57,7 @@ const LARGER: ProblemRange = {
   maxOperand: 50,
   maxValue: 99,
 }
-const LONGER: ProblemRange = { minSteps: 4, maxSteps: 4, maxOperand: 20, maxValue: 99 }
+export const LONGER: ProblemRange = { minSteps: 4, maxSteps: 4, maxOperand: 20, maxValue: 99 }
 
 /** Share of the training solutions with one wrong step. */
 export const NOISE = 0.3
@@ -73,7 +73,7 @@ const row = (question: string, answer: string): string =>
 const key = (task: Problem): string => calcPrompt(task)
 
 /** Different problems, none of them in `taken`, which they join. */
-function newProblems(
+export function newProblems(
   random: Random,
   { count, range, taken }: { count: number; range: ProblemRange; taken: Set<string> },
 ): Problem[] {

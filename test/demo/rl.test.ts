@@ -1,0 +1,63 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, expect, test } from "vitest"
+import { type RlDemoResult, type RlScore, runRlDemo } from "../../src/demo/rl.ts"
+import { rlConclusions, rlPage, rlText } from "../../src/demo/rl-page.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "dftune-rl-demo-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+test("questions with answers alone: three objectives from one start, asked the same", async () => {
+  const result = await runRlDemo({
+    model: fileURLToPath(new URL("../../demo/model", import.meta.url)),
+    folder,
+    seeds: 1,
+    questions: 4,
+    trainRows: 32,
+    steps: { supervised: 1, grpo: 1 },
+  })
+  // 3 sets, 2 temperatures, 4 models
+  expect(result.scores).toHaveLength(24)
+  for (const { ci95, score } of result.scores) {
+    expect(ci95[0]).toBeLessThanOrEqual(score)
+    expect(ci95[1]).toBeGreaterThanOrEqual(score)
+  }
+  const supervised = readFileSync(join(folder, "data", "answers.jsonl"), "utf8")
+  const prompts = readFileSync(join(folder, "data", "prompts.jsonl"), "utf8")
+  // no solution is shown to anybody, and no question is asked that was trained
+  expect(supervised).toMatch(/"assistant","content":"The answer is \d+\."/)
+  expect(prompts).not.toMatch(/assistant/)
+  for (const { questions } of result.sets)
+    for (const { prompt } of questions) expect(prompts).not.toContain(prompt)
+  expect(existsSync(join(folder, "grpo-1", "model", "model.safetensors"))).toBe(true)
+  const page = rlPage(result, rlConclusions(result))
+  expect(page).toContain("Percent right")
+  expect(page).not.toMatch(/<script|src="http/)
+}, 60_000)
+
+function madeUp(grpo: number): RlDemoResult {
+  const score = (model: RlScore["model"], set: string, right: number): RlScore => ({
+    ...{ set, model, temperature: 1, score: right / 100, ci95: [0, 1], perSeed: [], problems: 100 },
+    outcomes: Array.from({ length: 100 }, (_, i) => [i < right]),
+  })
+  const names = ["4 steps", "2 or 3 steps", "5 steps"]
+  return {
+    settings: { seeds: 1, questions: 100 } as RlDemoResult["settings"],
+    sets: names.map((name) => ({ name, about: "", questions: [] })),
+    runs: [],
+    scores: names.flatMap((set) => [
+      ...(["base", "sft", "dft"] as const).map((model) => score(model, set, 40)),
+      score("grpo", set, grpo),
+    ]),
+    seconds: 1,
+  }
+}
+
+test("a difference within noise is not claimed, and one against GRPO is said", () => {
+  expect(rlConclusions(madeUp(80))[0]).toMatch(/GRPO is 40 points better than the base/)
+  expect(rlConclusions(madeUp(10))[0]).toMatch(/30 points worse than the base.*worse than SFT/)
+  expect(rlConclusions(madeUp(40))[0]).toMatch(/no different from the base beyond noise/)
+  expect(rlText(madeUp(80))).toMatch(/4 steps, T = 1 +40 ±\d+ .* 80/)
+})
