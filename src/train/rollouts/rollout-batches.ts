@@ -308,7 +308,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
         : sample.reward - penalty(settings.kl_in_reward, outputs[i]!.logp, refs?.[i]),
   }))
   const found = advantages(rewarded, settings.rule)
-  const rows = kept.map(
+  const all = kept.map(
     (sample, i): RolloutRow => ({
       ...sample,
       advantage: found[i]!,
@@ -317,7 +317,12 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
       refLogp: refs?.[i],
     }),
   )
-  return { rows, entropies: outputs.map(({ entropy }) => entropy) }
+  // A masked sample is compared with its group, and that is all: a step of none but such has no tokens.
+  const isTrained = all.map(({ finishReason }) => !marks.maskTruncated || finishReason !== "length")
+  return {
+    rows: all.filter((_, i) => isTrained[i]),
+    entropies: outputs.map(({ entropy }) => entropy).filter((_, i) => isTrained[i]),
+  }
 }
 
 /** k1 of the sample, sum ln pi - ln pi_ref, times its strength; no gradient goes through it. */

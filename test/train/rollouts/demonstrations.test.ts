@@ -40,42 +40,26 @@ test.each(["luffy-rl", "rl-plus", "srft", "chord", "hpt", "dft-rl"])(
   },
 )
 
-test.each(["luffy-rl", "rl-plus", "hpt", "dft-rl"])(
-  "%s without demonstrations is GRPO, step by step",
-  async (name) => {
-    const shared = { data, max_steps: 5 }
-    const rule = { advantage: "group", scale_rewards: "group", filter_groups: "drop" }
-    // hpt's gate lets no prompt be learnt from a demonstration that is not there
-    const mixed = await run(`none-${name}`, {
-      ...shared,
-      objective: { name, normalization: "tokens" },
-      rollout: { ...rule, demonstrations: 0 },
-    })
-    const plain = await run(`plain-${name}`, {
-      ...shared,
-      objective: { name: "grpo", normalization: "tokens" },
-      rollout: rule,
-    })
-    const told = (events: typeof plain) =>
-      stepsOf(events).map(({ loss, grad_norm }) => [loss, grad_norm])
-    told(mixed).forEach(([loss, norm], i) => {
-      expect(loss).toBeCloseTo(told(plain)[i]![0]!, 5)
-      expect(norm).toBeCloseTo(told(plain)[i]![1]!, 4)
-    })
-  },
-)
+const rule = { advantage: "group", scale_rewards: "group", filter_groups: "drop" }
+const told = async (name: string, objective: object, rollout: object) => {
+  const events = await run(name, { data, max_steps: 4, objective, rollout })
+  return stepsOf(events).map(({ loss, grad_norm }) => ({ loss, grad_norm }))
+}
+const plain = told("plain", { name: "grpo", normalization: "tokens" }, rule)
 
-test("chord whose share of demonstrations is 0 trains as GRPO does", async () => {
-  const rollout = { demonstrations: 0, advantage: "group", scale_rewards: "group" }
-  const chord = { name: "chord", mu_peak: 0, mu_valley: 0 }
-  const shared = { data, max_steps: 4 }
-  const mixed = stepsOf(await run("chord-none", { ...shared, objective: chord, rollout }))
-  const objective = { name: "grpo", normalization: "tokens" }
-  const plain = stepsOf(await run("chord-plain", { ...shared, objective, rollout }))
-  mixed.forEach(({ loss, grad_norm }, i) => {
-    expect(loss).toBeCloseTo(plain[i]!.loss, 5)
-    expect(grad_norm).toBeCloseTo(plain[i]!.grad_norm, 4)
-  })
+test.each([
+  [{ name: "luffy-rl", normalization: "tokens" }],
+  [{ name: "rl-plus", normalization: "tokens" }],
+  [{ name: "hpt", normalization: "tokens" }],
+  [{ name: "dft-rl", normalization: "tokens" }],
+  [{ name: "chord", mu_peak: 0, mu_valley: 0 }],
+])("%j without demonstrations is GRPO, step by step", async (objective) => {
+  const mixed = await told(`none-${objective.name}`, objective, { ...rule, demonstrations: 0 })
+  expect(mixed).toHaveLength(4)
+  for (const [i, { loss, grad_norm }] of (await plain).entries()) {
+    expect(mixed[i]!.loss).toBeCloseTo(loss, 5)
+    expect(mixed[i]!.grad_norm).toBeCloseTo(grad_norm, 4)
+  }
 })
 
 test("dft-rl with samples that teach nothing is DFT on the demonstrations", async () => {

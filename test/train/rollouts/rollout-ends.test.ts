@@ -88,12 +88,30 @@ test("samples cut at the limit are neither trained nor counted", async () => {
   const rollout = { mask_truncated_completions: true, max_new_tokens: 24, filter_groups: "none" }
   const events = await run("masked", { rollout, max_steps: 3 })
   const told = stepsOf(events)
-  const rollouts = rolloutsOf(events)
+  // a rollout of which nothing is left makes no step
+  const rollouts = rolloutsOf(events).filter(({ trained }) => trained > 0)
+  expect(rollouts).toHaveLength(told.length)
   rollouts.forEach((one, i) => {
     const ended = Math.round(one.sequences * (1 - one.truncated))
     const before = told[i - 1]?.supervised_tokens ?? 0
     expect(told[i]!.supervised_tokens - before).toBe(Math.round(ended * one.terminated_length.mean))
   })
+})
+
+test("a rollout whose samples are all masked makes no step", async () => {
+  // one token: a sample ends at once, or is cut
+  const rollout = {
+    ...{ mask_truncated_completions: true, max_new_tokens: 4, filter_groups: "none" },
+    ...rewards("masked", "sample.token_ids[0] % 7"),
+  }
+  const events = await run("all-masked", { rollout, max_steps: 2 })
+  for (const one of rolloutsOf(events)) {
+    expect(one.trained).toBe(Math.round(one.sequences * (1 - one.truncated)))
+  }
+  expect(rolloutsOf(events).some(({ trained }) => trained === 0)).toBe(true)
+  const told = stepsOf(events).map(({ supervised_tokens }) => supervised_tokens)
+  expect(told[0]).toBeGreaterThan(0)
+  expect(told[1]).toBeGreaterThan(told[0]!)
 })
 
 test("eval prompts are answered greedily and scored", async () => {
