@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest"
+import { coverage, power } from "../../bench/statistics.ts"
+import { crossedDifference, holm } from "../../src/evaluate/crossed-difference.ts"
+import { tCritical, tTwoSided } from "../../src/evaluate/student-t.ts"
+
+/** scipy.stats.t 1.17.1: t.ppf(0.975, df) and 2 * t.sf(t, df). */
+test.each([
+  [1, 12.706204736174694, 12.7, 0.050024327689344165],
+  [2.5, 3.5746548420036817, 0.3, 0.7873423714951973],
+  [4, 2.7764451051977934, 2.8, 0.048811550548884114],
+  [8.2, 2.2962506962329923, 4.5, 0.001881599260926445],
+  [99, 1.9842169515864174, 1.98, 0.05047947597465229],
+  [1500, 1.9615467538950184, 0.01, 0.9920226171339008],
+])("df %f: the critical t and the tails are scipy's", (df, critical, t, tails) => {
+  expect(tCritical(0.05, df) / critical).toBeCloseTo(1, 9)
+  expect(tTwoSided(t, df) / tails).toBeCloseTo(1, 9)
+})
+
+describe("a table of problems and seeds", () => {
+  test("of one seed is a paired t test over problems", () => {
+    const values = [0.5, 0, 0.25, -0.25, 1, 0.5, 0, 0.75]
+    const { p, ci95, seedsFixed } = crossedDifference(values.map((value) => [value]))
+    // scipy.stats.ttest_1samp
+    expect(p).toBeCloseTo(0.0543435703582893, 9)
+    expect(ci95[0]).toBeCloseTo(-0.008427578677298209, 9)
+    expect(seedsFixed).toBe(true)
+  })
+
+  test("whose runs differ more than its problems is no surer than so many runs", () => {
+    const runs = [0.3, -0.1, 0.2, 0.4, -0.2]
+    const table = Array.from({ length: 50 }, (_, i) => runs.map((run) => run + 0.01 * (i % 2)))
+    const { degreesOfFreedom, p, seedsFixed } = crossedDifference(table)
+    expect(seedsFixed).toBe(false)
+    expect(degreesOfFreedom).toBeLessThan(4.1)
+    expect(p).toBeGreaterThan(0.2)
+  })
+
+  test("without any difference claims none", () => {
+    expect(crossedDifference([[0], [0], [0]])).toMatchObject({ difference: 0, p: 1, ci95: [0, 0] })
+    expect(crossedDifference([]).p).toBe(1)
+  })
+})
+
+test("Holm's p values are those of R's p.adjust", () => {
+  expect(holm([0.01, 0.04, 0.03, 0.005])).toEqual([0.03, 0.06, 0.06, 0.02])
+  expect(holm([])).toEqual([])
+})
+
+describe("simulated studies (all 2,000: npm run bench -- statistics)", () => {
+  const truth = { score: 0.4, spread: 0.25, problemEffect: 0.1, seedEffect: 0.06 }
+  test.each([
+    [{ problems: 60, seeds: 5, n: 2 }, truth],
+    [
+      { problems: 100, seeds: 2, n: 4 },
+      { ...truth, seedEffect: 0, problemEffect: 0 },
+    ],
+  ])("intervals hold the truth and families stay true: %o", (sizes, one) => {
+    const { t, family } = coverage(sizes, one, { studies: 300 })
+    expect(t).toBeGreaterThan(0.91)
+    expect(t).toBeLessThan(0.99)
+    expect(family).toBeLessThan(0.11)
+  })
+
+  test("the difference that --plan promises is found", () => {
+    const { found } = power({ problems: 60, seeds: 5, n: 2 }, truth, { studies: 200, contrasts: 1 })
+    expect(found).toBeGreaterThan(0.7)
+    expect(found).toBeLessThan(0.9)
+  })
+})
