@@ -7,9 +7,12 @@ import { loadConfig } from "../src/config/index.ts"
 import { openPrepared } from "../src/data/index.ts"
 import { rawRows, rowFileKind } from "../src/data/row-files.ts"
 import { readRow } from "../src/data/rows/index.ts"
+import { exportModel } from "../src/export/index.ts"
 import { openGguf, openSafetensors } from "../src/formats/index.ts"
+import { expectObject, parseJson } from "../src/formats/json.ts"
 import { openSampleFile } from "../src/generate/sample-file.ts"
-import { readAdapter, readModelConfig } from "../src/models/files/index.ts"
+import { findModel, openWeights, readAdapter, readModelConfig } from "../src/models/files/index.ts"
+import { dequantized } from "../src/models/files/quantized-checkpoint.ts"
 import { objectiveFromConfig, objectiveToJson } from "../src/objectives/index.ts"
 import { importConfig } from "../src/peers/import-config.ts"
 import { reportHtml } from "../src/report/run-page.ts"
@@ -160,6 +163,36 @@ export const TARGETS: Readonly<Record<string, (work: string) => Target>> = {
       template?.renderWithSpans(CONVERSATION)
     }
   },
+  quantized(work) {
+    const names = readdirSync(golden("quantized"))
+    return async (draw) => {
+      const path = join(work, "q.safetensors")
+      const base = readFileSync(golden(`quantized/${draw.of(names)}`))
+      writeFileSync(path, mutatedBytes(base, draw, 1500))
+      const reader = await openSafetensors(path)
+      try {
+        const config = expectObject(parseJson(reader.metadata.config ?? "{}", path), path)
+        const parameters = [{ name: "m.weight", shape: [16, 128] }]
+        const read = dequantized(reader, config, parameters, path)
+        if (read.tensors.has("m.weight")) await read.readFloat32("m.weight")
+      } finally {
+        await reader.close()
+      }
+    }
+  },
+  "gguf model"(work) {
+    const path = join(work, "model.gguf")
+    process.env.DFTUNE_CACHE = join(work, "cache") // runs in a process of its own
+    let base: Buffer | undefined
+    return async (draw) => {
+      base ??= await ggufBytes(work)
+      writeFileSync(path, mutatedBytes(base, draw, 6000))
+      const folder = await findModel(path)
+      const read = await openWeights(folder)
+      await loadTokenizer(folder)
+      await read.close()
+    }
+  },
   gguf(work) {
     const path = join(work, "m.gguf")
     const base = readFileSync(golden("gguf/reference.gguf"))
@@ -302,6 +335,16 @@ export const TARGETS: Readonly<Record<string, (work: string) => Target>> = {
 }
 
 /** A folder with a model and its tokenizer. */
+/** The tiny model as a GGUF file. */
+async function ggufBytes(work: string): Promise<Buffer> {
+  const model = join(work, "for-gguf")
+  mkdirSync(model, { recursive: true })
+  tinyModel(model)
+  const out = join(work, "as-gguf")
+  const { files } = await exportModel(model, { to: "gguf", out, preTokenizer: "gpt-2" })
+  return readFileSync(join(out, files[0]!.file))
+}
+
 function draw0(work: string): string {
   return tinyModel(work)
 }

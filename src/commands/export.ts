@@ -13,11 +13,11 @@ import { baseOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
-const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
+export const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
   [name: string]: CheckpointDtype
 }
 
-interface Options {
+export interface ExportVerbOptions {
   readonly to: ExportFormat
   readonly out?: string
   readonly dtype?: keyof typeof DTYPES
@@ -59,7 +59,12 @@ function resultJson({ verified: { largestError, ...counts }, ...result }: Export
   return { ...result, verified: { ...counts, largest_error: largestError } }
 }
 
-async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+/** Writes, and says what was written and what reading it back has shown. */
+export async function runExport(
+  model: string,
+  options: ExportVerbOptions,
+  signal: AbortSignal,
+): Promise<void> {
   outliveReaders()
   const { dtype, pre, json, ...rest } = options
   const { exportModel } = await import("../export/index.ts") // --help answers without it
@@ -113,9 +118,10 @@ peft    the adapter alone, for PEFT and for servers that load adapters
 merged  the adapter folded into its base, in the base's own precision
 gguf    one file for llama.cpp and what is built on it
 ollama  the same with a Modelfile: ollama create NAME -f Modelfile
+int8, int4  linear layers in 8 or 4 bits (compressed-tensors): vLLM, Transformers
 Everything is read back and compared before it is put in place. See docs/export.md.`,
     )
-    .action((model: string, options: Options) =>
-      interruptible((signal) => run(model, options, signal)),
+    .action((model: string, options: ExportVerbOptions) =>
+      interruptible((signal) => runExport(model, options, signal)),
     )
 }

@@ -83,6 +83,11 @@ const VERBS: readonly Verb[] = [
     load: () => import("./export.ts"),
   },
   {
+    name: "convert",
+    summary: "a GGUF or quantised model as a plain folder, or any model as GGUF or in 4 or 8 bits",
+    load: () => import("./convert.ts"),
+  },
+  {
     name: "check",
     summary: "on this machine, model and rows: fast against plain, a table of differences",
     load: () => import("./check.ts"),

@@ -90,7 +90,10 @@ export const DEFAULT_WARMUP_RATIO = 0.1
 
 export const configFields = z
   .strictObject({
-    model: z.string().min(1).describe("A folder in Hugging Face's layout, or a hub id."),
+    model: z
+      .string()
+      .min(1)
+      .describe("A folder in Hugging Face's layout, a GGUF file, or a hub id."),
     model_revision: z
       .string()
       .min(1)

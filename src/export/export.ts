@@ -8,6 +8,7 @@ import { checkOutputFolder } from "../host/output-place.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type AdapterEffect, adapterEffect } from "./adapter-effect.ts"
+import { writeCompressed } from "./compressed-tensors.ts"
 import { writeGgufFile } from "./gguf.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
 import type { ExportFormat, GgufTypeName } from "./names.ts"
@@ -79,6 +80,8 @@ const WRITERS: { readonly [Format in ExportFormat]: Writer } = {
   },
   gguf: { takes: "either", instead: "", write: writeGgufFile },
   ollama: { takes: "either", instead: "", write: writeOllama },
+  int8: { takes: "either", instead: "", write: writeCompressed(8) },
+  int4: { takes: "either", instead: "", write: writeCompressed(4) },
 }
 
 /** Options that only some formats have. */

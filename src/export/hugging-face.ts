@@ -56,7 +56,7 @@ export async function withTensors<T>(
 }
 
 /** The tokenizer and the template that were copied can be read. */
-async function verifyText(folder: string): Promise<string[]> {
+export async function verifyText(folder: string): Promise<string[]> {
   if (!existsSync(join(folder, "tokenizer.json"))) {
     return ["the source has no tokenizer.json, so the export has none"]
   }

@@ -18,7 +18,7 @@ export interface Work {
 /** What a writer has done. */
 export interface Written {
   /** What the weights are stored in. */
-  readonly stored: CheckpointDtype | GgufTypeName
+  readonly stored: CheckpointDtype | GgufTypeName | "int8" | "int4"
   readonly verified: Verified
   /** What the user should know, in words. */
   readonly notes: readonly string[]

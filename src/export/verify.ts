@@ -106,3 +106,27 @@ export function writtenTensors(
     return { name, shape, type: TYPE_OF_DTYPE[dtype], written: twin.read, meant: read }
   })
 }
+
+/**
+ * The largest difference of one tensor in parts of its largest value, each value held to a bound by
+ * that largest value.
+ *
+ * @throws InputError for weights that are no numbers
+ * @throws Error where what was written is not within the bound
+ */
+export function largestDifference(
+  { name, meant, written }: { name: string; meant: Float32Array; written: Float32Array },
+  bound: (largest: number) => number,
+  where: string,
+): number {
+  let largest = 0
+  let error = 0
+  for (const [i, value] of meant.entries()) {
+    if (!Number.isFinite(value)) throw outOfBound(`${where}: tensor "${name}"`, "F32", value, value)
+    largest = Math.max(largest, Math.abs(value))
+    const difference = Math.abs(written[i]! - value)
+    error = difference > error || Number.isNaN(difference) ? difference : error
+  }
+  if (error <= bound(largest)) return largest === 0 ? 0 : error / largest
+  throw new Error(`${where}: tensor "${name}": read back ${error} off, more than its bits allow`)
+}

@@ -15,7 +15,7 @@ import {
 } from "../data/index.ts"
 import { resolveSources } from "../data/sources.ts"
 import { InputError } from "../errors.ts"
-import { findModel, readModelConfig } from "../models/files/index.ts"
+import { findModel, ggufFileOf, readModelConfig } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   compiledSize,
@@ -106,6 +106,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const model = await readModelConfig(modelFolder)
   const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
+  if (model.quantization && !lora) {
+    throw new InputError(
+      `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,
+    )
+  }
   const day = dayOfRun(config)
   const rowsFor = (sources: readonly SourceConfig[]) => ({
     ...rowOptions(config, modelFolder, sources, objective),
@@ -158,7 +163,13 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
-  const lints = [...prepared.lints, ...overlaps, ...unfit, ...unusual]
+  const lints = [
+    ...storedLints(model, modelFolder),
+    ...prepared.lints,
+    ...overlaps,
+    ...unfit,
+    ...unusual,
+  ]
   const batches = withSources(
     batchesOf(objective, rows, order, config),
     objective,
@@ -242,6 +253,20 @@ function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): v
   throw new InputError(
     `device_memory: ${shown[0]} is less than the ${shown[1]} that this run needs at least; raise it, or train an adapter over quantization: int4, or lower data.max_length`,
   )
+}
+
+/** A base whose file holds fewer bits is computed with as it was dequantised. */
+function storedLints({ quantization }: ModelConfig, folder: string): PlanWarning[] {
+  const gguf = ggufFileOf(folder)
+  if (gguf === undefined && quantization === undefined) return []
+  const method = gguf === undefined ? String(quantization?.quant_method ?? "bitsandbytes") : "GGUF"
+  return [
+    {
+      code: "dequantized-base",
+      message: `the base is read from ${method} and dequantised`,
+      hint: "quantization: int8 or int4 keeps a frozen base small in memory",
+    },
+  ]
 }
 
 /** Lets go of the prepared rows of a plan that nobody trains. */

@@ -114,7 +114,11 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
     { ...LLAMA, architectures: ["MyLlama"], auto_map: { AutoModel: "x.Y" } },
     /MyLlama.*auto_map.*never runs/,
   ],
-  ["a quantised checkpoint", { ...LLAMA, quantization_config: { bits: 4 } }, /quantised/],
+  [
+    "a quantisation in a word",
+    { ...LLAMA, quantization_config: "awq" },
+    /quantization_config.*awq/,
+  ],
   ["yarn with no factor", { ...LLAMA, rope_scaling: { rope_type: "yarn" } }, /factor.*nothing/],
   [
     "longrope with too few factors",
@@ -135,19 +139,19 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ["an odd head", { ...LLAMA, head_dim: 7 }, /head_dim.*even/],
   ["an absurd size", { ...LLAMA, vocab_size: 1e12 }, /vocab_size.*whole number/],
   ["a size as text", { ...LLAMA, hidden_size: "32" }, /hidden_size.*"32"/],
-  [
-    "bitsandbytes in 4 bits",
-    { ...LLAMA, quantization_config: { quant_method: "bitsandbytes", load_in_4bit: true } },
-    /quantised/,
-  ],
-  [
-    "another method with nothing on",
-    { ...LLAMA, quantization_config: { quant_method: "gptq", load_in_4bit: false } },
-    /quantised/,
-  ],
   ["a missing size", { ...LLAMA, intermediate_size: undefined }, /intermediate_size.*nothing/],
   ["eight-bit floats", { ...LLAMA, dtype: "float8_e4m3fn" }, /dtype.*float8/],
 ]
+test.each([
+  { bits: 4 },
+  { quant_method: "bitsandbytes", load_in_4bit: true },
+  { quant_method: "gptq", load_in_4bit: false },
+])("%j is kept apart from the config that is written again", (quantization_config) => {
+  const { quantization, json } = modelConfig({ ...LLAMA, quantization_config })
+  expect(quantization).toEqual(quantization_config)
+  expect(json).not.toHaveProperty("quantization_config")
+})
+
 test.each(refused)("%s is refused, by name", (_name, json, message) => {
   expect(() => modelConfig(json)).toThrow(message)
   expect(() => modelConfig(json)).toThrow(InputError)

@@ -52,6 +52,8 @@ export interface RunSpecParts {
   readonly unproved?: string | undefined
   /** The model has a head of its own, against its config. */
   readonly hasOwnHead?: boolean | undefined
+  /** The checkpoint is quantised. */
+  readonly isQuantized?: boolean
   /** What the model does to its logits beyond the head's product. */
   readonly logits: { readonly scale: number; readonly softcap: number | undefined }
 }
@@ -131,12 +133,17 @@ function refuseForTorch(parts: RunSpecParts): void {
   const gguf = ggufFileOf(modelFolder)
   if (gguf !== undefined) {
     throw new InputError(
-      `${gguf}: engine torch reads Hugging Face folders; make one of it (dftune export ${gguf} --to hf --out FOLDER), or use engine: onnx`,
+      `${gguf}: engine torch reads Hugging Face folders; make one of it (dftune convert ${gguf} FOLDER), or use engine: onnx`,
     )
   }
   if (parts.unproved !== undefined) {
     throw new InputError(
       `${modelFolder}: engine torch has not been proved on ${parts.unproved} yet; engine: onnx trains it`,
+    )
+  }
+  if (parts.isQuantized) {
+    throw new InputError(
+      `${modelFolder}: is a quantised checkpoint, which engine torch has not been proved on; engine: onnx trains an adapter over it, and dftune convert ${modelFolder} FOLDER makes a plain model of it`,
     )
   }
   if (parts.hasOwnHead) {

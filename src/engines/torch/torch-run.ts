@@ -213,6 +213,7 @@ async function writeSpec(
     layout: rowsLayout(plan),
     logits: logitSettings(plan.model.shape),
     hasOwnHead: plan.model.hasOwnHead,
+    isQuantized: plan.model.quantization !== undefined,
     unproved: unproved(plan.model),
   })
 }

@@ -1,5 +1,5 @@
 import { InputError } from "../../errors.ts"
-import { type ConfigKeys, isObject, present } from "./config-keys.ts"
+import { type ConfigKeys, isObject, present, refuse } from "./config-keys.ts"
 import type { DecoderShape } from "./shape.ts"
 import { FAMILIES, isModelType, MODEL_TYPES, type ModelType } from "./table.ts"
 
@@ -19,6 +19,8 @@ export interface ModelConfig {
   readonly json: Readonly<Record<string, unknown>>
   /** Its text, where it was read from one. */
   readonly text?: string
+  /** `quantization_config` of a checkpoint that is quantised; `json` is without it. */
+  readonly quantization?: Readonly<Record<string, unknown>>
   /** The config ties the head to the embedding, and the checkpoint holds another one: `shape` has that. */
   readonly hasOwnHead?: boolean
 }
@@ -40,11 +42,9 @@ function modelType(keys: ConfigKeys): ModelType {
 /** What would make the tensors mean something else than the family's own file says. */
 function refuseVariants(keys: ConfigKeys, type: ModelType): void {
   const { where, values } = keys
-  if (isQuantized(values.quantization_config)) {
-    throw new InputError(
-      `${where}: the checkpoint is quantised ("quantization_config"); take the unquantised one, ` +
-        `and set "quantization: int8" or "int4" in dftune's config to quantise a frozen base`,
-    )
+  const { quantization_config: quantization = null } = values
+  if (quantization !== null && quantization !== "none" && !isObject(quantization)) {
+    refuse(keys, "quantization_config", "an object that says how the weights are quantised")
   }
   const { architecture } = FAMILIES[type]
   const came = values.architectures
@@ -66,9 +66,9 @@ function isArchitecture(came: unknown, architecture: string): boolean {
 }
 
 /** A config that only says that it is not quantised, as bitsandbytes leaves behind. */
-function isQuantized(config: unknown): boolean {
+function isQuantized(config: unknown): config is Record<string, unknown> {
   if (config === undefined || config === null || config === "none") return false
-  if (!isObject(config)) return true
+  if (!isObject(config)) return false
   if (Object.keys(config).length === 0) return false
   const isOff = config.load_in_4bit !== true && config.load_in_8bit !== true
   const { quant_method: method = "bitsandbytes" } = config
@@ -109,12 +109,13 @@ export function modelConfig(json: unknown, where = "config.json"): ModelConfig {
   const keys: ConfigKeys = { where, values: json }
   const type = modelType(keys)
   refuseVariants(keys, type)
+  const { quantization_config: quantization, ...plain } = json
   return {
     modelType: type,
     shape: FAMILIES[type].config(keys),
     dtype: checkpointDtype(keys),
     bosTokenId: tokenIds(keys, "bos_token_id")[0] ?? null,
     eosTokenIds: tokenIds(keys, "eos_token_id"),
-    json,
+    ...(isQuantized(quantization) ? { json: plain, quantization } : { json }),
   }
 }

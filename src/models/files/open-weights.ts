@@ -13,6 +13,7 @@ import {
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
+import { dequantized } from "./quantized-checkpoint.ts"
 
 /** A decoder's weights by the checkpoint's own names, float32, linear weights [out, in]. */
 export type Weights = Map<string, Float32Array>
@@ -124,11 +125,14 @@ export interface OpenWeights {
 export async function openWeightsIn(folder: Folder): Promise<OpenWeights> {
   const config = await modelConfigIn(folder)
   const parameters = decoderParameters(config.shape)
-  const reader = await openCheckpointIn(folder)
+  const stored = await openCheckpointIn(folder)
+  const { quantization } = config
+  let reader = stored
   try {
+    if (quantization) reader = dequantized(stored, quantization, parameters, folder.path)
     checkTensors(reader, parameters, { where: folder.path, ignored: ignored(config.shape) })
   } catch (error) {
-    await reader.close()
+    await stored.close()
     throw error
   }
   return {
