@@ -18,6 +18,7 @@ import { openDevice } from "../../src/runtime/node.ts"
 import { ROWS } from "../browser/arithmetic-rows.ts"
 import { type BuiltPages, builtPages } from "./built-pages.ts"
 import { CHROMIUM, launch } from "./chromium.ts"
+import { TabWorker } from "./tab-worker.ts"
 
 const MODEL = fileURLToPath(new URL("../../demo/model/", import.meta.url))
 const SETTINGS: TabSettings = {
@@ -45,45 +46,24 @@ async function nativeSteps(settings: TabSettings): Promise<StepEvent[]> {
 }
 
 /** The same in the page's worker, by the messages that the page sends it. */
-function tabSteps(page: Page, worker: string, device: "wasm" | "webgpu", settings: TabSettings) {
-  return page.evaluate(
-    async ({ worker, device, settings, rows }) => {
-      const { Worker: Tab, location } = globalThis as unknown as {
-        readonly Worker: new (url: string, options: object) => EventTarget
-        readonly location: URL
-      }
-      const tab = new Tab(worker, { type: "module" }) as EventTarget & {
-        postMessage(message: object): void
-      }
-      let next = 0
-      const call = (name: string, ...args: unknown[]) =>
-        new Promise((resolve, reject) => {
-          const id = next++
-          tab.addEventListener("message", (event) => {
-            const { data } = event as unknown as {
-              data: { id: number; value?: unknown; problem?: string }
-            }
-            if (data.id !== id) return
-            if ("value" in data) resolve(data.value)
-            if ("problem" in data) reject(new Error(data.problem))
-          })
-          tab.postMessage({ id, call: name, args })
-        })
-      const at = (path: string) => new URL(path, location.href).href
-      const opened = await call("open", { device, threads: 1, wasmPaths: at("../ort/") })
-      await call("load", { kind: "url", url: at("../model/") }, {})
-      await call("rows", "train", rows, settings)
-      await call("start", "a", settings)
-      const events: { type: string }[] = []
-      for (;;) {
-        const some = (await call("advance", "a")) as { type: string }[]
-        if (some.length === 0) break
-        events.push(...some)
-      }
-      return { opened, steps: events.filter(({ type }) => type === "step") }
-    },
-    { worker, device, settings, rows: ROWS },
-  ) as Promise<{ opened: { description: string }; steps: StepEvent[] }>
+async function tabSteps(
+  page: Page,
+  worker: string,
+  device: "wasm" | "webgpu",
+  settings: TabSettings,
+): Promise<{ opened: { description: string }; steps: StepEvent[] }> {
+  const tab = await TabWorker.start(page, worker)
+  const opened = await tab.call("open", { device, threads: 1, wasmPaths: tab.url("/ort/") })
+  await tab.call("load", { kind: "url", url: tab.url("/model/") }, {})
+  await tab.call("rows", "train", ROWS, settings)
+  await tab.call("start", "a", settings)
+  const steps: StepEvent[] = []
+  for (;;) {
+    const events = await tab.call("advance", "a")
+    if (events.length === 0) break
+    steps.push(...events.filter((event): event is StepEvent => event.type === "step"))
+  }
+  return { opened, steps }
 }
 
 function expectClose(found: StepEvent, wanted: StepEvent, tolerance: number) {
