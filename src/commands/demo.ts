@@ -114,7 +114,7 @@ async function showRl(
   say(
     quick
       ? "SFT, DFT and GRPO, a few steps only: this shows that it works, and proves nothing."
-      : "Sums with answers but no solutions, on this machine alone: less than ten minutes on two cores.",
+      : "Sums with answers but no solutions, on this machine alone: several minutes on two cores.",
   )
   const result = await runRlDemo(settings, options)
   line.clear()

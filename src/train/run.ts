@@ -63,7 +63,12 @@ export async function* runHere(
   })
   const folder = openRunFolder(config.output_dir, {
     record: {
-      config: { ...config, objective: plan.config.objective, engine: plan.engine },
+      config: {
+        ...config,
+        objective: plan.config.objective,
+        rollout: plan.config.rollout,
+        engine: plan.engine,
+      },
       versions: await runVersions(plan),
     },
     step: checkpoint?.progress.step ?? 0,
