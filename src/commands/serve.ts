@@ -65,7 +65,10 @@ export function command(verb: Command): void {
       (value: string, before: readonly string[]) => [...before, value],
       [] as readonly string[],
     )
-    .option("--no-open", "open no browser (there is no page yet: none is opened without it either)")
+    .option(
+      "--no-open",
+      "open no browser (there is no page of runs yet: none is opened without it)",
+    )
     .option("--read-only", "change no run (nothing here changes one yet, with or without it)")
     .addOption(deviceOption())
     .addOption(dtypeOption())
@@ -73,7 +76,8 @@ export function command(verb: Command): void {
     .addHelpText(
       "after",
       "\nThe first line of stdout is the server's URL with a token in its fragment. A program sends\n" +
-        "the token as Authorization: Bearer, to /v1 as to OpenAI's API. It listens on this machine alone.",
+        "the token as Authorization: Bearer, to /v1 as to OpenAI's API. It listens on this machine alone.\n" +
+        "The playground is at /play/.",
     )
     .action((dir: string, options: Options) => {
       outliveReaders()

@@ -17,10 +17,12 @@ const HEADERS: Readonly<Record<string, string>> = {
   "Cache-Control": "no-store",
 }
 
-/** Sent with every answer, errors too. */
+/** Sent with every answer, errors too; the playground's files state their own policy. */
 export const securityHeaders: MiddlewareHandler = async (c, next) => {
   await next()
-  for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value)
+  for (const [name, value] of Object.entries(HEADERS)) {
+    if (!c.res.headers.has(name)) c.res.headers.set(name, value)
+  }
 }
 
 /** What opens this server until it ends: the token, and the cookie's value that it is exchanged for. */

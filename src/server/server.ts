@@ -17,6 +17,7 @@ import {
 import { Lanes } from "./lanes.ts"
 import { ServedModels, type ServedModelsOptions } from "./models.ts"
 import { openAiRoutes } from "./openai-routes.ts"
+import { pageFiles } from "./page-files.ts"
 import { errorAnswer, refusal } from "./refusal.ts"
 import { runRoutes } from "./run-routes.ts"
 import { SESSION_PATH, sessionRoute } from "./session.ts"
@@ -34,6 +35,8 @@ export interface ServeOptions extends ServedModelsOptions {
   readonly say: (text: string) => void
   /** The longest that a request computes; ms. */
   readonly computeMs?: number
+  /** The folder of the built pages; where the build puts them if left out. */
+  readonly pages?: string
 }
 
 export interface Serving {
@@ -82,9 +85,10 @@ interface Parts extends Omit<ServeOptions, "models"> {
   readonly models: ServedModels
 }
 
-const isPublic = (path: string) => path === SESSION_PATH
-
-function application({ dir, port, secrets, lanes, models, say, computeMs }: Parts): Hono {
+function application(parts: Parts): Hono {
+  const { dir, port, secrets, lanes, models, say, computeMs } = parts
+  const pages = pageFiles(parts.pages)
+  const isPublic = (path: string) => path === SESSION_PATH || pages.has(path)
   const limits = computeMs === undefined ? {} : { computeMs }
   const app = new Hono()
   app.onError((error, c) => errorAnswer(error, c, say))
@@ -99,6 +103,7 @@ function application({ dir, port, secrets, lanes, models, say, computeMs }: Part
   app.use(bodyLimit({ maxSize: MOST_BODY, onError: tooLarge }))
   app.route("/", sessionRoute({ port, secrets }))
   app.route("/", runRoutes({ dir, lanes }))
+  app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app
 }
