@@ -117,6 +117,7 @@ hf      a whole model in Hugging Face's layout: Transformers, vLLM, SGLang
 peft    the adapter alone, for PEFT and for servers that load adapters
 merged  the adapter folded into its base, in the base's own precision
 gguf    one file for llama.cpp and what is built on it
+gguf-adapter  the adapter alone, for llama.cpp's --lora
 ollama  the same with a Modelfile: ollama create NAME -f Modelfile
 int8, int4  linear layers in 8 or 4 bits (compressed-tensors): vLLM, Transformers
 Everything is read back and compared before it is put in place. See docs/export.md.`,

@@ -10,6 +10,7 @@ import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type AdapterEffect, adapterEffect } from "./adapter-effect.ts"
 import { writeCompressed } from "./compressed-tensors.ts"
 import { writeGgufFile } from "./gguf.ts"
+import { writeGgufAdapter } from "./gguf-adapter.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
 import type { ExportFormat, GgufTypeName } from "./names.ts"
 import { writeOllama } from "./ollama.ts"
@@ -80,6 +81,11 @@ const WRITERS: { readonly [Format in ExportFormat]: Writer } = {
   },
   gguf: { takes: "either", instead: "", write: writeGgufFile },
   ollama: { takes: "either", instead: "", write: writeOllama },
+  "gguf-adapter": {
+    takes: "adapter",
+    instead: "--to gguf writes the model",
+    write: writeGgufAdapter,
+  },
   int8: { takes: "either", instead: "", write: writeCompressed(8) },
   int4: { takes: "either", instead: "", write: writeCompressed(4) },
 }
@@ -161,7 +167,7 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
   const out = outFolder(run, options)
   await checkPlace(out, { force })
   const folders = await modelFolders(run, {
-    withBaseWeights: to !== "peft",
+    withBaseWeights: to !== "peft" && to !== "gguf-adapter",
     ...(base === undefined ? {} : { base }),
     ...(revision === undefined ? {} : { revision }),
     ...(signal ? { signal } : {}),

@@ -1,5 +1,14 @@
 /** What `--to` takes. */
-export const EXPORT_FORMATS = ["hf", "peft", "merged", "gguf", "ollama", "int8", "int4"] as const
+export const EXPORT_FORMATS = [
+  "hf",
+  "peft",
+  "merged",
+  "gguf",
+  "ollama",
+  "gguf-adapter",
+  "int8",
+  "int4",
+] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
 /** What `--type` takes, and what a GGUF file calls it. */

@@ -4,11 +4,17 @@ import { expect, test } from "vitest"
 import { type ExportOptions, exportModel } from "../../src/export/index.ts"
 import { type GgufReader, type GgufType, openGguf } from "../../src/formats/index.ts"
 import { inverseFrequencies } from "../../src/models/families/rope.ts"
-import { ggufModel, ggufName, interleavedHeads, loadModel } from "../../src/models/files/index.ts"
+import {
+  ggufModel,
+  ggufName,
+  interleavedHeads,
+  loadModel,
+  readAdapter,
+} from "../../src/models/files/index.ts"
 import { FAMILIES, modelConfig } from "../../src/models/index.ts"
-import { families } from "../models/golden-models.ts"
+import { adapted, families } from "../models/golden-models.ts"
 import { exportable, ggufOf } from "./golden-gguf.ts"
-import { goldenModel, newFolder } from "./models.ts"
+import { goldenAdapter, goldenModel, newFolder } from "./models.ts"
 
 async function exported<T>(
   model: string,
@@ -168,3 +174,31 @@ test.each<[string, string, object, RegExp]>([
   const config = modelConfig({ ...json, rope_parameters: undefined, ...keys })
   expect(() => ggufModel(config, { where: "model", name: "m", type: "F32" })).toThrow(message)
 })
+test.each(exportable.filter((name) => adapted.includes(name)))(
+  "%s: an adapter apart is A, and B as llama.cpp scales and turns it",
+  async (name) => {
+    const adapter = goldenAdapter(name, goldenModel(name))
+    const { config } = await loadModel(goldenModel(name))
+    const { spec, tensors } = await readAdapter(adapter, config.shape)
+    const gguf = ggufOf(name)!
+    await exported(adapter, { to: "gguf-adapter" }, async (file) => {
+      expect(plain(file)).toMatchObject({
+        "general.type": "adapter",
+        "general.architecture": gguf.architecture,
+        "adapter.type": "lora",
+        "adapter.lora.alpha": spec.loraAlpha,
+      })
+      expect(file.tensors.size).toBe(tensors.size)
+      for (const [peft, values] of tensors) {
+        const [, module, factor] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(peft)!
+        const read = await file.readFloat32(
+          `${ggufName(`${module}.weight`, gguf)}.lora_${factor!.toLowerCase()}`,
+        )
+        const turned = gguf.turnsNeighbours && factor === "B" && /[qk]_proj$/.test(module!)
+        const rows = values.length / spec.loraRank
+        const { headDim } = config.shape
+        expect(read, peft).toEqual(turned ? interleavedHeads(values, rows, headDim) : values)
+      }
+    })
+  },
+)

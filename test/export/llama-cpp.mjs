@@ -1,7 +1,7 @@
 /**
  * Asks the real llama.cpp, through node-llama-cpp's prebuilt binaries, what it makes of GGUF files.
  * Usage: node llama-cpp.mjs NODE_LLAMA_CPP REQUESTS.json, where the first is the path of that
- * package and the second a list of { gguf, texts?: string[], prompts?: number[][], count }.
+ * package and the second a list of { gguf, lora?: string, texts?: string[], prompts?: number[][], count }.
  * Prints { release, answers: [{ architecture, bos, eos, texts: number[][], prompts: number[][], logprobs: number[][] }] }.
  */
 import { readFileSync } from "node:fs"
@@ -17,7 +17,7 @@ const llama = await getLlama({
   logLevel: LlamaLogLevel.error,
 })
 const answers = []
-for (const { gguf, texts = [], prompts = [], count = 0 } of JSON.parse(
+for (const { gguf, lora, texts = [], prompts = [], count = 0 } of JSON.parse(
   readFileSync(requests, "utf8"),
 )) {
   const model = await llama.loadModel({ modelPath: gguf, gpuLayers: 0 })
@@ -30,6 +30,7 @@ for (const { gguf, texts = [], prompts = [], count = 0 } of JSON.parse(
     logprobs: [],
   }
   const context = await model.createContext({
+    ...(lora ? { lora } : {}),
     contextSize: 256,
     threads: 1,
     // llama.cpp's own choices keep or compute keys and values in half precision.

@@ -31,6 +31,8 @@ const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
 
 interface Request {
   readonly gguf: string
+  /** An adapter's file. */
+  readonly lora?: string
   readonly texts?: readonly string[]
   readonly prompts?: readonly (readonly number[])[]
   readonly count?: number
@@ -130,6 +132,24 @@ describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
     async (name) => {
       const adapter = goldenAdapter(name, goldenModel(name))
       await expectSameContinuations(adapter, PROMPTS, COUNT)
+    },
+  )
+
+  const apart = adapted.filter((name) => ggufOf(name)).map((name) => [name, "adapter"] as const)
+  test.each([...apart, ["qwen2", "adapter-rslora"], ["qwen2", "adapter-patterns"]] as const)(
+    "%s: its %s, apart as --lora, is the adapter",
+    async (name, kind) => {
+      const base = goldenModel(name)
+      const adapter = goldenAdapter(name, base, kind)
+      const generator = await openGenerator(adapter, { threads: 1 })
+      const ours = await greedy(generator, PROMPTS, COUNT)
+      await generator.close()
+      const lora = await gguf(adapter, { to: "gguf-adapter" })
+      const theirs = await ask({ gguf: await gguf(base), lora, prompts: PROMPTS, count: COUNT })
+      for (const [i, tokens] of ours.tokens.entries()) {
+        expect(theirs.prompts[i]!.slice(0, tokens.length)).toEqual([...tokens])
+        expectClose(theirs.logprobs[i]!, ours.logprobs[i]!)
+      }
     },
   )
 

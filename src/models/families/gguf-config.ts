@@ -77,6 +77,13 @@ const ARCHITECTURES: Readonly<Record<string, Known>> = {
       logits_scaling: read.maybe("logit_scale") ?? 1,
     }),
   },
+  phi3: {
+    modelType: "phi3",
+    keys: (read) => ({
+      partial_rotary_factor: (read.maybe("rope.dimension_count") ?? headDim(read)) / headDim(read),
+    }),
+  },
+  smollm3: { modelType: "smollm3" },
   gemma2: {
     modelType: "gemma2",
     keys: (read) => ({

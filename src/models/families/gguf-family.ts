@@ -209,3 +209,24 @@ export const GGUF_GEMMA3: GgufFamily<Gemma> = {
     )
   },
 }
+
+/** llama.cpp leaves the rotary embedding out of every fourth layer by itself. */
+export const GGUF_SMOLLM3: GgufFamily<Biased & { readonly mlpBias: boolean }> = {
+  architecture: "smollm3",
+  names: GGUF_NAMES,
+  turnsNeighbours: true,
+  lacks: (shape) =>
+    biases(shape) ??
+    (shape.mlpBias ? "mlp_bias: true" : undefined) ??
+    llama3(shape) ??
+    (shape.layers.every(({ rope }, layer) => (rope === undefined) === ((layer + 1) % 4 === 0))
+      ? positions(shape)
+      : "rotary embeddings in these layers (no_rope_layers)"),
+}
+
+export const GGUF_PHI3: GgufFamily = {
+  architecture: "phi3",
+  names: { ...GGUF_NAMES, "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up" },
+  turnsNeighbours: false,
+  lacks: (shape) => llama3(shape) ?? positions(shape),
+}

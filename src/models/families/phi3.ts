@@ -1,6 +1,7 @@
 import { integer, present } from "./config-keys.ts"
 import { decoderConfig, requireSilu, sameLayers } from "./decoder-config.ts"
 import { type Family, linear } from "./family.ts"
+import { GGUF_PHI3 } from "./gguf-family.ts"
 import { blockNorm, gatedHalves, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import { windowed } from "./sliding-layers.ts"
@@ -55,4 +56,5 @@ export const phi3: Family = {
     return h.add(parts.linear(gatedHalves(n, parts), "mlp.down_proj"))
   },
   finalNorm: rmsNorm,
+  gguf: GGUF_PHI3,
 }

@@ -1,6 +1,7 @@
 import { flag, integer, present, refuse } from "./config-keys.ts"
 import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
+import { GGUF_SMOLLM3 } from "./gguf-family.ts"
 import { type BiasedShape, biasedParameters, llamaBlock, rmsNorm } from "./llama-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
@@ -51,4 +52,5 @@ export const smollm3: Family<BiasedShape> = {
   parameters: biasedParameters,
   block: (x, parts, shape) => llamaBlock(x, parts, shape),
   finalNorm: rmsNorm,
+  gguf: GGUF_SMOLLM3,
 }

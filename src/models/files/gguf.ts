@@ -27,7 +27,7 @@ const OUTER: Readonly<Record<string, string>> = {
   lm_head: "output",
 }
 /** @throws InputError for a family that llama.cpp has no architecture for */
-function ggufFamily(type: ModelType, where = "export"): GgufFamily {
+export function ggufFamily(type: ModelType, where = "export"): GgufFamily {
   const { gguf }: { readonly gguf?: GgufFamily } = FAMILIES[type]
   if (gguf) return gguf
   throw new InputError(

@@ -2,6 +2,7 @@ export { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-
 export { readAdapter, readAdapterConfig, saveAdapter } from "./adapter-files.ts"
 export { readAdapterIn } from "./adapter-format.ts"
 export * from "./gguf.ts"
+export { ggufAdapter } from "./gguf-adapter.ts"
 export { findModel, ggufFileOf } from "./gguf-model.ts"
 export * from "./load.ts"
 export * from "./open-weights.ts"
