@@ -11,6 +11,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { bf16Kernel } from "../src/runtime/node.ts"
 import { chats, GSM8K } from "./setup/gsm8k-chats.ts"
 import { outputLines, scriptLines } from "./setup/output-lines.ts"
 import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
@@ -40,7 +41,11 @@ export interface Setup {
   readonly steps: number
 }
 
-function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): Contender {
+function ours(
+  { folder, model, source, steps }: Setup,
+  dtype: "fp32" | "bf16",
+  mode: "full" | "lora",
+): Contender {
   const config = {
     model,
     ...(mode === "lora" ? { adapter: { type: "lora", r: 8, lora_alpha: 16 } } : {}),
@@ -54,12 +59,13 @@ function ours({ folder, model, source, steps }: Setup, mode: "full" | "lora"): C
     max_steps: steps,
     save_steps: 0,
     eval_steps: 0,
+    engine: { name: "onnx", device: "cpu", dtype },
     output_dir: join(folder, `run-${mode}`),
   }
-  const path = join(folder, `${mode}.json`)
+  const path = join(folder, `${mode}-${dtype}.json`)
   writeFileSync(path, JSON.stringify(config))
   return {
-    name: `dftune float32, ${mode}`,
+    name: `dftune ${dtype === "fp32" ? "float32" : "bfloat16"}, ${mode}`,
     async measure() {
       const out = await scriptLines("train-once.ts", [path])
       const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
@@ -112,7 +118,10 @@ export async function run(args: string[]): Promise<void> {
   const setup = { folder, model, source, steps: Number(values.steps) }
   const results: Record<string, { tokens_per_second: number; peak_gb: number }> = {}
   for (const mode of (["full", "lora"] as const).filter((m) => !values.only || m === values.only)) {
-    const contenders = [ours(setup, mode), theirs(setup, "fp32", mode), theirs(setup, "bf16", mode)]
+    const contenders = (bf16Kernel() ? (["fp32", "bf16"] as const) : (["fp32"] as const)).map(
+      (dtype) => ours(setup, dtype, mode),
+    )
+    contenders.push(theirs(setup, "fp32", mode), theirs(setup, "bf16", mode))
     const measured = new Map<string, Measured[]>()
     for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
       for (const { name, measure } of contenders) {

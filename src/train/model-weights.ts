@@ -1,5 +1,6 @@
 import { assert } from "../errors.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
+import { elementCount } from "../models/block/parameters.ts"
 import {
   type LoadOptions,
   loadQuantizedWeights,
@@ -15,7 +16,7 @@ import {
   loraParameters,
   quantizedTensors,
 } from "../models/index.ts"
-import { float32, type HostTensor } from "../runtime/index.ts"
+import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 
 /** The base model's weights in memory, by the checkpoint's names; closes what it reads. */
 export async function baseWeights(
@@ -34,7 +35,36 @@ export async function baseWeights(
   )
 }
 
-/** The same with the blocks' linear weights as codes. */
+/**
+ * A base that nothing trains. Where the device holds matrices packed, each is packed as it is read,
+ * so that the float32 model is never whole in memory; elsewhere this is {@link baseWeights}.
+ */
+export async function frozenWeights(
+  open: OpenWeights,
+  { device, quantization }: { device: Device; quantization?: WeightQuantization | undefined },
+  options: LoadOptions = {},
+): Promise<ReadonlyMap<string, HostTensor | DeviceTensor>> {
+  if (quantization || device.products !== "bf16") return baseWeights(open, quantization, options)
+  const held = new Map<string, DeviceTensor>()
+  let scratch = new Float32Array(0)
+  try {
+    for (const { name, shape } of open.parameters) {
+      options.signal?.throwIfAborted()
+      const count = elementCount(shape)
+      const isPacked = name.endsWith(".weight") && shape.length === 2
+      if (isPacked && scratch.length < count) scratch = new Float32Array(count)
+      const into = isPacked ? scratch.subarray(0, count) : new Float32Array(count)
+      const tensor = float32(shape, await open.read(name, into))
+      held.set(name, await (isPacked ? device.uploadFactor(tensor) : device.upload(tensor)))
+      options.onProgress?.(held.size, open.parameters.length)
+    }
+  } finally {
+    await open.close()
+  }
+  return held
+}
+
+/** As {@link baseWeights}, with the blocks' linear weights as codes. */
 async function quantizedWeights(
   open: OpenWeights,
   quantization: WeightQuantization,

@@ -1,8 +1,8 @@
 import { openWeights } from "../models/files/index.ts"
-import type { Device } from "../runtime/index.ts"
+import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
-import { adapterWeights, baseWeights } from "./model-weights.ts"
+import { adapterWeights, baseWeights, frozenWeights } from "./model-weights.ts"
 import type { RunPlan } from "./plan.ts"
 import { openTrainedModel, type TrainedModel } from "./trained-model.ts"
 
@@ -25,18 +25,18 @@ export async function openSession(
   const options = signal ? { signal } : {}
   const device = await openDevice({ device: name, threads, dtype })
   const continued = checkpoint && !lora
-  const base = await baseWeights(
-    await openWeights(continued ? checkpoint.path : plan.modelFolder),
-    quantization,
-    options,
-  )
+  const open = await openWeights(continued ? checkpoint.path : plan.modelFolder)
+  const base = lora
+    ? await frozenWeights(open, { device, quantization }, options)
+    : await baseWeights(open, undefined, options)
   const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
     keep: memory.keep,
-    weights: new Map([...base, ...adapter]),
+    weights: new Map<string, HostTensor | DeviceTensor>([...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
-    frozenWeights: async () => baseWeights(await openWeights(plan.modelFolder), undefined, options),
+    frozenWeights: async () =>
+      frozenWeights(await openWeights(plan.modelFolder), { device }, options),
   })
   return {
     ...model,

@@ -12,7 +12,7 @@ import {
   type TensorSource,
 } from "../models/index.ts"
 import type { Objective } from "../objectives/index.ts"
-import type { Device, HostTensor } from "../runtime/index.ts"
+import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
@@ -41,11 +41,11 @@ export interface TrainedModelParts {
   readonly quantization: WeightQuantization | undefined
   readonly keep: MemoryPlan["keep"]
   /** The base's, and the adapter's where there is one; without one the arrays are trained in place. */
-  readonly weights: ReadonlyMap<string, HostTensor>
+  readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** A checkpoint's tensors, moments among them; a new run has none. */
   readonly saved?: ReadonlyMap<string, HostTensor>
   /** The base once more, asked for where a frozen copy of a fully trained model is needed. */
-  readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor>>
+  readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor | DeviceTensor>>
 }
 
 /** Brings weights and moments onto the device. */

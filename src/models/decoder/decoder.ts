@@ -31,8 +31,11 @@ export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 export interface DecoderOptions {
   readonly device: Device
   readonly shape: DecoderShape
-  /** By the checkpoint's names, float32. Used as they are: training updates them in place. */
-  readonly weights: ReadonlyMap<string, HostTensor>
+  /**
+   * By the checkpoint's names, float32. Used as they are: training updates them in place. Frozen ones
+   * may be on the device already; the decoder releases them.
+   */
+  readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** With an adapter, its matrices are in `weights` too (PEFT's names below each layer), and only they are trained. */
   readonly lora?: LoraInputs | undefined
   /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
@@ -108,6 +111,11 @@ export class Decoder {
     const { device } = options
     const changing = new Set(trained ? trainedNames(options) : [])
     for (const [name, host] of options.weights) {
+      if ("dispose" in host) {
+        assert(!changing.has(name), `${name} is trained, so its host array is needed`)
+        weights.set(name, host)
+        continue
+      }
       const isFrozen = name.endsWith(".weight") && !changing.has(name)
       weights.set(name, await (isFrozen ? device.uploadFactor(host) : device.upload(host)))
     }
