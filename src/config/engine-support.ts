@@ -43,6 +43,12 @@ const LIMITS: readonly Limit[] = [
       rollout === null ? undefined : `objective: ${objective.name}, which samples while it trains`,
   },
   {
+    path: ["router_aux_loss_coef"],
+    engines: ["torch"],
+    asked: ({ router_aux_loss_coef: coefficient }) =>
+      coefficient ? `router_aux_loss_coef: ${coefficient}` : undefined,
+  },
+  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

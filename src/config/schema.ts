@@ -153,6 +153,15 @@ export const configFields = z
       .describe("Gradients are clipped to this global norm; 0 does not clip.")
       .default(1),
     batch_size: count.describe("Sequences per optimizer step, all workers together.").default(256),
+    router_aux_loss_coef: z
+      .number()
+      .min(0)
+      .max(10)
+      .nullable()
+      .describe(
+        "Weight of the routers' auxiliary loss in a mixture of experts, told as aux_loss. null: what the checkpoint's config says (output_router_logits, router_aux_loss_coef); 0: off.",
+      )
+      .default(null),
     micro_batch_tokens: z
       .union([z.literal("auto"), count])
       .describe(

@@ -31,7 +31,8 @@ export interface PlanFacts {
   readonly steps: number
   /** Rows of the whole run, each time that one is seen. */
   readonly rowsSeen: number
-  readonly parameters: number
+  /** undefined: not known before the weights are read. */
+  readonly parameters: number | undefined
   /** Of pairs, labels or samples, where small rates are usual. */
   readonly preference: boolean
 }
@@ -80,7 +81,7 @@ function truncationWarnings({ config, rows, truncated }: PlanFacts): PlanWarning
 }
 
 function rateWarnings({ config, parameters, preference }: PlanFacts): PlanWarning[] {
-  if (parameters < RECIPE_PARAMETERS) return []
+  if (parameters === undefined || parameters < RECIPE_PARAMETERS) return []
   const trained = config.adapter === null ? "full" : "adapter"
   const [low, high] = USUAL_RATES[preference ? (`${trained} preference` as const) : trained]
   const rate = config.learning_rate

@@ -14,11 +14,17 @@ import {
   runOrder,
 } from "../data/index.ts"
 import { resolveSources } from "../data/sources.ts"
-import { InputError } from "../errors.ts"
-import { findModel, ggufFileOf, readModelConfig } from "../models/files/index.ts"
+import { assert, InputError } from "../errors.ts"
+import {
+  findModel,
+  ggufFileOf,
+  readAnyModelConfig,
+  readModelConfig,
+} from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   compiledSize,
+  type ForeignModel,
   type LoraSpec,
   loraInputs,
   type ModelConfig,
@@ -57,7 +63,8 @@ export interface NamedRows {
 export interface DataPlan {
   readonly config: Config
   readonly modelFolder: string
-  readonly model: ModelConfig
+  /** Of a type that the local engine does not have, where the torch engine trains it. */
+  readonly model: ModelConfig | ForeignModel
   readonly objective: Objective
   readonly lora: LoraSpec | undefined
   readonly prepared: PreparedData
@@ -76,6 +83,7 @@ export interface DataPlan {
 
 /** And what the local engine needs besides. */
 export interface RunPlan extends DataPlan {
+  readonly model: ModelConfig
   /** `dtype` is what it is on this machine, never auto. */
   readonly engine: OnnxEngineConfig & { readonly dtype: Precision }
   readonly quantization: WeightQuantization | undefined
@@ -104,9 +112,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     revision: config.model_revision,
     ...(signal ? { signal } : {}),
   })
-  const model = await readModelConfig(modelFolder)
-  const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
-  if (model.quantization && !lora) {
+  const isTorch = config.engine.name === "torch"
+  const model = await (isTorch ? readAnyModelConfig : readModelConfig)(modelFolder)
+  const own = "isForeign" in model ? undefined : model
+  const lora = config.adapter && own ? adapterSpec(config.adapter, own) : undefined
+  if (own?.quantization && !lora) {
     throw new InputError(
       `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,
     )
@@ -118,7 +128,8 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const asked = rowsFor(config.data.train)
   if (config.rollout) {
-    const known = { config, modelFolder, model, objective, lora }
+    assert(own !== undefined, "rollouts are the local engine's")
+    const known = { config, modelFolder, model: own, objective, lora }
     return { ...known, ...(await planRollouts({ ...known, rowsFor, setName }, options)) }
   }
   const all = await prepareRows(asked, options)
@@ -158,13 +169,13 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     truncated: manifest.sources.reduce((sum, { truncated }) => sum + truncated, 0),
     steps: order.steps,
     rowsSeen: order.rows,
-    parameters: weightCount(model.shape),
+    parameters: own && weightCount(own.shape),
     preference: objective.trainsOn === "pairs" || objective.trainsOn === "labels",
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
   const lints = [
-    ...storedLints(model, modelFolder),
+    ...(own ? storedLints(own, modelFolder) : []),
     ...prepared.lints,
     ...overlaps,
     ...unfit,
@@ -192,9 +203,11 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     )
   }
   const planned = await planData(config, options)
-  const dtype = resolvedPrecision(config.engine, planned.model.shape)
+  const { model } = planned
+  assert(!("isForeign" in model), "the local engine's plan is of its own families")
+  const dtype = resolvedPrecision(config.engine, model.shape)
   const data = dtype === "bf16" ? weighingSampler(planned) : planned
-  const { model, objective, lora, rows } = data
+  const { objective, lora, rows } = data
   const engine = { ...config.engine, dtype }
   const quantization = weightQuantization(config)
   const microBatchTokens =
@@ -226,6 +239,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   checkMemory(config, memory)
   return {
     ...data,
+    model,
     config: { ...data.config, engine },
     engine,
     quantization,

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
+from .apart import OWN_FAMILIES
 from .errors import check
-from .model import checkpoint_name
+from .weights import checkpoint_name
 
 MAX_FILE_BYTES = 5_000_000_000
 TOKENIZER_FILES = [
@@ -30,7 +31,9 @@ TOKENIZER_FILES = [
 def export_model(run, folder: Path) -> None:
     """All ranks call it; rank 0 writes. One tensor at a time is whole, on rank 0's CPU in the end."""
     first, adapter = run.world.first, run.spec.config["adapter"] is not None
+    converted = not adapter and run.model.config.model_type not in OWN_FAMILIES
     writer = _Writer(folder, "adapter_model" if adapter else "model") if first else None
+    held: dict[str, torch.Tensor] = {}  # of families whose files are laid out in another way: converted as one
     dtype = torch.float32 if adapter else saved_dtype(run.spec.model)
     for name, parameter in run.model.named_parameters():
         if adapter and "lora_" not in name:
@@ -39,10 +42,16 @@ def export_model(run, folder: Path) -> None:
         whole = master.full_tensor() if isinstance(master, DTensor) else master
         if first:
             key = f"base_model.model.{checkpoint_name(name)}" if adapter else checkpoint_name(name)
-            writer.add(key, whole.detach().to("cpu", dtype, copy=True))
+            value = whole.detach().to("cpu", dtype, copy=True)
+            if converted:
+                held[key] = value
+            else:
+                writer.add(key, value)
         del whole
     if not first:
         return
+    for name, value in _as_in_files(run.model, held).items() if converted else ():
+        writer.add(name, value)
     writer.close()
     if adapter:
         config = run.model.lm.peft_config["default"].to_dict()
@@ -58,6 +67,15 @@ def export_model(run, folder: Path) -> None:
         shutil.copyfile(run.spec.template, folder / "chat_template.jinja")
     if run.spec.layout is not None:
         write_whole(folder / "dftune.json", run.spec.layout)
+
+
+def _as_in_files(model, parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Under the names and in the shapes of the family's checkpoints; with the buffers that they hold."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    plain = model.lm
+    kept = {name: t.cpu() for name, t in plain.state_dict().items() if name in dict(plain.named_buffers())}
+    return {name: t.contiguous() for name, t in revert_weight_conversion(plain, kept | parameters).items()}
 
 
 def saved_dtype(model: Path) -> torch.dtype:

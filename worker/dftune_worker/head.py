@@ -5,8 +5,11 @@ weight [V, C] are formed there too, so the backward pass holds no logits either.
 entropy and c_x = d loss / d x from the objective:
 
     d loss / d z = c_logp (onehot - p) - c_entropy p (log p + H) + c_kl (p - p_ref)
+
+Some families scale or cap what the product y = h W^T + b gives: z = cap tanh(scale y / cap), dz/dy = scale (1 - (z / cap)^2).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,12 +25,57 @@ VOCABULARY_BLOCK = {"cpu": 2048, "cuda": 16384}
 CACHE_ELEMENTS = 1 << 20
 
 
+@dataclass(frozen=True)
+class HeadForm:
+    """What becomes of a head's product. Without a weight the "hidden states" are logits already, and it does nothing."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logits(self, hidden: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """[n, V] in float32."""
+        if weight is None:
+            return hidden.float().clone()  # its memory is used for the gradient
+        z = float32_product(hidden, weight)
+        if bias is not None:
+            z += bias.float()
+        if self.scale != 1:
+            z *= self.scale
+        return z if self.softcap is None else z.div_(self.softcap).tanh_().mul_(self.softcap)
+
+    def slope(self, z: Tensor) -> Tensor | float:
+        """dz/dy at logits z."""
+        return self.scale if self.softcap is None else self.scale * (1 - (z / self.softcap).square())
+
+    @property
+    def is_plain(self) -> bool:
+        return self.scale == 1 and self.softcap is None
+
+
+PLAIN = HeadForm()
+
+
+@dataclass(frozen=True)
+class Head:
+    """A model's head: weight [V, C] (None: its logits come whole), bias [V] or None, and what becomes of their product."""
+
+    weight: Tensor | None
+    bias: Tensor | None = None
+    form: HeadForm = PLAIN
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.form.logits(hidden, self.weight, self.bias)
+
+    def detached(self) -> "Head":
+        return Head(*(None if t is None else t.detach() for t in (self.weight, self.bias)), self.form)
+
+
 @dataclass
 class Reference:
-    """The frozen reference's side of the head: hidden states [S, C'] and weight [V, C']."""
+    """The frozen reference's side of the head: hidden states [S, C'] and its own head."""
 
     hidden: Tensor
-    weight: Tensor
+    head: Head
     full: bool  # the whole distribution is needed (kl_ref), not the target's probability alone
 
 
@@ -60,26 +108,31 @@ class _ChunkStatistics:
     ref_lse: Tensor | None = None
 
 
-def head_pass(hidden: Tensor, weight: Tensor, request: HeadRequest) -> Tensor:
-    """The scaled loss of hidden states [S, C] under weight [V, C]: a scalar to call backward on.
+def head_pass(hidden: Tensor, head: Head | Tensor, request: HeadRequest) -> Tensor:
+    """The scaled loss of hidden states [S, C] under a head, or its weight alone: a scalar to call backward on.
 
     Its gradient is computed here with the scale inside; the gradient from above is taken to be 1.
     """
-    return _Head.apply(hidden, weight, request)
+    head = Head(head) if isinstance(head, Tensor) else head
+    return _Head.apply(hidden, head.weight, head.bias, head.form, request)
 
 
 class _Head(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, request: HeadRequest) -> Tensor:
-        trains = request.objective is not None and any(ctx.needs_input_grad[:2])
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor | None, bias: Tensor | None, form: HeadForm, request: HeadRequest
+    ) -> Tensor:
+        trains = request.objective is not None and any(ctx.needs_input_grad[:3])
         d_hidden = torch.zeros_like(hidden) if trains else None
         d_weight = _WeightGradient(weight) if trains and ctx.needs_input_grad[1] else None
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if trains and ctx.needs_input_grad[2] else None
+        vocabulary = hidden.shape[-1] if weight is None else weight.shape[0]
         total = hidden.new_zeros((), dtype=torch.float64)
         parts: list[dict[str, Tensor]] = []
-        rows = max(1, CHUNK_BYTES.get(hidden.device.type, 1 << 30) // (4 * weight.shape[0]))
+        rows = max(1, CHUNK_BYTES.get(hidden.device.type, 1 << 30) // (4 * vocabulary))
         chunks = max(1, -(-len(hidden) // rows))
         for part in _slices(len(hidden), chunks):
-            logits = float32_product(hidden[part], weight)  # [n, V]
+            logits = form.logits(hidden[part], weight, bias)  # [n, V]
             targets = request.targets[part]
             statistics = _statistics(logits, targets, request, part)
             columns = statistics.columns
@@ -94,14 +147,17 @@ class _Head(torch.autograd.Function):
             total += (loss * scale).sum()
             if trains:
                 coefficients = {name: (g * scale).float() for name, g in gradients.items()}
-                d_logits = _logit_gradient(logits, statistics, targets, coefficients, hidden.dtype)
-                d_hidden[part] = d_logits @ weight
+                d_logits = _logit_gradient(logits, statistics, targets, coefficients, hidden.dtype, form)
+                d_hidden[part] = d_logits if weight is None else d_logits @ weight
+                if d_bias is not None:
+                    d_bias += d_logits.sum(0, dtype=torch.float32)
                 if d_weight is not None:
                     d_weight.add(d_logits, hidden[part])
                 del d_logits
             del logits, statistics
         request.columns = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         ctx.gradients, ctx.tied = (d_hidden, d_weight.value() if d_weight else None), request.tied
+        ctx.d_bias = None if d_bias is None else d_bias.to(bias.dtype)
         return total.float()
 
     @staticmethod
@@ -110,7 +166,7 @@ class _Head(torch.autograd.Function):
         ctx.gradients = None
         if ctx.tied is not None:
             ctx.tied.head, d_weight = d_weight, None
-        return d_hidden, d_weight, None
+        return d_hidden, d_weight, ctx.d_bias, None, None
 
 
 class _WeightGradient:
@@ -178,7 +234,7 @@ def _statistics(logits: Tensor, targets: Tensor, request: HeadRequest, part: sli
     reference = request.reference
     if reference is None:
         return _ChunkStatistics(columns, lse)
-    ref_logits = float32_product(reference.hidden[part], reference.weight)
+    ref_logits = reference.head.logits(reference.hidden[part])
     ref_lse = _by_rows(_row_statistics, ref_logits)[0]
     columns["ref_logp"] = (ref_logits.gather(-1, at)[:, 0] - ref_lse).double()
     if not reference.full:
@@ -204,9 +260,14 @@ def _row_divergence(ref_z: Tensor, ref_lse: Tensor, z: Tensor, lse: Tensor) -> T
 
 
 def _logit_gradient(
-    logits: Tensor, s: _ChunkStatistics, targets: Tensor, c: dict[str, Tensor], dtype: torch.dtype
+    logits: Tensor,
+    s: _ChunkStatistics,
+    targets: Tensor,
+    c: dict[str, Tensor],
+    dtype: torch.dtype,
+    form: HeadForm = PLAIN,
 ) -> Tensor:
-    """d loss / d logits, [n, V] in `dtype`; formed in float32, also at the target, where p near 1 would cancel."""
+    """d loss / d y of the head's product, [n, V] in `dtype`; formed in float32, also at the target, where p near 1 would cancel."""
     zero = torch.zeros(len(targets), device=logits.device)
     c_logp, c_entropy, c_kl = (c.get(name, zero) for name in ("logp", "entropy", "kl_ref"))
     logp, entropy = s.columns["logp"].float(), s.columns["entropy"].float()
@@ -222,8 +283,16 @@ def _logit_gradient(
             _gradient_with_reference,
         )
         at_target -= c_kl * (s.ref_logits.gather(-1, at)[:, 0] - s.ref_lse).exp()
+    if not form.is_plain:
+        at_target = at_target * torch.as_tensor(form.slope(logits.gather(-1, at)[:, 0]))
+        formula = _sloped(formula, form)
     gradient = _rows_into(_gradient_memory(logits, dtype), formula, terms)
     return gradient.scatter_(-1, at, at_target[:, None].to(dtype))
+
+
+@functools.cache  # one function a form, so that it is compiled once
+def _sloped(formula: Callable, form: HeadForm) -> Callable:
+    return lambda z, *others: form.slope(z) * formula(z, *others)
 
 
 def _gradient_memory(logits: Tensor, dtype: torch.dtype) -> Tensor:

@@ -3,20 +3,20 @@
 import contextlib
 import copy
 import json
-import math
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch.distributed.tensor import DTensor
 
-from . import attention
+from . import apart, attention
 from .errors import check
 from .fusion import fused
-from .head import HeadRequest, Reference, TiedGradient, float32_product, head_pass
+from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
 from .packing import MicroBatch
+from .recompute import RecomputePlan, activation_bytes_per_token, can_recompute
+from .routers import Routers
 
 
 class PackedModel(nn.Module):
@@ -28,35 +28,86 @@ class PackedModel(nn.Module):
         self.lm = causal_lm
         self.recompute = RecomputePlan()
         self._tied: TiedGradient | None = None
+        self.kept_apart = apart.choices(self.config.model_type)[0]
+        """How rows are; `self_check` takes the first way that is exact."""
+        self.head_form = PLAIN
+        self._head_input = None if self.kept_apart == apart.OWN else apart.HeadInput(self._head_module)
+        self.routers: Routers | None = None
+        lists = [m for m in self._plain.modules() if isinstance(m, nn.ModuleList)]
+        most = max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=nn.ModuleList())
+        self._layers = (most,)  # no second name for its modules
         for index, layer in enumerate(self.layers):
-            packed = self.recompute.wrap(fused(layer.forward) if fuse else layer.forward, index)
-            layer.forward = _by_packing(packed, layer.forward)
+            if self.kept_apart == apart.OWN:
+                packed = self.recompute.wrap(fused(layer.forward) if fuse else layer.forward, index)
+                layer.forward = _by_packing(packed, layer.forward)
+            elif can_recompute(layer):
+                layer.forward = self.recompute.wrap(layer.forward, index)
 
     def join_tied_gradients(self) -> None:
         """Where embedding and head are one weight: one gradient [V, C] for both, not one each and a sum."""
-        embedding = self.backbone.embed_tokens
-        if embedding.weight is self._plain.lm_head.weight and embedding.weight.requires_grad:
+        embedding = self._plain.get_input_embeddings()
+        one = embedding.weight is self._head_module.weight and embedding.weight.requires_grad
+        if one and not self.gives_whole_logits and self._joins(embedding):
             self._tied = TiedGradient()
             embedding.forward = lambda token_ids: _embedded(
                 embedding, _TiedRows.apply(embedding.weight, token_ids, self._tied)
             )
 
+    def _joins(self, embedding: nn.Module) -> bool:
+        """Whether the embedding's forward is one of looked-up rows alone (looked at with a few)."""
+        if type(embedding) is nn.Embedding or isinstance(embedding.weight, DTensor):
+            return type(embedding) is nn.Embedding
+        some = torch.arange(min(8, len(embedding.weight)), device=embedding.weight.device)[None]
+        with torch.no_grad():
+            return torch.equal(_embedded(embedding, embedding.weight[some]), embedding(some))
+
     def recomputed_bytes_per_token(self, element_bytes: int) -> int:
         """Where every layer keeps its input alone: those, and all of the one layer that is being computed again."""
-        config = self.backbone.config
+        config = self.config
         return len(self.layers) * config.hidden_size * element_bytes + activation_bytes_per_token(config, element_bytes)
+
+    @property
+    def config(self):
+        """Of the text part."""
+        return self._plain.config.get_text_config()
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The list of modules that holds most of the weights."""
+        return self._layers[0]
 
     @property
     def backbone(self) -> nn.Module:
         return self._plain.model
 
     @property
-    def layers(self) -> nn.ModuleList:
-        return self.backbone.layers
+    def head(self) -> Head:
+        if self.gives_whole_logits:
+            return Head(None)
+        module = self._head_module
+        return Head(module.weight, getattr(module, "bias", None), self.head_form)
+
+    @property
+    def gives_whole_logits(self) -> bool:
+        return self._head_input is not None and self._head_input.whole
+
+    def give_whole_logits(self, yes: bool) -> None:
+        """Logits of all of a micro-batch's tokens as the model makes them, for heads that are more than a product."""
+        self._head_input.whole = yes
 
     @property
     def _plain(self) -> nn.Module:
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    @property
+    def _head_module(self) -> nn.Module:
+        return self._plain.get_output_embeddings()
+
+    def behave_as(self, other: "PackedModel") -> None:
+        """A reference computes as the model that was looked at."""
+        self.kept_apart, self.head_form = other.kept_apart, other.head_form
+        if self._head_input is not None:
+            self._head_input.whole = other.gives_whole_logits
 
     def forward(
         self, batch: MicroBatch, request: HeadRequest | None, without_adapter: str = ""
@@ -66,29 +117,55 @@ class PackedModel(nn.Module):
         `without_adapter` ("logp" or "all") takes the reference from this very model with its adapter off.
         """
         if request is None:
-            return self._hidden(batch), self._plain.lm_head.weight.detach()
+            return self._hidden(batch), self.head.detached()
         if without_adapter:
             with torch.no_grad(), self.lm.disable_adapter():
-                request.reference = Reference(
-                    self._hidden(batch), self._plain.lm_head.weight.detach(), without_adapter == "all"
-                )
+                request.reference = Reference(self._hidden(batch), self.head.detached(), without_adapter == "all")
         request.tied = self._tied
-        return head_pass(self._hidden(batch), self._plain.lm_head.weight, request)
+        loss = head_pass(self._hidden(batch), self.head, request)
+        if self.routers is not None and request.scale is not None:
+            loss = loss + self.routers.loss()
+        return loss
 
     def next_logits(self, token_ids: torch.Tensor, position_ids: torch.Tensor, view, at: slice) -> torch.Tensor:
         """Logits [n, V] in float32 after the tokens `at` of [1, T], whose attention goes through a view of a key-value cache."""
         states = self.backbone(
             input_ids=token_ids, position_ids=position_ids, use_cache=False, packing=view
         ).last_hidden_state
-        return float32_product(states[0, at], self._plain.lm_head.weight)
+        return self.head.logits(states[0, at])
+
+    def last_logits(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Logits [1, V] in float32 after all of a sequence [1, T], computed anew."""
+        states, _ = self._head_input.of(self._plain, {"input_ids": token_ids})
+        return self.head.logits(states[0, -1:])
+
+    def own_logits(self, token_ids: torch.Tensor):
+        """What Transformers' model itself says of a row [1, T]: its output, logits [1, T, V] among it."""
+        before, self._head_input.whole = self._head_input.whole, True
+        try:
+            extra = {"output_router_logits": True} if self.routers is not None else {}
+            return self._head_input.of(self._plain, {"input_ids": token_ids, **extra})[1]
+        finally:
+            self._head_input.whole = before
+
+    def all_logits(self, batch: MicroBatch) -> torch.Tensor:
+        """[T, V] in float32 of all tokens, for two rows: never so in training."""
+        return self.head.logits(self.states(batch))
+
+    def states(self, batch: MicroBatch) -> torch.Tensor:
+        """[T, C] of all tokens, as the head multiplies them."""
+        inputs, real = apart.inputs_of(batch, self.kept_apart)
+        if self.kept_apart == apart.OWN:
+            return self.backbone(use_cache=False, **inputs).last_hidden_state[0]
+        extra = {"output_router_logits": True} if self.routers is not None else {}
+        states, out = self._head_input.of(self._plain, inputs | extra)
+        if self.routers is not None:
+            self.routers.saw(out.router_logits, real, batch)
+        return states.flatten(0, 1) if real is None else states[real]
 
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """[S, C] at the positions that predict a target."""
-        packing = attention.Packing(batch.lengths, batch.row_starts)
-        states = self.backbone(
-            input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, packing=packing
-        ).last_hidden_state
-        return states[0].index_select(0, batch.predicting)
+        return self.states(batch).index_select(0, batch.predicting)
 
 
 def _by_packing(packed: Callable, decoding: Callable) -> Callable:
@@ -129,37 +206,6 @@ class _TiedRows(torch.autograd.Function):
         return gradient, None, None
 
 
-class RecomputePlan:
-    """Which layers keep what their backward needs, and which keep only their input and compute again."""
-
-    def __init__(self):
-        self.first_kept = 0
-        """Layers from this one on keep. The last ones: backward frees them first, before the other layers' gradients exist."""
-
-    def wrap(self, forward, index: int):
-        def either(*args, **kwargs):
-            if not torch.is_grad_enabled() or index >= self.first_kept:
-                return forward(*args, **kwargs)
-            return checkpoint(forward, *args, use_reentrant=False, **kwargs)
-
-        return either
-
-
-def kept_layers(mode: str, layers: int, tokens: int, bytes_per_token: int, budget: int) -> int:
-    """How many layers keep their activations for a micro-batch of `tokens`; auto keeps what `budget` bytes hold."""
-    if mode != "auto":
-        return layers if mode == "never" else 0
-    return max(0, min(layers, budget // max(1, tokens * bytes_per_token)))
-
-
-def activation_bytes_per_token(config, element_bytes: int) -> int:
-    """Of one layer, roughly: what autograd keeps of norms (float32), projections, attention and the gated MLP."""
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    heads = config.num_attention_heads * head_dim
-    kept = 4 * config.hidden_size + 5 * heads + 4 * config.intermediate_size
-    return kept * element_bytes + 4 * 4 * config.hidden_size
-
-
 def read_config(folder: Path):
     """The model's configuration, checked: nothing of a model folder is ever executed."""
     from transformers import AutoConfig
@@ -173,44 +219,72 @@ def read_config(folder: Path):
 
 def build(folder: Path, adapter: dict | None) -> nn.Module:
     """The model with parameters on the meta device (no memory), its adapter attached. Buffers are real."""
+    from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     config = read_config(folder)
+    check(
+        config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        f'{folder}/config.json: "model_type": "{config.model_type}" is none that Transformers has a causal language model of',
+    )
+    without_dropout(config)
     attention.register()
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config, attn_implementation=attention.NAME, trust_remote_code=False, dtype=torch.float32
-        )
-    rotary = model.model.rotary_emb
-    model.model.rotary_emb = type(rotary)(config=config)  # its frequencies are computed, not loaded
-    strays = [name for name, buffer in model.named_buffers() if buffer.is_meta]
-    assert not strays, f"buffers without values: {strays}"
+    options = {"attn_implementation": attention.NAME} if config.model_type in apart.OWN_FAMILIES else {}
+    with init_empty_weights(include_buffers=False):  # frequencies and the like are computed, not loaded
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=torch.float32, **options)
+    model.tie_weights()  # a parameter that moved to the meta device is another one
+    model.get_input_embeddings().padding_idx = None  # a row's tokens are tokens: often padding is the end of turn
     model.train()
     return model if adapter is None else attach_adapter(model, adapter)
+
+
+def without_dropout(config) -> None:
+    """Rows must come to the same however they are packed, and a loss must be what evaluation would say."""
+    for part in {id(c): c for c in (config, config.get_text_config())}.values():
+        for name, value in part.to_dict().items():
+            if isinstance(value, float) and ("dropout" in name or name.endswith("_pdrop")):
+                setattr(part, name, 0.0)
+
+
+NAMES_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "gate_up_proj", "w1", "w2", "w3"})
 
 
 def attach_adapter(model: nn.Module, adapter: dict) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
-    targets = adapter["target_modules"]
-    linears = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)} - {
-        "lm_head"
-    }
-    if targets != "all-linear":
-        unknown = sorted(set(targets) - linears)
-        check(
-            not unknown,
-            f"adapter.target_modules: {', '.join(unknown)} not in this model, which has {', '.join(sorted(linears))}",
-        )
     config = LoraConfig(
         r=adapter["r"],
         lora_alpha=adapter["lora_alpha"],
         lora_dropout=adapter["lora_dropout"],
         use_rslora=adapter.get("use_rslora", False),
-        target_modules=sorted(linears) if targets == "all-linear" else sorted(set(targets)),
+        target_modules=_targets(model, adapter["target_modules"]),
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
+
+
+def _targets(model: nn.Module, asked: str | list[str]) -> list[str]:
+    """Names of linear layers but the head. Experts are left out: PEFT takes their layers' names for the experts' joined
+    weights, dense and shared layers of the same name with them."""
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    linears = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head
+    }
+    if any(name.rsplit(".", 2)[-2:-1] == ["experts"] and p.ndim == 3 for name, p in model.named_parameters()):
+        linears -= NAMES_OF_EXPERTS
+    if asked == "all-linear":
+        return sorted(linears)
+    unknown = sorted(set(asked) - linears)
+    check(
+        not unknown,
+        f"adapter.target_modules: {', '.join(unknown)} not in this model, which has {', '.join(sorted(linears))}",
+    )
+    return sorted(set(asked))
 
 
 def freeze(model: nn.Module, dtype: torch.dtype) -> None:
@@ -219,93 +293,6 @@ def freeze(model: nn.Module, dtype: torch.dtype) -> None:
         parameter.data = parameter.data.to(dtype)
         parameter.requires_grad_(False)
     model.eval()
-
-
-class Weights:
-    """A model folder's tensors by name, read by slice from memory maps."""
-
-    def __init__(self, folder: Path):
-        from safetensors import safe_open
-
-        index = folder / "model.safetensors.index.json"
-        if index.is_file():
-            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            escaping = [f for f in files if f != Path(f).name]
-            check(not escaping, f"{index}: file name {escaping[:1]} leaves its folder")
-        else:
-            files = ["model.safetensors"]
-        self.folder, self._of = folder, {}
-        for name in files:
-            path = folder / name
-            check(path.is_file(), f"{path}: missing; weights must be safetensors")
-            try:
-                opened = safe_open(str(path), framework="pt")
-            except Exception as error:
-                check(False, f"{path}: cannot be read as safetensors: {error}")
-            self._of |= dict.fromkeys(opened.keys(), opened)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._of
-
-    def read(self, name: str, shape: torch.Size, rows: slice) -> torch.Tensor:
-        """Rows of tensor `name`, which must have `shape`, in the file's precision."""
-        check(name in self, f"{self.folder}: tensor {name} is missing")
-        part = self._of[name].get_slice(name)
-        came = tuple(part.get_shape())
-        check(came == tuple(shape), f"{self.folder}: tensor {name} is {list(came)}, config.json makes it {list(shape)}")
-        return part[rows]
-
-
-def fill_parameters(model: nn.Module, weights: Weights, seed: int, adapter_start: Path | None) -> None:
-    """Gives every parameter its value; of a sharded one, this rank's part alone is read."""
-    from torch.distributed.tensor import DTensor
-
-    start = adapter_tensors(adapter_start) if adapter_start else None
-    for name, parameter in model.named_parameters():
-        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-        first = _first_row(parameter) if isinstance(parameter, DTensor) else 0
-        rows = slice(first, first + len(local))
-        with torch.no_grad():
-            if "lora_" in name:
-                local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])
-            elif len(local):
-                local.copy_(weights.read(checkpoint_name(name), parameter.shape, rows))
-
-
-def _first_row(parameter) -> int:
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-
-    _, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
-    return offset[0]
-
-
-def checkpoint_name(name: str) -> str:
-    """A parameter's name in a checkpoint: without what PEFT and this module put around it."""
-    for around in ("lm.", "base_model.model."):
-        name = name.removeprefix(around)
-    return name.replace(".base_layer.", ".").replace(".default.", ".")
-
-
-def adapter_tensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    check(path.is_file(), f"{path}: the adapter's start is missing")
-    return {name.removeprefix("base_model.model."): tensor for name, tensor in load_file(str(path)).items()}
-
-
-def _adapter_start(name: str, shape: torch.Size, seed: int, start: dict | None) -> torch.Tensor:
-    """Whole: as given, or A uniform in +-1/sqrt(in) (PEFT's Kaiming start) from a seed of its own, and B zero."""
-    if start is not None:
-        key = checkpoint_name(name)
-        check(
-            key in start and start[key].shape == shape, f"adapter start: tensor {key} of shape {list(shape)} is missing"
-        )
-        return start[key]
-    if "lora_B" in name:
-        return torch.zeros(shape)
-    generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(checkpoint_name(name).encode()))
-    bound = 1 / math.sqrt(shape[1])
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
 @contextlib.contextmanager

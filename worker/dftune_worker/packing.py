@@ -1,5 +1,6 @@
 """Rows to micro-batches. Every rank computes the whole plan for itself, from row lengths alone, so nobody has to be asked."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +66,25 @@ def best_fit(lengths: np.ndarray, indices: list[int], capacity: int, packing: bo
     return [sorted(b) for b in bins]
 
 
-def plan_step(lengths: np.ndarray, ranks: int, rank: int, capacity: int, packing: bool) -> list[list[int]]:
+def by_length(lengths: np.ndarray, indices: list[int], capacity: int) -> list[list[int]]:
+    """Bins whose rows, filled up to their longest, take at most `capacity` tokens."""
+    bins: list[list[int]] = []
+    for index in sorted(indices, key=lambda i: (-int(lengths[i]), i)):
+        longest = int(lengths[bins[-1][0]]) if bins else 0
+        if bins and longest * (len(bins[-1]) + 1) <= capacity:
+            bins[-1].append(index)
+        else:
+            bins.append([index])
+    return [sorted(b) for b in bins]
+
+
+def plan_step(
+    lengths: np.ndarray, ranks: int, rank: int, capacity: int, packing: bool, padded: bool = False
+) -> list[list[int]]:
     """This rank's micro-batches as positions within the step. All ranks get the same number: collectives must match."""
     shares = share_rows(lengths, ranks)
-    bins = [best_fit(lengths, share, capacity, packing) for share in shares]
+    fit = by_length if padded and packing else functools.partial(best_fit, packing=packing)
+    bins = [fit(lengths, share, capacity) for share in shares]
     most = max(len(b) for b in bins)
     return bins[rank] + [[] for _ in range(most - len(bins[rank]))]
 

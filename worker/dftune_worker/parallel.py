@@ -110,10 +110,26 @@ def _shard(model: nn.Module, world: World, dtype: torch.dtype) -> None:
 
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for layer in model.layers:
+    for layer in model.layers if _share_nothing(model.layers) else ():
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-    register_fsdp_forward_method(model, "next_logits")
+    for method in ("next_logits", "last_logits", "own_logits", "all_logits"):
+        register_fsdp_forward_method(model, method)
+
+
+def reshard(model: nn.Module) -> None:
+    """After a forward pass without a backward one, which leaves the outermost weights gathered."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def _share_nothing(layers: nn.ModuleList) -> bool:
+    """Weights that several layers use are gathered around the whole model."""
+    each = sum(len(list(layer.parameters())) for layer in layers)
+    return each == len(list(layers.parameters()))
 
 
 def _materialise(model: nn.Module, device: torch.device) -> None:

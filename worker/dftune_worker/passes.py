@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .apart import ALONE, PADDED
 from .expression import Objective
 from .head import HeadRequest, Reference
-from .model import PackedModel, activation_bytes_per_token, kept_layers
+from .model import PackedModel
 from .optimizer import Optimizer
 from .packing import MicroBatch, micro_batch, packed, plan_step
 from .parallel import DTYPES, World
 from .preferences import Told, all_tokens, joined, mismatched, told_of
+from .recompute import activation_bytes_per_token, kept_layers
 from .shards import PreparedRows
 from .statistics import TokenSums
 
@@ -27,6 +29,8 @@ class StepOutcome:
     """Each micro-batch with its tokens' losses [S]."""
     rows: np.ndarray
     told: Told | None = None
+    aux_loss: torch.Tensor | None = None
+    """Of the routers to experts, where it is trained."""
 
     def not_finite_rows(self) -> list[str]:
         """file:line of the rows with a loss that is no number."""
@@ -51,8 +55,8 @@ class Passes:
         self.model, self.reference, self.objective, self.world, self.config = model, reference, objective, world, config
         self._budget = activation_budget
         dtype = DTYPES[config["engine"]["dtype"]]
-        self._vocab_size = model.backbone.config.vocab_size
-        self._activation_bytes = activation_bytes_per_token(model.backbone.config, dtype.itemsize)
+        self._vocab_size = model.config.vocab_size
+        self._activation_bytes = activation_bytes_per_token(model.config, dtype.itemsize)
         self._full_reference = "kl_ref" in objective.inputs
 
     def recompute_in_words(self) -> str:
@@ -73,18 +77,43 @@ class Passes:
         reduced = self._first_pass(batches, given)
         scales = self._scales(batches)
         outcome, seen = StepOutcome(TokenSums(self.world.device), [], order), []
+        routers = self.model.routers
+        if routers is not None:
+            self._count_experts(batches)
+            outcome.aux_loss = torch.zeros((), dtype=torch.float64, device=self.world.device)
         for index, batch in enumerate(batches):
             request = self._request(
                 batch, given, reduced[index], scales[index] * self.world.size
             )  # FSDP takes the mean over ranks
-            self.model.recompute.first_kept = len(self.model.layers) - self._kept(batch.token_ids.shape[1])
+            self.model.recompute.first_kept = len(self.model.layers) - self._kept(self._computed(batch))
             loss = self.model(batch, request, self._adapter_reference())
             loss.backward()
+            if routers is not None:
+                outcome.aux_loss += (part := routers.part().detach().double())
+                loss = loss - routers.coefficient * self.world.size * part
             self._count(outcome.sums, batch, request, loss.detach() / self.world.size)
             outcome.losses.append((batch, request.columns["loss"]))
             seen.append(request.columns)
+        if routers is not None:
+            routers.shares = None
+            outcome.aux_loss = self.world.sum(outcome.aux_loss)
         outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
         return outcome
+
+    @torch.no_grad()
+    def _count_experts(self, batches: list[MicroBatch]) -> None:
+        """Where the step's tokens are sent, which its auxiliary loss is of: what one micro-batch says is not what all say."""
+        routers, total = self.model.routers, 0.0
+        for batch in batches:
+            self.model(batch, None)
+            total = total + routers.counts()
+        routers.settle(self.world.sum(total))
+        routers.coefficient_of_part = routers.coefficient * self.world.size  # FSDP takes the mean over ranks
+
+    def _computed(self, batch: MicroBatch) -> int:
+        """Tokens of a micro-batch with what fills it up."""
+        padded = self.model.kept_apart in (PADDED, ALONE)
+        return len(batch.lengths) * max(batch.lengths) if padded else batch.token_ids.shape[1]
 
     @torch.no_grad()
     def measure(self, rows: PreparedRows, step: int, steps: int) -> TokenSums:
@@ -151,8 +180,9 @@ class Passes:
         return [micro_batch(rows, order, positions, self._vocab_size).to(self.world.device) for positions in plan]
 
     def _plan(self, lengths: np.ndarray) -> list[list[int]]:
-        capacity, packing = self.config["micro_batch_tokens"], self.config["data"]["packing"]
-        return plan_step(lengths, self.world.size, self.world.rank, capacity, packing)
+        way = self.model.kept_apart
+        capacity, packing = self.config["micro_batch_tokens"], self.config["data"]["packing"] and way != ALONE
+        return plan_step(lengths, self.world.size, self.world.rank, capacity, packing, way == PADDED)
 
     def _run_columns(self, progress: float, step: int, steps: int) -> Columns:
         numbers = {"progress": progress, "step": float(step), "steps": float(steps)}
@@ -219,8 +249,8 @@ class Passes:
         )
         if self.reference is not None:
             with torch.no_grad():
-                hidden, weight = self.reference(batch, None)
-            request.reference = Reference(hidden, weight, self._full_reference)
+                hidden, head = self.reference(batch, None)
+            request.reference = Reference(hidden, head, self._full_reference)
         return request
 
     def _adapter_reference(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from .apart import OWN
 from .attention import Packing
 from .errors import InputError, check
 from .key_value_cache import KeyValueCache, PromptView, TokenView
@@ -18,6 +19,7 @@ from .model import PackedModel
 from .parallel import World
 
 LANES = 16
+NO_LIMIT = 1 << 30  # of positions, where a model has none
 CONTEXT_TOKENS = 8  # of the prompt, which the text decoder reads first to know what a completion continues
 
 
@@ -71,8 +73,8 @@ class Texts:
 class Sampler:
     def __init__(self, plan: SamplePlan, model: PackedModel, world: World, dtype: torch.dtype):
         self.plan, self._model, self._world, self._dtype = plan, model, world, dtype
-        self._config = model.backbone.config
-        context = self._config.max_position_embeddings
+        self._config = model.config
+        self._context = context = getattr(self._config, "max_position_embeddings", None) or NO_LIMIT
         longest = max(len(p.token_ids) for p in plan.prompts)
         check(
             longest < context,
@@ -108,7 +110,8 @@ class Sampler:
         self._model.eval()
         for start in range(0, len(groups), world.size):
             index = start + world.rank
-            done = self._group(groups[index] if index < len(groups) else ())
+            own = self._model.kept_apart == OWN
+            done = (self._group if own else self._group_anew)(groups[index] if index < len(groups) else ())
             if index < len(groups):
                 mine[index] = done
         self._model.train()
@@ -117,10 +120,30 @@ class Sampler:
             found |= part
         return [completion for index in range(len(groups)) for completion in found[index]]
 
+    def _group_anew(self, prompts: tuple[SamplePrompt, ...]) -> list[Completion]:
+        """As `_group`, for models whose caches are their own affair: one prompt at a time, all of it for every token."""
+        completions = []
+        for turn in range(int(self._world.largest(max(1, len(prompts))))):
+            real = turn < len(prompts)
+            ids = list(prompts[turn].token_ids) if real else [0]
+            done, limit = Completion([], []), min(self.plan.max_new_tokens, self._context - len(ids))
+            while True:
+                still = real and not self._ended(done, limit)
+                if self._world.largest(float(still)) == 0:
+                    break
+                all_ids = torch.tensor([ids + done.token_ids], device=self._world.device)
+                logits = self._model.last_logits(all_ids)[0]
+                if still:
+                    chosen = int(logits.argmax())
+                    done.token_ids.append(chosen)
+                    done.logprobs.append(float(logits[chosen] - logits.logsumexp(-1)))
+            completions += [done] if real else []
+        return completions
+
     def _group(self, prompts: tuple[SamplePrompt, ...]) -> list[Completion]:
         """Completions of at most LANES prompts. Without any this rank computes a token that nobody reads, to keep step."""
         prompts_ids = [p.token_ids for p in prompts] or [(0,)]
-        limits = [min(self.plan.max_new_tokens, self._config.max_position_embeddings - len(ids)) for ids in prompts_ids]
+        limits = [min(self.plan.max_new_tokens, self._context - len(ids)) for ids in prompts_ids]
         capacity = max(len(ids) + limit for ids, limit in zip(prompts_ids, limits, strict=True))
         cache = KeyValueCache(self._config, len(prompts_ids), capacity, self._dtype, self._world.device)
         completions = [Completion([], []) for _ in prompts]

@@ -37,8 +37,6 @@ class RunSpec:
     """How the rows were rendered, for `model/dftune.json`."""
     template: Path | None
     """The chat template that the run was given a file of."""
-    logits: dict
-    """What the family does with its logits beyond lm_head(norm(x)): `scale` and `softcap`."""
 
     @property
     def engine(self) -> dict:
@@ -79,15 +77,10 @@ def read_spec(path: Path) -> RunSpec:
             samples=sample_plan(raw["samples"]),
             layout=raw.get("layout"),
             template=optional("template"),
-            logits=raw["logits"],
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing") from error
     check(spec.config["quantization"] == "none", "quantization: engine: torch does not quantise; engine: onnx does")
-    check(
-        spec.logits == {"scale": 1, "softcap": None},
-        f"{spec.model}: engine: torch does not scale or cap logits, which this model asks for; engine: onnx does",
-    )
     return spec
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from . import apart
 from . import model as models
 from .attention import kernel_in_words
 from .checkpoint import Checkpoints, restore, trainer_state_of
@@ -22,13 +23,16 @@ from .expression import Objective
 from .fusion import fusion_in_words
 from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer, learning_rate, warmup_steps
-from .parallel import DTYPES, World, place, precision_in_words
+from .parallel import DTYPES, World, place, precision_in_words, reshard
 from .passes import Passes
 from .preferences import fields_of
+from .routers import routers_of
 from .samples import Sampler
+from .self_check import Finding, settle, settle_routers
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import means
+from .weights import ConvertedWeights, Weights, fill_parameters, weights_of
 
 STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
@@ -49,6 +53,7 @@ class Run:
     order: RunOrder
     events: EventLog
     sampler: Sampler | None
+    findings: list[Finding]
     step: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
@@ -82,7 +87,7 @@ def start(spec: RunSpec, world: World) -> Run:
     if world.first and spec.resume is None:
         verify_shards(rows)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
-    model, reference = _load_models(spec, world, dtype, objective)
+    model, reference, findings = _load_models(spec, world, dtype, objective, rows)
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(
         *(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"]
@@ -93,13 +98,14 @@ def start(spec: RunSpec, world: World) -> Run:
     passes = Passes(model, reference, objective, world, spec.config, budget)
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
-    run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler)
+    run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings)
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
         say = [
             precision_in_words(dtype, split, spec.config["adapter"] is not None),
-            kernel_in_words(world.device, dtype),
+            apart.IN_WORDS[model.kept_apart],
+            kernel_in_words(world.device, dtype) if model.kept_apart == apart.OWN else "Transformers' own attention",
             fusion_in_words(world.device),
             passes.recompute_in_words(),
         ]
@@ -109,28 +115,41 @@ def start(spec: RunSpec, world: World) -> Run:
 
 
 def _load_models(
-    spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective
-) -> tuple[models.PackedModel, models.PackedModel | None]:
+    spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective, rows: PreparedRows
+) -> tuple[models.PackedModel, models.PackedModel | None, list[Finding]]:
     """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
     was read of it counts as this process's memory until then."""
-    models.read_config(spec.model)
-    weights, adapter = models.Weights(spec.model), spec.config["adapter"]
+    config = models.read_config(spec.model)
+    weights, adapter = weights_of(spec.model, config.model_type), spec.config["adapter"]
     model = _load(spec, world, weights, dtype, adapter=adapter)
+    two = [rows[0], rows[min(1, len(rows) - 1)]]
+    # One process still holds float32 here; shards are gathered in what they compute in.
+    findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)
+    model.routers = routers_of(spec.config, spec.objective, model.config)
+    if model.routers is not None:
+        settle_routers(model, rows[0], world.device)
+    reshard(model)
+    model.join_tied_gradients()
     if not objective.needs_reference or adapter is not None:
-        return model, None
-    return model, _load(spec, world, weights, dtype, adapter=None, frozen=True)
+        return model, None, findings
+    reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
+    reference.behave_as(model)
+    return model, reference, findings
 
 
 def _load(
-    spec: RunSpec, world: World, weights: models.Weights, dtype: torch.dtype, adapter: dict | None, frozen: bool = False
+    spec: RunSpec,
+    world: World,
+    weights: Weights | ConvertedWeights,
+    dtype: torch.dtype,
+    adapter: dict | None,
+    frozen: bool = False,
 ) -> models.PackedModel:
     model = models.PackedModel(models.build(spec.model, adapter), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
     place(model, world, dtype)
-    if not frozen:
-        model.join_tied_gradients()
-    models.fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
+    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
     return model
 
 
@@ -277,6 +296,7 @@ def train_step(run: Run) -> None:
         warmup=warmup_steps(run.order.steps, config),
         shape=config["lr_scheduler"],
     )
+    aux = {} if outcome.aux_loss is None else {"aux_loss": outcome.aux_loss.item()}
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
         run.optimizer.update(rate, clip / divisor)
@@ -303,6 +323,7 @@ def train_step(run: Run) -> None:
         tokens_per_second=totals["tokens"] / seconds,
         memory_bytes=int(world.largest(memory_bytes(world))),
         **extra,
+        **aux,
         **fields_of(told, run.rows.paired),
     )
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
@@ -359,3 +380,5 @@ def _say_start(run: Run) -> None:
         batch_size=run.config["batch_size"],
         **resumed,
     )
+    for found in run.findings:
+        run.events.write("warning", run.step, code=found.code, message=found.message, hint=found.hint)

@@ -153,7 +153,6 @@ def make_spec(tmp_path, tiny_model):
             "normalization_in_words": "sum / tokens",
             "rows_per_epoch": 40,
             "samples": None,
-            "logits": {"scale": 1, "softcap": None},
         } | changes
         folder = Path(spec["output_dir"]) / "torch"
         folder.mkdir(parents=True, exist_ok=True)

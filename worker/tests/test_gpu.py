@@ -7,7 +7,7 @@ from test_runs import CASES, LORA, assert_same
 
 from dftune_worker import attention
 from dftune_worker.expression import Objective
-from dftune_worker.head import HeadRequest, Reference, head_pass
+from dftune_worker.head import Head, HeadRequest, Reference, head_pass
 from dftune_worker.optimizer import AdamWSettings, Optimizer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
@@ -49,7 +49,7 @@ def test_the_head_is_the_cpu_s(monkeypatch, name, rows):
     for device in ("cpu", "cuda"):
         hidden, weight, ref_hidden, ref_weight = (t.to(device, torch.float32) for t in given)
         hidden.requires_grad_(), weight.requires_grad_()
-        reference = Reference(ref_hidden, ref_weight, True) if name == "asft" else None
+        reference = Reference(ref_hidden, Head(ref_weight), True) if name == "asft" else None
         reduced = {}
         if made.needs_first_pass:
             plain = HeadRequest(targets.to(device), {}, None)

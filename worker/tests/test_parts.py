@@ -13,12 +13,13 @@ from dftune_worker import attention
 from dftune_worker.errors import InputError
 from dftune_worker.explain import explain
 from dftune_worker.expression import Objective
-from dftune_worker.head import HeadRequest, Reference, TiedGradient, head_pass
-from dftune_worker.model import PackedModel, Weights, _embedded, _TiedRows, build, fill_parameters
+from dftune_worker.head import Head, HeadRequest, Reference, TiedGradient, head_pass
+from dftune_worker.model import PackedModel, _embedded, _TiedRows, build
 from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place, precision_in_words
 from dftune_worker.trainer import settle_micro_batch
+from dftune_worker.weights import Weights, fill_parameters
 
 
 def plain(name, z, targets, ref_z=None):
@@ -44,7 +45,7 @@ def test_head_is_the_plain_formula(monkeypatch, name, chunk_rows):
     expected = plain(name, hidden @ weight.T, targets, ref_hidden @ weight.detach().T).sum() / 8
     expected_gradients = torch.autograd.grad(expected, (hidden, weight))
     made = Objective(objective(name))
-    reference = Reference(ref_hidden, weight.detach(), True) if name == "asft" else None
+    reference = Reference(ref_hidden, Head(weight.detach()), True) if name == "asft" else None
     request = HeadRequest(
         targets, {}, lambda c, part: made(c, {}), torch.full((8,), 1 / 8, dtype=torch.float64), reference=reference
     )

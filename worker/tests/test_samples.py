@@ -9,10 +9,11 @@ import torch
 from conftest import objective, run_worker, spec_samples
 from test_runs import LORA
 
-from dftune_worker.model import PackedModel, Weights, build, fill_parameters
+from dftune_worker.model import PackedModel, build
 from dftune_worker.parallel import World, place
 from dftune_worker.samples import Sampler
 from dftune_worker.spec import sample_plan
+from dftune_worker.weights import Weights, fill_parameters
 
 ALONE = World(0, 1, torch.device("cpu"))
 

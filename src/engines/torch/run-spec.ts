@@ -48,14 +48,10 @@ export interface RunSpecParts {
   readonly samples?: SampleSpec
   /** The text of the model's `dftune.json`. */
   readonly layout?: string
-  /** What of the model this engine has not been held to the local one for, in words. */
-  readonly unproved?: string | undefined
   /** The model has a head of its own, against its config. */
   readonly hasOwnHead?: boolean | undefined
   /** The checkpoint is quantised. */
   readonly isQuantized?: boolean
-  /** What the model does to its logits beyond the head's product. */
-  readonly logits: { readonly scale: number; readonly softcap: number | undefined }
 }
 
 /** Where a run's spec lies; the worker's error files lie beside it. */
@@ -89,7 +85,6 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     objective: objectiveToJson(objective),
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
-    logits: { scale: parts.logits.scale, softcap: parts.logits.softcap ?? null },
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
@@ -129,16 +124,11 @@ async function rowColumns(
 }
 
 function refuseForTorch(parts: RunSpecParts): void {
-  const { objective, resume, logits, modelFolder } = parts
+  const { objective, resume, modelFolder } = parts
   const gguf = ggufFileOf(modelFolder)
   if (gguf !== undefined) {
     throw new InputError(
       `${gguf}: engine torch reads Hugging Face folders; make one of it (dftune convert ${gguf} FOLDER), or use engine: onnx`,
-    )
-  }
-  if (parts.unproved !== undefined) {
-    throw new InputError(
-      `${modelFolder}: engine torch has not been proved on ${parts.unproved} yet; engine: onnx trains it`,
     )
   }
   if (parts.isQuantized) {
@@ -149,11 +139,6 @@ function refuseForTorch(parts: RunSpecParts): void {
   if (parts.hasOwnHead) {
     throw new InputError(
       `${modelFolder}: its config ties the head to the embedding, and it holds another head; engine torch would tie them: engine: onnx does not, nor a copy whose config says "tie_word_embeddings": false`,
-    )
-  }
-  if (logits.scale !== 1 || logits.softcap !== undefined) {
-    throw new InputError(
-      `${modelFolder}: engine torch does not scale or cap logits, which this model asks for; engine: onnx does`,
     )
   }
   if (needs(objective.expression).inputs.has("old_logp")) {

@@ -4,14 +4,7 @@ import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
-import type { Family } from "../../models/families/family.ts"
-import {
-  FAMILIES,
-  initialLora,
-  logitSettings,
-  loraParameters,
-  type ModelConfig,
-} from "../../models/index.ts"
+import { initialLora, loraParameters } from "../../models/index.ts"
 import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
@@ -193,6 +186,7 @@ async function writeSpec(
   samples: SampleSpec | undefined,
 ): Promise<string> {
   const adapterStart = resume === null ? await writeAdapterStart(plan) : undefined
+  const own = "isForeign" in plan.model ? undefined : plan.model
   return writeRunSpec({
     ...(adapterStart ? { adapterStart } : {}),
     ...(samples ? { samples } : {}),
@@ -211,10 +205,8 @@ async function writeSpec(
     })),
     resume,
     layout: rowsLayout(plan),
-    logits: logitSettings(plan.model.shape),
-    hasOwnHead: plan.model.hasOwnHead,
-    isQuantized: plan.model.quantization !== undefined,
-    unproved: unproved(plan.model),
+    hasOwnHead: own?.hasOwnHead,
+    isQuantized: own?.quantization !== undefined,
   })
 }
 
@@ -238,7 +230,7 @@ async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
 
 /** The adapter's first values, the local engine's own: both engines start from the same numbers. */
 async function writeAdapterStart({ model, lora, config }: DataPlan): Promise<string | undefined> {
-  if (!lora) return undefined
+  if (!lora || "isForeign" in model) return undefined // the worker draws it
   const path = join(config.output_dir, "adapter-start.safetensors")
   const shapes = new Map(loraParameters(model.shape, lora).map(({ name, shape }) => [name, shape]))
   const tensors = [...initialLora(model.shape, lora, config.seed)].map(([name, values]) => ({
@@ -268,10 +260,3 @@ async function writeReport(path: string): Promise<void> {
 }
 
 const now = () => new Date().toISOString()
-
-/** What of a model the worker was never held to the local engine for. */
-function unproved({ modelType, shape }: ModelConfig): string | undefined {
-  const family: Family = FAMILIES[modelType]
-  if (!family.isProvedOnTorch) return `"model_type": "${modelType}"`
-  return shape.layers.some(({ window }) => window !== undefined) ? "sliding windows" : undefined
-}

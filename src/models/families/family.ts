@@ -11,8 +11,6 @@ import type { DecoderShape, LayerKind, LinearLayer, Parameter } from "./shape.ts
 export interface Family<Shape extends DecoderShape = DecoderShape> {
   /** The checkpoints that are of it, for people. */
   readonly about: string
-  /** `engine: torch` has been held to the local engine for it (without windows). */
-  readonly isProvedOnTorch?: boolean
   /** Transformers' class whose checkpoints have this family's tensor names. */
   readonly architecture: string
   /**

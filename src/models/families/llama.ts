@@ -8,7 +8,6 @@ import { ropeParameters } from "./rope-config.ts"
 /** `model_type: llama`: Llama 2, 3, 3.1, 3.2, DeepSeekMath and everything that took their form. */
 export const llama: Family<BiasedShape> = {
   about: "Llama 2, 3, 3.1, 3.2, DeepSeekMath, SmolLM2",
-  isProvedOnTorch: true,
   architecture: "LlamaForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { maxPositionEmbeddings: 2048 })

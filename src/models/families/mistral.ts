@@ -12,7 +12,6 @@ const DEFAULT_SLIDING_WINDOW = 4096
 /** `model_type: mistral`: Mistral 7B; v0.1 looks back through a window in every layer. */
 export const mistral: Family = {
   about: "Mistral 7B",
-  isProvedOnTorch: true,
   architecture: "MistralForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { numKeyValueHeads: 8, maxPositionEmbeddings: 131_072 })

@@ -8,7 +8,6 @@ import { qwenLayers } from "./sliding-layers.ts"
 /** `model_type: qwen2`: Qwen1.5, Qwen2, Qwen2.5, Qwen2.5-Math. q, k and v always have biases. */
 export const qwen2: Family = {
   about: "Qwen1.5, Qwen2, Qwen2.5",
-  isProvedOnTorch: true,
   architecture: "Qwen2ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, { numKeyValueHeads: 32, maxPositionEmbeddings: 32_768 })

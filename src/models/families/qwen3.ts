@@ -15,7 +15,6 @@ export interface Qwen3Shape extends DecoderShape {
 /** `model_type: qwen3`: dense Qwen3, with a norm over each head of q and k. */
 export const qwen3: Family<Qwen3Shape> = {
   about: "Qwen3 (dense)",
-  isProvedOnTorch: true,
   architecture: "Qwen3ForCausalLM",
   config(keys) {
     const config = decoderConfig(keys, {

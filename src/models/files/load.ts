@@ -1,8 +1,10 @@
 import { diskFolder } from "../../formats/disk-folder.ts"
 import type { QuantizeOptions } from "../adapters/quantize.ts"
+import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
 import { ggufFileOf, openGgufWeights } from "./gguf-model.ts"
 import {
+  anyModelConfigIn,
   type LoadedModel,
   type LoadedQuantizedModel,
   type LoadOptions,
@@ -16,6 +18,11 @@ import {
 /** {@link modelConfigIn} of a model folder on the disk. */
 export function readModelConfig(folder: string): Promise<ModelConfig> {
   return modelConfigIn(diskFolder(folder))
+}
+
+/** {@link anyModelConfigIn} of a model folder on the disk. */
+export function readAnyModelConfig(folder: string): Promise<ModelConfig | ForeignModel> {
+  return anyModelConfigIn(diskFolder(folder))
 }
 
 /** {@link openWeightsIn} of a model folder on the disk, or the weights of the GGUF file it stands for. */

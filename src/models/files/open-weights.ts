@@ -10,8 +10,10 @@ import {
   HEAD,
   linearWeights,
 } from "../block/parameters.ts"
+import { type ForeignModel, foreignModel } from "../families/foreign-model.ts"
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
+import { isModelType } from "../families/table.ts"
 import { checkTensors } from "./checkpoint-tensors.ts"
 import { dequantized } from "./quantized-checkpoint.ts"
 
@@ -47,6 +49,26 @@ export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
   const config = modelConfig(json, folder.pathOf("config.json"))
   const own = await withOwnHead(folder, names, config)
   return { ...own, ...(text ? { text } : {}) }
+}
+
+/**
+ * The config of a folder that Transformers opens: understood whole where the local engine has the
+ * family and all that the config asks of it, else as far as rows need it.
+ *
+ * @throws InputError for what neither can train
+ */
+export async function anyModelConfigIn(folder: Folder): Promise<ModelConfig | ForeignModel> {
+  const names = await folder.names()
+  if (!names.includes("config.json")) return modelConfigIn(folder) // says what is there instead
+  const json = await requiredObjectIn(folder, "config.json")
+  if (!isModelType(json.model_type)) return foreignModel(json, folder.pathOf("config.json"))
+  try {
+    return await modelConfigIn(folder)
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    // What the local engine has not of a family, Transformers may have: the worker tries it.
+    return foreignModel(json, folder.pathOf("config.json"))
+  }
 }
 
 /**

@@ -1,0 +1,142 @@
+"""A model folder's tensors, and what every parameter starts with."""
+
+import json
+import math
+import zlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .apart import OWN_FAMILIES
+from .errors import check
+
+
+class Weights:
+    """A model folder's tensors by name, read by slice from memory maps."""
+
+    def __init__(self, folder: Path):
+        from safetensors import safe_open
+
+        index = folder / "model.safetensors.index.json"
+        if index.is_file():
+            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            escaping = [f for f in files if f != Path(f).name]
+            check(not escaping, f"{index}: file name {escaping[:1]} leaves its folder")
+        else:
+            files = ["model.safetensors"]
+        self.folder, self._of, self.buffers = folder, {}, {}
+        for name in files:
+            path = folder / name
+            check(path.is_file(), f"{path}: missing; weights must be safetensors")
+            try:
+                opened = safe_open(str(path), framework="pt")
+            except Exception as error:
+                check(False, f"{path}: cannot be read as safetensors: {error}")
+            self._of |= dict.fromkeys(opened.keys(), opened)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._of
+
+    def read(self, name: str, shape: torch.Size, rows: slice) -> torch.Tensor:
+        """Rows of tensor `name`, which must have `shape`, in the file's precision."""
+        check(name in self, f"{self.folder}: tensor {name} is missing")
+        part = self._of[name].get_slice(name)
+        came = tuple(part.get_shape())
+        check(came == tuple(shape), f"{self.folder}: tensor {name} is {list(came)}, config.json makes it {list(shape)}")
+        return part[rows]
+
+
+class ConvertedWeights:
+    """Tensors as Transformers' own loading makes them of a folder: for families whose files keep other names and shapes
+    than their modules (experts one by one, fused projections). All of them are held, in the files' precision."""
+
+    def __init__(self, folder: Path):
+        from transformers import AutoModelForCausalLM
+
+        known = Weights(folder)  # names the file that is missing or damaged
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype="auto",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        missing = sorted(info["missing_keys"])
+        check(not missing, f"{folder}: tensors {', '.join(missing[:5])} are missing")
+        check(
+            not info["mismatched_keys"],
+            f"{folder}: tensors do not have config.json's shapes: {info['mismatched_keys']}",
+        )
+        self.folder = known.folder
+        self._tensors = {name: p.detach() for name, p in model.named_parameters()}
+        self.buffers = dict(model.named_buffers())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def read(self, name: str, shape: torch.Size, rows: slice) -> torch.Tensor:
+        check(name in self, f"{self.folder}: tensor {name} is missing")
+        return self._tensors[name][rows]
+
+
+def weights_of(folder: Path, model_type: str) -> "Weights | ConvertedWeights":
+    return Weights(folder) if model_type in OWN_FAMILIES else ConvertedWeights(folder)
+
+
+def fill_parameters(
+    model: nn.Module, weights: Weights | ConvertedWeights, seed: int, adapter_start: Path | None
+) -> None:
+    """Gives every parameter its value; of a sharded one, this rank's part alone is read."""
+    from torch.distributed.tensor import DTensor
+
+    start = adapter_tensors(adapter_start) if adapter_start else None
+    for name, parameter in model.named_parameters():
+        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        first = _first_row(parameter) if isinstance(parameter, DTensor) else 0
+        rows = slice(first, first + len(local))
+        with torch.no_grad():
+            if "lora_" in name:
+                local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])
+            elif len(local):
+                local.copy_(weights.read(checkpoint_name(name), parameter.shape, rows))
+    for name, buffer in model.named_buffers():
+        if (value := weights.buffers.get(checkpoint_name(name))) is not None:
+            buffer.copy_(value)
+
+
+def _first_row(parameter) -> int:
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    _, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
+    return offset[0]
+
+
+def checkpoint_name(name: str) -> str:
+    """A parameter's name in a checkpoint: without what PEFT and this module put around it."""
+    for around in ("lm.", "base_model.model."):
+        name = name.removeprefix(around)
+    return name.replace(".base_layer.", ".").replace(".default.", ".")
+
+
+def adapter_tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    check(path.is_file(), f"{path}: the adapter's start is missing")
+    return {name.removeprefix("base_model.model."): tensor for name, tensor in load_file(str(path)).items()}
+
+
+def _adapter_start(name: str, shape: torch.Size, seed: int, start: dict | None) -> torch.Tensor:
+    """Whole: as given, or A uniform in +-1/sqrt(in) (PEFT's Kaiming start) from a seed of its own, and B zero."""
+    if start is not None:
+        key = checkpoint_name(name)
+        check(
+            key in start and start[key].shape == shape, f"adapter start: tensor {key} of shape {list(shape)} is missing"
+        )
+        return start[key]
+    if "lora_B" in name:
+        return torch.zeros(shape)
+    generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(checkpoint_name(name).encode()))
+    bound = 1 / math.sqrt(shape[1])
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
