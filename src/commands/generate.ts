@@ -2,6 +2,7 @@ import type { Command } from "commander"
 import { typedPrompt } from "../data/layout.ts"
 import type { RowPrompt } from "../data/rows/index.ts"
 import { InputError } from "../errors.ts"
+import type { JsonObject } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
 import {
   type Asking,
@@ -41,7 +42,8 @@ import {
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
+import { sampleText } from "./shell/sample-text.ts"
+import { colorsFor, print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly prompts?: string
@@ -166,7 +168,7 @@ async function openSource(
 /** Where samples go: a file that can be continued, or stdout in the order of the prompts. */
 async function openOutput(
   rows: readonly PromptRow[],
-  { out, n, seed, prompts }: Options,
+  { out, n, seed, prompts, json }: Options,
   originNow: () => Promise<SampleOrigin>,
 ) {
   const reads = prompts === undefined ? [] : [{ path: prompts, what: "the prompts" }]
@@ -174,14 +176,19 @@ async function openOutput(
     const origin = await originNow()
     return openSampleFile(out, { rows, n, seed, reads, origin, onNotice: say })
   }
-  const held = new Map<number, unknown>()
+  const { dim } = colorsFor(process.stdout)
+  const readable = process.stdout.isTTY === true && !json
+  const alone = rows.length * n === 1
+  const show = (row: JsonObject) =>
+    readable ? print(sampleText(row, { alone, dim })) : printJson(row)
+  const held = new Map<number, JsonObject>()
   let next = seed
   const file: SampleFile = {
     done: new Set(),
     append(row) {
       held.set(row.seed as number, row)
       for (; held.has(next); next++) {
-        printJson(held.get(next))
+        show(held.get(next)!)
         held.delete(next)
       }
     },
@@ -247,6 +254,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     }
     try {
       for await (const sample of generate(asked)) {
+        clear() // what is printed must not stand behind the line of progress
         file.append(sampleRow(rows[sample.row]!.fields, sample))
         samples++
         unanswered.add(sample)
@@ -320,10 +328,14 @@ export function command(verb: Command): void {
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
-    .option("--json", "with --out: print one JSON document about what was done")
+    .option(
+      "--json",
+      "print rows as JSON on a terminal too; with --out one document about what was done",
+    )
     .addHelpText(
       "after",
-      "\nEach row of the output: the prompt row's fields, completion, token_ids, logprobs, finish_reason, seed.\n" +
+      "\nOn a terminal the answers are printed as text; elsewhere, with --out or --json, as JSONL.\n" +
+        "Each row of it: the prompt row's fields, completion, token_ids, logprobs, finish_reason, seed.\n" +
         "A sample depends on its prompt, settings and seed alone, not on what it is computed beside.",
     )
     .action((model: string, options: Options) =>
