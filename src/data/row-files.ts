@@ -155,7 +155,7 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
   let first = 0
   for (const group of metadata.row_groups) {
     const { num_rows, total_byte_size } = group
-    await readable(path, () => checkPages(file, group))
+    await readable(path, () => checkPages(file, group, metadata))
     const end = first + Number(num_rows)
     const bytes = Number(total_byte_size)
     if (bytes > MAX_GROUP_BYTES) {
