@@ -339,9 +339,9 @@ export const TARGETS: Readonly<Record<string, (work: string) => Target>> = {
 async function ggufBytes(work: string): Promise<Buffer> {
   const model = join(work, "for-gguf")
   mkdirSync(model, { recursive: true })
-  const made = tinyModel(model)
+  tinyModel(model)
   const out = join(work, "as-gguf")
-  const { files } = await exportModel(made, { to: "gguf", out, preTokenizer: "gpt-2" })
+  const { files } = await exportModel(model, { to: "gguf", out, preTokenizer: "gpt-2" })
   return readFileSync(join(out, files[0]!.file))
 }
 

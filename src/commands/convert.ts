@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { type Command, Option } from "commander"
-import { type ExportVerbOptions, runExport, withExportOptions } from "./export.ts"
+import { GGUF_TYPE_NAMES } from "../export/names.ts"
+import { DTYPES, type ExportVerbOptions, runExport } from "./export.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { baseOption } from "./shell/option-values.ts"
 
 const FORMATS = ["hf", "gguf", "int8", "int4"] as const
 
@@ -11,17 +13,27 @@ interface Options extends Omit<ExportVerbOptions, "to" | "out"> {
 }
 
 /** An adapter is folded into its base: what comes out is a whole model. */
-async function isAdapter(model: string): Promise<boolean> {
-  const { weightsFolder } = await import("../generate/open-model.ts") // --help answers without it
-  const folder = weightsFolder(model)
-  return !existsSync(join(folder, "config.json")) && existsSync(join(folder, "adapter_config.json"))
-}
+const isAdapter = (model: string): boolean =>
+  !existsSync(join(model, "config.json")) && existsSync(join(model, "adapter_config.json"))
 
 export function command(verb: Command): void {
-  withExportOptions(verb)
+  verb
     .argument("<model>", "GGUF file, model folder, adapter folder or hub id")
     .argument("<dir>", "the folder to write")
     .addOption(new Option("--to <format>", "what to write").choices(FORMATS).default("hf"))
+    .addOption(
+      new Option("--dtype <dtype>", "hf: other than the model's own").choices(Object.keys(DTYPES)),
+    )
+    .addOption(
+      new Option("--type <type>", "gguf: other than the model's own").choices(
+        Object.keys(GGUF_TYPE_NAMES),
+      ),
+    )
+    .option("--pre <name>", "gguf: llama.cpp's pre-tokenizer, where it is not recognised")
+    .addOption(baseOption())
+    .option("--revision <revision>", "of a hub id: branch, tag or commit")
+    .option("--force", "write into a folder that is not empty")
+    .option("--json", "print one JSON document about what was written")
     .addHelpText(
       "after",
       `
@@ -30,8 +42,8 @@ Hugging Face folder with the values it stands for (float32 unless --dtype says o
 the other way. Everything is read back, and the largest difference is printed. See docs/export.md.`,
     )
     .action((model: string, dir: string, { to, ...options }: Options) =>
-      interruptible(async (signal) => {
-        const format = to === "hf" && (await isAdapter(model)) ? "merged" : to
+      interruptible((signal) => {
+        const format = to === "hf" && isAdapter(model) ? "merged" : to
         return runExport(model, { ...options, to: format, out: dir }, signal)
       }),
     )

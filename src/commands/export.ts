@@ -88,9 +88,13 @@ export async function runExport(
   }
 }
 
-/** What any verb takes that writes a model for other tools. */
-export function withExportOptions(verb: Command): Command {
-  return verb
+export function command(verb: Command): void {
+  verb
+    .argument("<run>", "run folder, model folder, adapter folder or hub id")
+    .addOption(
+      new Option("--to <format>", "what to write").choices(EXPORT_FORMATS).makeOptionMandatory(),
+    )
+    .option("--out <folder>", "where to; of a run, its export/<format> without")
     .addOption(
       new Option("--dtype <dtype>", "hf, merged: other than the model's own").choices(
         Object.keys(DTYPES),
@@ -106,15 +110,6 @@ export function withExportOptions(verb: Command): Command {
     .option("--revision <revision>", "of a hub id: branch, tag or commit")
     .option("--force", "write into a folder that is not empty")
     .option("--json", "print one JSON document about what was written")
-}
-
-export function command(verb: Command): void {
-  withExportOptions(verb)
-    .argument("<run>", "run folder, model folder, adapter folder or hub id")
-    .addOption(
-      new Option("--to <format>", "what to write").choices(EXPORT_FORMATS).makeOptionMandatory(),
-    )
-    .option("--out <folder>", "where to; of a run, its export/<format> without")
     .addHelpText(
       "after",
       `

@@ -93,6 +93,12 @@ const VERBS: readonly Verb[] = [
     load: () => import("./check.ts"),
   },
   {
+    name: "study",
+    summary:
+      "a grid of runs and evaluations with contrasts named beforehand; goes on where it stopped",
+    load: () => import("./study.ts"),
+  },
+  {
     name: "launch",
     summary: "train on several processes or nodes with engine: torch (torchrun, slurm)",
     load: () => import("./launch.ts"),

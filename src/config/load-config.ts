@@ -33,7 +33,8 @@ export interface LoadConfigOptions {
   readonly approve?: Approve | undefined
 }
 
-interface ConfigSource {
+/** What stands in a file, unchecked, and where each key of it stands. */
+export interface ConfigSource {
   readonly value: unknown
   readonly locate: Locate
 }
@@ -49,6 +50,19 @@ export async function loadConfig(
   { set = [], approve }: LoadConfigOptions = {},
 ): Promise<Config> {
   const source = await readSource(configFileOf(path), approve)
+  return configFrom(source, { set, folder: dirname(resolve(path)) })
+}
+
+/**
+ * Checks a config that was read: `set` is applied first, paths are looked for in the working
+ * directory, then in `folder`.
+ *
+ * @throws InputError with file, line and column
+ */
+export function configFrom(
+  source: ConfigSource,
+  { set = [], folder }: { readonly set?: readonly string[]; readonly folder: string },
+): Config {
   const overridden = new Map<string, string>()
   const value = withoutExcluded(
     overridden,
@@ -61,7 +75,7 @@ export async function loadConfig(
     }
     return source.locate(key, at)
   }
-  return withFoundPaths(parseConfig(value, locate), dirname(resolve(path)))
+  return withFoundPaths(parseConfig(value, locate), folder)
 }
 
 /** Of two settings that exclude each other, the one of the command line stands. */
@@ -78,7 +92,12 @@ function withoutExcluded(overridden: ReadonlyMap<string, string>, config: unknow
   return Object.fromEntries(left)
 }
 
-async function readSource(path: string, approve?: Approve): Promise<ConfigSource> {
+/**
+ * Reads a file of settings without checking them.
+ *
+ * @throws InputError for a file that is missing, too large or cannot be read
+ */
+export async function readSource(path: string, approve?: Approve): Promise<ConfigSource> {
   const size = statSync(path, { throwIfNoEntry: false })
   if (size === undefined)
     throw new InputError(`${path}: no such config; \`dftune init\` writes one`)
@@ -271,8 +290,11 @@ function withFoundPaths(config: Config, folder: string): Config {
   }
 }
 
-/** Absolute when the path (of a glob: the part before its first pattern) exists; else as it was. */
-function foundPath(path: string, folder: string): string {
+/**
+ * Absolute when the path exists, in the working directory or in `folder` (of a glob: the part before
+ * its first pattern); else as it was.
+ */
+export function foundPath(path: string, folder: string): string {
   if (isAbsolute(path)) return path
   const parts = path.split("/")
   const pattern = parts.findIndex((part) => /[*?[\]{}]/.test(part))

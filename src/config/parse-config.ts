@@ -62,7 +62,8 @@ function pendingProblems(input: unknown): ConfigProblem[] {
   return found
 }
 
-function fail(found: readonly ConfigProblem[], locate: Locate): never {
+/** @throws InputError with all that was found, a line each */
+export function fail(found: readonly ConfigProblem[], locate: Locate): never {
   const lines = found.map(({ path, at, message }) => {
     const name = at === "key" ? "" : pathText(path)
     return `${locate(path, at)}${name === "" ? "" : `${name}: `}${message}`
@@ -70,7 +71,7 @@ function fail(found: readonly ConfigProblem[], locate: Locate): never {
   throw new InputError(lines.join("\n"))
 }
 
-interface SchemaNode {
+export interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>
   readonly items?: SchemaNode
   readonly anyOf?: readonly SchemaNode[]
@@ -80,9 +81,13 @@ interface SchemaNode {
 
 let schema: SchemaNode | undefined
 
-/** Names that may stand below `path`: the keys of a mapping, or the values of a discriminator. */
-function knownKeys(path: KeyPath): string[] {
+const knownKeys = (path: KeyPath): string[] => {
   schema ??= configJsonSchema() as SchemaNode
+  return keysBelow(schema, path)
+}
+
+/** Names that may stand below `path`: the keys of a mapping, or the values of a discriminator. */
+export function keysBelow(schema: SchemaNode, path: KeyPath): string[] {
   const branches = (node: SchemaNode): SchemaNode[] => [
     node,
     ...[...(node.anyOf ?? []), ...(node.oneOf ?? [])].flatMap(branches),

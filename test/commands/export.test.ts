@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
@@ -7,12 +7,9 @@ import { goldenAdapter, goldenModel, newFolder } from "../export/models.ts"
 
 const main = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 
-const dftune = (...args: string[]) => verb("export", ...args)
-
-function verb(...args: string[]) {
-  const argv = ["--import", import.meta.resolve("tsx"), main, ...args]
-  const cache = { DFTUNE_CACHE: newFolder() }
-  const env = { ...process.env, ...cache, NO_COLOR: "1", FORCE_COLOR: "" }
+function dftune(...args: string[]) {
+  const argv = ["--import", import.meta.resolve("tsx"), main, "export", ...args]
+  const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "" }
   const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8", env })
   return { status, stdout, stderr }
 }
@@ -46,21 +43,6 @@ test("a merged adapter, in a dtype of one's own", () => {
   expect(status).toBe(0)
   expect(stderr).toMatch(/values in bfloat16; every value is within its bound/)
   expect(readdirSync(out)).toContain("model.safetensors")
-})
-
-test("convert: an adapter to GGUF, and that file to a plain folder", () => {
-  const [gguf, plain] = [join(newFolder(), "gguf"), join(newFolder(), "plain")]
-  const adapter = goldenAdapter("qwen2", goldenModel("qwen2"))
-  const there = verb("convert", adapter, gguf, "--to", "gguf", "--type", "f32")
-  expect(there).toMatchObject({ status: 0, stdout: `${gguf}\n` })
-  const file = join(gguf, readdirSync(gguf)[0]!)
-  const back = verb("convert", file, plain)
-  expect(back.stderr).toMatch(/values in float32; every value is the same/)
-  const config = JSON.parse(readFileSync(join(plain, "config.json"), "utf8")) as object
-  expect(config).toMatchObject({ model_type: "qwen2", dtype: "float32" })
-  expect(readdirSync(plain)).toEqual(
-    expect.arrayContaining(["chat_template.jinja", "model.safetensors", "tokenizer.json"]),
-  )
 })
 
 test.each<[string, (model: string, out: string) => string[], RegExp]>([

@@ -44,36 +44,38 @@ export function ggufName(name: string, { names }: GgufFamily): string {
   return `${inner ? `blk.${inner.layer}.` : ""}${renamed}.${kind}`
 }
 
-/** Where a row of q or k with its heads' halves interleaved comes from: row 2j + s was s D/2 + j. */
-function halvedRow(row: number, headDim: number): number {
-  const within = row % headDim
-  return row - within + (within % 2) * (headDim / 2) + Math.floor(within / 2)
-}
-
-function reordered(
+/**
+ * The rows of q or k (or the elements of their bias) with each head's halves interleaved: row
+ * 2j + s of a head was row s D/2 + j. [H * D, C] or [H * D], row major.
+ */
+export function interleavedHeads(
   values: Float32Array,
   rows: number,
-  place: (row: number) => { readonly from: number; readonly to: number },
+  headDim: number,
 ): Float32Array {
   const columns = values.length / rows
+  const half = headDim / 2
   const out = new Float32Array(values.length)
   for (let row = 0; row < rows; row++) {
-    const { from, to } = place(row)
-    out.set(values.subarray(from * columns, (from + 1) * columns), to * columns)
+    const within = row % headDim
+    const from = row - within + (within % 2) * half + Math.floor(within / 2)
+    out.set(values.subarray(from * columns, (from + 1) * columns), row * columns)
   }
   return out
 }
 
-/**
- * The rows of q or k (or the elements of their bias) with each head's halves interleaved.
- * [H * D, C] or [H * D], row major.
- */
-export const interleavedHeads = (values: Float32Array, rows: number, headDim: number) =>
-  reordered(values, rows, (row) => ({ from: halvedRow(row, headDim), to: row }))
-
 /** What {@link interleavedHeads} did, undone. */
-export const halvedHeads = (values: Float32Array, rows: number, headDim: number) =>
-  reordered(values, rows, (row) => ({ from: row, to: halvedRow(row, headDim) }))
+export function halvedHeads(values: Float32Array, rows: number, headDim: number): Float32Array {
+  const columns = values.length / rows
+  const half = headDim / 2
+  const out = new Float32Array(values.length)
+  for (let row = 0; row < rows; row++) {
+    const within = row % headDim
+    const to = row - within + (within % 2) * half + Math.floor(within / 2)
+    out.set(values.subarray(row * columns, (row + 1) * columns), to * columns)
+  }
+  return out
+}
 
 /** Whether llama.cpp stores 1 + w of this tensor. */
 export const isShiftedNorm = (name: string, { addsOneToNorms }: GgufFamily): boolean =>

@@ -1,0 +1,116 @@
+/** What a study says while it goes: one file of lines for each model that is asked. */
+import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
+import { InputError } from "../errors.ts"
+import { isObject, parseJson } from "../formats/json.ts"
+import { readTextFile } from "../formats/json-files.ts"
+import { openLineFile } from "../formats/line-file.ts"
+import type { Contrast } from "./design.ts"
+import type { Decoding } from "./study-schema.ts"
+
+interface EventBase {
+  /** ISO 8601. */
+  readonly time: string
+}
+
+/** The comparisons that were named; a later one names what was added. */
+export interface ContrastsEvent extends EventBase {
+  readonly type: "study.contrasts"
+  readonly study: string
+  readonly about: string
+  readonly limits: string
+  readonly arms: readonly string[]
+  readonly seeds: readonly number[]
+  readonly contrasts: readonly Contrast[]
+  /** Whether a final run had been asked already. */
+  readonly after_results: boolean
+}
+
+interface CellEvent extends EventBase {
+  readonly cell: string
+  readonly arm: string
+  readonly stage: "base" | "choose" | "final"
+  readonly seed: number | null
+}
+
+export interface CellStart extends CellEvent {
+  readonly type: "cell.start"
+  /** Hash of the run's config and of what is asked. */
+  readonly design: string
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+export interface ScoreEvent extends CellEvent {
+  readonly type: "score"
+  readonly evaluation: string
+  readonly decoding: Decoding
+  /** By problem, a digit a sample: 1 right, 0 wrong. */
+  readonly outcomes: Readonly<Record<string, string>>
+  /** Of a completion, mean. */
+  readonly tokens: number | null
+  /** Share of the completions that ended by themselves. */
+  readonly ended: number
+}
+
+export interface LossEvent extends CellEvent {
+  readonly type: "loss"
+  readonly name: string
+  /** By row: nats and tokens. */
+  readonly rows: Readonly<Record<string, readonly [nll: number, tokens: number]>>
+}
+
+export interface CellEnd extends CellEvent {
+  readonly type: "cell.end"
+  readonly reason: "done" | "failed"
+  readonly seconds: number
+  /** Which of the values to choose from it had. */
+  readonly candidate: string | null
+  readonly message?: string
+}
+
+export type StudyEvent = ContrastsEvent | CellStart | ScoreEvent | LossEvent | CellEnd
+
+const TYPES = new Set("study.contrasts cell.start score loss cell.end".split(" "))
+const MAX_BYTES = 500e6
+
+/** Every event of a study's folder, or of one file of events. */
+export async function readStudyEvents(place: string): Promise<StudyEvent[]> {
+  const folder = join(place, "events")
+  const files = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => name.endsWith(".jsonl"))
+        .sort()
+        .map((name) => join(folder, name))
+    : existsSync(place) && place.endsWith(".jsonl")
+      ? [place]
+      : []
+  const all: StudyEvent[] = []
+  for (const file of files) {
+    const text = await readTextFile(file, MAX_BYTES)
+    // a last line without its newline is a write that was cut off
+    const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n")
+    for (const [i, line] of lines.entries()) {
+      if (line === "") continue
+      const event = parseJson(line, `${file}:${i + 1}`)
+      if (!isObject(event) || !TYPES.has(String(event.type))) {
+        throw new InputError(`${file}:${i + 1}: expected an event of a study`)
+      }
+      all.push(event as unknown as StudyEvent)
+    }
+  }
+  return all
+}
+
+type Unstamped<E> = E extends StudyEvent ? Omit<E, "time"> : never
+
+/** Appends to the events of a cell, or of the study itself. */
+export function studyLog(folder: string, name: string) {
+  const file = openLineFile(join(folder, "events", `${name}.jsonl`))
+  return {
+    append(event: Unstamped<StudyEvent>): void {
+      file.append(JSON.stringify({ ...event, time: new Date().toISOString() }))
+      file.flush()
+    },
+    close: () => file.close(),
+  }
+}

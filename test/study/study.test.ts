@@ -1,0 +1,143 @@
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { expect, test } from "vitest"
+import { stringify } from "yaml"
+import { writeDemoData } from "../../src/demo/data.ts"
+import { analyse } from "../../src/study/analysis.ts"
+import { loadStudy } from "../../src/study/load-study.ts"
+import { runStudy } from "../../src/study/run-study.ts"
+import { readStudyEvents, type ScoreEvent, type StudyEvent } from "../../src/study/study-events.ts"
+import { studyHtml, studyMarkdown } from "../../src/study/study-report.ts"
+
+const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
+const signal = new AbortController().signal
+
+async function writeStudy(change: Record<string, unknown> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-study-"))
+  const [noisy] = await writeDemoData(folder, { trainRows: 64, newFacts: 6, questions: 16 })
+  const problems = (set: number, from: number) => {
+    const rows = noisy!.sets[set]!.questions.slice(from, from + 8)
+    const path = join(folder, `problems-${set}-${from}.jsonl`)
+    const lines = rows.map(({ prompt, answer }) => JSON.stringify({ problem: prompt, answer }))
+    writeFileSync(path, `${lines.join("\n")}\n`)
+    return path
+  }
+  const study = {
+    config: {
+      model: MODEL,
+      data: { train: noisy!.train, format: "messages", max_length: 192 },
+      batch_size: 16,
+      max_steps: 2,
+      save_steps: 0,
+      engine: { name: "onnx", device: "cpu", threads: 1 },
+    },
+    axes: { objective: ["sft", "dft"], learning_rate: [1e-4, 5e-4], seed: [1, 2] },
+    base: { temperatures: [0.5] },
+    choose: { axes: "learning_rate", suite: problems(0, 8), max_new_tokens: 64 },
+    evaluations: [{ name: "as trained", suite: problems(0, 0), n: 2, max_new_tokens: 64 }],
+    losses: [{ name: "held out", data: noisy!.eval, max_rows: 8 }],
+    contrasts: [
+      { a: "dft", b: "sft", on: ["as trained", "held out"] },
+      { a: "dft", b: "base", on: "as trained", at: 1, b_at: 0.5 },
+    ],
+    output_dir: join(folder, "out"),
+    ...change,
+  }
+  const path = join(folder, "study.yaml")
+  writeFileSync(path, stringify(study))
+  return { path, study }
+}
+
+test("a study runs to its report, and a second call runs nothing again", async () => {
+  const { path } = await writeStudy()
+  const study = await loadStudy(path)
+  // base; two arms at two rates on one seed of their own; two arms on two seeds
+  expect(study.design.cells.length).toBe(1 + 4 + 4)
+  await runStudy(study, { signal })
+  const events = await readStudyEvents(study.folder)
+  const result = analyse(events)
+  expect(result.failures).toEqual([])
+  expect(
+    result.contrasts.map(({ contrast, problems, seeds }) => [contrast.at, problems, seeds]),
+  ).toEqual([
+    [1, 8, 2],
+    ["greedy", 8, 2],
+    [null, 8, 2],
+    [1, 8, 2],
+  ])
+  expect(result.contrasts.every(({ adjusted }) => adjusted !== null)).toBe(true)
+  for (const text of [studyMarkdown(result), studyHtml(result)]) {
+    expect(text).toContain("dft − base, as trained, T = 1 (base at T = 0.5)")
+    expect(text).toContain("held out")
+  }
+  await runStudy(study, { signal })
+  expect(await readStudyEvents(study.folder)).toEqual(events)
+  // from one file of events, the same report
+  const file = join(study.folder, "all.jsonl")
+  writeFileSync(file, events.map((event) => `${JSON.stringify(event)}\n`).join(""))
+  expect(analyse(await readStudyEvents(file))).toEqual(result)
+}, 300_000)
+
+test("a problem to choose by is no problem of a result", async () => {
+  const { path, study } = await writeStudy()
+  const same = { ...study, choose: { axes: "learning_rate", suite: study.evaluations[0]!.suite } }
+  writeFileSync(path, stringify(same))
+  await expect(runStudy(await loadStudy(path), { signal })).rejects.toThrow(/no result uses/)
+})
+
+test.each([
+  [
+    { contrasts: [{ a: "dft", b: "stf", on: "as trained" }] },
+    /study\.yaml:\d+:\d+: contrasts\[0\]\.b: no arm "stf"/,
+  ],
+  [
+    {
+      axes: { objective: ["sft", "dft"], learning_rate: [1e-4], optimizer: ["adamww"] },
+      contrasts: [],
+    },
+    /of the axes, optimizer="adamww"/,
+  ],
+  [{ evaluation: [] }, /unknown key "evaluation"; did you mean "?evaluations/],
+])("what is wrong is named with its place: %o", async (change, message) => {
+  const { path } = await writeStudy(change)
+  expect(readFileSync(path, "utf8").length).toBeGreaterThan(0)
+  await expect(loadStudy(path)).rejects.toThrow(message)
+})
+
+test("differences are paired by problem and seed; a later contrast is no part of the family", () => {
+  const time = ""
+  const score = (arm: string, seed: number, outcomes: Record<string, string>): ScoreEvent => {
+    const of = { cell: `${arm}-${seed}`, arm, stage: "final", seed } as const
+    return {
+      type: "score",
+      time,
+      ...of,
+      evaluation: "e",
+      decoding: 1,
+      outcomes,
+      tokens: 3,
+      ended: 1,
+    }
+  }
+  const contrast = { name: "a − b", a: "a", b: "b", on: "e", at: 1, bAt: 1 } as const
+  const named = {
+    type: "study.contrasts",
+    time,
+    study: "s",
+    about: "",
+    limits: "",
+    arms: ["a", "b"],
+  } as const
+  const events: StudyEvent[] = [
+    { ...named, seeds: [1, 2], contrasts: [contrast], after_results: false },
+    score("a", 1, { x: "11", y: "10" }),
+    score("b", 1, { y: "00", x: "10", z: "11" }),
+    score("a", 2, { x: "11", y: "00" }),
+    { ...named, seeds: [1, 2], contrasts: [{ ...contrast, name: "later" }], after_results: true },
+  ]
+  const [first, later] = analyse(events).contrasts
+  expect(first).toMatchObject({ difference: 0.5, problems: 2, seeds: 1, seedsFixed: true })
+  expect(later!.adjusted).toBe(null)
+})
