@@ -48,6 +48,6 @@ function launcher(verb: Command, name: string, summary: string): Command {
 }
 
 async function read(path: string, { set = [], resume }: Options): Promise<Config> {
-  const loaded = await loadConfig(path, { set })
+  const loaded = await loadConfig(path, { set, fixedOutput: true })
   return resume === undefined ? loaded : { ...loaded, resume }
 }

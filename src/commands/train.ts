@@ -40,17 +40,18 @@ export function command(verb: Command): void {
       if (overwrite && resume !== undefined) {
         throw new InputError("--overwrite begins anew and --resume goes on: give one of them")
       }
-      const loaded = await loadConfig(path, { set, approve: approval(allowCode === true) })
-      const config: Config = {
-        ...loaded,
-        ...(resume === undefined ? {} : { resume }),
-        ...(overwrite ? { overwrite_output_dir: true } : {}),
-        ...(keepRows ? { keep_rows: true } : {}),
-      }
+      const flags = [
+        ...(resume === undefined ? [] : [`resume=${JSON.stringify(resume)}`]),
+        ...(overwrite ? ["overwrite_output_dir=true"] : []),
+        ...(keepRows ? ["keep_rows=true"] : []),
+      ]
+      const approve = approval(allowCode === true)
+      const config = await loadConfig(path, { set: [...set, ...flags], approve })
       await interruptible(
         async (signal) => {
           if (dryRun) await showPlan(config, signal, json === true)
           else {
+            say(placeLine(config))
             const line = progressLine()
             const run = train(config, { signal, onProgress: line.show })
             await followRun(run, json === true)
@@ -59,6 +60,16 @@ export function command(verb: Command): void {
         { stopping: "stopping with a checkpoint" },
       )
     })
+}
+
+/** Which folder is meant, which a config need not say. */
+function placeLine({
+  output_dir: folder,
+  resume,
+  overwrite_output_dir: overwrite,
+}: Config): string {
+  if (resume !== false) return `going on in ${folder}`
+  return overwrite ? `starting over in ${folder}` : `run folder ${folder}`
 }
 
 /** Shows a run's events until it ends. */

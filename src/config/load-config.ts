@@ -10,8 +10,10 @@ import {
   parseDocument,
 } from "yaml"
 import { InputError } from "../errors.ts"
+import { isObject } from "../formats/json.ts"
 import { importOwnModule } from "../host/own-module.ts"
 import type { KeyPath } from "./issues.ts"
+import { outputFolder } from "./output-folder.ts"
 import { type Locate, parseConfig } from "./parse-config.ts"
 import type { Config } from "./resolve-config.ts"
 import {
@@ -31,6 +33,8 @@ export interface LoadConfigOptions {
   readonly set?: readonly string[]
   /** Asks whether programs that a run's own config names may run; without, they are refused. */
   readonly approve?: Approve | undefined
+  /** An output_dir that is left out is always the same: each node of a run must find one place. */
+  readonly fixedOutput?: boolean
 }
 
 /** What stands in a file, unchecked, and where each key of it stands. */
@@ -47,10 +51,10 @@ export interface ConfigSource {
  */
 export async function loadConfig(
   path: string,
-  { set = [], approve }: LoadConfigOptions = {},
+  { set = [], approve, fixedOutput = false }: LoadConfigOptions = {},
 ): Promise<Config> {
   const source = await readSource(configFileOf(path), approve)
-  return configFrom(source, { set, folder: dirname(resolve(path)) })
+  return configFrom(source, { set, folder: dirname(resolve(path)), fixedOutput })
 }
 
 /**
@@ -61,7 +65,11 @@ export async function loadConfig(
  */
 export function configFrom(
   source: ConfigSource,
-  { set = [], folder }: { readonly set?: readonly string[]; readonly folder: string },
+  {
+    set = [],
+    folder,
+    fixedOutput = false,
+  }: Pick<LoadConfigOptions, "set" | "fixedOutput"> & { readonly folder: string },
 ): Config {
   const overridden = new Map<string, string>()
   const value = withoutExcluded(
@@ -75,7 +83,9 @@ export function configFrom(
     }
     return source.locate(key, at)
   }
-  return withFoundPaths(parseConfig(value, locate), folder)
+  const config = withFoundPaths(parseConfig(value, locate), folder)
+  if (fixedOutput || (isObject(value) && value.output_dir !== undefined)) return config
+  return { ...config, output_dir: outputFolder(config) }
 }
 
 /** Of two settings that exclude each other, the one of the command line stands. */

@@ -88,6 +88,9 @@ const memory = z
 
 export const DEFAULT_WARMUP_RATIO = 0.1
 
+/** Where a run goes that does not say; of a config file see `outputFolder`. */
+export const DEFAULT_OUTPUT_DIR = "runs/my-run"
+
 export const configFields = z
   .strictObject({
     model: z
@@ -228,7 +231,13 @@ export const configFields = z
       .boolean()
       .describe("Start over where output_dir holds a run: what it wrote is removed, nothing else.")
       .default(false),
-    output_dir: z.string().min(1).describe("The run folder.").default("runs/my-run"),
+    output_dir: z
+      .string()
+      .min(1)
+      .describe(
+        "The run folder. Left out in a config file: the first of runs/my-run, runs/my-run-2, ... after those that hold a run; resume and overwrite_output_dir then mean the newest.",
+      )
+      .default(DEFAULT_OUTPUT_DIR),
   })
   .describe("The config of a dftune run.")
 
