@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from "node:crypto"
+import { createHash } from "node:crypto"
 import { mkdir, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { InputError } from "../errors.ts"
+import { removeLeft, temporaryName } from "../formats/atomic.ts"
 import {
   fileHash,
   openSafetensors,
@@ -95,7 +96,8 @@ async function partOf(whole: PreparedData, part: Part): Promise<PreparedData> {
     const { manifest } = found
     return { dir, manifest, lints: manifest.lints, fromCache: true }
   }
-  const temporary = `${dir}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`
+  removeLeft(dir)
+  const temporary = temporaryName(dir)
   await mkdir(temporary)
   try {
     const manifest = await writePart(temporary, key, whole, part)

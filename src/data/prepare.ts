@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto"
-import { existsSync, readdirSync, statSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { DataFormat, SourceConfig, Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
+import { removeAllLeft, temporaryName } from "../formats/atomic.ts"
 import { fileHash, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import { loadChatTemplate } from "../text/index.ts"
@@ -66,8 +66,6 @@ export interface PreparedData {
 const SMALL_BYTES = 4 * 2 ** 20
 /** Each thread holds a tokenizer of its own, some 250 MB; more are for those who ask. */
 const MAX_THREADS = 8
-/** A temporary folder this old was left by a process that died. */
-const ABANDONED_MS = 24 * 3600 * 1000
 
 /**
  * Reads, renders, tokenises and masks rows, once: the result is kept in a folder named by the hash
@@ -79,6 +77,7 @@ const ABANDONED_MS = 24 * 3600 * 1000
 export async function prepareData(options: PrepareOptions): Promise<PreparedData> {
   const { onBadRow = "error", workers = "auto", signal, onProgress } = options
   const { cache = join(cacheFolder(), "prepared") } = options
+  removeAllLeft(cache)
   const resolved = await resolveSources(options.sources, { signal })
   const setup = await datedSetup(options)
   const key = await cacheKey({ setup, sources: resolved, onBadRow, signal })
@@ -90,8 +89,7 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   }
   signal?.throwIfAborted()
   await mkdir(cache, { recursive: true })
-  await removeAbandoned(cache)
-  const temporary = `${dir}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`
+  const temporary = temporaryName(dir)
   await mkdir(temporary)
   try {
     const bytes = resolved.reduce(
@@ -201,15 +199,6 @@ export async function publish(temporary: string, dir: string): Promise<void> {
     if (!existsSync(dir)) throw error
     await rm(dir, { recursive: true, force: true }) // a damaged folder of that name
     await rename(temporary, dir)
-  }
-}
-
-async function removeAbandoned(cache: string): Promise<void> {
-  for (const name of readdirSync(cache)) {
-    const path = join(cache, name)
-    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
-    if (name.endsWith(".tmp") && age > ABANDONED_MS)
-      await rm(path, { recursive: true, force: true })
   }
 }
 

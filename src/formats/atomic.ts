@@ -112,23 +112,46 @@ const ABANDONED_MS = 24 * 3600 * 1000
 
 /** Removes what killed processes left of writing `path`: this host's dead ones', and what is a day old. */
 export function removeLeft(path: string): void {
-  const folder = dirname(path)
   const before = `.${shortened(basename(path))}.`
-  let names: string[]
-  try {
-    names = readdirSync(folder).filter((name) => name.startsWith(before) && name.endsWith(".tmp"))
-  } catch {
-    return // a folder that may be written and not read
+  for (const name of temporaryNames(dirname(path))) {
+    if (!name.startsWith(before) || !TAG.test(name.slice(before.length - 1))) continue
+    if (isLeft(join(dirname(path), name))) removeQuietly(join(dirname(path), name))
   }
-  for (const name of names) {
-    const [, pid, host] =
-      /^(\d+)(?:-([0-9a-f]{6}))?\.[0-9a-f]{8}\.tmp$/.exec(name.slice(before.length)) ?? []
-    if (pid === undefined) continue
-    const left = join(folder, name)
-    const age = Date.now() - (statSync(left, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
-    if ((host === hostTag() && !isAlive(Number(pid))) || age > ABANDONED_MS) {
-      rmSync(left, { recursive: true, force: true })
-    }
+}
+
+/**
+ * The same for everything in a folder in which dftune alone writes. A `.tmp` that names no process
+ * (0.1.0 named no host) goes when it is a day old.
+ */
+export function removeAllLeft(folder: string): void {
+  for (const name of temporaryNames(folder)) {
+    if (isLeft(join(folder, name))) removeQuietly(join(folder, name))
+  }
+}
+
+/** How the names of `temporaryName` end; those of 0.1.0 had no host. */
+const TAG = /^\.(\d+)(?:-([0-9a-f]{6}))?\.[0-9a-f]{8}\.tmp$/
+
+function temporaryNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => name.endsWith(".tmp"))
+  } catch {
+    return [] // not there yet, or a folder that may be written and not read
+  }
+}
+
+function isLeft(path: string): boolean {
+  const [, pid, host] = /\.(\d+)-([0-9a-f]{6})\.[0-9a-f]{8}\.tmp$/.exec(basename(path)) ?? []
+  if (host === hostTag() && !isAlive(Number(pid))) return true
+  const { mtimeMs = Date.now() } = statSync(path, { throwIfNoEntry: false }) ?? {}
+  return Date.now() - mtimeMs > ABANDONED_MS
+}
+
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true })
+  } catch {
+    // another user's: it is in nobody's way
   }
 }
 
