@@ -186,11 +186,14 @@ function startLine({
 function planLine(event: RunStart): string {
   const { rows, batch_size, supervised_tokens_per_epoch: tokens, steps } = event
   const { planned_memory_bytes: planned, free_memory_bytes: free } = event
+  // Prompts have no tokens of their own to train: a step's rows are their samples.
+  const isOfPrompts = tokens === 0
+  const what = isOfPrompts ? "prompts" : `rows, ${shortCount(tokens)} tokens trained`
   return [
-    ...(rows === undefined
+    ...(rows === undefined ? [] : [`${shortCount(rows)} ${what}`]),
+    ...(batch_size === undefined
       ? []
-      : [`${shortCount(rows)} rows, ${shortCount(tokens)} tokens trained`]),
-    ...(batch_size === undefined ? [] : [`${steps} steps of ${batch_size} rows`]),
+      : [`${steps} steps of ${batch_size} ${isOfPrompts ? "samples" : "rows"}`]),
     ...(planned === undefined || free === undefined
       ? []
       : [`memory about ${shortBytes(planned)} of ${shortBytes(free)} free`]),

@@ -36,6 +36,15 @@ test("without a terminal a run is a few plain lines", () => {
   expect(lines.join("\n")).not.toContain(ESCAPE)
 })
 
+test.each([
+  [120, "8 rows, 120 tokens trained; 3 steps of 16 rows"],
+  [0, "8 prompts; 3 steps of 16 samples"],
+])("what a run begins with, %i tokens of its own to train", (tokens, line) => {
+  const [start] = events
+  const plan = { supervised_tokens_per_epoch: tokens, rows: 8, batch_size: 16, steps: 3 }
+  expect(shown([{ ...start, ...plan } as RunEvent])).toContain(line)
+})
+
 test("on a terminal two lines are drawn over, and what stays is above them", () => {
   const text = shown(events, { live: true })
   expect(text).toContain(`\r${ESCAPE}[2K${ESCAPE}[1A${ESCAPE}[2K`)
