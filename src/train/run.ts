@@ -3,6 +3,7 @@ import { mkdir, rename, rm } from "node:fs/promises"
 import { freemem } from "node:os"
 import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
+import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
@@ -81,6 +82,7 @@ export async function* runHere(
     step = event.step
     return event
   }
+  let failure: Failure | undefined
   try {
     yield tell(
       runStart({
@@ -113,6 +115,7 @@ export async function* runHere(
     await writeReport(folder)
     return { reason: result.reason, steps: result.progress.step, path: folder.path, model }
   } catch (error) {
+    failure = { error }
     const message = error instanceof Error ? error.message : String(error)
     const end = { type: "run.end", step, reason: "failed", message } as const
     try {
@@ -123,9 +126,8 @@ export async function* runHere(
     yield stamp(end)
     throw error
   } finally {
-    folder.close()
-    await session.release()
-    closeRows(plan)
+    const last = [() => folder.close(), () => session.release(), () => closeRows(plan)]
+    await cleanUp(last, failure)
   }
 }
 
@@ -172,6 +174,7 @@ async function* steps(run: Running, planned: PlanOptions) {
     },
     checkpoint?.progress ?? START,
   )
+  let failure: Failure | undefined
   try {
     for (;;) {
       const next = await events.next()
@@ -182,8 +185,11 @@ async function* steps(run: Running, planned: PlanOptions) {
       const warning = watch(event)
       if (warning) yield tell({ type: "warning", step: event.step, ...warning })
     }
+  } catch (error) {
+    failure = { error }
+    throw error
   } finally {
-    await rollouts?.release()
+    await cleanUp([() => rollouts?.release()], failure)
   }
 }
 
@@ -244,14 +250,18 @@ async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
   const path = join(plan.config.output_dir, RUN_FILES.model)
   const temporary = `${path}.${randomUUID()}.tmp`
   await mkdir(temporary, { recursive: true })
+  let failure: Failure | undefined
   try {
     await writeTrainedModel(temporary, plan, policy.decoder, { exact: false })
     keepForeignModel(plan.config.output_dir)
     await rm(path, { recursive: true, force: true })
     await rename(temporary, path)
     await flushFolder(plan.config.output_dir)
+  } catch (error) {
+    failure = { error }
+    throw error
   } finally {
-    await rm(temporary, { recursive: true, force: true })
+    await cleanUp([() => rm(temporary, { recursive: true, force: true })], failure)
   }
   return path
 }
