@@ -1,7 +1,8 @@
 import type { Command } from "commander"
 import { configJsonSchema, loadConfig } from "../config/index.ts"
+import { objectiveWarnings } from "../train/plan-warnings.ts"
 import { setOption } from "./shell/option-values.ts"
-import { print } from "./shell/terminal.ts"
+import { print, sayWarning } from "./shell/terminal.ts"
 
 export function command(verb: Command): void {
   verb
@@ -14,6 +15,10 @@ export function command(verb: Command): void {
     .argument("<config>", "YAML, JSON or TypeScript")
     .addOption(setOption())
     .action(async (path: string, { set = [] }: { set?: string[] }) => {
-      print(JSON.stringify(await loadConfig(path, { set }), null, 2))
+      const config = await loadConfig(path, { set })
+      for (const { code, message, hint } of objectiveWarnings(config)) {
+        sayWarning(code, message, hint)
+      }
+      print(JSON.stringify(config, null, 2))
     })
 }

@@ -45,4 +45,4 @@ export {
 } from "./objective-json.ts"
 export type { TensorOps } from "./operations.ts"
 export type { TrainsOn } from "./trains-on.ts"
-export { weightsAt } from "./weights.ts"
+export { pushesAway, SHOWN_P, weightsAt } from "./weights.ts"

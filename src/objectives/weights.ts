@@ -29,3 +29,18 @@ export function weightsAt(
   const [weights] = evaluateAll([weight], columns, new Int32Array(probabilities.length))
   return [...weights!]
 }
+
+/** Probabilities at which a weight is looked at, from unlikely to certain. */
+export const SHOWN_P: readonly number[] = Array.from({ length: 121 }, (_, i) =>
+  Math.min(1, Math.max(0.002, i / 120)),
+)
+
+/** A weight below this is no rounding of 0. */
+const NEGATIVE = -1e-9
+
+/**
+ * Whether training pushes some targets away: their weight is negative. `p * nll` does so below
+ * p = 1/e, which is nearly always a forgotten detach (`sg(p) * nll`).
+ */
+export const pushesAway = (weights: readonly number[] | undefined): boolean =>
+  weights?.some((weight) => weight < NEGATIVE) ?? false

@@ -1,5 +1,6 @@
 /** What of a run's settings is unusual: said before the first step, never a reason to refuse. */
 import type { Config } from "../config/index.ts"
+import { objectiveFromConfig, pushesAway, SHOWN_P, weightsAt } from "../objectives/index.ts"
 import type { WarningEvent } from "../run/events.ts"
 
 export type PlanWarning = Pick<WarningEvent, "code" | "message" | "hint">
@@ -38,7 +39,35 @@ export interface PlanFacts {
 }
 
 export function planWarnings(facts: PlanFacts): PlanWarning[] {
-  return [...stepWarnings(facts), ...truncationWarnings(facts), ...rateWarnings(facts)]
+  return [
+    ...stepWarnings(facts),
+    ...truncationWarnings(facts),
+    ...rateWarnings(facts),
+    ...objectiveWarnings(facts.config),
+  ]
+}
+
+/** Of objectives of one's own, the run's and those of its sources: those that push targets away. */
+export function objectiveWarnings({ objective, data }: Config): PlanWarning[] {
+  const sources = data.train.flatMap(({ objective: own }, i) => {
+    return own === undefined ? [] : [{ key: `data.train[${i}].objective`, settings: own }]
+  })
+  return [{ key: "objective", settings: objective }, ...sources].flatMap(({ key, settings }) => {
+    if (typeof settings === "string" || settings.expression === undefined) return []
+    const { expression, trainsOn, name } = objectiveFromConfig(settings)
+    if (trainsOn !== "targets") return [] // pairs, labels and rewards push away on purpose
+    const weights = weightsAt({ expression }, SHOWN_P, { tokenClass: 0, progress: 0.5 })
+    if (weights === undefined || !pushesAway(weights)) return []
+    const lowest = Math.min(...weights)
+    const p = SHOWN_P[weights.indexOf(lowest)]!
+    return [
+      {
+        code: "pushes-tokens-away",
+        message: `${key} ${name} pushes some tokens of the answers away: a token of probability ${p.toPrecision(2)} gets the weight ${lowest.toPrecision(2)}, and is made less likely`,
+        hint: "if a probability is meant as a weight, the gradient must not flow through it: sg(p) * nll (detach in an expression), not p * nll. If it is meant, go on",
+      },
+    ]
+  })
 }
 
 function stepWarnings({ config, rows, steps, rowsSeen }: PlanFacts): PlanWarning[] {

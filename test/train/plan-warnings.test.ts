@@ -1,6 +1,7 @@
 import { expect, test } from "vitest"
 import { type ConfigInput, parseConfig } from "../../src/config/index.ts"
-import { type PlanFacts, planWarnings } from "../../src/train/plan-warnings.ts"
+import { formulaObjective, objectiveToConfig } from "../../src/objectives/index.ts"
+import { objectiveWarnings, type PlanFacts, planWarnings } from "../../src/train/plan-warnings.ts"
 
 function codes(input: Partial<ConfigInput>, facts: Partial<PlanFacts> = {}): string[] {
   const config = parseConfig({ model: "m", data: { train: "a.jsonl" }, ...input })
@@ -27,4 +28,41 @@ test("few steps come with a batch size that makes more", () => {
   const facts = { config, rows: 1000, truncated: 0, steps: 4, rowsSeen: 1000, parameters: 1e6 }
   const [warning] = planWarnings({ ...facts, preference: false })
   expect(warning?.hint).toMatch(/batch_size: 10 would make about 100 steps/)
+})
+
+/** What is said of a formula as the run's objective. */
+const saidOf = (formula: string) => {
+  const objective = objectiveToConfig(formulaObjective("mine", formula)) as ConfigInput["objective"]
+  return objectiveWarnings(parseConfig({ model: "m", data: { train: "a.jsonl" }, objective }))
+}
+
+test.each([
+  "p * nll",
+  "-p * logp",
+  "p ^ 2 * nll",
+  "sg(p) * nll - 0.5 * nll",
+  "where(p < 0.1, -nll, nll)",
+])("%s pushes tokens away, which is said", (formula) => {
+  const [warning, ...more] = saidOf(formula)
+  expect(more).toEqual([])
+  expect(warning?.code).toBe("pushes-tokens-away")
+  expect(warning?.message).toMatch(/^objective mine pushes .* the weight -/)
+})
+
+test.each(["nll", "sg(p) * nll", "sg(p ^ 2) * nll", "(1 - p) * nll", "-p", "sg(entropy) * nll"])(
+  "%s does not",
+  (formula) => {
+    expect(saidOf(formula)).toEqual([])
+  },
+)
+
+test("a source's own objective is looked at, and named", () => {
+  const objective = objectiveToConfig(formulaObjective("mine", "p * nll"))
+  const data = { train: [{ path: "a.jsonl" }, { path: "b.jsonl", objective }] }
+  const config = parseConfig({ model: "m", data })
+  const [warning] = objectiveWarnings(config)
+  expect(warning?.message).toMatch(/^data\.train\[1\]\.objective mine /)
+  const facts = { config, rows: 1000, truncated: 0, steps: 120, rowsSeen: 1000 }
+  const all = planWarnings({ ...facts, parameters: 5e8, preference: false })
+  expect(all.map(({ code }) => code)).toEqual(["pushes-tokens-away"])
 })

@@ -1,7 +1,6 @@
-import { weightsAt } from "../../../src/objectives/weights.ts"
+import { SHOWN_P as P, pushesAway, weightsAt } from "../../../src/objectives/weights.ts"
 import { objectiveOf, problemOf } from "./settings.ts"
 
-const P = Array.from({ length: 121 }, (_, i) => Math.min(1, Math.max(0.002, i / 120)))
 /** Frame of the drawing: x from 0 to 100, y from the highest weight to the lowest. */
 const [WIDTH, HEIGHT] = [100, 60]
 
@@ -27,7 +26,7 @@ export function WeightPlot({ a, b }: { readonly a: string; readonly b: string })
     values
       .map((weight, i) => `${i ? "L" : "M"}${(100 * P[i]!).toFixed(1)} ${y(weight).toFixed(2)}`)
       .join("")
-  const negative = lines.filter(({ values }) => values?.some((weight) => weight < -1e-9))
+  const negative = lines.filter(({ values }) => pushesAway(values))
   const unknown = lines.filter(({ values }) => values === undefined)
   return (
     <div class="card weights">
