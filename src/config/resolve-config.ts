@@ -2,6 +2,7 @@ import { z } from "zod"
 import { definitionOf, trainsOnOf, withParameterDefaults } from "../objectives/index.ts"
 import { objectiveJsonSchema } from "./objective-schema.ts"
 import { type RolloutFields, rolloutFields } from "./rollout-schema.ts"
+import { scheduleOptions } from "./schedule-schema.ts"
 import {
   type AdapterConfig,
   adapterFields,
@@ -121,6 +122,7 @@ export function resolve(parsed: Parsed): Config {
   return {
     ...resolved,
     learning_rate: parsed.learning_rate ?? learningRate(resolved),
+    lr_scheduler_kwargs: scheduleOptions(parsed),
     rollout: rolloutOf(parsed.rollout, resolved.objective),
     micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved),
   }

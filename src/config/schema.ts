@@ -4,6 +4,7 @@ import { engine } from "./engine-schema.ts"
 import { count, fraction, positive, seed } from "./number-fields.ts"
 import { objective } from "./objective-fields.ts"
 import { rolloutFields } from "./rollout-schema.ts"
+import { LR_SCHEDULERS, scheduleFields } from "./schedule-schema.ts"
 
 export * from "./data-schema.ts"
 export * from "./engine-schema.ts"
@@ -14,8 +15,6 @@ export type { RewardConfig } from "./rollout-schema.ts"
  * The one statement of every setting: its name, its meaning, its bounds and its default.
  * Names follow Hugging Face's trainers and PEFT wherever they have one.
  */
-
-export const LR_SCHEDULERS = ["cosine", "linear", "constant"] as const
 
 const moduleNames = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
 
@@ -123,6 +122,7 @@ export const configFields = z
       )
       .default(null),
     lr_scheduler: z.enum(LR_SCHEDULERS).describe("Shape after the warmup.").default("cosine"),
+    lr_scheduler_kwargs: scheduleFields.nullable().default(null),
     warmup_ratio: fraction
       .describe("Share of the steps that warm up linearly.")
       .default(DEFAULT_WARMUP_RATIO),

@@ -5,13 +5,37 @@ const SCHEDULERS: Readonly<Record<string, string>> = {
   linear: "linear",
   constant: "constant",
   constant_with_warmup: "constant",
+  cosine_with_min_lr: "cosine_with_min_lr",
+  warmup_stable_decay: "warmup_stable_decay",
+}
+
+/** By Transformers' names, of which a floor has two. */
+const SCHEDULE_OPTIONS: Readonly<Record<string, string>> = {
+  min_lr_rate: "min_lr_rate",
+  min_lr_ratio: "min_lr_rate",
+  num_decay_steps: "num_decay_steps",
+  decay_type: "decay_type",
+}
+
+const scheduleOptions: Rule = (value, draft) => {
+  const lost: string[] = []
+  for (const [name, given] of Object.entries((value ?? {}) as Record<string, unknown>)) {
+    const known = SCHEDULE_OPTIONS[name]
+    if (known === undefined) lost.push(name)
+    else put(draft, `lr_scheduler_kwargs.${known}`, given)
+  }
+  if (lost.length === 0) return undefined
+  const floor = lost.includes("min_lr")
+    ? "; a floor is min_lr_rate here: min_lr / learning_rate"
+    : ""
+  return `left out: ${lost.join(", ")}${floor}`
 }
 
 export const scheduler: Rule = (value, draft) => {
   const known = SCHEDULERS[String(value)]
   if (known === undefined) {
     put(draft, "lr_scheduler", "cosine")
-    return "no such schedule here (cosine, linear, constant); cosine is set instead"
+    return `no such schedule here (${Object.keys(SCHEDULERS).join(", ")}); cosine is set instead`
   }
   put(draft, "lr_scheduler", known)
   // Transformers' plain constant ignores warmup.
@@ -88,6 +112,7 @@ export const TRAINING_ARGUMENTS: Rules = {
   per_device_train_batch_size: counted("perDevice"),
   gradient_accumulation_steps: counted("accumulation"),
   lr_scheduler_type: scheduler,
+  lr_scheduler_kwargs: scheduleOptions,
   warmup_ratio: to("warmup_ratio"),
   warmup_steps: (value, draft) => {
     // Transformers 5 takes a share here too.

@@ -29,7 +29,7 @@ export type TrainerSettings = Pick<
   | "eval_steps"
   | "generate_samples"
 > &
-  Partial<Pick<Config, "warmup_steps">>
+  Partial<Pick<Config, "warmup_steps" | "lr_scheduler_kwargs">>
 
 /** What the loop works with; everything that touches the disk or another model is given to it. */
 export interface TrainerParts {
@@ -115,6 +115,7 @@ export async function* trainSteps(
 
     const rate = learningRate({
       schedule: settings.lr_scheduler,
+      options: settings.lr_scheduler_kwargs,
       peak: settings.learning_rate,
       warmupSteps: warmup,
       steps,

@@ -1,10 +1,36 @@
+import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
-import { learningRate, type ScheduleName, warmupSteps } from "../../src/optim/index.ts"
+import {
+  learningRate,
+  type ScheduleName,
+  type ScheduleOptions,
+  warmupSteps,
+} from "../../src/optim/index.ts"
 
-function rates(schedule: ScheduleName, steps: number, warmup: number): number[] {
+interface GoldenCase {
+  readonly schedule: ScheduleName
+  readonly steps: number
+  readonly warmup: number
+  readonly options: Partial<ScheduleOptions> & { readonly min_lr_ratio?: number }
+  readonly factors: readonly number[]
+}
+
+const golden = JSON.parse(
+  readFileSync(new URL("../../golden/schedules.json", import.meta.url), "utf8"),
+) as { readonly cases: readonly GoldenCase[] }
+
+function rates(
+  schedule: ScheduleName,
+  steps: number,
+  warmup: number,
+  options: ScheduleOptions | null = null,
+): number[] {
   return Array.from({ length: steps }, (_, k) => {
-    return learningRate({ schedule, peak: 2, warmupSteps: warmup, steps, step: k + 1 })
+    return learningRate({ schedule, options, peak: 2, warmupSteps: warmup, steps, step: k + 1 })
   })
+}
+const NO_OPTIONS: ScheduleOptions = {
+  ...{ min_lr_rate: null, num_decay_steps: null, decay_ratio: null, decay_type: null },
 }
 const near = (found: number[], expected: number[]) => {
   expect(found).toHaveLength(expected.length)
@@ -20,6 +46,23 @@ test("warmup is peak k / w, then the cosine from 1 to 0 over the remaining steps
 test("linear falls to 0, constant stays", () => {
   near(rates("linear", 6, 2), [1, 2, 1.5, 1, 0.5, 0])
   near(rates("constant", 4, 2), [1, 2, 2, 2])
+})
+
+test.each(golden.cases)("$schedule $options is Transformers' own", (one) => {
+  const { min_lr_ratio, ...named } = one.options
+  const options = { ...NO_OPTIONS, min_lr_rate: min_lr_ratio ?? null, ...named }
+  near(
+    rates(one.schedule, one.steps, one.warmup, options),
+    one.factors.map((factor) => 2 * factor),
+  )
+})
+
+test("a decay is a share of all steps, rounded up, and leaves the warmup alone", () => {
+  const linear = { ...NO_OPTIONS, decay_type: "linear" } as const
+  const wsd = "warmup_stable_decay"
+  near(rates(wsd, 5, 1, { ...linear, decay_ratio: 0.25 }), [2, 2, 2, 1, 0])
+  near(rates(wsd, 4, 2, { ...linear, num_decay_steps: 9 }), [1, 2, 1, 0])
+  near(rates(wsd, 3, 3, { ...linear, num_decay_steps: 2 }), [2 / 3, 4 / 3, 2])
 })
 
 test("no warmup, and warmup throughout", () => {

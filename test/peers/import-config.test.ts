@@ -92,6 +92,19 @@ test("two objectives at once are noted, not guessed at", () => {
   expect(notes.find(({ key }) => key === "use_eaft_loss")!.text).toContain("one objective")
 })
 
+test("a schedule with its floor and decay comes over; what it has not is told", () => {
+  const { config, notes } = imported(
+    `${AXOLOTL}lr_scheduler: warmup_stable_decay\nlr_scheduler_kwargs: { num_decay_steps: 7, min_lr_ratio: 0.1, min_lr: 1e-6 }\n`,
+  )
+  expect(config).toMatchObject({
+    lr_scheduler: "warmup_stable_decay",
+    lr_scheduler_kwargs: { num_decay_steps: 7, min_lr_rate: 0.1 },
+  })
+  expect(notes.find(({ key }) => key === "lr_scheduler_kwargs")!.text).toMatch(
+    /^left out: min_lr; a floor is min_lr_rate here/,
+  )
+})
+
 test("axolotl", () => {
   const { config, notes, peer } = imported(
     `${AXOLOTL}liger_use_token_scaling: true\nwarmup_steps: 10\nmax_steps: 40\n`,

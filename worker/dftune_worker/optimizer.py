@@ -30,22 +30,6 @@ class AdamWSettings:
     weight_decay: float
 
 
-def learning_rate(step: int, steps: int, *, peak: float, warmup: int, shape: str) -> float:
-    """Of step k of n, from 1: peak k/w in the warmup, then the shape from 1 to 0 over the remaining steps."""
-    if step <= warmup:
-        return peak * step / warmup
-    if shape == "constant":
-        return peak
-    done = (step - warmup) / (steps - warmup)
-    return peak * (1 - done if shape == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def warmup_steps(steps: int, config: dict) -> int:
-    """`warmup_steps` of the config, or `warmup_ratio` of all, rounded up."""
-    given = config.get("warmup_steps")
-    return min(steps, math.ceil(steps * config["warmup_ratio"]) if given is None else given)
-
-
 def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 

@@ -22,12 +22,13 @@ from .export import export_model, publish
 from .expression import Objective
 from .fusion import fusion_in_words
 from .memory import memory_bytes, return_free_memory
-from .optimizer import AdamWSettings, Optimizer, learning_rate, warmup_steps
+from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, place, precision_in_words, reshard
 from .passes import Passes
 from .preferences import fields_of
 from .routers import routers_of
 from .samples import Sampler
+from .schedule import learning_rate, warmup_steps
 from .self_check import Finding, settle, settle_routers
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
@@ -295,6 +296,7 @@ def train_step(run: Run) -> None:
         peak=config["learning_rate"],
         warmup=warmup_steps(run.order.steps, config),
         shape=config["lr_scheduler"],
+        options=config.get("lr_scheduler_kwargs"),
     )
     aux = {} if outcome.aux_loss is None else {"aux_loss": outcome.aux_loss.item()}
     if math.isfinite(loss) and math.isfinite(norm):

@@ -1,6 +1,8 @@
 """The parts against PyTorch's own: logits whole, autograd through everything, AdamW with float32 parameters."""
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +17,10 @@ from dftune_worker.explain import explain
 from dftune_worker.expression import Objective
 from dftune_worker.head import Head, HeadRequest, Reference, TiedGradient, head_pass
 from dftune_worker.model import PackedModel, _embedded, _TiedRows, build
-from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, learning_rate, split_master
+from dftune_worker.optimizer import AdamWSettings, Optimizer, join_master, split_master
 from dftune_worker.packing import best_fit, plan_step
 from dftune_worker.parallel import World, place, precision_in_words
+from dftune_worker.schedule import learning_rate, warmup_steps
 from dftune_worker.trainer import settle_micro_batch
 from dftune_worker.weights import Weights, fill_parameters
 
@@ -162,6 +165,26 @@ def test_learning_rate_is_the_contract_s():
         return learning_rate(k, 100, peak=2.0, warmup=10, shape="cosine")
 
     assert [rate(1), rate(10), rate(55), rate(100)] == pytest.approx([0.2, 2.0, 1.0, 0.0])
+
+
+def test_schedules_are_transformers():
+    golden = json.loads((Path(__file__).parents[2] / "golden" / "schedules.json").read_text())
+    for case in golden["cases"]:
+        options = {"decay_type": "cosine", **case["options"]}
+        options["min_lr_rate"] = options.pop("min_lr_ratio", options.get("min_lr_rate"))
+        steps, shape = case["steps"], {"shape": case["schedule"], "options": options}
+        rates = [learning_rate(k, steps, peak=2.0, warmup=case["warmup"], **shape) for k in range(1, steps + 1)]
+        assert rates == pytest.approx([2 * factor for factor in case["factors"]], rel=1e-14, abs=1e-16)
+
+
+def test_a_decay_is_a_share_rounded_up_and_leaves_the_warmup():
+    options = {"min_lr_rate": 0.0, "num_decay_steps": None, "decay_ratio": 0.25, "decay_type": "linear"}
+    wsd = {"peak": 1.0, "shape": "warmup_stable_decay"}
+    rates = [learning_rate(k, 5, warmup=1, options=options, **wsd) for k in range(1, 6)]
+    assert rates == [1, 1, 1, 0.5, 0]
+    late = {**options, "num_decay_steps": 9, "decay_ratio": None}
+    assert [learning_rate(k, 4, warmup=2, options=late, **wsd) for k in range(1, 5)] == [0.5, 1, 0.5, 0]
+    assert warmup_steps(4, {"warmup_ratio": 0.3, "warmup_steps": None}) == 2
 
 
 def test_packing_holds_every_row_once_and_fits():
