@@ -27,8 +27,10 @@ import {
   endpointOrigin,
   localModelOrigin,
   modelFolders,
+  modelPrecision,
   openGenerator,
   type Prompt,
+  type SampleOrigin,
   type SampleSource,
   templateFile,
 } from "../generate/index.ts"
@@ -128,6 +130,17 @@ function opener(model: string, options: Options, signal: AbortSignal, show: (t: 
   }
 }
 
+async function originOf(
+  model: string,
+  { endpoint, base, dtype }: Options,
+  signal: AbortSignal,
+  show: (text: string) => void,
+): Promise<SampleOrigin> {
+  if (endpoint !== undefined) return endpointOrigin(model, endpoint)
+  const folders = await modelFolders(model, { signal, onProgress: show, base })
+  return localModelOrigin(model, folders, await modelPrecision(folders, { dtype }))
+}
+
 /** The first problem stands for all: they are laid out alike. */
 function warnOfLayout(problem: string | undefined, style: PromptStyle, asking: Asking): void {
   if (problem === undefined) return
@@ -191,13 +204,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     template: options.template,
   })
   warnOfLayout(suites[0]?.problems[0]?.problem, settings.prompt, asking)
-  const origin =
-    options.endpoint === undefined
-      ? localModelOrigin(
-          model,
-          await modelFolders(model, { signal, onProgress: show, base: options.base }),
-        )
-      : endpointOrigin(model, options.endpoint)
+  const origin = await originOf(model, options, signal, show)
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []
   try {

@@ -14,7 +14,9 @@ import {
   type GenerateSettings,
   generate,
   localModelOrigin,
+  type ModelFolders,
   modelFolders,
+  modelPrecision,
   openGenerator,
   openSampleFile,
   type PromptRow,
@@ -29,6 +31,7 @@ import {
   templateFile,
   UnansweredCount,
 } from "../generate/index.ts"
+import type { Precision } from "../runtime/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
   baseOption,
@@ -119,18 +122,33 @@ function settingsOf(options: Options): GenerateSettings {
   }
 }
 
+/** Where a local model lies and the precision it is computed in. */
+interface LocalModel {
+  readonly folders: ModelFolders
+  readonly dtype: Precision
+}
+
+async function localModel(
+  model: string,
+  { endpoint, base, dtype, device }: Options,
+  signal: AbortSignal,
+): Promise<LocalModel | undefined> {
+  if (endpoint !== undefined) return undefined
+  const folders = await modelFolders(model, { signal, base })
+  return { folders, dtype: await modelPrecision(folders, { dtype, device }) }
+}
+
 /** What makes the samples: the model itself, and all that they depend on besides their prompts. */
-async function originOf(
+function originOf(
   model: string,
   options: Options,
   rows: readonly PromptRow[],
-  signal: AbortSignal,
-): Promise<SampleOrigin> {
-  const { endpoint, n, seed } = options
-  const made =
-    endpoint === undefined
-      ? localModelOrigin(model, await modelFolders(model, { signal, base: options.base }))
-      : endpointOrigin(model, endpoint)
+  local: LocalModel | undefined,
+): SampleOrigin {
+  const { n, seed } = options
+  const made = local
+    ? localModelOrigin(model, local.folders, local.dtype)
+    : endpointOrigin(model, options.endpoint!)
   const asked = rows[0]!.prompt
   const layout = {
     template: templateAsked(options) ?? "as trained",
@@ -169,11 +187,11 @@ async function openSource(
 async function openOutput(
   rows: readonly PromptRow[],
   { out, n, seed, prompts, json }: Options,
-  originNow: () => Promise<SampleOrigin>,
+  originNow: () => SampleOrigin,
 ) {
   const reads = prompts === undefined ? [] : [{ path: prompts, what: "the prompts" }]
   if (out !== undefined) {
-    const origin = await originNow()
+    const origin = originNow()
     return openSampleFile(out, { rows, n, seed, reads, origin, onNotice: say })
   }
   const { dim } = colorsFor(process.stdout)
@@ -209,7 +227,8 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
   const { rows, first } = laidOut(text, options, asking)
   const warning = askingWarning(first, asking)
   if (warning) sayWarning("layout", warning.message, warning.hint)
-  const file = await openOutput(rows, options, () => originOf(model, options, rows, signal))
+  const local = await localModel(model, options, signal)
+  const file = await openOutput(rows, options, () => originOf(model, options, rows, local))
   const wanted = rows.length * options.n
   try {
     if (file.done.size > 0) say(`${options.out}: ${file.done.size} of ${wanted} samples are there`)
@@ -255,7 +274,7 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
     try {
       for await (const sample of generate(asked)) {
         clear() // what is printed must not stand behind the line of progress
-        file.append(sampleRow(rows[sample.row]!.fields, sample))
+        file.append(sampleRow(rows[sample.row]!.fields, sample, local))
         samples++
         unanswered.add(sample)
         tokens += countedOnlyNow(sample, options)
@@ -335,7 +354,7 @@ export function command(verb: Command): void {
     .addHelpText(
       "after",
       "\nOn a terminal the answers are printed as text; elsewhere, with --out or --json, as JSONL.\n" +
-        "Each row of it: the prompt row's fields, completion, token_ids, logprobs, finish_reason, seed.\n" +
+        "Each row of it: the prompt row's fields, completion, token_ids, logprobs, finish_reason, seed, dtype.\n" +
         "A sample depends on its prompt, settings and seed alone, not on what it is computed beside.",
     )
     .action((model: string, options: Options) =>

@@ -96,6 +96,8 @@ export interface SuiteResult {
   /** Of this call's sampling; null when all samples were there already. */
   readonly tokens_per_second: number | null
   readonly mode: Mode
+  /** What a local model computed in, never auto; a server does not say. */
+  readonly dtype?: string
   readonly grader_version: string
   readonly settings: EvaluationSettings
 }
@@ -178,7 +180,7 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
         keepGoing: true,
         ...(signal ? { signal } : {}),
       })) {
-        const { logprobs: _, ...row } = sampleRow(rows[sample.row]!.fields, sample)
+        const { logprobs: _, ...row } = sampleRow(rows[sample.row]!.fields, sample, options.origin)
         file.append(row)
         tokens += Math.max(sample.tokenIds.length, sample.logprobs.length)
         onProgress?.(++done, wanted)
@@ -238,7 +240,7 @@ export function verdictFields(verdict: Verdict): JsonObject {
 
 function summary(
   records: readonly EvaluationRecord[],
-  { suite, model, settings }: EvaluateOptions,
+  { suite, model, settings, origin }: EvaluateOptions,
 ): Omit<SuiteResult, "tokens_per_second"> {
   const problems = [...groupById(records).values()]
   const outcomes = problems.map((group) => group.map(({ correct }) => correct))
@@ -274,6 +276,7 @@ function summary(
     mean_tokens: total(tokens) === 0 ? null : total(tokens) / records.length,
     mean_characters: total(records.map(({ completion }) => completion.length)) / records.length,
     mode: settings.mode,
+    ...(origin?.dtype === undefined ? {} : { dtype: String(origin.dtype) }),
     grader_version: GRADER_VERSION,
     settings,
   }

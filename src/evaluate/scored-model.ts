@@ -1,4 +1,4 @@
-import { modelFolders } from "../generate/index.ts"
+import { modelFolders, modelPrecision } from "../generate/index.ts"
 import { openWeights, readAdapter, readModelConfig } from "../models/files/index.ts"
 import {
   Decoder,
@@ -8,7 +8,7 @@ import {
   loraParameters,
   packSequences,
 } from "../models/index.ts"
-import type { DeviceOptions } from "../runtime/index.ts"
+import type { DeviceOptions, Precision } from "../runtime/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import { baseWeights } from "../train/model-weights.ts"
@@ -22,11 +22,15 @@ export interface ScoredModel {
   readonly textFolder: string
   /** The weights, or the adapter's. */
   readonly folder: string
+  /** What products round to. */
+  readonly dtype: Precision
   release(): Promise<void>
 }
 
 export interface ScoredModelOptions {
-  readonly device?: DeviceOptions
+  /** Of products; "auto" goes by the processor and the model's size. */
+  readonly dtype?: "auto" | Precision
+  readonly threads?: DeviceOptions["threads"]
   /** In place of the base that an adapter names. */
   readonly base?: string
   readonly signal?: AbortSignal
@@ -40,9 +44,11 @@ export interface ScoredModelOptions {
  */
 export async function openScoredModel(
   path: string,
-  { device: wanted = { device: "cpu" }, ...options }: ScoredModelOptions = {},
+  { dtype: asked = "fp32", threads = "auto", ...options }: ScoredModelOptions = {},
 ): Promise<ScoredModel> {
-  const { folder, base, textFolder } = await modelFolders(path, options)
+  const folders = await modelFolders(path, options)
+  const { folder, base, textFolder } = folders
+  const dtype = await modelPrecision(folders, { dtype: asked })
   const weightsFolder = base ?? folder
   const { shape } = await readModelConfig(weightsFolder)
   const load = options.signal ? { signal: options.signal } : {}
@@ -55,7 +61,7 @@ export async function openScoredModel(
       weights.set(decoderName(name), float32(dims, adapter.tensors.get(name)!))
     }
   }
-  const device = await openDevice(wanted)
+  const device = await openDevice({ device: "cpu", dtype, threads })
   const lora = adapter && loraInputs(adapter.spec)
   const decoder = await Decoder.open({ device, shape, weights, lora }, { trained: false })
   return {
@@ -63,6 +69,7 @@ export async function openScoredModel(
     shape,
     textFolder,
     folder,
+    dtype,
     async release() {
       await decoder.release()
       await device.release()

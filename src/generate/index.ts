@@ -12,6 +12,7 @@ export {
   type ModelFolders,
   type ModelFoldersOptions,
   modelFolders,
+  modelPrecision,
   type OpenModel,
   type OpenModelOptions,
   openGenerator,

@@ -4,7 +4,13 @@ import { InputError } from "../errors.ts"
 import type { HubProgress } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
 import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
-import { findModel, openWeights, readAdapter, readAdapterConfig } from "../models/files/index.ts"
+import {
+  findModel,
+  openWeights,
+  readAdapter,
+  readAdapterConfig,
+  readModelConfig,
+} from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   type DecoderShape,
@@ -132,6 +138,15 @@ export async function modelFolders(
   }
   const textFolder = existsSync(join(folder, "tokenizer.json")) ? folder : base
   return { folder, base, baseName, textFolder }
+}
+
+/** The precision that `openModel` opens a model in, before it is opened: never "auto". */
+export async function modelPrecision(
+  { folder, base }: ModelFolders,
+  { dtype = "auto", device = "cpu" }: Pick<OpenModelOptions, "dtype" | "device"> = {},
+): Promise<Precision> {
+  const { shape } = await readModelConfig(base ?? folder)
+  return resolvedPrecision({ dtype, device }, shape)
 }
 
 /**

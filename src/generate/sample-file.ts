@@ -14,8 +14,16 @@ import type { Sample } from "./sample-source.ts"
 /** The largest file of samples that is read back. */
 const MAX_BYTES = 500e6
 
-/** A row of `dftune generate`: the prompt's fields and the sample's (docs/generation.md). */
-export function sampleRow(fields: JsonObject, sample: Sample): JsonObject {
+/**
+ * A row of `dftune generate`: the prompt's fields and the sample's (docs/generation.md).
+ *
+ * @param made what made the sample: a model of this machine has a precision, a server's has none
+ */
+export function sampleRow(
+  fields: JsonObject,
+  sample: Sample,
+  { dtype }: { readonly dtype?: unknown } = {},
+): JsonObject {
   return {
     ...fields,
     completion: sample.completion,
@@ -23,6 +31,7 @@ export function sampleRow(fields: JsonObject, sample: Sample): JsonObject {
     logprobs: sample.logprobs,
     finish_reason: sample.finishReason,
     seed: sample.seed,
+    ...(dtype === undefined ? {} : { dtype }),
     ...(sample.reasoning === undefined ? {} : { reasoning_content: sample.reasoning }),
     ...(sample.error === undefined ? {} : { error: sample.error }),
   }
@@ -92,7 +101,7 @@ async function readSamples(path: string, plan: SamplePlan): Promise<Found> {
 }
 
 const OWN = new Set(
-  "completion token_ids logprobs finish_reason seed reasoning_content error".split(" "),
+  "completion token_ids logprobs finish_reason seed dtype reasoning_content error".split(" "),
 )
 
 /** What of the row is not as it would be. */

@@ -7,6 +7,7 @@ import { writeFileAtomic } from "../formats/index.ts"
 import { isObject, type JsonObject, parseJson } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
 import { weightsHash } from "../models/files/weights-hash.ts"
+import type { Precision } from "../runtime/index.ts"
 import type { GenerateSettings } from "./generate.ts"
 import type { ModelFolders } from "./open-model.ts"
 
@@ -31,11 +32,19 @@ function smallFilesHash(folder: string): string {
   return hash.digest("hex")
 }
 
-/** A local model, by hashes of its weights, its base's, and its tokenizer, template and configs. */
-export function localModelOrigin(model: string, folders: ModelFolders): SampleOrigin {
+/**
+ * A local model, by hashes of its weights, its base's, and its tokenizer, template and configs, and
+ * by the precision that it is computed in.
+ */
+export function localModelOrigin(
+  model: string,
+  folders: ModelFolders,
+  dtype: Precision,
+): SampleOrigin {
   const { folder, base, textFolder } = folders
   return {
     model,
+    dtype,
     weights: weightsHash(folder),
     ...(base === null ? {} : { base_weights: weightsHash(base) }),
     configs: [...new Set([folder, base ?? folder, textFolder])].map(smallFilesHash).join(" "),

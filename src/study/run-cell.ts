@@ -9,7 +9,13 @@ import { evaluateSuite, openSuite, recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { openScoredModel } from "../evaluate/scored-model.ts"
 import { rowsOf } from "../evaluate/suites/suite.ts"
-import { askingOf, localModelOrigin, modelFolders, openGenerator } from "../generate/index.ts"
+import {
+  askingOf,
+  localModelOrigin,
+  modelFolders,
+  modelPrecision,
+  openGenerator,
+} from "../generate/index.ts"
 import type { Cell, Settings } from "./design.ts"
 import { SEED } from "./design.ts"
 import type { Study } from "./load-study.ts"
@@ -150,7 +156,8 @@ async function ask(
   const { id, arm, stage, seed } = cell
   const of = { cell: id, arm, stage, seed }
   const asking = await askingOf(model, { signal })
-  const origin = localModelOrigin(model, await modelFolders(model, { signal }))
+  const folders = await modelFolders(model, { signal })
+  const origin = localModelOrigin(model, folders, await modelPrecision(folders))
   const threads = config.engine.name === "onnx" ? config.engine.threads : "auto"
   const options = { signal, ...(threads === "auto" ? {} : { threads }) }
   let opened: ReturnType<typeof openGenerator> | undefined

@@ -42,6 +42,7 @@ test.runIf(present)("generate: interrupted, continued, the same file as in one g
   const first = await dftune(args(whole))
   expect(first.code).toBe(0)
   expect(JSON.parse(first.stdout)).toMatchObject({ out: whole, samples: 60, new_samples: 60 })
+  expect(JSON.parse(lines(whole)[0]!).dtype).toBe("fp32") // auto, and the model is small
 
   const firstLine = async (pid: number) => {
     while (!existsSync(cut) || !readFileSync(cut, "utf8").includes("\n")) {

@@ -8,6 +8,7 @@ import { lossDifferences, rowLosses, sourceLosses } from "../../src/evaluate/row
 import { openScoredModel } from "../../src/evaluate/scored-model.ts"
 import { ratioInterval } from "../../src/evaluate/statistics.ts"
 import type { EvalEvent } from "../../src/run/events.ts"
+import { bf16Kernel } from "../../src/runtime/node.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 let folder: string
@@ -20,8 +21,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-async function measured(path: string) {
-  const opened = await openScoredModel(path)
+async function measured(path: string, dtype: "fp32" | "bf16" = "fp32") {
+  const opened = await openScoredModel(path, { dtype })
+  expect(opened.dtype).toBe(dtype)
   try {
     return await rowLosses(opened, { files: [rows], maxLength: 128 })
   } finally {
@@ -77,4 +79,13 @@ test("the interval of a ratio draws rows, not tokens", () => {
   expect(ratioInterval([{ sum: 2, count: 4 }])).toEqual([0.5, 0.5])
   const alike = Array.from({ length: 50 }, () => ({ sum: 3, count: 6 }))
   expect(ratioInterval(alike)).toEqual([0.5, 0.5])
+})
+
+const multipliesBf16 = bf16Kernel() !== undefined
+if (!multipliesBf16) console.warn("NOT TESTED: losses in bf16: this processor does not multiply it")
+test.runIf(multipliesBf16)("losses in bf16 are near float32's and not the same", async () => {
+  const [exact, rounded] = [await measured(model), await measured(model, "bf16")]
+  const [one, other] = [sourceLosses(exact)[0]!, sourceLosses(rounded)[0]!]
+  expect(other.nll).not.toBe(one.nll)
+  expect(Math.abs(other.nll / one.nll - 1)).toBeLessThan(5e-3)
 })

@@ -6,8 +6,11 @@ import {
   endpointOrigin,
   localModelOrigin,
   modelFolders,
+  modelPrecision,
   openSampleFile,
   promptRows,
+  type Sample,
+  sampleRow,
   samplingRecord,
 } from "../../src/generate/index.ts"
 import { MODELS } from "./tiny-models.ts"
@@ -120,7 +123,7 @@ test("a model is known by its weights, its tokenizer and its configs", async () 
   cpSync(join(MODELS, "qwen2"), copy, { recursive: true })
   cpSync(join(MODELS, "qwen2"), other, { recursive: true })
   const origin = async (path: string) => {
-    const { model: _, ...rest } = localModelOrigin(path, await modelFolders(path))
+    const { model: _, ...rest } = localModelOrigin(path, await modelFolders(path), "fp32")
     return rest
   }
   expect(await origin(copy)).toEqual(await origin(other))
@@ -130,4 +133,26 @@ test("a model is known by its weights, its tokenizer and its configs", async () 
   weights.writeUInt8(weights.at(-1)! ^ 1, weights.length - 1)
   writeFileSync(join(other, "model.safetensors"), weights)
   expect((await origin(other)).weights).not.toBe((await origin(copy)).weights)
+})
+
+test("samples of one precision are not continued in another, and each row says its own", async () => {
+  const path = join(folder, "precision.jsonl")
+  const folders = await modelFolders(join(MODELS, "qwen2"))
+  const resolved = await Promise.all(
+    (["auto", "fp32", "bf16"] as const).map((dtype) => modelPrecision(folders, { dtype })),
+  )
+  expect(resolved).toEqual(["fp32", "fp32", "bf16"]) // a small model is fp32 under auto
+  const { file } = await begin(path, { ...made, dtype: "fp32" })
+  const sample: Sample = {
+    ...{ requestIndex: 0, sampleIndex: 0, completion: "x", tokenIds: [1], logprobs: [-1] },
+    ...{ finishReason: "stop", seed: 0 },
+  }
+  const written = sampleRow({ prompt: "a", dtype: "the prompt's" }, sample, { dtype: "fp32" })
+  expect(written).toMatchObject({ completion: "x", dtype: "fp32" })
+  expect(sampleRow({}, sample, {})).not.toHaveProperty("dtype") // a server's
+  file.append({ ...written, prompt: "a" })
+  file.close()
+  await expect(begin(path, { ...made, dtype: "bf16" })).rejects.toThrow(
+    'dtype "fp32" there, "bf16" now',
+  )
 })

@@ -10,6 +10,8 @@ import {
   sourceLosses,
 } from "../../evaluate/row-losses.ts"
 import { openScoredModel } from "../../evaluate/scored-model.ts"
+import type { Precision } from "../../runtime/index.ts"
+import type { DtypeChoice } from "./option-values.ts"
 import { print, printJson, progressLine } from "./terminal.ts"
 
 export interface DataLossOptions {
@@ -19,24 +21,34 @@ export interface DataLossOptions {
   readonly limit?: number | undefined
   readonly maxLength: number
   readonly template?: string | undefined
+  readonly dtype: DtypeChoice
+  readonly threads?: number | undefined
   readonly json: boolean
+}
+
+interface ModelLosses {
+  readonly losses: RowLoss[]
+  /** What the model computed in. */
+  readonly dtype: Precision
 }
 
 async function lossesOf(
   path: string,
-  { data, base, limit, maxLength, template }: DataLossOptions,
+  { data, base, limit, maxLength, template, dtype, threads }: DataLossOptions,
   signal: AbortSignal,
-): Promise<RowLoss[]> {
+): Promise<ModelLosses> {
   const line = progressLine()
   const onProgress = (text: string) => line.show(`${path}: ${text}`)
   const model = await openScoredModel(path, {
     signal,
     onProgress,
+    dtype,
+    ...(threads === undefined ? {} : { threads }),
     ...(base === undefined ? {} : { base }),
   })
   try {
     const options = { files: data, maxLength, maxRows: limit, template, signal, onProgress }
-    return await rowLosses(model, options)
+    return { losses: await rowLosses(model, options), dtype: model.dtype }
   } finally {
     line.clear()
     await model.release()
@@ -48,21 +60,30 @@ export async function showDataLosses(
   options: DataLossOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const losses = await lossesOf(model, options, signal)
+  const { losses, dtype } = await lossesOf(model, options, signal)
   const sources = sourceLosses(losses)
   const { against, json } = options
   if (against === undefined) {
-    if (json) return printJson({ model, sources })
-    return print(lossTable(sources))
+    if (json) return printJson({ model, dtype, sources })
+    return print(`${lossTable(sources)}\n${computedIn(dtype)}`)
   }
   const other = await lossesOf(against, options, signal)
-  const theirs = sourceLosses(other)
-  const differences = lossDifferences(other, losses)
+  const theirs = sourceLosses(other.losses)
+  const differences = lossDifferences(other.losses, losses)
   if (json)
-    return printJson({ model, sources, against: { model: against, sources: theirs }, differences })
-  print(`${model}\n${lossTable(sources)}\n\n${against}\n${lossTable(theirs)}\n`)
+    return printJson({
+      model,
+      dtype,
+      sources,
+      against: { model: against, dtype: other.dtype, sources: theirs },
+      differences,
+    })
+  print(`${model}\n${lossTable(sources)}\n${computedIn(dtype)}\n`)
+  print(`${against}\n${lossTable(theirs)}\n${computedIn(other.dtype)}\n`)
   for (const line of differenceLines(model, against, differences)) print(line)
 }
+
+const computedIn = (dtype: Precision) => `computed in ${dtype}`
 
 function lossTable(sources: readonly SourceLoss[]): string {
   const interval = ([low, high]: readonly [number, number]) =>
