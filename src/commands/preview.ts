@@ -9,6 +9,7 @@ import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { isObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
+import { refuseLinkOut } from "../formats/link-out.ts"
 import { checkPage } from "../host/output-place.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { previewPage } from "../report/preview-page.ts"
@@ -109,6 +110,7 @@ async function run(
 async function vocabSizeOf(folder: string): Promise<number | undefined> {
   const path = join(folder, "config.json")
   if (!existsSync(path)) return undefined
+  refuseLinkOut(folder, "config.json")
   const { vocab_size: own, text_config: text } = await readJsonObject(path)
   const size = own ?? (isObject(text) ? text.vocab_size : undefined)
   return typeof size === "number" ? size : undefined

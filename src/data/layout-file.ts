@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
+import { refuseLinkOut } from "../formats/link-out.ts"
 import { ASKED_KINDS, type AskedKind, type Layout, UNKNOWN_LAYOUT } from "./layout.ts"
 import type { PlainTexts } from "./render.ts"
 
@@ -31,6 +32,7 @@ export function layoutText({ plainTexts, columns, trained }: Layout): string {
 export async function readLayout(folder: string): Promise<Layout> {
   const path = join(folder, LAYOUT_FILE)
   if (!existsSync(path)) return UNKNOWN_LAYOUT
+  refuseLinkOut(folder, LAYOUT_FILE)
   const { version, layout } = await readJsonObject(path)
   if (version !== VERSION || !isObject(layout)) {
     throw new InputError(

@@ -4,6 +4,7 @@ import { prefault } from "../runtime/native/c-library.ts"
 import { readInto } from "./file-bytes.ts"
 import type { ByteSource, Folder } from "./folder.ts"
 import { openToRead, readError } from "./json-files.ts"
+import { isTextFile, refuseLinkOut } from "./link-out.ts"
 
 /** @throws InputError naming the file when it is missing or cannot be read */
 export async function openFile(path: string): Promise<ByteSource> {
@@ -32,7 +33,7 @@ async function sourceOf(handle: FileHandle, path: string): Promise<ByteSource> {
 
 const MISSING: readonly unknown[] = ["ENOENT", "ENOTDIR"]
 
-/** A folder of this machine's disk. */
+/** A model's folder on this machine's disk. A text of it that is a link to elsewhere is refused. */
 export function diskFolder(path: string): Folder {
   const pathOf = (name: string) => join(path, name)
   return {
@@ -47,6 +48,7 @@ export function diskFolder(path: string): Folder {
         if (MISSING.includes((error as NodeJS.ErrnoException | null)?.code)) return undefined
         throw readError(error, file)
       }
+      if (isTextFile(name)) refuseLinkOut(path, name)
       return sourceOf(await openToRead(file), file)
     },
   }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { diskFolder } from "../formats/disk-folder.ts"
 import { readTextFile } from "../formats/json-files.ts"
+import { refuseLinkOut } from "../formats/link-out.ts"
 import type { ChatTemplate } from "./chat-template.ts"
 import { chatTemplateIn, MAX_TEMPLATE_BYTES } from "./model-chat-template.ts"
 import { refuseEndlessPatterns } from "./pattern-time.ts"
@@ -11,7 +12,10 @@ import { type Tokenizer, tokenizerIn } from "./tokenizer.ts"
 /** {@link tokenizerIn} of a model folder on the disk. */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const path = join(folder, "tokenizer.json")
-  if (existsSync(path)) refuseEndlessPatterns(await readTextFile(path, MAX_TOKENIZER_BYTES), path)
+  if (existsSync(path)) {
+    refuseLinkOut(folder, "tokenizer.json")
+    refuseEndlessPatterns(await readTextFile(path, MAX_TOKENIZER_BYTES), path)
+  }
   return tokenizerIn(diskFolder(folder))
 }
 

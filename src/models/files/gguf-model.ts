@@ -11,6 +11,7 @@ import {
   parseJson,
   writeFileAtomic,
 } from "../../formats/index.ts"
+import { refuseLinkOut } from "../../formats/link-out.ts"
 import { cacheFolder } from "../../host/cache-folder.ts"
 import { type ModelOptions, resolveModel } from "../../hub/hub.ts"
 import { tokenizerOfGguf } from "../../text/gguf-tokenizer-read.ts"
@@ -32,6 +33,7 @@ const LAYOUT = 1
 export function ggufFileOf(folder: string): string | undefined {
   const pointer = join(folder, POINTER)
   if (!existsSync(pointer)) return undefined
+  refuseLinkOut(folder, POINTER)
   const json = parseJson(readFileSync(pointer, "utf8"), pointer)
   const path = isObject(json) ? json.file : undefined
   if (typeof path !== "string") throw new InputError(`${pointer}: expected "file", a path`)

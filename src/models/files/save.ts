@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs"
-import { copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises"
+import { copyFile, mkdir, readdir, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { InputError } from "../../errors.ts"
 import { writeCheckpoint, writeFileAtomic } from "../../formats/index.ts"
 import { jsonLike } from "../../formats/json.ts"
+import { refuseLinkOut } from "../../formats/link-out.ts"
 import { TOOL_TEMPLATE_FILE } from "../../text/model-chat-template.ts"
 import type { CheckpointDtype, ModelConfig } from "../families/model-config.ts"
 import type { TensorSource } from "../families/shape.ts"
@@ -33,25 +33,14 @@ export async function copySideFiles(from: string, to: string): Promise<void> {
     if (!SIDE_FILES.test(name)) continue
     const path = join(from, name)
     if (!(await stat(path)).isFile()) continue
-    await refuseLinkOut(path, from)
+    refuseLinkOut(from, name)
     await copyFile(path, join(to, name))
   }
   const forTools = join(from, TOOL_TEMPLATE_FILE)
   if (!existsSync(forTools)) return
-  await refuseLinkOut(forTools, from)
+  refuseLinkOut(from, TOOL_TEMPLATE_FILE)
   await mkdir(dirname(join(to, TOOL_TEMPLATE_FILE)), { recursive: true })
   await copyFile(forTools, join(to, TOOL_TEMPLATE_FILE))
-}
-
-/** The hub's cache links from a snapshot to the blobs beside it: those are the model's own. */
-async function refuseLinkOut(path: string, folder: string): Promise<void> {
-  const [target, own] = await Promise.all([realpath(path), realpath(folder)])
-  if ([own, join(own, dirname(TOOL_TEMPLATE_FILE))].includes(dirname(target))) return
-  const blobs = await realpath(join(own, "..", "..", "blobs")).catch(() => undefined)
-  if (blobs !== undefined && dirname(target) === blobs) return
-  throw new InputError(
-    `${path}: is a link to ${target}, outside of the model's folder, and would be copied into the result; put the file itself there`,
-  )
 }
 
 /**
