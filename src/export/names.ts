@@ -18,5 +18,8 @@ export const GGUF_TYPE_NAMES = {
   bf16: "BF16",
   q8_0: "Q8_0",
   q4_0: "Q4_0",
+  q6_k: "Q6_K",
+  q5_k: "Q5_K",
+  q4_k: "Q4_K",
 } as const
 export type GgufTypeName = keyof typeof GGUF_TYPE_NAMES

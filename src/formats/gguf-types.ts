@@ -1,5 +1,6 @@
 import { float32ToBf16, float32ToF16 } from "./float.ts"
 import { GGUF_BLOCKS } from "./gguf-blocks.ts"
+import { K_QUANTS } from "./gguf-k-quants.ts"
 
 export const GGUF_MAGIC = 0x46554747 // "GGUF", little endian
 export const GGUF_VERSION = 3
@@ -46,7 +47,7 @@ export const GGUF_UNREAD: ReadonlyMap<number, string> = new Map([
 ])
 
 /** A tensor type that is written. */
-export type WrittenGgufType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0"
+export type WrittenGgufType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | keyof typeof K_QUANTS
 
 /** How a tensor type is written. */
 export interface GgufEncoding {
@@ -168,6 +169,7 @@ export const GGUF_ENCODINGS: { readonly [Type in WrittenGgufType]: GgufEncoding 
     bound: (_, largest) =>
       largest * (1.0001 / 8 + F16_ROUNDING.relative) + 9 * F16_ROUNDING.absolute,
   },
+  ...K_QUANTS,
 }
 
 /** Bytes of a tensor. NaN where its rows (the last axis) are not whole blocks. */

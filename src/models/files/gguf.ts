@@ -18,6 +18,9 @@ const FILE_TYPES: { readonly [Type in WrittenGgufType]: number } = {
   F16: 1,
   Q4_0: 2,
   Q8_0: 7,
+  Q4_K: 14,
+  Q5_K: 16,
+  Q6_K: 18,
   BF16: 32,
 }
 
@@ -83,7 +86,8 @@ export const isShiftedNorm = (name: string, { addsOneToNorms }: GgufFamily): boo
 
 /**
  * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16 where
- * their rows are no whole blocks. Beside 4-bit layers the embedding and the head keep 8 bits.
+ * their rows are no whole blocks (Q8_0 where the 256 of a K-quant do not divide them, and 32 do).
+ * Beside layers of 4 and 5 bits the embedding and the head keep 8 bits.
  */
 function storedType(
   name: string,
@@ -91,8 +95,10 @@ function storedType(
   type: WrittenGgufType,
 ): WrittenGgufType {
   if (shape.length < 2) return "F32"
-  const wanted = type === "Q4_0" && !layerTensor(name) ? "Q8_0" : type
-  return shape.at(-1)! % GGUF_BLOCKS[wanted].values === 0 ? wanted : "F16"
+  const isCoarse = type === "Q4_0" || type === "Q4_K" || type === "Q5_K"
+  const wanted = isCoarse && !layerTensor(name) ? "Q8_0" : type
+  const fits = (type: WrittenGgufType) => shape.at(-1)! % GGUF_BLOCKS[type].values === 0
+  return fits(wanted) ? wanted : fits("Q8_0") && wanted !== "Q4_0" ? "Q8_0" : "F16"
 }
 
 /** llama3 scaling as llama.cpp takes it: by how much each frequency is divided. [D / 2] */
