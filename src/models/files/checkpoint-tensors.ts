@@ -1,6 +1,7 @@
 import { InputError } from "../../errors.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
-import type { Parameter } from "../families/shape.ts"
+import { layerPrefix, layerTensor } from "../block/parameters.ts"
+import type { DecoderShape, Parameter } from "../families/shape.ts"
 
 const FLOATS: readonly string[] = ["F64", "F32", "F16", "BF16"]
 /** As many as a person will read. */
@@ -18,6 +19,29 @@ export interface TensorRules {
   readonly where: string
   /** Tensors that may be there and are not read, by name. */
   readonly ignored?: (name: string) => boolean
+}
+
+/**
+ * Refuses a config that asks for more layers than a checkpoint has tensors of, before anything is
+ * made for each of them.
+ *
+ * @throws InputError naming both numbers
+ */
+export function checkLayers(
+  { tensors }: TensorReader,
+  { numHiddenLayers }: Pick<DecoderShape, "numHiddenLayers">,
+  where: string,
+): void {
+  let there = 0
+  for (const name of tensors.keys()) {
+    there = Math.max(there, (layerTensor(name)?.layer ?? -1) + 1)
+  }
+  if (there === 0 || numHiddenLayers <= there) return // no layer at all: the names say what is wrong
+  throw new InputError(
+    `${where}: config.json says "num_hidden_layers": ${numHiddenLayers}, and the checkpoint has ` +
+      `tensors of ${there} (the last is ${layerPrefix(there - 1).slice(0, -1)}); config.json may ` +
+      "belong to another checkpoint, or a shard is missing",
+  )
 }
 
 /**

@@ -14,7 +14,7 @@ import { type ForeignModel, foreignModel } from "../families/foreign-model.ts"
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { isModelType } from "../families/table.ts"
-import { checkTensors } from "./checkpoint-tensors.ts"
+import { checkLayers, checkTensors } from "./checkpoint-tensors.ts"
 import { dequantized } from "./quantized-checkpoint.ts"
 
 /** A decoder's weights by the checkpoint's own names, float32, linear weights [out, in]. */
@@ -146,11 +146,13 @@ export interface OpenWeights {
  */
 export async function openWeightsIn(folder: Folder): Promise<OpenWeights> {
   const config = await modelConfigIn(folder)
-  const parameters = decoderParameters(config.shape)
   const stored = await openCheckpointIn(folder)
   const { quantization } = config
   let reader = stored
+  let parameters: readonly Parameter[]
   try {
+    checkLayers(stored, config.shape, folder.path)
+    parameters = decoderParameters(config.shape)
     if (quantization) reader = dequantized(stored, quantization, parameters, folder.path)
     checkTensors(reader, parameters, { where: folder.path, ignored: ignored(config.shape) })
   } catch (error) {
