@@ -46,6 +46,7 @@ function shortRun({ plan }: Subject, output: string, steps: number): Config {
     save_total_limit: null,
     eval_steps: 0,
     generate_samples: null,
+    report_to: [],
     resume: false,
     output_dir: output,
   }

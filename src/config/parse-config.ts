@@ -3,7 +3,7 @@ import { isObject } from "../formats/json.ts"
 import { objectiveProblems, trainsOnOf } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
-import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
+import { PENDING_KEYS, PENDING_OBJECTIVES, PENDING_TRACKERS } from "./pending.ts"
 import { unquoted } from "./quoted-values.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
 import { rolloutProblems } from "./rollout-checks.ts"
@@ -59,6 +59,11 @@ function pendingProblems(input: unknown): ConfigProblem[] {
   if (typeof name === "string" && Object.hasOwn(PENDING_OBJECTIVES, name)) {
     const message = `objective ${name} ${PENDING_OBJECTIVES[name]}`
     found.push({ path: ["objective"], at: "value", message })
+  }
+  for (const tracker of [input.report_to].flat()) {
+    if (!PENDING_TRACKERS.includes(tracker as string)) continue
+    const message = `report_to: ${tracker} is not built yet; take tensorboard, or read events.jsonl, which holds every event of the run, a line each`
+    found.push({ path: ["report_to"], at: "key", message })
   }
   return found
 }

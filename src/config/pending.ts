@@ -19,5 +19,7 @@ export const PENDING_KEYS: Readonly<Record<string, string>> = {
     "another frozen model as reference is not built yet; objectives with a reference compare with the model as it starts",
   model_tokens:
     "adding tokens is not built yet; resize the embedding with Transformers, save the model, and give its folder",
-  report_to: "trackers are not built yet; events.jsonl holds every event of the run, a line each",
 }
+
+/** Trackers. */
+export const PENDING_TRACKERS: readonly string[] = ["wandb", "mlflow", "trackio"]

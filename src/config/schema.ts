@@ -202,6 +202,12 @@ export const configFields = z
       .describe("Steps between evaluations; 0 evaluates only at the end.")
       .default(10),
     generate_samples: generateSamples.nullable().default(null),
+    report_to: z
+      .preprocess((value) => value ?? [], z.array(z.enum(["tensorboard"])))
+      .describe(
+        "Trackers that are told of the run. tensorboard: scalars in output_dir/tensorboard. A tracker that fails is a warning; the run goes on.",
+      )
+      .default([]),
     rollout: rolloutFields.nullable().default(null),
     on_nonfinite: z
       .enum(["stop", "skip"])

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { clearTensorboard } from "../trackers/index.ts"
 import { RUN_FILES, SUPERSEDED_FILES, TORCH_FILES } from "./run-files.ts"
 import { ownCheckpoints, runPlace } from "./run-place.ts"
 
@@ -60,6 +61,7 @@ export function clearRun(path: string): void {
   const checkpoints = join(path, RUN_FILES.checkpoints)
   if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
   const { model, events, samples, rollouts, report, config } = RUN_FILES
+  clearTensorboard(path)
   // what says that this is a run goes last: a kill on the way leaves a run
   const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, report, rollouts, samples]
   for (const name of [...own, events, config])

@@ -30,7 +30,7 @@ export interface Identity {
 const FREE = [
   ...(["model", "model_revision", "micro_batch_tokens", "output_dir", "resume"] as const),
   ...(["keep_rows", "overwrite_output_dir"] as const),
-  ...(["save_steps", "save_total_limit", "eval_steps", "generate_samples"] as const),
+  ...(["save_steps", "save_total_limit", "eval_steps", "generate_samples", "report_to"] as const),
   ...(["on_nonfinite", "recompute", "device_memory", "engine"] as const),
 ] as const satisfies readonly (keyof Config)[]
 
