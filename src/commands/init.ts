@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { isAbsolute, join, relative, resolve } from "node:path"
 import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
@@ -6,6 +6,8 @@ import { closestName } from "../closest-name.ts"
 import { OBJECTIVES, parseConfig } from "../config/index.ts"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
+import { replaceFileNow } from "../formats/atomic.ts"
+import { checkOutputFile, checkOutputFolder } from "../host/output-place.ts"
 import { isHubId } from "../hub/hub.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { importConfig, noteText } from "../peers/import-config.ts"
@@ -70,8 +72,9 @@ export function command(verb: Command): void {
       if (existsSync(path) && !force) {
         throw new InputError(`${path}: is there already; --force replaces it`)
       }
+      checkPlace(dir, path, from)
       if (from !== undefined) {
-        writeImported(from, dir, path, given)
+        writeImported(from, path, given)
         return
       }
       await interruptible(async (signal) => {
@@ -88,8 +91,7 @@ export function command(verb: Command): void {
           facts,
           outputDir: "runs/my-run",
         })
-        mkdirSync(dir, { recursive: true })
-        writeFileSync(path, text)
+        replaceFileNow(path, text)
         for (const line of text.split("\n")) say(`  ${line}`)
         print(path)
         say(`next: ${commandLine("preview", path)}, then ${commandLine("train", path)}`)
@@ -97,7 +99,14 @@ export function command(verb: Command): void {
     })
 }
 
-function writeImported(file: string, dir: string, path: string, given: Partial<Answers>): void {
+/** `--force` may replace any file of that name, but not the one that `--from` reads. */
+function checkPlace(dir: string, path: string, from: string | undefined): void {
+  checkOutputFolder(dir, { option: "init" })
+  const reads = from === undefined ? [] : [{ path: from, what: "the settings" }]
+  checkOutputFile(path, { option: "init", reads, wrote: () => true, writer: "dftune init" })
+}
+
+function writeImported(file: string, path: string, given: Partial<Answers>): void {
   if (Object.keys(given).length > 0) {
     const options = Object.keys(given).map((key) => `--${key}`)
     throw new InputError(
@@ -106,8 +115,7 @@ function writeImported(file: string, dir: string, path: string, given: Partial<A
   }
   if (!existsSync(file)) throw new InputError(`${file}: no such file`)
   const { peer, yaml, notes } = importConfig(readFileSync(file, "utf8"), { file })
-  mkdirSync(dir, { recursive: true })
-  writeFileSync(path, yaml)
+  replaceFileNow(path, yaml)
   print(path)
   say(`imported from ${file} (${peer})`)
   if (notes.length > 0) say("did not carry over, or changed on the way:")

@@ -1,5 +1,13 @@
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -90,5 +98,26 @@ test("where nothing can be looked at, it says so and writes what is usual", asyn
     model: "Qwen/Qwen2.5-0.5B",
     objective: { name: "dft", keep_special: true },
     adapter: { type: "lora" },
+  })
+})
+
+test("it writes over nothing it reads, and into no file", () => {
+  const place = join(folder, "imported")
+  mkdirSync(join(place, "taken", "dftune.yaml"), { recursive: true })
+  const settings = join(place, "dftune.yaml")
+  const text = "base_model: o/m\nmicro_batch_size: 1\n"
+  writeFileSync(settings, text)
+  expect(dftune("init", place, "--force", "--from", settings)).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining(`init ${settings}: the settings are read from there`),
+  })
+  expect(readFileSync(settings, "utf8")).toBe(text)
+  expect(dftune("init", settings, "--yes")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining(`init ${settings}: expected a folder, got a file`),
+  })
+  expect(dftune("init", join(place, "taken"), "--force", "--yes")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("dftune.yaml: expected a file, got a folder"),
   })
 })
