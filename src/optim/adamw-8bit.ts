@@ -3,7 +3,8 @@
  * shares the largest magnitude in it, and a number is the nearest of 256 values that lie denser
  * towards zero ("dynamic tree" quantisation, as bitsandbytes has it).
  */
-import { type AdamWSettings, type AdamWStep, adamwScalars } from "./adamw-graph.ts"
+import { type AdamWSettings, adamwScalars } from "./adamw-graph.ts"
+import type { UpdateStep } from "./elementwise.ts"
 
 export const BLOCK = 256
 /** Smaller tensors keep float32 moments: they take no memory, and norms and biases are delicate. */
@@ -111,7 +112,7 @@ const PIECE = 4096 * BLOCK
 export async function adamw8bit(
   parts: Omit<BlockUpdate, "scalars" | "maps">,
   settings: AdamWSettings,
-  step: AdamWStep,
+  step: UpdateStep,
   kernel?: BlockKernel,
 ): Promise<void> {
   const { keep, rate, epsilon, gradientToFirst, squareToSecond } = adamwScalars(settings, step)

@@ -11,5 +11,7 @@ export {
 export * from "./adamw-graph.ts"
 export * from "./clip.ts"
 export * from "./decays.ts"
+export * from "./elementwise.ts"
+export * from "./lion.ts"
 export * from "./schedule.ts"
 export * from "./squared-norm.ts"

@@ -43,10 +43,14 @@ export const scheduler: Rule = (value, draft) => {
   return undefined
 }
 
-const optimizer: Rule = (value) => {
+const optimizer: Rule = (value, draft) => {
+  if (/^lion(_32bit)?$/.test(String(value))) {
+    put(draft, "optimizer", "lion")
+    return undefined
+  }
   if (/^adamw(_torch|_torch_fused|_hf|_apex_fused)?$/.test(String(value))) return undefined
   if (/^adamw_(bnb_)?8bit$/.test(String(value))) return "set optimizer: adamw-8bit (engine: onnx)"
-  return "dftune trains with AdamW (PyTorch's), moments in float32 or eight bits"
+  return "dftune trains with AdamW (PyTorch's; moments in float32 or eight bits) or lion"
 }
 
 const precision: Rule = (value) =>

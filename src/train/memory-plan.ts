@@ -22,6 +22,9 @@ const BYTES = 4 // float32
 /** Ratio of the arena's size to what is in use of it: free pieces lie between. */
 const ARENA_GAPS = 1.1
 
+/** Of a trained number. */
+const MOMENT_BYTES = { adamw: 2 * BYTES, "adamw-8bit": 2 * (1 + BYTES / BLOCK), lion: BYTES }
+
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
@@ -35,7 +38,7 @@ export interface MemoryPlanOptions {
   readonly headRows: number
   /** What the objective computes there. */
   readonly headSettings: HeadSettings
-  readonly optimizer?: "adamw" | "adamw-8bit"
+  readonly optimizer?: "adamw" | "adamw-8bit" | "lion"
   /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
   readonly precision?: Precision
   /** What the process holds before a weight is read. */
@@ -169,7 +172,7 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const frozen = frozenBytes(options)
   const weights = (lora ? frozen : base * BYTES + (copies - 1) * frozen) + adapter * BYTES
   const gradients = trained * BYTES
-  const moments = 2 * trained * (options.optimizer === "adamw-8bit" ? 1 + BYTES / BLOCK : BYTES)
+  const moments = trained * MOMENT_BYTES[options.optimizer ?? "adamw"]
 
   const workspace =
     ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))

@@ -2,13 +2,14 @@ import { InputError } from "../errors.ts"
 import type { TensorToWrite } from "../formats/index.ts"
 import type { Decoder } from "../models/index.ts"
 import {
-  type AdamW,
   adamw8bit,
   type BlockKernel,
   type BlockMoments,
   createAdamW,
+  createLion,
   createSquaredNorm,
   decays,
+  type ElementwiseUpdate,
   LEAST_ELEMENTS,
   zeroMoments,
 } from "../optim/index.ts"
@@ -20,7 +21,7 @@ export interface OptimizerSettings {
   readonly epsilon: number
   readonly weightDecay: number
   /** `adamw-8bit`: moments of tensors of 4,096 elements and more take a byte a number. */
-  readonly optimizer?: "adamw" | "adamw-8bit"
+  readonly optimizer?: "adamw" | "adamw-8bit" | "lion"
 }
 
 export interface UpdateOptions {
@@ -32,34 +33,35 @@ export interface UpdateOptions {
 }
 
 interface Moments {
-  first: DeviceTensor
-  second: DeviceTensor
+  readonly first: DeviceTensor
+  /** Where the optimizer has one. */
+  readonly second?: DeviceTensor
 }
 
 const KINDS = ["first", "second"] as const
 
-/** A decoder that learns: its weights, their gradients, AdamW's moments. */
+/** A decoder that learns: its weights, their gradients, the optimizer's moments. */
 export class Policy {
   readonly decoder: Decoder
   readonly #moments: Map<string, Moments>
   /** Of the tensors whose moments have eight bits. */
   readonly #blockMoments: ReadonlyMap<string, BlockMoments>
   readonly #settings: OptimizerSettings
-  readonly #adamw: AdamW
+  readonly #rule: ElementwiseUpdate<"first">
   readonly #squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>
 
   private constructor(
     decoder: Decoder,
     settings: OptimizerSettings,
     moments: { readonly whole: Map<string, Moments>; readonly blocks: Map<string, BlockMoments> },
-    adamw: AdamW,
+    rule: ElementwiseUpdate<"first">,
     squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>,
   ) {
     this.decoder = decoder
     this.#settings = settings
     this.#moments = moments.whole
     this.#blockMoments = moments.blocks
-    this.#adamw = adamw
+    this.#rule = rule
     this.#squaredNorm = squaredNorm
   }
 
@@ -81,6 +83,8 @@ export class Policy {
         `optimizer: adamw-8bit is for the CPU, this is ${device.description}; set optimizer: adamw, or device: cpu`,
       )
     }
+    const create = settings.optimizer === "lion" ? createLion : createAdamW
+    const rule: ElementwiseUpdate<"first"> = await create(device, settings)
     const moments = new Map<string, Moments>()
     const blocks = new Map<string, BlockMoments>()
     for (const [name, { shape }] of decoder.gradients) {
@@ -89,15 +93,16 @@ export class Policy {
         blocks.set(name, savedMoments(state, name) ?? zeroMoments(elements))
         continue
       }
-      const upload = (kind: string) =>
-        decoder.device.upload(state.get(`${kind}.${name}`) ?? float32(shape))
-      moments.set(name, { first: await upload("first"), second: await upload("second") })
+      const upload = (kind: string) => device.upload(state.get(`${kind}.${name}`) ?? float32(shape))
+      const first = await upload("first")
+      const second = rule.moments.includes("second") && { second: await upload("second") }
+      moments.set(name, { first, ...second })
     }
     return new Policy(
       decoder,
       settings,
       { whole: moments, blocks },
-      await createAdamW(device, settings),
+      rule,
       await createSquaredNorm(device),
     )
   }
@@ -122,22 +127,22 @@ export class Policy {
         await adamw8bit(parts, this.#settings, options, blockKernel(this.decoder.device))
         continue
       }
-      const { first, second } = this.#moments.get(name)!
-      const updated = await this.#adamw.update(
-        { parameter: weights.get(name)!, gradient, first, second },
+      const { parameter, ...updated } = await this.#rule.update(
+        { ...this.#moments.get(name)!, parameter: weights.get(name)!, gradient },
         { step, learningRate, gradientScale, decay },
       )
-      weights.set(name, updated.parameter)
-      this.#moments.set(name, { first: updated.first, second: updated.second })
+      weights.set(name, parameter)
+      this.#moments.set(name, updated)
     }
   }
 
   /** The moments for a checkpoint: `first.NAME`, `second.NAME`, read from the device when written. */
   momentTensors(): TensorToWrite[] {
-    const whole = [...this.#moments].flatMap(([name, { first, second }]) => [
-      tensorToWrite(`first.${name}`, first, this.decoder.device),
-      tensorToWrite(`second.${name}`, second, this.decoder.device),
-    ])
+    const whole = [...this.#moments].flatMap(([name, own]) =>
+      Object.entries(own).map(([kind, moment]) =>
+        tensorToWrite(`${kind}.${name}`, moment, this.decoder.device),
+      ),
+    )
     const blocks = [...this.#blockMoments].flatMap(([name, moments]) =>
       KINDS.flatMap((kind) => {
         const { codes, scales } = moments[kind]
@@ -152,11 +157,10 @@ export class Policy {
   }
 
   async release(): Promise<void> {
-    await this.#adamw.release()
+    await this.#rule.release()
     await this.#squaredNorm.release()
-    for (const { first, second } of this.#moments.values()) {
-      first.dispose()
-      second.dispose()
+    for (const own of this.#moments.values()) {
+      for (const moment of Object.values(own)) moment.dispose()
     }
     await this.decoder.release()
   }

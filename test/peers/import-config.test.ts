@@ -216,8 +216,16 @@ test("an objective_trans that was never published is noted", () => {
   expect(noted(notes)).toContain("trainer.objective_trans")
 })
 
+test("lion is lion", () => {
+  const { config, notes } = imported(`${TRL}optim: lion_32bit\n`)
+  expect(config.optimizer).toBe("lion")
+  expect(noted(notes)).not.toContain("optim")
+})
+
 test("what is not known is noted with its value; nothing is passed over", () => {
-  const { notes, yaml } = imported(`${TRL}made_up: 7\nlabel_smoothing_factor: 0.1\noptim: lion\n`)
+  const { notes, yaml } = imported(
+    `${TRL}made_up: 7\nlabel_smoothing_factor: 0.1\noptim: adafactor\n`,
+  )
   expect(noted(notes)).toEqual(
     expect.arrayContaining(["made_up", "label_smoothing_factor", "optim"]),
   )
