@@ -61,6 +61,7 @@ interface Options {
   readonly seed: number
   readonly stop: readonly string[]
   readonly chat?: boolean
+  readonly system?: string
   readonly template?: string
   readonly out?: string
   readonly endpoint?: string
@@ -89,15 +90,15 @@ async function promptsText({ prompts, prompt }: Options): Promise<string | null>
 /** The prompts laid out as the model is asked, and the first of them before that. */
 function laidOut(
   text: string | null,
-  { prompts, prompt }: Options,
+  { prompts, prompt, system }: Options,
   asking: Asking,
 ): { readonly rows: readonly PromptRow[]; readonly first: RowPrompt } {
   if (text === null) {
-    const first = typedPrompt(prompt!, asking.trained)
+    const first = typedPrompt(prompt!, asking.trained, system)
     const row = { where: "--prompt", fields: { prompt: prompt! }, prompt: promptOf(first, asking) }
     return { rows: [row], first }
   }
-  const read = readPromptRows(text, prompts!, asking.columns)
+  const read = readPromptRows(text, prompts!, asking.columns, system)
   const rows = read.map(({ where, fields, asked }) => ({
     where,
     fields,
@@ -145,7 +146,7 @@ function originOf(
   rows: readonly PromptRow[],
   local: LocalModel | undefined,
 ): SampleOrigin {
-  const { n, seed } = options
+  const { n, seed, system } = options
   const made = local
     ? localModelOrigin(model, local.folders, local.dtype)
     : endpointOrigin(model, options.endpoint!)
@@ -153,6 +154,7 @@ function originOf(
   const layout = {
     template: templateAsked(options) ?? "as trained",
     prompts: typeof asked === "string" ? "text" : "tokenIds" in asked ? "ids" : "messages",
+    ...(system === undefined ? {} : { system }),
   }
   return { ...made, n, seed, ...layout, sampling: samplingRecord(settingsOf(options)) }
 }
@@ -340,6 +342,7 @@ export function command(verb: Command): void {
       "--template <which>",
       "auto, none, true or a .jinja file, in place of the layout of the model's rows",
     )
+    .option("--system <text>", "what the model is told first, where a row has no system text")
     .option("--out <file>", "JSONL to write, or to go on with; stdout without")
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
     .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)

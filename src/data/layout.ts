@@ -53,11 +53,19 @@ export function layoutOf(
   return { plainTexts: saysNothing ? "auto" : plainTexts, columns, trained }
 }
 
-/** What somebody types, put as the model was trained to be asked. */
-export function typedPrompt(typed: string, layout: Layout): RowPrompt {
+/**
+ * What somebody types, put as the model was trained to be asked, below a system text if there is
+ * one. With a system text, a model of which nothing is known is asked a question.
+ */
+export function typedPrompt(typed: string, layout: Layout, system?: string): RowPrompt {
   const kind = mainKind(layout)
-  if (kind === "template") return { prompt: [{ role: "user", content: typed }] }
-  return kind === "question" ? { prompt: typed, question: true } : { prompt: typed }
+  const told = system === undefined ? {} : { system }
+  if (kind === "template") {
+    const first = system === undefined ? [] : [{ role: "system", content: system }]
+    return { prompt: [...first, { role: "user", content: typed }] }
+  }
+  const isQuestion = kind === "question" || (kind === undefined && system !== undefined)
+  return isQuestion ? { prompt: typed, question: true, ...told } : { prompt: typed, ...told }
 }
 
 /** A question asked in another layout than the trained one: both texts. */

@@ -43,8 +43,8 @@ export function promptRows(text: string, file: string, layout: PromptLayout): Pr
   }))
 }
 
-/** The same before they are laid out. */
-export function readPromptRows(text: string, file: string, columns: Columns) {
+/** The same before they are laid out; `system` is told to rows that have no system text. */
+export function readPromptRows(text: string, file: string, columns: Columns, system?: string) {
   const rows: { readonly where: string; readonly fields: JsonObject; readonly asked: RowPrompt }[] =
     []
   for (const [i, line] of text.split("\n").entries()) {
@@ -54,7 +54,7 @@ export function readPromptRows(text: string, file: string, columns: Columns) {
     if (!isObject(fields)) {
       throw new InputError(`${where}: expected an object, got ${describeValue(fields)}`)
     }
-    rows.push({ where, fields, asked: readPrompt(fields, { columns, where }) })
+    rows.push({ where, fields, asked: readPrompt(fields, { columns, where, system }) })
   }
   if (rows.length === 0) throw new InputError(`${file}: expected at least one row, found none`)
   return rows

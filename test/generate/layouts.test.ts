@@ -14,6 +14,7 @@ import {
   promptIds,
   promptOf,
   promptRows,
+  readPromptRows,
 } from "../../src/generate/index.ts"
 import { loadChatTemplate, loadTokenizer } from "../../src/text/index.ts"
 import { runHere } from "../../src/train/run.ts"
@@ -208,5 +209,39 @@ describe("a run carries its layout", async () => {
     const { asking, prompt } = await asked(run)
     expect(prompt).toBe("2 + 2?")
     expect(asking.trained.trained).toMatchObject({ question: 2, template: 0 })
+  })
+})
+
+describe("--system", () => {
+  const layout: PromptLayout = { hasTemplate: true, plainTexts: "auto", columns: {} }
+  const asked = (row: Record<string, unknown>, system?: string) =>
+    readPromptRows(JSON.stringify(row), "p.jsonl", {}, system).map((read) =>
+      promptOf(read.asked, layout),
+    )[0]
+
+  test.each(SHAPES)(
+    "%s: as a system text of the row, which stands where there is one",
+    (_, row) => {
+      const own = JSON.stringify(asked({ ...row })).includes('"s"') || "system" in row
+      expect(asked(row, "Be brief.")).toEqual(
+        own ? asked(row) : asked({ ...row, system: "Be brief." }),
+      )
+      expect(JSON.stringify(asked(row, "Be brief.")).split("Be brief.")).toHaveLength(own ? 1 : 2)
+    },
+  )
+
+  test("a typed prompt stands below it, in the layout that the model knows", () => {
+    const told = [
+      { role: "system", content: "s" },
+      { role: "user", content: "2+2?" },
+    ]
+    const kinds = { template: 0, question: 0, plain: 0, text: 0 }
+    const typed = (trained: typeof kinds | null, parts: Partial<PromptLayout> = {}) =>
+      promptOf(typedPrompt("2+2?", { ...UNKNOWN_LAYOUT, trained }, "s"), { ...layout, ...parts })
+    expect(typed(null)).toEqual(told)
+    expect(typed({ ...kinds, template: 1 })).toEqual(told)
+    expect(typed({ ...kinds, question: 1 }, { hasTemplate: false })).toBe("s\n2+2?\n")
+    expect(typed({ ...kinds, plain: 1 })).toBe("s\n2+2?")
+    expect(typed(null, { plainTexts: "none" })).toBe("s\n2+2?")
   })
 })

@@ -18,6 +18,8 @@ export interface PromptRowOptions {
   readonly columns?: Columns
   /** `file:line`, for messages. */
   readonly where: string
+  /** Told first, as a row's own `system` is, to rows that have none. */
+  readonly system?: string | undefined
 }
 
 const KEYS = ["prompt", ...CHAT_KEYS, ...QUESTION_KEYS]
@@ -28,9 +30,14 @@ const KEYS = ["prompt", ...CHAT_KEYS, ...QUESTION_KEYS]
  *
  * @throws InputError naming the row and what was expected
  */
-export function readPrompt(row: JsonObject, { columns = {}, where }: PromptRowOptions): RowPrompt {
-  const known = Object.values(columns).every((column) => column === null || has(row, column))
+export function readPrompt(
+  given: JsonObject,
+  { columns = {}, where, system }: PromptRowOptions,
+): RowPrompt {
+  const known = Object.values(columns).every((column) => column === null || has(given, column))
   const names = known ? columns : {}
+  const isTold = system === undefined || systemOf(renamed(given, names, where), where) !== undefined
+  const row = isTold ? given : { ...given, system }
   return trainedPrompt(row, names, where) ?? promptAlone(renamed(row, names, where), where)
 }
 
