@@ -62,8 +62,8 @@ test.runIf(present)("generate: interrupted, continued, the same file as in one g
   expect(readFileSync(cut, "utf8")).toBe(readFileSync(whole, "utf8"))
 
   const row = JSON.parse(lines(whole)[0]!)
-  const keys = ["prompt", "id", "completion", "token_ids", "logprobs", "finish_reason", "seed"]
-  expect(Object.keys(row)).toEqual(keys)
+  const answer = ["completion", "token_ids", "logprobs", "finish_reason", "seed", "dtype"]
+  expect(Object.keys(row)).toEqual(["prompt", "id", ...answer])
   expect(row.seed).toBe(7)
 })
 
