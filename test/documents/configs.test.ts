@@ -8,6 +8,7 @@ import { agentsPage, llmsText } from "../../scripts/agent-pages.ts"
 import { configReference } from "../../scripts/config-reference.ts"
 import { loadConfig } from "../../src/config/index.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
+import { studyFields } from "../../src/study/study-schema.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 
@@ -49,6 +50,10 @@ test("every YAML block of the docs holds known keys", () => {
     const alternatives = /^(\w+):.*\n\1:/m.test(block) ? block.trim().split("\n") : [block]
     for (const text of alternatives) {
       const value = parse(text) as Record<string, unknown>
+      if ("axes" in value) {
+        expect(() => studyFields.parse(value), `${page}:\n${text}`).not.toThrow()
+        continue
+      }
       const whole = { model: "m", data: { train: ["t.jsonl"] }, ...value }
       expect(() => parseConfig(whole), `${page}:\n${text}`).not.toThrow()
     }

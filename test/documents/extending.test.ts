@@ -143,7 +143,7 @@ test("a setting is one key, and its page is made from it", () => {
   touched.clear()
   addLine(
     "src/config/schema.ts",
-    "output_dir: z.string()",
+    "    output_dir: z",
     '    patience: z.number().describe("How long to wait.").default(3),',
   )
   output("scripts/config-reference.ts")
