@@ -119,8 +119,6 @@ async function showRl(
   const result = await runRlDemo(settings, options)
   line.clear()
   const conclusions = rlConclusions(result)
-  const page = resolve(settings.folder, "report.html")
-  await writeFileAtomic(page, rlPage(result, conclusions))
   const { scores, sets, ...rest } = result
   const record = {
     ...rest,
@@ -128,14 +126,31 @@ async function showRl(
     conclusions,
     scores: scores.map(({ outcomes: _, ...score }) => score),
   }
-  const path = join(settings.folder, "results.json")
-  await writeFileAtomic(path, `${JSON.stringify(record, null, 2)}\n`)
+  const page = rlPage(result, conclusions)
+  await tell(settings.folder, { page, record, text: rlText(result), conclusions, json })
+}
+
+interface Told {
+  readonly page: string
+  /** What stands in results.json. */
+  readonly record: object
+  /** The table for the terminal. */
+  readonly text: string
+  readonly conclusions: readonly string[]
+  readonly json: boolean
+}
+
+/** Writes the page and `results.json` into the folder, and prints what is in them. */
+async function tell(folder: string, { page, record, text, conclusions, json }: Told) {
+  const path = resolve(folder, "report.html")
+  await writeFileAtomic(path, page)
+  await writeFileAtomic(join(folder, "results.json"), `${JSON.stringify(record, null, 2)}\n`)
   if (json) printJson(record)
   else {
-    print(`\nPercent right, with 95 % intervals\n\n${rlText(result)}\n`)
+    print(`\nPercent right, with 95 % intervals\n\n${text}\n`)
     for (const conclusion of conclusions) print(`- ${conclusion}`)
   }
-  say(`\nreport: ${pathToFileURL(page).href}`)
+  say(`\nreport: ${pathToFileURL(path).href}`)
 }
 
 async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions): Promise<void> {
@@ -149,21 +164,10 @@ async function show(settings: DemoSettings, { signal, json, quick }: ShowOptions
   const result = await runDemo(settings, options)
   line.clear()
   const conclusions = demoConclusions(result)
-  const page = resolve(settings.folder, "report.html")
-  await writeFileAtomic(page, demoPage(result, conclusions))
+  const page = demoPage(result, conclusions)
   const record = resultRecord(result, conclusions)
-  await writeFileAtomic(
-    join(settings.folder, "results.json"),
-    `${JSON.stringify(record, null, 2)}\n`,
-  )
-  if (json) printJson(record)
-  else {
-    print(
-      `\nPercent right, with 95 % intervals\n\n${demoText(result, process.stdout.columns ?? 80)}\n`,
-    )
-    for (const conclusion of conclusions) print(`- ${conclusion}`)
-  }
-  say(`\nreport: ${pathToFileURL(page).href}`)
+  const text = demoText(result, process.stdout.columns ?? 80)
+  await tell(settings.folder, { page, record, text, conclusions, json })
   const chat = commandLine("chat", join(settings.folder, "noisy-dft-1"))
   say(`next:   ${chat}   (try: calc 12 + 5 - 3)`)
   say(`        ${commandLine("init")}   (a config for your own model and data)`)
