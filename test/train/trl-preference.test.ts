@@ -12,6 +12,7 @@ import { withReference } from "../../src/train/reference-logprobs.ts"
 import { trainSteps } from "../../src/train/trainer.ts"
 import { GOLDEN, goldenPolicy } from "./golden-run.ts"
 import { fixedOrder, memoryPairs, memoryRows, type PlainRow } from "./memory-rows.ts"
+import { TRL_SETTINGS } from "./trl-settings.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 const folder = mkdtempSync(join(tmpdir(), "dftune-trl-preference-"))
@@ -117,15 +118,7 @@ async function run(family: string, name: string, capacity: number): Promise<Step
     save: async () => "nowhere",
     settings: {
       learning_rate,
-      lr_scheduler: "constant",
-      warmup_ratio: 0,
-      warmup_steps: null,
-      max_grad_norm: 1,
-      seed: 0,
-      on_nonfinite: "stop",
-      save_steps: 0,
-      eval_steps: 0,
-      generate_samples: null,
+      ...TRL_SETTINGS,
     },
   })
   for await (const event of events) if (event.type === "step") found.push(event as StepEvent)

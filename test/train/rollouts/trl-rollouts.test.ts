@@ -14,6 +14,7 @@ import { rolloutBatches } from "../../../src/train/rollouts/rollout-batches.ts"
 import { sequenceLogprobs, sequenceOutputs } from "../../../src/train/sequence-logprobs.ts"
 import { trainSteps } from "../../../src/train/trainer.ts"
 import { GOLDEN, goldenPolicy } from "../golden-run.ts"
+import { TRL_SETTINGS } from "../trl-settings.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
@@ -143,15 +144,7 @@ async function run(family: string, name: string, capacity: number): Promise<Step
     save: async () => "nowhere",
     settings: {
       learning_rate: rate ?? golden.settings.learning_rate,
-      lr_scheduler: "constant",
-      warmup_ratio: 0,
-      warmup_steps: null,
-      max_grad_norm: 1,
-      seed: 0,
-      on_nonfinite: "stop",
-      save_steps: 0,
-      eval_steps: 0,
-      generate_samples: null,
+      ...TRL_SETTINGS,
     },
   })
   for await (const event of events) if (event.type === "step") found.push(event as StepEvent)
