@@ -16,6 +16,8 @@ import {
 import { resolveSources } from "../data/sources.ts"
 import { assert, InputError } from "../errors.ts"
 import {
+  checkForeignWeights,
+  checkWeights,
   findModel,
   ggufFileOf,
   readAnyModelConfig,
@@ -114,6 +116,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const isTorch = config.engine.name === "torch"
   const model = await (isTorch ? readAnyModelConfig : readModelConfig)(modelFolder)
+  await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder))
   const own = "isForeign" in model ? undefined : model
   const lora = config.adapter && own ? adapterSpec(config.adapter, own) : undefined
   if (own?.quantization && !lora) {

@@ -105,6 +105,11 @@ test.each<[string, Damage, RegExp]>([
   [
     "more layers than tensors",
     { metadata: set("qwen2.block_count", { kind: "uint32", value: 9 }) },
+    /metadata says block_count: 9, and the checkpoint has tensors of \d \(the last is blk\.\d\)/,
+  ],
+  [
+    "a wider block than tensors",
+    { metadata: set("qwen2.feed_forward_length", { kind: "uint32", value: 2 ** 20 }) },
     /missing or of another shape: "blk\.\d\./,
   ],
   [

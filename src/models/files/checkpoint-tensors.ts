@@ -1,9 +1,9 @@
 import { InputError } from "../../errors.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
-import { layerPrefix, layerTensor } from "../block/parameters.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 
 const FLOATS: readonly string[] = ["F64", "F32", "F16", "BF16"]
+const CHECKPOINT_LAYER = /^model\.layers\.(\d+)(?=\.)/
 /** As many as a person will read. */
 const NAMED = 4
 
@@ -21,6 +21,15 @@ export interface TensorRules {
   readonly ignored?: (name: string) => boolean
 }
 
+export interface LayerRules {
+  /** The folder or file, for errors. */
+  readonly where: string
+  /** What the number of layers was read from, as the user finds it. */
+  readonly says?: string
+  /** The number in a tensor's name that is its layer's, and the name up to it. */
+  readonly layerOf?: RegExp
+}
+
 /**
  * Refuses a config that asks for more layers than a checkpoint has tensors of, before anything is
  * made for each of them.
@@ -28,19 +37,21 @@ export interface TensorRules {
  * @throws InputError naming both numbers
  */
 export function checkLayers(
-  { tensors }: TensorReader,
+  names: Iterable<string>,
   { numHiddenLayers }: Pick<DecoderShape, "numHiddenLayers">,
-  where: string,
+  { where, says = 'config.json says "num_hidden_layers"', layerOf = CHECKPOINT_LAYER }: LayerRules,
 ): void {
-  let there = 0
-  for (const name of tensors.keys()) {
-    there = Math.max(there, (layerTensor(name)?.layer ?? -1) + 1)
+  let [there, last] = [0, ""]
+  for (const name of names) {
+    const [prefix, layer] = layerOf.exec(name) ?? []
+    if (layer === undefined || Number(layer) < there) continue
+    there = Number(layer) + 1
+    last = prefix!
   }
   if (there === 0 || numHiddenLayers <= there) return // no layer at all: the names say what is wrong
   throw new InputError(
-    `${where}: config.json says "num_hidden_layers": ${numHiddenLayers}, and the checkpoint has ` +
-      `tensors of ${there} (the last is ${layerPrefix(there - 1).slice(0, -1)}); config.json may ` +
-      "belong to another checkpoint, or a shard is missing",
+    `${where}: ${says}: ${numHiddenLayers}, and the checkpoint has tensors of ${there} (the last is ` +
+      `${last}); they do not belong together, or a shard is missing`,
   )
 }
 

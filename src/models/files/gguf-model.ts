@@ -20,7 +20,7 @@ import { ggufConfig } from "../families/gguf-config.ts"
 import type { CheckpointDtype } from "../families/model-config.ts"
 import type { Rope } from "../families/shape.ts"
 import { FAMILIES } from "../families/table.ts"
-import { listed } from "./checkpoint-tensors.ts"
+import { checkLayers, listed } from "./checkpoint-tensors.ts"
 import { ggufName, halvedHeads, isShiftedNorm, ropeFactors } from "./gguf.ts"
 import { modelConfigIn, type OpenWeights } from "./open-weights.ts"
 
@@ -164,6 +164,11 @@ export async function openGgufWeights(folder: string, file: string): Promise<Ope
     const family = FAMILIES[config.modelType].gguf
     assert(family !== undefined, `no GGUF names for ${config.modelType}`)
     const { shape } = config
+    checkLayers(reader.tensors.keys(), shape, {
+      where: file,
+      says: "its metadata says block_count",
+      layerOf: /^blk\.(\d+)(?=\.)/,
+    })
     const parameters = decoderParameters(shape)
     const names = new Map(parameters.map(({ name }) => [name, ggufName(name, family)] as const))
     const missing = parameters.filter(({ name, shape }) => {

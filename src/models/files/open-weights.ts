@@ -151,7 +151,7 @@ export async function openWeightsIn(folder: Folder): Promise<OpenWeights> {
   let reader = stored
   let parameters: readonly Parameter[]
   try {
-    checkLayers(stored, config.shape, folder.path)
+    checkLayers(stored.tensors.keys(), config.shape, { where: folder.path })
     parameters = decoderParameters(config.shape)
     if (quantization) reader = dequantized(stored, quantization, parameters, folder.path)
     checkTensors(reader, parameters, { where: folder.path, ignored: ignored(config.shape) })

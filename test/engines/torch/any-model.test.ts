@@ -40,7 +40,7 @@ const lineOf = (plan: Awaited<ReturnType<typeof planned>>, name: string) =>
 describe("engine torch takes what Transformers has", () => {
   const positions = { max_position_embeddings: undefined }
   test.each([
-    ["gpt2", { ...positions, n_positions: 64, num_hidden_layers: undefined, n_layer: 3 }, 3],
+    ["gpt2", { ...positions, n_positions: 64, num_hidden_layers: undefined, n_layer: 2 }, 2],
     ["mamba2", positions, 1],
     ["mixtral", { num_local_experts: 4, output_router_logits: true }, 1],
     ["a-family-to-come", {}, 1],
@@ -52,6 +52,13 @@ describe("engine torch takes what Transformers has", () => {
       architectures: null,
     })
     expect(lineOf(plan, "model")).toContain(`${model_type}, ${layers} layers`)
+  })
+
+  test.each([
+    ["a-family-to-come", /asks for this many layers: 900, and the checkpoint has tensors of 2/],
+    ["llama", /asks for this many layers: 900, and the checkpoint has tensors of 2/],
+  ])("%s with more layers than tensors is refused", async (model_type, message) => {
+    await expect(planned({ model_type, num_hidden_layers: 900 })).rejects.toThrow(message)
   })
 
   test("a family of the local engine with what that has not", async () => {
