@@ -22,6 +22,7 @@ export {
   fileFolder,
   hubFolder,
 } from "./folders.ts"
+export { PackedBase } from "./packed-base.ts"
 export { type TabSettings, tabConfig } from "./tab-config.ts"
 export { connectTab, type MessageEnd, serveTab, type TabClient } from "./tab-messages.ts"
 export { openTabModel, type TabModel, type TabModelOptions } from "./tab-model.ts"

@@ -32,6 +32,7 @@ import { largestSplit, type SplitOptions } from "../train/split-rows.ts"
 import { openTrainedModel, type TrainedModel, trainedTensors } from "../train/trained-model.ts"
 import { START, trainSteps } from "../train/trainer.ts"
 import { joined } from "./bytes.ts"
+import { PackedBase } from "./packed-base.ts"
 import type { TabModel } from "./tab-model.ts"
 import type { TabRows } from "./tab-rows.ts"
 
@@ -42,6 +43,8 @@ export interface TabRunOptions {
   /** Held out: its cross-entropy is measured before the first step and every `eval_steps`. */
   readonly heldOut?: TabRows
   readonly config: Config
+  /** Shared by the runs of one model, which sample from one copy of it; its own if left out. */
+  readonly packedBase?: PackedBase
   readonly signal?: AbortSignal
 }
 
@@ -106,7 +109,8 @@ export class TabRun {
   readonly #objective: Objective
   readonly #head: ObjectiveHead
   readonly #events: ReturnType<typeof trainSteps>
-  readonly #source: LocalSource
+  readonly #packedBase: PackedBase
+  #sampling: { readonly source: LocalSource; release(): Promise<void> } | undefined
   readonly #lora: ReturnType<typeof plansOf>["lora"]
   readonly #split: SplitOptions
   readonly #memory: MemoryPlan
@@ -179,14 +183,7 @@ export class TabRun {
       ...(trained.reference ? { reference: trained.reference } : {}),
       ...(signal ? { signal } : {}),
     })
-    const { tokenizer, template, stopIds } = model
-    const { decoder } = trained.policy
-    this.#source = new LocalSource({
-      model: decoder,
-      tokenizer,
-      template,
-      stopTokenIds: stopIds,
-    })
+    this.#packedBase = options.packedBase ?? new PackedBase(options.device, model)
   }
 
   /** Optimizer steps done. */
@@ -250,7 +247,31 @@ export class TabRun {
 
   /** Completions from the weights as they are now. */
   async *sample(requests: readonly SampleRequest[], signal?: AbortSignal): AsyncGenerator<Sample> {
-    yield* this.#source.sample(requests, signal ? { signal } : {})
+    this.#sampling ??= await this.#openSampling()
+    yield* this.#sampling.source.sample(requests, signal ? { signal } : {})
+  }
+
+  async #openSampling() {
+    const { device, model } = this.#options
+    const { decoder } = this.#trained.policy
+    // A base that is trained itself changes at each step, and a GPU decodes codes as it reads them.
+    const packed =
+      this.#lora && device.sharesHostMemory
+        ? await this.#packedBase.under(loraInputs(this.#lora), decoder.weights)
+        : undefined
+    const source = new LocalSource({
+      model: packed?.model ?? decoder,
+      tokenizer: model.tokenizer,
+      template: model.template,
+      stopTokenIds: model.stopIds,
+    })
+    return {
+      source,
+      release: async () => {
+        await source.release()
+        packed?.release()
+      },
+    }
   }
 
   /** Each token of a row as the model sees it now, and what the objective makes of it. */
@@ -307,7 +328,8 @@ export class TabRun {
 
   async release(): Promise<void> {
     await this.#events.return({ progress: START, reason: "interrupted" })
-    await this.#source.release()
+    await this.#sampling?.release()
+    if (!this.#options.packedBase) await this.#packedBase.release()
     await this.#trained.release()
   }
 }

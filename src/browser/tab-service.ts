@@ -5,6 +5,7 @@ import type { WeightQuantization } from "../models/index.ts"
 import type { RunEvent } from "../run/events.ts"
 import type { Device } from "../runtime/index.ts"
 import { fetchedFolder, fileFolder, hubFolder } from "./folders.ts"
+import { PackedBase } from "./packed-base.ts"
 import { type TabSettings, tabConfig } from "./tab-config.ts"
 import { openTabModel, type TabModel } from "./tab-model.ts"
 import { rowValues, type TabRows, tabRows } from "./tab-rows.ts"
@@ -73,6 +74,7 @@ export class TabService {
   readonly #texts = new Map<"train" | "held-out", string>()
   #device: Device | undefined
   #model: TabModel | undefined
+  #packedBase: PackedBase | undefined
 
   /** `runtime` imports the build of onnxruntime-web that a device needs. */
   constructor(runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>) {
@@ -150,8 +152,10 @@ export class TabService {
     await this.release(name)
     const parts = this.#parts(settings)
     const heldOut = this.#texts.get("held-out")
+    this.#packedBase ??= new PackedBase(parts.device, parts.model)
     const run = await TabRun.open({
       ...parts,
+      packedBase: this.#packedBase,
       ...(heldOut === undefined ? {} : { heldOut: this.#read("held-out", heldOut, settings) }),
     })
     this.#runs.set(name, { run, rows: parts.rows })
@@ -199,8 +203,11 @@ export class TabService {
     await known?.run.release()
   }
 
+  /** All runs, and what they sampled from. */
   async #releaseRuns(): Promise<void> {
     for (const name of [...this.#runs.keys()]) await this.release(name)
+    await this.#packedBase?.release()
+    this.#packedBase = undefined
   }
 
   #opened(): { readonly device: Device; readonly model: TabModel } {

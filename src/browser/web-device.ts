@@ -107,12 +107,17 @@ export async function openWebDevice(
 }
 
 function wasmDevice(ort: WebRuntime, threads: number): Device {
-  const create = async (model: Uint8Array) => {
+  const create = async (
+    model: Uint8Array,
+    options: InferenceSession.SessionOptions,
+    constants: Readonly<Record<string, OrtTensor>> = {},
+  ) => {
     const session = await ort.InferenceSession.create(model, {
-      executionProviders: ["wasm"],
-      graphOptimizationLevel: "all",
-      enableMemPattern: false,
-      logSeverityLevel: 3,
+      ...options,
+      externalData: Object.entries(constants).map(([path, { data }]) => {
+        const { buffer, byteOffset, byteLength } = data as Float32Array
+        return { path, data: new Uint8Array(buffer, byteOffset, byteLength) }
+      }),
     })
     return {
       // onnxruntime-web 1.30 takes preallocated results and never writes them, without a word.
@@ -134,7 +139,13 @@ function wasmDevice(ort: WebRuntime, threads: number): Device {
     {
       target: "cpu",
       description: `WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}`,
-      session: {},
+      session: {
+        executionProviders: ["wasm"],
+        graphOptimizationLevel: "all",
+        enableMemPattern: false,
+        logSeverityLevel: 3,
+      },
+      holdsConstants: true,
     },
   )
 }

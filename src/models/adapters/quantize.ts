@@ -130,19 +130,36 @@ export function quantizeMatrix(
 
 /** The weight [out, in] that the codes stand for. */
 export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array {
-  const { bits, groupSize, outFeatures, inFeatures, groups, codes, scales, zeroPoints } = matrix
+  const { outFeatures, inFeatures } = matrix
   const weight = new Float32Array(outFeatures * inFeatures)
-  const zeroBytes = bytesOf(groups, bits)
-  for (let o = 0; o < outFeatures; o++) {
-    for (let i = 0; i < inFeatures; i++) {
-      const g = Math.floor(i / groupSize)
-      const row = zeroPoints?.subarray(o * zeroBytes)
-      const zero = row ? readCode(row, g, bits) : 2 ** (bits - 1)
-      const code = readCode(codes, o * groups * groupSize + i, bits)
-      weight[o * inFeatures + i] = (code - zero) * scales[o * groups + g]!
+  return dequantizeTensors(quantizedTensors(matrix), matrix, weight)
+}
+
+/** The same of the tensors that a block's graph takes, into an array of its size. */
+export function dequantizeTensors(
+  { codes, scales, zeros }: QuantizedTensors,
+  { bits, groupSize = DEFAULT_GROUP_SIZE }: QuantizeOptions,
+  into: Float32Array,
+): Float32Array {
+  const [outFeatures, groups] = scales.shape as [number, number]
+  const inFeatures = into.length / outFeatures
+  const [all, scaleOf, zeroOf] = [codes.data, scales.data, zeros.data] as [
+    Uint8Array,
+    Float32Array,
+    Uint8Array,
+  ]
+  for (let row = 0; row < outFeatures; row++) {
+    for (let g = 0; g < groups; g++) {
+      const group = row * groups + g
+      const [scale, zero] = [scaleOf[group]!, zeroOf[group]!]
+      const first = row * inFeatures + g * groupSize
+      const count = Math.min(groupSize, inFeatures - g * groupSize)
+      for (let i = 0; i < count; i++) {
+        into[first + i] = (readCode(all, group * groupSize + i, bits) - zero) * scale
+      }
     }
   }
-  return weight
+  return into
 }
 
 /**
@@ -153,12 +170,14 @@ export function quantizedBytesPerWeight({ bits, groupSize = DEFAULT_GROUP_SIZE }
   return bits / 8 + 5 / groupSize
 }
 
-/** A quantised weight as the three tensors that a block's graph takes, zero points one a byte. */
-export function quantizedTensors(matrix: QuantizedMatrix): {
+/** A quantised weight as a block's graph takes it, zero points one a byte. */
+export interface QuantizedTensors {
   readonly codes: HostTensor
   readonly scales: HostTensor
   readonly zeros: HostTensor
-} {
+}
+
+export function quantizedTensors(matrix: QuantizedMatrix): QuantizedTensors {
   const { bits, groupSize, outFeatures, groups, codes, scales, zeroPoints } = matrix
   const zeros = new Uint8Array(outFeatures * groups).fill(2 ** (bits - 1))
   if (zeroPoints) {

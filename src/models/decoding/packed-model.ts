@@ -51,6 +51,8 @@ export interface PackOptions extends PackedShapes {
    * use the memory given.
    */
   readonly weight: (name: string, into: Float32Array) => Float32Array | Promise<Float32Array>
+  /** The adapter's matrices are given at each run, to {@link PackedModel.under}. */
+  readonly fedAdapter?: boolean
   /** A row of the embedding, into an array of its columns; asked for as long as the model lives. */
   readonly embeddingRow: EmbeddingRows
   readonly signal?: AbortSignal | undefined
@@ -78,17 +80,21 @@ export class PackedModel implements DecodingStages {
   readonly #embeddingRow: PackOptions["embeddingRow"]
   readonly #sections: readonly Section[]
   readonly #head: Executable
+  /** What each run is given beside its rows. */
+  readonly #fed: ReadonlyMap<string, DeviceTensor>
 
   private constructor(
-    { device, shape, embeddingRow }: PackOptions,
+    { device, shape, embeddingRow }: Pick<PackOptions, "device" | "shape" | "embeddingRow">,
     sections: readonly Section[],
     head: Executable,
+    fed: ReadonlyMap<string, DeviceTensor> = new Map(),
   ) {
     this.device = device
     this.shape = shape
     this.#embeddingRow = embeddingRow
     this.#sections = sections
     this.#head = head
+    this.#fed = fed
   }
 
   /** Asks for each weight once; beyond the packed ones only a section's are in memory at a time. */
@@ -99,13 +105,14 @@ export class PackedModel implements DecodingStages {
       [HEAD_WEIGHT]: headName(shape),
     })
     const sections: Section[] = []
-    const ofLayers = layerShapes(options)
+    const held = options.fedAdapter ? { shape } : options
+    const ofLayers = layerShapes(held).map((layer) => layer.map(([name]) => name))
     try {
       let memory: ArrayBuffer | undefined
       for (const layers of sectionLayers(shape)) {
         signal?.throwIfAborted()
         const traced = packedBlocks(options, layers)
-        const names = layers.flatMap((layer) => ofLayers[layer]!).map(([name]) => name)
+        const names = layers.flatMap((layer) => ofLayers[layer]!)
         const bytes = weightBytes(traced, names)
         if (!memory || memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
         const own = Object.fromEntries(names.map((name) => [name, name]))
@@ -117,6 +124,16 @@ export class PackedModel implements DecodingStages {
       throw error
     }
     return new PackedModel(options, sections, head)
+  }
+
+  /**
+   * This base under an adapter, by PEFT's names below each layer, as its matrices are at each run. It
+   * belongs to this model, and releases nothing of its own.
+   */
+  under(adapter: ReadonlyMap<string, DeviceTensor>): PackedModel {
+    const { device, shape } = this
+    const parts = { device, shape, embeddingRow: this.#embeddingRow }
+    return new PackedModel(parts, this.#sections, this.#head, adapter)
   }
 
   lanesFor(wanted: number): number {
@@ -155,10 +172,11 @@ export class PackedModel implements DecodingStages {
     let x = await this.device.upload(float32([ids.length, C], embedded))
     const lasts = counts.map((count, b) => b * size + count - 1)
     const wanted = await this.device.upload(int64([lasts.length], lasts))
+    const fed = Object.fromEntries(this.#fed)
     for (const { layers, executable } of this.#sections) {
       signal?.throwIfAborted()
       const { feeds, into } = cacheFeeds(cache, layers)
-      const results = await executable.run({ x, wanted, ...places, ...feeds }, { into })
+      const results = await executable.run({ x, wanted, ...fed, ...places, ...feeds }, { into })
       takeCache(cache, layers, results)
       x.dispose()
       x = results.hidden!

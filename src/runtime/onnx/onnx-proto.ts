@@ -76,14 +76,15 @@ export function writeConstant(
   writer.uint32((9 << 3) | 2).bytes(new Uint8Array(values.buffer))
 }
 
-// TensorProto: external_data 13 (key 1, value 2), data_location 14 (EXTERNAL 1)
+// TensorProto: external_data 13 (key 1, value 2), data_location 14 (EXTERNAL 1). The web's runtime
+// finds the data by its location, Node's by its name.
 export function writeDeclaration(writer: Writer, { name, dtype, shape }: Port): void {
   for (const dim of shape) integer(writer, 1, dim as number)
   integer(writer, 2, DATA_TYPE[dtype])
   text(writer, 8, name)
   message(writer, 13, (entry) => {
     text(entry, 1, "location")
-    text(entry, 2, "given to the session")
+    text(entry, 2, name)
   })
   integer(writer, 14, 1)
 }
