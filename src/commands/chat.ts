@@ -14,6 +14,7 @@ import {
 } from "../generate/index.ts"
 import { printable } from "../host/printable.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { modelOf } from "./shell/model-argument.ts"
 import {
   baseOption,
   type DeviceChoice,
@@ -168,7 +169,8 @@ function talk(talking: Talking, options: Options): Promise<void> {
   return loop()
 }
 
-async function chat(model: string, options: Options): Promise<void> {
+async function chat(word: string, options: Options): Promise<void> {
+  const model = await modelOf(word)
   const { show, clear } = progressLine()
   const template = options.template ?? (options.chat ? "true" : undefined)
   const asking = await askingOf(model, { onProgress: show, template, base: options.base })
@@ -206,7 +208,7 @@ async function chat(model: string, options: Options): Promise<void> {
 
 export function command(verb: Command): void {
   verb
-    .argument("<model>", "model folder, adapter folder, run folder or hub id")
+    .argument("<model>", "model folder, adapter folder, run folder, config file or hub id")
     .option("--system <text>", "what the model is told before the conversation")
     .option("--raw", "no template: the model continues the text as it stands")
     .option("--chat", "through the chat template, however the model was trained")

@@ -36,6 +36,7 @@ import {
 } from "../generate/index.ts"
 import { showDataLosses } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { modelOf } from "./shell/model-argument.ts"
 import { baseOption, type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
@@ -166,16 +167,18 @@ function evaluationFolder(model: string): string {
   return join("evals", plain(basename(basename(folder) === "model" ? dirname(folder) : folder)))
 }
 
-async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+async function run(word: string, options: Options, signal: AbortSignal): Promise<void> {
   outliveReaders()
+  const model = options.endpoint === undefined ? await modelOf(word) : word
   if (options.data !== undefined) {
     if (options.suite !== undefined || options.endpoint !== undefined) {
       throw new InputError(
         "eval: --data measures rows by themselves; leave out --suite and --endpoint",
       )
     }
-    const { data, json = false, ...rest } = options
-    return showDataLosses(model, { ...rest, data, json }, signal)
+    const { data, json = false, against, ...rest } = options
+    const other = against === undefined ? {} : { against: await modelOf(against) }
+    return showDataLosses(model, { ...rest, ...other, data, json }, signal)
   }
   if (options.against !== undefined) throw new InputError("eval: --against goes with --data")
   const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))
@@ -240,7 +243,7 @@ export function command(verb: Command): void {
   verb
     .argument(
       "<model>",
-      "model folder, adapter folder, run folder or hub id; with --endpoint a name",
+      "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
     )
     .option(
       "--suite <names>",

@@ -9,6 +9,7 @@ import {
 import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { modelOf } from "./shell/model-argument.ts"
 import { baseOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
@@ -61,13 +62,14 @@ function resultJson({ verified: { largestError, ...counts }, ...result }: Export
 
 /** Writes, and says what was written and what reading it back has shown. */
 export async function runExport(
-  model: string,
+  word: string,
   options: ExportVerbOptions,
   signal: AbortSignal,
 ): Promise<void> {
   outliveReaders()
   const { dtype, pre, json, ...rest } = options
   const { exportModel } = await import("../export/index.ts") // --help answers without it
+  const model = await modelOf(word)
   const { show, clear } = progressLine()
   try {
     const result = await exportModel(model, {
@@ -90,7 +92,7 @@ export async function runExport(
 
 export function command(verb: Command): void {
   verb
-    .argument("<run>", "run folder, model folder, adapter folder or hub id")
+    .argument("<run>", "run folder, model folder, adapter folder, config file or hub id")
     .addOption(
       new Option("--to <format>", "what to write").choices(EXPORT_FORMATS).makeOptionMandatory(),
     )

@@ -33,6 +33,7 @@ import {
 } from "../generate/index.ts"
 import type { Precision } from "../runtime/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { modelOf } from "./shell/model-argument.ts"
 import {
   baseOption,
   type DeviceChoice,
@@ -218,8 +219,9 @@ async function openOutput(
   return file
 }
 
-async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
+async function run(word: string, options: Options, signal: AbortSignal): Promise<void> {
   if (options.out !== undefined) outliveReaders()
+  const model = options.endpoint === undefined ? await modelOf(word) : word
   const text = await promptsText(options)
   const { show, clear } = progressLine()
   const asking = await askingOf(model, {
@@ -312,7 +314,7 @@ export function command(verb: Command): void {
   verb
     .argument(
       "<model>",
-      "model folder, adapter folder, run folder or hub id; with --endpoint a name",
+      "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
     )
     .option(
       "--prompts <file>",

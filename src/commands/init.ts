@@ -89,7 +89,6 @@ export function command(verb: Command): void {
           keepSpecial,
           proposal: chosen,
           facts,
-          outputDir: "runs/my-run",
         })
         replaceFileNow(path, text)
         for (const line of text.split("\n")) say(`  ${line}`)

@@ -6,6 +6,7 @@ import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import type { CheckpointDtype } from "../models/index.ts"
+import { refuseMissingRun } from "../run/missing-run.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type AdapterEffect, adapterEffect } from "./adapter-effect.ts"
 import { writeCompressed } from "./compressed-tensors.ts"
@@ -164,6 +165,7 @@ async function filesOf(folder: string): Promise<ExportedFile[]> {
 export async function exportModel(run: string, options: ExportOptions): Promise<ExportResult> {
   const { to, base, revision, force = false, signal, onProgress } = options
   checkOptions(options)
+  refuseMissingRun(run)
   const out = outFolder(run, options)
   await checkPlace(out, { force })
   const folders = await modelFolders(run, {

@@ -19,6 +19,7 @@ import {
   elementCount,
   loraInputs,
 } from "../models/index.ts"
+import { refuseMissingRun } from "../run/missing-run.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import {
   type DeviceOptions,
@@ -61,9 +62,10 @@ const hasModel = (folder: string) =>
 /**
  * The folder with the weights: a run's result, else its latest checkpoint; any other path as it is.
  *
- * @throws InputError for a run that has saved nothing yet
+ * @throws InputError for a run that is not there, or has saved nothing yet
  */
 export function weightsFolder(path: string): string {
+  refuseMissingRun(path)
   if (!isRunFolder(path)) return path
   const model = join(path, RUN_FILES.model)
   if (hasModel(model)) return model

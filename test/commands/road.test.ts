@@ -30,7 +30,19 @@ test("a command that is shown can be copied: words are quoted for the shell", ()
   expect(commandLine("chat", "runs/a b")).toMatch(/dftune chat 'runs\/a b'$/)
   const lines = afterRun({ path: "runs/x" }, "nll 2 → 1 over 3 steps in 1s")
   expect(lines.find((line) => line.startsWith("report"))).toContain("file://")
-  expect(lines.join("\n")).toMatch(/dftune export runs\/x --to merged/)
+  expect(lines.join("\n")).toMatch(/dftune export runs\/x --to hf/)
+})
+
+test("what follows a run fits it: how it compares with its base, and what it can be exported to", () => {
+  const lines = afterRun({ path: run }, undefined).join("\n")
+  expect(lines).toMatch(/dftune eval '.*my run' --data \S+\.jsonl --against \S+/)
+  expect(lines).toMatch(/--to hf {3}\(or gguf, ollama\)/)
+  const adapter = join(folder, "adapter")
+  mkdirSync(join(adapter, "model"), { recursive: true })
+  writeFileSync(join(adapter, "model", "adapter_config.json"), "{}")
+  expect(afterRun({ path: adapter }, undefined).join("\n")).toMatch(
+    /--to merged {3}\(or peft, gguf/,
+  )
 })
 
 test.each([

@@ -10,7 +10,6 @@ export interface ConfigParts {
   readonly keepSpecial: string | undefined
   readonly proposal: Proposal
   readonly facts: { readonly model: ModelFacts | undefined; readonly rows: RowFacts | undefined }
-  readonly outputDir: string
 }
 
 /** Text that YAML reads back as the same text: quoted unless it is plainly a name or path. */
@@ -63,7 +62,7 @@ export function configText(parts: ConfigParts): string {
       `generate_samples: { prompts: 4, every: ${sampleEvery.value}, max_new_tokens: 128 }`,
       sampleEvery.why,
     ),
-    `output_dir: ${yamlText(parts.outputDir)}`,
+    line("# output_dir: runs/NAME", "left out: runs/my-run, then runs/my-run-2, ..."),
     "",
   ].join("\n")
 }

@@ -1,9 +1,12 @@
 /** What comes after a run: where to look, and the exact commands that go on. */
-import { resolve } from "node:path"
+import { existsSync } from "node:fs"
+import { join, relative, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
+import { isObject } from "../../formats/json.ts"
 import { shortDuration, shortNumber } from "../../report/units.ts"
 import type { RunEvent, StepEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-files.ts"
+import { readRunRecord } from "../../run/run-folder.ts"
 import type { RunResult } from "../../train/run.ts"
 import { commandLine, programName, shellWord } from "./invocation.ts"
 
@@ -42,13 +45,37 @@ export function runCourse(): Course {
 /** The lines below a finished run. */
 export function afterRun({ path }: Pick<RunResult, "path">, course: string | undefined): string[] {
   const report = pathToFileURL(resolve(path, RUN_FILES.report)).href
+  const isAdapter = existsSync(join(path, RUN_FILES.model, "adapter_config.json"))
+  const [to, others] = isAdapter ? ["merged", "peft, gguf, ollama"] : ["hf", "gguf, ollama"]
+  const beside = besideBase(path)
   return [
     ...(course === undefined ? [] : [course]),
     `report    ${report}`,
     `chat      ${commandLine("chat", path)}`,
     `generate  ${commandLine("generate", path, "--prompts", "prompts.jsonl")}`,
-    `export    ${commandLine("export", path, "--to", "merged")}   (or hf, peft, gguf, ollama)`,
+    ...(beside === undefined ? [] : [`compare   ${beside}`]),
+    `export    ${commandLine("export", path, "--to", to)}   (or ${others})`,
   ]
+}
+
+/** How likely the run and its base find the rows; undefined where its config names no rows. */
+function besideBase(path: string): string | undefined {
+  const config = readRunRecord(path)?.config
+  if (!isObject(config) || !isObject(config.data) || typeof config.model !== "string") return
+  const sources = [config.data.eval, config.data.train].flatMap((each) =>
+    Array.isArray(each) ? (each as unknown[]) : [],
+  )
+  const rows = sources.find((each) => isObject(each) && typeof each.path === "string")
+  if (!isObject(rows) || isObject(config.rollout)) return
+  const shown = (file: string) => (existsSync(file) ? shorter(file) : file)
+  const words = ["eval", path, "--data", shown(String(rows.path)), "--against"]
+  return commandLine(...words, shown(config.model))
+}
+
+/** A path as it is typed from here, where that is the shorter way. */
+function shorter(path: string): string {
+  const near = relative(process.cwd(), path)
+  return near.length < path.length && near !== "" ? near : path
 }
 
 /**
