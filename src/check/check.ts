@@ -1,11 +1,12 @@
 import type { Config } from "../config/index.ts"
-import { refuseSampled } from "../config/rollout-checks.ts"
 import { InputError } from "../errors.ts"
+import type { StepRow } from "../train/batches.ts"
 import { closeRows, type PlanOptions, planRun } from "../train/plan.ts"
 import { batchComparisons } from "./batches.ts"
 import type { Comparison } from "./comparison.ts"
 import { interpreterComparison } from "./interpreter.ts"
 import { precisionComparisons } from "./precision.ts"
+import { sampledRows, samplerComparison } from "./rollouts.ts"
 import { runComparisons } from "./runs.ts"
 import { AS_BUILT, firstRows, type Subject, type Tried } from "./subject.ts"
 
@@ -37,7 +38,6 @@ const RUNS: Stage = ["comparing short runs", runComparisons]
  * @throws InputError for what is wrong with the config, the model or the data
  */
 export async function check(config: Config, options: CheckOptions = {}): Promise<CheckResult> {
-  refuseSampled(config, "check")
   if (config.engine.name !== "onnx") {
     throw new InputError(
       `engine: ${config.engine.name}; check compares the local engine: --set engine=onnx`,
@@ -45,13 +45,17 @@ export async function check(config: Config, options: CheckOptions = {}): Promise
   }
   const plan = await planRun({ ...config, resume: false }, options)
   try {
-    const subject: Subject = {
-      plan,
-      rows: firstRows(plan),
-      tried: { ...AS_BUILT, ...options.tried },
-      signal: options.signal,
-    }
+    const tried = { ...AS_BUILT, ...options.tried }
+    const { signal } = options
     const comparisons: Comparison[] = []
+    let rows: readonly StepRow[]
+    if (plan.rollout) {
+      options.onProgress?.("sampling some rows")
+      const sampled = await sampledRows({ plan, tried, signal })
+      rows = sampled.rows
+      comparisons.push(samplerComparison(plan, sampled.apart))
+    } else rows = firstRows(plan)
+    const subject: Subject = { plan, rows, tried, signal }
     const stages = options.runs === false ? STAGES : [...STAGES, RUNS]
     for (const [what, compare] of stages) {
       options.signal?.throwIfAborted()

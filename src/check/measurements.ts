@@ -6,13 +6,14 @@ import type { Device, Precision } from "../runtime/index.ts"
 import { forwardBackward } from "../train/forward-backward.ts"
 import type { StepBatch } from "../train/micro-batches.ts"
 import { baseWeights } from "../train/model-weights.ts"
+import { runHead } from "../train/objective-batches.ts"
 import { objectiveHead } from "../train/objective-head.ts"
 import { openTrainedModel, type TrainedModel } from "../train/trained-model.ts"
 import type { Subject } from "./subject.ts"
 
 /** The run's model on a device of a precision, with a new adapter where the run has one. */
 export async function withModel<T>(
-  subject: Subject,
+  subject: Omit<Subject, "rows">,
   dtype: Precision,
   use: (model: TrainedModel, device: Device) => Promise<T>,
 ): Promise<T> {
@@ -82,10 +83,14 @@ export async function measured(
   { policy, reference }: TrainedModel,
   batch: StepBatch,
   objective = PLAIN,
+  temperature = 1,
 ): Promise<Measured> {
   const result = await forwardBackward({
     policy,
-    head: objectiveHead(objective),
+    head:
+      objective.trainsOn === "rollouts"
+        ? runHead(objective, temperature)
+        : objectiveHead(objective),
     normalization: objective.normalization,
     batch,
     scalars: { progress: 0, step: 1, steps: 1 },

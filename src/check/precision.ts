@@ -47,16 +47,20 @@ async function steps(subject: Subject): Promise<Comparison[]> {
   const { objective, split } = plan
   const batch = tried.stepBatch(rows, { ...split, normalization: objective.normalization })
   const measure = (dtype: "bf16" | "fp32") =>
-    withModel(subject, dtype, (model) => measured(model, batch, objective))
+    withModel(subject, dtype, (model) =>
+      measured(model, batch, objective, plan.rollout?.settings.temperature),
+    )
   const plain = await measure("fp32")
   const fast = await measure("bf16")
   const share = (a: number, b: number) => (a === b ? 0 : Math.abs(a - b) / Math.abs(b))
   return [
     judged(NLL, { difference: share(fast.nll, plain.nll), detail: shown(fast.nll, plain.nll) }),
-    judged(LOSS, {
-      difference: share(fast.loss, plain.loss),
-      detail: shown(fast.loss, plain.loss),
-    }),
+    plan.rollout
+      ? notMade(LOSS, "the advantages of a group add up to nothing, and so does the loss")
+      : judged(LOSS, {
+          difference: share(fast.loss, plain.loss),
+          detail: shown(fast.loss, plain.loss),
+        }),
     judged(GRADIENTS, furthestLayer(fast, plain)),
   ]
 }

@@ -22,6 +22,7 @@ const WORKER: Row = {
   usual: 1e-3,
 }
 const ROWS_A_STEP = 4
+const SAMPLED_TOKENS = 32
 
 /** In a folder of the system's, removed at the end. */
 export async function runComparisons(subject: Subject): Promise<Comparison[]> {
@@ -38,8 +39,9 @@ function shortRun({ plan }: Subject, output: string, steps: number): Config {
   const { config } = plan
   return {
     ...config,
+    ...(config.rollout ? { rollout: shortRollout(config.rollout) } : {}),
     data: { ...config.data, eval: [] },
-    batch_size: Math.min(ROWS_A_STEP, config.batch_size),
+    batch_size: config.rollout ? ROWS_A_STEP : Math.min(ROWS_A_STEP, config.batch_size),
     max_steps: steps,
     num_train_epochs: null,
     save_steps: 1,
@@ -49,6 +51,20 @@ function shortRun({ plan }: Subject, output: string, steps: number): Config {
     report_to: [],
     resume: false,
     output_dir: output,
+  }
+}
+
+/** Two samples of each prompt and a reward without a module, which nearly always tells them apart. */
+function shortRollout(rollout: NonNullable<Config["rollout"]>): NonNullable<Config["rollout"]> {
+  return {
+    ...rollout,
+    num_generations: 2,
+    prompts: null,
+    max_new_tokens: Math.min(SAMPLED_TOKENS, rollout.max_new_tokens),
+    rewards: [{ name: "repetition", weight: 1, n: 1 }],
+    filter_groups: "drop",
+    mask_truncated_completions: false,
+    keep: "none",
   }
 }
 
@@ -62,6 +78,16 @@ async function losses(config: Config, signal?: AbortSignal): Promise<Map<number,
 }
 
 async function resumed(subject: Subject, folder: string): Promise<Comparison> {
+  try {
+    return await resumedRun(subject, folder)
+  } catch (error) {
+    // Prompts whose answers are all alike teach nothing, and such a run ends.
+    if (!(error instanceof InputError) || !subject.plan.rollout) throw error
+    return notMade(RESUME, error.message)
+  }
+}
+
+async function resumedRun(subject: Subject, folder: string): Promise<Comparison> {
   const [whole, parted] = [join(folder, "whole"), join(folder, "parted")]
   const straight = await losses(shortRun(subject, whole, 2), subject.signal)
   const checkpoint = join(whole, RUN_FILES.checkpoints, "step-000001")
@@ -83,6 +109,7 @@ async function worker(subject: Subject, folder: string): Promise<Comparison> {
 
 async function enginesCompared(subject: Subject, folder: string): Promise<Comparison> {
   const { config } = subject.plan
+  if (config.rollout) return notMade(WORKER, "engine: torch does not sample while it trains")
   if (config.quantization !== "none") return notMade(WORKER, "engine: torch does not quantise")
   const python = choosePython("python3")
   const lacks = describePython(python)?.lacks ?? [`${python} does not run`]

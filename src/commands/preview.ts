@@ -2,9 +2,7 @@ import { existsSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import type { Command } from "commander"
 import { type Config, loadConfig } from "../config/index.ts"
-import { refuseSampled } from "../config/rollout-checks.ts"
 import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
-import { PURPOSE_OF } from "../data/purpose.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { isObject } from "../formats/json.ts"
@@ -12,7 +10,9 @@ import { readJsonObject } from "../formats/json-files.ts"
 import { refuseLinkOut } from "../formats/link-out.ts"
 import { checkPage } from "../host/output-place.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
-import { previewPage } from "../report/preview-page.ts"
+import { type PageSummary, previewPage } from "../report/preview-page.ts"
+import { previewRollouts, type RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
+import { rowOptions } from "../train/row-options.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { colorsFor, print, printJson, say, sayWarning } from "./shell/terminal.ts"
@@ -50,7 +50,6 @@ function countOf(text: string): number {
 
 async function preview(path: string, flags: PreviewFlags): Promise<void> {
   const config = await loadConfig(path, { set: flags.set ?? [] })
-  refuseSampled(config, "preview")
   const sources = flags.eval ? config.data.eval : config.data.train
   if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
   if (flags.html !== undefined) {
@@ -60,50 +59,93 @@ async function preview(path: string, flags: PreviewFlags): Promise<void> {
     )
   }
   const shown: PreviewExample[] = []
-  const summary = await interruptible((signal) => run(config, sources, flags, shown, signal))
-  if (flags.html !== undefined) {
-    const title =
-      basename(dirname(path)) === "."
-        ? basename(path)
-        : `${basename(dirname(path))}/${basename(path)}`
-    await writeFileAtomic(flags.html, previewPage(title, shown, summary))
-    say(`wrote ${flags.html}`)
-  }
-  tell(summary)
-}
-
-async function run(
-  config: Config,
-  sources: Config["data"]["train"],
-  { rows, json = false, html }: PreviewFlags,
-  shown: PreviewExample[],
-  signal: AbortSignal,
-): Promise<PreviewSummary> {
-  const { data } = config
-  const { trainsOn } = objectiveFromConfig(config.objective)
-  const tokenizer = await tokenizerFolder(config, signal)
-  return previewData({
-    sources,
-    tokenizer,
-    vocabSize: await vocabSizeOf(tokenizer),
-    format: data.format,
-    purpose: trainsOn === "rollouts" ? "supervised" : PURPOSE_OF[trainsOn],
-    maxLength: data.max_length,
-    supervise: data.supervise,
-    template: data.template,
-    columns: data.columns,
-    implicitPrompt: data.implicit_prompt,
-    onLongPair: data.on_long_pair,
-    onBadRow: data.on_bad_row,
-    signal,
+  const { rows, json = false, html } = flags
+  const looked: Looked = {
     examples: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
-    scan: SCANNED_ROWS,
     show: async (example) => {
       if (json) await printed(example)
       else if (html === undefined) print(coloured(example))
       if (html !== undefined) shown.push(example)
     },
+  }
+  const found = await interruptible(async (signal) =>
+    config.rollout
+      ? { rollouts: await previewPrompts(config, flags.eval === true, looked, signal) }
+      : { rows: await previewRows(config, sources, looked, signal) },
+  )
+  if (html !== undefined) {
+    const title =
+      basename(dirname(path)) === "."
+        ? basename(path)
+        : `${basename(dirname(path))}/${basename(path)}`
+    await writeFileAtomic(html, previewPage(title, shown, summaryOf(found)))
+    say(`wrote ${html}`)
+  }
+  if ("rows" in found) tell(found.rows)
+  else tellRollouts(found.rollouts)
+}
+
+/** What is shown, and how. */
+type Looked = Pick<Parameters<typeof previewData>[0], "examples" | "show">
+
+async function previewPrompts(
+  config: Config,
+  isEval: boolean,
+  looked: Looked,
+  signal: AbortSignal,
+): Promise<RolloutPreview> {
+  const modelFolder = await tokenizerFolder(config, signal)
+  return previewRollouts(config, { modelFolder, isEval, ...looked, signal })
+}
+
+async function previewRows(
+  config: Config,
+  sources: Config["data"]["train"],
+  looked: Looked,
+  signal: AbortSignal,
+): Promise<PreviewSummary> {
+  const tokenizer = await tokenizerFolder(config, signal)
+  return previewData({
+    ...rowOptions(config, tokenizer, sources, objectiveFromConfig(config.objective)),
+    vocabSize: await vocabSizeOf(tokenizer),
+    signal,
+    scan: SCANNED_ROWS,
+    ...looked,
   })
+}
+
+/** As the page has it: prompts are rows of which samples are trained. */
+function summaryOf(
+  found: { readonly rows: PreviewSummary } | { readonly rollouts: RolloutPreview },
+): PageSummary {
+  if ("rows" in found) return found.rows
+  const { prompts, tokens, warnings } = found.rollouts
+  return {
+    rows: prompts,
+    complete: true,
+    tokens: Math.round(tokens.mean * prompts),
+    supervisedTokens: 0,
+    lints: warnings.map((warning) => {
+      return { ...warning, severity: "warning" as const, count: 1, examples: [] }
+    }),
+  }
+}
+
+function tellRollouts({ prompts, tokens, layout, warnings }: RolloutPreview): void {
+  const { num_generations: n, stops, rewards, demonstrations } = layout
+  const ends = stops.map((stop) => JSON.stringify(stop)).join(", ")
+  const beside = demonstrations > 0 ? ", and one more each: its row's demonstration" : ""
+  say(
+    `all ${prompts.toLocaleString("en-US")} prompts: ${tokens.min} to ${tokens.max} tokens, ${tokens.mean.toFixed(1)} on average`,
+  )
+  say(
+    `a rollout: ${layout.prompts} prompts x ${n} samples = ${layout.sequences} sequences of at most ${layout.max_new_tokens} new tokens at temperature ${layout.temperature}, ended by ${ends}${beside}`,
+  )
+  const weighed = rewards.map(([label, weight]) => (weight === 1 ? label : `${weight} x ${label}`))
+  say(
+    `rewarded by ${weighed.join(" + ")}; ${layout.steps} update${layout.steps === 1 ? "" : "s"} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
+  )
+  for (const { code, message, hint } of warnings) sayWarning(code, message, hint)
 }
 
 /** Of a model's config.json, whatever its family; undefined where it does not say. */

@@ -37,19 +37,39 @@ function partsText(parts: EstimatedParts): string {
     .join(", ")
 }
 
+function rolloutLines(rollout: NonNullable<ProbeResult["rollout"]>): string[] {
+  const { prompts, sequences, reward, reward_std, rewards, logp_difference } = rollout
+  const each = Object.entries(rewards).map(
+    ([label, { mean, std }]) => `${label} ${shortNumber(mean)} ± ${shortNumber(std)}`,
+  )
+  const { mean, min, max } = rollout.completion_length
+  return [
+    `${sequences} answers to ${prompts} prompts, by the model as it is`,
+    `  reward      ${shortNumber(reward)}, deviation ${shortNumber(reward_std)} (${each.join(", ")})`,
+    `  all equal   ${percent(rollout.zero_variance_groups)} of the groups: they teach nothing`,
+    `  length      ${mean.toFixed(1)} tokens (${min} to ${max}), ${percent(rollout.truncated)} cut at the limit`,
+    `  entropy     ${rollout.entropy === null ? "none" : shortNumber(rollout.entropy)} nats a token`,
+    `  sampler     ${logp_difference === null ? "not compared" : `${logp_difference.mean.toExponential(1)} nats from training's ln p on average, ${logp_difference.max.toExponential(1)} at most`}`,
+    `  sampling    ${shortCount(rollout.tokens_per_second)} tokens/s`,
+  ]
+}
+
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
 /** The probe's findings for people. */
-export function probeText({ sources, estimate, lr_range }: ProbeResult): string {
-  const lines = sources.flatMap((source) => [
-    `${source.source}  (${source.rows} rows looked at)`,
-    `  targets     ${shortCount(source.supervised_tokens)}, mean p ${source.mean_p.toFixed(3)}, nll ${source.nll.toFixed(3)}, below 0.1: ${percent(source.unlikely)}`,
-    ...Object.entries(source.classes).map(
-      ([name, { count, mean_p, unlikely }]) =>
-        `  ${name.padEnd(11)} ${shortCount(count)}, mean p ${shortNumber(mean_p)}, below 0.1: ${percent(unlikely)}`,
-    ),
-    `  suits       ${source.advice}: ${source.why}`,
-  ])
+export function probeText({ sources, rollout, estimate, lr_range }: ProbeResult): string {
+  const lines = rollout ? rolloutLines(rollout) : []
+  lines.push(
+    ...sources.flatMap((source) => [
+      `${source.source}  (${source.rows} rows looked at)`,
+      `  targets     ${shortCount(source.supervised_tokens)}, mean p ${source.mean_p.toFixed(3)}, nll ${source.nll.toFixed(3)}, below 0.1: ${percent(source.unlikely)}`,
+      ...Object.entries(source.classes).map(
+        ([name, { count, mean_p, unlikely }]) =>
+          `  ${name.padEnd(11)} ${shortCount(count)}, mean p ${shortNumber(mean_p)}, below 0.1: ${percent(unlikely)}`,
+      ),
+      `  suits       ${source.advice}: ${source.why}`,
+    ]),
+  )
   if (estimate) {
     lines.push(
       "",

@@ -1,21 +1,8 @@
 /** What of `rollout` no single key shows: how it fits the objective and the step. */
-import { InputError } from "../errors.ts"
 import { definitionOf, normalizedAdvantage, type Objective } from "../objectives/index.ts"
 import { rewardProblems } from "../rewards/settings.ts"
 import type { ConfigProblem } from "./issues.ts"
 import type { Config } from "./resolve-config.ts"
-
-/**
- * For what looks at the answers in the data: a run that samples makes its own.
- *
- * @throws InputError for a run that samples
- */
-export function refuseSampled({ rollout, objective }: Config, verb: string): void {
-  if (rollout === null) return
-  throw new InputError(
-    `objective ${objective.name} samples its answers while it trains, and ${verb} looks at answers in the data; dftune train --dry-run reads the prompts and plans the run`,
-  )
-}
 
 const at = (path: string, message: string): ConfigProblem => ({
   path: path.split("."),

@@ -1,4 +1,9 @@
+import type { Lint } from "../data/lints.ts"
 import type { PreviewExample, PreviewSummary } from "../data/preview-rows.ts"
+
+export interface PageSummary extends Omit<PreviewSummary, "lints"> {
+  readonly lints: readonly (Omit<Lint, "code"> & { readonly code: string })[]
+}
 
 const ESCAPES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -74,7 +79,7 @@ document.addEventListener("pointermove", (event) => {
 export function previewPage(
   title: string,
   examples: readonly PreviewExample[],
-  { rows, complete, tokens, supervisedTokens, lints }: PreviewSummary,
+  { rows, complete, tokens, supervisedTokens, lints }: PageSummary,
 ): string {
   const share = ((100 * supervisedTokens) / Math.max(1, tokens)).toFixed(1)
   const list = lints

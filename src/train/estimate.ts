@@ -20,6 +20,8 @@ import { statisticsOf } from "./token-statistics.ts"
 /** Seconds of a run by what they go into. */
 export interface EstimatedParts {
   readonly load: number
+  /** Of rollouts, with their rewards. */
+  readonly sampling?: number
   readonly training: number
   readonly evaluation: number
   readonly samples: number
@@ -55,9 +57,9 @@ export type Clock = () => number
 
 export const wallClock: Clock = () => performance.now() / 1000
 
-type Stopwatch = (work: () => Promise<unknown>) => Promise<number>
+export type Stopwatch = (work: () => Promise<unknown>) => Promise<number>
 
-const stopwatch =
+export const stopwatch =
   (clock: Clock): Stopwatch =>
   async (work) => {
     const began = clock()
@@ -66,7 +68,7 @@ const stopwatch =
   }
 
 /** Seconds of one more time, once it has become as fast as it gets: the median of the later half. */
-async function settledSeconds(
+export async function settledSeconds(
   seconds: Stopwatch,
   work: () => Promise<unknown>,
   enough: number,
@@ -91,7 +93,7 @@ export async function estimateRun(
   { load, clock }: { readonly load: number; readonly clock: Clock },
 ): Promise<Estimate> {
   const seconds = stopwatch(clock)
-  const { order, config } = plan
+  const { order } = plan
   const { steps } = order
   const { tokens, compiled, misses } = tokensAStep(plan)
   const cost = await trainingCost(plan, session, seconds)
@@ -103,7 +105,7 @@ export async function estimateRun(
     training: steps * perStep + cost.once + referenceTokens(plan) * cost.evaluatePerToken,
     evaluation: evaluationCount(plan) * evaluationTokens(plan) * cost.evaluatePerToken,
     samples: sampleCount(plan) * (await sampleSeconds(plan, session, seconds)),
-    checkpoints: checkpointBytes(plan) / (await writingSpeed(config, seconds)),
+    checkpoints: await checkpointSeconds(plan, seconds),
   }
   return {
     memory_bytes: process.resourceUsage().maxRSS * 1024,
@@ -267,7 +269,7 @@ function evaluationTokens({ evalSets }: RunPlan): number {
 }
 
 /** At the start too. */
-const evaluationCount = ({ order, config }: RunPlan) =>
+export const evaluationCount = ({ order, config }: RunPlan) =>
   1 + occasions(order.steps, config.eval_steps)
 
 function sampleCount({ order, config }: RunPlan): number {
@@ -296,6 +298,9 @@ async function sampleSeconds(
   const perToken = some > 1 ? Math.max(0, several - one) / (some - 1) : 0
   return one + perToken * (settings.max_new_tokens - 1)
 }
+
+export const checkpointSeconds = async (plan: RunPlan, seconds: Stopwatch) =>
+  checkpointBytes(plan) / (await writingSpeed(plan.config, seconds))
 
 /** Of all checkpoints that are written: what is trained and its two moments, and the result. */
 function checkpointBytes({ order, config, memory }: RunPlan): number {

@@ -8,7 +8,6 @@ import {
   type Prepared,
   type PreparedData,
   type PrepareOptions,
-  PURPOSE_OF,
   prepareData,
   type RunOrder,
   runOrder,
@@ -51,6 +50,7 @@ import {
 } from "./objective-batches.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
+import { rowOptions } from "./row-options.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
@@ -330,28 +330,6 @@ function sequenceLengths(rows: Prepared, sampled: number): number[] {
   for (let index = 0; index < rows.rows; index++)
     all.push(...rows.sequenceLengths(index).map((length) => length + sampled))
   return all
-}
-
-/** How the config has rows read and rendered. */
-function rowOptions(
-  { data }: Config,
-  tokenizer: string,
-  sources: readonly SourceConfig[],
-  { trainsOn }: Objective,
-): PrepareOptions {
-  return {
-    purpose: trainsOn === "rollouts" ? "supervised" : PURPOSE_OF[trainsOn],
-    sources,
-    tokenizer,
-    format: data.format,
-    maxLength: data.max_length,
-    supervise: data.supervise,
-    template: data.template,
-    columns: data.columns,
-    implicitPrompt: data.implicit_prompt,
-    onLongPair: data.on_long_pair,
-    onBadRow: data.on_bad_row,
-  }
 }
 
 async function prepareRows(

@@ -1,6 +1,6 @@
 import type { Config, OnnxEngineConfig } from "../config/index.ts"
-import { refuseSampled } from "../config/rollout-checks.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
+import { InputError } from "../errors.ts"
 import { randomStream } from "../random.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import { type Clock, type Estimate, estimateRun, wallClock } from "./estimate.ts"
@@ -8,6 +8,7 @@ import { type LearningRateRange, learningRateRange } from "./learning-rate-range
 import { stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
+import { probeRollouts, type RolloutProbe } from "./rollouts/probe-rollouts.ts"
 import { openSession, type Session } from "./session.ts"
 import {
   addStatistics,
@@ -44,7 +45,10 @@ export interface SourceProbe {
 }
 
 export interface ProbeResult {
+  /** None of a run that samples its answers: `rollout` has what was found of it. */
   readonly sources: readonly SourceProbe[]
+  /** A rollout of some prompts by the model as it is. */
+  readonly rollout?: RolloutProbe
   /** Of the local engine; null where another engine will train. */
   readonly estimate: Estimate | null
   readonly warnings: readonly { code: string; message: string; hint: string }[]
@@ -86,13 +90,22 @@ export async function probe(
     ...options
   }: ProbeOptions = {},
 ): Promise<ProbeResult> {
-  refuseSampled(config, "probe")
+  if (config.rollout && lrRange) {
+    throw new InputError(
+      `--lr-range: the loss of ${config.objective.name} does not say how well it learns, so rates are not compared by it; compare the rewards of short runs instead`,
+    )
+  }
   const here = config.engine.name === "onnx"
   const plan = await planRun(here ? config : { ...config, engine: MEASURED_HERE }, options)
   const began = clock()
   const session = await openSession(plan, options.signal ? { signal: options.signal } : {})
   const load = clock() - began
   try {
+    if (plan.rollout) {
+      const { signal, onProgress } = options
+      const found = await probeRollouts(plan, session, { load, clock, timed, signal, onProgress })
+      return { sources: [], warnings: [...plan.lints, ...rolloutWarnings(found.rollout)], ...found }
+    }
     options.onProgress?.("measuring target probabilities")
     const { sources, all } = await probeSources(plan, session, rows, options.signal)
     if (here && timed) options.onProgress?.("measuring a step")
@@ -118,6 +131,34 @@ export async function probe(
     await session.release()
     closeRows(plan)
   }
+}
+
+/** Shares from which a rollout teaches little. */
+const MANY_EQUAL = 0.8
+const MANY_TRUNCATED = 0.5
+
+function rolloutWarnings({ zero_variance_groups: equal, truncated, reward }: RolloutProbe) {
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`
+  return [
+    ...(equal > MANY_EQUAL
+      ? [
+          {
+            code: "zero-variance",
+            message: `in ${percent(equal)} of the groups all samples have the same reward (${reward.toFixed(3)} on average), and such a group teaches nothing`,
+            hint: "take easier or harder prompts, more samples a prompt (rollout.num_generations), or look at the rewards",
+          },
+        ]
+      : []),
+    ...(truncated > MANY_TRUNCATED
+      ? [
+          {
+            code: "truncated-samples",
+            message: `${percent(truncated)} of the samples were cut at rollout.max_new_tokens`,
+            hint: "raise it, or teach the model its end of turn first (sft)",
+          },
+        ]
+      : []),
+  ]
 }
 
 /** Rows of each source, chosen by the run's seed. */

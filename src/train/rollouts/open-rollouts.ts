@@ -1,7 +1,7 @@
 /** What rollouts are made with: the policy as sampler, the rewards, and what measures. */
 import { LocalSource } from "../../generate/local-source.ts"
 import type { Objective } from "../../objectives/index.ts"
-import { openScoring } from "../../rewards/index.ts"
+import { openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { HostTensor } from "../../runtime/index.ts"
 import { storesReference } from "../objective-batches.ts"
@@ -24,6 +24,8 @@ export interface OpenRollouts {
 export interface OpenRolloutsParts {
   readonly rollout: RolloutPlan
   readonly rewards: Parameters<typeof openScoring>[0]
+  /** In place of the rewards, for trials. */
+  readonly scoring?: Scoring
   readonly objective: Objective
   readonly steps: number
   readonly split: SplitOptions
@@ -39,7 +41,8 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
   const { rollout, model, objective, split, signal, file } = parts
   const { prompts, settings, tokenizer, stopIds, promptOrder, evalSets } = rollout
   const { decoder } = model.policy
-  const scoring = openScoring(parts.rewards, { maxNewTokens: settings.max_new_tokens })
+  const scoring =
+    parts.scoring ?? openScoring(parts.rewards, { maxNewTokens: settings.max_new_tokens })
   const source = new LocalSource({
     model: decoder,
     tokenizer,

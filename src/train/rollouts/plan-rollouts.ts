@@ -13,7 +13,7 @@ import { rowProblem } from "../../rewards/index.ts"
 import { loadTokenizer, stopTokenIds, type Tokenizer } from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
 import { planWarnings } from "../plan-warnings.ts"
-import type { RolloutSettings } from "./rollout-batches.ts"
+import type { RolloutSettings } from "./made-rollout.ts"
 
 export interface RolloutPlan {
   readonly prompts: readonly DataPrompt[]
@@ -47,29 +47,15 @@ export async function planRollouts(
   { config, modelFolder, model, objective, rowsFor, setName }: RolloutPlanParts,
   { signal }: { readonly signal?: AbortSignal } = {},
 ) {
-  const rollout = config.rollout!
-  const { max_new_tokens } = rollout
+  const { max_new_tokens, demonstrations } = config.rollout!
   const context = model.shape.maxPositionEmbeddings
-  const code = await moduleHashes(rollout.rewards)
-  const tokenizer = await loadTokenizer(modelFolder)
-  const stopIds = await stopTokenIds(modelFolder, tokenizer)
-  if (stopIds.size === 0 && rollout.stop.length === 0) {
-    throw new InputError(
-      `${modelFolder}: names no token that ends a sample (eos_token_id in generation_config.json or config.json), so none would ever end; name it there, or give rollout.stop`,
-    )
-  }
-  const read = (sources: readonly SourceConfig[], demonstrations?: number) =>
-    readPrompts({
-      demonstrations,
-      data: config.data,
-      prepare: rowsFor(sources),
-      maxTokens: config.data.max_length - max_new_tokens,
-      rowProblem: (row) => rowProblem(row, rollout.rewards),
-      signal,
-    })
+  const { code, tokenizer, stopIds, read } = await promptReader(
+    { config, modelFolder, rowsFor },
+    signal,
+  )
   const limits = { context, vocabSize: model.shape.vocabSize, max_new_tokens }
   const { eval: evalSources, eval_split: split } = config.data
-  const all = await read(config.data.train, rollout.demonstrations > 0 ? max_new_tokens : undefined)
+  const all = await read(config.data.train, demonstrations > 0)
   checkPrompts(all, limits, tokenizer)
   const parts =
     split > 0 && evalSources.length === 0
@@ -83,7 +69,7 @@ export async function planRollouts(
     checkPrompts(held, limits, tokenizer)
     evalSets.push({ name: setName(source, i, evalSources), prompts: held.prompts })
   }
-  const settings = settingsOf(config, objective)
+  const settings = rolloutSettings(config, objective)
   const promptOrder = runOrder({
     manifest: data.rows.manifest,
     seed: config.seed,
@@ -128,6 +114,37 @@ export async function planRollouts(
   }
 }
 
+/**
+ * What reads prompts as a run would: their tokenizer, what ends a sample, and the rows.
+ *
+ * @throws InputError for what is missing or wrong
+ */
+export async function promptReader(
+  { config, modelFolder, rowsFor }: Pick<RolloutPlanParts, "config" | "modelFolder" | "rowsFor">,
+  signal?: AbortSignal,
+) {
+  const rollout = config.rollout!
+  const { max_new_tokens: most } = rollout
+  const code = await moduleHashes(rollout.rewards)
+  const tokenizer = await loadTokenizer(modelFolder)
+  const stopIds = await stopTokenIds(modelFolder, tokenizer)
+  if (stopIds.size === 0 && rollout.stop.length === 0) {
+    throw new InputError(
+      `${modelFolder}: names no token that ends a sample (eos_token_id in generation_config.json or config.json), so none would ever end; name it there, or give rollout.stop`,
+    )
+  }
+  const read = (sources: readonly SourceConfig[], hasDemonstrations = false) =>
+    readPrompts({
+      demonstrations: hasDemonstrations ? most : undefined,
+      data: config.data,
+      prepare: rowsFor(sources),
+      maxTokens: config.data.max_length - most,
+      rowProblem: (row) => rowProblem(row, rollout.rewards),
+      signal,
+    })
+  return { code, tokenizer, stopIds, read }
+}
+
 async function moduleHashes(
   rewards: readonly { readonly module?: string | undefined }[],
 ): Promise<Record<string, string>> {
@@ -144,7 +161,7 @@ async function moduleHashes(
   return found
 }
 
-function settingsOf(config: Config, objective: Objective): RolloutSettings {
+export function rolloutSettings(config: Config, objective: Objective): RolloutSettings {
   const rollout = config.rollout!
   const { num_generations: n, prompts } = rollout
   return {
@@ -169,13 +186,14 @@ function plannedSteps(
   return rollouts * num_iterations * ((promptsPerRollout * num_generations) / batch_size)
 }
 
-interface Limits {
+export interface Limits {
   readonly context: number
   readonly vocabSize: number
   readonly max_new_tokens: number
 }
 
-function checkPrompts(
+/** @throws InputError for a prompt that the model cannot take */
+export function checkPrompts(
   { prompts }: PromptData,
   { context, vocabSize, max_new_tokens }: Limits,
   { tokenText }: Tokenizer,
