@@ -6,7 +6,10 @@ import { InputError } from "../errors.ts"
 /** Settings of a run in a tab: the config's keys except those for files and machines. */
 export type TabSettings = Partial<
   Omit<ConfigInput, "model" | "output_dir" | "engine" | "data"> & {
-    readonly data: Omit<ConfigInput["data"], "train" | "eval" | "benchmarks" | "eval_split">
+    readonly data: Omit<
+      ConfigInput["data"],
+      "train" | "eval" | "benchmarks" | "eval_split" | "near_duplicates" | "decontaminate"
+    >
   }
 >
 
@@ -38,6 +41,9 @@ export function tabConfig(settings: TabSettings = {}): Config {
     model: "tab",
     output_dir: "tab",
   })
+  for (const key of ["near_duplicates", "decontaminate"] as const)
+    if (config.data[key] !== null)
+      throw new InputError(`data.${key}: not in a tab; its rows are trained as they are given`)
   if (config.rollout === null) return config
   throw new InputError(
     `objective: not in a tab; ${config.objective.name} samples while it trains, which needs a run folder (dftune train)`,

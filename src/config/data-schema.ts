@@ -72,7 +72,26 @@ const sourceFields = z.strictObject({
     .describe("Choose max_rows rows at random with this seed, not the first ones.")
     .optional(),
 })
+export const NOISES = ["wrong-answers", "wrong-steps", "swapped-labels"] as const
+
+const noise = z
+  .strictObject({
+    kind: z
+      .enum(NOISES)
+      .describe(
+        "wrong-answers: another final number. wrong-steps: another result on the way, the rest as it was. swapped-labels: chosen and rejected exchanged, labels turned round, or another row's answer.",
+      ),
+    share: z
+      .number()
+      .min(0)
+      .max(1)
+      .describe("How many of the rows, drawn one by one: 0.3 makes about 30 % of them wrong."),
+    seed: seed.describe("Which rows, and how; the same seed always makes the same.").default(0),
+  })
+  .describe("Makes some rows wrong on purpose, to study what a method does with them.")
+
 const trainSourceFields = sourceFields.extend({
+  noise: noise.optional(),
   objective: objective
     .describe("An objective of its own for this source's rows, in place of the run's.")
     .optional(),
@@ -107,6 +126,34 @@ export const data = z
       .union([source, z.array(source)])
       .describe("Files of benchmark questions; training rows that ask one of them are warned of.")
       .default([]),
+    decontaminate: z
+      .strictObject({
+        ngram: z
+          .number()
+          .int()
+          .min(5)
+          .max(100)
+          .describe("Words in a row that a row and a benchmark must have in common.")
+          .default(13),
+        remove: z
+          .boolean()
+          .describe("true leaves such rows out; false only reports them.")
+          .default(true),
+      })
+      .describe(
+        "Leaves out the training rows that share words in a row with a question or an answer of data.benchmarks.",
+      )
+      .nullable()
+      .default(null),
+    near_duplicates: z
+      .number()
+      .min(0.5)
+      .max(1)
+      .describe(
+        "Leaves out the training rows that are nearly an earlier one: this share of their runs of five words is the same (0.8 is usual).",
+      )
+      .nullable()
+      .default(null),
     format: z
       .enum(FORMATS)
       .describe("The shape of the rows; auto tells it by their keys, row by row.")
@@ -159,8 +206,14 @@ export const data = z
   .describe("The rows, and how they become tokens.")
 
 export type SourceConfig = z.output<typeof trainSourceFields>
+export type NoiseConfig = z.output<typeof noise>
 export type DataFormat = (typeof FORMATS)[number]
 export type Supervise = (typeof SUPERVISE)[number]
+
+/** What of the training rows is left out. */
+export type LeaveOut = Pick<z.output<typeof data>, "decontaminate" | "near_duplicates"> & {
+  readonly benchmarks: readonly SourceConfig[]
+}
 
 /** An entry of a list of sources. */
 export type SourceEntry = z.output<typeof source>

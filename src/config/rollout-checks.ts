@@ -32,11 +32,17 @@ export function rolloutProblems(
         ),
       ),
     ),
-    ...config.data.train.flatMap(({ objective: own }, i) =>
-      own === undefined
+    ...config.data.train.flatMap(({ objective: own, noise }, i) => [
+      ...(own === undefined
         ? []
-        : [at(`data.train.${i}.objective`, "prompts have the run's objective; take it out")],
-    ),
+        : [at(`data.train.${i}.objective`, "prompts have the run's objective; take it out")]),
+      ...(noise === undefined
+        ? []
+        : [at(`data.train.${i}.noise`, "of prompts no answer is trained; take it out")]),
+    ]),
+    ...(["near_duplicates", "decontaminate"] as const)
+      .filter((key) => config.data[key] !== null)
+      .map((key) => at(`data.${key}`, "prompts are taken as they are; take it out")),
   ]
 }
 

@@ -44,6 +44,8 @@ export interface BatchResult {
   readonly supervised: number
   readonly truncated: number
   readonly dropped: readonly number[]
+  /** As the batch said. */
+  readonly leftOut: readonly number[]
   readonly bad: readonly (readonly [line: number, message: string])[]
   readonly notes: Readonly<Partial<Record<RowNote, readonly number[]>>>
   /** Lines of rows that say they are not to be trained, by what they say. */
@@ -89,6 +91,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     readonly value: number | undefined
   }[] = []
   const dropped: number[] = []
+  const leftOut: number[] = []
   const bad: [number, string][] = []
   const notes: Partial<Record<RowNote, number[]>> = {}
   const untrained: Record<string, number[]> = {}
@@ -98,6 +101,10 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   let supervised = 0
   for (const row of readBatch(batch, setup, options)) {
     const { line } = row
+    if (batch.leftOut?.has(line)) {
+      leftOut.push(line)
+      continue
+    }
     if ("problem" in row) {
       bad.push([line, row.problem])
       continue
@@ -141,6 +148,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     supervised,
     truncated,
     dropped,
+    leftOut,
     bad,
     notes,
     untrained,

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { LeaveOut } from "../config/index.ts"
 import { fileHash } from "../formats/file-hash.ts"
 import { TOOL_TEMPLATE_FILE } from "../text/model-chat-template.ts"
 import type { BatchSetup } from "./batch.ts"
 import { PREPARED_VERSION } from "./prepared.ts"
-import type { Source } from "./sources.ts"
+import { resolveSources, type Source } from "./sources.ts"
 
 /** Raised whenever the same input would give other rows, masks, classes or lints. */
 const RENDERING_VERSION = 3
@@ -34,12 +35,14 @@ export interface CacheKey {
 interface KeyParts {
   readonly setup: BatchSetup
   readonly sources: readonly Source[]
+  readonly leaveOut?: LeaveOut | undefined
   readonly onBadRow: "error" | "skip"
   readonly signal?: AbortSignal | undefined
 }
 
 /** Hashes the content of every file that matters, and every option. */
-export async function cacheKey({ setup, sources, onBadRow, signal }: KeyParts): Promise<CacheKey> {
+export async function cacheKey(parts: KeyParts): Promise<CacheKey> {
+  const { setup, sources, leaveOut, onBadRow, signal } = parts
   const { tokenizer: folder, templateFile, ...options } = setup
   const tokenizer = await filesHash(folder, TOKENIZER_FILES)
   const template =
@@ -54,6 +57,7 @@ export async function cacheKey({ setup, sources, onBadRow, signal }: KeyParts): 
     options,
     onBadRow,
     rows,
+    ...(leaveOut ? { leaveOut: await leaveOutKey(leaveOut, signal) } : {}),
   }
   return {
     key: createHash("sha256").update(JSON.stringify(all)).digest("hex"),
@@ -97,16 +101,25 @@ export async function keyOf010({ setup, sources, onBadRow, signal }: KeyParts): 
 async function hashedSources(sources: readonly Source[], signal: AbortSignal | undefined) {
   const files: { readonly path: string; readonly sha256: string }[] = []
   const rows: unknown[] = []
-  for (const { files: ofSource, weight, maxRows, shuffleSeed } of sources) {
+  for (const { files: ofSource, weight, maxRows, shuffleSeed, noise } of sources) {
     const hashed: unknown[] = []
     for (const { path, kind } of ofSource) {
       const sha256 = await fileHash(path, signal)
       hashed.push([path, kind, sha256])
       files.push({ path, sha256 })
     }
-    rows.push({ files: hashed, weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null })
+    const chosen = { weight, maxRows: maxRows ?? null, shuffleSeed: shuffleSeed ?? null }
+    rows.push({ files: hashed, ...chosen, ...(noise ? { noise } : {}) })
   }
   return { files, rows }
+}
+
+/** Benchmarks count by their content, where they are looked at. */
+async function leaveOutKey(leaveOut: LeaveOut, signal: AbortSignal | undefined) {
+  const { near_duplicates, decontaminate } = leaveOut
+  const asked = decontaminate ? await resolveSources(leaveOut.benchmarks, { signal }) : []
+  const { rows } = await hashedSources(asked, signal)
+  return { near_duplicates, decontaminate, benchmarks: rows }
 }
 
 const EMPTY = createHash("sha256").digest("hex")

@@ -28,6 +28,8 @@ export const ROW_NOTES = [
   "text-arguments",
   "sampled-as-text",
   "empty-answer",
+  "noise",
+  "noise-impossible",
   ...PAIR_FAULTS,
 ] as const
 export type RowNote = (typeof ROW_NOTES)[number]
@@ -44,6 +46,7 @@ export type LintCode =
   | "empty-source"
   | "few-supervised-tokens"
   | "duplicate-rows"
+  | "near-duplicates"
   | "longer-than-context"
   | "eval-overlap"
   | "benchmark-overlap"
@@ -113,6 +116,15 @@ const NOTE_LINTS: Readonly<
     message: (rows) =>
       `${rows} where nothing but the end of the turn is trained: they teach the model to say nothing`,
     hint: "leave them out, unless silence is the answer",
+  },
+  noise: {
+    message: (rows) => `${rows} made wrong on purpose (noise of data.train)`,
+    hint: "look at them with dftune preview; take noise out of the config for the rows as they are",
+  },
+  "noise-impossible": {
+    message: (rows) =>
+      `${rows} drawn for noise and left as they were: nothing in them could be changed`,
+    hint: "wrong-answers needs a number in the answer, wrong-steps a result after =, swapped-labels another answer near it",
   },
   "long-pair": {
     message: (rows, maxLength) =>

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
-import type { DataFormat, SourceConfig, Supervise } from "../config/index.ts"
+import type { DataFormat, LeaveOut, SourceConfig, Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { removeAllLeft, temporaryName } from "../formats/atomic.ts"
 import { fileHash, writeFileAtomic } from "../formats/index.ts"
@@ -11,6 +11,7 @@ import { loadChatTemplate } from "../text/index.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
 import { batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
+import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
 import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
 import { rowsPerEpoch } from "./order.ts"
 import { type Manifest, PREPARED_VERSION } from "./prepared.ts"
@@ -40,6 +41,8 @@ export interface PrepareOptions {
   /** The day (YYYY-MM-DD) that a template which asks for it is told; today when left out. */
   readonly day?: string | undefined
   readonly onBadRow?: "error" | "skip"
+  /** `data.near_duplicates` and `data.decontaminate`, of rows to train on. */
+  readonly leaveOut?: LeaveOut
   /** Threads; 0 works in this one. "auto": one a core, at most 8, 0 for a few megabytes. */
   readonly workers?: number | "auto"
   /** Where prepared folders are kept. */
@@ -80,7 +83,8 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
   removeAllLeft(cache)
   const resolved = await resolveSources(options.sources, { signal })
   const setup = await datedSetup(options)
-  const key = await cacheKey({ setup, sources: resolved, onBadRow, signal })
+  const leaveOut = options.leaveOut && leavesOut(options.leaveOut) ? options.leaveOut : undefined
+  const key = await cacheKey({ setup, sources: resolved, leaveOut, onBadRow, signal })
   const dir = join(cache, key.key)
   const found = await preparedState(dir)
   if (found.state === "whole") {
@@ -102,8 +106,10 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
           ? 0
           : Math.min(MAX_THREADS, availableParallelism())
         : workers
+    const leftOut = leaveOut && (await rowsToLeaveOut(resolved, leaveOut, { ...setup, signal }))
     const manifest = await prepareInto(temporary, {
       sources: resolved,
+      leftOut,
       setup,
       key,
       onBadRow,
@@ -204,6 +210,7 @@ export async function publish(temporary: string, dir: string): Promise<void> {
 
 interface IntoOptions {
   readonly sources: readonly Source[]
+  readonly leftOut: LeftOut | undefined
   readonly setup: BatchSetup
   readonly key: CacheKey
   readonly onBadRow: "error" | "skip"
@@ -213,7 +220,7 @@ interface IntoOptions {
 }
 
 async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest> {
-  const { sources, setup, key, onBadRow, threads, signal, onProgress } = options
+  const { sources, leftOut, setup, key, onBadRow, threads, signal, onProgress } = options
   const writer = shardWriter(dir, setup.purpose)
   const files = sources.flatMap(({ files, weight, path: source }) =>
     files.map((file) => ({ ...file, weight, source })),
@@ -238,7 +245,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     try {
       for await (const { file, fraction, batch } of sourceBatches(sources)) {
         signal?.throwIfAborted()
-        const result = pool.prepare(batch)
+        const result = pool.prepare(leftOut ? { ...batch, leftOut: leftOut.lines[file]! } : batch)
         result.catch(() => {}) // awaited in order below; until then a failure must not end the process
         underWay.push({ file, fraction, result })
         if (underWay.length >= pool.width) await takeFirst()
@@ -255,7 +262,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
   const hashes = total.hashes()
   await hashes.write(dir)
   const hashesSha256 = await fileHash(join(dir, HASHES_FILE))
-  const lints = lintsOf({
+  const counted = lintsOf({
     purpose: setup.purpose,
     maxLength: setup.maxLength,
     rows: total.rows(),
@@ -273,12 +280,13 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
       ),
     ),
   })
+  const lints = [...(leftOut?.lints ?? []), ...counted]
   const fatal = lints.find(({ severity }) => severity === "error")
   if (fatal !== undefined) throw lintError(fatal, lints)
-  const counted = files.map(({ path, weight }, i) => ({ path, ...total.file(i), weight }))
-  if (rowsPerEpoch({ sources: counted }) === 0) {
+  const prepared = files.map(({ path, weight }, i) => ({ path, ...total.file(i), weight }))
+  if (rowsPerEpoch({ sources: prepared }) === 0) {
     throw new InputError(
-      `nothing to train: with these weights an epoch has no row (${counted.map(({ path, rows, weight }) => `${path}: ${rows} rows, weight ${weight}`).join("; ")})`,
+      `nothing to train: with these weights an epoch has no row (${prepared.map(({ path, rows, weight }) => `${path}: ${rows} rows, weight ${weight}`).join("; ")})`,
     )
   }
   const manifest: Manifest = {
@@ -288,10 +296,10 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     rows: total.rows(),
     tokens: total.tokens(),
     supervised_tokens: total.supervised(),
-    sources: counted,
+    sources: prepared,
     shards,
     layouts: total.layouts(),
-    rows_sha256: writer.rowsHash(counted),
+    rows_sha256: writer.rowsHash(prepared),
     hashes_sha256: hashesSha256,
     files: key.files,
     tokenizer: key.tokenizer,

@@ -3,6 +3,7 @@ import type { Tokenizer } from "../text/index.ts"
 import { type BatchSetup, renderOptionsOf } from "./batch.ts"
 import { rowHash } from "./hash.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
+import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
 import { type Lint, lintsOf, MAX_EXAMPLES, ROW_NOTES, type RowNote } from "./lints.ts"
 import { pairFault } from "./pair-faults.ts"
 import type { PrepareOptions } from "./prepare.ts"
@@ -62,15 +63,21 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
     vocabSize: options.vocabSize ?? Number.POSITIVE_INFINITY,
     tokenText: (id) => rendering.tokenizer.tokenText(id),
   })
+  const leftOut =
+    options.leaveOut && leavesOut(options.leaveOut)
+      ? await rowsToLeaveOut(resolved, options.leaveOut, { ...setup, signal })
+      : undefined
   let rows = 0
   const sourceOf = resolved.flatMap(({ path, files }) => files.map(() => path))
   for await (const { batch, file } of sourceBatches(resolved)) {
     signal?.throwIfAborted()
     counts.found(batch.path)
     for (const row of readBatch(batch, { ...setup, showRefused: true }, rendering)) {
-      if (rows >= scan && rows >= examples) return { rows, complete: false, ...counts.finish([]) }
+      if (rows >= scan && rows >= examples)
+        return { rows, complete: false, ...withLints(counts.finish([]), leftOut) }
       const source = `${batch.path}:${row.line}`
       rows++
+      if (leftOut?.lines[file]?.has(row.line)) continue
       if ("problem" in row) {
         if (onBadRow === "error") throw new InputError(row.problem)
         counts.bad(source)
@@ -89,8 +96,13 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
       }
     }
   }
-  return { rows, complete: true, ...counts.finish(wholeFiles(resolved)) }
+  return { rows, complete: true, ...withLints(counts.finish(wholeFiles(resolved)), leftOut) }
 }
+
+const withLints = <Counts extends { readonly lints: readonly Lint[] }>(
+  counts: Counts,
+  leftOut: LeftOut | undefined,
+): Counts => ({ ...counts, lints: [...(leftOut?.lints ?? []), ...counts.lints] })
 
 function shownTokens(
   rendered: Rendered,

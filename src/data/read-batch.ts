@@ -1,6 +1,8 @@
-import type { DataFormat } from "../config/index.ts"
+import type { DataFormat, NoiseConfig } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { parseJsonLine } from "./json-text.ts"
+import type { RowNote } from "./lints.ts"
+import { noised } from "./noise.ts"
 import { type Rendered, type RenderOptions, renderExample } from "./render.ts"
 import { type Columns, type Purpose, type RowReading, rowReading } from "./rows/index.ts"
 
@@ -15,6 +17,10 @@ export interface RawBatch {
     | { readonly kind: "values"; readonly values: readonly unknown[] }
   /** Rows that could not be read at all. */
   readonly problems: readonly (readonly [line: number, message: string])[]
+  /** Lines of rows that are left out. */
+  readonly leftOut?: ReadonlySet<number>
+  /** `noise` of the rows' source. */
+  readonly noise?: NoiseConfig | undefined
 }
 
 /** A row that became sequences, or why it did not. */
@@ -40,41 +46,93 @@ export interface ReadOptions {
   readonly showRefused?: boolean
 }
 
+/** A row of which the shape is known, before it is rendered. */
+type Parsed = { readonly line: number } & (
+  | { readonly reading: RowReading; readonly note?: "noise" | "noise-impossible" | undefined }
+  | { readonly problem: string }
+)
+
 /** Parses, tells the shape of, and tokenises the rows of a batch, in the order of the file. */
 export function* readBatch(
-  { path, lines, rows, problems }: RawBatch,
-  { purpose, format, columns, implicitPrompt, showRefused = false }: ReadOptions,
+  batch: RawBatch,
+  reading: ReadOptions,
   options: RenderOptions,
 ): Generator<ReadRow> {
+  const { path, problems, noise } = batch
+  const parsed = parsedRows(batch, reading)
   let nextProblem = 0
-  for (const [i, line] of lines.entries()) {
+  // noise may take another row's answer, so it reads the batch as a whole
+  for (const row of noise ? withNoise([...parsed], noise, path) : parsed) {
+    const { line } = row
     while (nextProblem < problems.length && problems[nextProblem]![0] < line) {
       yield unread(path, problems[nextProblem++]!)
     }
-    const where = `${path}:${line}`
-    let row: ReadRow
-    try {
-      const value = rowValue(rows, i, where)
-      const reading = rowReading(value, { format, purpose, columns, implicitPrompt, where })
-      const { refusal, example } = reading
-      const render = () => withNotes(reading, renderExample(example, options, where))
-      row =
-        refusal === undefined
-          ? { line, reading, sides: render() }
-          : { line, reading, refusal, sides: showRefused ? render().map(untrained) : [] }
-    } catch (error) {
-      if (!(error instanceof InputError)) throw error
-      row = { line, problem: error.message }
-    }
-    yield row
+    yield "problem" in row ? row : rendered(row, reading, options, `${path}:${line}`)
   }
   for (const problem of problems.slice(nextProblem)) yield unread(path, problem)
 }
 
-const withNotes = ({ media }: RowReading, sides: readonly Rendered[]): readonly Rendered[] =>
-  media.length === 0
+/** Parses the rows that could be read at all, and tells their shape. */
+export function* parsedRows(
+  { path, lines, rows }: RawBatch,
+  { purpose, format, columns, implicitPrompt }: Omit<ReadOptions, "showRefused">,
+): Generator<Parsed> {
+  for (const [i, line] of lines.entries()) {
+    const where = `${path}:${line}`
+    yield unlessWrong(line, () => {
+      const value = rowValue(rows, i, where)
+      return {
+        line,
+        reading: rowReading(value, { format, purpose, columns, implicitPrompt, where }),
+      }
+    })
+  }
+}
+
+function withNoise(rows: readonly Parsed[], noise: NoiseConfig, path: string): readonly Parsed[] {
+  const read = rows.flatMap((row) => ("reading" in row && !row.reading.refusal ? [row] : []))
+  const changed = noised(read, noise, path)
+  const byLine = new Map(read.map(({ line }, i) => [line, changed[i]!]))
+  return rows.map((row) => ({ ...row, ...byLine.get(row.line) }))
+}
+
+function rendered(
+  { line, reading, note }: Extract<Parsed, { reading: RowReading }>,
+  { showRefused = false }: ReadOptions,
+  options: RenderOptions,
+  where: string,
+): ReadRow {
+  const { refusal, example } = reading
+  const sides = () => withNotes(reading, note, renderExample(example, options, where))
+  return unlessWrong(line, () =>
+    refusal === undefined
+      ? { line, reading, sides: sides() }
+      : { line, reading, refusal, sides: showRefused ? sides().map(untrained) : [] },
+  )
+}
+
+function unlessWrong<Row>(line: number, read: () => Row): Row | { line: number; problem: string } {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    return { line, problem: error.message }
+  }
+}
+
+function withNotes(
+  { media }: RowReading,
+  noise: RowNote | undefined,
+  sides: readonly Rendered[],
+): readonly Rendered[] {
+  const more = [
+    ...(media.length > 0 ? (["dropped-media"] as const) : []),
+    ...(noise ? [noise] : []),
+  ]
+  return more.length === 0
     ? sides
-    : sides.map((side) => ({ ...side, notes: [...side.notes, "dropped-media" as const] }))
+    : sides.map((side) => ({ ...side, notes: [...side.notes, ...more] }))
+}
 
 const untrained = (side: Rendered): Rendered => ({
   ...side,

@@ -44,6 +44,8 @@ export function unusedKeys() {
   }
 }
 
+const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0)
+
 /** Adds batches up: counts, first examples, hashes and places of rows. */
 export function counter(files: readonly CountedFile[]) {
   const paths = files.map(({ path }) => path)
@@ -95,7 +97,7 @@ export function counter(files: readonly CountedFile[]) {
       const counts = perFile[file]!
       counts.rows += kept
       const faults = PAIR_FAULTS.map((fault) => notes[fault]?.length ?? 0)
-      counts.dropped += dropped.length + faults.reduce((sum, count) => sum + count, 0)
+      counts.dropped += dropped.length + result.leftOut.length + sumOf(faults)
       counts.bad += bad.length
       counts.truncated += result.truncated
       note("dropped", path, dropped)

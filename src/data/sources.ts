@@ -2,7 +2,7 @@ import { existsSync, statSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { SourceConfig } from "../config/index.ts"
+import type { NoiseConfig, SourceConfig } from "../config/index.ts"
 import { assert, InputError } from "../errors.ts"
 import { isHubId, resolveDataset } from "../hub/hub.ts"
 import { randomStream } from "../random.ts"
@@ -25,6 +25,7 @@ export interface Source {
   readonly weight: number
   readonly maxRows: number | undefined
   readonly shuffleSeed: number | undefined
+  readonly noise: NoiseConfig | undefined
 }
 
 /**
@@ -38,9 +39,9 @@ export async function resolveSources(
 ): Promise<Source[]> {
   const resolved: Source[] = []
   for (const source of sources) {
-    const { weight, max_rows: maxRows, shuffle_seed: shuffleSeed } = source
+    const { weight, max_rows: maxRows, shuffle_seed: shuffleSeed, noise } = source
     const files = (await pathsOf(source, signal)).map(sourceFile)
-    resolved.push({ path: source.path, files, weight, maxRows, shuffleSeed })
+    resolved.push({ path: source.path, files, weight, maxRows, shuffleSeed, noise })
   }
   return resolved
 }
@@ -153,7 +154,7 @@ export async function* sourceBatches(sources: readonly Source[]): AsyncGenerator
   for (const source of sources) {
     const chooses = await rowChooser(source)
     for (const file of source.files) {
-      const collector = batchCollector(file.path)
+      const collector = batchCollector(file.path, source.noise)
       let exhausted = false
       for await (const { rows, fraction } of rawRows(file.path, file.kind)) {
         const done = total === 0 ? 1 : (before + fraction * file.bytes) / total
@@ -209,7 +210,7 @@ async function rowChooser({
 }
 
 /** Packs rows into batches: JSON text end to end in one buffer, which crosses to a thread as one. */
-function batchCollector(path: string) {
+function batchCollector(path: string, noise: NoiseConfig | undefined) {
   let lines: number[] = []
   let json: Uint8Array[] = []
   let values: unknown[] = []
@@ -232,6 +233,7 @@ function batchCollector(path: string) {
           ? { kind: "json", bytes: Buffer.concat(json), ends }
           : { kind: "values", values },
       problems,
+      ...(noise ? { noise } : {}),
     }
     lines = []
     json = []

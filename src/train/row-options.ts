@@ -21,6 +21,7 @@ export function rowOptions(
     columns: data.columns,
     implicitPrompt: data.implicit_prompt,
     onLongPair: data.on_long_pair,
+    ...(sources === data.train ? { leaveOut: data } : {}),
     onBadRow: data.on_bad_row,
   }
 }
