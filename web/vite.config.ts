@@ -77,7 +77,7 @@ export default defineConfig({
     outDir: here("../dist/web"),
     emptyOutDir: true,
     target: "es2023",
-    // A page for each folder: play here, the run pages beside it.
-    rolldownOptions: { input: { play: here("play/index.html") } },
+    // A page for each folder.
+    rolldownOptions: { input: { runs: here("index.html"), play: here("play/index.html") } },
   },
 })

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from "commander"
 import { InputError } from "../errors.ts"
 import { modelFolders } from "../generate/index.ts"
 import { serve } from "../server/index.ts"
+import { openBrowser } from "./shell/browser.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
   type DeviceChoice,
@@ -20,6 +21,8 @@ interface Options {
   readonly device: DeviceChoice
   readonly dtype: DtypeChoice
   readonly threads?: number
+  readonly open: boolean
+  readonly readOnly?: boolean
 }
 
 /** Not one that other servers of models are found at. */
@@ -35,15 +38,16 @@ async function run(dir: string, options: Options, signal: AbortSignal): Promise<
   if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     throw new InputError(`${dir}: expected a folder of runs, or a run`)
   }
-  const { port, model: models, device, dtype, threads } = options
+  const { port, model: models, device, dtype, threads, open, readOnly = false } = options
   const { show, clear } = progressLine()
   for (const model of models) await modelFolders(model, { signal, onProgress: show })
   clear()
   // From here on no name of a request or of a run's files leads to a download.
   process.env.HF_HUB_OFFLINE = "1"
-  const open = { device, dtype, ...(threads === undefined ? {} : { threads }) }
-  const server = await serve({ dir, port, models, open, say })
+  const opened = { device, dtype, ...(threads === undefined ? {} : { threads }) }
+  const server = await serve({ dir, port, models, open: opened, say, readOnly })
   print(server.url)
+  if (open && process.stdout.isTTY) openBrowser(server.url)
   say("Ctrl-C ends the server")
   try {
     await new Promise<void>((ended) => {
@@ -65,11 +69,8 @@ export function command(verb: Command): void {
       (value: string, before: readonly string[]) => [...before, value],
       [] as readonly string[],
     )
-    .option(
-      "--no-open",
-      "open no browser (there is no page of runs yet: none is opened without it)",
-    )
-    .option("--read-only", "change no run (nothing here changes one yet, with or without it)")
+    .option("--no-open", "open no browser; none is opened without a terminal either")
+    .option("--read-only", "change no run and write no file")
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
@@ -77,7 +78,7 @@ export function command(verb: Command): void {
       "after",
       "\nThe first line of stdout is the server's URL with a token in its fragment. A program sends\n" +
         "the token as Authorization: Bearer, to /v1 as to OpenAI's API. It listens on this machine alone.\n" +
-        "The playground is at /play/.",
+        "The page shows the runs of the folder; the playground is at /play/.",
     )
     .action((dir: string, options: Options) => {
       outliveReaders()

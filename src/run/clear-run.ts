@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { clearTensorboard } from "../trackers/index.ts"
-import { RUN_FILES, SUPERSEDED_FILES, TORCH_FILES } from "./run-files.ts"
+import { PAGE_FILES, RUN_FILES, SUPERSEDED_FILES, TORCH_FILES } from "./run-files.ts"
 import { ownCheckpoints, runPlace } from "./run-place.ts"
 
 /** What a run writes into `model/`: weights, configs, and the files beside them. */
@@ -62,8 +62,16 @@ export function clearRun(path: string): void {
   if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
   const { model, events, samples, rollouts, report, config } = RUN_FILES
   clearTensorboard(path)
+  clearPage(join(path, PAGE_FILES.folder))
   // what says that this is a run goes last: a kill on the way leaves a run
   const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, report, rollouts, samples]
   for (const name of [...own, events, config])
     rmSync(join(path, name), { recursive: true, force: true })
+}
+
+/** What the page kept of the run; tags are the folder's, and stay. */
+function clearPage(folder: string): void {
+  for (const name of [PAGE_FILES.summary, PAGE_FILES.details])
+    rmSync(join(folder, name), { force: true })
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
 }

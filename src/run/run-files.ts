@@ -23,3 +23,13 @@ export const TORCH_FILES = [
   "adapter-start.safetensors",
   "run.sbatch",
 ] as const
+
+/** What the page of `dftune serve` keeps beside a run. */
+export const PAGE_FILES = {
+  folder: "page",
+  /** What a list of runs shows, and what a run's page draws: both made from the events. */
+  summary: "summary.json",
+  details: "details.bin",
+  /** Tags, and whether the run is archived. */
+  marks: "marks.json",
+} as const

@@ -19,12 +19,24 @@ const LOCK_FILE = "run.lock"
 const TOUCH_EVERY_MS = 15_000
 const DEAD_AFTER_MS = 120_000
 
-interface LockOwner {
+export interface LockOwner {
   readonly pid: number
   readonly host: string
 }
 
 const held = new Set<string>()
+
+/** The process that writes a run's folder now; undefined where none does. */
+export function lockHolder(folder: string): LockOwner | undefined {
+  const path = join(folder, LOCK_FILE)
+  const owner = lockOwner(path)
+  try {
+    return owner && isAlive(owner, path, path) ? owner : undefined
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined // given back just now
+    throw error
+  }
+}
 
 /**
  * Takes a folder's lock; returns what gives it back. The lock of a process that is gone is taken

@@ -38,6 +38,8 @@ function bytesAt(path: string, from: number, length: number): { bytes: Buffer; s
   }
 }
 
+export const sizeOf = (path: string): number => bytesAt(path, 0, 0).size
+
 const hashOf = (line: Buffer) => createHash("sha256").update(line).digest("hex").slice(0, 16)
 
 /** Whole lines from a byte on; a last line without its newline is still being written. */

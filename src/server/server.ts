@@ -19,6 +19,7 @@ import { ServedModels, type ServedModelsOptions } from "./models.ts"
 import { openAiRoutes } from "./openai-routes.ts"
 import { pageFiles } from "./page-files.ts"
 import { errorAnswer, refusal } from "./refusal.ts"
+import { RunIndexes } from "./run-indexes.ts"
 import { runRoutes } from "./run-routes.ts"
 import { SESSION_PATH, sessionRoute } from "./session.ts"
 
@@ -33,6 +34,8 @@ export interface ServeOptions extends ServedModelsOptions {
   /** 0: any that is free. */
   readonly port: number
   readonly say: (text: string) => void
+  /** Nothing of a run is changed, and no file is written. */
+  readonly readOnly?: boolean
   /** The longest that a request computes; ms. */
   readonly computeMs?: number
   /** The folder of the built pages; where the build puts them if left out. */
@@ -86,7 +89,7 @@ interface Parts extends Omit<ServeOptions, "models"> {
 }
 
 function application(parts: Parts): Hono {
-  const { dir, port, secrets, lanes, models, say, computeMs } = parts
+  const { dir, port, secrets, lanes, models, say, computeMs, readOnly = false } = parts
   const pages = pageFiles(parts.pages)
   const isPublic = (path: string) => path === SESSION_PATH || pages.has(path)
   const limits = computeMs === undefined ? {} : { computeMs }
@@ -102,7 +105,8 @@ function application(parts: Parts): Hono {
   const tooLarge = () => refusal(413, `a request is at most ${MOST_BODY} bytes`).getResponse()
   app.use(bodyLimit({ maxSize: MOST_BODY, onError: tooLarge }))
   app.route("/", sessionRoute({ port, secrets }))
-  app.route("/", runRoutes({ dir, lanes }))
+  const indexes = new RunIndexes({ readOnly })
+  app.route("/", runRoutes({ dir, lanes, indexes, readOnly }))
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app

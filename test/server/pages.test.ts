@@ -1,8 +1,11 @@
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import type { Page } from "playwright-core"
 import { afterAll, describe, expect, test } from "vitest"
+import { CONTENT_SECURITY_POLICY } from "../../src/server/guard.ts"
 import { builtPages } from "../web/built-pages.ts"
 import { CHROMIUM, launch } from "../web/chromium.ts"
-import { ask, serving } from "./serving.ts"
+import { ask, newFolder, serving } from "./serving.ts"
 
 test("pages that are not built are said to be so", async () => {
   const absent = await serving({ pages: "/nowhere", models: [] })
@@ -10,41 +13,59 @@ test("pages that are not built are said to be so", async () => {
   expect([answer.status, answer.text]).toEqual([404, expect.stringContaining("npm run build")])
 })
 
-// Building the pages takes seconds: only where a browser can look at them.
-const built = CHROMIUM ? await builtPages() : undefined
-afterAll(() => built?.close())
-const { port, url, token } = await serving({ pages: built?.folder ?? "/nowhere", models: [] })
-const withPages = test.skipIf(!built)
-
-withPages("pages are for everyone, and only the playground may compile", async () => {
-  const play = await ask(port, "/play/")
-  expect(play.status).toBe(200)
-  const policy = String(play.headers["content-security-policy"])
-  expect(policy).toContain("script-src 'self' 'wasm-unsafe-eval';")
-  expect(policy).toContain("worker-src 'self' blob:")
-  expect(policy).toContain(`connect-src http://127.0.0.1:${port}/ort/`)
-  expect(policy).not.toMatch(/connect-src [^;]*'self'/)
-  expect(play.headers["cross-origin-embedder-policy"]).toBe("require-corp")
-  expect(play.headers["set-cookie"]).toBeUndefined()
-  for (const path of ["/api/runs", "/isolate.js", built!.worker.replace("worker-", "x")]) {
-    const { headers } = await ask(port, path)
-    expect(headers["content-security-policy"]).not.toContain("wasm-unsafe-eval")
+/** A few files where the built pages would lie, so that the rules are tried without a build. */
+function handMade(): string {
+  const folder = join(newFolder(), "web")
+  const files = "index.html play/index.html assets/runs-1.js assets/worker-1.js ort/run.wasm"
+  for (const name of files.split(" ")) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), name)
   }
-  expect((await ask(port, "/model/config.json")).status).toBe(200)
+  writeFileSync(join(folder, "../outside.txt"), "outside")
+  symlinkSync("../outside.txt", join(folder, "link.txt"))
+  return folder
+}
+const made = await serving({ pages: handMade(), models: [] })
+
+test("pages are for everyone, and only the playground may compile", async () => {
+  const policyOf = async (path: string) => {
+    const { status, headers } = await ask(made.port, path)
+    expect([path, status]).toEqual([path, 200])
+    expect(headers["set-cookie"]).toBeUndefined()
+    return String(headers["content-security-policy"])
+  }
+  for (const path of ["/", "/assets/runs-1.js"]) {
+    expect(await policyOf(path)).toBe(CONTENT_SECURITY_POLICY)
+  }
+  for (const path of ["/play/", "/assets/worker-1.js", "/ort/run.wasm"]) {
+    const policy = await policyOf(path)
+    expect(policy).toContain("script-src 'self' 'wasm-unsafe-eval';")
+    expect(policy).toContain("worker-src 'self' blob:")
+    expect(policy).toContain(`connect-src http://127.0.0.1:${made.port}/ort/`)
+    expect(policy).not.toMatch(/connect-src [^;]*'self'/)
+  }
+  const { headers } = await ask(made.port, "/play/")
+  expect(headers["cross-origin-embedder-policy"]).toBe("require-corp")
+  expect((await ask(made.port, "/model/config.json")).status).toBe(200)
 })
 
-withPages("no file but the pages' own is sent", async () => {
-  const headers = { Authorization: `Bearer ${token}` }
+test("no file but the pages' own is sent", async () => {
+  const headers = { Authorization: `Bearer ${made.token}` }
   for (const path of [
     ..."/play/../../package.json /%2e%2e/package.json /play/%2e%2e%2f%2e%2e%2fpackage.json".split(
       " ",
     ),
+    ..."/../outside.txt /%2e%2e%2foutside.txt /link.txt /assets/..%5c..%5coutside.txt".split(" "),
     ..."/model/training-log.jsonl /assets/ /model/ /constructor /__proto__".split(" "),
   ]) {
-    expect((await ask(port, path, { headers })).status, path).toBe(404)
+    expect((await ask(made.port, path, { headers })).status, path).toBe(404)
   }
 })
 
+// Building the pages takes seconds: only where a browser can look at them.
+const built = CHROMIUM ? await builtPages() : undefined
+afterAll(() => built?.close())
+const { url } = await serving({ pages: built?.folder ?? "/nowhere", models: [] })
 describe.skipIf(!CHROMIUM)("in Chromium", () => {
   test("the playground trains under its policy, and reaches no API with the session's cookie", async () => {
     const browser = await launch()

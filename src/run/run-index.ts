@@ -1,0 +1,136 @@
+/** What the page shows of a run's events without reading them again. */
+import type { EvalEvent, RunEvent, RunStart, WarningEvent } from "./events.ts"
+import {
+  addHistogram,
+  addValue,
+  emptyHistograms,
+  emptySeries,
+  type Thinned,
+  type ThinnedHistograms,
+} from "./thinned.ts"
+
+type Of<Type extends RunEvent["type"]> = Extract<RunEvent, { type: Type }>
+
+interface Best {
+  readonly value: number
+  readonly step: number
+}
+
+/** The small part: all that a list of runs shows. */
+export interface RunSummary {
+  /** Of the last line that is in here; the byte after it. */
+  last: string | undefined
+  end: number
+  start: RunStart | undefined
+  ended: Of<"run.end"> | undefined
+  step: Of<"step"> | undefined
+  evaluation: EvalEvent | undefined
+  /** By the name of what was evaluated: the highest score, or the lowest NLL. */
+  readonly best: Map<string, { score?: Best; nll?: Best }>
+  warnings: number
+  /** NLL of the steps. */
+  nll: Thinned
+}
+
+/** The large part, of a run that somebody looks at. */
+export interface RunDetails {
+  /** One number a step event, by the field's name; NaN for none. `time` is in ms since 1970. */
+  readonly columns: Map<string, number[]>
+  readonly starts: RunStart[]
+  readonly evals: EvalEvent[]
+  readonly warnings: WarningEvent[]
+  readonly checkpoints: Of<"checkpoint">[]
+  readonly rollouts: Of<"rollout">[]
+  /** By name: `train`, or an evaluation's. */
+  readonly histograms: Map<string, ThinnedHistograms>
+}
+
+export interface RunIndex {
+  readonly summary: RunSummary
+  readonly details: RunDetails
+}
+
+export const emptyIndex = (): RunIndex => ({
+  summary: {
+    ...{ last: undefined, end: 0, start: undefined, ended: undefined, step: undefined },
+    ...{ evaluation: undefined, best: new Map(), warnings: 0, nll: emptySeries() },
+  },
+  details: {
+    columns: new Map(),
+    ...{ starts: [], evals: [], warnings: [], checkpoints: [], rollouts: [] },
+    histograms: new Map(),
+  },
+})
+
+/** Of events that come without end the last are kept. */
+const MOST_EVENTS = 20_000
+
+export function take({ summary, details }: RunIndex, event: RunEvent): void {
+  if (event.type === "step") {
+    summary.step = event
+    if (Number.isFinite(event.nll)) addValue(summary.nll, event.nll)
+    takeStep(details.columns, event)
+  } else if (event.type === "histogram") {
+    const { name, step, bins, small_bins } = event
+    const all = details.histograms.get(name) ?? emptyHistograms()
+    details.histograms.set(name, all)
+    addHistogram(all, { step, counts: [...small_bins, ...bins] })
+  } else if (event.type === "eval") {
+    summary.evaluation = event
+    takeBest(summary.best, event)
+    keep(details.evals, event)
+  } else if (event.type === "run.start") {
+    summary.start = event
+    summary.ended = undefined
+    keep(details.starts, event)
+  } else if (event.type === "run.end") summary.ended = event
+  else if (event.type === "warning") {
+    summary.warnings++
+    keep(details.warnings, event)
+  } else if (event.type === "checkpoint") keep(details.checkpoints, event)
+  else if (event.type === "rollout") keep(details.rollouts, event)
+}
+
+function keep<Event>(events: Event[], event: Event): void {
+  events.push(event)
+  if (events.length > MOST_EVENTS) events.splice(0, MOST_EVENTS / 10)
+}
+
+function takeBest(best: RunSummary["best"], { name, step, score, nll }: EvalEvent): void {
+  const own = best.get(name) ?? {}
+  best.set(name, own)
+  if (typeof score === "number" && !(score <= (own.score?.value ?? -Infinity))) {
+    own.score = { value: score, step }
+  }
+  if (typeof nll === "number" && !(nll >= (own.nll?.value ?? Infinity))) {
+    own.nll = { value: nll, step }
+  }
+}
+
+/** Every number of a step event, those in groups as `group.name`. */
+export function stepNumbers(event: Of<"step">): [name: string, value: number][] {
+  const found: [string, number][] = []
+  for (const [key, value] of Object.entries(event)) {
+    if (key === "time") found.push([key, Date.parse(value as string)])
+    else if (typeof value === "number") found.push([key, value])
+    else if (typeof value === "object" && value !== null) {
+      for (const [name, inner] of Object.entries(value)) {
+        if (typeof inner === "number") found.push([`${key}.${name}`, inner])
+      }
+    }
+  }
+  return found
+}
+
+function takeStep(columns: RunDetails["columns"], event: Of<"step">): void {
+  const before = columns.get("step")?.length ?? 0
+  for (const [name, value] of stepNumbers(event)) {
+    let column = columns.get(name)
+    if (column === undefined) {
+      column = new Array<number>(before).fill(Number.NaN)
+      columns.set(name, column)
+    }
+    column.push(value)
+  }
+  for (const column of columns.values()) if (column.length === before) column.push(Number.NaN)
+}

@@ -1,0 +1,32 @@
+/** What people say of a run on the page: tags, and that it is out of the way. */
+import { existsSync, mkdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { z } from "zod"
+import { replaceFileNow } from "../formats/atomic.ts"
+import { PAGE_FILES } from "../run/run-files.ts"
+
+export const runMarks = z.strictObject({
+  tags: z.array(z.string().trim().min(1).max(40)).max(20),
+  archived: z.boolean(),
+})
+export type RunMarks = z.infer<typeof runMarks>
+
+const pathOf = (run: string) => join(run, PAGE_FILES.folder, PAGE_FILES.marks)
+
+export function readMarks(run: string): RunMarks {
+  const path = pathOf(run)
+  if (existsSync(path)) {
+    try {
+      const read = runMarks.safeParse(JSON.parse(readFileSync(path, "utf8")))
+      if (read.success) return read.data
+    } catch {
+      // no JSON: as if nobody had said anything
+    }
+  }
+  return { tags: [], archived: false }
+}
+
+export function writeMarks(run: string, marks: RunMarks): void {
+  mkdirSync(join(run, PAGE_FILES.folder), { recursive: true })
+  replaceFileNow(pathOf(run), `${JSON.stringify(marks)}\n`)
+}

@@ -1,0 +1,56 @@
+/** The built pages over a folder of runs, and a browser at them. */
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import type { AxeResults } from "axe-core"
+import type { Browser, Page } from "playwright-core"
+import { afterAll } from "vitest"
+import { type ServeOptions, type Serving, serve } from "../../src/server/index.ts"
+import { builtPages } from "./built-pages.ts"
+import { launch } from "./chromium.ts"
+
+export interface Visit {
+  readonly server: Serving
+  readonly browser: Browser
+  readonly page: Page
+  /** What went wrong in the page: errors, and what its policy refused. */
+  readonly broken: string[]
+}
+
+/** A server with the built pages, opened by its URL as a user does. */
+export async function visit(options: Partial<ServeOptions> & { dir: string }): Promise<Visit> {
+  const built = await builtPages()
+  const open = { threads: 2 } as const
+  const server = await serve({
+    ...{ port: 0, models: [], open, say: () => {}, pages: built.folder },
+    ...options,
+  })
+  const browser = await launch()
+  afterAll(async () => {
+    await browser.close()
+    await server.close()
+    built.close()
+  })
+  const broken: string[] = []
+  const page = await browser.newPage()
+  page.on("pageerror", ({ message }) => broken.push(message))
+  page.on("console", (message) => {
+    if (message.type() === "error") broken.push(message.text())
+  })
+  await page.goto(server.url)
+  return { server, browser, page, broken }
+}
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js")
+
+/** Each rule that the page breaks, with where. */
+export async function axeViolations(page: Page): Promise<string[]> {
+  await page.evaluate(readFileSync(AXE, "utf8"))
+  const { violations } = (await page.evaluate("axe.run(document)")) as AxeResults
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(", ")}`)
+}
+
+/** How much wider than the window the page is, px. */
+export const overflow = (page: Page): Promise<number> =>
+  page.evaluate(
+    "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+  ) as Promise<number>

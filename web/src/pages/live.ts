@@ -1,0 +1,102 @@
+/**
+ * What the server tells, in every tab over one stream: HTTP/1.1 gives an origin six connections, so
+ * one tab holds the stream and tells the others. When it closes, the next one takes over.
+ */
+import type { RunEvent } from "../../../src/run/events.ts"
+import type { DescribedRun } from "../../../src/server/described-run.ts"
+
+export type Told =
+  | { readonly runs: readonly DescribedRun[]; readonly gone: readonly string[] }
+  | { readonly run: string; readonly id: string; readonly event: RunEvent }
+  | { readonly run: string; readonly reset: true }
+
+/** Runs that a tab follows, each with the last event that it has. */
+type Wanted = readonly (readonly [run: string, last: string | undefined])[]
+
+type Message =
+  | { readonly kind: "told"; readonly told: Told }
+  | { readonly kind: "wants"; readonly tab: string; readonly wanted: Wanted }
+  | { readonly kind: "who" }
+
+export class Live {
+  readonly #tab = crypto.randomUUID()
+  readonly #channel = new BroadcastChannel("dftune-live")
+  readonly #listeners = new Set<(told: Told) => void>()
+  /** The runs of this tab, and how to ask where they have come to. */
+  readonly #wanted = new Map<string, () => string | undefined>()
+  #leads = false
+  readonly #ofTabs = new Map<string, Wanted>()
+  #stream: EventSource | undefined
+  /** What the open stream follows. */
+  #followed = new Map<string, string | undefined>()
+
+  constructor() {
+    this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data)
+    addEventListener("pagehide", () => this.#say({ kind: "wants", tab: this.#tab, wanted: [] }))
+    // held until this tab is closed
+    void navigator.locks.request("dftune-live", () => {
+      this.#leads = true
+      this.#say({ kind: "who" })
+      this.#open()
+      return new Promise(() => {})
+    })
+  }
+
+  listen(listener: (told: Told) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Every event of a run after the one that `last` says, until the returned function is called. */
+  follow(run: string, last: () => string | undefined): () => void {
+    this.#wanted.set(run, last)
+    this.#want()
+    return () => {
+      this.#wanted.delete(run)
+      this.#want()
+    }
+  }
+
+  #want(): void {
+    const wanted = [...this.#wanted].map(([run, last]) => [run, last()] as const)
+    this.#say({ kind: "wants", tab: this.#tab, wanted })
+    this.#hear({ kind: "wants", tab: this.#tab, wanted })
+  }
+
+  #say(message: Message): void {
+    this.#channel.postMessage(message)
+  }
+
+  #hear(message: Message): void {
+    if (message.kind === "told") this.#tell(message.told)
+    else if (message.kind === "who") this.#want()
+    else {
+      this.#ofTabs.set(message.tab, message.wanted)
+      if (this.#leads) this.#open()
+    }
+  }
+
+  #tell(told: Told): void {
+    for (const listener of this.#listeners) listener(told)
+  }
+
+  /** Opens the stream, anew where somebody wants a run that it does not follow. */
+  #open(): void {
+    const all = new Map([...this.#ofTabs.values()].flat())
+    const isFollowed = [...all.keys()].every((run) => this.#followed.has(run))
+    if (this.#stream && isFollowed) return
+    this.#stream?.close()
+    this.#followed = new Map([...all].map(([run, last]) => [run, this.#followed.get(run) ?? last]))
+    const query = new URLSearchParams()
+    for (const run of this.#followed.keys()) query.append("run", run)
+    const places = [...this.#followed].filter(([, last]) => last !== undefined)
+    query.set("after", btoa(JSON.stringify(places)).replaceAll("+", "-").replaceAll("/", "_"))
+    this.#stream = new EventSource(`/api/stream?${query}`)
+    this.#stream.onmessage = ({ data }: MessageEvent<string>) => {
+      const told: Told = JSON.parse(data)
+      if ("event" in told) this.#followed.set(told.run, told.id)
+      this.#say({ kind: "told", told })
+      this.#tell(told)
+    }
+  }
+}
