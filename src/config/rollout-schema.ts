@@ -32,7 +32,17 @@ const rewardFields = z
     pattern: z.string().min(1).describe("format: a regular expression.").optional(),
     buffer: count.describe("overlong: tokens before the limit where it begins.").optional(),
     n: count.describe("repetition: tokens of a run.").optional(),
-    key: z.string().min(1).describe("exact: the row's field with the gold answer.").optional(),
+    key: z
+      .string()
+      .min(1)
+      .describe("exact: the row's field with the gold answer. unit-tests: with the tests; tests.")
+      .optional(),
+    score: z
+      .string()
+      .describe("unit-tests: all (1 for all tests or 0) or share (that pass).")
+      .optional(),
+    language: z.string().describe("unit-tests: of the programs; javascript.").optional(),
+    seconds: positive.describe("unit-tests: that a program may take; 10.").optional(),
   })
   .describe("A reward: its name, a module of your own, or a server.")
 

@@ -61,6 +61,39 @@ export const REWARDS = {
       },
     },
   },
+  "unit-tests": {
+    meaning: "1 where the JavaScript program in the completion passes the row's tests, else 0",
+    parameters: {
+      key: {
+        kind: "text",
+        default: "tests",
+        meaning: "the row's field with the tests",
+      },
+      score: {
+        kind: "word",
+        default: "all",
+        words: ["all", "share"],
+        meaning: "1 for all of the tests or nothing, or the share that passes",
+      },
+      language: {
+        kind: "word",
+        default: "javascript",
+        words: ["javascript", "python"],
+        meaning: "of the programs",
+      },
+      seconds: {
+        kind: "number",
+        default: 10,
+        min: 0.1,
+        max: 600,
+        meaning: "that a program may take with all its tests, the start of its process among them",
+      },
+    },
+    conflict: ({ language }) =>
+      language === "python"
+        ? "language: python programs are not run, because there is no sandbox for them here; judge them behind a server of your own: { url: http://... } gets { samples } and answers { rewards }"
+        : undefined,
+  },
 } as const satisfies Readonly<Record<string, RewardDeclaration>>
 
 export type RewardName = keyof typeof REWARDS

@@ -7,6 +7,7 @@ import { ownFunction } from "./own-function.ts"
 import type { RewardContext, RewardWork, Scorer } from "./reward.ts"
 import { type RewardSettings, rewardValues } from "./settings.ts"
 import { exact, format, overlong, repetition } from "./texts.ts"
+import { unitTests } from "./unit-tests.ts"
 
 const WORK: { readonly [Name in RewardName]: RewardWork } = {
   math,
@@ -14,6 +15,7 @@ const WORK: { readonly [Name in RewardName]: RewardWork } = {
   overlong,
   repetition,
   exact,
+  "unit-tests": unitTests,
 }
 
 const TIMEOUT_SECONDS = 10

@@ -12,6 +12,12 @@ export interface SandboxLimits {
   readonly megabytes: number
 }
 
+/** A function's source, and its one argument as JSON: the list of what it is called with. */
+export interface SealedCall {
+  readonly code: string
+  readonly args: string
+}
+
 export type CallResult = { readonly value: unknown } | { readonly problem: string }
 export type ProgramReply =
   | { readonly results: readonly CallResult[] }
@@ -34,12 +40,18 @@ function interpreter() {
   return { packageFile, readable }
 }
 
-/** Runs `program`, then each of `calls`; a program that fails or is stopped is a problem. */
+/**
+ * Runs `program`, then each of `calls`; a program that fails or is stopped is a problem.
+ *
+ * @throws the signal's reason when it is aborted, the process killed
+ */
 export function runSealed(
   program: string,
-  calls: readonly string[],
+  calls: readonly SealedCall[],
   { seconds, megabytes }: SandboxLimits,
+  signal?: AbortSignal,
 ): Promise<ProgramReply> {
+  signal?.throwIfAborted()
   const { packageFile, readable } = interpreter()
   const limits = {
     seconds,
@@ -67,8 +79,13 @@ export function runSealed(
       late = true
       kill()
     }, seconds * 1000)
-    child.once("error", (error) => {
+    signal?.addEventListener("abort", kill, { once: true })
+    const ended = () => {
       clearTimeout(timer)
+      signal?.removeEventListener("abort", kill)
+    }
+    child.once("error", (error) => {
+      ended()
       reject(error)
     })
     child.stdin.on("error", () => {})
@@ -77,7 +94,8 @@ export function runSealed(
       if (text.length > REPLY_CHARACTERS) kill()
     })
     child.once("close", () => {
-      clearTimeout(timer)
+      ended()
+      if (signal?.aborted) return reject(signal.reason)
       if (late) return resolve({ problem: `took longer than ${seconds} seconds` })
       try {
         resolve(JSON.parse(text) as ProgramReply)
