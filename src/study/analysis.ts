@@ -12,8 +12,8 @@ export interface ScoreRow {
   readonly score: number
   readonly perSeed: readonly number[]
   readonly problems: number
-  /** pass@n; null of one sample. */
-  readonly passAtN: number | null
+  /** pass@k for k = 2, 4, ... and the number of samples; empty of one sample. */
+  readonly passAtK: readonly { readonly k: number; readonly score: number }[]
   readonly n: number
   readonly tokens: number | null
   readonly ended: number
@@ -32,6 +32,14 @@ export interface ContrastRow extends CrossedDifference {
   readonly adjusted: number | null
 }
 
+/** What an arm's values that were chosen from scored on the validation problems. */
+export interface ChoiceRow {
+  readonly arm: string
+  /** What its runs then had; null before one has begun. */
+  readonly chosen: string | null
+  readonly candidates: readonly { readonly value: string; readonly score: number }[]
+}
+
 export interface StudyResult {
   readonly study: string
   readonly about: string
@@ -39,6 +47,7 @@ export interface StudyResult {
   readonly scores: readonly ScoreRow[]
   readonly losses: readonly LossRow[]
   readonly contrasts: readonly ContrastRow[]
+  readonly choices: readonly ChoiceRow[]
   readonly failures: readonly { readonly cell: string; readonly message: string }[]
   /** Settings of each final run. */
   readonly runs: readonly { readonly cell: string; readonly settings: unknown }[]
@@ -75,6 +84,7 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
   const family = holm(contrasts.filter(({ before }) => before).map(({ p }) => p))
   let next = 0
   const ends = events.filter((event) => event.type === "cell.end")
+  const lastEnds = [...new Map(ends.map((event) => [event.cell, event])).values()]
   return {
     study: named[0]?.study ?? "study",
     about: named.at(-1)?.about ?? "",
@@ -85,7 +95,8 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
       ...row,
       adjusted: before ? family[next++]! : null,
     })),
-    failures: ends.flatMap(({ cell, reason, message = "" }) =>
+    choices: choicesOf(events),
+    failures: lastEnds.flatMap(({ cell, reason, message = "" }) =>
       reason === "failed" ? [{ cell, message }] : [],
     ),
     runs: events.flatMap((event) =>
@@ -95,6 +106,44 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
     ),
     hours: ends.reduce((sum, { seconds }) => sum + seconds, 0) / 3600,
   }
+}
+
+/** 2, 4, 8, ... and n itself. */
+function powersUpTo(n: number): number[] {
+  const powers: number[] = []
+  for (let k = 2; k < n; k *= 2) powers.push(k)
+  return n > 1 ? [...powers, n] : []
+}
+
+function choicesOf(events: readonly StudyEvent[]): ChoiceRow[] {
+  const candidateOf = new Map(
+    events.flatMap((event) =>
+      event.type === "cell.end" && event.candidate !== null
+        ? [[event.cell, event.candidate] as const]
+        : [],
+    ),
+  )
+  const chosenBy = new Map(
+    events.flatMap((event) =>
+      event.type === "cell.start" && event.chosen !== undefined
+        ? [[event.arm, event.chosen] as const]
+        : [],
+    ),
+  )
+  const tried = events.flatMap((event) => {
+    if (event.type !== "score" || event.stage !== "choose") return []
+    const value = candidateOf.get(event.cell)
+    if (value === undefined) return []
+    return [{ arm: event.arm, value, score: averageAtN([...outcomesOf(event).values()]) }]
+  })
+  return grouped(tried, ({ arm }) => arm).map((ofArm) => ({
+    arm: ofArm[0]!.arm,
+    chosen: chosenBy.get(ofArm[0]!.arm) ?? null,
+    candidates: grouped(ofArm, ({ value }) => value).map((same) => ({
+      value: same[0]!.value,
+      score: mean(same.map(({ score }) => score)),
+    })),
+  }))
 }
 
 function scoreRow(events: readonly ScoreEvent[]): ScoreRow {
@@ -111,7 +160,7 @@ function scoreRow(events: readonly ScoreEvent[]): ScoreRow {
     perSeed,
     score: mean(perSeed),
     problems: all[0]!.length,
-    passAtN: n > 1 ? mean(all.map((one) => meanPassAtK(one, n))) : null,
+    passAtK: powersUpTo(n).map((k) => ({ k, score: mean(all.map((one) => meanPassAtK(one, k))) })),
     tokens: tokens.length === 0 ? null : mean(tokens),
     ended: mean(events.map(({ ended }) => ended)),
   }
@@ -180,7 +229,7 @@ export interface Table {
 }
 
 export function studyTables(result: StudyResult): Table[] {
-  const { scores, losses, contrasts, failures } = result
+  const { scores, losses, contrasts, choices, failures } = result
   const fixed = contrasts.some(({ seedsFixed }) => seedsFixed)
   const tables: Table[] = [
     {
@@ -207,16 +256,28 @@ export function studyTables(result: StudyResult): Table[] {
       title: "Scores",
       note: "Percent right; ended: share of the answers that ended by themselves.",
       rows: [
-        ["evaluation", "decoding", "arm", "score", "each seed", "pass@n", "tokens", "ended"],
+        ["evaluation", "decoding", "arm", "score", "each seed", "pass@k", "tokens", "ended"],
         ...scores.map((row) => [
           row.evaluation,
           decodingText(row.decoding),
           row.arm,
           percent(row.score),
           row.perSeed.map(percent).join(" "),
-          row.passAtN === null ? "" : `${percent(row.passAtN)} (n = ${row.n})`,
+          row.passAtK.map(({ k, score }) => `@${k} ${percent(score)}`).join(" "),
           row.tokens === null ? "" : row.tokens.toFixed(0),
           percent(row.ended),
+        ]),
+      ],
+    },
+    {
+      title: "Chosen on the validation problems",
+      note: "Percent right of each value, on problems that no result uses; of equals the first is taken.",
+      rows: [
+        ["arm", "chosen", "of"],
+        ...choices.map(({ arm, chosen, candidates }) => [
+          arm,
+          chosen ?? "not yet",
+          candidates.map(({ value, score }) => `${value}: ${percent(score)}`).join(", "),
         ]),
       ],
     },

@@ -60,6 +60,7 @@ export interface DesignProblem {
 
 export const SEED = "seed"
 export const BASE = "base"
+const MODEL = "model"
 
 export const decodingText = (decoding: Decoding): string =>
   decoding === "greedy" ? decoding : `T = ${decoding}`
@@ -142,21 +143,27 @@ export function designOf(fields: StudyFields): { design: Design; problems: Desig
       ? []
       : product(axes.filter(({ key }) => chosen.includes(key)).map(({ values }) => values))
   problems.push(...repeated(arms.map(({ name }) => name)))
-  const cells = cellsOf(fields, { arms, seeds, candidates })
-  const contrasts = contrastsOf(fields, arms, problems)
+  const bases = fields.base === false ? [] : basesOf(fixed, arms)
+  const cells = cellsOf(fields, { arms, bases, seeds, candidates })
+  const contrasts = contrastsOf(fields, { arms, bases }, problems)
   return { design: { arms, seeds, candidates, cells, contrasts }, problems }
 }
 
 function repeated(names: readonly string[]): DesignProblem[] {
   const twice = names.find((name, i) => names.indexOf(name) !== i)
-  const taken = names.find((name) => name === BASE)
+  const taken = names.find((name) => name === BASE || name.startsWith(`${BASE} `))
   return [
     ...(twice === undefined
       ? []
       : [{ path: ["axes"], message: `two arms are called "${twice}"; give { as, set } values` }]),
     ...(taken === undefined
       ? []
-      : [{ path: ["axes"], message: `"${BASE}" is the model before training; give another name` }]),
+      : [
+          {
+            path: ["axes"],
+            message: `"${taken}": ${BASE} is the model before training; give another name`,
+          },
+        ]),
   ]
 }
 
@@ -173,14 +180,39 @@ function seedsOf({ axes }: StudyFields, problems: DesignProblem[]): number[] {
 const chooseSeeds = ({ choose }: StudyFields, seeds: readonly number[]): readonly number[] =>
   choose?.seeds ?? [Math.max(...seeds) + 1]
 
+/** The models before training: one, or one for each model of an axis, called by its value. */
+function basesOf(
+  axes: readonly { readonly values: readonly AxisValue[] }[],
+  arms: readonly Arm[],
+): Arm[] {
+  const values = axes.flatMap(({ values }) => values).filter(({ set }) => MODEL in set)
+  const models = values.filter(({ set }) => arms.some((arm) => arm.set[MODEL] === set[MODEL]))
+  const different = models.filter(
+    ({ set }, i) => models.findIndex((other) => other.set[MODEL] === set[MODEL]) === i,
+  )
+  const [only] = different
+  if (different.length < 2)
+    return [{ name: BASE, set: only === undefined ? {} : { [MODEL]: only.set[MODEL] } }]
+  return different.map(({ label, set }) => ({
+    name: `${BASE} ${label}`,
+    set: { [MODEL]: set[MODEL] },
+  }))
+}
+
 function cellsOf(
   fields: StudyFields,
-  { arms, seeds, candidates }: Pick<Design, "arms" | "seeds" | "candidates">,
+  { arms, bases, seeds, candidates }: Parts & Pick<Design, "seeds" | "candidates">,
 ): Cell[] {
-  const base: Cell[] =
-    fields.base === false
-      ? []
-      : [{ id: BASE, arm: BASE, stage: "base", candidate: null, set: {}, seed: null }]
+  const base = bases.map(
+    ({ name, set }): Cell => ({
+      id: slug(name),
+      arm: name,
+      stage: "base",
+      candidate: null,
+      set,
+      seed: null,
+    }),
+  )
   const tried = candidates.flatMap(({ label, set }) =>
     arms.flatMap((arm) =>
       chooseSeeds(fields, seeds).map((seed): Cell => {
@@ -199,15 +231,27 @@ function cellsOf(
   return [...base, ...tried, ...final]
 }
 
-function contrastsOf(
-  fields: StudyFields,
-  arms: readonly Arm[],
-  problems: DesignProblem[],
-): Contrast[] {
-  const names = [BASE, ...arms.map(({ name }) => name)]
+interface Parts {
+  readonly arms: readonly Arm[]
+  readonly bases: readonly Arm[]
+}
+
+/** Of `base`, the model that the other arm was trained from. */
+function withBase(name: string, other: string, { arms, bases }: Parts): string {
+  if (name !== BASE || bases.length < 2) return name
+  const trained = arms.find((arm) => arm.name === other)
+  return bases.find(({ set }) => trained && set[MODEL] === trained.set[MODEL])?.name ?? name
+}
+
+function contrastsOf(fields: StudyFields, parts: Parts, problems: DesignProblem[]): Contrast[] {
+  const { arms, bases } = parts
+  const names = [...bases, ...arms].map(({ name }) => name)
+  const isBase = (name: string) => bases.some((one) => one.name === name)
   const evaluations = new Map(fields.evaluations.map((one) => [one.name, one]))
   const losses = new Set(fields.losses.map(({ name }) => name))
-  return fields.contrasts.flatMap(({ a, b, on, at, b_at }, i) => {
+  return fields.contrasts.flatMap(({ a: left, b: right, on, at, b_at }, i) => {
+    const a = withBase(left, right, parts)
+    const b = withBase(right, left, parts)
     const wrong = (key: string, message: string) =>
       problems.push({ path: ["contrasts", i, key], message })
     for (const [key, arm] of [
@@ -215,7 +259,7 @@ function contrastsOf(
       ["b", b],
     ] as const) {
       if (arm === BASE && fields.base === false) wrong(key, "base is not asked: base is false")
-      if (!names.includes(arm)) wrong(key, `no arm "${arm}"; arms are ${names.join(", ")}`)
+      else if (!names.includes(arm)) wrong(key, `no arm "${arm}"; arms are ${names.join(", ")}`)
     }
     return list(on).flatMap((target): Contrast[] => {
       const bare = { a, b, on: target }
@@ -232,9 +276,7 @@ function contrastsOf(
         const other = b_at ?? decoding
         const has = (arm: string, one: Decoding) =>
           evaluation.decodings.includes(one) ||
-          (arm === BASE &&
-            fields.base !== false &&
-            fields.base.temperatures.includes(one as number))
+          (isBase(arm) && fields.base !== false && fields.base.temperatures.includes(one as number))
         if (!has(a, decoding)) wrong("at", `${a} is not asked ${target} at ${decoding}`)
         if (!has(b, other)) wrong("b_at", `${b} is not asked ${target} at ${other}`)
         const control = other === decoding ? "" : ` (${b} at ${decodingText(other)})`

@@ -5,34 +5,32 @@ import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { train } from "../engines/index.ts"
 import { InputError } from "../errors.ts"
-import { evaluateSuite, openSuite, recordsPath } from "../evaluate/index.ts"
+import { recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { openScoredModel } from "../evaluate/scored-model.ts"
 import { rowsOf } from "../evaluate/suites/suite.ts"
-import {
-  askingOf,
-  localModelOrigin,
-  modelFolders,
-  modelPrecision,
-  openGenerator,
-} from "../generate/index.ts"
-import type { Cell, Settings } from "./design.ts"
-import { SEED } from "./design.ts"
+import { lockFolder } from "../run/run-lock.ts"
+import { type Asked, askedModel } from "./asked-model.ts"
+import { type AxisValue, type Cell, SEED } from "./design.ts"
 import type { Study } from "./load-study.ts"
 import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
-import type { Choose, Decoding, Evaluation } from "./study-schema.ts"
+import type { Choose, Decoding, Losses } from "./study-schema.ts"
 
 export interface CellOptions {
   readonly signal: AbortSignal
+  /** Runs that failed are tried again, from their newest checkpoint. */
+  readonly retry?: boolean
   readonly onProgress?: (text: string) => void
 }
 
 /** What choices are asked goes by this name, and into no table of results. */
 export const VALIDATION = "validation"
 
-type Asked = Omit<Evaluation, "decodings">
-
-function questions(study: Study, cell: Cell): { asked: Asked; decodings: readonly Decoding[] }[] {
+/** What a run's model is asked, and at which decodings. */
+export function questionsOf(
+  study: Study,
+  cell: Pick<Cell, "stage">,
+): { asked: Asked; decodings: readonly Decoding[] }[] {
   const { evaluations, choose, base } = study.fields
   if (cell.stage === "choose") {
     const { decoding, ...asked } = choose as Choose
@@ -52,18 +50,18 @@ const sampleSeed = (seed: number | null) => ((seed ?? -1) + 1) * 10_000_000
  * Trains and asks one model, going on where an earlier call stopped; what failed is told as an
  * event and kept.
  *
- * @param settings the cell's, with the values that were chosen
+ * @param chosen the values that were chosen for it, where some are
  * @throws InputError where its folder holds another design's results
  */
 export async function runCell(
   study: Study,
   cell: Cell,
-  settings: Settings,
-  { signal, onProgress }: CellOptions,
+  chosen: AxisValue | undefined,
+  { signal, onProgress, retry = false }: CellOptions,
 ): Promise<"done" | "failed"> {
   const folder = join(study.folder, "cells", cell.id)
   const output = join(folder, "run")
-  const all = { ...settings, ...(cell.seed === null ? {} : { [SEED]: cell.seed }) }
+  const all = { ...cell.set, ...chosen?.set, ...(cell.seed === null ? {} : { [SEED]: cell.seed }) }
   const config: Config = { ...study.configOf(all, output), resume: cell.seed !== null }
   const told = (await readStudyEvents(study.folder)).filter(
     (event): event is Exclude<StudyEvent, { type: "study.contrasts" }> =>
@@ -76,16 +74,21 @@ export async function runCell(
       `${folder}: was made with other settings or questions than ${study.path} has now; give another output_dir, or remove the folder and ${cell.id}.jsonl of events`,
     )
   }
-  const end = told.find((event) => event.type === "cell.end")
-  if (end?.type === "cell.end") return end.reason
+  const end = told.findLast((event) => event.type === "cell.end")
+  if (end?.type === "cell.end" && !(retry && end.reason === "failed")) return end.reason
+  mkdirSync(folder, { recursive: true })
   mkdirSync(join(study.folder, "events"), { recursive: true })
+  const unlock = lockFolder(folder)
   const log = studyLog(study.folder, cell.id)
   const { id, arm, stage, seed, candidate } = cell
   const of = { cell: id, arm, stage, seed }
   const began = performance.now()
   const seconds = () => (performance.now() - began) / 1000
   try {
-    if (told.length === 0) log.append({ type: "cell.start", ...of, design, settings: all })
+    if (told.length === 0) {
+      const called = chosen === undefined ? {} : { chosen: chosen.label }
+      log.append({ type: "cell.start", ...of, design, settings: all, ...called })
+    }
     const model = seed === null ? config.model : await trained(config, { signal, onProgress })
     signal.throwIfAborted()
     await ask(study, { cell, model, folder, told, log, config }, { signal, onProgress })
@@ -106,6 +109,7 @@ export async function runCell(
     return "failed"
   } finally {
     log.close()
+    unlock()
   }
 }
 
@@ -117,7 +121,11 @@ function clear(run: string): void {
 function designHash(study: Study, cell: Cell, config: Config): string {
   const { output_dir: _, resume: __, ...rest } = config
   const { losses } = study.fields
-  const text = JSON.stringify([rest, questions(study, cell), cell.stage === "choose" ? [] : losses])
+  const text = JSON.stringify([
+    rest,
+    questionsOf(study, cell),
+    cell.stage === "choose" ? [] : losses,
+  ])
   return createHash("sha256").update(text).digest("hex").slice(0, 16)
 }
 
@@ -155,71 +163,48 @@ async function ask(
 ): Promise<void> {
   const { id, arm, stage, seed } = cell
   const of = { cell: id, arm, stage, seed }
-  const asking = await askingOf(model, { signal })
-  const folders = await modelFolders(model, { signal })
-  const origin = localModelOrigin(model, folders, await modelPrecision(folders))
-  const threads = config.engine.name === "onnx" ? config.engine.threads : "auto"
-  const options = { signal, ...(threads === "auto" ? {} : { threads }) }
-  let opened: ReturnType<typeof openGenerator> | undefined
-  const openSource = async () => {
-    opened ??= openGenerator(model, options)
-    return { source: await opened, release: async () => {} }
-  }
+  const asked = await askedModel(model, { called: arm, engine: config.engine, signal })
   try {
-    for (const { asked, decodings } of questions(study, cell)) {
-      const { name, suite, suite_dir, limit } = asked
-      const { problems } = await openSuite(suite, { folder: suite_dir, limit })
+    for (const { asked: questions, decodings } of questionsOf(study, cell)) {
+      const { name } = questions
       for (const decoding of decodings) {
         const same = (event: StudyEvent) =>
           event.type === "score" && event.evaluation === name && event.decoding === decoding
         if (told.some(same)) continue
-        const greedy = decoding === "greedy"
-        const place = join(folder, greedy ? "greedy" : `t-${decoding}`)
-        const settings = {
-          n: greedy ? 1 : asked.n,
-          temperature: greedy ? 0 : decoding,
-          maxNewTokens: asked.max_new_tokens,
-          seed: sampleSeed(seed),
-          prompt: asked.prompt,
-          mode: asked.mode,
-          stop: asked.stop,
-        }
-        const shared = {
-          openSource,
-          model: arm,
-          origin,
-          problems,
-          settings,
-          layout: asking,
-          signal,
-        }
-        await evaluateSuite({ ...shared, suite: name, folder: place })
+        const place = join(folder, decoding === "greedy" ? decoding : `t-${decoding}`)
+        await asked.ask(questions, { decoding, seed: sampleSeed(seed), folder: place })
         const found = await scoreOf(place, name)
         log.append({ type: "score", ...of, evaluation: name, decoding, ...found })
         onProgress?.(`asked ${name}`)
       }
     }
   } finally {
-    if (opened) await (await opened).close()
+    await asked.close()
   }
   if (stage === "choose") return
-  for (const { name, data, max_rows, max_length } of study.fields.losses) {
+  for (const losses of study.fields.losses) {
+    const { name } = losses
     if (told.some((event) => event.type === "loss" && event.name === name)) continue
-    const scored = await openScoredModel(model, { signal })
-    try {
-      const rows = await rowLosses(scored, {
-        files: [data].flat(),
-        maxLength: max_length,
-        maxRows: max_rows,
-        signal,
-      })
-      const kept = Object.fromEntries(
-        rows.map(({ row, nll, tokens }) => [row, [nll, tokens] as const]),
-      )
-      log.append({ type: "loss", ...of, name, rows: kept })
-    } finally {
-      await scored.release()
-    }
+    log.append({ type: "loss", ...of, name, rows: await measured(model, losses, signal) })
+  }
+}
+
+async function measured(
+  model: string,
+  { data, max_rows, max_length }: Losses,
+  signal: AbortSignal,
+): Promise<Record<string, readonly [nll: number, tokens: number]>> {
+  const scored = await openScoredModel(model, { signal })
+  try {
+    const rows = await rowLosses(scored, {
+      files: [data].flat(),
+      maxLength: max_length,
+      maxRows: max_rows,
+      signal,
+    })
+    return Object.fromEntries(rows.map(({ row, nll, tokens }) => [row, [nll, tokens] as const]))
+  } finally {
+    await scored.release()
   }
 }
 

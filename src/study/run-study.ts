@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
 import { averageAtN, openSuite } from "../evaluate/index.ts"
@@ -10,31 +11,66 @@ import { type CellOptions, runCell, VALIDATION } from "./run-cell.ts"
 import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
 
 export interface StudyOptions extends CellOptions {
+  /** Only these runs, by id: a part of the study beside others, as the jobs of an array run it. */
+  readonly cells?: readonly string[]
   readonly onCell?: (text: string) => void
 }
 
-/** Runs what is missing of a study, one run after another. */
+/**
+ * Runs what is missing of a study, one run after another.
+ *
+ * @throws InputError where another process runs the study, or one of the runs
+ */
 export async function runStudy(study: Study, options: StudyOptions): Promise<void> {
+  const cells = chosenCells(study, options.cells)
   await checkValidation(study)
   mkdirSync(join(study.folder, "events"), { recursive: true })
-  const unlock = lockFolder(study.folder)
+  const unlock = await lockStudy(study.folder, options)
   try {
     await nameContrasts(study)
-    const { cells } = study.design
+  } catch (error) {
+    unlock()
+    throw error
+  }
+  if (options.cells !== undefined) unlock()
+  try {
     for (const [i, cell] of cells.entries()) {
       options.signal.throwIfAborted()
       options.onCell?.(`${i + 1} of ${cells.length}: ${cell.id}`)
-      const chosen =
-        cell.stage === "final" && study.design.candidates.length > 0
-          ? choiceOf(study, cell, await readStudyEvents(study.folder))
-          : { set: {} }
-      if (chosen === undefined)
+      const isChosen = cell.stage === "final" && study.design.candidates.length > 0
+      const chosen = isChosen
+        ? choiceOf(study, cell, await readStudyEvents(study.folder))
+        : undefined
+      if (isChosen && chosen === undefined)
         options.onCell?.(`${cell.id}: left out, no run to choose by is done`)
-      else await runCell(study, cell, { ...cell.set, ...chosen.set }, options)
+      else await runCell(study, cell, chosen, options)
     }
   } finally {
-    unlock()
+    if (options.cells === undefined) unlock()
   }
+}
+
+/** Parts of a study come at once: each waits for the others to have named its contrasts. */
+async function lockStudy(folder: string, { cells, signal }: StudyOptions): Promise<() => void> {
+  const tries = cells === undefined ? 1 : 60
+  for (let left = tries; ; left--) {
+    try {
+      return lockFolder(folder)
+    } catch (error) {
+      if (!(error instanceof InputError) || left === 1) throw error
+      await setTimeout(500, undefined, { signal })
+    }
+  }
+}
+
+function chosenCells({ design }: Study, ids: readonly string[] | undefined): readonly Cell[] {
+  if (ids === undefined) return design.cells
+  return ids.map((id) => {
+    const cell = design.cells.find((one) => one.id === id)
+    if (cell !== undefined) return cell
+    const known = design.cells.map((one) => one.id)
+    throw new InputError(`--cells ${id}: no run of the study; runs are ${known.join(", ")}`)
+  })
 }
 
 /** What is named is kept: a contrast that comes after results is marked so. */

@@ -38,6 +38,8 @@ export interface CellStart extends CellEvent {
   /** Hash of the run's config and of what is asked. */
   readonly design: string
   readonly settings: Readonly<Record<string, unknown>>
+  /** Of a final run whose values were chosen: what they are called. */
+  readonly chosen?: string
 }
 
 export interface ScoreEvent extends CellEvent {

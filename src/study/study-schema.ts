@@ -127,6 +127,16 @@ export const studyFields = z
       .describe("The comparisons that the study is made for; one named after results is marked so.")
       .default([]),
     assume: assume.prefault({}),
+    slurm: z
+      .strictObject({
+        sbatch: z
+          .record(z.string(), z.union([z.string(), z.number()]))
+          .describe("Options of sbatch for every run: partition, time, gpus, cpus-per-task, mem.")
+          .default({}),
+        at_once: count.describe("Runs of the array at one time; left out: all.").optional(),
+      })
+      .describe("What --slurm writes its job files with.")
+      .prefault({}),
     keep_models: z
       .boolean()
       .describe("Keep every run's model and checkpoints after it has been asked.")

@@ -60,6 +60,14 @@ test("a study runs to its report, and a second call runs nothing again", async (
   const result = analyse(events)
   expect(result.failures).toEqual([])
   expect(
+    result.choices.map(({ arm, chosen, candidates }) => [arm, chosen !== null, candidates.length]),
+  ).toEqual([
+    ["dft", true, 2],
+    ["sft", true, 2],
+  ])
+  const sampled = result.scores.filter(({ n }) => n === 2)
+  expect(sampled.map(({ passAtK }) => passAtK.map(({ k }) => k))).toEqual(sampled.map(() => [2]))
+  expect(
     result.contrasts.map(({ contrast, problems, seeds }) => [contrast.at, problems, seeds]),
   ).toEqual([
     [1, 8, 2],

@@ -51,15 +51,7 @@ export function sbatchFile({
     "open-mode": "append",
     signal: `B:USR1@${WARNING_SECONDS}`,
   }
-  const options = Object.entries({ ...own, ...engine.sbatch }).map(([name, value]) => {
-    if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n"]/.test(`${value}`)) {
-      throw new InputError(
-        `engine.sbatch.${name}: expected an option of sbatch, such as partition: gpu`,
-      )
-    }
-    const word = `${value}`
-    return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
-  })
+  const options = sbatchLines({ ...own, ...engine.sbatch }, "engine.sbatch")
   const torchrun = [
     quoted(python),
     "-m torch.distributed.run",
@@ -70,7 +62,7 @@ export function sbatchFile({
     `-m dftune_worker ${quoted(specPath)}`,
   ]
   return `#!/bin/bash
-${options.join("\n")}
+${options}
 
 # Submit with: sbatch THIS_FILE. dftune train CONFIG follows it (engine.launcher: slurm).
 # To stop early with a checkpoint: touch ${quoted(`${outputDir}/stop`)}, or scancel --signal=USR1 --batch JOB.
@@ -98,7 +90,26 @@ exit "$code"
 `
 }
 
+/**
+ * Options of sbatch as the first lines of its file have them.
+ *
+ * @throws InputError naming the option below `key` that is none
+ */
+export function sbatchLines(
+  options: Readonly<Record<string, string | number>>,
+  key: string,
+): string {
+  const lines = Object.entries(options).map(([name, value]) => {
+    const word = `${value}`
+    if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n"]/.test(word)) {
+      throw new InputError(`${key}.${name}: expected an option of sbatch, such as partition: gpu`)
+    }
+    return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
+  })
+  return lines.join("\n")
+}
+
 /** A word of a shell, whatever is in it. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -1,0 +1,146 @@
+import { execFileSync } from "node:child_process"
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { expect, test } from "vitest"
+import { stringify } from "yaml"
+import { analyse } from "../../src/study/analysis.ts"
+import { loadStudy } from "../../src/study/load-study.ts"
+import { runStudy } from "../../src/study/run-study.ts"
+import { readStudyEvents } from "../../src/study/study-events.ts"
+import { writeStudyJobs } from "../../src/study/study-slurm.ts"
+import { studyTime } from "../../src/study/study-time.ts"
+
+const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
+const signal = new AbortController().signal
+
+const row = (a: number, b: number) => ({ prompt: `${a}+${b}=`, completion: String(a + b) })
+const problem = (a: number, b: number) => ({ problem: `${a}+${b}`, answer: String(a + b) })
+
+async function studyOf(change: Record<string, unknown> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-study-"))
+  const file = (name: string, rows: readonly unknown[]) => {
+    const path = join(folder, name)
+    writeFileSync(path, rows.map((one) => `${JSON.stringify(one)}\n`).join(""))
+    return path
+  }
+  const train = file("train.jsonl", [row(1, 2), row(3, 4), row(5, 6), row(7, 8)])
+  const study = {
+    config: {
+      model: MODEL,
+      data: { train, max_length: 32 },
+      batch_size: 2,
+      max_steps: 1,
+      save_steps: 0,
+      engine: { name: "onnx", device: "cpu", threads: 1 },
+    },
+    axes: { objective: ["sft", "dft"], seed: [1] },
+    evaluations: [
+      {
+        name: "sums",
+        suite: file("sums.jsonl", [problem(1, 1)]),
+        max_new_tokens: 4,
+        decodings: ["greedy"],
+      },
+    ],
+    contrasts: [{ a: "dft", b: "base", on: "sums" }],
+    output_dir: join(folder, "out"),
+    ...change,
+  }
+  const path = join(folder, "study.yaml")
+  writeFileSync(path, stringify(study))
+  return { folder, train, study: await loadStudy(path) }
+}
+
+test("of an axis over models each has a base of its own, which contrasts find", async () => {
+  const models = [
+    { as: "one", set: { model: MODEL } },
+    { as: "two", set: { model: join(MODEL, "..", "model") } },
+    { as: "three", set: { model: `${MODEL}/` } },
+  ]
+  const contrasts = [{ a: "sft three", b: "base", on: "sums" }]
+  const { study } = await studyOf({
+    axes: { objective: ["sft"], model: models, seed: [1] },
+    contrasts,
+  })
+  const bases = study.design.cells.filter(({ stage }) => stage === "base")
+  // two names of one folder are one model
+  expect(bases.map(({ arm }) => arm)).toEqual(["base one", "base three"])
+  expect(study.design.contrasts.map(({ a, b, name }) => [a, b, name])).toEqual([
+    ["sft three", "base three", "sft three − base three, sums, greedy"],
+  ])
+})
+
+test("a part of a study runs by itself, and what failed is tried again when that is asked", async () => {
+  const { study, train } = await studyOf()
+  const good = readFileSync(train, "utf8")
+  writeFileSync(train, "not a row\n")
+  await runStudy(study, { signal, cells: ["dft-1"] })
+  const failed = analyse(await readStudyEvents(study.folder))
+  expect(failed.failures.map(({ cell }) => cell)).toEqual(["dft-1"])
+  expect(failed.failures[0]!.message).toContain(`${train}:1`)
+  expect(failed.scores).toEqual([])
+
+  writeFileSync(train, good)
+  await runStudy(study, { signal, cells: ["dft-1"] })
+  expect(analyse(await readStudyEvents(study.folder)).failures).toHaveLength(1)
+  await runStudy(study, { signal, cells: ["dft-1", "base"], retry: true })
+  const mended = analyse(await readStudyEvents(study.folder))
+  expect(mended.failures).toEqual([])
+  expect(mended.scores.map(({ arm }) => arm).sort()).toEqual(["base", "dft"])
+  await expect(runStudy(study, { signal, cells: ["sft-2"] })).rejects.toThrow(
+    "--cells sft-2: no run of the study; runs are base, sft-1, dft-1",
+  )
+})
+
+test("Slurm's jobs: the runs to choose by first, then the others, then the report", async () => {
+  const rates = { learning_rate: [1e-4, 2e-4] }
+  const { study, folder } = await studyOf({
+    axes: { objective: ["sft", "dft"], ...rates, seed: [1, 2] },
+    choose: { axes: "learning_rate", suite: fileOfOne() },
+    slurm: { sbatch: { partition: "a b", time: "02:00:00" }, at_once: 3 },
+  })
+  const submit = await writeStudyJobs(study, ["echo"])
+  const bin = mkdtempSync(join(tmpdir(), "dftune-sbatch-"))
+  writeFileSync(
+    join(bin, "sbatch"),
+    '#!/bin/bash\necho "$@" >> "$CALLS"\necho "$(wc -l < "$CALLS");cluster"\n',
+  )
+  chmodSync(join(bin, "sbatch"), 0o755)
+  const calls = join(folder, "calls")
+  writeFileSync(calls, "")
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH}`, CALLS: calls }
+  execFileSync("bash", [submit], { env })
+  const jobs = join(study.folder, "slurm")
+  expect(readFileSync(calls, "utf8").trim().split("\n")).toEqual([
+    `--parsable --array=0-3%3 ${join(jobs, "choose.sbatch")}`,
+    `--parsable --dependency=afterany:1 --array=0-4%3 ${join(jobs, "runs.sbatch")}`,
+    `--dependency=afterany:2 ${join(jobs, "report.sbatch")}`,
+  ])
+  const task = (name: string, id: string) =>
+    execFileSync("bash", [join(jobs, `${name}.sbatch`)], {
+      env: { ...env, SLURM_ARRAY_TASK_ID: id },
+      encoding: "utf8",
+    }).trim()
+  expect(task("choose", "3")).toBe(`study ${study.path} --cells choose-dft-learning-rate-0.0002-3`)
+  expect(task("runs", "0")).toBe(`study ${study.path} --cells base`)
+  expect(task("report", "")).toBe(`study ${study.path} --report`)
+  expect(readFileSync(join(jobs, "runs.sbatch"), "utf8")).toContain('#SBATCH --partition="a b"')
+  const wrong = await studyOf({ slurm: { sbatch: { "no option": 1 } } })
+  await expect(writeStudyJobs(wrong.study, ["echo"])).rejects.toThrow("slurm.sbatch.no option")
+})
+
+function fileOfOne(): string {
+  const path = join(mkdtempSync(join(tmpdir(), "dftune-study-")), "own.jsonl")
+  writeFileSync(path, `${JSON.stringify(problem(2, 9))}\n`)
+  return path
+}
+
+test("the time that a study will take is measured on its own runs and questions", async () => {
+  const { study } = await studyOf()
+  const { training, asking, total } = await studyTime(study, { signal })
+  expect(Object.keys(training)).toEqual(["sft", "dft"])
+  expect(Math.min(...Object.values(training), asking)).toBeGreaterThan(0)
+  expect(total).toBeCloseTo(training.sft! + training.dft! + asking, 6)
+})
