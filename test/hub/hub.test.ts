@@ -16,7 +16,7 @@ import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { resolveDataset, resolveModel } from "../../src/hub/hub.ts"
+import { isHubId, resolveDataset, resolveModel } from "../../src/hub/hub.ts"
 import { COMMIT, type HubState, hubServer } from "./hub-server.ts"
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex")
@@ -234,4 +234,24 @@ test("several processes that need a model first at once all get it, and the cach
   expect(readFileSync(join(folder, "model.safetensors")).equals(weights)).toBe(true)
   expect(readFileSync(join(folder, "tokenizer.json"), "utf8")).toBe('{"a":1}')
   expect(readdirSync(join(cache, "blobs")).filter((name) => /incomplete/.test(name))).toEqual([])
+})
+
+test.each([
+  ["gpt2", true],
+  ["Qwen/Qwen2.5-0.5B", true],
+  ["_a/b_", true],
+  ["a", true],
+  ["./nowhere", false],
+  ["../nowhere", false],
+  ["a/./b", false],
+  ["/a/b", false],
+  ["a/b/c", false],
+  ["a/b/", false],
+  ["a/-b", false],
+  ["a--b", false],
+  ["a/b.", false],
+  [".", false],
+  ["", false],
+])("whether `%s` could be a hub id: %s", (name, expected) => {
+  expect(isHubId(name)).toBe(expected)
 })
