@@ -46,7 +46,8 @@ export async function openSession(
     scrollback: 10_000,
     allowProposedApi: true,
   })
-  const shell = process.platform === "win32" ? ["cmd.exe", "/c", line] : ["/bin/sh", "-c", line]
+  const shell =
+    process.platform === "win32" ? ["cmd.exe", "/c", line] : ["/bin/sh", "-c", `exec ${line}`]
   const child = pty.spawn(shell[0]!, shell.slice(1), {
     name: "xterm-256color",
     cols: columns,

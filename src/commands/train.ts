@@ -10,7 +10,7 @@ import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { outliveReaders, write } from "./shell/output.ts"
 import { afterRun, continuation, runCourse } from "./shell/road.ts"
-import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
+import { keepBelow, print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly set?: string[]
@@ -81,10 +81,14 @@ export async function followRun(run: Run, json: boolean): Promise<void> {
     for await (const event of run) {
       course.see(event)
       if (json) printJson(event)
-      else view.show(event)
+      else {
+        keepBelow(view)
+        view.show(event)
+      }
     }
   } finally {
     view.close()
+    keepBelow(undefined)
   }
   const result = await run.result
   if (json) return
@@ -92,7 +96,8 @@ export async function followRun(run: Run, json: boolean): Promise<void> {
     say(`stopped after step ${result.steps}; to go on:\n  ${continuation(result)}`)
   } else {
     for (const line of afterRun(result, course.text())) say(line)
-    print(result.model ?? result.path)
+    // the last event has said it to whoever reads both
+    if (!process.stdout.isTTY || !process.stderr.isTTY) print(result.model ?? result.path)
   }
 }
 

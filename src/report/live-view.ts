@@ -21,6 +21,9 @@ export interface TerminalOptions {
 
 export interface TerminalView {
   readonly show: (event: RunEvent) => void
+  /** Takes the live lines away, for something that is said above them; `draw` puts them back. */
+  readonly clear: () => void
+  readonly draw: () => void
   /** Leaves the last live lines standing and the cursor below them. Safe to call twice. */
   readonly close: () => void
 }
@@ -161,7 +164,7 @@ export function terminalView(
     drawn = 0
     last = undefined
   }
-  return { show: (event) => showers[event.type](event as never), close }
+  return { show: (event) => showers[event.type](event as never), clear, draw, close }
 }
 
 function startLine({

@@ -1,12 +1,11 @@
 import { execFile } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { expect, test } from "vitest"
-import { answerOf, calcPrompt, problem, solution, wordPrompt } from "../../src/demo/problems.ts"
-import { randomStream } from "../../src/random.ts"
+import { DEMO_MODEL, writeSumRows } from "../../scripts/sum-rows.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 const TSX = pathToFileURL(join(ROOT, "node_modules/tsx/dist/loader.mjs")).href
@@ -21,26 +20,9 @@ test("the way of docs/getting-started.md works", async () => {
     expect(stdout).not.toContain("\u001b")
     return stdout
   }
-  const random = randomStream(0, "walk")
-  const range = { minSteps: 1, maxSteps: 2, maxOperand: 20, maxValue: 99 }
-  const tasks = Array.from({ length: 24 }, () => problem(random, range))
-  const lines = (rows: unknown[]) => `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`
-  const user = (content: string) => ({ role: "user", content })
-  const chats = tasks.map((task) => ({
-    messages: [
-      user(wordPrompt(random, task)),
-      { role: "assistant", content: solution(random, task, { style: "verbose" }) },
-    ],
-  }))
-  writeFileSync(join(folder, "train.jsonl"), lines(chats))
-  const questions = tasks.slice(0, 4).map((task) => ({
-    prompt: [user(calcPrompt(task))],
-    answer: String(answerOf(task)),
-  }))
-  writeFileSync(join(folder, "questions.jsonl"), lines(questions))
+  writeSumRows(folder, 24)
 
-  const model = join(ROOT, "demo/model")
-  await dftune("init", "--yes", "--model", model, "--train", "train.jsonl", "--lora")
+  await dftune("init", "--yes", "--model", DEMO_MODEL, "--train", "train.jsonl", "--lora")
   const shown = await dftune("preview", "dftune.yaml", "--json")
   const [example] = shown
     .trim()
@@ -66,7 +48,7 @@ test("the way of docs/getting-started.md works", async () => {
   // recipes/offline-rl, on this machine
   await dftune("grade", "samples.jsonl", "--keep", "correct", "--out", "correct.jsonl")
   const offline = join(ROOT, "recipes/offline-rl/dft.yaml")
-  const here = ["--set", `model=${model}`, "engine=onnx", "num_train_epochs=1", "batch_size=8"]
+  const here = ["--set", `model=${DEMO_MODEL}`, "engine=onnx", "num_train_epochs=1", "batch_size=8"]
   await dftune("train", offline, ...here, "output_dir=runs/offline")
   expect(existsSync(join(folder, "runs/offline/model/model.safetensors"))).toBe(true)
 

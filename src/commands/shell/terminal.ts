@@ -28,9 +28,30 @@ export function terminalText(text: string): string {
   return printable(text).replaceAll(ESCAPE, "\x1b")
 }
 
+/** Lines at the bottom of a terminal that are drawn over and over; what is said goes above them. */
+export interface LiveLines {
+  readonly clear: () => void
+  readonly draw: () => void
+}
+
+let live: LiveLines | undefined
+
+/** From now on these are the terminal's live lines, or there are none; others that stood there go. */
+export function keepBelow(lines: LiveLines | undefined): void {
+  if (live !== lines) live?.clear()
+  live = lines
+}
+
+function writeAbove(stream: typeof process.stdout | typeof process.stderr, text: string): void {
+  const below = stream.isTTY ? live : undefined
+  below?.clear()
+  write(stream, text)
+  below?.draw()
+}
+
 /** Words for people, on stderr. */
 export function say(text: string): void {
-  write(process.stderr, `${terminalText(text)}\n`)
+  writeAbove(process.stderr, `${terminalText(text)}\n`)
 }
 
 export function sayError(message: string): void {
@@ -53,12 +74,12 @@ export function sayWarning(
 
 /** A result, on stdout. */
 export function print(text: string): void {
-  write(process.stdout, `${terminalText(text)}\n`)
+  writeAbove(process.stdout, `${terminalText(text)}\n`)
 }
 
 /** A result as one line of JSON, on stdout. */
 export function printJson(value: unknown): void {
-  write(process.stdout, `${printableJson(value)}\n`)
+  writeAbove(process.stdout, `${printableJson(value)}\n`)
 }
 
 /** Without a terminal, a line of progress is written this often. */
@@ -78,14 +99,23 @@ export function progressLine(): {
   if (!process.stderr.isTTY) {
     return { show: (text) => void (due(QUIET_MS) && say(printableLine(text))), clear: () => {} }
   }
+  let shown = ""
+  const own: LiveLines = {
+    clear: () => write(process.stderr, "\r\x1b[2K"),
+    draw: () => {
+      const width = (process.stderr.columns ?? 80) - 1
+      write(process.stderr, `\r\x1b[2K${printableLine(shown).slice(0, width)}`)
+    },
+  }
   return {
     show: (text) => {
+      shown = text
       if (!due(100)) return
-      write(
-        process.stderr,
-        `\r\x1b[2K${printableLine(text).slice(0, (process.stderr.columns ?? 80) - 1)}`,
-      )
+      keepBelow(own)
+      own.draw()
     },
-    clear: () => write(process.stderr, "\r\x1b[2K"),
+    clear: () => {
+      if (live === own) keepBelow(undefined)
+    },
   }
 }
