@@ -15,6 +15,10 @@ PATTERNS = dict(r=4, lora_alpha=8, target_modules=r".*\.(q_proj|v_proj|down_proj
                 alpha_pattern={r"layers\.1\.self_attn\.v_proj": 3})
 
 
+# qwen2's head is its embedding; llama has a head of its own.
+SAVED = {"qwen2": dict(modules_to_save=["embed_tokens", "lm_head"], ensure_weight_tying=True), "llama": dict(modules_to_save=["embed_tokens", "lm_head", "model.norm", "layers.1.mlp.up_proj"])}
+
+
 def sequences_of(model):
     a, b = sampled(model, 1, 4, 25), sampled(model, 2, 6, 14)
     mask = lambda ids, prompt: [int(t >= prompt) for t in range(len(ids))]
@@ -57,11 +61,13 @@ def lora(name, folder, sequences, adapter, **options):
     for key, value in model.named_parameters():
         if "lora_" in key:
             value.data.normal_(0, 0.15)
+        elif value.requires_grad:  # modules_to_save: another one than the base's
+            value.data += 0.05 * torch.randn_like(value)
     path = os.path.join(folder, adapter)
     model.peft_config["default"].base_model_name_or_path = f"golden/models/{name}"  # not a path of this machine
     model.save_pretrained(path, save_embedding_layers=False)
     if os.path.exists(os.path.join(path, "README.md")): os.remove(os.path.join(path, "README.md"))
-    scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), lambda k: re.sub(r"\.default\.", ".", k))
+    scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), lambda k: re.sub(r"\.(modules_to_save\.)?default\.", ".", k))
     merged = PeftModel.from_pretrained(load(name), path).merge_and_unload()
     last = len(merged.model.layers) - 1
     kept = r"model\.layers\.(0\.self_attn\.(q|qkv)|%d\.self_attn\.(v|qkv))_proj\.weight" % last
@@ -82,6 +88,8 @@ def family(name):
     golden = {"versions": versions(), "parameters": sum(p.numel() for p in model.parameters()), "sequences": sequences,
               "sft_loss": scalars["sft"], "dft_loss": scalars["dft"], "greedy": [greedy(model, s["token_ids"][:5], 12) for s in sequences]}
     golden["adapters"] = {} if name in ("llama-bias", "mistral-window", "qwen2-window") else {"adapter": lora(name, folder, sequences, "adapter", r=4, lora_alpha=8, target_modules=ATTENTION if "moe" in name else "all-linear")}
+    if name in SAVED:
+        golden["adapters"]["adapter-saved"] = lora(name, folder, sequences, "adapter-saved", r=2, lora_alpha=4, target_modules=["q_proj", "down_proj"], **SAVED[name])
     if name == "qwen2":
         golden["adapters"]["adapter-rslora"] = lora(name, folder, sequences, "adapter-rslora", r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)
         golden["adapters"]["adapter-patterns"] = lora(name, folder, sequences, "adapter-patterns", **PATTERNS)

@@ -22,9 +22,15 @@ function modulePattern({ adapter }: Config): string | undefined {
   return Object.keys(adapter.alpha_pattern).length > 0 ? "adapter.alpha_pattern" : undefined
 }
 
+/** Kinds of adapters that the worker does not train. */
+function adapterKind({ adapter }: Config): string | undefined {
+  return adapter?.modules_to_save?.length ? "adapter.modules_to_save" : undefined
+}
+
 /** Options are honoured by both engines unless a row here says otherwise. */
 const LIMITS: readonly Limit[] = [
   { path: ["adapter"], engines: ["onnx"], asked: modulePattern },
+  { path: ["adapter"], engines: ["onnx"], asked: adapterKind },
   {
     path: ["quantization"],
     engines: ["onnx"],

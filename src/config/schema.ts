@@ -57,6 +57,13 @@ export const adapterFields = z
       .record(z.string(), positive)
       .describe("lora_alpha of their own, likewise.")
       .default({}),
+    modules_to_save: z
+      .array(z.string().min(1))
+      .nullable()
+      .describe(
+        "Modules of the base that train whole beside the adapter and are saved with it, by the ends of their paths: embed_tokens, lm_head, norm. A tied head stays tied: either name trains both.",
+      )
+      .default(null),
     use_rslora: z
       .boolean()
       .describe("Rank-stabilised scaling: lora_alpha / sqrt(r).")

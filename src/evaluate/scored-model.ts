@@ -1,11 +1,12 @@
 import { modelFolders, modelPrecision } from "../generate/index.ts"
-import { openWeights, readAdapter, readModelConfig } from "../models/files/index.ts"
+import { adaptedBase, openWeights, readAdapter, readModelConfig } from "../models/files/index.ts"
 import {
+  adapterParameters,
   Decoder,
   type DecoderShape,
   decoderName,
+  heldName,
   loraInputs,
-  loraParameters,
   packSequences,
 } from "../models/index.ts"
 import type { DeviceOptions, Precision } from "../runtime/index.ts"
@@ -50,15 +51,17 @@ export async function openScoredModel(
   const { folder, base, textFolder } = folders
   const dtype = await modelPrecision(folders, { dtype: asked })
   const weightsFolder = base ?? folder
-  const { shape } = await readModelConfig(weightsFolder)
+  const config = await readModelConfig(weightsFolder)
+  const adapter = base === null ? undefined : await readAdapter(folder, config.shape)
+  const { shape } = adapter ?? config
   const load = options.signal ? { signal: options.signal } : {}
   const weights = new Map<string, HostTensor>(
-    await baseWeights(await openWeights(weightsFolder), undefined, load),
+    await baseWeights(adaptedBase(await openWeights(weightsFolder), shape), undefined, load),
   )
-  const adapter = base === null ? undefined : await readAdapter(folder, shape)
   if (adapter) {
-    for (const { name, shape: dims } of loraParameters(shape, adapter.spec)) {
-      weights.set(decoderName(name), float32(dims, adapter.tensors.get(name)!))
+    for (const { name, shape: dims } of adapterParameters(shape, adapter.spec)) {
+      const held = heldName(decoderName(name), shape)
+      weights.set(held, float32(dims, adapter.tensors.get(name)!))
     }
   }
   const device = await openDevice({ device: "cpu", dtype, threads })

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { assert } from "../errors.ts"
 import {
+  adaptedBase,
   copySideFiles,
   type OpenWeights,
   openWeights,
@@ -11,8 +12,8 @@ import {
   saveModel,
 } from "../models/files/index.ts"
 import {
+  adapterParameters,
   type CheckpointDtype,
-  loraParameters,
   mergedTensors,
   type TensorSource,
 } from "../models/index.ts"
@@ -44,14 +45,15 @@ export async function withTensors<T>(
   signal: AbortSignal | undefined,
   use: (open: OpenTensors) => Promise<T>,
 ): Promise<T> {
-  const model = await openWeights(base ?? folder)
+  const opened = await openWeights(base ?? folder)
   try {
-    const tensors = tensorSources(model, signal)
-    if (base === null) return await use({ model, tensors })
-    const adapter = await readAdapter(folder, model.config.shape)
-    return await use({ model, tensors: mergedTensors(tensors, adapter.tensors, adapter.spec) })
+    if (base === null) return await use({ model: opened, tensors: tensorSources(opened, signal) })
+    const adapter = await readAdapter(folder, opened.config.shape)
+    const model = adaptedBase(opened, adapter.shape)
+    const tensors = mergedTensors(tensorSources(model, signal), adapter.tensors, adapter)
+    return await use({ model, tensors })
   } finally {
-    await model.close()
+    await opened.close()
   }
 }
 
@@ -97,9 +99,9 @@ export async function writePeft(
   { show }: Work,
 ): Promise<Written> {
   assert(base !== null && baseName !== null, "writePeft: a source without an adapter")
-  const { shape } = await readModelConfig(base)
-  const { spec, tensors } = await readAdapter(folder, shape)
-  const meant = loraParameters(shape, spec).map(({ name, shape }) => {
+  const { shape: ofBase } = await readModelConfig(base)
+  const { spec, tensors, shape } = await readAdapter(folder, ofBase)
+  const meant = adapterParameters(shape, spec).map(({ name, shape }) => {
     return { name, shape, read: async () => tensors.get(name)! }
   })
   // PEFT looks from where it is run; a path is only good from everywhere when it is whole.
@@ -107,7 +109,7 @@ export async function writePeft(
   const baseModel = isFolder ? resolve(baseName) : baseName
   await copySideFiles(textFolder, stage)
   await saveAdapter(stage, { spec, baseModel, tensors: meant })
-  const back = await readAdapter(stage, shape)
+  const back = await readAdapter(stage, ofBase)
   const written = meant.map(({ name, shape }) => {
     return { name, shape, read: async () => back.tensors.get(name)! }
   })

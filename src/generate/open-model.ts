@@ -5,6 +5,7 @@ import type { HubProgress } from "../hub/hub.ts"
 import type { CachedModel } from "../models/decoding/decoding-stages.ts"
 import { decodingShapes, PackedModel, type PackOptions } from "../models/decoding/packed-model.ts"
 import {
+  adaptedBase,
   findModel,
   openWeights,
   readAdapter,
@@ -14,9 +15,9 @@ import {
 import { resolvedPrecision } from "../models/files/precision.ts"
 import {
   type DecoderShape,
-  decoderName,
   EMBEDDING,
   elementCount,
+  heldTensors,
   loraInputs,
 } from "../models/index.ts"
 import { refuseMissingRun } from "../run/missing-run.ts"
@@ -179,12 +180,14 @@ export async function openModel(
   })
   const { folder, textFolder } = folders
   const base = folders.base ?? folder
-  const source = await openWeights(base)
-  const dtype = resolvedPrecision({ dtype: asked, device: kind }, source.config.shape)
+  const opened = await openWeights(base)
+  const dtype = resolvedPrecision({ dtype: asked, device: kind }, opened.config.shape)
   const device = await openDevice({ device: kind, dtype, ...deviceOptions })
   try {
+    const adapter =
+      folders.base === null ? undefined : await openAdapter(folder, opened.config.shape)
+    const source = adapter ? adaptedBase(opened, adapter.shape) : opened
     const { shape } = source.config
-    const adapter = folders.base === null ? undefined : await openAdapter(folder, shape)
     const tokenizer = await loadTokenizer(textFolder)
     const template = await loadChatTemplate(
       textFolder,
@@ -199,7 +202,11 @@ export async function openModel(
       onProgress?.(`loading ${base}: ${percent} %`)
       return data
     }
-    const embeddingRow = (id: number, into: Float32Array) => source.readRow(EMBEDDING, id, into)
+    const rows = adapter?.tensors.get(EMBEDDING)
+    const embeddingRow = (id: number, into: Float32Array) => {
+      if (!rows) return source.readRow(EMBEDDING, id, into)
+      into.set(rows.subarray(id * into.length, (id + 1) * into.length))
+    }
     const parts = { device, shape, lora: adapter?.lora, weight, embeddingRow, signal }
     const model = device.sharesHostMemory ? await PackedModel.pack(parts) : await uploaded(parts)
     return {
@@ -213,23 +220,20 @@ export async function openModel(
         if (model instanceof PackedModel) await model.release()
         else disposeAll(model.weights.values())
         await device.release()
-        await source.close()
+        await opened.close()
       },
     }
   } catch (error) {
     await device.release()
-    await source.close()
+    await opened.close()
     throw error
   }
 }
 
-/** An adapter's matrices by PEFT's names below each layer, and what the blocks need to know of it. */
-async function openAdapter(folder: string, shape: DecoderShape) {
-  const { spec, tensors } = await readAdapter(folder, shape)
-  return {
-    lora: loraInputs(spec),
-    tensors: new Map([...tensors].map(([name, data]) => [decoderName(name), data] as const)),
-  }
+/** An adapter's tensors as a decoder holds them, and what the blocks need to know of it. */
+async function openAdapter(folder: string, base: DecoderShape) {
+  const { spec, tensors, shape } = await readAdapter(folder, base)
+  return { shape, lora: loraInputs(spec), tensors: heldTensors(tensors, shape) }
 }
 
 /** A model whose weights the device holds as they are. */

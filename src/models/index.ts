@@ -1,5 +1,6 @@
 export * from "./adapters/lora.ts"
 export * from "./adapters/quantize.ts"
+export { heldName, type SavedModules } from "./adapters/saved-modules.ts"
 export type { LoraInputs } from "./block/layer-plan.ts"
 export { logitSettings } from "./block/outer-parts.ts"
 export { quantizedNames, type WeightQuantization } from "./block/packed.ts"

@@ -8,7 +8,9 @@ import {
   type DecoderShape,
   decoderParameters,
   elementCount,
+  FINAL_NORM,
   type HeadSettings,
+  headName,
   type LoraInputs,
   layerKinds,
   linearLayers,
@@ -61,6 +63,10 @@ export interface MemoryPlan {
   readonly keep: (layer: number) => KeepLevel
 }
 
+/** Whether a tensor of the base trains. */
+const isTrained = ({ lora }: MemoryPlanOptions, name: string): boolean =>
+  lora === undefined || lora.whole?.has(name) === true
+
 const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0)
 
 /** Bytes of the results of fixed size: attention's probabilities are left out. */
@@ -72,9 +78,13 @@ function resultBytes({ outputs }: Graph): number {
   )
 }
 
-function headWorkspace({ shape, lora, headSettings, headRows, tokens }: MemoryPlanOptions): number {
-  const trained = lora === undefined
-  const outputs = headBackward({ shape, ...headSettings }, { norm: trained, head: trained })
+function headWorkspace(options: MemoryPlanOptions): number {
+  const { shape, headSettings, headRows, tokens } = options
+  const trained = {
+    norm: isTrained(options, FINAL_NORM),
+    head: isTrained(options, headName(shape)),
+  }
+  const outputs = headBackward({ shape, ...headSettings }, trained)
   return workspaceBytes(graph("head", outputs), () => Math.min(headRows, tokens))
 }
 
@@ -87,7 +97,8 @@ function betweenBytes(options: MemoryPlanOptions): number {
   const states = 4 * tokens * shape.hiddenSize
   const turned = layerKinds(shape).map(({ rope }) => rope?.rotaryDim ?? 0)
   const tables = tokens * sum(turned)
-  const head = (options.lora ? 2 : 3) * Math.min(headRows, tokens) * shape.hiddenSize
+  const head =
+    (isTrained(options, headName(shape)) ? 3 : 2) * Math.min(headRows, tokens) * shape.hiddenSize
   return (states + tables + head) * BYTES + dropoutBytes(options)
 }
 
@@ -167,10 +178,13 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const count = layers.length
   const base = sum(decoderParameters(shape).map(({ shape }) => elementCount(shape)))
   const adapter = sum(layers.map((layer) => layer.adapter))
-  const trained = lora ? adapter : base
-  const copies = headSettings.reference && !lora ? 2 : 1
+  const parameters = decoderParameters(shape).filter(({ name }) => isTrained(options, name))
+  const whole = sum(parameters.map(({ shape }) => elementCount(shape)))
+  const trained = adapter + whole
+  const copies = headSettings.reference && whole > 0 ? 2 : 1
   const frozen = frozenBytes(options)
-  const weights = (lora ? frozen : base * BYTES + (copies - 1) * frozen) + adapter * BYTES
+  const own = lora ? frozen + whole * BYTES : base * BYTES
+  const weights = own + (copies - 1) * frozen + adapter * BYTES
   const gradients = trained * BYTES
   const moments = trained * MOMENT_BYTES[options.optimizer ?? "adamw"]
 

@@ -34,6 +34,7 @@ export function adapterSpec(
     layersToTransform: adapter.layers_to_transform ?? undefined,
     rankPattern: adapter.rank_pattern,
     alphaPattern: adapter.alpha_pattern,
+    modulesToSave: adapter.modules_to_save ?? [],
   }
   return loraSpec(options, shape)
 }

@@ -8,9 +8,11 @@ import {
   type OpenWeights,
 } from "../models/files/open-weights.ts"
 import {
+  adapterParameters,
   type DecoderShape,
   decoderName,
   decoderParameters,
+  heldName,
   initialLora,
   type LoraSpec,
   loraParameters,
@@ -36,8 +38,8 @@ export async function baseWeights(
 }
 
 /**
- * A base that nothing trains. Where the device holds matrices packed, each is packed as it is read,
- * so that the float32 model is never whole in memory; elsewhere this is {@link baseWeights}.
+ * A base that nothing trains but `options.whole`. Where the device holds matrices packed, each is packed
+ * as it is read, so that the float32 model is never whole in memory; elsewhere this is {@link baseWeights}.
  */
 export async function frozenWeights(
   open: OpenWeights,
@@ -45,17 +47,19 @@ export async function frozenWeights(
   options: LoadOptions = {},
 ): Promise<ReadonlyMap<string, HostTensor | DeviceTensor>> {
   if (quantization || device.products !== "bf16") return baseWeights(open, quantization, options)
-  const held = new Map<string, DeviceTensor>()
+  const held = new Map<string, HostTensor | DeviceTensor>()
   let scratch = new Float32Array(0)
   try {
     for (const { name, shape } of open.parameters) {
       options.signal?.throwIfAborted()
       const count = elementCount(shape)
-      const isPacked = name.endsWith(".weight") && shape.length === 2
+      const isTrained = options.whole?.has(name) === true
+      const isPacked = name.endsWith(".weight") && shape.length === 2 && !isTrained
       if (isPacked && scratch.length < count) scratch = new Float32Array(count)
       const into = isPacked ? scratch.subarray(0, count) : new Float32Array(count)
       const tensor = float32(shape, await open.read(name, into))
-      held.set(name, await (isPacked ? device.uploadFactor(tensor) : device.upload(tensor)))
+      if (isTrained) held.set(name, tensor)
+      else held.set(name, await (isPacked ? device.uploadFactor(tensor) : device.upload(tensor)))
       options.onProgress?.(held.size, open.parameters.length)
     }
   } finally {
@@ -86,7 +90,10 @@ async function quantizedWeights(
   return result
 }
 
-/** A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. */
+/**
+ * A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. What a
+ * new one has whole is still the base's.
+ */
 export function adapterWeights(
   shape: DecoderShape,
   lora: LoraSpec | undefined,
@@ -94,11 +101,21 @@ export function adapterWeights(
   saved?: ReadonlyMap<string, HostTensor>,
 ): Map<string, HostTensor> {
   if (!lora) return new Map()
-  const fresh = saved ? undefined : initialLora(shape, lora, seed)
+  if (!saved) {
+    const fresh = initialLora(shape, lora, seed)
+    return new Map(
+      loraParameters(shape, lora).map(({ name, shape }) => [
+        decoderName(name),
+        float32(shape, fresh.get(name)!),
+      ]),
+    )
+  }
   return new Map(
-    loraParameters(shape, lora).map(({ name, shape }) => {
-      const key = decoderName(name)
-      return [key, saved?.get(`parameter.${key}`) ?? float32(shape, fresh!.get(name)!)]
+    adapterParameters(shape, lora).map(({ name }) => {
+      const key = heldName(decoderName(name), shape)
+      const tensor = saved.get(`parameter.${key}`)
+      assert(tensor, `a checkpoint without ${key}`)
+      return [key, tensor]
     }),
   )
 }

@@ -22,7 +22,7 @@ export async function openSession(
   const { config, objective, lora, quantization, memory } = plan
   const { shape } = plan.model
   const { device: name, threads, dtype } = plan.engine
-  const options = signal ? { signal } : {}
+  const options = { ...(signal ? { signal } : {}), ...(lora ? { whole: lora.saved.tensors } : {}) }
   const device = await openDevice({ device: name, threads, dtype })
   const continued = checkpoint && !lora
   const open = await openWeights(continued ? checkpoint.path : plan.modelFolder)
@@ -36,7 +36,11 @@ export async function openSession(
     weights: new Map<string, HostTensor | DeviceTensor>([...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     frozenWeights: async () =>
-      frozenWeights(await openWeights(plan.modelFolder), { device }, options),
+      frozenWeights(
+        await openWeights(plan.modelFolder),
+        { device, quantization },
+        signal ? { signal } : {},
+      ),
   })
   return {
     ...model,

@@ -1,13 +1,14 @@
 import type { Config } from "../config/index.ts"
 import type { WeightQuantization } from "../models/block/packed.ts"
 import {
+  adapterParameters,
   Decoder,
   type DecoderShape,
   decoderName,
   decoderParameters,
+  heldName,
   type LoraSpec,
   loraInputs,
-  loraParameters,
   type Reference,
   type TensorSource,
 } from "../models/index.ts"
@@ -44,7 +45,7 @@ export interface TrainedModelParts {
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** A checkpoint's tensors, moments among them; a new run has none. */
   readonly saved?: ReadonlyMap<string, HostTensor>
-  /** The base once more, asked for where a frozen copy of a fully trained model is needed. */
+  /** The base once more, asked for where a frozen copy is needed of a base that trains. */
   readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor | DeviceTensor>>
 }
 
@@ -62,13 +63,15 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   const openBase = async () =>
     Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })
   const { needsReference } = runHead(parts.objective)
-  const frozen = needsReference && !lora ? await openBase() : undefined
+  // What trains of the base itself cannot be switched off.
+  const changesBase = !lora || lora.saved.tensors.size > 0
+  const frozen = needsReference && changesBase ? await openBase() : undefined
   const reference = ({ pack }: MicroBatch) =>
     (frozen ?? decoder).reference(pack, { adapter: false })
   // A new adapter changes nothing: without it the model is as the run began.
   const itself = { decoder, adapter: false, release: async () => {} }
   const frozenModel = async () => {
-    if (lora) return itself
+    if (!changesBase) return itself
     const base = await openBase()
     return { decoder: base, adapter: false, release: () => base.release() }
   }
@@ -93,6 +96,8 @@ export function trainedTensors(decoder: Decoder, lora: LoraSpec | undefined): Te
     read: async () => (await device.download(weights.get(held)!)).data as Float32Array,
   })
   return lora
-    ? loraParameters(shape, lora).map(({ name, shape }) => source(name, shape, decoderName(name)))
+    ? adapterParameters(shape, lora).map(({ name, shape: dims }) =>
+        source(name, dims, heldName(decoderName(name), shape)),
+      )
     : decoderParameters(shape).map(({ name, shape }) => source(name, shape))
 }

@@ -78,7 +78,7 @@ describe("merged", () => {
       expect(result.stored).toBe(dtype)
       const { config, weights } = await loadModel(base)
       const adapter = await readAdapter(goldenAdapter("qwen2", base), config.shape)
-      mergeAdapter(weights, adapter.tensors, adapter.spec)
+      mergeAdapter(weights, adapter.tensors, adapter)
       const written = await loadModel(out)
       expect(written.dtype).toBe(dtype)
       const bits = { float32: 24, float16: 11, bfloat16: 8 }[dtype]

@@ -55,7 +55,12 @@ describe("starts that change the base, and whatever else is not low-rank updates
     ["DoRA", { use_dora: true }, /use_dora.*merge_and_unload/],
     ["trained biases", { bias: "all" }, /"bias": "all".*merge_and_unload/],
     ["biases of its own", { lora_bias: true }, /lora_bias/],
-    ["whole modules", { modules_to_save: ["lm_head"] }, /modules_to_save.*merge_and_unload/],
+    [
+      "whole modules that are not there",
+      { modules_to_save: ["lm_head"] },
+      /modules_to_save.*embed_tokens/,
+    ],
+    ["whole modules of another model", { modules_to_save: ["score"] }, /modules_to_save.*"score"/],
     ["trained tokens", { trainable_token_indices: [1] }, /trainable_token_indices/],
     ["layers twice", { layer_replication: [[0, 2]] }, /layer_replication/],
     ["parameters", { target_parameters: ["gate_up_proj"] }, /target_parameters/],
@@ -180,9 +185,14 @@ test.each<[string, (tensors: Tensors) => void, RegExp]>([
     /begin with "base_model\.model\."/,
   ],
   [
-    "an embedding saved beside it",
+    "a norm saved beside it that the config does not name",
+    extra("base_model.model.model.norm.weight"),
+    /model\.norm.*merge_and_unload/,
+  ],
+  [
+    "a head of another vocabulary",
     extra("base_model.model.lm_head.weight"),
-    /lm_head.*merge_and_unload/,
+    /1 rows of the embedding, the base has 64.*another base/,
   ],
   [
     "a layer that the base does not have",
@@ -268,7 +278,7 @@ test("what patterns make is merged by each module's own scale", async () => {
       }),
     ),
   )
-  mergeAdapter(weights, tensors, spec)
+  mergeAdapter(weights, tensors, { spec, shape })
   const largest = (name: string) =>
     Math.max(...weights.get(`model.layers.0.self_attn.${name}.weight`)!.map(Math.abs))
   expect(largest("v_proj") / largest("q_proj")).toBeLessThan(0.01)

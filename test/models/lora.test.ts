@@ -12,8 +12,11 @@ import {
   saveAdapter,
 } from "../../src/models/files/index.ts"
 import {
+  adapterParameters,
   Decoder,
+  decoderName,
   decoderParameters,
+  heldName,
   initialLora,
   linearModules,
   loraInputs,
@@ -119,7 +122,7 @@ describe.each(adapters)("%s", (adapter) => {
     async (name, settings) => {
       const { config, weights } = await loadModel(`${MODELS}${family}`)
       const { spec, tensors } = await readAdapter(MODELS + adapter, config.shape)
-      const own = (name: string) => name.replace("base_model.model.", "")
+      const own = (name: string) => heldName(decoderName(name), config.shape)
       const decoder = await Decoder.open({
         device,
         shape: config.shape,
@@ -127,7 +130,7 @@ describe.each(adapters)("%s", (adapter) => {
           ...decoderParameters(config.shape).map(
             ({ name, shape }) => [name, float32(shape, weights.get(name)!)] as const,
           ),
-          ...loraParameters(config.shape, spec).map(
+          ...adapterParameters(config.shape, spec).map(
             ({ name, shape }) => [own(name), float32(shape, tensors.get(name)!)] as const,
           ),
         ]),
@@ -140,8 +143,10 @@ describe.each(adapters)("%s", (adapter) => {
         const expected = name === "sft" ? c : Math.exp(-c) * c
         expect(Math.abs(loss![i]! - expected)).toBeLessThan(3e-5 * (1 + c))
       })
-      expect(decoder.gradients.size).toBe(loraParameters(config.shape, spec).length)
-      for (const { name: parameter } of loraParameters(config.shape, spec)) {
+      const parameters = adapterParameters(config.shape, spec).map(({ name }) => name)
+      const trained = new Map(parameters.reverse().map((name) => [own(name), name] as const))
+      expect(decoder.gradients.size).toBe(trained.size)
+      for (const parameter of trained.values()) {
         const expected = await reader.readFloat32(`${name}.grad.${parameter}`)
         const got = decoder.gradients.get(own(parameter))!.data as Float32Array
         let error = 0
@@ -159,8 +164,8 @@ describe.each(adapters)("%s", (adapter) => {
 
   test("what it is merged into is what PEFT merges into", async () => {
     const { config, weights } = await loadModel(`${MODELS}${family}`)
-    const { spec, tensors } = await readAdapter(MODELS + adapter, config.shape)
-    mergeAdapter(weights, tensors, spec)
+    const read = await readAdapter(MODELS + adapter, config.shape)
+    mergeAdapter(weights, read.tensors, read)
     const merged = await openCheckpoint(MODELS + adapter, { prefix: "merged" })
     expect(merged.tensors.size).toBe(2)
     for (const name of merged.tensors.keys()) {
@@ -177,7 +182,7 @@ describe.each(adapters)("%s", (adapter) => {
     const { config } = await loadModel(`${MODELS}${family}`)
     const read = await readAdapter(MODELS + adapter, config.shape)
     const folder = await mkdtemp(join(scratch, "adapter-"))
-    const sources = loraParameters(config.shape, read.spec).map(({ name, shape }) => ({
+    const sources = adapterParameters(config.shape, read.spec).map(({ name, shape }) => ({
       name,
       shape,
       read: async () => read.tensors.get(name)!,

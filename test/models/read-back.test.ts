@@ -45,8 +45,8 @@ describe.skipIf(!python)(`read back by Transformers and PEFT (${found})`, () => 
   async function written(family: string, dtype: CheckpointDtype, merged: boolean): Promise<string> {
     const { config, weights } = await loadModel(MODELS + family)
     if (merged) {
-      const { spec, tensors } = await readAdapter(`${MODELS}${family}/adapter`, config.shape)
-      mergeAdapter(weights, tensors, spec)
+      const adapter = await readAdapter(`${MODELS}${family}/adapter`, config.shape)
+      mergeAdapter(weights, adapter.tensors, adapter)
     }
     const folder = await mkdtemp(join(scratch, `${family}-`))
     const source = (held: Weights) =>

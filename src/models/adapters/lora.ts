@@ -4,6 +4,13 @@ import type { LoraInputs, LoraUpdate } from "../block/layer-plan.ts"
 import { layerPrefix, linearLayers, linearModules } from "../block/parameters.ts"
 import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
 import { type ModuleNames, namesModule, patternValue } from "./peft-patterns.ts"
+import {
+  heldName,
+  isSavedModule,
+  type SavedModules,
+  savedModules,
+  savedParameters,
+} from "./saved-modules.ts"
 
 /** What one linear layer's update is made of. */
 export interface ModuleLora {
@@ -21,6 +28,8 @@ export interface LoraSpec {
   readonly useRslora: boolean
   /** [L]: the updates of each layer by module, in the checkpoint's order. */
   readonly layers: readonly ReadonlyMap<string, ModuleLora>[]
+  /** Modules of the base that train whole beside it. */
+  readonly saved: SavedModules
   /** What it was asked for with; adapter_config.json says the same. */
   readonly options: LoraOptions
 }
@@ -39,6 +48,8 @@ export interface LoraOptions {
   /** Ranks and alphas of their own by patterns of module paths. */
   readonly rankPattern?: Readonly<Record<string, number>>
   readonly alphaPattern?: Readonly<Record<string, number>>
+  /** Modules of the base that train whole beside the adapter, by the ends of their paths. */
+  readonly modulesToSave?: readonly string[]
 }
 
 /** [L]: the modules of each layer that `target_modules` names. */
@@ -73,13 +84,19 @@ function refuseStrays(targets: ModuleNames, shape: DecoderShape, where: string):
 
 /** [L]: the modules of each layer that get an adapter. */
 function adaptedModules(
-  { targetModules: targets = "all-linear", excludeModules, layersToTransform }: LoraOptions,
+  {
+    targetModules: targets = "all-linear",
+    excludeModules,
+    layersToTransform,
+    modulesToSave = [],
+  }: LoraOptions,
   shape: DecoderShape,
   where: string,
 ): string[][] {
   refuseStrays(targets, shape, where)
   const isLeftOut = (layer: number, module: string) =>
     !(layersToTransform?.includes(layer) ?? true) ||
+    isSavedModule(modulesToSave, `${layerPrefix(layer)}${module}.weight`) ||
     (excludeModules !== undefined &&
       namesModule(excludeModules, layerPrefix(layer) + module, `${where}: exclude_modules`))
   const kept = namedModules(targets, shape, where).map((modules, layer) =>
@@ -87,7 +104,7 @@ function adaptedModules(
   )
   if (kept.some((modules) => modules.length > 0)) return kept
   throw new InputError(
-    `${where}: exclude_modules and layers_to_transform leave no module of target_modules`,
+    `${where}: exclude_modules, layers_to_transform and modules_to_save leave no module of target_modules`,
   )
 }
 
@@ -120,7 +137,8 @@ export function loraSpec(options: LoraOptions, shape: DecoderShape, where = "ada
   const layers = adaptedModules(options, shape, where).map((modules, layer) =>
     moduleSizes(modules, layer, options, where),
   )
-  return { loraRank, loraAlpha, loraDropout, useRslora, layers, options }
+  const saved = savedModules(options.modulesToSave ?? [], shape, where)
+  return { loraRank, loraAlpha, loraDropout, useRslora, layers, saved, options }
 }
 
 /** Rank and alpha of a layer's modules, where patterns say others than the adapter's own. */
@@ -158,20 +176,42 @@ export function loraInputs(spec: LoraSpec): LoraInputs {
         [...modules].map(([module, of]) => [module, { rank: of.rank, scale: loraScale(of, spec) }]),
       ),
   )
-  return { layers, dropout: spec.loraDropout }
+  const { tensors } = spec.saved
+  return { layers, dropout: spec.loraDropout, ...(tensors.size > 0 ? { whole: tensors } : {}) }
 }
+
+const PEFT_PREFIX = "base_model.model."
 
 /** PEFT's names carry the wrapper's path; below it they are the decoder's. */
 export function decoderName(peftName: string): string {
-  return peftName.replace(/^base_model\.model\./, "")
+  return peftName.startsWith(PEFT_PREFIX) ? peftName.slice(PEFT_PREFIX.length) : peftName
 }
 
 /** PEFT's names: the base parameter's path under `base_model.model.`, then the factor. */
 export function loraName(layer: number, module: string, factor: "A" | "B"): string {
-  return `base_model.model.${layerPrefix(layer)}${module}.lora_${factor}.weight`
+  return `${PEFT_PREFIX}${layerPrefix(layer)}${module}.lora_${factor}.weight`
 }
 
-/** The adapter's tensors: A is [rank, in], B is [out, rank]. */
+/** All tensors of an adapter's file: its matrices, then the modules that are saved whole. */
+export function adapterParameters(shape: DecoderShape, spec: LoraSpec): Parameter[] {
+  const saved = savedParameters(shape, spec.saved).map(({ name, shape }) => ({
+    name: PEFT_PREFIX + name,
+    shape,
+  }))
+  return [...loraParameters(shape, spec), ...saved]
+}
+
+/** An adapter's tensors by the names under which a decoder holds them. */
+export function heldTensors(
+  tensors: ReadonlyMap<string, Float32Array>,
+  shape: DecoderShape,
+): Map<string, Float32Array> {
+  return new Map(
+    [...tensors].map(([name, values]) => [heldName(decoderName(name), shape), values] as const),
+  )
+}
+
+/** The adapter's matrices: A is [rank, in], B is [out, rank]. */
 export function loraParameters(shape: DecoderShape, { layers }: LoraSpec): Parameter[] {
   return layers.flatMap((modules, layer) => {
     const linears = linearLayers(shape, shape.layers[layer]!)
@@ -250,14 +290,17 @@ function weightUpdates(
 }
 
 /**
- * Folds an adapter into the base weights, in place, one matrix at a time.
+ * Folds an adapter into the base weights, in place, one matrix at a time; saved modules take their places.
  * @param weights by the checkpoint's names, float32; save them in the checkpoint's own dtype
  */
 export function mergeAdapter(
-  weights: ReadonlyMap<string, Float32Array>,
+  weights: Map<string, Float32Array>,
   adapter: ReadonlyMap<string, Float32Array>,
-  spec: LoraSpec,
+  { spec, shape }: { readonly spec: LoraSpec; readonly shape: DecoderShape },
 ): void {
+  for (const [name, values] of heldTensors(adapter, shape)) {
+    if (spec.saved.tensors.has(name)) weights.set(name, values)
+  }
   for (const [name, { a, b, update }] of weightUpdates(adapter, spec)) {
     const weight = weights.get(name)
     assert(weight, `mergeAdapter: no tensor ${name}`)
@@ -272,10 +315,14 @@ export function mergeAdapter(
 export function mergedTensors(
   tensors: readonly TensorSource[],
   adapter: ReadonlyMap<string, Float32Array>,
-  spec: LoraSpec,
+  { spec, shape }: { readonly spec: LoraSpec; readonly shape: DecoderShape },
 ): TensorSource[] {
   const updates = weightUpdates(adapter, spec)
+  const held = heldTensors(adapter, shape)
   return tensors.map((tensor) => {
+    if (spec.saved.tensors.has(tensor.name)) {
+      return { ...tensor, read: async () => held.get(tensor.name)! }
+    }
     const merged = updates.get(tensor.name)
     if (!merged) return tensor
     const read = async () => {

@@ -5,6 +5,7 @@ import {
   input,
   type KeepLevel,
   partition,
+  type Tensor,
 } from "../../graph/index.ts"
 import {
   adapterShapes,
@@ -40,12 +41,11 @@ export function blockForward(options: BlockOptions): Graph {
 
 /**
  * Forward with what the backward wants kept, and the backward: from `dy` to `dx` and, for each
- * trained weight, `grad.NAME` = `acc.NAME` + its gradient. With an adapter only its matrices are
- * trained, so no other gradient is computed.
+ * trained weight, `grad.NAME` = `acc.NAME` + its gradient. No other gradient is computed.
  */
 export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraphs {
   const { x, base, adapter, y } = traceBlock({ ...options, training: true })
-  const trained = options.lora ? adapter : base
+  const trained = trainedOf(options, base, adapter)
   const dy = input("dy", y.shape)
   const [dx, ...parts] = gradients([{ output: y, gradient: dy }], [x, ...trained.values()])
   const backward = { dx: dx! }
@@ -54,4 +54,14 @@ export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraph
     Object.assign(backward, { [`grad.${name}`]: part.add(input(`acc.${name}`, part.shape)) })
   }
   return partition("block", { y }, backward, level)
+}
+
+/** The adapter's matrices and what trains whole beside it; without one all but the frozen. */
+function trainedOf(
+  { lora, frozen }: BlockOptions,
+  base: ReadonlyMap<string, Tensor>,
+  adapter: ReadonlyMap<string, Tensor>,
+): ReadonlyMap<string, Tensor> {
+  const trains = (name: string) => (lora ? lora.whole?.has(name) : !frozen?.has(name))
+  return new Map([...adapter, ...[...base].filter(([name]) => trains(name))])
 }

@@ -181,7 +181,7 @@ function layerInputs(
   const adapter = [...adapterShapes({ shape, kind, lora })].map(
     ([name, dims]) => [name, input(prefix + name, dims)] as const,
   )
-  return new Map([...blockWeights({ shape, kind, quantization }, prefix), ...adapter])
+  return new Map([...blockWeights({ shape, kind, lora, quantization }, prefix), ...adapter])
 }
 
 /**

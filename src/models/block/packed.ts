@@ -17,6 +17,8 @@ export interface BlockOptions {
   /** T: tokens in a pack. */
   readonly tokens: number
   readonly lora?: LayerLora | undefined
+  /** Without an adapter: tensors that do not train. */
+  readonly frozen?: ReadonlySet<string> | undefined
   /** The linear weights come as codes, scales and zero points (`quantizedNames`). */
   readonly quantization?: WeightQuantization | undefined
   /** Traced for training: the adapter's dropout masks are inputs. */
@@ -70,7 +72,12 @@ export type BlockWeights = ReadonlyMap<string, Tensor>
  * A block's weights as graph inputs; with `prefix` that is what the inputs' names begin with.
  */
 export function blockWeights(
-  { shape, kind, quantization }: Pick<BlockOptions, "shape" | "kind" | "quantization">,
+  {
+    shape,
+    kind,
+    lora,
+    quantization,
+  }: Pick<BlockOptions, "shape" | "kind" | "lora" | "quantization">,
   prefix = "",
 ): Map<string, Tensor> {
   const linears = linearLayers(shape, kind)
@@ -78,7 +85,7 @@ export function blockWeights(
   return new Map(
     blockParameters(shape, kind).map(({ name, shape }) => [
       name,
-      quantization && isLinear(name)
+      quantization && isLinear(name) && !lora?.whole?.has(name)
         ? dequantized(prefix + name, shape, quantization)
         : input(prefix + name, shape),
     ]),

@@ -23,6 +23,11 @@ export function blockWorkspace(graph: Graph, tokens: number): number {
   return workspaceBytes(graph, (keys) => Math.min(tokens, mostKeys(keys)))
 }
 
+/** The block without its adapter's updates. */
+function withoutUpdates({ lora, ...options }: BlockOptions): BlockOptions {
+  return { ...options, lora: lora && { ...lora, modules: new Map() } }
+}
+
 /** The blocks' graphs, one for all layers that are alike, for the pack sizes used last. */
 export class CompiledBlocks {
   readonly #device: Device
@@ -40,8 +45,8 @@ export class CompiledBlocks {
     this.#quantization = options.quantization
   }
 
-  #options(tokens: number, { kind, lora }: LayerPlan): BlockOptions {
-    return { shape: this.#shape, quantization: this.#quantization, tokens, kind, lora }
+  #options(tokens: number, { kind, lora, frozen }: LayerPlan): BlockOptions {
+    return { shape: this.#shape, quantization: this.#quantization, tokens, kind, lora, frozen }
   }
 
   /** Says which size comes next, before it is asked for; the one unused longest is let go. */
@@ -67,8 +72,9 @@ export class CompiledBlocks {
   /** Forward alone, with or without the adapter. */
   forward(tokens: number, plan: LayerPlan, adapter: boolean): Promise<Executable> {
     const options = this.#options(tokens, plan)
-    return this.#once(tokens, `forward ${adapter ? plan.key : plan.kind.name}`, () =>
-      this.#device.compile(blockForward(adapter ? options : { ...options, lora: undefined })),
+    const whole = [...(plan.lora?.whole ?? [])] // not held as codes, with and without the adapter
+    return this.#once(tokens, `forward ${adapter ? plan.key : [plan.kind.name, ...whole]}`, () =>
+      this.#device.compile(blockForward(adapter ? options : withoutUpdates(options))),
     )
   }
 

@@ -11,7 +11,7 @@ import {
 import { dropoutMasks } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
 import { adapterShapes, type WeightQuantization } from "../block/packed.ts"
-import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
+import { EMBEDDING, FINAL_NORM, headName, layerPrefix, layerTensor } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
 import { EmbeddingStage } from "./embedding-stage.ts"
@@ -32,12 +32,14 @@ export interface DecoderOptions {
   readonly device: Device
   readonly shape: DecoderShape
   /**
-   * By the checkpoint's names, float32. Used as they are: training updates them in place. Frozen ones
-   * may be on the device already; the decoder releases them.
+   * By the checkpoint's names, float32. Used as they are: training updates them in place. Those of a
+   * frozen base may be on the device already; the decoder releases them.
    */
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
-  /** With an adapter, its matrices are in `weights` too (PEFT's names below each layer), and only they are trained. */
+  /** With an adapter, its matrices are in `weights` too (PEFT's names below each layer); they are trained, and what it has whole. */
   readonly lora?: LoraInputs | undefined
+  /** Without an adapter: tensors that do not train, by the checkpoint's names. */
+  readonly frozen?: ReadonlySet<string> | undefined
   /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
   readonly quantization?: WeightQuantization | undefined
   /** Number of supervised positions whose logits are in memory at one time. */
@@ -78,6 +80,8 @@ export class Decoder {
   readonly #plans: readonly LayerPlan[]
   readonly #blocks: CompiledBlocks
   readonly #pool = new Map<string, Float32Array>()
+  /** The backward pass ends with this layer: nothing below it trains. */
+  readonly #lowest: number
 
   private constructor(
     options: DecoderOptions,
@@ -95,7 +99,8 @@ export class Decoder {
     const rowOps = new RowOps(device)
     this.#embedding = new EmbeddingStage(shape, rowOps)
     this.#packFeeds = new PackFeeds(device, shape)
-    this.#plans = layerPlans(shape, options.lora)
+    this.#plans = layerPlans(shape, options.lora, options.frozen)
+    this.#lowest = gradients.has(EMBEDDING) ? 0 : lowestTrained(shape, gradients)
     this.#blocks = new CompiledBlocks(device, options)
     this.#head = new HeadStage(device, {
       shape,
@@ -116,7 +121,9 @@ export class Decoder {
         weights.set(name, host)
         continue
       }
-      const isFrozen = name.endsWith(".weight") && !changing.has(name)
+      // What a full fine-tune leaves alone is written out again as it was read.
+      const isBase = !trained || options.lora !== undefined
+      const isFrozen = isBase && name.endsWith(".weight") && !changing.has(name)
       weights.set(name, await (isFrozen ? device.uploadFactor(host) : device.upload(host)))
     }
     const gradients = new Map<string, DeviceTensor>()
@@ -272,7 +279,7 @@ export class Decoder {
     { tokenIds }: Pack,
   ) {
     let dy = dhidden
-    for (let layer = this.shape.numHiddenLayers - 1; layer >= 0; layer--) {
+    for (let layer = this.shape.numHiddenLayers - 1; layer >= this.#lowest; layer--) {
       const plan = this.#plans[layer]!
       const { backward } = await this.#blocks.training(tokens, plan, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
@@ -335,10 +342,20 @@ function rowsAt(matrix: Float32Array, positions: Int32Array, columns: number): F
   return result
 }
 
-/** Which tensors training changes: the adapter's, or all. */
-export function trainedNames({ shape, weights, lora }: DecoderOptions): string[] {
-  if (!lora) return [...weights.keys()]
-  return layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>
+/** Which tensors training changes: the adapter's with what it has whole, or all but the frozen. */
+export function trainedNames({ shape, weights, lora, frozen }: DecoderOptions): string[] {
+  if (!lora) return [...weights.keys()].filter((name) => !frozen?.has(name))
+  const updates = layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>
     [...adapterShapes({ shape, kind, lora }).keys()].map((name) => layerPrefix(layer) + name),
   )
+  return [...updates, ...(lora.whole ?? [])]
+}
+
+/** The first layer with a tensor that trains; past the last where none has. */
+function lowestTrained(
+  { numHiddenLayers }: DecoderShape,
+  gradients: ReadonlyMap<string, DeviceTensor>,
+): number {
+  const layers = [...gradients.keys()].map((name) => layerTensor(name)?.layer ?? numHiddenLayers)
+  return Math.min(...layers)
 }

@@ -21,6 +21,7 @@ const HARMLESS: ReadonlySet<string> = new Set([
   ...["peft_type", "task_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout"],
   ...["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "use_rslora"],
   ...["rank_pattern", "alpha_pattern", "auto_mapping", "peft_version", "revision"],
+  "modules_to_save",
   ...["inference_mode", "megatron_config", "megatron_core", "runtime_config", "eva_config"],
   // PEFT turns it off by itself for the linear layers of these families.
   "fan_in_fan_out",
@@ -45,8 +46,6 @@ const REFUSED: Readonly<Record<string, string>> = {
     "is not applied by dftune; merge it with PEFT (merge_and_unload) and use the merged model",
   bias: "trains the base's biases too; merge it with PEFT (merge_and_unload) and use the merged model",
   lora_bias: "adds biases to the adapter; merge it with PEFT (merge_and_unload)",
-  modules_to_save:
-    "replaces whole modules of the base; merge it with PEFT (merge_and_unload) and use the merged model",
   trainable_token_indices: "changes rows of the embedding; merge it with PEFT (merge_and_unload)",
   alora_invocation_tokens:
     "applies the adapter only from those tokens on, which dftune does not do",
@@ -109,6 +108,11 @@ class AdapterKeys {
     return this.#refuse(key, "names of modules or a regular expression")
   }
 
+  list(key: string): readonly string[] {
+    const names = this.names(key) ?? []
+    return typeof names === "string" ? this.#refuse(key, "a list of modules' names") : names
+  }
+
   numbers(key: string): Readonly<Record<string, number>> {
     const value = this.#json[key] ?? {}
     const valid = isObject(value) && Object.values(value).every((x) => typeof x === "number")
@@ -145,6 +149,7 @@ export function parseAdapterConfig(json: JsonObject, path: string): AdapterConfi
     layersToTransform: keys.layers("layers_to_transform"),
     rankPattern: keys.numbers("rank_pattern"),
     alphaPattern: keys.numbers("alpha_pattern"),
+    modulesToSave: keys.list("modules_to_save"),
   }
   const base = json.base_model_name_or_path
   return { options, baseModel: typeof base === "string" && base !== "" ? base : null }
@@ -174,7 +179,7 @@ export function adapterConfig({ spec, baseModel }: AdapterFiles): JsonObject {
     fan_in_fan_out: false,
     inference_mode: true,
     init_lora_weights: true,
-    modules_to_save: null,
+    modules_to_save: spec.saved.names.length > 0 ? spec.saved.names : null,
     rank_pattern: rankPattern ?? {},
     alpha_pattern: alphaPattern ?? {},
     ...(excludeModules === undefined ? {} : { exclude_modules: excludeModules }),

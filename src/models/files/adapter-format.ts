@@ -3,15 +3,29 @@ import { type Folder, requiredObjectIn } from "../../formats/folder.ts"
 import type { TensorReader } from "../../formats/safetensors.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
 import {
+  adapterParameters,
   checkLoraNumbers,
   decoderName,
   type LoraSpec,
-  loraParameters,
   moduleSizes,
 } from "../adapters/lora.ts"
 import { namesModule } from "../adapters/peft-patterns.ts"
-import { layerPrefix, layerTensor, linearLayers } from "../block/parameters.ts"
+import {
+  heldName,
+  isSavedModule,
+  type SavedModules,
+  savedModules,
+} from "../adapters/saved-modules.ts"
+import {
+  decoderParameters,
+  EMBEDDING,
+  HEAD,
+  layerPrefix,
+  layerTensor,
+  linearLayers,
+} from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
+import { adaptedShape } from "./adapted-base.ts"
 import { type AdapterConfig, type AdapterFiles, parseAdapterConfig } from "./adapter-config.ts"
 import { checkTensors, listed } from "./checkpoint-tensors.ts"
 
@@ -25,13 +39,18 @@ export async function adapterConfigIn(folder: Folder): Promise<AdapterConfig> {
   return parseAdapterConfig(json, folder.pathOf(ADAPTER_CONFIG))
 }
 
-/** For each layer, the modules with matrices in the file. */
-function storedModules({ tensors }: TensorReader, layers: number, where: string): Set<string>[] {
+/** For each layer, the modules with matrices in the file; what is whole in it is left out. */
+function storedModules(
+  { tensors }: TensorReader,
+  layers: number,
+  { file: where, whole }: { readonly file: string; readonly whole: ReadonlySet<string> },
+): Set<string>[] {
   const stored = Array.from({ length: layers }, () => new Set<string>())
   const strays: string[] = []
   for (const name of tensors.keys()) {
     const inner = name.startsWith("base_model.model.") ? layerTensor(decoderName(name)) : undefined
     const [, module] = /^(.+)\.lora_[AB]\.weight$/.exec(inner?.name ?? "") ?? []
+    if (whole.has(name)) continue
     const ofLayer = inner && stored[inner.layer]
     if (!ofLayer || module === undefined) strays.push(name)
     else ofLayer.add(module)
@@ -64,7 +83,8 @@ function storedSpec(
   const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
   const { targetModules: targets } = options
   checkLoraNumbers(options, config)
-  const stored = storedModules(reader, shape.layers.length, file)
+  const whole = storedWhole(reader, shape, options.modulesToSave ?? [])
+  const stored = storedModules(reader, shape.layers.length, { file, whole: new Set(whole.keys()) })
   const layers = shape.layers.map((kind, layer) => {
     const linears = linearLayers(shape, kind)
     for (const module of stored[layer]!) {
@@ -86,25 +106,68 @@ function storedSpec(
   if (layers.every((modules) => modules.size === 0)) {
     throw new InputError(`${file}: no adapter tensors (lora_A, lora_B)`)
   }
-  return { loraRank, loraAlpha, loraDropout, useRslora, layers, options }
+  const saved = storedSaved(whole, options.modulesToSave ?? [], shape, { config, file })
+  const named = { ...options, modulesToSave: saved.names }
+  return { loraRank, loraAlpha, loraDropout, useRslora, layers, saved, options: named }
 }
 
-/** The adapter's tensors by PEFT's names, float32; checked against the base's shape. */
-export async function readAdapterIn(
-  folder: Folder,
+/** @throws InputError where the file lacks what the config names */
+function storedSaved(
+  whole: ReadonlyMap<string, string>,
+  names: readonly string[],
   shape: DecoderShape,
-): Promise<AdapterFiles & { readonly tensors: ReadonlyMap<string, Float32Array> }> {
+  { config, file }: { readonly config: string; readonly file: string },
+): SavedModules {
+  const tensors = new Set([...whole.values()].map((name) => heldName(name, shape)))
+  const asked = savedModules(names, shape, config).tensors
+  const missing = [...asked].filter((name) => !tensors.has(name))
+  if (missing.length > 0) {
+    throw new InputError(
+      `${config}: "modules_to_save" names modules that ${file} has no tensors of: ${listed(missing)}`,
+    )
+  }
+  const unnamed = [...whole.values()].filter((name) => !isSavedModule(names, name))
+  return { names: [...names, ...unnamed.map((name) => name.replace(/\.weight$/, ""))], tensors }
+}
+
+/**
+ * Tensors of the base that the file holds whole, by their names there: of `modules_to_save`, and the
+ * embedding and head, which PEFT also writes where tokens were added.
+ */
+function storedWhole(
+  { tensors }: TensorReader,
+  shape: DecoderShape,
+  modulesToSave: readonly string[],
+): ReadonlyMap<string, string> {
+  const base = new Set([...decoderParameters(shape).map(({ name }) => name), HEAD])
+  const isWhole = (name: string) =>
+    name === EMBEDDING || name === HEAD || isSavedModule(modulesToSave, name)
+  const own = [...tensors.keys()].map((name) => [name, decoderName(name)] as const)
+  return new Map(own.filter(([, name]) => base.has(name) && isWhole(name)))
+}
+
+/** An adapter that has been read. */
+export interface ReadAdapter extends AdapterFiles {
+  /** By PEFT's names, float32. */
+  readonly tensors: ReadonlyMap<string, Float32Array>
+  /** The base's shape as the adapter makes it: with its tokens, and its head where that is another. */
+  readonly shape: DecoderShape
+}
+
+/** The adapter's tensors, checked against its base's shape. */
+export async function readAdapterIn(folder: Folder, base: DecoderShape): Promise<ReadAdapter> {
   const read = await adapterConfigIn(folder)
   const reader = await openCheckpointIn(folder, { prefix: PREFIX })
   try {
     const file = folder.pathOf(ADAPTER_TENSORS)
     const config = folder.pathOf(ADAPTER_CONFIG)
+    const shape = await adaptedShape(reader, base, file)
     const spec = storedSpec(read, reader, shape, { config, file })
-    const parameters = loraParameters(shape, spec)
+    const parameters = adapterParameters(shape, spec)
     checkTensors(reader, parameters, { where: file })
     const tensors = new Map<string, Float32Array>()
     for (const { name } of parameters) tensors.set(name, await reader.readFloat32(name))
-    return { spec, baseModel: read.baseModel, tensors }
+    return { spec, baseModel: read.baseModel, tensors, shape }
   } finally {
     await reader.close()
   }

@@ -22,6 +22,11 @@ export function ggufAdapter(
   { spec, values }: Adapter,
   { where, name }: { readonly where: string; readonly name: string },
 ): { readonly metadata: Map<string, GgufScalar>; readonly tensors: GgufTensor[] } {
+  if (spec.saved.tensors.size > 0) {
+    throw new InputError(
+      `${where}: holds whole modules beside its matrices (${spec.saved.names.join(", ")}), for which llama.cpp's adapters have no place; export it merged (--to gguf)`,
+    )
+  }
   const family = ggufFamily(modelType, where)
   const metadata = new Map<string, GgufScalar>([
     ["general.architecture", { kind: "string", value: family.architecture }],

@@ -33,6 +33,8 @@ export interface LoadOptions {
   readonly allocate?: (elements: number) => Float32Array
   /** Called after each tensor. */
   readonly onProgress?: (tensorsRead: number, tensorsInAll: number) => void
+  /** Tensors of a frozen base that train all the same: they stay float32 arrays. */
+  readonly whole?: ReadonlySet<string>
 }
 
 /** @throws InputError */
@@ -96,7 +98,8 @@ async function withOwnHead(
   }
 }
 
-async function isSameMatrix(reader: TensorReader, a: string, b: string): Promise<boolean> {
+/** Whether two matrices of a file hold the same numbers. */
+export async function isSameMatrix(reader: TensorReader, a: string, b: string): Promise<boolean> {
   const [one, other] = [reader.tensors.get(a), reader.tensors.get(b)]
   if (!one || !other || one.shape.join() !== other.shape.join()) return false
   const [rows, columns] = one.shape as [number, number]
@@ -213,12 +216,12 @@ export interface LoadedQuantizedModel {
 export async function loadQuantizedWeights(
   { config, parameters, dtype, read, close }: OpenWeights,
   quantization: QuantizeOptions,
-  { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
+  { signal, allocate = (n) => new Float32Array(n), onProgress, whole }: LoadOptions = {},
 ): Promise<LoadedQuantizedModel> {
   const weights: Weights = new Map()
   const quantized = new Map<string, QuantizedMatrix>()
   const weightNames = linearWeights(config.shape)
-  const isLinear = ({ name }: Parameter) => weightNames.has(name)
+  const isLinear = ({ name }: Parameter) => weightNames.has(name) && !whole?.has(name)
   const linears = parameters.filter(isLinear)
   const scratch = new Float32Array(Math.max(...linears.map(({ shape }) => elementCount(shape))))
   try {
