@@ -1,23 +1,7 @@
-/** Model folders of a browser: files given by hand, a picked folder, an address, the hub. */
+/** Model folders of a browser: files given by hand, a picked folder, an address. */
 import { InputError } from "../errors.ts"
-import { type ByteSource, type Folder, memoryFolder } from "../formats/folder.ts"
-import { joined } from "./bytes.ts"
-
-/** How far a download is. */
-export type DownloadProgress = (file: string, bytes: number, total: number | undefined) => void
-
-/** What of a model's files is read: nothing else of a folder is fetched. */
-const MODEL_FILES = {
-  required: ["config.json", "tokenizer.json"],
-  optional: [
-    "tokenizer_config.json",
-    "generation_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/tool_use.jinja",
-  ],
-} as const
-const WEIGHTS = "model.safetensors"
+import { type ByteSource, bytesSource, type Folder } from "../formats/folder.ts"
+import { type DownloadProgress, incoming, wholeBytes } from "./fetched-bytes.ts"
 
 /** Files that were dropped or picked, by their names; each is read by ranges, none whole. */
 export function fileFolder(path: string, files: readonly File[]): Folder {
@@ -34,14 +18,20 @@ export function fileFolder(path: string, files: readonly File[]): Folder {
   }
 }
 
-function blobSource(path: string, blob: Blob): ByteSource {
+export function blobSource(path: string, blob: Blob): ByteSource {
   return {
     path,
     bytes: blob.size,
     async readInto(target, position) {
       const end = position + target.length
       if (end > blob.size) throw new InputError(`${path}: the file ended while it was read`)
-      target.set(new Uint8Array(await blob.slice(position, end).arrayBuffer()))
+      const bytes = await blob
+        .slice(position, end)
+        .arrayBuffer()
+        .catch((error: unknown) => {
+          throw new InputError(`${path}: could not be read (${(error as Error).message})`)
+        })
+      target.set(new Uint8Array(bytes))
     },
     close: async () => {},
   }
@@ -63,8 +53,20 @@ export async function directoryFolder(handle: DirectoryHandle): Promise<Folder> 
   return fileFolder(handle.name, files)
 }
 
+/** What of a model's files may be there beside its config, tokenizer and weights. */
+const OPTIONAL_FILES = [
+  "tokenizer_config.json",
+  "generation_config.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "additional_chat_templates/tool_use.jinja",
+] as const
+const REQUIRED_FILES = ["config.json", "tokenizer.json"] as const
+const WEIGHTS = "model.safetensors"
+
 /**
- * A model folder that a server has, its weights in one model.safetensors, fetched whole.
+ * A model folder that a server has. Weights (model.safetensors, or the shards that its index names)
+ * are fetched when they are opened: a config can be looked at before.
  *
  * @param url of the folder, with or without "/" at its end
  * @throws InputError naming the file that could not be fetched
@@ -76,84 +78,35 @@ export async function fetchedFolder(
     signal,
   }: { readonly onProgress?: DownloadProgress; readonly signal?: AbortSignal } = {},
 ): Promise<Folder> {
-  const base = url.endsWith("/") ? url : `${url}/`
-  const files = new Map<string, Uint8Array>()
-  const take = async (name: string, required: boolean) => {
-    const bytes = await fetched(`${base}${name}`, {
-      required,
-      ...(signal ? { signal } : {}),
+  const path = url.replace(/\/$/, "")
+  const fetched = new Map<string, Promise<Uint8Array | undefined>>()
+  const take = (name: string) => {
+    const known = fetched.get(name) ?? begin(name)
+    fetched.set(name, known)
+    return known
+  }
+  const begin = async (name: string) => {
+    const file = await incoming(`${path}/${name}`, {
+      signal,
       onProgress: (done, total) => onProgress?.(name, done, total),
     })
-    if (bytes) files.set(name, bytes)
+    return file && wholeBytes(file)
   }
-  for (const name of MODEL_FILES.required) await take(name, true)
-  for (const name of MODEL_FILES.optional) await take(name, false)
-  await take(WEIGHTS, true)
-  return memoryFolder(base.slice(0, -1), files)
-}
-
-const HUB = "https://huggingface.co"
-const HUB_ID = /^[\w.-]{1,96}\/[\w.-]{1,96}$/
-
-/**
- * A model of the hub, by its id ("HuggingFaceTB/SmolLM2-135M-Instruct").
- *
- * @throws InputError for what is no id, and naming a file that could not be fetched
- */
-export function hubFolder(
-  id: string,
-  options: { readonly onProgress?: DownloadProgress; readonly signal?: AbortSignal } = {},
-): Promise<Folder> {
-  if (!HUB_ID.test(id)) {
-    throw new InputError(`expected a hub id such as owner/name, got ${JSON.stringify(id)}`)
+  const names: string[] = []
+  for (const name of REQUIRED_FILES) {
+    if (!(await take(name))) throw new InputError(`${path}/${name}: there is no such file`)
+    names.push(name)
   }
-  return fetchedFolder(`${HUB}/${id}/resolve/main`, options)
-}
-
-async function fetched(
-  url: string,
-  {
-    required,
-    signal,
-    onProgress,
-  }: {
-    readonly required: boolean
-    readonly signal?: AbortSignal
-    readonly onProgress: (bytes: number, total: number | undefined) => void
-  },
-): Promise<Uint8Array | undefined> {
-  const response = await fetch(url, signal ? { signal } : {}).catch((error: unknown) => {
-    signal?.throwIfAborted()
-    throw new InputError(`${url}: could not be fetched (${(error as Error).message})`)
-  })
-  // A server of single pages answers what it does not have with its page.
-  const isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false
-  if (!response.ok || isPage) {
-    await response.body?.cancel()
-    const missing = response.status === 404 || isPage
-    if (missing && !required) return undefined
-    const why = missing ? "there is no such file" : `the server answered ${response.status}`
-    throw new InputError(`${url}: ${why}`)
-  }
-  const length = Number(response.headers.get("content-length"))
-  // With a content encoding the length is that of the packed bytes.
-  const total = response.headers.get("content-encoding") || !length ? undefined : length
-  return read(response, total, onProgress)
-}
-
-async function read(
-  response: Response,
-  total: number | undefined,
-  onProgress: (bytes: number, total: number | undefined) => void,
-): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = []
-  let bytes = 0
-  const reader = response.body!.getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return joined(pieces)
-    pieces.push(value)
-    bytes += value.length
-    onProgress(bytes, total)
+  for (const name of OPTIONAL_FILES) if (await take(name)) names.push(name)
+  return {
+    path,
+    pathOf: (name) => `${path}/${name}`,
+    names: async () => [...names, WEIGHTS],
+    async open(name) {
+      const isKnown = names.includes(name)
+      const isWeights = /^model[\w.-]*\.safetensors(\.index\.json)?$/.test(name)
+      const bytes = isKnown || isWeights ? await take(name) : undefined
+      return bytes && bytesSource(`${path}/${name}`, bytes)
+    },
   }
 }

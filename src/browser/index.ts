@@ -14,16 +14,13 @@ export {
 } from "../objectives/index.ts"
 export type { RunEvent, StepEvent } from "../run/events.ts"
 export type { Device } from "../runtime/index.ts"
-export {
-  type DirectoryHandle,
-  type DownloadProgress,
-  directoryFolder,
-  fetchedFolder,
-  fileFolder,
-  hubFolder,
-} from "./folders.ts"
+export type { DownloadProgress } from "./fetched-bytes.ts"
+export { type DirectoryHandle, directoryFolder, fetchedFolder, fileFolder } from "./folders.ts"
+export { type HubFolderOptions, hubFolder } from "./hub-folder.ts"
 export { PackedBase } from "./packed-base.ts"
+export { type SavedModel, SavedModels } from "./saved-models.ts"
 export { type TabSettings, tabConfig } from "./tab-config.ts"
+export { type MemoryNeed, memoryProblem } from "./tab-memory.ts"
 export { connectTab, type MessageEnd, serveTab, type TabClient } from "./tab-messages.ts"
 export { openTabModel, type TabModel, type TabModelOptions } from "./tab-model.ts"
 export { rowValues, type TabRows, tabRows } from "./tab-rows.ts"

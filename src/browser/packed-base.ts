@@ -50,6 +50,7 @@ export class PackedBase {
   async under(
     lora: LoraInputs,
     adapter: ReadonlyMap<string, DeviceTensor>,
+    onProgress: (share: number) => void = () => {},
   ): Promise<{ readonly model: PackedModel; release(): void }> {
     const form = layerPlans(this.#model.config.shape, lora)
       .map(({ key }) => key)
@@ -57,7 +58,7 @@ export class PackedBase {
     for (const [other, { users }] of this.#packed) {
       if (other !== form && users === 0) await this.#drop(other)
     }
-    const packed = this.#packed.get(form) ?? { model: this.#pack(lora), users: 0 }
+    const packed = this.#packed.get(form) ?? { model: this.#pack(lora, onProgress), users: 0 }
     this.#packed.set(form, packed)
     packed.users++
     try {
@@ -79,18 +80,21 @@ export class PackedBase {
     await (await packed.model).release()
   }
 
-  #pack(lora: LoraInputs): Promise<PackedModel> {
+  #pack(lora: LoraInputs, onProgress: (share: number) => void): Promise<PackedModel> {
     const { config, weights, quantization } = this.#model
     const { shape } = config
     const linears = linearWeights(shape)
     const data = (name: string) => weights.get(name)!.data
     const table = data(EMBEDDING) as Float32Array
+    const count = decoderParameters(shape).length
+    let packed = 0
     return PackedModel.pack({
       device: this.#device,
       shape,
       lora,
       fedAdapter: true,
       weight(name, into) {
+        onProgress(Math.min(1, ++packed / count))
         if (!quantization || !linears.has(name)) return copied(data(name), into)
         const { codes, scales, zeros } = quantizedNames(name)
         const tensors = {

@@ -11,6 +11,8 @@ export interface MessageEnd {
 const METHODS = [
   "open",
   "load",
+  "saved",
+  "forget",
   "rows",
   "memory",
   "start",
@@ -21,6 +23,9 @@ const METHODS = [
   "release",
 ] as const satisfies readonly (keyof TabService)[]
 type Method = (typeof METHODS)[number]
+
+/** Which argument of a method is told how far it is; the port carries it as messages of its own. */
+const PROGRESS: Partial<Record<Method, number>> = { load: 2, start: 2, advance: 1, sample: 2 }
 
 interface Call {
   readonly id: number
@@ -48,7 +53,10 @@ export function serveTab(service: TabService, end: MessageEnd): void {
     last = last.then(async () => {
       try {
         const method = service[call].bind(service) as (...args: unknown[]) => Promise<unknown>
-        answer({ id, value: await method(...args, ...(call === "load" ? [progress] : [])) })
+        const given: unknown[] = [...args]
+        const place = PROGRESS[call]
+        if (place !== undefined) given[place] = progress
+        answer({ id, value: await method(...given) })
       } catch (error) {
         const problem = error instanceof Error ? error.message : String(error)
         answer({ id, problem, isInput: error instanceof InputError })
@@ -84,8 +92,7 @@ export function connectTab(
           if ("value" in answer) return resolve(answer.value)
           reject(answer.isInput ? new InputError(answer.problem) : new Error(answer.problem))
         })
-        const options = call === "load" && args.length === 1 ? [...args, {}] : args
-        end.postMessage({ id, call, args: options } satisfies Call)
+        end.postMessage({ id, call, args } satisfies Call)
       })
   return Object.fromEntries(
     METHODS.map((method) => [method, called(method)]),

@@ -1,6 +1,6 @@
-import type { Folder } from "../formats/folder.ts"
+import { type Folder, requiredObjectIn } from "../formats/folder.ts"
 import { modelConfigIn, openWeightsIn } from "../models/files/open-weights.ts"
-import type { ModelConfig, WeightQuantization } from "../models/index.ts"
+import { type ModelConfig, modelConfig, type WeightQuantization } from "../models/index.ts"
 import type { HostTensor } from "../runtime/index.ts"
 import type { ChatTemplate } from "../text/chat-template.ts"
 import { chatTemplateIn } from "../text/model-chat-template.ts"
@@ -26,6 +26,16 @@ export interface TabModelOptions {
   readonly name?: string
   readonly signal?: AbortSignal
   readonly onProgress?: (tensorsRead: number, tensorsInAll: number) => void
+}
+
+/**
+ * What a folder's config.json says, before anything of its weights is opened (or fetched).
+ *
+ * @throws InputError naming the key
+ */
+export async function configBefore(folder: Folder): Promise<ModelConfig> {
+  if (!(await folder.names()).includes("config.json")) return modelConfigIn(folder) // says what is there
+  return modelConfig(await requiredObjectIn(folder, "config.json"), folder.pathOf("config.json"))
 }
 
 /**

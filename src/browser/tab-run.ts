@@ -4,7 +4,7 @@ import type { PreparedRow } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
 import { safetensorsPieces } from "../formats/safetensors.ts"
 import { LocalSource } from "../generate/local-source.ts"
-import type { Sample, SampleRequest } from "../generate/sample-source.ts"
+import type { Sample, SampleOptions, SampleRequest } from "../generate/sample-source.ts"
 import { adapterConfig } from "../models/files/adapter-config.ts"
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../models/files/adapter-format.ts"
 import { storedTensors } from "../models/files/stored-tensors.ts"
@@ -32,6 +32,7 @@ import { largestSplit, type SplitOptions } from "../train/split-rows.ts"
 import { openTrainedModel, type TrainedModel, trainedTensors } from "../train/trained-model.ts"
 import { START, trainSteps } from "../train/trainer.ts"
 import { joined } from "./bytes.ts"
+import { countedDevice, RunCount } from "./counted-device.ts"
 import { PackedBase } from "./packed-base.ts"
 import type { TabModel } from "./tab-model.ts"
 import type { TabRows } from "./tab-rows.ts"
@@ -46,6 +47,10 @@ export interface TabRunOptions {
   /** Shared by the runs of one model, which sample from one copy of it; its own if left out. */
   readonly packedBase?: PackedBase
   readonly signal?: AbortSignal
+}
+
+export interface TabSampleOptions extends Pick<SampleOptions, "signal" | "onToken"> {
+  readonly onPacked?: ((share: number) => void) | undefined
 }
 
 /** A token of a row, as a model sees it. */
@@ -106,6 +111,7 @@ const stamp = (body: EventBody): RunEvent =>
 export class TabRun {
   readonly #options: TabRunOptions
   readonly #trained: TrainedModel
+  readonly #count: RunCount
   readonly #objective: Objective
   readonly #head: ObjectiveHead
   readonly #events: ReturnType<typeof trainSteps>
@@ -133,8 +139,10 @@ export class TabRun {
         ? tensors
         : new Map([...tensors].map(([name, x]) => [name, { ...x, data: x.data.slice() }]))
     const adapter = adapterWeights(shape, lora, config.seed)
+    const count = new RunCount()
+    const counted = countedDevice(device, () => count.add())
     const trained = await openTrainedModel({
-      ...{ device, config, shape, objective, lora },
+      ...{ device: counted, config, shape, objective, lora },
       quantization: model.quantization,
       keep: memory.keep,
       weights: new Map([...own(model.weights), ...adapter]),
@@ -147,17 +155,18 @@ export class TabRun {
       epochs: config.num_train_epochs,
       maxSteps: config.max_steps,
     })
-    return new TabRun(options, trained, plans, supervisedBatches(rows, order))
+    return new TabRun(options, { trained, count }, plans, supervisedBatches(rows, order))
   }
 
   private constructor(
     options: TabRunOptions,
-    trained: TrainedModel,
+    { trained, count }: { readonly trained: TrainedModel; readonly count: RunCount },
     { objective, lora, split, memory }: ReturnType<typeof plansOf>,
     batches: FixedBatches,
   ) {
     this.#options = options
     this.#trained = trained
+    this.#count = count
     this.#objective = objective
     this.#head = objectiveHead(objective)
     this.#watch = abandonedTokensWatch(objective)
@@ -200,9 +209,10 @@ export class TabRun {
    *
    * @throws InputError where a loss is not finite
    */
-  async advance(): Promise<RunEvent[]> {
+  async advance(onProgress: (share: number) => void = () => {}): Promise<RunEvent[]> {
     const events: RunEvent[] = []
     if (this.#done) return events
+    this.#count.begin(onProgress)
     if (!this.#begun) {
       const { rows, config } = this.#options
       const start = runStart({
@@ -232,7 +242,10 @@ export class TabRun {
       const warning = this.#watch(event)
       if (warning) events.push(stamp({ type: "warning", step: event.step, ...warning }))
       const ended = next.value.type === "histogram" && next.value.name === "train"
-      if (ended && this.#step < this.steps) return events
+      if (ended && this.#step < this.steps) {
+        this.#count.end()
+        return events
+      }
     }
   }
 
@@ -245,19 +258,25 @@ export class TabRun {
     }
   }
 
-  /** Completions from the weights as they are now. */
-  async *sample(requests: readonly SampleRequest[], signal?: AbortSignal): AsyncGenerator<Sample> {
-    this.#sampling ??= await this.#openSampling()
-    yield* this.#sampling.source.sample(requests, signal ? { signal } : {})
+  /**
+   * Completions from the weights as they are now. The first call under an adapter packs the base;
+   * `onPacked` is told how far that is (0 to 1).
+   */
+  async *sample(
+    requests: readonly SampleRequest[],
+    { onPacked, ...options }: TabSampleOptions = {},
+  ): AsyncGenerator<Sample> {
+    this.#sampling ??= await this.#openSampling(onPacked)
+    yield* this.#sampling.source.sample(requests, options)
   }
 
-  async #openSampling() {
+  async #openSampling(onPacked: TabSampleOptions["onPacked"]) {
     const { device, model } = this.#options
     const { decoder } = this.#trained.policy
     // A base that is trained itself changes at each step, and a GPU decodes codes as it reads them.
     const packed =
       this.#lora && device.sharesHostMemory
-        ? await this.#packedBase.under(loraInputs(this.#lora), decoder.weights)
+        ? await this.#packedBase.under(loraInputs(this.#lora), decoder.weights, onPacked)
         : undefined
     const source = new LocalSource({
       model: packed?.model ?? decoder,

@@ -1,13 +1,17 @@
 import { InputError } from "../errors.ts"
+import type { Folder } from "../formats/folder.ts"
 import type { Sample, SampleRequest } from "../generate/sample-source.ts"
 import { parameterCount } from "../models/block/parameters.ts"
 import type { WeightQuantization } from "../models/index.ts"
 import type { RunEvent } from "../run/events.ts"
 import type { Device } from "../runtime/index.ts"
-import { fetchedFolder, fileFolder, hubFolder } from "./folders.ts"
-import { PackedBase } from "./packed-base.ts"
+import { fetchedFolder, fileFolder } from "./folders.ts"
+import { hubFolder } from "./hub-folder.ts"
+import { PackedBase, packedBytes } from "./packed-base.ts"
+import { type SavedModel, SavedModels } from "./saved-models.ts"
 import { type TabSettings, tabConfig } from "./tab-config.ts"
-import { openTabModel, type TabModel } from "./tab-model.ts"
+import { heldWeights, loadingNeed, memoryProblem } from "./tab-memory.ts"
+import { configBefore, openTabModel, type TabModel } from "./tab-model.ts"
 import { rowValues, type TabRows, tabRows } from "./tab-rows.ts"
 import { type SeenToken, TabRun, tabMemory } from "./tab-run.ts"
 import {
@@ -43,13 +47,17 @@ export interface RowsInfo
   readonly tokens: number
 }
 
-/** What a run would hold, in bytes. */
+/** What runs would hold, in bytes. */
 export interface MemoryInfo {
+  /** The base, held once. */
   readonly weights: number
-  readonly gradients: number
-  readonly moments: number
-  readonly activations: number
+  /** What all runs have of their own: gradients, moments, activations, their graphs' memory. */
+  readonly runs: number
+  /** The packed copy that an adapter's base is sampled from. */
+  readonly sampling: number
   readonly total: number
+  /** Why this tab cannot hold it, as it was tried; undefined where it can. */
+  readonly problem?: string
 }
 
 /** A sample with the text and probability of each of its tokens. */
@@ -63,6 +71,14 @@ export interface SaidText {
 /** A part of something that takes long: what, and how much of it (0 to 1) where that is known. */
 export type Progress = (what: string, share?: number) => void
 
+/** Rows as they were read last, and what they were read from. */
+interface ReadRows {
+  readonly text: string
+  readonly key: string
+  readonly model: TabModel
+  readonly rows: TabRows
+}
+
 /**
  * The tab's engine, in a worker: one device, one model, rows, and runs by their names. Every method
  * takes and gives plain data, so that it can be called across a message port (`serveTab`,
@@ -72,6 +88,7 @@ export class TabService {
   readonly #runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>
   readonly #runs = new Map<string, { readonly run: TabRun; readonly rows: TabRows }>()
   readonly #texts = new Map<"train" | "held-out", string>()
+  readonly #reads = new Map<string, ReadRows>()
   #device: Device | undefined
   #model: TabModel | undefined
   #packedBase: PackedBase | undefined
@@ -98,14 +115,9 @@ export class TabService {
   ): Promise<ModelInfo> {
     await this.#releaseRuns()
     this.#model = undefined
-    const onProgress = (file: string, bytes: number, total: number | undefined) =>
-      progress(`fetching ${file}`, total && bytes / total)
-    const folder =
-      source.kind === "files"
-        ? fileFolder(source.name, source.files)
-        : source.kind === "hub"
-          ? await hubFolder(source.id, { onProgress })
-          : await fetchedFolder(source.url, { onProgress })
+    const folder = await opened(source, progress)
+    const problem = memoryProblem(loadingNeed(await configBefore(folder), quantization))
+    if (problem) throw new InputError(`${folder.path}: this tab cannot hold it: ${problem}`)
     const model = await openTabModel(folder, {
       name: name ?? (source.kind === "hub" ? source.id : folder.path),
       quantization,
@@ -141,16 +153,41 @@ export class TabService {
     return { rows, supervisedTokens, dropped, refused, truncated, tokens }
   }
 
-  /** What a run of these settings would hold. */
-  async memory(settings: TabSettings): Promise<MemoryInfo> {
-    const { weights, gradients, moments, activations, total } = tabMemory(this.#parts(settings))
-    return { weights, gradients, moments, activations, total }
+  /** What `runs` runs of these settings would hold. */
+  async memory(settings: TabSettings, runs = 1): Promise<MemoryInfo> {
+    const parts = this.#parts(settings)
+    const { model, device, config } = parts
+    const { total: one, workspace } = tabMemory(parts)
+    const weights = heldWeights(model.config, model.quantization)
+    // A base that is trained is copied for each run; under an adapter all share it.
+    const own = config.adapter ? one - weights : one
+    const sampling = config.adapter && device.sharesHostMemory ? packedBytes(model) : 0
+    const total = weights + runs * own + sampling
+    const heap = device.sharesHostMemory ? runs * workspace + sampling : 0
+    const problem = memoryProblem({ arrays: total - heap, heap })
+    return { weights, runs: runs * own, sampling, total, ...(problem ? { problem } : {}) }
   }
 
-  /** Begins a run, in place of one of the same name. */
-  async start(name: string, settings: TabSettings): Promise<{ readonly steps: number }> {
+  /**
+   * Begins a run, in place of one of the same name.
+   *
+   * @throws InputError where this tab cannot hold it beside the runs that are there
+   */
+  async start(
+    name: string,
+    settings: TabSettings,
+    progress: Progress = () => {},
+  ): Promise<{ readonly steps: number }> {
     await this.release(name)
     const parts = this.#parts(settings)
+    const { problem } = await this.memory(settings, this.#runs.size + 1)
+    if (problem) {
+      throw new InputError(
+        `this tab cannot hold the run: ${problem}; take a smaller model, shorter rows ` +
+          "(data.max_length) or fewer tokens at once (micro_batch_tokens)",
+      )
+    }
+    progress("compiling")
     const heldOut = this.#texts.get("held-out")
     this.#packedBase ??= new PackedBase(parts.device, parts.model)
     const run = await TabRun.open({
@@ -163,14 +200,24 @@ export class TabService {
   }
 
   /** To the end of the run's next step; empty when it is over. */
-  async advance(name: string): Promise<RunEvent[]> {
-    return this.#run(name).run.advance()
+  async advance(name: string, progress: Progress = () => {}): Promise<RunEvent[]> {
+    const { run } = this.#run(name)
+    return run.advance((share) => progress(`step ${run.step + 1}`, share))
   }
 
-  async sample(name: string, request: SampleRequest): Promise<SaidText[]> {
+  async sample(
+    name: string,
+    request: SampleRequest,
+    progress: Progress = () => {},
+  ): Promise<SaidText[]> {
     const { tokenizer } = this.#opened().model
+    const { run } = this.#run(name)
+    const options = {
+      onToken: counter(request.n * request.maxNewTokens, (share) => progress("sampling", share)),
+      onPacked: (share: number) => progress("making ready to sample", share),
+    }
     const said: SaidText[] = []
-    for await (const sample of this.#run(name).run.sample([request])) {
+    for await (const sample of run.sample([request], options)) {
       const { completion, finishReason, tokenIds, logprobs } = sample
       said.push({
         completion,
@@ -203,6 +250,16 @@ export class TabService {
     await known?.run.release()
   }
 
+  /** Models of the hub that this browser keeps. */
+  async saved(): Promise<SavedModel[]> {
+    return (await SavedModels.here()?.list()) ?? []
+  }
+
+  /** Deletes what is kept of a model of the hub. */
+  async forget(id: string): Promise<void> {
+    await SavedModels.here()?.delete(id)
+  }
+
   /** All runs, and what they sampled from. */
   async #releaseRuns(): Promise<void> {
     for (const name of [...this.#runs.keys()]) await this.release(name)
@@ -223,9 +280,17 @@ export class TabService {
     return known
   }
 
+  /** Rows are read anew only where something that makes them is another. */
   #read(kind: "train" | "held-out", text: string, settings: TabSettings): TabRows {
+    const { model } = this.#opened()
+    const config = tabConfig(settings)
+    const key = JSON.stringify(config.data)
+    const known = this.#reads.get(kind)
+    if (known?.text === text && known.key === key && known.model === model) return known.rows
     const name = kind === "train" ? "rows" : "held-out rows"
-    return tabRows(name, rowValues(text, name), tabConfig(settings), this.#opened().model)
+    const rows = tabRows(name, rowValues(text, name), config, model)
+    this.#reads.set(kind, { text, key, model, rows })
+    return rows
   }
 
   #parts(settings: TabSettings) {
@@ -234,4 +299,19 @@ export class TabService {
     const rows = this.#read("train", text, settings)
     return { ...this.#opened(), rows, config: tabConfig(settings) }
   }
+}
+
+function opened(source: ModelSource, progress: Progress): Promise<Folder> {
+  const onProgress = (file: string, bytes: number, total: number | undefined) =>
+    progress(`fetching ${file}`, total && bytes / total)
+  if (source.kind === "url") return fetchedFolder(source.url, { onProgress })
+  if (source.kind === "files") return Promise.resolve(fileFolder(source.name, source.files))
+  const onChecked = (file: string, share: number) => progress(`checking the saved ${file}`, share)
+  return hubFolder(source.id, { onProgress, onChecked })
+}
+
+/** Called once for each of `all`; tells their share. */
+function counter(all: number, tell: (share: number) => void): () => void {
+  let done = 0
+  return () => tell(Math.min(1, ++done / all))
 }

@@ -92,12 +92,13 @@ export function memoryFolder(path: string, files: ReadonlyMap<string, Uint8Array
     names: async () => [...files.keys()],
     async open(name) {
       const bytes = files.get(name)
-      return bytes && bytesOf(pathOf(name), bytes)
+      return bytes && bytesSource(pathOf(name), bytes)
     },
   }
 }
 
-function bytesOf(path: string, all: Uint8Array): ByteSource {
+/** Bytes in memory as a file. */
+export function bytesSource(path: string, all: Uint8Array): ByteSource {
   return {
     path,
     bytes: all.length,

@@ -7,6 +7,7 @@ import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { folderFiles } from "../formats/folder-files.ts"
 import { fetchFile, isContent } from "./blobs.ts"
+import { isHubId, MODEL_FILES } from "./names.ts"
 import { type Request, requester, shownEndpoint } from "./requests.ts"
 
 export interface HubOptions {
@@ -33,18 +34,8 @@ interface Repo {
 
 const COMMIT = /^[0-9a-f]{40}$/
 const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
-// huggingface_hub's validate_repo_id: each part begins and ends with a word character
-const REPO_ID = /^(\w([\w.-]{0,94}\w)?\/)?\w([\w.-]{0,94}\w)?$/
-/** What a model needs here: never pickles, never code. */
-const MODEL_FILES =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|dftune|adapter_config|model\.safetensors\.index|adapter_model\.safetensors\.index)\.json$|^merges\.txt$|^(additional_chat_templates\/)?[\w.-]+\.jinja$|^(model|adapter_model)[\w.-]*\.safetensors$/
 
 const isOffline = () => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
-
-/** Whether `name` looks like a repository on the hub, `name` or `owner/name`; `./name` is a path. */
-export function isHubId(name: string): boolean {
-  return REPO_ID.test(name) && !/\.\.|--/.test(name)
-}
 
 export interface ModelOptions extends HubOptions {
   /** false: configs and tokenizer only. */

@@ -32,12 +32,10 @@ afterAll(async () => {
 })
 
 const INT8 = { bits: 8, groupSize: 64 } as const
-const INT4 = { bits: 4, groupSize: 32 } as const
 
 describe.each([
   ["float32", undefined, wasm],
   ["int8", INT8, wasm],
-  ["int4", INT4, wasm],
   ["int8, natively", INT8, cpu],
 ] as const)("a base in %s under two adapters", (_, quantization, device) => {
   test("is packed once, and samples what each of them has learnt so far", async () => {

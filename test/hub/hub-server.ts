@@ -60,6 +60,10 @@ export async function hubServer(state: HubState): Promise<{ url: string; server:
         likes: 0,
         downloads: 0,
         gated: false,
+        siblings: Object.entries(repo.files).map(([rfilename, { length }]) => ({
+          rfilename,
+          size: length,
+        })),
       })
     }
     if (api?.[3] === "tree") {
@@ -76,6 +80,7 @@ export async function hubServer(state: HubState): Promise<{ url: string; server:
     if (!data) return refuse(response, 404, "EntryNotFound")
     sendFile(response, data, range, state)
   })
+  server.keepAliveTimeout = 60_000 // a busy machine is slow to send the next request
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   const { port } = server.address() as AddressInfo
   return { url: `http://127.0.0.1:${port}`, server }

@@ -16,7 +16,8 @@ import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { isHubId, resolveDataset, resolveModel } from "../../src/hub/hub.ts"
+import { resolveDataset, resolveModel } from "../../src/hub/hub.ts"
+import { isHubId } from "../../src/hub/names.ts"
 import { COMMIT, type HubState, hubServer } from "./hub-server.ts"
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex")

@@ -20,6 +20,7 @@ const LINK = {
   learningRate: 0.002,
   rank: 8,
   steps: 60,
+  batchSize: 32,
   seed: 1,
   device: "wasm",
 }

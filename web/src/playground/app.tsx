@@ -1,7 +1,9 @@
 import { useEffect, useState } from "preact/hooks"
+import { gigabytes } from "../../../src/browser/tab-memory.ts"
 import { Controls } from "./controls.tsx"
 import { Curves } from "./curves.tsx"
 import { Lab } from "./lab.ts"
+import type { LabState } from "./lab-state.ts"
 import { Microscope } from "./microscope.tsx"
 import { ObjectiveBox } from "./objective-box.tsx"
 import { Questions } from "./questions.tsx"
@@ -18,6 +20,12 @@ function useLab() {
   const [, draw] = useState({})
   useEffect(() => lab.subscribe(() => draw({})), [])
   return lab
+}
+
+function memoryWords({ reckoned, held }: LabState): string {
+  if (reckoned === undefined) return ""
+  const measured = held === undefined ? "" : `, ${gigabytes(held)} measured`
+  return `; memory: ${gigabytes(reckoned)} reckoned for both runs${measured}`
 }
 
 export function App() {
@@ -74,11 +82,17 @@ export function App() {
               {busy.what}
               {busy.share !== undefined && (
                 <progress aria-label={busy.what} value={busy.share} max={1} />
+              )}{" "}
+              {phase === "loading" && !model && (
+                <button type="button" onClick={() => lab.stopLoading()}>
+                  Stop
+                </button>
               )}
             </>
           ) : (
             `${device}; ${model?.name === "base" ? "the bundled model" : model?.name}, ` +
-            `${((model?.parameters ?? 0) / 1e6).toFixed(1)} M parameters; step ${step} of ${settings.steps}`
+            `${((model?.parameters ?? 0) / 1e6).toFixed(1)} M parameters; step ${step} of ${settings.steps}` +
+            memoryWords(state)
           )}
         </div>
         {note && <p class="note">{note}</p>}

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
 import type { Lab } from "./lab.ts"
 import { ModelPicker } from "./model-picker.tsx"
+import { OwnRows } from "./own-rows.tsx"
 import { type Settings, TASKS, type TaskName } from "./settings.ts"
 
 const TASK_NAMES: Readonly<Record<TaskName, string>> = {
@@ -47,39 +48,6 @@ function Slider({
         onChange={(event) => onChange(event.currentTarget.valueAsNumber)}
       />
     </label>
-  )
-}
-
-const EXAMPLE = `{"messages": [{"role": "user", "content": "calc 3 + 4"}, {"role": "assistant", "content": "The answer is 7."}]}`
-
-function OwnRows({ lab }: { readonly lab: Lab }) {
-  const [text, setText] = useState(EXAMPLE)
-  const take = (rows: string) => {
-    setText(rows)
-    lab.ownRows = rows
-  }
-  useEffect(() => take(text), [])
-  return (
-    <div class="own">
-      <label>
-        Rows, a JSON value a line (chats, prompts with completions, questions with answers):
-        <textarea
-          rows={5}
-          class="mono"
-          value={text}
-          onInput={(event) => take(event.currentTarget.value)}
-          onDragOver={(event) => event.preventDefault()}
-          onDrop={async (event) => {
-            event.preventDefault()
-            const file = event.dataTransfer?.files[0]
-            if (file) take(await file.text())
-          }}
-        />
-      </label>
-      <button type="button" onClick={() => lab.change({ task: "own" })}>
-        Train on these
-      </button>
-    </div>
   )
 }
 
@@ -166,6 +134,15 @@ export function Controls({ lab }: { readonly lab: Lab }) {
           max={300}
           step={10}
           onChange={(steps) => change({ steps })}
+        />
+        <Slider
+          label="rows a step"
+          shown={String}
+          value={settings.batchSize}
+          min={1}
+          max={64}
+          step={1}
+          onChange={(batchSize) => change({ batchSize })}
         />
       </div>
       {rows && (

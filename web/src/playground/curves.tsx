@@ -1,6 +1,6 @@
 import { Chart } from "../parts/chart.tsx"
 import { Histogram } from "../parts/histogram.tsx"
-import type { Side, SideName } from "./lab.ts"
+import type { Side, SideName } from "./lab-state.ts"
 import type { Settings } from "./settings.ts"
 
 const BINS = Array.from({ length: 10 }, (_, i) => `.${i}`)

@@ -1,70 +1,39 @@
 import type { TabSettings } from "../../../src/browser/tab-config.ts"
 import { connectTab, type TabClient } from "../../../src/browser/tab-messages.ts"
-import type { SeenToken } from "../../../src/browser/tab-run.ts"
-import type {
-  ModelInfo,
-  ModelSource,
-  RowsInfo,
-  SaidText,
-} from "../../../src/browser/tab-service.ts"
+import type { MemoryInfo, ModelSource } from "../../../src/browser/tab-service.ts"
 import { newFacts, noisyArithmetic, type Task } from "../../../src/demo/tasks.ts"
 import { objectiveToConfig } from "../../../src/objectives/objective-json.ts"
-import type { RunEvent, StepEvent } from "../../../src/run/events.ts"
+import {
+  EMPTY,
+  heldBytes,
+  type LabState,
+  type Phase,
+  SIDES,
+  type Side,
+  type SideName,
+  START,
+  withEvents,
+} from "./lab-state.ts"
 import { objectiveOf, type Settings } from "./settings.ts"
 
-export const SIDES = ["a", "b"] as const
-export type SideName = (typeof SIDES)[number]
-
-/** What one objective's run has told so far. */
-export interface Side {
-  readonly steps: readonly StepEvent[]
-  readonly heldOut: readonly { readonly step: number; readonly nll: number }[]
-  /** Counts of the last step's targets by their probability, in tenths. */
-  readonly bins: readonly number[]
-  readonly warnings: readonly string[]
-  readonly said: readonly SaidText[]
-  readonly look: readonly SeenToken[]
-  readonly ended: boolean
-}
-
-const EMPTY: Side = {
-  steps: [],
-  heldOut: [],
-  bins: [],
-  warnings: [],
-  said: [],
-  look: [],
-  ended: false,
-}
-
-export type Phase = "loading" | "ready" | "training" | "paused" | "done" | "failed"
-
-export interface LabState {
-  readonly phase: Phase
-  /** What is being done, where it takes long. */
-  readonly busy: { readonly what: string; readonly share?: number | undefined } | undefined
-  readonly problem: string | undefined
-  /** What a user may want to know of the device. */
-  readonly note: string | undefined
-  readonly device: string
-  readonly model: ModelInfo | undefined
-  readonly rows: RowsInfo | undefined
-  readonly step: number
-  readonly sides: Readonly<Record<SideName, Side>>
-}
-
-/** Rows of a step, few enough for a step a second on one thread. */
-const BATCH_SIZE = 32
+/** A step of a model of one's own takes up to a minute: few rows, and no more tokens at once than fit. */
+const OWN_BATCH_SIZE = 8
+const MICRO_BATCH_TOKENS = [1024, 512, 256] as const
 const TRAIN_ROWS = 640
 const HELD_OUT_ROWS = 32
 const EVAL_STEPS = 5
 
 const url = (path: string) => new URL(path, location.href).href
 
+export const BUNDLED = "bundled"
+
+/** A step that is over by then needs no bar. */
+const SHORT_MS = 700
+
 /** Everything behind the page: the worker, two runs side by side, and what they have told. */
 export class Lab {
-  #tab: TabClient
-  #worker: Worker
+  #tab!: TabClient
+  #worker: Worker | undefined
   #listeners = new Set<() => void>()
   #playing = false
   /** Counts what was begun: what an older beginning still says is not heard. */
@@ -73,27 +42,36 @@ export class Lab {
   #ownRows = ""
   #source: ModelSource | undefined
   settings: Settings
-  state: LabState = {
-    phase: "loading",
-    busy: { what: "starting" },
-    problem: undefined,
-    note: undefined,
-    device: "",
-    model: undefined,
-    rows: undefined,
-    step: 0,
-    sides: { a: EMPTY, b: EMPTY },
-  }
+  state: LabState = START
+  /** Of the micro-batches of both runs; the most that the tab can hold. */
+  #tokensAtOnce: number = MICRO_BATCH_TOKENS[0]
+  /** When what is being done began: only what takes long is shown. */
+  #begun = 0
+  #last: Promise<void> = Promise.resolve()
 
   constructor(settings: Settings) {
     this.settings = settings
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" })
-    this.#tab = connectTab(this.#worker, {
-      onProgress: (what, share) => this.#set({ busy: { what, share } }),
-    })
-    this.#worker.addEventListener("error", (event) =>
-      this.#set({ phase: "failed", problem: `The worker failed: ${event.message}` }),
+    this.#startWorker()
+  }
+
+  #startWorker(): void {
+    this.#worker?.terminate()
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" })
+    this.#worker = worker
+    this.#last = Promise.resolve() // the last worker's calls are never answered
+    this.#tab = connectTab(worker, { onProgress: (what, share) => this.#progress(what, share) })
+    worker.addEventListener("error", (event) =>
+      this.#set({
+        phase: "failed",
+        busy: undefined,
+        problem: `The worker failed: ${event.message}`,
+      }),
     )
+  }
+
+  #progress(what: string, share: number | undefined): void {
+    const isShort = this.state.phase === "training" && performance.now() - this.#begun < SHORT_MS
+    if (!isShort) this.#set({ busy: { what, share } })
   }
 
   subscribe(listener: () => void): () => void {
@@ -112,9 +90,14 @@ export class Lab {
   }
 
   /** Opens the device and loads the model: the bundled one, or what was given. */
-  async open(source: ModelSource | undefined = this.#source): Promise<void> {
+  async open(wanted: ModelSource | typeof BUNDLED | undefined = this.#source): Promise<void> {
+    const source = wanted === BUNDLED ? undefined : wanted
+    if (source && !this.#source && this.settings.batchSize > OWN_BATCH_SIZE) {
+      this.settings = { ...this.settings, batchSize: OWN_BATCH_SIZE }
+    }
     this.#source = source
     await this.#beginning("loading", async () => {
+      this.#set({ model: undefined, rows: undefined })
       const { device } = this.settings
       this.#set({ busy: { what: "fetching ONNX Runtime" } })
       const opened = await this.#tab.open({ device, wasmPaths: url("../ort/") })
@@ -127,10 +110,31 @@ export class Lab {
       this.#set({ model })
       await this.#prepare()
     })
+    await this.#refreshSaved()
+  }
+
+  /** Gives up what is being loaded, and goes back to the bundled model. */
+  async stopLoading(): Promise<void> {
+    this.#startWorker() // a worker that computes or waits hears nothing
+    await this.open(BUNDLED)
+  }
+
+  /** Deletes a saved model; without an id all of them. */
+  async forget(id?: string): Promise<void> {
+    const ids = id === undefined ? this.state.saved.map(({ id }) => id) : [id]
+    await this.#guarded(async () => {
+      for (const id of ids) await this.#tab.forget(id)
+    })
+    await this.#refreshSaved()
+  }
+
+  async #refreshSaved(): Promise<void> {
+    await this.#guarded(async () => this.#set({ saved: await this.#tab.saved() }), true)
   }
 
   /** Begins both runs anew with the present settings. */
   async reset(): Promise<void> {
+    if (!this.state.model) return this.open() // it could not be loaded: once more
     await this.#beginning("loading", () => this.#prepare())
   }
 
@@ -144,6 +148,9 @@ export class Lab {
     else this.#set({})
   }
 
+  get ownRows(): string {
+    return this.#ownRows
+  }
   set ownRows(text: string) {
     this.#ownRows = text
   }
@@ -152,31 +159,63 @@ export class Lab {
     const { settings } = this
     this.#set({ busy: { what: "preparing rows" } })
     const { train, heldOut } = this.#texts()
-    const config = this.#config("a")
-    const rows = await this.#tab.rows("train", train, config)
-    await this.#tab.rows("held-out", heldOut, config)
-    const { total } = await this.#tab.memory(config)
-    refuseTooLarge(2 * total)
+    this.#tokensAtOnce = MICRO_BATCH_TOKENS[0]
+    const rows = await this.#tab.rows("train", train, this.#config("a"))
+    await this.#tab.rows("held-out", heldOut, this.#config("a"))
+    const { problem, total } = await this.#fittingMemory()
+    if (problem) {
+      throw new Error(
+        `This tab cannot hold both runs: ${problem}. Take a smaller model, a lower rank or shorter rows.`,
+      )
+    }
+    this.#set({ reckoned: total, held: undefined })
     for (const name of SIDES) {
       this.#set({ busy: { what: `compiling ${settings[name]}` } })
       await this.#tab.start(name, this.#config(name))
     }
     this.#set({ rows })
     await this.#lookAt(this.#row)
+    void this.#measure()
   }
 
-  /** Sets all back, and says what goes wrong. */
+  /** What both runs would hold, with as many tokens at once as there is room for. */
+  async #fittingMemory(): Promise<MemoryInfo> {
+    let memory: MemoryInfo | undefined
+    for (const tokens of MICRO_BATCH_TOKENS) {
+      this.#tokensAtOnce = tokens
+      memory = await this.#tab.memory(this.#config("a"), SIDES.length)
+      if (!memory.problem) break
+    }
+    return memory!
+  }
+
+  async #measure(): Promise<void> {
+    const held = await heldBytes()
+    if (held !== undefined) this.#set({ held })
+  }
+
+  /**
+   * Sets all back, and says what goes wrong. Beginnings come one after the other; one that another
+   * has followed before its turn is left out.
+   */
   async #beginning(phase: Phase, work: () => Promise<void>): Promise<void> {
     this.#playing = false
     const era = ++this.#era
     const sides = { a: EMPTY, b: EMPTY }
     this.#set({ phase, sides, step: 0, problem: undefined, busy: { what: "starting" } })
-    try {
-      await work()
-      if (era === this.#era) this.#set({ phase: "ready", busy: undefined })
-    } catch (error) {
-      if (era === this.#era) this.#fail(error)
+    const before = this.#last
+    const turn = async () => {
+      await before
+      if (era !== this.#era) return
+      try {
+        await work()
+        if (era === this.#era) this.#set({ phase: "ready", busy: undefined })
+      } catch (error) {
+        if (era === this.#era) this.#fail(error)
+      }
     }
+    this.#last = turn()
+    await this.#last
   }
 
   #fail(error: unknown): void {
@@ -196,17 +235,17 @@ export class Lab {
   }
 
   #config(name: SideName): TabSettings {
-    const { learningRate, rank, steps, seed } = this.settings
+    const { learningRate, rank, steps, seed, batchSize } = this.settings
     return {
       objective: objectiveToConfig(objectiveOf(this.settings[name])),
       learning_rate: learningRate,
       lr_scheduler: "constant",
       warmup_ratio: 0.05,
-      batch_size: BATCH_SIZE,
+      batch_size: batchSize,
       max_steps: steps,
       eval_steps: EVAL_STEPS,
       seed,
-      micro_batch_tokens: 1024,
+      micro_batch_tokens: this.#tokensAtOnce,
       data: { max_length: 192 },
       ...(rank > 0 ? { adapter: { type: "lora", r: rank, lora_alpha: 2 * rank } } : {}),
     }
@@ -214,31 +253,11 @@ export class Lab {
 
   async #advance(name: SideName): Promise<void> {
     const era = this.#era
+    this.#begun = performance.now()
     const events = await this.#tab.advance(name)
-    if (era === this.#era) this.#take(name, events)
-  }
-
-  #take(name: SideName, events: readonly RunEvent[]): void {
-    const side = this.state.sides[name]
-    const steps = events.filter((event): event is StepEvent => event.type === "step")
-    const heldOut = events.flatMap((event) =>
-      event.type === "eval" && event.nll !== undefined
-        ? [{ step: event.step, nll: event.nll }]
-        : [],
-    )
-    const histogram = events.findLast(
-      (event) => event.type === "histogram" && event.name === "train",
-    )
-    const warnings = events.flatMap((event) =>
-      event.type === "warning" ? [`${event.message}; ${event.hint}`] : [],
-    )
-    this.#setSide(name, {
-      steps: [...side.steps, ...steps],
-      heldOut: [...side.heldOut, ...heldOut],
-      warnings: [...side.warnings, ...warnings],
-      ...(histogram?.type === "histogram" ? { bins: histogram.bins } : {}),
-      ended: events.some(({ type }) => type === "run.end"),
-    })
+    if (era !== this.#era) return
+    this.#setSide(name, withEvents(this.state.sides[name], events))
+    if (this.state.busy) this.#set({ busy: undefined })
   }
 
   /** One step of both. */
@@ -265,8 +284,10 @@ export class Lab {
     this.#set({ phase: "training" })
     try {
       for (let made = 0; made < count && this.#playing && era === this.#era; made++) {
-        for (const name of SIDES) await this.#advance(name)
-        if (era !== this.#era) return
+        for (const name of SIDES) {
+          await this.#advance(name)
+          if (era !== this.#era) return // what follows is for other runs
+        }
         const { sides } = this.state
         const step = Math.min(...SIDES.map((name) => sides[name].steps.at(-1)?.step ?? 0))
         this.#set({ step })
@@ -274,12 +295,14 @@ export class Lab {
           this.#playing = false
           await this.#lookAt(this.#row)
           this.#set({ phase: "done" })
+          void this.#measure()
           return
         }
       }
       if (era !== this.#era) return
       await this.#lookAt(this.#row)
       this.#set({ phase: "paused" })
+      void this.#measure()
     } catch (error) {
       if (era === this.#era) this.#fail(error)
     }
@@ -325,27 +348,18 @@ export class Lab {
     return files
   }
 
-  /** What can go wrong without ending the runs. */
-  async #guarded(work: () => Promise<void>): Promise<void> {
+  /** What can go wrong without ending the runs; `quiet` leaves what went wrong before in sight. */
+  async #guarded(work: () => Promise<void>, quiet = false): Promise<void> {
     try {
-      this.#set({ problem: undefined })
+      if (!quiet) this.#set({ problem: undefined })
       await work()
     } catch (error) {
       this.#set({ busy: undefined, problem: error instanceof Error ? error.message : `${error}` })
     }
   }
-}
 
-/** A WebAssembly memory ends at 4 GB, and a tab's arrays a little later. */
-const TAB_BYTES = 3.2e9
-
-function refuseTooLarge(bytes: number): void {
-  const { deviceMemory } = navigator as { deviceMemory?: number }
-  const room = Math.min(TAB_BYTES, deviceMemory ? 0.5 * deviceMemory * 2 ** 30 : TAB_BYTES)
-  if (bytes <= room) return
-  const gigabytes = (value: number) => `${(value / 1e9).toFixed(1)} GB`
-  throw new Error(
-    `This tab cannot hold it: both runs need ${gigabytes(bytes)}, and it may use ${gigabytes(room)}. ` +
-      "Take a smaller model or a lower rank.",
-  )
+  /** Does something for the page, and says what goes wrong. */
+  guarded(work: () => Promise<void>): Promise<void> {
+    return this.#guarded(work)
+  }
 }

@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks"
-import { Tokens } from "../parts/tokens.tsx"
-import type { Lab, Side } from "./lab.ts"
+import { PickedTokens } from "../parts/tokens.tsx"
+import type { Lab } from "./lab.ts"
+import type { Side } from "./lab-state.ts"
 
 const percent = (value: number) =>
   value < 0.001 ? value.toExponential(1) : `${(100 * value).toFixed(1)} %`
@@ -44,10 +45,15 @@ export function Microscope({ lab }: { readonly lab: Lab }) {
                 <i class="swatch" style={{ background: `var(--${name})` }} />
                 {name.toUpperCase()}: <code>{settings[name]}</code>
               </h3>
-              <Tokens tokens={shown(sides[name])} picked={picked} onPick={setPicked} />
-              <p class="note picked-line">
+              <PickedTokens
+                label={`Tokens of ${name.toUpperCase()}`}
+                tokens={shown(sides[name])}
+                picked={picked}
+                onPick={setPicked}
+              />
+              <p class="note picked-line" aria-live="polite">
                 {token?.p == null
-                  ? "Point at a token."
+                  ? "Point at a token, or go there with the arrow keys."
                   : `“${token.text}”: p = ${percent(token.p)}` +
                     (token.weight === null ? "" : `, weight ${token.weight.toPrecision(2)}`) +
                     (token.supervised ? "" : ", not trained")}

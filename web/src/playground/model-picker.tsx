@@ -1,5 +1,13 @@
 import { useRef, useState } from "preact/hooks"
-import type { Lab } from "./lab.ts"
+import {
+  canOpenFolders,
+  chosenFolder,
+  droppedFolder,
+  filesOf,
+  type GivenFolder,
+  pickedFolder,
+} from "./given-files.ts"
+import { BUNDLED, type Lab } from "./lab.ts"
 
 /** Another model: a folder of this computer, or one of the hub; or a GPU for the one that is there. */
 export function ModelPicker({ lab }: { readonly lab: Lab }) {
@@ -11,14 +19,18 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
   const take = async (source: Parameters<Lab["open"]>[0]) => {
     setOpen(false)
     // What is held in int8 is trained through an adapter.
-    if (source && settings.rank === 0) await lab.change({ rank: 8 }, false)
+    if (source !== BUNDLED && settings.rank === 0) await lab.change({ rank: 8 }, false)
     await lab.open(source)
   }
-  const takeFiles = (files: readonly File[]) => {
-    const [first] = files
-    const name = first?.webkitRelativePath.split("/")[0] || "dropped"
-    if (first) take({ kind: "files", name, files })
+  const takeFolder = async (folder: GivenFolder | undefined) => {
+    if (folder) await take({ kind: "files", ...folder })
   }
+  const pick = () =>
+    lab.guarded(async () => {
+      if (!canOpenFolders()) return picker.current?.click()
+      const directory = await chosenFolder("read")
+      await takeFolder(directory && (await filesOf(directory)))
+    })
   return (
     <details class="picker" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Model and device</summary>
@@ -28,17 +40,19 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
         onDragOver={(event) => event.preventDefault()}
         onDrop={(event) => {
           event.preventDefault()
-          takeFiles([...(event.dataTransfer?.files ?? [])])
+          const folder = droppedFolder(event.dataTransfer!)
+          void lab.guarded(async () => takeFolder(await folder))
         }}
       >
         <p class="note">
           Now: {state.model?.name ?? "none"} on {state.device || "no device"}. A model of your own
-          is held in 8 bits and trained through an adapter; up to some 150 M parameters fit a tab.
+          (drop its folder here) is held in 8 bits and trained through an adapter. What both runs
+          need is reckoned and tried before anything is made.
         </p>
-        <button type="button" onClick={() => take(undefined)}>
+        <button type="button" onClick={() => take(BUNDLED)}>
           The bundled model
         </button>
-        <button type="button" onClick={() => picker.current?.click()}>
+        <button type="button" onClick={pick}>
           A folder of this computer…
         </button>
         <input
@@ -47,7 +61,7 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
           hidden
           multiple
           {...{ webkitdirectory: true }}
-          onChange={(event) => takeFiles([...(event.currentTarget.files ?? [])])}
+          onChange={(event) => takeFolder(pickedFolder(event.currentTarget.files))}
         />
         <form
           class="row"
@@ -64,6 +78,7 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
           />
           <button type="submit">From the hub</button>
         </form>
+        <SavedModels lab={lab} />
         <label class="row">
           Computes on
           <select
@@ -80,5 +95,33 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
         </label>
       </div>
     </details>
+  )
+}
+
+/** Downloads that this browser keeps, and how to be rid of them. */
+function SavedModels({ lab }: { readonly lab: Lab }) {
+  const { saved } = lab.state
+  if (saved.length === 0) return null
+  return (
+    <section aria-label="Saved models">
+      <p class="note">Kept in this browser:</p>
+      <ul class="saved">
+        {saved.map(({ id, bytes }) => (
+          <li key={id} class="row">
+            <span>
+              {id}, {(bytes / 1e6).toFixed(0)} MB
+            </span>
+            <button type="button" aria-label={`Delete ${id}`} onClick={() => lab.forget(id)}>
+              Delete
+            </button>
+          </li>
+        ))}
+      </ul>
+      {saved.length > 1 && (
+        <button type="button" onClick={() => lab.forget()}>
+          Delete all
+        </button>
+      )}
+    </section>
   )
 }

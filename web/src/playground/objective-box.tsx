@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks"
-import type { SideName } from "./lab.ts"
+import type { SideName } from "./lab-state.ts"
 import { PRESETS, problemOf } from "./settings.ts"
 
 /** A loss as a formula: checked as one types, taken when it is right and one has stopped. */

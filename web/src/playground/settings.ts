@@ -21,6 +21,8 @@ const schema = z.strictObject({
   /** Of the adapter; 0 trains the whole model. */
   rank: z.int().check(z.minimum(0), z.maximum(64)),
   steps: z.int().check(z.minimum(1), z.maximum(1000)),
+  /** Rows of a step; links of before do not say. */
+  batchSize: z._default(z.int().check(z.minimum(1), z.maximum(64)), 32),
   seed: z.int().check(z.minimum(0), z.maximum(1e6)),
   device: z.enum(["wasm", "webgpu"]),
 })
@@ -35,6 +37,7 @@ export const DEFAULTS: Settings = {
   learningRate: 2e-3,
   rank: 8,
   steps: 60,
+  batchSize: 32,
   seed: 1,
   device: "wasm",
 }
