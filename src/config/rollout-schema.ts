@@ -46,6 +46,22 @@ const rewardFields = z
   })
   .describe("A reward: its name, a module of your own, or a server.")
 
+const replayFields = z
+  .strictObject({
+    keep: z
+      .number()
+      .min(0)
+      .max(1e6)
+      .describe("Least |advantage| of a sample that is kept.")
+      .default(1),
+    every: count.describe("Rollouts from one replay to the next.").default(5),
+    max: count
+      .nullable()
+      .describe("Samples kept at most, the newest; left out: twice batch_size.")
+      .default(null),
+  })
+  .describe("Which samples are trained on once more, and when.")
+
 const reward = z.union([z.string().min(1).describe("A reward's name alone."), rewardFields])
 
 export const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
@@ -135,6 +151,12 @@ export const rolloutFields = z
       .nullable()
       .describe(
         "Demonstrations beside the samples of each prompt: the answer in the prompt's own row. Left out: 1 for objectives that mix them in (luffy-rl, dft-rl, ...), else 0.",
+      )
+      .default(null),
+    replay: replayFields
+      .nullable()
+      .describe(
+        "Samples that told most are trained on once more, with the log-probabilities they were drawn with (EFRame); left out: none is.",
       )
       .default(null),
     keep: z

@@ -149,6 +149,7 @@ export function terminalView(
     },
     sample: () => {},
     histogram: () => {},
+    replay: () => {},
     reset: () => {},
     "run.end": (event: RunEnd) => {
       close()

@@ -53,6 +53,7 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
     tokens_per_second: number,
     memory_bytes: number,
   },
+  replay: { samples: number, tokens: number, reward: number },
   rollout: {
     rollout: number,
     prompts: number,
@@ -85,7 +86,7 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
 }
 
 /** What else is told of steps and evaluations are numbers, by name or in groups. */
-const MEASURED: ReadonlySet<string> = new Set(["step", "eval", "rollout"])
+const MEASURED: ReadonlySet<string> = new Set(["step", "eval", "rollout", "replay"])
 const measure: Kind = (value) =>
   number(value) || (isObject(value) && Object.values(value).every(number))
 

@@ -145,6 +145,17 @@ export interface RolloutEvent extends EventBase {
   readonly tokens_per_second: number
 }
 
+/** Samples of earlier rollouts that the next steps train on once more. */
+export interface ReplayEvent extends EventBase {
+  readonly type: "replay"
+  readonly samples: number
+  readonly tokens: number
+  /** Mean over them. */
+  readonly reward: number
+  /** Optimizer steps since they were sampled. */
+  readonly age: Range
+}
+
 export interface HistogramEvent extends EventBase {
   readonly type: "histogram"
   /** `train` is a step's own tokens; other names are evaluation sets. */
@@ -215,6 +226,7 @@ export type RunEvent =
   | RunStart
   | StepEvent
   | RolloutEvent
+  | ReplayEvent
   | HistogramEvent
   | EvalEvent
   | SampleEvent

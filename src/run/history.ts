@@ -66,7 +66,9 @@ function rolloutsAfter(lines: readonly Line[], step: number): number[] {
     ({ event }) => event?.type === "checkpoint" && event.step === step,
   )
   const later = lines.slice(saved + 1)
-  const first = later.findIndex(({ event }) => event?.type === "rollout" && event.step === step)
+  const first = later.findIndex(
+    ({ event }) => event && BEGINS.has(event.type) && event.step === step,
+  )
   if (saved < 0 || first < 0) return []
   return later.flatMap(({ event }, i) => {
     const isOfIt = i >= first && event?.step === step && OF_ROLLOUTS.has(event.type)
@@ -74,7 +76,8 @@ function rolloutsAfter(lines: readonly Line[], step: number): number[] {
   })
 }
 
-const OF_ROLLOUTS: ReadonlySet<string> = new Set(["rollout", "warning", "sample"])
+const BEGINS: ReadonlySet<string> = new Set(["rollout", "replay"])
+const OF_ROLLOUTS: ReadonlySet<string> = new Set([...BEGINS, "warning", "sample"])
 
 /** Of the samples of a step the last are kept, as many as events tell of. */
 function overtakenSamples(samples: readonly Line[], kept: readonly Line[]): Set<number> {

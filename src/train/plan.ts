@@ -253,13 +253,13 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
 
 /**
  * In bfloat16 the sampler's probabilities are not training's: unless the config says otherwise, tokens
- * are weighed by how far they are apart.
+ * are weighed by how far they are apart, where the first rollout finds them apart at all.
  */
 function weighingSampler(data: DataPlan): DataPlan {
   const { rollout } = data.config
   if (!data.rollout || rollout === null || rollout.importance !== null) return data
   const config: Config = { ...data.config, rollout: { ...rollout, importance: "token-truncate" } }
-  const settings = { ...data.rollout.settings, weighsSampler: true }
+  const settings = { ...data.rollout.settings, weighsSampler: "if-apart" as const }
   return { ...data, config, objective: objectiveOf(config), rollout: { ...data.rollout, settings } }
 }
 

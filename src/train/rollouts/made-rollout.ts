@@ -9,8 +9,9 @@ import type { HostTensor } from "../../runtime/index.ts"
 import type { StepRow } from "../batches.ts"
 import type { SequenceOutputs } from "../sequence-logprobs.ts"
 import { advantages, allEqual } from "./advantages.ts"
+import type { ReplaySettings } from "./replay.ts"
 import { type RolloutRow, type RolloutSample, sampledRow, type TokenMarks } from "./rollout.ts"
-import { groupsOf, rolloutEvent } from "./rollout-event.ts"
+import { differences, groupsOf, rolloutEvent } from "./rollout-event.ts"
 import type { ToldRollout } from "./rollout-file.ts"
 import type { RolloutProgress } from "./rollout-state.ts"
 import { checkSampler, type Watched } from "./rollout-watch.ts"
@@ -25,8 +26,12 @@ export interface RolloutSettings extends SamplingSettings {
   readonly max_resamples: number
   readonly kl_in_reward: number
   readonly importance_cap: number
-  /** The objective weighs tokens by what the sampler had. */
-  readonly weighsSampler: boolean
+  /**
+   * Whether the objective weighs tokens by what the sampler had: `if-apart` where the first rollout's
+   * gap decides.
+   */
+  readonly weighsSampler: boolean | "if-apart"
+  readonly replay?: ReplaySettings | null
   readonly rule: AdvantageRule
   /**
    * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its demonstration
@@ -77,6 +82,7 @@ export async function madeRollout(
   const seconds = (performance.now() - began) / 1000
   const { rows, entropies } = await measuredRows(parts, kept)
   if (progress.number === 0) checkSampler(rows)
+  const weighs = weighsNow(settings, progress, rows)
   const event = rolloutEvent({
     number: progress.number,
     step: step - 1,
@@ -86,11 +92,30 @@ export async function madeRollout(
     labels: scoring.labels,
     resampled,
     seconds,
-    importance: settings.weighsSampler ? importanceWeights(rows) : undefined,
+    importance: (weighs ?? settings.weighsSampler) ? importanceWeights(rows) : undefined,
     importanceCap: settings.importance_cap,
   })
-  const after = { ...progress, number: progress.number + 1, cursor }
+  const after = {
+    ...progress,
+    number: progress.number + 1,
+    cursor,
+    ...(weighs === undefined ? {} : { weighs }),
+  }
   return { number: progress.number, progress: after, sampled, rows, event }
+}
+
+/** |ln p| apart on average under which the sampler counts as the model that is trained, nats. */
+const SAME_SAMPLER = 1e-3
+
+/** Decided once, by the first rollout that trains a token; undefined where the config decides. */
+function weighsNow(
+  { weighsSampler }: RolloutSettings,
+  { weighs }: RolloutProgress,
+  rows: readonly RolloutRow[],
+): boolean | undefined {
+  if (weighsSampler !== "if-apart" || weighs !== undefined) return weighs
+  const apart = differences(rows)
+  return apart === null ? undefined : apart.mean >= SAME_SAMPLER
 }
 
 /** Groups until there are enough that teach something, where equal ones are sampled again. */

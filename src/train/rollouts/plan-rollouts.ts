@@ -169,6 +169,10 @@ export function rolloutSettings(config: Config, objective: Objective): RolloutSe
     seed: config.seed,
     batchSize: config.batch_size,
     promptsPerRollout: prompts ?? config.batch_size / n,
+    replay: rollout.replay && {
+      ...rollout.replay,
+      max: rollout.replay.max ?? 2 * config.batch_size,
+    },
     weighsSampler: (rollout.importance ?? "none") !== "none",
     rule: normalizedAdvantage(objective.name, rollout),
     ...(objective.name === "hpt" ? { gate: Number(objective.parameters.gate ?? 0) } : {}),

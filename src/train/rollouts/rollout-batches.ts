@@ -4,6 +4,7 @@ import { randomStream } from "../../random.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { BatchSource, StepRow, StepRows } from "../batches.ts"
 import { type Made, madeRollout, type RolloutParts, type RolloutSettings } from "./made-rollout.ts"
+import { isReplayDue, keptSamples, replayOf } from "./replay.ts"
 import { type Rollout, type RolloutRow, type RolloutSample, trainedRow } from "./rollout.ts"
 import { groupsOf } from "./rollout-event.ts"
 import { ROLLOUTS_BEGIN, type RolloutProgress, savedState, stateTensors } from "./rollout-state.ts"
@@ -18,21 +19,31 @@ export interface RolloutBatches extends BatchSource {
 
 export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   const { prompts, order, settings, marks, signal } = parts
+  const { replay } = settings
   const saved = parts.saved && savedState(parts.saved)
   let progress: RolloutProgress = saved?.progress ?? ROLLOUTS_BEGIN
   let rollout: Rollout | undefined = saved?.rollout
+  let kept: readonly RolloutRow[] = saved?.kept ?? []
   let failure: Error | undefined
 
-  const lastStep = ({ firstStep, rows }: Rollout) =>
-    firstStep + settings.num_iterations * stepsOfPass(groupsOf(rows).size, settings) - 1
+  const trained = (row: RolloutRow) =>
+    trainedRow(prompts[row.prompt]!, row, marks, { trustsSampler: progress.weighs === false })
 
   /** Makes the next rollout; its events, and whether the run is over. */
   const next = async (step: number): Promise<StepRows> => {
+    if (replay && isReplayDue(progress, kept, replay)) {
+      const again = replayOf(kept, progress, step)
+      rollout = again.rollout
+      kept = []
+      progress = { ...progress, replayed: progress.number }
+      return { rows: rowsAt(rollout, step), events: [again.event] }
+    }
     const made = await madeRollout(parts, progress, step)
     const outcome = outcomeOf(made.progress, { ...parts.watch, ...watchedOf(parts, made, step) })
     progress = outcome.progress
     failure = outcome.failure
     rollout = teaches(made.rows) && !outcome.over ? { ...made, firstStep: step } : undefined
+    if (replay && rollout) kept = keptSamples(kept, made.rows, replay, step - 1)
     tell(parts, made, step)
     const warnings = outcome.warnings.map(
       (warning): EventBody => ({ type: "warning", step: step - 1, ...warning }),
@@ -43,25 +54,20 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   }
 
   const rowsAt = (current: Rollout, step: number): StepRow[] => {
-    const { number, rows, firstStep } = current
-    const perPass = stepsOfPass(groupsOf(rows).size, settings)
-    const [iteration, part] = [
-      Math.floor((step - firstStep) / perPass),
-      (step - firstStep) % perPass,
-    ]
-    const shuffled = passOrder(rows, settings.seed, { rollout: number, iteration })
-    const groups = groupsOfStep(settings)
-    return shuffled
-      .slice(part * groups, (part + 1) * groups)
+    const { firstStep } = current
+    const { perStep, steps } = passOf(current, settings)
+    const [iteration, part] = [Math.floor((step - firstStep) / steps), (step - firstStep) % steps]
+    return passOrder(current, settings.seed, iteration)
+      .slice(part * perStep, (part + 1) * perStep)
       .flat()
-      .map((row) => trainedRow(prompts[row.prompt]!, row, marks))
+      .map(trained)
   }
 
   return {
     steps: parts.steps,
     async batch(step) {
       if (failure) throw failure
-      if (rollout && step <= lastStep(rollout)) return { rows: rowsAt(rollout, step) }
+      if (rollout && step <= lastStep(rollout, settings)) return { rows: rowsAt(rollout, step) }
       try {
         return await next(step)
       } catch (error) {
@@ -71,28 +77,44 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     },
     epochAt: () => progress.cursor / order.rowsPerEpoch,
     tensorsAfter(step) {
-      const left = rollout && step < lastStep(rollout) ? rollout : undefined
-      return stateTensors(progress, left)
+      const left = rollout && step < lastStep(rollout, settings) ? rollout : undefined
+      return stateTensors({ progress, rollout: left, kept })
     },
     async trial() {
       const { event, rows } = await madeRollout(parts, ROLLOUTS_BEGIN, 1)
-      return { event, rows: rows.map((row) => trainedRow(prompts[row.prompt]!, row, marks)) }
+      return { event, rows: rows.map(trained) }
     },
   }
 }
 
+/** Groups stay together; samples that are trained once more have none, and one pass is all they get. */
+function passOf({ rows, replayed }: Rollout, settings: RolloutSettings) {
+  const perStep = replayed ? settings.batchSize : groupsOfStep(settings)
+  return {
+    perStep,
+    steps: Math.ceil(groupsOf(rows).size / perStep),
+    passes: replayed ? 1 : settings.num_iterations,
+  }
+}
+
+function lastStep(rollout: Rollout, settings: RolloutSettings): number {
+  const { steps, passes } = passOf(rollout, settings)
+  return rollout.firstStep + passes * steps - 1
+}
+
 const groupsOfStep = ({ batchSize, num_generations }: RolloutSettings) =>
   batchSize / num_generations
-const stepsOfPass = (groups: number, settings: RolloutSettings) =>
-  Math.ceil(groups / groupsOfStep(settings))
 
 /** Whole groups in the order of a pass: another for each rollout and pass, the same when made again. */
 function passOrder(
-  rows: readonly RolloutRow[],
+  { rows, number, replayed }: Rollout,
   seed: number,
-  { rollout, iteration }: { readonly rollout: number; readonly iteration: number },
+  iteration: number,
 ): RolloutRow[][] {
-  const random = randomStream(seed, `rollout ${rollout} iteration ${iteration}`)
+  const random = randomStream(
+    seed,
+    replayed ? `replay before ${number}` : `rollout ${number} iteration ${iteration}`,
+  )
   const groups = [...groupsOf(rows).values()]
   const keyed = groups.map((group) => ({ group, key: random() }))
   return keyed.sort((a, b) => a.key - b.key).map(({ group }) => group)
@@ -114,7 +136,8 @@ const TOLD = 10
 /** The best and the worst sample of a rollout's first group, of some rollouts. */
 function sampleEvents(parts: RolloutParts, { number, rows }: Made, step: number): EventBody[] {
   const { settings, prompts, watch } = parts
-  const perRollout = settings.num_iterations * stepsOfPass(settings.promptsPerRollout, settings)
+  const perPass = Math.ceil(settings.promptsPerRollout / groupsOfStep(settings))
+  const perRollout = settings.num_iterations * perPass
   const every = Math.max(1, Math.floor(parts.steps / perRollout / TOLD))
   const [first] = groupsOf(rows).values()
   if (number % every !== 0 || !first) return []

@@ -17,6 +17,13 @@ export interface RolloutProgress {
   readonly everEnded: boolean
   /** Warnings that have been given. */
   readonly told: readonly string[]
+  /** The number of the rollout before which samples were trained once more, last. */
+  readonly replayed?: number
+  /**
+   * Whether tokens are weighed by how far the sampler is from training, where the first rollout
+   * decides; undefined until it has.
+   */
+  readonly weighs?: boolean
 }
 
 export const ROLLOUTS_BEGIN: RolloutProgress = {
@@ -40,29 +47,45 @@ type RowRecord = Omit<RolloutRow, "tokenIds" | keyof typeof LOGPS> & { readonly 
 
 interface StateRecord {
   readonly progress: RolloutProgress
-  readonly rollout: (Pick<Rollout, "number" | "firstStep"> & { rows: readonly RowRecord[] }) | null
+  readonly rollout:
+    | (Pick<Rollout, "number" | "firstStep" | "replayed"> & { rows: readonly RowRecord[] })
+    | null
+  /** Samples kept to be trained once more; a checkpoint that does not say has none. */
+  readonly kept?: readonly RowRecord[]
 }
+
+/** What a run knows of its rollouts beside its weights. */
+export interface RolloutState {
+  readonly progress: RolloutProgress
+  /** What is left to train. */
+  readonly rollout: Rollout | undefined
+  readonly kept: readonly RolloutRow[]
+}
+
+const recordOf = ({
+  tokenIds,
+  samplingLogp: _,
+  oldLogp: __,
+  refLogp: ___,
+  ...row
+}: RolloutRow): RowRecord => ({ ...row, tokens: tokenIds.length })
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) =>
   new Uint8Array(buffer, byteOffset, byteLength)
 
-export function stateTensors(
-  progress: RolloutProgress,
-  rollout: Rollout | undefined,
-): TensorToWrite[] {
-  const rows = rollout?.rows ?? []
+export function stateTensors({ progress, rollout, kept }: RolloutState): TensorToWrite[] {
+  const rows = [...(rollout?.rows ?? []), ...kept]
   const record: StateRecord = {
     progress,
     rollout: rollout
       ? {
           number: rollout.number,
           firstStep: rollout.firstStep,
-          rows: rows.map(({ tokenIds, samplingLogp: _, oldLogp: __, refLogp: ___, ...row }) => ({
-            ...row,
-            tokens: tokenIds.length,
-          })),
+          ...(rollout.replayed ? { replayed: rollout.replayed } : {}),
+          rows: rollout.rows.map(recordOf),
         }
       : null,
+    ...(kept.length > 0 ? { kept: kept.map(recordOf) } : {}),
   }
   const text = new TextEncoder().encode(JSON.stringify(record))
   const state: TensorToWrite = { name: STATE, dtype: "U8", shape: [text.length], data: text }
@@ -86,20 +109,17 @@ export function stateTensors(
 }
 
 /** What a checkpoint's tensors say; undefined where they are of no run with rollouts. */
-export function savedState(
-  saved: ReadonlyMap<string, HostTensor>,
-): { readonly progress: RolloutProgress; readonly rollout: Rollout | undefined } | undefined {
+export function savedState(saved: ReadonlyMap<string, HostTensor>): RolloutState | undefined {
   const state = saved.get(STATE)
   if (!state) return undefined
   const text = new TextDecoder().decode(state.data as Uint8Array)
-  const { progress, rollout } = JSON.parse(text) as StateRecord
-  if (rollout === null) return { progress, rollout: undefined }
+  const { progress, rollout, kept = [] } = JSON.parse(text) as StateRecord
   const bytes = (saved.get(IDS)?.data ?? new Uint8Array()) as Uint8Array
   const ids = new Int32Array(bytes.slice().buffer)
   const logps = (key: keyof typeof LOGPS) => saved.get(LOGPS[key])?.data as Float32Array | undefined
   const [sampling, old, ref] = [logps("samplingLogp"), logps("oldLogp"), logps("refLogp")]
   let at = 0
-  const rows = rollout.rows.map(({ tokens, ...row }): RolloutRow => {
+  const rowOf = ({ tokens, ...row }: RowRecord): RolloutRow => {
     const [start, end] = [at, at + tokens]
     at = end
     return {
@@ -109,6 +129,11 @@ export function savedState(
       oldLogp: old!.slice(start, end),
       refLogp: ref?.slice(start, end),
     }
-  })
-  return { progress, rollout: { ...rollout, rows } }
+  }
+  const rows = rollout?.rows.map(rowOf) ?? []
+  return {
+    progress,
+    rollout: rollout === null ? undefined : { ...rollout, rows },
+    kept: kept.map(rowOf),
+  }
 }

@@ -31,6 +31,8 @@ export interface RolloutRow extends RolloutSample {
   readonly oldLogp: Float32Array
   /** Under the reference, where there is one. */
   readonly refLogp: Float32Array | undefined
+  /** Of a sample that is kept to be trained once more: updates done when it was sampled. */
+  readonly policyStep?: number
 }
 
 export interface Rollout {
@@ -40,6 +42,8 @@ export interface Rollout {
   readonly firstStep: number
   /** Groups one after the other. */
   readonly rows: readonly RolloutRow[]
+  /** Samples of earlier rollouts, one by one: their groups are no more. */
+  readonly replayed?: true
 }
 
 /** How a sample's tokens are marked. */
@@ -76,7 +80,12 @@ export function sampledRow(
 }
 
 /** The same with what the objective is told of its tokens. */
-export function trainedRow(prompt: DataPrompt, row: RolloutRow, marks: TokenMarks): StepRow {
+export function trainedRow(
+  prompt: DataPrompt,
+  row: RolloutRow,
+  marks: TokenMarks,
+  { trustsSampler = false }: { readonly trustsSampler?: boolean } = {},
+): StepRow {
   const prepared = sampledRow(prompt, row, marks)
   const isTrained = prepared.lossMask.includes(1)
   const none = new Float32Array(0)
@@ -87,7 +96,8 @@ export function trainedRow(prompt: DataPrompt, row: RolloutRow, marks: TokenMark
       reward: row.reward ?? 0,
       expert: row.expert ? 1 : 0,
       old_logp: isTrained ? row.oldLogp : none,
-      sampling_logp: isTrained ? row.samplingLogp : none,
+      // An importance weight of the sampler that is trained is 1 to the bit.
+      sampling_logp: !isTrained ? none : trustsSampler ? row.oldLogp : row.samplingLogp,
       ...(row.refLogp ? { ref_logp: isTrained ? row.refLogp : none } : {}),
     },
   }

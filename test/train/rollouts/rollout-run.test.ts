@@ -1,8 +1,14 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
-import type { RunEvent } from "../../../src/run/events.ts"
-import { mean, rolloutsOf, stepsOf, tinyRollouts, warningsOf } from "./tiny-rollouts.ts"
+import {
+  mean,
+  rolloutsOf,
+  stepsOf,
+  tinyRollouts,
+  warningsOf,
+  withoutTime,
+} from "./tiny-rollouts.ts"
 
 const { root, run } = tinyRollouts()
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -65,13 +71,6 @@ test.each([
   // the policy moves away from the one that sampled
   expect(steps[1]!.ratio!.max).toBeGreaterThan(1.0001)
 })
-
-const withoutTime = (events: readonly RunEvent[]) =>
-  events.flatMap(({ time: _, ...event }) => {
-    if (["run.start", "run.end", "checkpoint"].includes(event.type)) return []
-    const timed = ["seconds", "tokens_per_second", "memory_bytes"]
-    return [Object.fromEntries(Object.entries(event).filter(([key]) => !timed.includes(key)))]
-  })
 
 /** A run that is stopped where `when` says, resumed, and must be as the whole one. */
 test.each([

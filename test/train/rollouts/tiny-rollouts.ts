@@ -64,4 +64,11 @@ export const stepsOf = (events: readonly RunEvent[]) =>
   events.filter((event): event is StepEvent => event.type === "step")
 export const warningsOf = (events: readonly RunEvent[]) =>
   events.flatMap((event) => (event.type === "warning" ? [event] : []))
+/** What a resumed run must tell as the whole one did. */
+export const withoutTime = (events: readonly RunEvent[]) =>
+  events.flatMap(({ time: _, ...event }) => {
+    if (["run.start", "run.end", "checkpoint"].includes(event.type)) return []
+    const timed = ["seconds", "tokens_per_second", "memory_bytes"]
+    return [Object.fromEntries(Object.entries(event).filter(([key]) => !timed.includes(key)))]
+  })
 export const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length

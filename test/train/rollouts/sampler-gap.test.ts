@@ -1,0 +1,43 @@
+import { expect, test } from "vitest"
+import type { RolloutEvent } from "../../../src/run/events.ts"
+import { givenRollouts } from "./given-samples.ts"
+
+test.each([0.21, -0.5])("a sampler that is %d nats apart is another model: stop", async (apart) => {
+  await expect(givenRollouts(apart).batch(1)).rejects.toThrow(
+    /sampler-gap: the sampler's log-probabilities are 0\.\d+ nats from training's on average .*another model, adapter, template or temperature/,
+  )
+})
+
+test("rounding is no other model", async () => {
+  const taken = await givenRollouts(0.19).batch(1)
+  expect(taken!.rows).toHaveLength(4)
+})
+
+/** What training sees of the sampler, and what is told. */
+async function weighed(apart: number, weighsSampler: boolean | "if-apart") {
+  const rollouts = givenRollouts(apart, { weighsSampler })
+  const steps = [await rollouts.batch(1), await rollouts.batch(2)]
+  return steps.map((taken) => ({
+    same: taken!.rows.every(({ columns }) => {
+      const { old_logp, sampling_logp } = columns as Record<string, Float32Array>
+      return old_logp!.every((old, t) => old === sampling_logp![t])
+    }),
+    told: (taken!.events![0] as unknown as RolloutEvent).importance !== undefined,
+  }))
+}
+
+test("a first gap under 1e-3 needs no weights: they are 1 to the bit, for the whole run", async () => {
+  expect(await weighed(5e-4, "if-apart")).toEqual(Array(2).fill({ same: true, told: false }))
+})
+
+test("a wider first gap is weighed, and so is any where the config asks for it", async () => {
+  expect(await weighed(5e-3, "if-apart")).toEqual(Array(2).fill({ same: false, told: true }))
+  expect(await weighed(5e-4, true)).toEqual(Array(2).fill({ same: false, told: true }))
+})
+
+test("what the first rollout decided is in the checkpoint", async () => {
+  const rollouts = givenRollouts(5e-4, { weighsSampler: "if-apart" })
+  await rollouts.batch(1)
+  const state = rollouts.tensorsAfter(1).find(({ name }) => name === "rollout.state")!
+  expect(JSON.parse(new TextDecoder().decode(state.data as Uint8Array)).progress.weighs).toBe(false)
+})
