@@ -1,4 +1,5 @@
 import type { Config } from "../config/index.ts"
+import { refuseScores } from "../config/scored-checks.ts"
 import { InputError } from "../errors.ts"
 import type { StepRow } from "../train/batches.ts"
 import { closeRows, type PlanOptions, planRun } from "../train/plan.ts"
@@ -38,6 +39,7 @@ const RUNS: Stage = ["comparing short runs", runComparisons]
  * @throws InputError for what is wrong with the config, the model or the data
  */
 export async function check(config: Config, options: CheckOptions = {}): Promise<CheckResult> {
+  refuseScores(config, "check")
   if (config.engine.name !== "onnx") {
     throw new InputError(
       `engine: ${config.engine.name}; check compares the local engine: --set engine=onnx`,

@@ -5,8 +5,6 @@
 const TEACHER =
   "learns from a teacher, which is not built yet; sample answers from the teacher (dftune generate) and train on them with sft or dft"
 export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
-  reward:
-    "trains a reward model, which is not built yet; dftune grade judges answers that have a gold answer",
   "prefix-rft":
     "continues the beginnings of demonstrations, which is not built yet; luffy-rl and dft-rl learn from whole ones beside samples",
   distill: TEACHER,

@@ -148,6 +148,8 @@ function rolloutOf(given: RolloutFields | null, objective: ObjectiveConfig): Rol
 function learningRate({ objective, adapter }: Pick<Config, "objective" | "adapter">): number {
   const definition = objective.expression === undefined ? definitionOf(objective.name) : undefined
   if (!definition?.signed) return 5e-5
+  // one number a text, a mean over pairs: as other trainers have it
+  if (definition.trainsOn === "scores") return adapter === null ? 1e-5 : 1e-4
   return adapter === null ? 1e-6 : 1e-5
 }
 

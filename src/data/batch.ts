@@ -12,7 +12,7 @@ import {
   type Rendered,
   type RenderOptions,
 } from "./render.ts"
-import type { Columns, Purpose } from "./rows/index.ts"
+import { type Columns, isPaired, type Purpose } from "./rows/index.ts"
 import type { RowBatch } from "./shard-writer.ts"
 
 /** Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker. */
@@ -132,7 +132,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     const { weight, value } = reading
     kept.push({ line, sides, prompt: promptText(reading.example), weight, value })
   }
-  const sideCount = setup.purpose === "preference" ? 2 : 1
+  const sideCount = isPaired(setup.purpose) ? 2 : 1
   const sides = Array.from({ length: sideCount }, (_, side) =>
     rowBatch(
       kept.map((row) => row.sides[side]!),

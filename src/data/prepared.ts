@@ -7,7 +7,7 @@ import type { TensorEntry } from "../formats/safetensors.ts"
 import { openSafetensors } from "../formats/safetensors-files.ts"
 import type { AskedKind } from "./layout.ts"
 import type { Lint } from "./lints.ts"
-import type { Purpose } from "./rows/index.ts"
+import { isPaired, type Purpose } from "./rows/index.ts"
 
 /** Raised when the layout of a prepared folder changes. 1, of dftune 0.1.0, is read still. */
 export const PREPARED_VERSION = 2
@@ -70,7 +70,7 @@ export interface PreparedRow {
   readonly line: number
   /** How often the row counts, in the loss and in what it is divided by; 1 for most. */
   readonly weight: number
-  /** 1 or 0 of labelled answers, the reward of rewarded ones; 0 of others. */
+  /** 1 or 0 of labelled answers, the reward of rewarded ones, the margin of pairs to score; 0 of others. */
   readonly value: number
 }
 
@@ -99,6 +99,7 @@ const SIDES = {
   preference: ["chosen.", "rejected."],
   labels: [""],
   rewards: [""],
+  scores: ["chosen.", "rejected."],
 } as const satisfies Readonly<Record<Purpose, readonly string[]>>
 
 /** The names before the tensors of a shard. */
@@ -182,11 +183,11 @@ export async function openPrepared(dir: string): Promise<Prepared> {
       return sides.map(({ offsets }) => offsets[index - first + 1]! - offsets[index - first]!)
     },
     row(index) {
-      assert(manifest.purpose !== "preference", "row() of preference data; use pair()")
+      assert(!isPaired(manifest.purpose), "row() of preference data; use pair()")
       return read(index, 0)
     },
     pair(index) {
-      assert(manifest.purpose === "preference", "pair() of supervised data; use row()")
+      assert(isPaired(manifest.purpose), "pair() of supervised data; use row()")
       return { chosen: read(index, 0), rejected: read(index, 1) }
     },
     place(index) {

@@ -11,6 +11,7 @@ import { datedSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
 import { tallies, unusedKeys } from "./row-counter.ts"
+import { isPaired } from "./rows/index.ts"
 import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
 
 /** One sequence as `preview --json` prints it (docs/data.md). */
@@ -88,8 +89,9 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
       else counts.add(source, row.sides)
       if (rows > examples) continue
       for (const [i, side] of row.sides.entries()) {
-        const which =
-          setup.purpose !== "preference" ? {} : { side: (["chosen", "rejected"] as const)[i]! }
+        const which = !isPaired(setup.purpose)
+          ? {}
+          : { side: (["chosen", "rejected"] as const)[i]! }
         const shown = shownTokens(side, rendering.tokenizer)
         const warnings = "refusal" in row ? ["untrained-rows"] : shown.warnings
         await show({ source, ...which, ...shown, warnings })

@@ -7,4 +7,5 @@ export const PURPOSE_OF: { readonly [Name in Exclude<TrainsOn, "rollouts">]: Pur
   pairs: "preference",
   labels: "labels",
   rewards: "rewards",
+  scores: "scores",
 }

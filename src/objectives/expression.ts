@@ -42,13 +42,22 @@ export const TOKEN_INPUTS = [
   "row_weight",
   "position",
   "source",
+  "score",
+  "margin",
 ] as const
 /** One number per optimizer step. */
 export const RUN_INPUTS = ["progress", "step", "steps", "kl_step"] as const
 /** The inputs through which gradients reach the model; all others are data. */
-export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref"] as const
+export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref", "score"] as const
 /** The inputs that a forward pass measures; the other token inputs come with the rows. */
-export const MEASURED_INPUTS = ["logp", "entropy", "topk_entropy", "ref_logp", "kl_ref"] as const
+export const MEASURED_INPUTS = [
+  "logp",
+  "entropy",
+  "topk_entropy",
+  "ref_logp",
+  "kl_ref",
+  "score",
+] as const
 
 export type TokenInput = (typeof TOKEN_INPUTS)[number]
 export type RunInput = (typeof RUN_INPUTS)[number]

@@ -17,6 +17,7 @@ import { power } from "./power.ts"
 import { dapo, drGrpo, grpo, gspo, ppo } from "./ppo.ts"
 import { psft } from "./psft.ts"
 import { cispo, reinforce, reinforcePlusPlus, rloo, sapo } from "./reinforce.ts"
+import { rewardModel } from "./reward-model.ts"
 import { offlinePg, rwr } from "./rewarded.ts"
 import { rft, sft } from "./sft.ts"
 import { cpo, simpo } from "./simpo.ts"
@@ -47,6 +48,7 @@ export const FAMILY = {
   kto,
   rwr,
   "offline-pg": offlinePg,
+  reward: rewardModel,
   reinforce,
   rloo,
   "reinforce++": reinforcePlusPlus,

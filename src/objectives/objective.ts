@@ -117,6 +117,7 @@ export function rowsOf(expression: Expression): TrainsOn {
   const order = topologicalOrder([expression])
   const names = new Set(order.flatMap(({ op, name }) => (op === "input" ? [name as string] : [])))
   const any = (...wanted: readonly InputName[]) => wanted.some((name) => names.has(name))
+  if (names.has("score")) return "scores"
   if (order.some(({ op }) => op === "pair_sum")) return "pairs"
   if (any("kl_step", "pair_sign")) return "labels"
   if (any("advantage", "sampling_logp", "expert", "reward")) return "rollouts"
@@ -126,7 +127,7 @@ export function rowsOf(expression: Expression): TrainsOn {
 export function checkTrains(name: string, expression: Expression): void {
   if (Object.keys(coefficients(expression)).length > 0) return
   throw new InputError(
-    `objective ${name}: no gradient reaches the model; logp, entropy or kl_ref must appear outside detach()`,
+    `objective ${name}: no gradient reaches the model; logp, entropy, kl_ref or score must appear outside detach()`,
   )
 }
 

@@ -10,6 +10,8 @@ export interface StepRow extends PreparedRow {
    * supervised token, or one for the whole row. All rows of a step have the same names.
    */
   readonly columns?: Readonly<Record<string, Float32Array | number>>
+  /** Of a sequence that is scored: the token at which. */
+  readonly scoredAt?: number
 }
 
 /** What one optimizer step trains on. */
@@ -88,6 +90,31 @@ export function pairBatches(rows: Rows, order: Order): FixedBatches {
       columns: { pair_sign: side === 0 ? 1 : -1, position: positions(row) },
     })),
   )
+}
+
+/**
+ * Pairs of whole texts to score, each at the last token that is no padding: where Transformers'
+ * `...ForSequenceClassification` reads its score. A pad token that ends texts is padding too.
+ */
+export function scoreBatches(
+  rows: Rows,
+  order: Order,
+  { padTokenId }: { readonly padTokenId: number | null },
+): FixedBatches {
+  return fixedBatches(rows, order, (sequences) =>
+    sequences.map((row, side) => ({
+      ...row,
+      scoredAt: scoredToken(row.tokenIds, padTokenId),
+      columns: { pair_sign: side === 0 ? 1 : -1, margin: row.value },
+    })),
+  )
+}
+
+/** The last token that is not the pad token; the first where all are. */
+export function scoredToken(tokenIds: ArrayLike<number>, padTokenId: number | null): number {
+  let at = tokenIds.length - 1
+  while (at > 0 && tokenIds[at] === padTokenId) at--
+  return at
 }
 
 /** Answers labelled good or bad, and each prompt with the answer before it in the step. */

@@ -5,6 +5,7 @@ import { lossInputs, stepColumns } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatch } from "./micro-batches.ts"
 import type { ObjectiveHead, StepColumns } from "./objective-head.ts"
 import type { Policy } from "./policy.ts"
+import { scoreStatistics } from "./score-statistics.ts"
 import { addStatistics, NO_TOKENS, statisticsOf, type TokenStatistics } from "./token-statistics.ts"
 
 export interface ForwardBackwardParts {
@@ -47,13 +48,17 @@ export async function forwardBackward(
   let statistics = NO_TOKENS
   let loss = 0
   let weights = 0
-  const tells = head.value !== undefined || head.measures
+  const { scores } = decoder.shape
+  const tells = head.value !== undefined || head.measures || scores
   const all: TokenOutputs[] = []
   for (const [i, microBatch] of microBatches.entries()) {
     if (signal?.aborted) return undefined
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
-    statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
+    if (!scores) {
+      const found = statisticsOf(outputs, microBatch.columns.token_class)
+      statistics = addStatistics(statistics, found)
+    }
     if (tells) all.push(outputs)
     let own = 0
     outputs.loss.forEach((value, token) => {
@@ -66,8 +71,15 @@ export async function forwardBackward(
   const divided = divisor(normalization, batch, weights) || 1
   const norm = Math.sqrt(await policy.squaredGradientNorm()) / Math.abs(divided)
   const columns = tells ? stepColumns(microBatches, all, parts.scalars) : undefined
+  if (scores) statistics = scoreStatistics(columns!, joinedOutputs(all))
   if (head.value) loss = scaledSum(head.value(columns!), microBatches)
   return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm, columns }
+}
+
+/** Loss and weight of all micro-batches one after the other. */
+export function joinedOutputs(all: readonly TokenOutputs[]) {
+  const of = (key: "loss" | "weight") => all.flatMap((outputs) => [...outputs[key]])
+  return { loss: of("loss"), weight: of("weight") }
 }
 
 /** What the step's tokens have of a value, each times its scale. */

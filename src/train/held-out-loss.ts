@@ -2,11 +2,12 @@ import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { Decoder, Reference, TokenOutputs } from "../models/index.ts"
 import type { EventBody } from "../run/events.ts"
 import type { FixedBatches } from "./batches.ts"
-import { scaledSum } from "./forward-backward.ts"
+import { joinedOutputs, scaledSum } from "./forward-backward.ts"
 import { klStep } from "./kl-step.ts"
 import { stepColumns } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
-import { CROSS_ENTROPY, type ObjectiveHead } from "./objective-head.ts"
+import { CROSS_ENTROPY, type ObjectiveHead, SCORES } from "./objective-head.ts"
+import { scoreStatistics } from "./score-statistics.ts"
 import { type Outcome, outcomesOf, pairFields } from "./step-outcomes.ts"
 import {
   addStatistics,
@@ -108,6 +109,7 @@ async function* evaluatePreferences(
   const outcomes: Outcome[] = []
   const run = { progress: step / steps, step: Math.max(1, step), steps }
   let sequences = 0
+  const { scores } = decoder.shape
   for (let part = 1; part <= batches.steps; part++) {
     if (signal?.aborted) return
     const { rows, mismatched } = batches.batch(part)
@@ -115,11 +117,15 @@ async function* evaluatePreferences(
     const kl = mismatched ? { kl_step: await klStep(decoder, mismatched, { split: options }) } : {}
     const outputs: TokenOutputs[] = []
     for (const { pack, columns } of batch.microBatches) {
-      const found = await decoder.evaluate(pack, CROSS_ENTROPY)
+      const found = await decoder.evaluate(pack, scores ? SCORES : CROSS_ENTROPY)
       outputs.push(found)
+      if (scores) continue
       statistics = addStatistics(statistics, statisticsOf(found, columns.token_class))
     }
     const found = stepColumns(batch.microBatches, outputs, { ...run, ...kl })
+    if (scores) {
+      statistics = addStatistics(statistics, scoreStatistics(found, joinedOutputs(outputs)))
+    }
     if (head.value) total.loss += scaledSum(head.value(found), batch.microBatches)
     total.divisor += divisor(options.normalization, batch, 0)
     const own = outcomesOf(found, head.measured(found))

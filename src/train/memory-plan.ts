@@ -3,7 +3,7 @@ import { blockGraphs } from "../models/block/block-graphs.ts"
 import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
 import { adapterShapes } from "../models/block/packed.ts"
 import { blockWorkspace } from "../models/decoder/compiled-blocks.ts"
-import { headBackward } from "../models/decoder/head.ts"
+import { headOutputs } from "../models/decoder/score-head.ts"
 import {
   type DecoderShape,
   decoderParameters,
@@ -84,7 +84,7 @@ function headWorkspace(options: MemoryPlanOptions): number {
     norm: isTrained(options, FINAL_NORM),
     head: isTrained(options, headName(shape)),
   }
-  const outputs = headBackward({ shape, ...headSettings }, trained)
+  const outputs = headOutputs({ shape, ...headSettings }, trained)
   return workspaceBytes(graph("head", outputs), () => Math.min(headRows, tokens))
 }
 

@@ -1,5 +1,5 @@
 import { assert } from "../errors.ts"
-import { type Pack, packSequences } from "../models/index.ts"
+import { type Pack, packSequences, supervisedTokens } from "../models/index.ts"
 import type { Normalization } from "../objectives/index.ts"
 import type { StepRow } from "./batches.ts"
 import { type SplitOptions, splitRows } from "./split-rows.ts"
@@ -40,11 +40,7 @@ export interface StepBatchOptions extends SplitOptions {
   readonly maxTokens?: number
 }
 
-export function supervisedCount({ lossMask }: Pick<StepRow, "lossMask">): number {
-  let count = 0
-  for (let i = 1; i < lossMask.length; i++) count += lossMask[i]!
-  return count
-}
+const supervisedCount = (row: StepRow): number => supervisedTokens(row).length
 
 function microBatch(
   rows: readonly StepRow[],
@@ -59,8 +55,7 @@ function microBatch(
   const weighed = rows.reduce((sum, { weight }, r) => sum + weight * counts[r]!, 0)
   let token = 0
   rows.forEach((row, r) => {
-    for (let i = 1; i < row.lossMask.length; i++) {
-      if (!row.lossMask[i]) continue
+    for (const i of supervisedTokens(row)) {
       tokenClass[token] = row.tokenClass[i]!
       sequences[token] = indices[r]!
       scale[token] = row.weight

@@ -20,7 +20,8 @@ export async function writeTrainedModel(
   const { model, lora, modelFolder, config } = plan
   if (lora) {
     const tensors = trainedTensors(decoder, lora)
-    await saveAdapter(folder, { spec: lora, baseModel: config.model, tensors })
+    const scores = model.shape.scores === true
+    await saveAdapter(folder, { spec: lora, baseModel: config.model, scores, tensors })
     await copySideFiles(modelFolder, folder)
     await writeRowsLayout(folder, plan)
     return

@@ -34,7 +34,10 @@ export function adapterSpec(
     layersToTransform: adapter.layers_to_transform ?? undefined,
     rankPattern: adapter.rank_pattern,
     alphaPattern: adapter.alpha_pattern,
-    modulesToSave: adapter.modules_to_save ?? [],
+    // a score is new: it trains whole beside whatever is adapted
+    modulesToSave: [
+      ...new Set([...(shape.scores ? ["score"] : []), ...(adapter.modules_to_save ?? [])]),
+    ],
   }
   return loraSpec(options, shape)
 }

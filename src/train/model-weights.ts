@@ -11,12 +11,14 @@ import {
   adapterParameters,
   type DecoderShape,
   decoderName,
-  decoderParameters,
   heldName,
   initialLora,
+  initialScore,
   type LoraSpec,
   loraParameters,
+  type ModelConfig,
   quantizedTensors,
+  SCORE,
 } from "../models/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 
@@ -27,9 +29,10 @@ export async function baseWeights(
   options: LoadOptions = {},
 ): Promise<Map<string, HostTensor>> {
   if (quantization) return quantizedWeights(open, quantization, options)
-  const { config, weights } = await loadWeights(open, options)
+  const { parameters } = open
+  const { weights } = await loadWeights(open, options)
   return new Map(
-    decoderParameters(config.shape).map(({ name, shape }) => {
+    parameters.map(({ name, shape }) => {
       const data = weights.get(name)
       assert(data, `loadWeights left out ${name}`)
       return [name, float32(shape, data)]
@@ -76,7 +79,7 @@ async function quantizedWeights(
 ): Promise<Map<string, HostTensor>> {
   const loaded = await loadQuantizedWeights(open, quantization, options)
   const result = new Map<string, HostTensor>()
-  for (const { name, shape } of decoderParameters(loaded.config.shape)) {
+  for (const { name, shape } of open.parameters) {
     const data = loaded.weights.get(name)
     if (data) result.set(name, float32(shape, data))
   }
@@ -88,6 +91,16 @@ async function quantizedWeights(
     result.set(names.zeros, tensors.zeros)
   }
   return result
+}
+
+/** A score for a base without one; empty where nothing is scored. */
+export function newScore(
+  { shape, hasNewScore }: ModelConfig,
+  seed: number,
+): Map<string, HostTensor> {
+  const { hiddenSize } = shape
+  if (!hasNewScore) return new Map()
+  return new Map([[SCORE, float32([1, hiddenSize], initialScore(hiddenSize, seed))]])
 }
 
 /**

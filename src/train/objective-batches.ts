@@ -3,12 +3,13 @@ import type { Config } from "../config/index.ts"
 import type { RunOrder } from "../data/order.ts"
 import type { Prepared } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
-import { needs, type Objective } from "../objectives/index.ts"
+import { isOfPairs, needs, type Objective } from "../objectives/index.ts"
 import {
   type FixedBatches,
   labelBatches,
   pairBatches,
   type StepRow,
+  scoreBatches,
   supervisedBatches,
 } from "./batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
@@ -28,12 +29,17 @@ export function runHead(objective: Objective, temperature = 1): ObjectiveHead {
   return objectiveHead(objective, { storedReference: storesReference(objective), temperature })
 }
 
+export interface BatchSettings extends Pick<Config, "data"> {
+  /** Where rows are scored: before it. */
+  readonly padTokenId?: number | null
+}
+
 /** The steps of an objective. */
 export function batchesOf(
   objective: Objective,
   rows: Prepared,
   order: RunOrder,
-  { data }: Pick<Config, "data">,
+  { data, padTokenId = null }: BatchSettings,
 ): FixedBatches {
   switch (objective.trainsOn) {
     case "pairs":
@@ -45,6 +51,8 @@ export function batchesOf(
       const settings = { tau: Number(tau), cap: Number(cap) }
       return rewardedBatches(supervisedBatches(rows, order), rows, settings)
     }
+    case "scores":
+      return scoreBatches(rows, order, { padTokenId })
     case "targets":
     case "rollouts":
       return supervisedBatches(rows, order)
@@ -55,9 +63,9 @@ export function batchesOf(
 export function evalBatches(
   objective: Objective,
   rows: Prepared,
-  config: Pick<Config, "data" | "batch_size">,
+  config: BatchSettings & Pick<Config, "batch_size">,
 ): FixedBatches | undefined {
-  if (objective.trainsOn !== "pairs" && objective.trainsOn !== "labels") return undefined
+  if (!isOfPairs(objective) && objective.trainsOn !== "labels") return undefined
   const size = config.batch_size
   const length = (step: number) => Math.min(size, rows.rows - step * size)
   const order: RunOrder = {
@@ -89,6 +97,19 @@ export function withSources(
   }
 }
 
+function refuseForScores(name: string, { generate_samples, engine }: Config): void {
+  if (generate_samples !== null) {
+    throw new InputError(
+      `generate_samples: objective ${name} trains a reward model, which writes no text; take it out`,
+    )
+  }
+  if (engine.name === "torch") {
+    throw new InputError(
+      `engine: torch trains no reward model yet; engine: onnx does objective ${name}`,
+    )
+  }
+}
+
 /**
  * Settings that an objective on pairs or labels cannot be trained with.
  *
@@ -97,6 +118,10 @@ export function withSources(
 export function refuseSettings(objective: Objective, config: Config): void {
   const { name, trainsOn } = objective
   if (trainsOn === "targets" || trainsOn === "rewards") return
+  if (trainsOn === "scores") {
+    refuseForScores(name, config)
+    return
+  }
   if (config.adapter && config.adapter.lora_dropout > 0) {
     throw new InputError(
       `adapter.lora_dropout: ${config.adapter.lora_dropout} makes noise of the size of what ${name} compares, ln pi of two answers or two models; set it to 0`,

@@ -78,9 +78,10 @@ export function objectiveHead(
     scalars,
     loss: (quantities) => emit(split.expression, GRAPH_OPS, quantities),
   }
+  const scores = wanted.inputs.has("score")
   const measure: HeadSettings = {
     ...shared,
-    loss: (quantities) => emit(INPUTS.nll, GRAPH_OPS, quantities),
+    loss: (quantities) => emit(scores ? INPUTS.score : INPUTS.nll, GRAPH_OPS, quantities),
   }
   const { value, measures = {} } = objective
   return {
@@ -127,6 +128,11 @@ function inFloat64({ columns, scalars }: StepColumns): Float64Columns {
 /** What a model's cross-entropy is measured with, whatever the objective. */
 export const CROSS_ENTROPY: HeadSettings = {
   loss: (quantities) => emit(INPUTS.nll, GRAPH_OPS, quantities),
+}
+
+/** What a reward model's scores are measured with. */
+export const SCORES: HeadSettings = {
+  loss: (quantities) => emit(INPUTS.score, GRAPH_OPS, quantities),
 }
 
 /** The same of the distribution at a temperature. Of each temperature hold one: it is compiled. */

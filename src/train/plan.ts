@@ -32,7 +32,12 @@ import {
   type WeightQuantization,
   weightCount,
 } from "../models/index.ts"
-import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
+import {
+  isOfPairs,
+  type Objective,
+  objectiveBySource,
+  objectiveFromConfig,
+} from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
 import type { Precision } from "../runtime/index.ts"
 import type { FixedBatches } from "./batches.ts"
@@ -48,6 +53,7 @@ import {
   runHead,
   withSources,
 } from "./objective-batches.ts"
+import { padTokenOf, withPadToken } from "./pad-token.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
 import { rowOptions } from "./row-options.ts"
@@ -115,8 +121,13 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     ...(signal ? { signal } : {}),
   })
   const isTorch = config.engine.name === "torch"
-  const model = await (isTorch ? readAnyModelConfig : readModelConfig)(modelFolder)
-  await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder))
+  const scores = objective.trainsOn === "scores"
+  const padTokenId = scores ? await padTokenOf(modelFolder) : null
+  const model = withPadToken(
+    await (isTorch ? readAnyModelConfig : readModelConfig)(modelFolder, { scores }),
+    padTokenId,
+  )
+  await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
   const own = "isForeign" in model ? undefined : model
   const lora = config.adapter && own ? adapterSpec(config.adapter, own) : undefined
   if (own?.quantization && !lora) {
@@ -147,7 +158,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const measure = async (name: string, dir: string) => {
     evals.push(dir)
     const rows = await openPrepared(dir)
-    const batches = evalBatches(objective, rows, config)
+    const batches = evalBatches(objective, rows, { ...config, padTokenId })
     evalSets.push({ name, rows, ...(batches ? { batches } : {}) })
   }
   if (parts.held !== undefined) await measure("held-out", parts.held.dir)
@@ -185,7 +196,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     ...unusual,
   ]
   const batches = withSources(
-    batchesOf(objective, rows, order, config),
+    batchesOf(objective, rows, order, { ...config, padTokenId }),
     objective,
     await placesOfFiles(config.data.train, signal),
   )
@@ -221,7 +232,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
         })
       : config.micro_batch_tokens
   const split = { capacity: microBatchTokens, packing: config.data.packing }
-  const sequences = objective.trainsOn === "pairs" ? 2 : 1
+  const sequences = isOfPairs(objective) ? 2 : 1
   const held = process.memoryUsage.rss()
   const longest = data.rollout ? data.rollout.settings.max_new_tokens : 0
   const memory = memoryPlan({

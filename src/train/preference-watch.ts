@@ -31,17 +31,21 @@ interface Seen {
   readonly clipped: number
 }
 
-const KINDS: readonly ((seen: Seen) => Warning | undefined)[] = [
-  ({ first, last }) => {
-    if (last.length < STEPS || mean(last, "reward_accuracy") < MEMORISED.accuracy) return undefined
-    const [before, now] = [mean(first, "loss"), mean(last, "loss")]
-    if (!(before > 0 && now < MEMORISED.loss * before)) return undefined
-    return {
-      code: "memorised-pairs",
-      message: `every training pair of the last ${STEPS} steps is ranked rightly and the loss is ${now.toPrecision(2)} (${before.toPrecision(2)} at first): the pairs are known by heart`,
-      hint: "look at held-out pairs (data.eval): lower learning_rate or num_train_epochs, or add pairs, if their accuracy does not follow",
-    }
-  },
+type Kind = (seen: Seen) => Warning | undefined
+
+const memorisedPairs: Kind = ({ first, last }) => {
+  if (last.length < STEPS || mean(last, "reward_accuracy") < MEMORISED.accuracy) return undefined
+  const [before, now] = [mean(first, "loss"), mean(last, "loss")]
+  if (!(before > 0 && now < MEMORISED.loss * before)) return undefined
+  return {
+    code: "memorised-pairs",
+    message: `every training pair of the last ${STEPS} steps is ranked rightly and the loss is ${now.toPrecision(2)} (${before.toPrecision(2)} at first): the pairs are known by heart`,
+    hint: "look at held-out pairs (data.eval): lower learning_rate or num_train_epochs, or add pairs, if their accuracy does not follow",
+  }
+}
+
+/** Of losses on ln p of answers. */
+const OF_ANSWERS: readonly Kind[] = [
   ({ first, last }) => {
     if (first.length < STEPS || last.length < STEPS) return undefined
     const [before, now] = [mean(first, "logp_chosen"), mean(last, "logp_chosen")]
@@ -69,7 +73,9 @@ function preferenceWatch(
   { max_grad_norm }: WatchSettings,
   before: readonly RunEvent[],
 ): (event: RunEvent) => Warning | undefined {
-  const watched = trainsOn === "pairs" || trainsOn === "labels"
+  const watched = trainsOn === "pairs" || trainsOn === "labels" || trainsOn === "scores"
+  // the gradient of a score is no sum over an answer
+  const kinds = trainsOn === "scores" ? [memorisedPairs] : [memorisedPairs, ...OF_ANSWERS]
   const first: StepEvent[] = []
   let last: StepEvent[] = []
   let clipped = 0
@@ -83,9 +89,9 @@ function preferenceWatch(
   return (event) => {
     if (!watched || event.type !== "step") return undefined
     see(event)
-    const found = KINDS.flatMap((kind) => kind({ first, last, clipped }) ?? []).find(
-      ({ code }) => !told.has(code),
-    )
+    const found = kinds
+      .flatMap((kind) => kind({ first, last, clipped }) ?? [])
+      .find(({ code }) => !told.has(code))
     if (found) told.add(found.code)
     return found
   }

@@ -1,4 +1,5 @@
 import type { Config, OnnxEngineConfig } from "../config/index.ts"
+import { refuseScores } from "../config/scored-checks.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
 import { randomStream } from "../random.ts"
@@ -90,6 +91,7 @@ export async function probe(
     ...options
   }: ProbeOptions = {},
 ): Promise<ProbeResult> {
+  refuseScores(config, "probe")
   if (config.rollout && lrRange) {
     throw new InputError(
       `--lr-range: the loss of ${config.objective.name} does not say how well it learns, so rates are not compared by it; compare the rewards of short runs instead`,

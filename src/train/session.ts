@@ -2,7 +2,7 @@ import { openWeights } from "../models/files/index.ts"
 import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
-import { adapterWeights, baseWeights, frozenWeights } from "./model-weights.ts"
+import { adapterWeights, baseWeights, frozenWeights, newScore } from "./model-weights.ts"
 import type { RunPlan } from "./plan.ts"
 import { openTrainedModel, type TrainedModel } from "./trained-model.ts"
 
@@ -21,23 +21,25 @@ export async function openSession(
 ): Promise<Session> {
   const { config, objective, lora, quantization, memory } = plan
   const { shape } = plan.model
+  const kind = { scores: shape.scores === true }
   const { device: name, threads, dtype } = plan.engine
   const options = { ...(signal ? { signal } : {}), ...(lora ? { whole: lora.saved.tensors } : {}) }
   const device = await openDevice({ device: name, threads, dtype })
   const continued = checkpoint && !lora
-  const open = await openWeights(continued ? checkpoint.path : plan.modelFolder)
+  const open = await openWeights(continued ? checkpoint.path : plan.modelFolder, kind)
   const base = lora
     ? await frozenWeights(open, { device, quantization }, options)
     : await baseWeights(open, undefined, options)
   const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors)
+  const fresh = continued ? [] : newScore(plan.model, config.seed)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
     keep: memory.keep,
-    weights: new Map<string, HostTensor | DeviceTensor>([...base, ...adapter]),
+    weights: new Map<string, HostTensor | DeviceTensor>([...fresh, ...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     frozenWeights: async () =>
       frozenWeights(
-        await openWeights(plan.modelFolder),
+        await openWeights(plan.modelFolder, kind),
         { device, quantization },
         signal ? { signal } : {},
       ),

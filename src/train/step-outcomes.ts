@@ -11,8 +11,8 @@ export interface Outcome {
   readonly sequence: number
   /** The chosen side, or an answer labelled good. */
   readonly chosen: boolean
-  /** Sum over its tokens, nats. */
-  readonly logp: number
+  /** Sum over its tokens, nats; a reward model has none. */
+  readonly logp?: number
   readonly tokens: number
   readonly reward: number
 }
@@ -55,7 +55,7 @@ export function outcomesOf(
   measured: Measured,
 ): readonly Outcome[] {
   const { pair_sign, logp } = columns
-  if (!pair_sign || !logp) return []
+  if (!pair_sign) return []
   const rewards = measured[IMPLICIT_REWARD]
   const bySequence = new Map<number, Outcome>()
   sequences.forEach((sequence, t) => {
@@ -63,7 +63,7 @@ export function outcomesOf(
     bySequence.set(sequence, {
       sequence,
       chosen: pair_sign[t]! > 0,
-      logp: (known?.logp ?? 0) + logp[t]!,
+      ...(logp ? { logp: (known?.logp ?? 0) + logp[t]! } : {}),
       tokens: (known?.tokens ?? 0) + 1,
       reward: rewards?.[t] ?? 0,
     })
@@ -78,20 +78,24 @@ export function outcomesOf(
 export function pairFields(outcomes: readonly Outcome[], paired: boolean): PairFields {
   const good = outcomes.filter(({ chosen }) => chosen)
   const bad = outcomes.filter(({ chosen }) => !chosen)
+  const told = outcomes.some(({ logp }) => logp !== undefined)
   const side = (name: string, of: readonly Outcome[]) =>
     of.length === 0
       ? {}
       : {
           [`reward_${name}`]: mean(of.map(({ reward }) => reward)),
-          [`logp_${name}`]: mean(of.map(({ logp }) => logp)),
+          ...(told ? { [`logp_${name}`]: mean(of.map(({ logp = 0 }) => logp)) } : {}),
         }
   const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)
   return {
     ...side("chosen", good),
     ...side("rejected", bad),
     ...(paired ? marginsOfPairs(outcomes) : marginOfMeans(good, bad)),
-    ...(good.length > 0
-      ? { nll_chosen: -sum(good.map(({ logp }) => logp)) / sum(good.map(({ tokens }) => tokens)) }
+    ...(told && good.length > 0
+      ? {
+          nll_chosen:
+            -sum(good.map(({ logp = 0 }) => logp)) / sum(good.map(({ tokens }) => tokens)),
+        }
       : {}),
   }
 }

@@ -1,7 +1,7 @@
 import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import type { Reference } from "../models/index.ts"
-import type { Objective } from "../objectives/index.ts"
+import { isOfPairs, type Objective } from "../objectives/index.ts"
 import { learningRate, warmupSteps } from "../optim/index.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
@@ -181,7 +181,7 @@ function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationPa
     evalSets,
     steps: batches.steps,
     batch: batchOptions(parts),
-    paired: objective.trainsOn === "pairs",
+    paired: isOfPairs(objective),
     ...(reference ? { reference } : {}),
     ...(signal ? { signal } : {}),
   }
@@ -318,7 +318,7 @@ function outcomeFields(objective: Objective, head: ObjectiveHead, { columns }: S
   const { kl_step } = columns.scalars
   return {
     ...measureFields(measured),
-    ...(outcomes.length > 0 ? pairFields(outcomes, objective.trainsOn === "pairs") : {}),
+    ...(outcomes.length > 0 ? pairFields(outcomes, isOfPairs(objective)) : {}),
     ...(kl_step === undefined ? {} : { kl_step }),
   }
 }

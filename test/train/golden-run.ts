@@ -4,12 +4,14 @@ import type { KeepLevel } from "../../src/graph/index.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import {
   Decoder,
+  type DecoderShape,
   decoderParameters,
   linearWeights,
   loraInputs,
   quantizedNames,
   quantizedTensors,
   quantizeMatrix,
+  SCORE,
 } from "../../src/models/index.ts"
 import { type ObjectiveSettings, objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { StepEvent } from "../../src/run/events.ts"
@@ -49,6 +51,8 @@ export interface GoldenRun {
   readonly packing?: boolean
   readonly adapter?: boolean
   readonly bits?: 4 | 8
+  /** [C]: the model is a reward model with this score. */
+  readonly score?: readonly number[]
   readonly rows?: readonly PlainRow[]
   readonly steps?: number
   readonly onNonfinite?: "stop" | "skip"
@@ -63,7 +67,10 @@ export const GROUP_SIZE = 32
 
 async function weightsOf(run: Weighted) {
   const folder = `${GOLDEN}models/${run.family}`
-  const { config, weights } = await loadModel(folder)
+  const { config: read, weights } = await loadModel(folder)
+  const shape: DecoderShape = run.score ? { ...read.shape, scores: true } : read.shape
+  const config = { ...read, shape }
+  if (run.score) weights.set(SCORE, Float32Array.from(run.score))
   const host = new Map<string, HostTensor>()
   const linears = linearWeights(config.shape)
   for (const { name, shape } of decoderParameters(config.shape)) {
@@ -78,18 +85,19 @@ async function weightsOf(run: Weighted) {
       host.set(names.zeros, tensors.zeros)
     } else host.set(name, float32(shape, data))
   }
-  const adapter = run.adapter ? await readAdapter(`${folder}/adapter`, config.shape) : undefined
+  const adapter = run.adapter ? await readAdapter(`${folder}/adapter`, read.shape) : undefined
   for (const [name, data] of adapter?.tensors ?? []) {
     const rank = adapter!.spec.loraRank
     const isA = name.includes("lora_A")
     const shape = isA ? [rank, data.length / rank] : [data.length / rank, rank]
     host.set(name.replace("base_model.model.", ""), float32(shape, data))
   }
-  const lora = adapter && loraInputs(adapter.spec)
+  const whole = run.score ? { whole: new Set([SCORE]) } : {}
+  const lora = adapter && { ...loraInputs(adapter.spec), ...whole }
   return { config, host, lora }
 }
 
-type Weighted = Pick<GoldenRun, "device" | "family" | "adapter" | "bits">
+type Weighted = Pick<GoldenRun, "device" | "family" | "adapter" | "bits" | "score">
 
 /** The model of a golden run on its device; `keep` as the decoder takes it. */
 export async function goldenPolicy(

@@ -49,6 +49,11 @@ export type Example =
 
 /**
  * What the rows are for; it decides which shape a row with several shapes has: answers to imitate,
- * pairs of a better and a worse one, answers labelled good or bad, answers with a reward.
+ * pairs of a better and a worse one, answers labelled good or bad, answers with a reward, pairs with
+ * the margin between them.
  */
-export type Purpose = "supervised" | "preference" | "labels" | "rewards"
+export type Purpose = "supervised" | "preference" | "labels" | "rewards" | "scores"
+
+/** Whether a row is two sequences: the chosen and the rejected one. */
+export const isPaired = (purpose: Purpose): boolean =>
+  purpose === "preference" || purpose === "scores"

@@ -86,6 +86,13 @@ export function verdictOf(row: JsonObject, purpose: "labels" | "rewards", where:
   )
 }
 
+/** By how much a pair says that its chosen answer is better; 0 where it says nothing. */
+export function marginOf(row: JsonObject, where: string) {
+  const value = row.margin ?? 0
+  if (typeof value === "number" && Number.isFinite(value)) return { value, used: ["margin"] }
+  throw new InputError(`${where}: expected "margin" to be a number, got ${describeValue(value)}`)
+}
+
 /** Keys that say "train this", as every row does: nothing is left out when they are not looked at. */
 export const agreesToTraining = (key: string, value: unknown): boolean =>
   ((TRAIN_KEYS as readonly string[]).includes(key) ||

@@ -2,8 +2,8 @@ import type { DataFormat } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
-import type { Example, Message, Purpose } from "./example.ts"
-import { agreesToTraining, refusalOf, verdictOf } from "./not-trained.ts"
+import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
+import { agreesToTraining, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
 import { PREFERENCE, SUPERVISED } from "./shapes.ts"
 import { has } from "./values.ts"
 
@@ -12,7 +12,7 @@ export interface RowReading {
   readonly example: Example
   /** How often the row counts (`data.columns.row_weight`); 1 for most. */
   readonly weight: number
-  /** 1 or 0 of a labelled answer, the reward of a rewarded one. */
+  /** 1 or 0 of a labelled answer, the reward of a rewarded one, the margin of a pair to score. */
   readonly value?: number
   /** The key and value by which the row says that it is not to be trained. */
   readonly refusal?: string
@@ -60,7 +60,7 @@ export function rowReading(
     throw new InputError(`${where}: expected a row to be an object, got ${describeValue(value)}`)
   }
   const row = renamed(value, columns, where)
-  const shapes = purpose === "preference" ? [PREFERENCE] : SUPERVISED
+  const shapes = isPaired(purpose) ? [PREFERENCE] : SUPERVISED
   const shape = shapes.find(
     ({ format: shapeFormat, keys }) =>
       (format === "auto" || format === shapeFormat) && keys.every((key) => has(row, key)),
@@ -74,7 +74,7 @@ export function rowReading(
   }
   if (shape === undefined) {
     throw new InputError(
-      `${where}: ${unrecognised(row, purpose === "preference" ? "preference" : format)}`,
+      `${where}: ${unrecognised(row, isPaired(purpose) ? "preference" : format)}`,
     )
   }
   const { example, used } = shape.read(row, where, { implicitPrompt })
@@ -85,8 +85,7 @@ export function rowReading(
       : purpose === "supervised"
         ? (refusalOf(row, { isAnswer: shape.format !== "text" }) ?? silence(example))
         : undefined
-  const judged =
-    purpose === "labels" || purpose === "rewards" ? verdictOf(row, purpose, where) : undefined
+  const judged = judgement(row, purpose, where)
   return {
     example,
     weight: weight.value,
@@ -98,6 +97,12 @@ export function rowReading(
         : { refusal }),
     ...leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
   }
+}
+
+/** What the row says of its answers by a number, where the purpose asks. */
+function judgement(row: JsonObject, purpose: Purpose, where: string) {
+  if (purpose === "labels" || purpose === "rewards") return verdictOf(row, purpose, where)
+  return purpose === "scores" ? marginOf(row, where) : undefined
 }
 
 /** A chat without an answer in it: the answers are the pair. */

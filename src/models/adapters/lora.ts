@@ -1,7 +1,7 @@
 import { assert, InputError } from "../../errors.ts"
 import { randomStream } from "../../random.ts"
 import type { LoraInputs, LoraUpdate } from "../block/layer-plan.ts"
-import { layerPrefix, linearLayers, linearModules } from "../block/parameters.ts"
+import { layerPrefix, linearLayers, linearModules, SCORE } from "../block/parameters.ts"
 import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
 import { type ModuleNames, namesModule, patternValue } from "./peft-patterns.ts"
 import {
@@ -244,6 +244,17 @@ export function initialLora(
     return [name, values] as const
   })
   return new Map(entries)
+}
+
+/** Of a linear layer's weights where Transformers makes a new one. */
+const INITIALIZER_RANGE = 0.02
+
+/** A new reward model's score [C]: normal, so that what is below it learns from the first step on. */
+export function initialScore(hiddenSize: number, seed: number): Float32Array {
+  const random = randomStream(seed, SCORE)
+  // Box and Muller
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+  return Float32Array.from({ length: hiddenSize }, () => INITIALIZER_RANGE * normal())
 }
 
 /** weight += scale * B A, in place. weight [out, in], a [rank, in], b [out, rank], all row major. */

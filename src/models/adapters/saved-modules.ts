@@ -34,7 +34,8 @@ export function savedModules(
   where: string,
 ): SavedModules {
   if (names.length === 0) return NO_SAVED_MODULES
-  const all = new Set([...decoderParameters(shape).map(({ name }) => name), HEAD])
+  const own = decoderParameters(shape).map(({ name }) => name)
+  const all = new Set(shape.scores ? own : [...own, HEAD])
   for (const name of names) {
     if ([...all].some((tensor) => isSavedModule([name], tensor))) continue
     throw new InputError(

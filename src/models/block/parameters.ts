@@ -5,6 +5,8 @@ import { familyOf } from "../families/table.ts"
 export const EMBEDDING = "model.embed_tokens.weight"
 export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
+/** Of a reward model, in place of the head. */
+export const SCORE = "score.weight"
 
 /** `model.layers.N.`: what stands before a block's own tensor names. */
 export const layerPrefix = (layer: number): string => `model.layers.${layer}.`
@@ -16,8 +18,8 @@ export function layerTensor(name: string): { layer: number; name: string } | und
 }
 
 /** The tensor that the head multiplies with. */
-export const headName = ({ tieWordEmbeddings }: DecoderShape): string =>
-  tieWordEmbeddings ? EMBEDDING : HEAD
+export const headName = ({ tieWordEmbeddings, scores }: DecoderShape): string =>
+  scores ? SCORE : tieWordEmbeddings ? EMBEDDING : HEAD
 
 /** The different kinds of a decoder's layers, each once. */
 export function layerKinds({ layers }: DecoderShape): LayerKind[] {
@@ -54,19 +56,23 @@ export function blockParameters(shape: DecoderShape, kind: LayerKind): Parameter
 
 /** All tensors of the checkpoint, a tied head not repeated. */
 export function decoderParameters(shape: DecoderShape): Parameter[] {
-  const { vocabSize, hiddenSize, tieWordEmbeddings, layers } = shape
+  const { vocabSize, hiddenSize, tieWordEmbeddings, layers, scores } = shape
   const blocks = layers.map((kind, layer) =>
     blockParameters(shape, kind).map(({ name, shape }) => ({
       name: layerPrefix(layer) + name,
       shape,
     })),
   )
-  const head: Parameter[] = [{ name: HEAD, shape: [vocabSize, hiddenSize] }]
+  const head: Parameter[] = scores
+    ? [{ name: SCORE, shape: [1, hiddenSize] }]
+    : tieWordEmbeddings
+      ? []
+      : [{ name: HEAD, shape: [vocabSize, hiddenSize] }]
   return [
     { name: EMBEDDING, shape: [vocabSize, hiddenSize] },
     ...blocks.flat(),
     { name: FINAL_NORM, shape: [hiddenSize] },
-    ...(tieWordEmbeddings ? [] : head),
+    ...head,
   ]
 }
 

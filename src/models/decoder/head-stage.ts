@@ -8,14 +8,15 @@ import {
   int64,
 } from "../../runtime/index.ts"
 import type { DecoderShape } from "../families/shape.ts"
-import { type HeadOptions, headBackward, headForward } from "./head.ts"
+import type { HeadOptions } from "./head.ts"
 import type { Pack } from "./pack.ts"
 import type { RowOps } from "./rows.ts"
+import { headOutputs } from "./score-head.ts"
 
 /** What the objective needs of the head, fixed for a run. */
 export type HeadSettings = Omit<HeadOptions, "shape">
 
-/** What the head says of each supervised token, [S] each. */
+/** What the head says of each supervised token, [S] each; of a reward model `score`, `loss` and `weight` alone. */
 export interface TokenOutputs {
   /** Log-probability of the target, nats. */
   readonly logp: Float32Array
@@ -33,6 +34,8 @@ export interface TokenOutputs {
   readonly ref_logp?: Float32Array
   /** KL(reference || policy), nats, where there is a reference. */
   readonly kl_ref?: Float32Array
+  /** Of each sequence, where the model is a reward model. */
+  readonly score?: Float32Array
 }
 
 /** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
@@ -95,7 +98,7 @@ export class HeadStage {
     settings: HeadSettings,
     inputs: LossInputs,
   ): Promise<TokenOutputs> {
-    const outputs = new ColumnCollector(pack.positions.length)
+    const outputs = new ColumnCollector(pack.positions.length, this.#shape)
     await this.#eachChunk(pack, settings, false, async (executable, start, end) => {
       const feeds = await this.#feeds(start, end, pack, settings, inputs)
       feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end))
@@ -114,7 +117,7 @@ export class HeadStage {
     inputs: LossInputs,
   ): Promise<{ readonly outputs: TokenOutputs; readonly dhidden: DeviceTensor }> {
     const { norm, head, gradients } = this.#parameters
-    const outputs = new ColumnCollector(pack.positions.length)
+    const outputs = new ColumnCollector(pack.positions.length, this.#shape)
     let dhidden = await this.#device.upload(float32(hidden.shape))
     await this.#eachChunk(pack, settings, true, async (executable, start, end) => {
       const feeds = await this.#feeds(start, end, pack, settings, inputs)
@@ -185,7 +188,7 @@ export class HeadStage {
     if (known) return known
     const options: HeadOptions = { shape: this.#shape, ...settings }
     const training = { norm: gradients.has(norm), head: gradients.has(head) }
-    const outputs = train ? headBackward(options, training) : headForward(options)
+    const outputs = headOutputs(options, train ? training : undefined)
     const made = this.#device.compile(graph("head", outputs))
     ofSettings.set(train, made)
     return made
@@ -205,8 +208,11 @@ export class HeadStage {
     const feeds: Tensors = {
       "norm.weight": weights.get(norm)!,
       "head.weight": weights.get(head)!,
-      labels: await this.#device.upload(int64([rows, 1], pack.labels.slice(start, end))),
       scale: await column(inputs.scale ?? new Float32Array(end).fill(1)),
+    }
+    if (!this.#shape.scores) {
+      const labels = int64([rows, 1], pack.labels.slice(start, end))
+      feeds.labels = await this.#device.upload(labels)
     }
     for (const name of settings.columns ?? []) {
       const values = inputs.columns?.[name]
@@ -236,10 +242,10 @@ class ColumnCollector {
   readonly #columns: Record<string, Float32Array>
   readonly #count: number
 
-  constructor(count: number) {
+  constructor(count: number, { scores }: DecoderShape) {
     this.#count = count
     // Without a supervised token nothing runs.
-    const always = ["logp", "entropy", "correct", "loss", "weight"]
+    const always = [...(scores ? ["score"] : ["logp", "entropy", "correct"]), "loss", "weight"]
     this.#columns = Object.fromEntries(always.map((name) => [name, new Float32Array(count)]))
   }
 

@@ -13,6 +13,8 @@ export interface TokenQuantities {
   readonly ref_logp?: Tensor
   /** KL(reference || policy) over the whole vocabulary, nats. */
   readonly kl_ref?: Tensor
+  /** Of a sequence, where the model is a reward model; it has nothing of the above. */
+  readonly score?: Tensor
   /** Columns and scalars fed from outside, by name. */
   readonly [column: string]: Tensor | undefined
 }
@@ -24,6 +26,7 @@ export interface TokenLoss {
     readonly logp?: Tensor
     readonly entropy?: Tensor
     readonly kl_ref?: Tensor
+    readonly score?: Tensor
   }
 }
 

@@ -7,28 +7,48 @@ export interface Pack {
   readonly tokenIds: Int32Array
   /** Tokens of each sequence; they sum to N. */
   readonly lengths: readonly number[]
-  /** For each of the S supervised tokens: the index in the pack of the token before it. */
+  /** For each of the S supervised tokens: the index in the pack of the token before it; of sequences to score their own. */
   readonly positions: Int32Array
-  /** The supervised tokens themselves, [S]. */
+  /** The supervised tokens themselves, [S]; of sequences to score the tokens at `positions`. */
   readonly labels: Int32Array
 }
 
+/** A sequence, and where the head looks at it. */
+export interface PackedSequence {
+  readonly tokenIds: Int32Array
+  readonly lossMask: Uint8Array
+  /** Of a sequence that is scored: the token whose hidden state is read, in place of the mask's. */
+  readonly scoredAt?: number
+}
+
 /**
- * Sequences with a loss mask as one pack. A sequence's first token is never supervised: nothing
- * predicts it.
+ * The tokens of a sequence that the head is asked about: those of the mask, each predicted from the
+ * one before it (nothing predicts the first), or the one that is scored.
  */
-export function packSequences(
-  sequences: readonly { readonly tokenIds: Int32Array; readonly lossMask: Uint8Array }[],
-): Pack {
+export function supervisedTokens({
+  lossMask,
+  scoredAt,
+}: Omit<PackedSequence, "tokenIds">): number[] {
+  if (scoredAt !== undefined) return [scoredAt]
+  const found: number[] = []
+  for (let i = 1; i < lossMask.length; i++) if (lossMask[i]) found.push(i)
+  return found
+}
+
+/** Sequences as one pack. */
+export function packSequences(sequences: readonly PackedSequence[]): Pack {
   const total = sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   const tokenIds = new Int32Array(total)
   const positions: number[] = []
+  const labels: number[] = []
   let start = 0
   for (const sequence of sequences) {
     assert(sequence.tokenIds.length === sequence.lossMask.length, "a mask value for each token")
     tokenIds.set(sequence.tokenIds, start)
-    for (let i = 1; i < sequence.tokenIds.length; i++) {
-      if (sequence.lossMask[i]) positions.push(start + i - 1)
+    const before = sequence.scoredAt === undefined ? 1 : 0
+    for (const i of supervisedTokens(sequence)) {
+      positions.push(start + i - before)
+      labels.push(sequence.tokenIds[i]!)
     }
     start += sequence.tokenIds.length
   }
@@ -36,7 +56,7 @@ export function packSequences(
     tokenIds,
     lengths: sequences.map((sequence) => sequence.tokenIds.length),
     positions: Int32Array.from(positions),
-    labels: Int32Array.from(positions, (position) => tokenIds[position + 1]!),
+    labels: Int32Array.from(labels),
   }
 }
 

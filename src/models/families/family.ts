@@ -13,6 +13,8 @@ export interface Family<Shape extends DecoderShape = DecoderShape> {
   readonly about: string
   /** Transformers' class whose checkpoints have this family's tensor names. */
   readonly architecture: string
+  /** Transformers' class with one score in place of the head; left out: named like it; null: there is none. */
+  readonly rewardModel?: string | null
   /**
    * Reads config.json's keys.
    * @throws InputError for what would make the tensors mean something that the block does not do

@@ -19,6 +19,7 @@ import { layerTypes, windowed } from "./sliding-layers.ts"
 export const gemma3_text: Family<GemmaShape> = {
   about: "Gemma 3 270M and 1B (text)",
   architecture: "Gemma3ForCausalLM",
+  rewardModel: "Gemma3TextForSequenceClassification",
   config(keys) {
     const config = gemmaConfig(keys, { maxPositionEmbeddings: 131_072 })
     const nested = keys.values.rope_parameters ?? {}

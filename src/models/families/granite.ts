@@ -16,6 +16,7 @@ export interface GraniteShape extends BiasedShape {
 export const granite: Family<GraniteShape> = {
   about: "Granite 3",
   architecture: "GraniteForCausalLM",
+  rewardModel: null,
   config(keys) {
     const config = decoderConfig(keys, { maxPositionEmbeddings: 2048 })
     requireSilu(keys)

@@ -1,5 +1,6 @@
 import { InputError } from "../../errors.ts"
 import { type ConfigKeys, isObject, present, refuse } from "./config-keys.ts"
+import { checkOneLabel, isRewardModel, rewardArchitecture } from "./reward-class.ts"
 import type { DecoderShape } from "./shape.ts"
 import { FAMILIES, isModelType, MODEL_TYPES, type ModelType } from "./table.ts"
 
@@ -23,6 +24,8 @@ export interface ModelConfig {
   readonly quantization?: Readonly<Record<string, unknown>>
   /** The config ties the head to the embedding, and the checkpoint holds another one: `shape` has that. */
   readonly hasOwnHead?: boolean
+  /** Read as a reward model, and the checkpoint has a head where the score is to be. */
+  readonly hasNewScore?: boolean
 }
 
 const SUPPORTED = MODEL_TYPES.join(", ")
@@ -49,6 +52,11 @@ function refuseVariants(keys: ConfigKeys, type: ModelType): void {
   const { architecture } = FAMILIES[type]
   const came = values.architectures
   if (!present(keys, "architectures") || isArchitecture(came, architecture)) return
+  const rewardModel = rewardArchitecture(type)
+  if (rewardModel !== undefined && isArchitecture(came, rewardModel)) {
+    checkOneLabel(keys)
+    return
+  }
   const got = JSON.stringify(came).slice(0, 80)
   const remote = present(keys, "auto_map")
     ? ' ("auto_map" names code in the model folder, which dftune never runs)'
@@ -110,9 +118,12 @@ export function modelConfig(json: unknown, where = "config.json"): ModelConfig {
   const type = modelType(keys)
   refuseVariants(keys, type)
   const { quantization_config: quantization, ...plain } = json
+  const shape = FAMILIES[type].config(keys)
   return {
     modelType: type,
-    shape: FAMILIES[type].config(keys),
+    shape: isRewardModel(json.architectures)
+      ? { ...shape, tieWordEmbeddings: false, scores: true }
+      : shape,
     dtype: checkpointDtype(keys),
     bosTokenId: tokenIds(keys, "bos_token_id")[0] ?? null,
     eosTokenIds: tokenIds(keys, "eos_token_id"),

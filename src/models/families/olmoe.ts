@@ -16,6 +16,7 @@ export interface OlmoeShape extends ExpertsShape {
 export const olmoe: Family<OlmoeShape> = {
   about: "OLMoE",
   architecture: "OlmoeForCausalLM",
+  rewardModel: null,
   config(keys) {
     const config = decoderConfig(keys, { rmsNormEps: 1e-5, maxPositionEmbeddings: 4096 })
     requireSilu(keys)

@@ -79,6 +79,8 @@ export interface DecoderShape {
   readonly maxPositionEmbeddings: number
   /** [L] */
   readonly layers: readonly LayerKind[]
+  /** A reward model: in place of the head one number a sequence, `score.weight` [1, C]. */
+  readonly scores?: true
 }
 
 /** One tensor of a checkpoint, by the checkpoint's own name. Linear weights are [out, in]. */

@@ -8,12 +8,16 @@ export interface AdapterConfig {
   readonly options: LoraOptions
   /** What it was trained on: a folder or hub id. */
   readonly baseModel: string | null
+  /** Of a reward model: the score is saved whole beside the matrices. */
+  readonly scores: boolean
 }
 
 /** An adapter as PEFT stores it. */
 export interface AdapterFiles {
   readonly spec: LoraSpec
   readonly baseModel: string | null
+  /** Of a reward model. */
+  readonly scores?: boolean
 }
 
 /** Keys that are read, or that change nothing of what the tensors mean whatever they are. */
@@ -83,6 +87,13 @@ function refuseVariants(json: JsonObject, path: string): void {
   }
 }
 
+/** A reward model's adapter: PEFT saves the score with it. */
+function isScore({ task_type, modules_to_save: saved }: JsonObject): boolean {
+  return task_type === SEQUENCE_CLASSIFICATION && Array.isArray(saved) && saved.includes("score")
+}
+
+const SEQUENCE_CLASSIFICATION = "SEQ_CLS"
+
 const isNames = (value: unknown): value is ModuleNames =>
   typeof value === "string" || (Array.isArray(value) && value.every((x) => typeof x === "string"))
 
@@ -137,6 +148,7 @@ class AdapterKeys {
 /** @throws InputError naming the key, what was expected and what came */
 export function parseAdapterConfig(json: JsonObject, path: string): AdapterConfig {
   refuseVariants(json, path)
+  const scores = isScore(json)
   const keys = new AdapterKeys(json, path)
   const targets = keys.names("target_modules")
   const options: LoraOptions = {
@@ -149,10 +161,12 @@ export function parseAdapterConfig(json: JsonObject, path: string): AdapterConfi
     layersToTransform: keys.layers("layers_to_transform"),
     rankPattern: keys.numbers("rank_pattern"),
     alphaPattern: keys.numbers("alpha_pattern"),
-    modulesToSave: keys.list("modules_to_save"),
+    // PEFT names both of what such a head may be called
+    modulesToSave: keys.list("modules_to_save").filter((name) => !scores || name !== "classifier"),
   }
   const base = json.base_model_name_or_path
-  return { options, baseModel: typeof base === "string" && base !== "" ? base : null }
+  const baseModel = typeof base === "string" && base !== "" ? base : null
+  return { options, baseModel, scores }
 }
 
 /** Names as they were given; `all-linear` becomes the modules' own names, as PEFT writes it. */
@@ -163,11 +177,11 @@ function writtenTargets(spec: LoraSpec): ModuleNames {
 }
 
 /** adapter_config.json of an adapter, for PEFT. */
-export function adapterConfig({ spec, baseModel }: AdapterFiles): JsonObject {
+export function adapterConfig({ spec, baseModel, scores }: AdapterFiles): JsonObject {
   const { excludeModules, layersToTransform, rankPattern, alphaPattern } = spec.options
   return {
     peft_type: "LORA",
-    task_type: "CAUSAL_LM",
+    task_type: scores ? SEQUENCE_CLASSIFICATION : "CAUSAL_LM",
     base_model_name_or_path: baseModel,
     r: spec.loraRank,
     lora_alpha: spec.loraAlpha,

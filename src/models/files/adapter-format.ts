@@ -111,6 +111,16 @@ function storedSpec(
   return { loraRank, loraAlpha, loraDropout, useRslora, layers, saved, options: named }
 }
 
+/** A reward model's adapter belongs to a base that is opened as one, and no other does. */
+function checkKind({ scores }: AdapterConfig, shape: DecoderShape, where: string): void {
+  if (scores === (shape.scores === true)) return
+  throw new InputError(
+    scores
+      ? `${where}: is a reward model's adapter ("task_type": "SEQ_CLS"): it scores texts and predicts no token. Measure it with eval --data pairs.jsonl, or let it reward samples (rollout.rewards: [{ model: FOLDER }])`
+      : `${where}: is a language model's adapter, where one of a reward model ("task_type": "SEQ_CLS", the score in "modules_to_save") is expected`,
+  )
+}
+
 /** @throws InputError where the file lacks what the config names */
 function storedSaved(
   whole: ReadonlyMap<string, string>,
@@ -162,12 +172,13 @@ export async function readAdapterIn(folder: Folder, base: DecoderShape): Promise
     const file = folder.pathOf(ADAPTER_TENSORS)
     const config = folder.pathOf(ADAPTER_CONFIG)
     const shape = await adaptedShape(reader, base, file)
+    checkKind(read, shape, config)
     const spec = storedSpec(read, reader, shape, { config, file })
     const parameters = adapterParameters(shape, spec)
     checkTensors(reader, parameters, { where: file })
     const tensors = new Map<string, Float32Array>()
     for (const { name } of parameters) tensors.set(name, await reader.readFloat32(name))
-    return { spec, baseModel: read.baseModel, tensors, shape }
+    return { spec, baseModel: read.baseModel, scores: read.scores, tensors, shape }
   } finally {
     await reader.close()
   }

@@ -1,11 +1,11 @@
 import { diskFolder } from "../../formats/disk-folder.ts"
 import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
-import { decoderParameters } from "../block/parameters.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
 import { checkLayers, checkTensors } from "./checkpoint-tensors.ts"
 import { ggufFileOf } from "./gguf-model.ts"
 import { openWeights } from "./load.ts"
+import { type ModelKind, storedParameters } from "./open-weights.ts"
 
 /**
  * Holds a model's config to the tensors that are there, by their names and shapes: what is planned
@@ -13,8 +13,8 @@ import { openWeights } from "./load.ts"
  *
  * @throws InputError naming the key, file or tensor, what was expected and what came
  */
-export async function checkWeights(folder: string): Promise<void> {
-  const { close } = await openWeights(folder)
+export async function checkWeights(folder: string, kind?: ModelKind): Promise<void> {
+  const { close } = await openWeights(folder, kind)
   await close()
 }
 
@@ -39,7 +39,7 @@ export async function checkForeignWeights(
     })
     if ("isForeign" in model || model.quantization) return
     const rules = { where: folder, ignored: () => true }
-    checkTensors(reader, decoderParameters(model.shape), rules)
+    checkTensors(reader, storedParameters(model), rules)
   } finally {
     await reader.close()
   }

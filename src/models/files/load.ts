@@ -2,6 +2,7 @@ import { diskFolder } from "../../formats/disk-folder.ts"
 import type { QuantizeOptions } from "../adapters/quantize.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
+import { asRewardModel } from "../families/reward-model.ts"
 import { ggufFileOf, openGgufWeights } from "./gguf-model.ts"
 import {
   anyModelConfigIn,
@@ -10,25 +11,34 @@ import {
   type LoadOptions,
   loadQuantizedWeights,
   loadWeights,
+  type ModelKind,
   modelConfigIn,
   type OpenWeights,
   openWeightsIn,
+  storedParameters,
 } from "./open-weights.ts"
 
 /** {@link modelConfigIn} of a model folder on the disk. */
-export function readModelConfig(folder: string): Promise<ModelConfig> {
-  return modelConfigIn(diskFolder(folder))
+export function readModelConfig(folder: string, kind?: ModelKind): Promise<ModelConfig> {
+  return modelConfigIn(diskFolder(folder), kind)
 }
 
 /** {@link anyModelConfigIn} of a model folder on the disk. */
-export function readAnyModelConfig(folder: string): Promise<ModelConfig | ForeignModel> {
-  return anyModelConfigIn(diskFolder(folder))
+export function readAnyModelConfig(
+  folder: string,
+  kind?: ModelKind,
+): Promise<ModelConfig | ForeignModel> {
+  return anyModelConfigIn(diskFolder(folder), kind)
 }
 
 /** {@link openWeightsIn} of a model folder on the disk, or the weights of the GGUF file it stands for. */
-export function openWeights(folder: string): Promise<OpenWeights> {
+export async function openWeights(folder: string, kind: ModelKind = {}): Promise<OpenWeights> {
   const file = ggufFileOf(folder)
-  return file === undefined ? openWeightsIn(diskFolder(folder)) : openGgufWeights(folder, file)
+  if (file === undefined) return openWeightsIn(diskFolder(folder), kind)
+  const open = await openGgufWeights(folder, file)
+  if (!kind.scores) return open
+  const config = asRewardModel(open.config, file)
+  return { ...open, config, parameters: storedParameters(config) }
 }
 
 /** {@link loadWeights} of a model folder on the disk. */

@@ -9,9 +9,11 @@ import {
   elementCount,
   HEAD,
   linearWeights,
+  SCORE,
 } from "../block/parameters.ts"
 import { type ForeignModel, foreignModel } from "../families/foreign-model.ts"
 import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
+import { asRewardModel } from "../families/reward-model.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { isModelType } from "../families/table.ts"
 import { checkLayers, checkTensors } from "./checkpoint-tensors.ts"
@@ -37,8 +39,17 @@ export interface LoadOptions {
   readonly whole?: ReadonlySet<string>
 }
 
-/** @throws InputError */
-export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
+/** What a folder is opened as. */
+export interface ModelKind {
+  /** A reward model: what is one already, or a language model whose score is new. Left out: a language model. */
+  readonly scores?: boolean
+}
+
+/** @throws InputError, also for a reward model where a language model is expected */
+export async function modelConfigIn(
+  folder: Folder,
+  { scores = false }: ModelKind = {},
+): Promise<ModelConfig> {
   const names = await folder.names()
   if (!names.includes("config.json") && names.includes("adapter_config.json")) {
     throw new InputError(
@@ -48,9 +59,23 @@ export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
   }
   const json = await requiredObjectIn(folder, "config.json")
   const text = await textIn(folder, "config.json")
-  const config = modelConfig(json, folder.pathOf("config.json"))
-  const own = await withOwnHead(folder, names, config)
-  return { ...own, ...(text ? { text } : {}) }
+  const where = folder.pathOf("config.json")
+  const config = modelConfig(json, where)
+  const read = scores
+    ? asScores(config, where)
+    : await withOwnHead(folder, names, asLanguageModel(config, where))
+  return { ...read, ...(text ? { text } : {}) }
+}
+
+const asScores = (config: ModelConfig, where: string) =>
+  config.shape.scores ? config : asRewardModel(config, where)
+
+/** @throws InputError for a reward model */
+function asLanguageModel(config: ModelConfig, where: string): ModelConfig {
+  if (!config.shape.scores) return config
+  throw new InputError(
+    `${where}: is a reward model: it scores texts and predicts no token. Train it on with objective: reward, measure it with eval --data pairs.jsonl, or let it reward samples (rollout.rewards: [{ model: FOLDER }])`,
+  )
 }
 
 /**
@@ -59,13 +84,16 @@ export async function modelConfigIn(folder: Folder): Promise<ModelConfig> {
  *
  * @throws InputError for what neither can train
  */
-export async function anyModelConfigIn(folder: Folder): Promise<ModelConfig | ForeignModel> {
+export async function anyModelConfigIn(
+  folder: Folder,
+  kind: ModelKind = {},
+): Promise<ModelConfig | ForeignModel> {
   const names = await folder.names()
-  if (!names.includes("config.json")) return modelConfigIn(folder) // says what is there instead
+  if (!names.includes("config.json")) return modelConfigIn(folder, kind) // says what is there instead
   const json = await requiredObjectIn(folder, "config.json")
   if (!isModelType(json.model_type)) return foreignModel(json, folder.pathOf("config.json"))
   try {
-    return await modelConfigIn(folder)
+    return await modelConfigIn(folder, kind)
   } catch (error) {
     if (!(error instanceof InputError)) throw error
     // What the local engine has not of a family, Transformers may have: the worker tries it.
@@ -119,8 +147,12 @@ function ignored(shape: DecoderShape): (name: string) => boolean {
   return (name) =>
     name.endsWith(".rotary_emb.inv_freq") ||
     OTHER_HEADS.test(name) ||
-    (shape.tieWordEmbeddings && name === HEAD)
+    ((shape.tieWordEmbeddings || shape.scores === true) && name === HEAD)
 }
+
+/** What the checkpoint is to hold: all of the model but a score that is new. */
+export const storedParameters = ({ shape, hasNewScore }: ModelConfig): readonly Parameter[] =>
+  decoderParameters(shape).filter(({ name }) => !(hasNewScore && name === SCORE))
 
 function storedDtype(reader: TensorReader, parameters: readonly Parameter[]): CheckpointDtype {
   const kinds = new Set(parameters.map(({ name }) => reader.tensors.get(name)!.dtype))
@@ -147,15 +179,15 @@ export interface OpenWeights {
  *
  * @throws InputError naming the key, file or tensor, what was expected and what came
  */
-export async function openWeightsIn(folder: Folder): Promise<OpenWeights> {
-  const config = await modelConfigIn(folder)
+export async function openWeightsIn(folder: Folder, kind: ModelKind = {}): Promise<OpenWeights> {
+  const config = await modelConfigIn(folder, kind)
   const stored = await openCheckpointIn(folder)
   const { quantization } = config
   let reader = stored
   let parameters: readonly Parameter[]
   try {
     checkLayers(stored.tensors.keys(), config.shape, { where: folder.path })
-    parameters = decoderParameters(config.shape)
+    parameters = storedParameters(config)
     if (quantization) reader = dequantized(stored, quantization, parameters, folder.path)
     checkTensors(reader, parameters, { where: folder.path, ignored: ignored(config.shape) })
   } catch (error) {

@@ -1,0 +1,140 @@
+import { execFile } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { parseConfig } from "../../src/config/index.ts"
+import { openModel } from "../../src/generate/index.ts"
+import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
+import { readRun } from "../../src/run/run-folder.ts"
+import { runHere } from "../../src/train/run.ts"
+import { pythonWith } from "../python-with.ts"
+import { preferenceRows } from "./preference-rows.ts"
+import { tinyModel } from "./tiny-model.ts"
+
+const root = mkdtempSync(join(tmpdir(), "dftune-reward-model-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(root, "cache")
+  tinyModel(root)
+  preferenceRows(root)
+})
+
+const settings = (name: string, more: object = {}) => ({
+  model: join(root, "model-start"),
+  data: { train: [join(root, "pairs.jsonl")], eval: [join(root, "pairs.jsonl")], max_length: 64 },
+  objective: "reward",
+  batch_size: 4,
+  micro_batch_tokens: 128,
+  learning_rate: 1e-3,
+  max_steps: 12,
+  save_steps: 6,
+  eval_steps: 0,
+  engine: { name: "onnx", device: "cpu", threads: 1 },
+  output_dir: join(root, name),
+  ...more,
+})
+
+async function run(name: string, more: object = {}, signal?: AbortSignal) {
+  for await (const _ of runHere(parseConfig(settings(name, more)), signal ? { signal } : {}));
+  return readRun(join(root, name)).events
+}
+
+const stepsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is StepEvent => event.type === "step")
+const evalsOf = (events: readonly RunEvent[]) =>
+  events.filter((event): event is EvalEvent => event.type === "eval")
+
+const ADAPTER = { adapter: { type: "lora", r: 4 }, learning_rate: 1e-2 }
+
+test.each([
+  ["full", {}],
+  ["adapter", ADAPTER],
+  ["adapter-int8", { ...ADAPTER, quantization: "int8" }],
+])("a reward model learns pairs: %s", async (name, more) => {
+  const [before, ...others] = evalsOf(await run(name, more))
+  const after = others.at(-1)!
+  expect(after.loss!).toBeLessThan(0.9 * before!.loss!)
+  expect(after.reward_accuracy!).toBeGreaterThan(0.9)
+  expect(after.reward_margin!).toBeCloseTo(after.reward_chosen! - after.reward_rejected!, 9)
+  // of the verdicts: what the model is sure of
+  expect(after.nll).toBeCloseTo(after.loss!, 6)
+  expect(after.mean_p!).toBeGreaterThan(before!.mean_p!)
+  expect(after.logp_chosen).toBeUndefined()
+})
+
+test("margins and centring change what is learnt", async () => {
+  const rows = readFileSync(join(root, "pairs.jsonl"), "utf8").trim().split("\n")
+  const margins = rows.map((row, i) => JSON.stringify({ ...JSON.parse(row), margin: i % 3 }))
+  writeFileSync(join(root, "margins.jsonl"), margins.join("\n"))
+  const first = async (name: string, more: object) =>
+    stepsOf(await run(name, { max_steps: 1, ...more }))[0]!
+  const plain = await first("plain", {})
+  const data = { train: [join(root, "margins.jsonl")], max_length: 64 }
+  const further = await first("further", { data })
+  const objective = { name: "reward", center_rewards_coefficient: 1 }
+  const centred = await first("centred", { objective })
+  expect(further.loss).toBeGreaterThan(plain.loss + 0.05)
+  expect(further.nll).toBeCloseTo(plain.nll, 6)
+  expect(centred.loss).toBeGreaterThan(plain.loss)
+})
+
+test.each([
+  ["full", {}],
+  ["adapter", ADAPTER],
+])("a resumed run gives the same bits: %s", async (kind, more) => {
+  const stopped = new AbortController()
+  const name = `resumed-${kind}`
+  const config = parseConfig(settings(name, more))
+  for await (const event of runHere(config, { signal: stopped.signal })) {
+    if (event.type === "step" && event.step === 7) stopped.abort()
+  }
+  await run(name, { ...more, resume: true })
+  const file = kind === "full" ? "model.safetensors" : "adapter_model.safetensors"
+  const model = (of: string) => readFileSync(join(root, of, "model", file))
+  expect(model(name).equals(model(kind))).toBe(true)
+})
+
+test("a reward model is trained on, and refused where a language model is expected", async () => {
+  const trained = join(root, "full", "model")
+  const [before] = evalsOf(await run("further-on", { model: trained, max_steps: 1 }))
+  expect(before!.loss).toBeCloseTo(evalsOf(readRun(join(root, "full")).events).at(-1)!.loss!, 6)
+  const [adapted] = evalsOf(await run("adapted-on", { ...ADAPTER, model: trained, max_steps: 1 }))
+  expect(adapted!.loss).toBeCloseTo(before!.loss!, 6)
+  await expect(run("sft", { model: trained, objective: "sft" })).rejects.toThrow("reward model")
+  await expect(openModel(trained)).rejects.toThrow("it scores texts and predicts no token")
+  await expect(openModel(join(root, "adapter", "model"))).rejects.toThrow("reward model's adapter")
+})
+
+test.each([
+  [{ generate_samples: { prompts: 1, every: 1 } }, "generate_samples"],
+  [{ engine: "torch" }, "engine: torch"],
+])("%j is refused", async (more, message) => {
+  await expect(run("refused", more)).rejects.toThrow(message)
+})
+
+const python = pythonWith("torch", "transformers", "peft")
+const found = python ?? "absent: no Python with torch, transformers and peft; set DFTUNE_PYTHON"
+const SCRIPT = fileURLToPath(new URL("./read-scores.py", import.meta.url))
+
+describe.skipIf(!python)(`opened by Transformers (${found})`, () => {
+  test.each(["full", "adapter"])(
+    "%s: its scores give the run's own eval",
+    async (name) => {
+      const { stdout } = await promisify(execFile)(
+        python!,
+        [SCRIPT, join(root, name, "model"), join(root, "model-start"), join(root, "pairs.jsonl")],
+        { env: { ...process.env, HF_HUB_OFFLINE: "1" } },
+      )
+      const { missing, chosen, rejected } = JSON.parse(stdout)
+      const told = evalsOf(readRun(join(root, name)).events).at(-1)!
+      expect(missing).toEqual([])
+      expect(chosen).toBeCloseTo(told.reward_chosen!, 4)
+      expect(rejected).toBeCloseTo(told.reward_rejected!, 4)
+    },
+    120_000,
+  )
+})
