@@ -4,9 +4,9 @@ import { compareEvaluations, isEvaluation } from "../evaluate/compare-evaluation
 import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { checkPage } from "../host/output-place.ts"
+import { differingSettings } from "../report/differing-settings.ts"
 import { evalText, reportHtml } from "../report/run-page.ts"
 import {
-  differingSettings,
   type RunFigures,
   type RunSummary,
   runFigures,

@@ -1,13 +1,8 @@
 /** `report.html`: one or several runs on one page that opens offline; no scripts, nothing fetched. */
 import type { EvalEvent, HistogramEvent, RolloutEvent, StepEvent } from "../run/events.ts"
 import { escapeHtml, histogramChart, lineChart, paperBins } from "./charts.ts"
-import {
-  differingSettings,
-  effectiveShare,
-  type RunFigures,
-  type RunSummary,
-  runFigures,
-} from "./run-summary.ts"
+import { differingSettings } from "./differing-settings.ts"
+import { effectiveShare, type RunFigures, type RunSummary, runFigures } from "./run-summary.ts"
 import { sampleSection } from "./samples-section.ts"
 import { REPORT_STYLE } from "./style.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"

@@ -166,36 +166,6 @@ function seconds({ start, end, steps }: RunSummary): number | null {
   return Number.isFinite(to - from) ? Math.max(0, to - from) / 1000 : null
 }
 
-export interface Setting {
-  readonly key: string
-  /** One a run, as JSON; undefined where the run has no such key. */
-  readonly values: readonly (string | undefined)[]
-}
-
-/** Two runs always differ in these, and nothing follows from it. */
-const OF_NO_CONSEQUENCE = ["output_dir", "resume"]
-
-/** The settings in which the runs' configs differ, by dotted key. */
-export function differingSettings(runs: readonly RunSummary[]): Setting[] {
-  const flattened = runs.map(({ config }) => flatten(config))
-  const keys = new Set(flattened.flatMap((settings) => [...settings.keys()]))
-  return [...keys]
-    .filter((key) => !OF_NO_CONSEQUENCE.includes(key))
-    .map((key) => ({ key, values: flattened.map((settings) => settings.get(key)) }))
-    .filter(({ values }) => new Set(values).size > 1)
-}
-
-function flatten(value: unknown, key = "", into = new Map<string, string>()): Map<string, string> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    for (const [name, inner] of Object.entries(value)) {
-      flatten(inner, key === "" ? name : `${key}.${name}`, into)
-    }
-  } else if (key !== "") {
-    into.set(key, JSON.stringify(value))
-  }
-  return into
-}
-
 export function objectiveName(objective: unknown): string | undefined {
   if (typeof objective === "string") return objective
   const { name } = asRecord(objective)

@@ -23,9 +23,9 @@ export function detailsOf(
   const table = decodeTable(bytes)
   const { rest } = table ?? {}
   if (!table || !isObject(rest) || rest.version !== INDEX_VERSION) return undefined
-  const { last, starts, evals, warnings, checkpoints, rollouts, histograms } = rest
+  const { last, starts, evals, warnings, checkpoints, rollouts, ends, histograms } = rest
   if (last !== undefined && typeof last !== "string") return undefined
-  const lists = { starts, evals, warnings, checkpoints, rollouts }
+  const lists = { starts, evals, warnings, checkpoints, rollouts, ends }
   const areEvents = (list: unknown) => Array.isArray(list) && list.every(isRunEvent)
   if (!Object.values(lists).every(areEvents)) return undefined
   if (!isEntries(histograms, isHistograms)) return undefined

@@ -15,11 +15,14 @@ export const SUPERSEDED_FILES = {
   samples: "samples.superseded.jsonl",
 } as const
 
+/** A file that asks a run for a checkpoint and its end, whatever engine and machine it runs on. */
+export const STOP_FILE = "stop"
+
 /** What engine torch writes besides. */
 export const TORCH_FILES = [
   "torch",
   "run-spec.json",
-  "stop",
+  STOP_FILE,
   "adapter-start.safetensors",
   "run.sbatch",
 ] as const

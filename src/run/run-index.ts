@@ -41,6 +41,7 @@ export interface RunDetails {
   readonly warnings: WarningEvent[]
   readonly checkpoints: Of<"checkpoint">[]
   readonly rollouts: Of<"rollout">[]
+  readonly ends: Of<"run.end">[]
   /** By name: `train`, or an evaluation's. */
   readonly histograms: Map<string, ThinnedHistograms>
 }
@@ -57,7 +58,7 @@ export const emptyIndex = (): RunIndex => ({
   },
   details: {
     columns: new Map(),
-    ...{ starts: [], evals: [], warnings: [], checkpoints: [], rollouts: [] },
+    ...{ starts: [], evals: [], warnings: [], checkpoints: [], rollouts: [], ends: [] },
     histograms: new Map(),
   },
 })
@@ -83,8 +84,10 @@ export function take({ summary, details }: RunIndex, event: RunEvent): void {
     summary.start = event
     summary.ended = undefined
     keep(details.starts, event)
-  } else if (event.type === "run.end") summary.ended = event
-  else if (event.type === "warning") {
+  } else if (event.type === "run.end") {
+    summary.ended = event
+    keep(details.ends, event)
+  } else if (event.type === "warning") {
     summary.warnings++
     keep(details.warnings, event)
   } else if (event.type === "checkpoint") keep(details.checkpoints, event)

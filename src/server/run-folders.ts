@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs"
-import { basename, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { isRunFolder } from "../run/run-folder.ts"
 
 export interface NamedRun {
@@ -16,3 +16,7 @@ export function runFolders(dir: string): NamedRun[] {
     .filter(({ path }) => isRunFolder(path))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
+
+/** Where the runs lie: of a run that is served alone, the folder around it. */
+export const folderOfRuns = (dir: string): string =>
+  isRunFolder(dir) ? dirname(resolve(dir)) : resolve(dir)

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
+import { isObject, type JsonObject } from "../formats/json.ts"
 import type { RunEvent } from "../run/events.ts"
 import { parseEvents } from "../run/run-folder.ts"
 
@@ -56,6 +57,20 @@ export function linesFrom(path: string, from: number, length = PIECE_BYTES): Pie
     start = end
   }
   return { lines, end: from + whole, more: from + bytes.length < size }
+}
+
+/** The JSON objects of a file's last whole lines, at most this many bytes of them. */
+export function lastObjects(path: string, length: number): JsonObject[] {
+  const from = Math.max(0, sizeOf(path) - length)
+  const lines = bytesAt(path, from, length).bytes.toString("utf8").split("\n").slice(0, -1)
+  return lines.flatMap((line) => {
+    try {
+      const value: unknown = JSON.parse(line)
+      return isObject(value) ? [value] : []
+    } catch {
+      return [] // the first one may be cut
+    }
+  })
 }
 
 /** The byte after the line of this id; undefined where that line is not there any more. */

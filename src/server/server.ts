@@ -14,14 +14,18 @@ import {
   securityHeaders,
   tokenGuard,
 } from "./guard.ts"
+import { JobQueue } from "./job-queue.ts"
 import { Lanes } from "./lanes.ts"
 import { ServedModels, type ServedModelsOptions } from "./models.ts"
+import { oneRunRoutes } from "./one-run-routes.ts"
 import { openAiRoutes } from "./openai-routes.ts"
 import { pageFiles } from "./page-files.ts"
 import { errorAnswer, refusal } from "./refusal.ts"
+import { folderOfRuns } from "./run-folders.ts"
 import { RunIndexes } from "./run-indexes.ts"
 import { runRoutes } from "./run-routes.ts"
 import { SESSION_PATH, sessionRoute } from "./session.ts"
+import { type Allowed, NOTHING_ALLOWED } from "./start-checks.ts"
 
 /** Of a request's body; bytes. */
 export const MOST_BODY = 4 * 2 ** 20
@@ -36,6 +40,10 @@ export interface ServeOptions extends ServedModelsOptions {
   readonly say: (text: string) => void
   /** Nothing of a run is changed, and no file is written. */
   readonly readOnly?: boolean
+  /** Programs and servers that the page may name; none if left out. */
+  readonly allowed?: Allowed
+  /** Environment of the runs that it starts; this process's if left out. */
+  readonly jobEnv?: NodeJS.ProcessEnv
   /** The longest that a request computes; ms. */
   readonly computeMs?: number
   /** The folder of the built pages; where the build puts them if left out. */
@@ -67,7 +75,11 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
   const secrets = newSecrets()
   const lanes = new Lanes()
   const models = new ServedModels(options)
-  const app = application({ ...options, port, secrets, lanes, models })
+  const queue = new JobQueue(folderOfRuns(options.dir), {
+    env: options.jobEnv ?? process.env,
+    starts: options.readOnly !== true,
+  })
+  const app = application({ ...options, port, secrets, lanes, models, queue })
   server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }))
   return {
     url: `http://127.0.0.1:${port}/#token=${secrets.token}`,
@@ -75,6 +87,7 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
     token: secrets.token,
     lanes,
     async close() {
+      queue.close()
       server.close()
       server.closeAllConnections()
       await models.close()
@@ -86,10 +99,12 @@ interface Parts extends Omit<ServeOptions, "models"> {
   readonly secrets: Secrets
   readonly lanes: Lanes
   readonly models: ServedModels
+  readonly queue: JobQueue
 }
 
 function application(parts: Parts): Hono {
   const { dir, port, secrets, lanes, models, say, computeMs, readOnly = false } = parts
+  const { queue, allowed = NOTHING_ALLOWED } = parts
   const pages = pageFiles(parts.pages)
   const isPublic = (path: string) => path === SESSION_PATH || pages.has(path)
   const limits = computeMs === undefined ? {} : { computeMs }
@@ -107,6 +122,7 @@ function application(parts: Parts): Hono {
   app.route("/", sessionRoute({ port, secrets }))
   const indexes = new RunIndexes({ readOnly })
   app.route("/", runRoutes({ dir, lanes, indexes, readOnly }))
+  app.route("/", oneRunRoutes({ dir, readOnly, queue, allowed }))
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app

@@ -11,6 +11,7 @@ import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace } from "../run/run-place.ts"
+import { stopRequest } from "../run/stop-request.ts"
 import type { BatchSource } from "./batches.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
@@ -75,6 +76,8 @@ export async function* runHere(
     step: checkpoint?.progress.step ?? 0,
     overwrite: config.overwrite_output_dir && config.resume === false,
   })
+  const stop = stopRequest(folder.path)
+  const signal = AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])])
   let step = checkpoint?.progress.step ?? 0
   const tell = (body: EventBody): RunEvent => {
     const event = stamp(body)
@@ -104,7 +107,7 @@ export async function* runHere(
       yield tell({ type: "warning", step, code, message, hint })
     }
     const run = { plan, identity, session, folder, checkpoint, tell }
-    const result = yield* steps(run, options)
+    const result = yield* steps(run, { ...options, signal })
     const model = result.reason === "done" ? await finish(plan, session) : null
     yield tell({
       type: "run.end",
@@ -126,7 +129,12 @@ export async function* runHere(
     yield stamp(end)
     throw error
   } finally {
-    const last = [() => folder.close(), () => session.release(), () => closeRows(plan)]
+    const last = [
+      () => stop.release(),
+      () => folder.close(),
+      () => session.release(),
+      () => closeRows(plan),
+    ]
     await cleanUp(last, failure)
   }
 }

@@ -4,9 +4,9 @@ import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import { comparison, comparisonTable } from "../../src/commands/compare.ts"
 import { histogramChart, lineChart, niceTicks, paperBins } from "../../src/report/charts.ts"
+import { differingSettings } from "../../src/report/differing-settings.ts"
 import { reportHtml } from "../../src/report/run-page.ts"
 import {
-  differingSettings,
   type RunSummary,
   runFigures,
   summarizeRun,

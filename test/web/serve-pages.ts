@@ -31,7 +31,7 @@ export async function visit(options: Partial<ServeOptions> & { dir: string }): P
     built.close()
   })
   const broken: string[] = []
-  const page = await browser.newPage()
+  const page = await (await browser.newContext()).newPage()
   page.on("pageerror", ({ message }) => broken.push(message))
   page.on("console", (message) => {
     if (message.type() === "error") broken.push(message.text())

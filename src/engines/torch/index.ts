@@ -17,7 +17,6 @@ export {
   plainError,
   rankFailure,
   STOP_EVERY_MS,
-  STOP_FILE,
   type WorkerRunOptions,
   workerRun,
 } from "./worker-run.ts"

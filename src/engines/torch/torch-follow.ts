@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import type { RunEvent } from "../../run/events.ts"
+import { STOP_FILE } from "../../run/run-files.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import type { PlanOptions, RunResult } from "../../train/index.ts"
 import { type Run, startedRun } from "../engine.ts"
@@ -14,7 +15,6 @@ import {
   rankFailure,
   runSpecPath,
   STOP_EVERY_MS,
-  STOP_FILE,
 } from "./index.ts"
 import { runResult } from "./torch-run.ts"
 

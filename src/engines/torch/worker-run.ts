@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
+import { STOP_FILE } from "../../run/run-files.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import { followEvents } from "./follow.ts"
 import type { LaunchCommand } from "./torchrun.ts"
@@ -19,8 +20,6 @@ export interface WorkerRunOptions {
 }
 
 const STDERR_KEPT = 16_000
-/** A file that asks all ranks for a checkpoint and their end. */
-export const STOP_FILE = "stop"
 /** A worker that is only just starting clears the file: it is made again this often. */
 export const STOP_EVERY_MS = 200
 

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks"
 import { linkTo, useRoute } from "./routes.ts"
+import { RunPage } from "./run-page.tsx"
 import { RunsList } from "./runs-list.tsx"
 import { sendToken } from "./session.ts"
 import { store, useStore } from "./store.ts"
@@ -19,7 +20,7 @@ export function App() {
           dftune
         </a>
         <nav aria-label="Pages">
-          <a href="#/" aria-current={page === "" ? "page" : undefined}>
+          <a href="#/" aria-current={page === "" || page === "run" ? "page" : undefined}>
             Runs
           </a>
           <a href="/play/">Playground</a>
@@ -39,8 +40,11 @@ export function App() {
 }
 
 function Page({ parts }: { readonly parts: readonly string[] }) {
-  const [page = ""] = parts
+  const [page = "", name, part] = parts
   if (page === "") return <RunsList />
+  if (page === "run" && name !== undefined) {
+    return <RunPage key={name} name={name} {...(part === undefined ? {} : { part })} />
+  }
   return (
     <p>
       There is nothing at this address. <a href={linkTo()}>All runs</a>

@@ -17,11 +17,16 @@ type Message =
   | { readonly kind: "told"; readonly told: Told }
   | { readonly kind: "wants"; readonly tab: string; readonly wanted: Wanted }
   | { readonly kind: "who" }
+  | { readonly kind: "lost" }
+
+/** Until a stream that the server ended is asked for again. */
+const AGAIN_MS = 2000
 
 export class Live {
   readonly #tab = crypto.randomUUID()
   readonly #channel = new BroadcastChannel("dftune-live")
   readonly #listeners = new Set<(told: Told) => void>()
+  readonly #onLost: () => void
   /** The runs of this tab, and how to ask where they have come to. */
   readonly #wanted = new Map<string, () => string | undefined>()
   #leads = false
@@ -30,7 +35,9 @@ export class Live {
   /** What the open stream follows. */
   #followed = new Map<string, string | undefined>()
 
-  constructor() {
+  /** `onLost`: the server refuses the stream, or has ended. */
+  constructor(onLost: () => void) {
+    this.#onLost = onLost
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data)
     addEventListener("pagehide", () => this.#say({ kind: "wants", tab: this.#tab, wanted: [] }))
     // held until this tab is closed
@@ -70,6 +77,7 @@ export class Live {
   #hear(message: Message): void {
     if (message.kind === "told") this.#tell(message.told)
     else if (message.kind === "who") this.#want()
+    else if (message.kind === "lost") this.#onLost()
     else {
       this.#ofTabs.set(message.tab, message.wanted)
       if (this.#leads) this.#open()
@@ -92,6 +100,13 @@ export class Live {
     const places = [...this.#followed].filter(([, last]) => last !== undefined)
     query.set("after", btoa(JSON.stringify(places)).replaceAll("+", "-").replaceAll("/", "_"))
     this.#stream = new EventSource(`/api/stream?${query}`)
+    this.#stream.onerror = () => {
+      if (this.#stream?.readyState !== EventSource.CLOSED) return // it connects again by itself
+      this.#stream = undefined
+      this.#say({ kind: "lost" })
+      this.#onLost()
+      setTimeout(() => this.#open(), AGAIN_MS)
+    }
     this.#stream.onmessage = ({ data }: MessageEvent<string>) => {
       const told: Told = JSON.parse(data)
       if ("event" in told) this.#followed.set(told.run, told.id)

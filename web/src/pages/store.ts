@@ -13,7 +13,7 @@ class Store {
   #live: Live | undefined
 
   get live(): Live {
-    this.#live ??= new Live()
+    this.#live ??= new Live(() => void this.load())
     return this.#live
   }
 

@@ -14,7 +14,7 @@ export interface ChartProps {
   readonly height?: number
 }
 
-const colorOf = (element: Element, color: string) =>
+export const colorOf = (element: Element, color: string) =>
   color.startsWith("--") ? getComputedStyle(element).getPropertyValue(color).trim() : color
 
 /** All x of the series, and each series' y there (null where it has none). */

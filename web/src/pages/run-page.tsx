@@ -1,0 +1,180 @@
+import { useState } from "preact/hooks"
+import type { DescribedRun } from "../../../src/server/described-run.ts"
+import { post, runPath } from "./api.ts"
+import { Curves } from "./curves.tsx"
+import { HistogramOverSteps } from "./histograms.tsx"
+import { linkTo } from "./routes.ts"
+import { RunLog, Warnings } from "./run-log.tsx"
+import { type RunState, useRun } from "./run-state.ts"
+import { Samples } from "./samples.tsx"
+import { Settings } from "./settings.tsx"
+import { useStore } from "./store.ts"
+import { bytesText, duration, number, stateOf } from "./words.ts"
+
+/** The parts of a run's page, by the last part of its address. */
+const PARTS = [
+  ["", "Curves"],
+  ["samples", "Samples"],
+  ["settings", "Settings"],
+  ["log", "Log"],
+] as const
+
+export function RunPage({ name, part = "" }: { readonly name: string; readonly part?: string }) {
+  const { runs } = useStore()
+  const { run, problem } = useRun(name)
+  const described = runs.get(name)
+  if (!described) {
+    return (
+      <p>
+        There is no run "{name}" in this folder. <a href={linkTo()}>All runs</a>
+      </p>
+    )
+  }
+  return (
+    <>
+      <Head described={described} run={run} />
+      <nav class="parts" aria-label={`Parts of ${name}`}>
+        {PARTS.map(([path, label]) => (
+          <a
+            key={path}
+            href={path === "" ? linkTo("run", name) : linkTo("run", name, path)}
+            aria-current={part === path ? "page" : undefined}
+          >
+            {label}
+          </a>
+        ))}
+      </nav>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {!run && !problem && <p class="note">Reading the run's events …</p>}
+      {run && <Part part={part} run={run} />}
+    </>
+  )
+}
+
+function Part({ part, run }: { readonly part: string; readonly run: RunState }) {
+  if (part === "samples") return <Samples name={run.name} version={run.details.evals.length} />
+  if (part === "settings") return <Settings name={run.name} />
+  if (part === "log") return <RunLog run={run} />
+  return (
+    <>
+      <Warnings run={run} />
+      <Curves runs={[run]} />
+      <HistogramOverSteps run={run} />
+    </>
+  )
+}
+
+/** Steps over which the time of one is measured. */
+const RECENT_STEPS = 20
+
+/** Seconds until the last step, by the pace of the last ones; undefined where nothing says it. */
+export function secondsLeft(run: RunState | undefined, steps: number | null): number | undefined {
+  const times = run?.details.columns.get("time") ?? []
+  const done = run?.details.columns.get("step") ?? []
+  const first = Math.max(0, times.length - 1 - RECENT_STEPS)
+  const count = (done.at(-1) ?? 0) - (done[first] ?? 0)
+  if (steps === null || count < 1) return undefined
+  const pace = (times.at(-1)! - times[first]!) / 1000 / count
+  return pace * Math.max(0, steps - done.at(-1)!)
+}
+
+function Head({
+  described,
+  run,
+}: {
+  readonly described: DescribedRun
+  readonly run: RunState | undefined
+}) {
+  const { name, step, steps, objective, model, engine, last_step, best_eval } = described
+  const state = stateOf(described)
+  const left = state === "training" ? secondsLeft(run, steps) : undefined
+  const facts: readonly (readonly [string, string])[] = [
+    ["objective", objective ?? "–"],
+    ["model", model ?? "–"],
+    ["engine", engine ?? "–"],
+    ["NLL", number(last_step?.nll)],
+    ["mean p", number(last_step?.mean_p)],
+    ...(best_eval
+      ? [
+          [
+            `best ${best_eval.measure} of ${best_eval.name}`,
+            `${number(best_eval.value)}, step ${best_eval.step}`,
+          ] as const,
+        ]
+      : []),
+    ["tokens/s", number(last_step?.tokens_per_second)],
+    ["memory", last_step ? bytesText(last_step.memory_bytes) : "–"],
+    ...(left === undefined ? [] : [["time left", `about ${duration(left)}`] as const]),
+  ]
+  return (
+    <header class="run">
+      <div class="row">
+        <h1>{name}</h1>
+        <span class={`state ${state}`} role="status">
+          {state}
+        </span>
+        <span class="number">
+          step {step}
+          {steps === null ? "" : ` of ${steps}`}
+        </span>
+        {steps !== null && (
+          <progress aria-label="Steps done" value={step} max={Math.max(1, steps)} />
+        )}
+        <Controls described={described} />
+      </div>
+      <dl class="facts">
+        {facts.map(([key, value]) => (
+          <div key={key}>
+            <dt>{key}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </header>
+  )
+}
+
+/** Ends a run with a checkpoint, or goes on from the newest one. */
+function Controls({ described }: { readonly described: DescribedRun }) {
+  const { readOnly } = useStore()
+  const [said, setSaid] = useState("")
+  const [problem, setProblem] = useState("")
+  const { name, running, state } = described
+  if (readOnly) return null
+  const ask = async (what: "stop" | "resume", words: string) => {
+    setProblem("")
+    try {
+      await post(runPath(name, `/${what}`), {})
+      setSaid(words)
+    } catch (error) {
+      setProblem((error as Error).message)
+    }
+  }
+  return (
+    <>
+      {running ? (
+        <button type="button" onClick={() => ask("stop", "It stops after a checkpoint.")}>
+          Stop with a checkpoint
+        </button>
+      ) : (
+        state !== "done" && (
+          <button type="button" onClick={() => ask("resume", "It goes on when its turn comes.")}>
+            Resume
+          </button>
+        )
+      )}
+      <span class="note" role="status">
+        {said}
+      </span>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+    </>
+  )
+}

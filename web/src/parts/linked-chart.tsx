@@ -1,0 +1,179 @@
+import { useEffect, useRef } from "preact/hooks"
+import uPlot from "uplot"
+import { colorOf } from "./chart.tsx"
+
+export interface LinkedSeries {
+  readonly label: string
+  /** A CSS colour, or the name of one of the theme's (`--a`). */
+  readonly color: string
+  /** Rising. Series that share the same array share their rows. */
+  readonly xs: readonly number[]
+  readonly ys: readonly (number | null)[]
+  /** Behind the others, thin: what the smoothed line was made of. */
+  readonly faint?: boolean
+  readonly points?: boolean
+}
+
+export interface LinkedChartProps {
+  readonly title: string
+  readonly series: readonly LinkedSeries[]
+  /** Charts of one key show one cursor. */
+  readonly sync: string
+  /** What is shown of x; all of it if left out. */
+  readonly range: readonly [number, number] | undefined
+  readonly onZoom: (range: readonly [number, number] | undefined) => void
+  readonly isTime?: boolean
+  readonly log?: boolean
+}
+
+const HEIGHT = 190
+
+/** One table of all series: those of one x as they are, others joined. */
+function tableOf(series: readonly LinkedSeries[]): uPlot.AlignedData {
+  const groups = new Map<readonly number[], LinkedSeries[]>()
+  for (const one of series) groups.set(one.xs, [...(groups.get(one.xs) ?? []), one])
+  const tables = [...groups].map(
+    ([xs, of]) => [xs, ...of.map(({ ys }) => ys)] as unknown as uPlot.AlignedData,
+  )
+  if (tables.length === 0) return [[]]
+  return tables.length === 1 ? tables[0]! : uPlot.join(tables)
+}
+
+/** In the order of `tableOf`. */
+const inOrder = (series: readonly LinkedSeries[]) => {
+  const xs = [...new Set(series.map((one) => one.xs))]
+  return xs.flatMap((own) => series.filter((one) => one.xs === own))
+}
+
+/** Lines that share zoom and cursor with the other charts of a page; drawn again as numbers come. */
+export function LinkedChart(props: LinkedChartProps) {
+  const { title, series, sync, range, isTime = false, log = false } = props
+  const place = useRef<HTMLDivElement>(null)
+  const plot = useRef<uPlot>(undefined)
+  const now = useRef(props)
+  now.current = props
+  const ordered = inOrder(series)
+  const shape = ordered.map(({ label, color, faint }) => `${label} ${color} ${faint}`).join()
+  useEffect(() => {
+    const element = place.current!
+    const axis = {
+      stroke: colorOf(element, "--pale"),
+      grid: { stroke: colorOf(element, "--line"), width: 1 },
+      size: 58,
+    }
+    const made = new uPlot(
+      {
+        width: Math.max(200, element.clientWidth),
+        height: HEIGHT,
+        legend: { show: false },
+        cursor: { y: false, sync: { key: sync }, drag: { x: true, y: false, setScale: false } },
+        scales: {
+          x: { time: isTime, range: (_, low, high) => [...(now.current.range ?? [low, high])] },
+          y: { distr: log ? 3 : 1 },
+        },
+        axes: [
+          { ...axis, size: 28 },
+          {
+            ...axis,
+            values: (_, ticks, __, ___, step) => ticks.map((tick) => tickText(tick, step)),
+          },
+        ],
+        series: [
+          {},
+          ...ordered.map(({ label, color, faint, points }) => ({
+            label,
+            stroke: colorOf(element, color),
+            width: faint ? 1 : 2,
+            ...(faint ? { alpha: 0.3 } : {}),
+            spanGaps: true,
+            points: { show: points ?? false, size: 5 },
+          })),
+        ],
+        hooks: {
+          setSelect: [
+            ({ select, posToVal, setSelect }) => {
+              if (select.width < 4) return
+              now.current.onZoom([
+                posToVal(select.left, "x"),
+                posToVal(select.left + select.width, "x"),
+              ])
+              setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+            },
+          ],
+          setCursor: [(self) => tellValues(element, self)],
+        },
+      },
+      tableOf(now.current.series),
+      element,
+    )
+    plot.current = made
+    const reset = () => now.current.onZoom(undefined)
+    element.addEventListener("dblclick", reset)
+    const sizes = new ResizeObserver(() =>
+      made.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }),
+    )
+    sizes.observe(element)
+    return () => {
+      element.removeEventListener("dblclick", reset)
+      sizes.disconnect()
+      made.destroy()
+    }
+  }, [shape, sync, isTime, log])
+  useEffect(() => plot.current?.setData(tableOf(series)), [series, range?.[0], range?.[1]])
+
+  const shown = ordered.filter(({ faint }) => !faint)
+  const last = shown.map(({ label, ys }) => `${label} ${lastOf(ys)}`).join(", ")
+  return (
+    <figure class="chart">
+      <figcaption>
+        {title}
+        <span class="values">
+          {shown.map(({ label, color, ys }) => (
+            <span key={label} data-series={label}>
+              <i
+                class="swatch"
+                style={{ background: color.startsWith("--") ? `var(${color})` : color }}
+              />
+              {label} <b>{lastOf(ys)}</b> <output />
+            </span>
+          ))}
+        </span>
+      </figcaption>
+      <div ref={place} role="img" aria-label={`${title}: ${last}`} />
+    </figure>
+  )
+}
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 })
+
+/** As many digits as neighbours need to differ. */
+function tickText(tick: number | null, step: number): string {
+  if (tick === null) return "" // between the decades of a logarithmic axis
+  if (tick !== 0 && Math.abs(tick) >= 1e4) return COMPACT.format(tick)
+  if (tick !== 0 && step < 1e-4) return tick.toExponential(1)
+  return tick.toFixed(Math.min(4, Math.max(0, Math.ceil(-Math.log10(step || 1)))))
+}
+
+/** Four digits, whatever the size. */
+export const fourDigits = (value: number): string => {
+  const size = Math.abs(value)
+  if (size >= 1e5) return COMPACT.format(value)
+  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)))
+}
+
+function lastOf(ys: LinkedSeries["ys"]): string {
+  const value = ys.findLast((y) => y !== null && Number.isFinite(y))
+  return value === null || value === undefined ? "–" : fourDigits(value)
+}
+
+/** What the lines are at the cursor, in the legend; without drawing the page again. */
+function tellValues(element: Element, { cursor: { idx }, series, data }: uPlot): void {
+  const figure = element.closest("figure")!
+  for (const [i, { label, alpha }] of series.entries()) {
+    if (i === 0 || (alpha !== undefined && alpha < 1)) continue
+    const output = figure.querySelector(`[data-series="${CSS.escape(String(label))}"] output`)
+    const value = idx === null || idx === undefined ? undefined : data[i]?.[idx]
+    if (output)
+      output.textContent = value === null || value === undefined ? "" : `→ ${fourDigits(value)}`
+  }
+}
