@@ -92,6 +92,7 @@ function plansOf({ model, rows, config, device }: Omit<TabRunOptions, "heldOut">
     quantization: model.quantization,
     tokens: compiledSize(largestSplit(rows.lengths, config.batch_size, split)),
     recompute: config.recompute,
+    optimizer: config.optimizer,
     bytes: config.device_memory === "auto" ? Number.POSITIVE_INFINITY : config.device_memory,
     headRows: HEAD_ROWS,
     headSettings: objectiveHead(objective).settings,

@@ -190,6 +190,18 @@ test("a run samples, shows each token, and gives its adapter in PEFT's format", 
 test("what a tab cannot do is refused in words", async () => {
   expect(() => tabConfig({ engine: "torch" } as never)).toThrow(/engine: not in a tab/)
   expect(() => tabConfig({ learning_rat: 1 } as never)).toThrow(/did you mean/)
+  for (const [settings, key] of [
+    [{ objective: "dpo" }, /objective: not in a tab; dpo/],
+    [{ objective: "grpo" }, /objective: not in a tab; grpo/],
+    [{ data: { train: [{ path: "x" }] } }, /data\.train: not in a tab/],
+    [{ data: { eval_split: 0.1 } }, /data\.eval_split/],
+    [{ data: { template: "x.jinja" } }, /data\.template/],
+    [{ report_to: ["tensorboard"] }, /report_to/],
+    [{ quantization: "int8", adapter: { type: "lora" } }, /quantization: not in a tab/],
+    [{ adapter: { type: "lora", modules_to_save: ["lm_head"] } }, /modules_to_save/],
+  ] as const) {
+    expect(() => tabConfig(settings as never), JSON.stringify(settings)).toThrow(key)
+  }
   expect(() => tabConfig({ objective: { name: "focal", gamma: 3 } } as never)).toThrow(/gamma/)
   const rows = rowsOf(SETTINGS)
   const open = (settings: TabSettings) =>
