@@ -3,6 +3,7 @@
  *
  *     npm run torture -- --seed 7 --minutes 30
  *     npm run torture -- --only kills --count 200
+ *     npm run torture -- --only mutants --kinds arrow,gguf --count 10000
  *
  * Everything is drawn from the seed (the day's number without one). Ends with 1 when something failed, and says what repeats it.
  */
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "10" },
     only: { type: "string" },
     count: { type: "string" },
+    kinds: { type: "string" },
   },
 })
 /** Another one every day, and the same for all who look into the same failure. */
@@ -54,7 +56,15 @@ for (const name of names) {
   const began = Date.now()
   const until = began + (minutes * 60_000 * share) / shares
   const asked = values.count === undefined ? count : Number(values.count)
-  const { tried, figures, failures } = await trial({ seed, count: asked, until, folder, say })
+  const kinds = values.kinds?.split(",")
+  const { tried, figures, failures } = await trial({
+    seed,
+    count: asked,
+    until,
+    folder,
+    say,
+    kinds,
+  })
   failed += failures.length
   const seconds = ((Date.now() - began) / 1000).toFixed(0)
   const shown = Object.entries(figures).map(([key, value]) => `${key} ${value}`)

@@ -4,15 +4,16 @@ import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Told } from "./mutant-worker.ts"
-import { TARGETS } from "./targets.ts"
+import { TARGETS } from "./targets/index.ts"
 import type { Trial } from "./trial.ts"
 
 const WORKER = fileURLToPath(new URL("./mutant-worker.ts", import.meta.url))
-/** Longer is a hang; loaded machines are slow. */
+/** Of a processor: more is a hang. Waiting is one after a minute: a busy machine gives little. */
 const HANG_MS = 8000
+const WAIT_MS = 60_000
 const MAX_BYTES = 1.5e9
 /** A process reads so many: what leaks shows, and what a death takes with it is little. */
-const BATCH = 500
+const BATCH = 2500
 
 interface Batch {
   /** The first that was not read. */
@@ -21,13 +22,20 @@ interface Batch {
   readonly death: string | undefined
 }
 
-function rss(pid: number | undefined): number {
+/** Bytes, and milliseconds of a processor, that a process has used. */
+function used(pid: number | undefined): { rss: number; ms: number } {
   try {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
+    const rss = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1])
+    // behind the name, which may hold spaces: utime and stime are the 14th and 15th (proc(5))
+    const times = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+    return { rss: rss * 1024, ms: (Number(times[11]) + Number(times[12])) * TICK_MS }
   } catch {
-    return 0 // not Linux, or gone
+    return { rss: 0, ms: 0 } // not Linux, or gone
   }
 }
+
+/** Of the kernel's clock, 100 a second wherever Node runs. */
+const TICK_MS = 10
 
 function readBatch(
   args: readonly string[],
@@ -40,6 +48,7 @@ function readBatch(
   })
   let next = from
   let last = Date.now()
+  let lastMs = 0
   let death: string | undefined
   let begun = false
   const end = (why: string | undefined) => {
@@ -48,14 +57,17 @@ function readBatch(
   }
   const watch = setInterval(() => {
     const waited = Date.now() - last
-    if (begun && waited > HANG_MS) end(`hang (over ${HANG_MS / 1000} s)`)
-    if (!begun && waited > 60_000) end("did not start")
-    if (rss(child.pid) > MAX_BYTES) end(`over ${MAX_BYTES / 1e9} GB`)
+    const { rss, ms } = used(child.pid)
+    if (begun && ms - lastMs > HANG_MS) end(`hang (over ${HANG_MS / 1000} s)`)
+    if (begun && waited > WAIT_MS) end(`waits (over ${WAIT_MS / 1000} s)`)
+    if (!begun && waited > 2 * WAIT_MS) end("did not start")
+    if (rss > MAX_BYTES) end(`over ${MAX_BYTES / 1e9} GB`)
     if (Date.now() > until) child.kill("SIGKILL")
   }, 100)
   child.on("message", (told: Told) => {
     begun = true
     last = Date.now()
+    lastMs = used(child.pid).ms
     next = told.mutant + 1
     onTold(told)
   })
@@ -77,16 +89,20 @@ function affordable(names: readonly string[], { seed, ms }: { seed: number; ms: 
   return turned.slice(0, Math.max(1, Math.floor(ms / LEAST_MS)))
 }
 
-export const mutants: Trial = async ({ seed, count, until, folder, say }) => {
+export const mutants: Trial = async ({ seed, count, until, folder, say, kinds }) => {
   const failures: string[] = []
   const figures: Record<string, string> = {}
   let tried = 0
-  const names = affordable(Object.keys(TARGETS), { seed, ms: until - Date.now() })
+  const unknown = kinds?.find((kind) => !(kind in TARGETS))
+  if (unknown !== undefined) {
+    return { tried, figures, failures: [`no format "${unknown}": ${Object.keys(TARGETS)}`] }
+  }
+  const names = kinds ?? affordable(Object.keys(TARGETS), { seed, ms: until - Date.now() })
   for (const [i, name] of names.entries()) {
     const share = Date.now() + (until - Date.now()) / (names.length - i)
     const work = join(folder, String(i))
     mkdirSync(work)
-    const seen = { accepted: 0, refused: 0, uncontrolled: 0, deaths: 0, slowest: 0 }
+    const seen = { accepted: 0, refused: 0, uncontrolled: 0, deaths: 0, slowest: 0, slow: 0 }
     const errors = new Map<string, string>()
     let from = 0
     while (from < count && Date.now() < share) {
@@ -95,17 +111,19 @@ export const mutants: Trial = async ({ seed, count, until, folder, say }) => {
       const { next, death } = await readBatch(args, from, {
         until: share,
         onTold: ({ outcome, ms, mutant, error }) => {
-          seen[outcome]++
-          seen.slowest = Math.max(seen.slowest, ms)
+          if (mutant >= 0 || outcome !== "accepted") seen[outcome]++
+          if (ms > seen.slowest) Object.assign(seen, { slowest: ms, slow: mutant })
           if (error === undefined) return
           const kind = error.replaceAll(/\d+/g, "N").slice(0, 60)
-          if (!errors.has(kind))
-            errors.set(kind, `${name}, seed ${seed}, mutant ${mutant}: ${error}`)
+          if (errors.has(kind)) return
+          errors.set(kind, `${name}, seed ${seed}, mutant ${mutant}: ${error}`)
+          say(`mutants: ${errors.get(kind)}`)
         },
       })
       if (death !== undefined) {
         seen.deaths++
         failures.push(`${name}, seed ${seed}, mutant ${next}: ${death}`)
+        say(`mutants: ${failures.at(-1)}`)
         from = next + 1
       } else from = next
       if (death === "did not start") break
@@ -114,7 +132,7 @@ export const mutants: Trial = async ({ seed, count, until, folder, say }) => {
     const read = seen.accepted + seen.refused + seen.uncontrolled
     tried += read + seen.deaths
     figures[name] =
-      `${read} (accepted ${seen.accepted}, refused ${seen.refused}, uncontrolled ${seen.uncontrolled}, deaths ${seen.deaths}, slowest ${seen.slowest.toFixed(0)} ms)`
+      `${read} (accepted ${seen.accepted}, refused ${seen.refused}, uncontrolled ${seen.uncontrolled}, deaths ${seen.deaths}, slowest ${seen.slowest.toFixed(0)} ms: ${seen.slow})`
     say(`mutants: ${name}: ${figures[name]}`)
   }
   return { tried, figures, failures }

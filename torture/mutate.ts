@@ -18,6 +18,7 @@ const VALUES: readonly unknown[] = [
 
 export function mutatedBytes(base: Uint8Array, draw: Draw, head = base.length): Buffer {
   let bytes = Buffer.from(base)
+  if (draw.still) return bytes
   for (let n = 1 + draw.whole(3); n > 0; n--) {
     const at = draw.whole(Math.max(1, Math.min(head, bytes.length)))
     const length = 1 + draw.whole(draw() < 0.8 ? 8 : 4000)
@@ -54,6 +55,7 @@ export function mutatedBytes(base: Uint8Array, draw: Draw, head = base.length): 
 /** One to three places of a JSON value are others, gone, doubled or nested. */
 export function mutatedJson(value: unknown, draw: Draw): unknown {
   let root = structuredClone(value)
+  if (draw.still) return root
   for (let n = 1 + draw.whole(3); n > 0; n--) {
     const places: { in: Record<string, unknown>; key: string }[] = []
     const holder = { root } as Record<string, unknown>

@@ -5,9 +5,11 @@ export interface Draw {
   /** A whole number from 0 to below `below`. */
   readonly whole: (below: number) => number
   readonly of: <T>(choices: readonly T[]) => T
+  /** What is drawn is used, and nothing is changed: right files, which must be read. */
+  readonly still: boolean
 }
 
-export function drawer(seed: number): Draw {
+export function drawer(seed: number, { still = false } = {}): Draw {
   let state = seed >>> 0
   const next = () => {
     state = (state + 0x6d2b79f5) >>> 0
@@ -17,6 +19,7 @@ export function drawer(seed: number): Draw {
   }
   const whole = (below: number) => Math.floor(next() * below)
   return Object.assign(next, {
+    still,
     whole,
     of: <T>(choices: readonly T[]) => choices[whole(choices.length)]!,
   })

@@ -8,6 +8,8 @@ export interface TrialOptions {
   /** A folder of its own. */
   readonly folder: string
   readonly say: (line: string) => void
+  /** Formats, or runs, that alone are tried; undefined: those that there is time for. */
+  readonly kinds: readonly string[] | undefined
 }
 
 export interface TrialResult {

@@ -2,10 +2,16 @@ import { readFile } from "node:fs/promises"
 import { setCompressionCodec, tableFromIPC } from "@uwdata/flechette"
 import { decompress } from "fzstd"
 import { InputError } from "../errors.ts"
+import { checkColumns } from "./arrow-batches.ts"
+import { checkMessages } from "./arrow-messages.ts"
 import { VALUE_ROWS } from "./raw-rows.ts"
+import { frameWatch } from "./zstd-frames.ts"
 
 /** A file is held whole; `datasets` writes shards of 500 MB. */
 const MAX_ARROW_BYTES = 2 ** 30
+/** What is packed in it may unpack to so much, or to so many times its size. */
+const SMALL_BYTES = 64 * 2 ** 20
+const MOST_PACKED = 1000
 
 /** The rows of an Arrow file or stream, as `datasets` saves them. Line numbers are row numbers, from 1. */
 export async function* arrowRows(path: string, size: number) {
@@ -26,9 +32,24 @@ export async function* arrowRows(path: string, size: number) {
 }
 
 function read(path: string, bytes: Uint8Array) {
-  setCompressionCodec(1, { encode: unwritten, decode: (packed) => decompress(packed) })
+  let left = Math.min(MAX_ARROW_BYTES, Math.max(SMALL_BYTES, MOST_PACKED * bytes.length))
+  let unpacked = bytes.length
+  setCompressionCodec(1, {
+    encode: unwritten,
+    // the library hands over the length too, which its types leave out
+    decode: (packed: Uint8Array, ...[length = 0]: number[]) => {
+      left -= length
+      if (!(length >= 0 && left >= 0)) throw new Error("it unpacks to more than text does")
+      unpacked += length
+      frameWatch()(packed)
+      return decompress(packed, new Uint8Array(length))
+    },
+  })
   try {
-    return tableFromIPC(bytes, { useProxy: false })
+    checkMessages(bytes)
+    const table = tableFromIPC(bytes, { useProxy: false })
+    checkColumns(table.children, unpacked)
+    return table
   } catch (error) {
     throw unreadable(path, error)
   }

@@ -198,7 +198,8 @@ function plain(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value)
   if (Array.isArray(value)) return value.map(plain)
   if (value instanceof Date) return value.toISOString()
-  if (ArrayBuffer.isView(value)) return null
+  if (value instanceof Uint8Array || value instanceof DataView) return null
+  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, plain) // a list of numbers
   if (!isObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {

@@ -4,6 +4,7 @@ import { createGunzip } from "node:zlib"
 import { Decompress } from "fzstd"
 import { InputError } from "../errors.ts"
 import { readError } from "../formats/json-files.ts"
+import { frameWatch } from "./zstd-frames.ts"
 
 /** A line longer than this is no row: it is named, and reading goes on behind it. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20
@@ -95,7 +96,9 @@ async function* unzstd(file: AsyncIterable<unknown>): AsyncGenerator<Uint8Array>
     ready.push(bytes.slice()) // its buffer is used again
   })
   let held: Uint8Array | undefined
+  const watch = frameWatch()
   for await (const piece of pieces(file)) {
+    watch(piece)
     if (held !== undefined) decompress.push(held)
     held = piece
     yield* ready.splice(0)

@@ -2,10 +2,11 @@
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { InputError } from "../errors.ts"
-import { isObject, parseJson } from "../formats/json.ts"
+import { parseJson } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
 import { openLineFile } from "../formats/line-file.ts"
 import type { Contrast } from "./design.ts"
+import { isStudyEvent } from "./event-fields.ts"
 import type { Decoding } from "./study-schema.ts"
 
 interface EventBase {
@@ -72,7 +73,6 @@ export interface CellEnd extends CellEvent {
 
 export type StudyEvent = ContrastsEvent | CellStart | ScoreEvent | LossEvent | CellEnd
 
-const TYPES = new Set("study.contrasts cell.start score loss cell.end".split(" "))
 const MAX_BYTES = 500e6
 
 /** Every event of a study's folder, or of one file of events. */
@@ -94,10 +94,12 @@ export async function readStudyEvents(place: string): Promise<StudyEvent[]> {
     for (const [i, line] of lines.entries()) {
       if (line === "") continue
       const event = parseJson(line, `${file}:${i + 1}`)
-      if (!isObject(event) || !TYPES.has(String(event.type))) {
-        throw new InputError(`${file}:${i + 1}: expected an event of a study`)
+      if (!isStudyEvent(event)) {
+        throw new InputError(
+          `${file}:${i + 1}: expected an event of a study; the file was changed or damaged`,
+        )
       }
-      all.push(event as unknown as StudyEvent)
+      all.push(event as StudyEvent)
     }
   }
   return all

@@ -54,25 +54,18 @@ function withAllDigits(config: unknown): unknown {
   return { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }
 }
 
-function build(files: TokenizerFiles): LibraryTokenizer {
-  try {
-    return new LibraryTokenizer(
-      {
-        normalizer: null,
-        post_processor: null,
-        decoder: null,
-        ...files.tokenizer,
-        pre_tokenizer: withAllDigits(files.tokenizer.pre_tokenizer ?? null),
-        added_tokens: files.tokenizer.added_tokens ?? [],
-      },
-      files.config,
-    )
-  } catch (error) {
-    throw new InputError(
-      `${files.path}: this kind of tokenizer cannot be read: ${(error as Error).message}`,
-    )
-  }
-}
+const build = (files: TokenizerFiles): LibraryTokenizer =>
+  new LibraryTokenizer(
+    {
+      normalizer: null,
+      post_processor: null,
+      decoder: null,
+      ...files.tokenizer,
+      pre_tokenizer: withAllDigits(files.tokenizer.pre_tokenizer ?? null),
+      added_tokens: files.tokenizer.added_tokens ?? [],
+    },
+    files.config,
+  )
 
 /** Whether tokenizer_config.json overrides what tokenizer.json adds, as Llama's tokenizer class does. */
 function configuredBos(config: JsonObject): boolean | null {
@@ -87,6 +80,42 @@ function configuredBos(config: JsonObject): boolean | null {
  */
 export async function tokenizerIn(folder: Folder): Promise<Tokenizer> {
   const files = await readTokenizerFiles(folder)
+  const tokenizer = readable(files, () => assembled(files))
+  for (const text of TRIED) {
+    readable(files, () => {
+      const ids = idsIfAny(() => tokenizer.encode(text, { addSpecialTokens: true }))
+      tokenizer.decode(ids)
+      for (const id of ids) tokenizer.tokenText(id)
+    })
+  }
+  return tokenizer
+}
+
+/** The library believes what tokenizer.json says of its parts until a text comes that needs them. */
+const TRIED = ["a B 12 é\n", "  "]
+
+/** A vocabulary may lack what is tried; that is refused when a row has it. */
+function idsIfAny(encode: () => number[]): number[] {
+  try {
+    return encode()
+  } catch (error) {
+    if (error instanceof InputError) return []
+    throw error
+  }
+}
+
+function readable<T>({ path }: TokenizerFiles, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof InputError) throw error
+    throw new InputError(
+      `${path}: this kind of tokenizer cannot be read: ${(error as Error).message}`,
+    )
+  }
+}
+
+function assembled(files: TokenizerFiles): Tokenizer {
   const { path, config, addedTokens } = files
   const library = build(files)
   const { model } = library

@@ -1,0 +1,65 @@
+/** What a line of a study's events must be before anything is counted from it. */
+import { z } from "zod"
+import { isObject } from "../formats/json.ts"
+
+const decoding = z.union([z.literal("greedy"), z.number()])
+const contrast = z.object({
+  name: z.string(),
+  a: z.string(),
+  b: z.string(),
+  on: z.string(),
+  at: decoding.nullable(),
+  bAt: decoding.nullable(),
+})
+
+const cell = {
+  time: z.string(),
+  cell: z.string(),
+  arm: z.string(),
+  stage: z.enum(["base", "choose", "final"]),
+  seed: z.number().nullable(),
+}
+
+/** Of each type the fields that are read; others may be there. */
+const FIELDS = {
+  "study.contrasts": z.object({
+    time: z.string(),
+    study: z.string(),
+    about: z.string(),
+    limits: z.string(),
+    contrasts: z.array(contrast),
+    after_results: z.boolean(),
+  }),
+  "cell.start": z.object({
+    ...cell,
+    design: z.string(),
+    settings: z.record(z.string(), z.unknown()),
+  }),
+  score: z.object({
+    ...cell,
+    evaluation: z.string(),
+    decoding,
+    outcomes: z.record(z.string(), z.string().regex(/^[01]*$/)),
+    tokens: z.number().nullable(),
+    ended: z.number(),
+  }),
+  loss: z.object({
+    ...cell,
+    name: z.string(),
+    rows: z.record(z.string(), z.tuple([z.number(), z.number()])),
+  }),
+  "cell.end": z.object({
+    ...cell,
+    reason: z.enum(["done", "failed"]),
+    seconds: z.number(),
+    candidate: z.string().nullable(),
+    message: z.string().optional(),
+  }),
+}
+
+const TYPES = Object.keys(FIELDS) as readonly (keyof typeof FIELDS)[]
+
+export function isStudyEvent(value: unknown): boolean {
+  const type = TYPES.find((one) => isObject(value) && value.type === one)
+  return type !== undefined && FIELDS[type].safeParse(value).success
+}
