@@ -15,6 +15,7 @@ import {
   PROMPT_STYLES,
   type PromptStyle,
   promptIn,
+  SUITES,
   type SuiteResult,
 } from "../evaluate/index.ts"
 import { evaluationHtml, resultTable } from "../evaluate/report.ts"
@@ -146,7 +147,7 @@ async function originOf(
 function warnOfLayout(problem: string | undefined, style: PromptStyle, asking: Asking): void {
   if (problem === undefined) return
   const prompt = style === "auto" ? { prompt: problem, question: true as const } : undefined
-  const asked = prompt ?? rowPrompt(promptIn(style, problem, asking))
+  const asked = prompt ?? rowPrompt(promptIn(style, { problem }, asking))
   const warning = asked && askingWarning(asked, asking)
   if (warning) sayWarning("layout", warning.message, warning.hint)
 }
@@ -211,10 +212,10 @@ async function run(word: string, options: Options, signal: AbortSignal): Promise
   const { openSource, close } = opener(model, options, signal, show)
   const results: SuiteResult[] = []
   try {
-    for (const { name: suite, problems } of suites) {
+    for (const { name: suite, problems, judge } of suites) {
       const onProgress = (done: number, wanted: number) =>
         show(`${suite}: ${done}/${wanted} samples`)
-      const shared = { openSource, model, origin, suite, problems, settings, folder, signal }
+      const shared = { openSource, model, origin, suite, problems, judge, settings, folder, signal }
       const told = { onProgress, onNotice: say }
       const result = await evaluateSuite({ ...shared, ...told, layout: asking })
       clear()
@@ -247,7 +248,7 @@ export function command(verb: Command): void {
     )
     .option(
       "--suite <names>",
-      "gsm8k, math500, minerva_math, olympiadbench, aime24, amc23, or files of rows; comma separated",
+      `${SUITES.map(({ name }) => name).join(", ")}; files of rows; exact:FILE; comma separated`,
     )
     .option(
       "--data <file>",

@@ -7,9 +7,9 @@ import { generate } from "../generate/generate.ts"
 import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
 import { type SampleOrigin, samplingRecord } from "../generate/sample-origin.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
-import { Grader } from "../grading/grader/grader.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, checkOutputFolder, firstRowHas, isPage } from "../host/output-place.ts"
+import { JUDGES, type JudgeName } from "./judges/index.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
 import {
   averageAtN,
@@ -45,6 +45,8 @@ export interface EvaluateOptions {
   readonly origin?: SampleOrigin
   readonly suite: string
   readonly problems: readonly Problem[]
+  /** math when left out. */
+  readonly judge?: JudgeName
   readonly settings: EvaluationSettings
   /** How the model's rows were laid out, for `prompt: auto`; a question as a user's turn without. */
   readonly layout?: LayoutParts
@@ -145,14 +147,18 @@ export function checkEvaluationFolder(folder: string, suites: readonly string[])
 
 async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
   const { problems, settings, model, suite, signal, onProgress } = options
-  const { layout = { hasTemplate: true, plainTexts: "auto" } } = options
+  const { layout = { hasTemplate: true, plainTexts: "auto" }, judge = "math" } = options
   const { n, seed, prompt, mode: _, ...asked } = settings
   const sampling = samplingRecord(asked)
-  const rows = problems.map(({ id, problem, gold }) => ({
+  const rows = problems.map(({ id, problem, gold, continues }) => ({
     where: `${suite} ${id}`,
     // the sample file compares these fields, so other settings cannot be mixed into one file
     fields: { suite, id, problem, answer: gold, model, prompt_style: prompt, sampling },
-    prompt: promptIn(prompt, problem, layout),
+    prompt: promptIn(
+      prompt,
+      { problem, ...(continues ? { continues } : {}) },
+      { ...layout, judge },
+    ),
   }))
   const wanted = rows.length * n
   const origin = options.origin && { ...options.origin, n, seed, prompt_style: prompt, sampling }
@@ -201,7 +207,7 @@ const CHUNK = 512
 async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]> {
   const { folder, suite, settings, signal } = options
   const records: EvaluationRecord[] = []
-  await using grader = new Grader({ mode: settings.mode })
+  await using grader = await JUDGES[options.judge ?? "math"](settings.mode)
   let chunk: JsonObject[] = []
   const flush = async (): Promise<void> => {
     signal?.throwIfAborted()
@@ -209,7 +215,7 @@ async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]>
       completion: String(row.completion),
       gold: String(row.answer),
     }))
-    const verdicts = await grader.grade(items)
+    const verdicts = await grader.judge(items, signal)
     chunk.forEach((row, i) => {
       const tokens = Array.isArray(row.token_ids) ? row.token_ids.length : 0
       const { token_ids: _, ...rest } = row

@@ -1,6 +1,8 @@
 import type { LayoutParts } from "../data/render.ts"
 import { promptOf } from "../generate/prompt-rows.ts"
 import type { Prompt } from "../generate/sample-source.ts"
+import type { JudgeName } from "./judges/index.ts"
+import type { Problem } from "./suites/suite.ts"
 
 export const BOXED_INSTRUCTION =
   "Please reason step by step, and put your final answer within \\boxed{}."
@@ -26,8 +28,21 @@ const STYLES = {
 export type PromptStyle = keyof typeof STYLES
 export const PROMPT_STYLES = Object.keys(STYLES) as PromptStyle[]
 
-export const promptIn = (style: PromptStyle, problem: string, layout: LayoutParts): Prompt =>
-  STYLES[style](problem, layout)
+/** A code problem's answer continues its code where there is no template; it asks for no box. */
+export function promptIn(
+  style: PromptStyle,
+  { problem, continues = problem }: Pick<Problem, "problem" | "continues">,
+  { judge = "math", ...layout }: LayoutParts & { readonly judge?: JudgeName },
+): Prompt {
+  if (judge === "math") return STYLES[style](problem, layout)
+  if (style === "raw" || (style === "auto" && !layout.hasTemplate)) return continues
+  const prompt = STYLES[style](problem, layout)
+  const without = (text: string) => text.replace(`\n${BOXED_INSTRUCTION}`, "")
+  if (typeof prompt === "string") return without(prompt)
+  return Array.isArray(prompt)
+    ? prompt.map((turn) => ({ ...turn, content: without(turn.content) }))
+    : prompt
+}
 
 /** The paper's settings (docs/method.md, 1.4): 16 samples at temperature 1, 4,096 new tokens. */
 export const PAPER_PRESET = {

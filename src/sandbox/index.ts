@@ -2,10 +2,10 @@
  * Programs that a model wrote, run against tests. A test is a call with JSON arguments; its value
  * comes back and is compared here, so nothing the program changes can change the comparison.
  */
-import { availableParallelism } from "node:os"
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
 import { type CallResult, runSealed, type SandboxLimits } from "./sealed-child.ts"
+import { MOST_PROCESSES, turns } from "./turns.ts"
 
 export type { SandboxLimits } from "./sealed-child.ts"
 
@@ -38,9 +38,6 @@ const DEFAULT_LIMITS: SandboxLimits = { seconds: 10, megabytes: 128 }
 const NAME = /^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$/
 /** Whether a test may call it: a name and nothing more. */
 export const isCallName = (call: string): boolean => NAME.test(call)
-
-/** Processes at once: more wait, so that a rollout's programs do not take the machine. */
-const MOST_PROCESSES = Math.max(1, Math.min(8, availableParallelism()))
 
 const NODE = `globalThis.constructor.constructor("return process")().getBuiltinModule`
 const ESCAPES = {
@@ -88,23 +85,6 @@ export async function openSandbox(
       const share = 1 - failures.length / tests.length
       return { passed: failures.length === 0, share, problem: failures[0] }
     },
-  }
-}
-
-/** At most `most` of what is given run at once; the others wait in order. */
-function turns(most: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let running = 0
-  const waiting: (() => void)[] = []
-  return async (work) => {
-    if (running === most) await new Promise<void>((turn) => waiting.push(turn))
-    else running++
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next) next()
-      else running--
-    }
   }
 }
 

@@ -28,7 +28,7 @@ const REPLY_CHARACTERS = 1.6e7
 
 /** Node 23.5 made the permission model stable and renamed its flag. */
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
-const PERMISSION =
+export const PERMISSION =
   major > 23 || (major === 23 && minor >= 5) ? "--permission" : "--experimental-permission"
 
 /** The interpreter's file, and the folder of packages that the child may read. */

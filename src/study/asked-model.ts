@@ -49,7 +49,7 @@ export async function askedModel(
   }
   return {
     async ask({ name, suite, suite_dir, limit, ...asked }, { decoding, seed, folder }) {
-      const { problems } = await openSuite(suite, { folder: suite_dir, limit })
+      const { problems, judge } = await openSuite(suite, { folder: suite_dir, limit })
       const greedy = decoding === "greedy"
       const settings = {
         n: greedy ? 1 : asked.n,
@@ -60,7 +60,16 @@ export async function askedModel(
         mode: asked.mode,
         stop: asked.stop,
       }
-      const shared = { openSource, model: called, origin, problems, settings, layout, signal }
+      const shared = {
+        openSource,
+        model: called,
+        origin,
+        problems,
+        judge,
+        settings,
+        layout,
+        signal,
+      }
       await evaluateSuite({ ...shared, suite: name, folder })
     },
     async close() {

@@ -101,7 +101,7 @@ describe.each([
 
     test(`eval and chat ask a question as it was trained under template: ${how}`, async () => {
       const ids = await trainedPrompt({ problem: "2+2?", solution: "4" }, model, how)
-      expect(promptIds(promptIn("auto", "2+2?", layout), encoding)).toEqual(ids)
+      expect(promptIds(promptIn("auto", { problem: "2+2?" }, layout), encoding)).toEqual(ids)
       const { manifest } = await prepared([{ problem: "2+2?", solution: "4" }], model, how)
       const trained = { ...layout, trained: manifest.layouts! }
       expect(promptIds(promptOf(typedPrompt("2+2?", trained), layout), encoding)).toEqual(ids)

@@ -1,11 +1,15 @@
 import { existsSync } from "node:fs"
-import { basename } from "node:path"
+import { basename, dirname } from "node:path"
 import { didYouMean } from "../../closest-name.ts"
 import { InputError } from "../../errors.ts"
+import type { JudgeName } from "../judges/index.ts"
 import { aime24 } from "./aime24.ts"
 import { amc23 } from "./amc23.ts"
 import { gsm8k } from "./gsm8k.ts"
+import { humaneval } from "./humaneval.ts"
 import { math500 } from "./math500.ts"
+import { mawps } from "./mawps.ts"
+import { mbpp } from "./mbpp.ts"
 import { minervaMath } from "./minerva-math.ts"
 import { olympiadbench } from "./olympiadbench.ts"
 import {
@@ -16,50 +20,70 @@ import {
   type Problem,
   type Suite,
 } from "./suite.ts"
+import { svamp } from "./svamp.ts"
 
-export const SUITES: readonly Suite[] = [gsm8k, math500, minervaMath, olympiadbench, aime24, amc23]
+export const SUITES: readonly Suite[] = [
+  gsm8k,
+  math500,
+  minervaMath,
+  olympiadbench,
+  aime24,
+  amc23,
+  svamp,
+  mawps,
+  humaneval,
+  mbpp,
+]
 
 /** The sets of the paper's tables. */
 export const PAPER_SUITES = ["math500", "minerva_math", "olympiadbench", "aime24", "amc23"] as const
 
-/** A user's own rows: problem, question or prompt; answer, or a solution with a box. */
-function fileSuite(path: string): Suite {
+/** A user's own rows: problem, question or prompt; answer, or a solution with a box; or tests. */
+function fileSuite(path: string, judge: JudgeName): Suite {
   return {
     name: basename(path).replace(/\.[^.]*$/, ""),
     title: path,
-    files: [],
+    files: [basename(path)],
     hub: undefined,
+    judge,
     read: (row, where) => ({
       problem: field(row, ["problem", "question", "prompt"], where),
-      gold: answerOrBox(row, where),
+      gold:
+        judge === "exact" ? field(row, ["answer", "completion"], where) : answerOrBox(row, where),
       ...(typeof row.id === "string" || typeof row.id === "number" ? { id: String(row.id) } : {}),
     }),
   }
 }
 
+export interface OpenedSuite {
+  readonly name: string
+  readonly title: string
+  readonly judge: JudgeName
+  readonly problems: readonly Problem[]
+}
+
 /**
- * A suite by name, or the path of a file of rows.
+ * A suite by name, or the path of a file of rows; `exact:FILE` compares its answers as texts.
  *
  * @throws InputError when there is neither.
  */
-export async function openSuite(
-  name: string,
-  options: LoadOptions,
-): Promise<{ readonly name: string; readonly title: string; readonly problems: Problem[] }> {
+export async function openSuite(name: string, options: LoadOptions): Promise<OpenedSuite> {
   const known = SUITES.find((suite) => suite.name === name)
-  if (known) return { name, title: known.title, problems: await loadSuite(known, options) }
-  if (!existsSync(name)) {
+  if (known) return opened(known, options)
+  const exact = name.startsWith(EXACT)
+  const path = exact ? name.slice(EXACT.length) : name
+  if (!existsSync(path)) {
     const names = SUITES.map((suite) => suite.name)
     throw new InputError(
       `--suite ${name}: no such suite or file${didYouMean(name, names) || `; suites are ${names.join(", ")}`}`,
     )
   }
-  const own = fileSuite(name)
-  const local = { ...own, files: [basename(name)] }
-  const folder = name.slice(0, name.length - basename(name).length) || "."
-  return {
-    name: own.name,
-    title: own.title,
-    problems: await loadSuite(local, { ...options, folder }),
-  }
+  return opened(fileSuite(path, exact ? "exact" : "math"), { ...options, folder: dirname(path) })
+}
+
+const EXACT = "exact:"
+
+async function opened(suite: Suite, options: LoadOptions): Promise<OpenedSuite> {
+  const { name, title, judge = "math" } = suite
+  return { name, title, judge, problems: await loadSuite(suite, options) }
 }

@@ -6,11 +6,15 @@ import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
 import { boxedGroups } from "../../grading/grader/boxes.ts"
 import { type Gold, goldString } from "../../grading/grader/verdict.ts"
 import { resolveDataset } from "../../hub/hub.ts"
+import type { JudgeName } from "../judges/index.ts"
 
 export interface Problem {
   /** Unique within the suite. */
   readonly id: string
   readonly problem: string
+  /** What a model without a template continues, where it is another text. */
+  readonly continues?: string
+  /** What a completion is judged by, as the suite's judge reads it. */
   readonly gold: string
 }
 
@@ -21,7 +25,12 @@ export interface Suite {
   /** Files looked for under the suite folder, first match wins. */
   readonly files: readonly string[]
   readonly hub: { readonly id: string; readonly name?: string; readonly split: string } | undefined
-  readonly read: (row: JsonObject, where: string) => { problem: string; gold: Gold; id?: string }
+  /** How completions are judged; math when left out. */
+  readonly judge?: JudgeName
+  readonly read: (
+    row: JsonObject,
+    where: string,
+  ) => { problem: string; gold: Gold; id?: string; continues?: string }
 }
 
 /** The first of `keys` that holds text or a number. */
@@ -63,7 +72,7 @@ export async function loadSuite(suite: Suite, { folder, limit }: LoadOptions): P
   const seen = new Set<string>()
   for (const path of paths) {
     for await (const { where, row } of rowsOf(path)) {
-      const { problem, gold, id } = suite.read(row, where)
+      const { problem, gold, id, continues } = suite.read(row, where)
       const answer = goldString(gold)
       if (answer === undefined || answer.trim() === "") {
         throw new InputError(`${where}: expected a gold answer, got an empty one`)
@@ -71,7 +80,7 @@ export async function loadSuite(suite: Suite, { folder, limit }: LoadOptions): P
       const key =
         id !== undefined && !seen.has(id) ? id : `${basename(path)}:${problems.length + 1}`
       seen.add(key)
-      problems.push({ id: key, problem, gold: answer })
+      problems.push({ id: key, problem, gold: answer, ...(continues ? { continues } : {}) })
       if (limit !== undefined && problems.length >= limit) return problems
     }
   }

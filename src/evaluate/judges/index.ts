@@ -1,0 +1,20 @@
+import { Grader } from "../../grading/grader/grader.ts"
+import type { Mode } from "../../grading/grader/verdict.ts"
+import { exactJudge } from "./exact.ts"
+import type { SuiteJudge } from "./judge.ts"
+import { programJudge } from "./programs.ts"
+
+/** How a suite's completions are judged; math is the grader, in its modes. */
+export const JUDGES = {
+  math: async (mode: Mode): Promise<SuiteJudge> => {
+    const grader = new Grader({ mode })
+    return {
+      judge: (items) => grader.grade(items),
+      [Symbol.asyncDispose]: () => grader[Symbol.asyncDispose](),
+    }
+  },
+  exact: async () => exactJudge(),
+  programs: programJudge,
+} as const satisfies Record<string, (mode: Mode) => Promise<SuiteJudge>>
+
+export type JudgeName = keyof typeof JUDGES
