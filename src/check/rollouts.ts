@@ -46,10 +46,10 @@ export async function sampledRows(subject: Omit<Subject, "rows">): Promise<Sampl
     max_new_tokens: Math.min(MOST_NEW_TOKENS, rollout.settings.max_new_tokens),
     filter_groups: "none" as const,
   }
-  return withModel(subject, plan.engine.dtype, async (model) => {
+  return withModel(subject, plan.engine.dtype, async (model, device) => {
     const rollouts = openRollouts({
       rollout: { ...rollout, settings },
-      ...{ objective: plan.objective, split: plan.split, steps: 1, model, signal },
+      ...{ objective: plan.objective, split: plan.split, steps: 1, model, device, signal },
       ...{ rewards: [], scoring: FIRST_IS_BEST, maskTruncated: false },
       file: { folder: "", keep: "none" },
     })

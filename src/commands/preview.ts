@@ -132,18 +132,19 @@ function summaryOf(
 }
 
 function tellRollouts({ prompts, tokens, layout, warnings }: RolloutPreview): void {
-  const { num_generations: n, stops, rewards, demonstrations } = layout
+  const { num_generations: n, stops, rewards, demonstrations, prefixed } = layout
   const ends = stops.map((stop) => JSON.stringify(stop)).join(", ")
   const beside = demonstrations > 0 ? ", and one more each: its row's demonstration" : ""
+  const begun = prefixed > 0 ? `, ${prefixed} of them begun by its row's demonstration` : ""
   say(
     `all ${prompts.toLocaleString("en-US")} prompts: ${tokens.min} to ${tokens.max} tokens, ${tokens.mean.toFixed(1)} on average`,
   )
   say(
-    `a rollout: ${layout.prompts} prompts x ${n} samples = ${layout.sequences} sequences of at most ${layout.max_new_tokens} new tokens at temperature ${layout.temperature}, ended by ${ends}${beside}`,
+    `a rollout: ${layout.prompts} prompts x ${n} samples${begun} = ${layout.sequences} sequences of at most ${layout.max_new_tokens} new tokens at temperature ${layout.temperature}, ended by ${ends}${beside}`,
   )
   const weighed = rewards.map(([label, weight]) => (weight === 1 ? label : `${weight} x ${label}`))
   say(
-    `rewarded by ${weighed.join(" + ")}; ${layout.steps} update${layout.steps === 1 ? "" : "s"} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
+    `${weighed.length === 0 ? "not rewarded" : `rewarded by ${weighed.join(" + ")}`}; ${layout.steps} update${layout.steps === 1 ? "" : "s"} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
   )
   for (const { code, message, hint } of warnings) sayWarning(code, message, hint)
 }

@@ -2,14 +2,7 @@
  * Names that the documentation speaks of and no engine takes yet: known, so that nobody is told to
  * write another word, and refused with what to do meanwhile. Whoever builds one removes its row.
  */
-const TEACHER =
-  "learns from a teacher, which is not built yet; sample answers from the teacher (dftune generate) and train on them with sft or dft"
-export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {
-  "prefix-rft":
-    "continues the beginnings of demonstrations, which is not built yet; luffy-rl and dft-rl learn from whole ones beside samples",
-  distill: TEACHER,
-  "self-distill": TEACHER,
-}
+export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {}
 
 /** Keys of the config, by their path. */
 export const PENDING_KEYS: Readonly<Record<string, string>> = {

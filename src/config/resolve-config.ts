@@ -1,7 +1,7 @@
 import { z } from "zod"
 import { definitionOf, trainsOnOf, withParameterDefaults } from "../objectives/index.ts"
 import { objectiveJsonSchema } from "./objective-schema.ts"
-import { type RolloutFields, rolloutFields } from "./rollout-schema.ts"
+import { PREFIX, type RolloutFields, rolloutFields } from "./rollout-schema.ts"
 import { scheduleOptions } from "./schedule-schema.ts"
 import {
   type AdapterConfig,
@@ -19,6 +19,7 @@ import {
   type SourceEntry,
   torchEngine,
 } from "./schema.ts"
+import { type TeacherConfig, teacherFields } from "./teacher-schema.ts"
 
 export interface DataConfig
   extends Omit<Parsed["data"], "train" | "eval" | "benchmarks" | "template"> {
@@ -44,6 +45,7 @@ export interface Config
     | "micro_batch_tokens"
     | "device_memory"
     | "rollout"
+    | "teacher"
   > {
   adapter: AdapterConfig | null
   data: DataConfig
@@ -51,6 +53,8 @@ export interface Config
   learning_rate: number
   /** null: the objective is not on samples. */
   rollout: RolloutConfig | null
+  /** null: the objective has none. */
+  teacher: TeacherConfig | null
   engine: EngineConfig
   /** auto only where the engine chooses, knowing the device. */
   micro_batch_tokens: number | "auto"
@@ -124,6 +128,7 @@ export function resolve(parsed: Parsed): Config {
     learning_rate: parsed.learning_rate ?? learningRate(resolved),
     lr_scheduler_kwargs: scheduleOptions(parsed),
     rollout: rolloutOf(parsed.rollout, resolved.objective),
+    teacher: teacherOf(parsed.teacher, resolved.objective),
     micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved),
   }
 }
@@ -132,16 +137,24 @@ export function resolve(parsed: Parsed): Config {
 function rolloutOf(given: RolloutFields | null, objective: ObjectiveConfig): RolloutConfig | null {
   if (given === null && trainsOnOf(objective) !== "rollouts") return null
   const rollout = given ?? rolloutFields.parse({})
-  const mixes =
-    objective.expression === undefined && definitionOf(objective.name)?.mixesDemonstrations
+  const definition = definitionIn(objective)
+  const rewards = rollout.rewards ?? (definition?.teacher ? [] : ["math"])
   return {
     ...rollout,
-    rewards: rollout.rewards.map((one) =>
-      typeof one === "string" ? { name: one, weight: 1 } : one,
-    ),
-    demonstrations: rollout.demonstrations ?? (mixes ? 1 : 0),
+    rewards: rewards.map((one) => (typeof one === "string" ? { name: one, weight: 1 } : one)),
+    demonstrations: rollout.demonstrations ?? (definition?.demonstrations === "beside" ? 1 : 0),
+    prefix: rollout.prefix ?? (definition?.demonstrations === "begun" ? PREFIX : null),
     filter_groups: rollout.filter_groups ?? (objective.name === "dapo" ? "resample" : "drop"),
   }
+}
+
+const definitionIn = ({ expression, name }: ObjectiveConfig) =>
+  expression === undefined ? definitionOf(name) : undefined
+
+/** An objective that is its own teacher has one whether or not the config says more of it. */
+function teacherOf(given: Parsed["teacher"], objective: ObjectiveConfig): TeacherConfig | null {
+  if (typeof given === "string") return teacherFields.parse({ model: given })
+  return given ?? (definitionIn(objective)?.teacher === "itself" ? teacherFields.parse({}) : null)
 }
 
 /** Losses that compare answers are sums over their tokens, and push both ways: they bear far less. */

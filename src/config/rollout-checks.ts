@@ -3,6 +3,7 @@ import { definitionOf, normalizedAdvantage, type Objective } from "../objectives
 import { rewardProblems } from "../rewards/settings.ts"
 import type { ConfigProblem } from "./issues.ts"
 import type { Config } from "./resolve-config.ts"
+import { TEACHER_PLACES } from "./teacher-schema.ts"
 
 const at = (path: string, message: string): ConfigProblem => ({
   path: path.split("."),
@@ -22,6 +23,8 @@ export function rolloutProblems(
     return [{ path: ["rollout"], at: "key", message }]
   }
   return [
+    ...demonstrationProblems(rollout, objective.name),
+    ...teacherProblems(config, objective.name),
     ...groupProblems(config, objective.name),
     ...samplingProblems(config, objective.name),
     ...rollout.rewards.flatMap((settings, i) =>
@@ -48,17 +51,55 @@ export function rolloutProblems(
 
 type Rollout = NonNullable<Config["rollout"]>
 
+function demonstrationProblems(rollout: Rollout, name: string): ConfigProblem[] {
+  const { demonstrations, prefix, num_generations: n, rewards } = rollout
+  const { demonstrations: use, teacher } = definitionOf(name) ?? {}
+  const found: ConfigProblem[] = []
+  if (demonstrations > 0 && use !== "beside") {
+    const message = `${demonstrations}: ${name} ${use === "begun" ? "goes on from demonstrations (rollout.prefix)" : "learns from samples alone"}; take luffy-rl, rl-plus, srft, chord, hpt or dft-rl, or leave it out`
+    found.push(at("rollout.demonstrations", message))
+  }
+  if (prefix !== null && use !== "begun") {
+    const message = `${name} does not tell the tokens of a demonstration from its own; take prefix-rft, or leave it out`
+    found.push(at("rollout.prefix", message))
+  }
+  if (prefix !== null && prefix.samples > n) {
+    const message = `${prefix.samples}: of each prompt there are rollout.num_generations ${n} samples; take fewer`
+    found.push(at("rollout.prefix.samples", message))
+  }
+  if (prefix !== null && Math.max(prefix.low_start, prefix.low_end) > prefix.high) {
+    const message = `${prefix.high} is below low_start ${prefix.low_start} or low_end ${prefix.low_end}; raise it`
+    found.push(at("rollout.prefix.high", message))
+  }
+  if (rewards.length === 0 && !teacher) {
+    found.push(at("rollout.rewards", `expected one at least: ${name} learns from nothing else`))
+  }
+  return found
+}
+
+function teacherProblems({ teacher }: Config, name: string): ConfigProblem[] {
+  const kind = definitionOf(name)?.teacher
+  if (kind === undefined) {
+    if (teacher === null) return []
+    const message = `${name} has no teacher; take distill or self-distill, or leave it out`
+    return [{ path: ["teacher"], at: "key", message }]
+  }
+  if (kind === "model" && !teacher?.model) {
+    const message =
+      "distill learns from another model; name one: teacher: FOLDER, a GGUF file or a hub id (the same model with a demonstration is self-distill)"
+    return [{ path: ["objective"], at: "value", message }]
+  }
+  if (kind === "itself" && teacher?.model) {
+    return [at("teacher.model", "self-distill is its own teacher; take distill, or leave it out")]
+  }
+  const missing = TEACHER_PLACES.filter((place) => !teacher?.prompt.includes(place))
+  if (kind === "model" || missing.length === 0) return []
+  return [at("teacher.prompt", `expected ${missing.join(" and ")} in it, for the row's own`)]
+}
+
 function groupProblems({ rollout, batch_size: batch }: Config, name: string): ConfigProblem[] {
   const found: ConfigProblem[] = []
   const { num_generations: n, prompts, advantage } = rollout as Rollout
-  if ((rollout as Rollout).demonstrations > 0 && definitionOf(name)?.mixesDemonstrations !== true) {
-    found.push(
-      at(
-        "rollout.demonstrations",
-        `${(rollout as Rollout).demonstrations}: ${name} learns from samples alone; take luffy-rl, rl-plus, srft, chord, hpt or dft-rl, or leave it out`,
-      ),
-    )
-  }
   const rule = normalizedAdvantage(name, rollout as Rollout)
   if (n === 1 && (rule.baseline !== "none" || rule.scale === "group")) {
     const baseline = advantage ?? rule.baseline

@@ -62,6 +62,26 @@ const replayFields = z
   })
   .describe("Which samples are trained on once more, and when.")
 
+const share = z.number().min(0).max(1)
+const prefixFields = z
+  .strictObject({
+    samples: z
+      .number()
+      .int()
+      .min(0)
+      .max(1024)
+      .describe("Samples of each prompt that go on from its demonstration.")
+      .default(1),
+    low_start: share
+      .describe("Least share of the demonstration that is given, at the start of the run.")
+      .default(0.95),
+    low_end: share.describe("The same at its end; a half of a cosine lies between.").default(0.05),
+    high: share
+      .describe("Largest share that is given; one token at least is left to sample.")
+      .default(0.95),
+  })
+  .describe("How much of a demonstration begins a sample.")
+
 const reward = z.union([z.string().min(1).describe("A reward's name alone."), rewardFields])
 
 export const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
@@ -99,10 +119,12 @@ export const rolloutFields = z
     stop: z.array(z.string().min(1)).max(16).describe("Texts that end a sample.").default([]),
     rewards: z
       .array(reward)
-      .min(1)
       .max(16)
-      .describe("What samples are rewarded for: the sum of these, each times its weight.")
-      .default(["math"]),
+      .nullable()
+      .describe(
+        "What samples are rewarded for: the sum of these, each times its weight. Left out: math; of distill and self-distill, which learn without, none.",
+      )
+      .default(null),
     advantage: z
       .enum(BASELINES)
       .nullable()
@@ -153,6 +175,12 @@ export const rolloutFields = z
         "Demonstrations beside the samples of each prompt: the answer in the prompt's own row. Left out: 1 for objectives that mix them in (luffy-rl, dft-rl, ...), else 0.",
       )
       .default(null),
+    prefix: prefixFields
+      .nullable()
+      .describe(
+        "Of prefix-rft: samples that go on from the beginning of the prompt's demonstration. Left out: one of each prompt.",
+      )
+      .default(null),
     replay: replayFields
       .nullable()
       .describe(
@@ -165,6 +193,9 @@ export const rolloutFields = z
       .default("last"),
   })
   .describe("How samples are made and rewarded, for objectives on samples.")
+
+/** What `rollout.prefix` is where an objective needs it and the config does not say. */
+export const PREFIX = prefixFields.parse({})
 
 export type RolloutFields = z.output<typeof rolloutFields>
 export type RewardConfig = z.output<typeof rewardFields>

@@ -5,6 +5,7 @@ import { count, fraction, positive, seed } from "./number-fields.ts"
 import { objective } from "./objective-fields.ts"
 import { rolloutFields } from "./rollout-schema.ts"
 import { LR_SCHEDULERS, scheduleFields } from "./schedule-schema.ts"
+import { teacherField } from "./teacher-schema.ts"
 
 export * from "./data-schema.ts"
 export * from "./engine-schema.ts"
@@ -226,6 +227,7 @@ export const configFields = z
       )
       .default([]),
     rollout: rolloutFields.nullable().default(null),
+    teacher: teacherField,
     on_nonfinite: z
       .enum(["stop", "skip"])
       .describe(

@@ -31,6 +31,8 @@ export interface DataPrompt {
   readonly row: JsonObject
   /** The ids of the answer that the row holds, where demonstrations are asked for. */
   readonly demonstration?: Int32Array
+  /** The ids of the same question with that answer beside it, where a teacher is asked so. */
+  readonly shown?: Int32Array
 }
 
 export interface PromptData {
@@ -54,6 +56,8 @@ export interface PromptOptions extends Pick<Config, "data"> {
   readonly rowProblem: (row: JsonObject) => string | undefined
   /** Tokens that a demonstration may have; left out: none is read. */
   readonly demonstrations?: number | undefined
+  /** How a teacher is asked: {question} and {demonstration} stand for the row's. */
+  readonly teacherPrompt?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -192,7 +196,7 @@ export function heldOutPrompts(
 function promptOf(
   value: unknown,
   where: string,
-  { prepare, data, rowProblem, demonstrations: most }: PromptOptions,
+  { prepare, data, rowProblem, demonstrations: most, teacherPrompt }: PromptOptions,
   render: RenderOptions,
 ): (DataPrompt & { readonly kind: AskedKind }) | undefined {
   try {
@@ -213,6 +217,9 @@ function promptOf(
     return {
       ...{ where, asked, tokenIds, row, kind: askedKind(prompt, layoutParts(render)) },
       ...(shown ? { demonstration: shown } : {}),
+      ...(shown && teacherPrompt !== undefined
+        ? { shown: Int32Array.from(shownIds(asked, shown, { teacherPrompt, render, where })) }
+        : {}),
     }
   } catch (error) {
     if (!(error instanceof InputError) || data.on_bad_row !== "skip") throw error
@@ -258,6 +265,34 @@ function demonstrationOf(
     )
   }
   return Int32Array.from(tokenIds.slice(prompt.length, end))
+}
+
+interface ShownParts {
+  readonly teacherPrompt: string
+  readonly render: RenderOptions
+  readonly where: string
+}
+
+/** What is asked, with the answer beside it: of a conversation in its last turn. */
+function shownIds(
+  asked: Asked,
+  demonstration: Int32Array,
+  { teacherPrompt, render, where }: ShownParts,
+): number[] {
+  const answer = render.tokenizer.decode([...demonstration], { skipSpecialTokens: true })
+  const filled = (question: string) =>
+    teacherPrompt
+      .replaceAll("{question}", () => question)
+      .replaceAll("{demonstration}", () => answer)
+  if (typeof asked === "string") return idsOf(filled(asked), render, where)
+  const last = asked.messages.at(-1)
+  if (last?.role !== "user" || typeof last.content !== "string") {
+    throw new InputError(
+      `${where}: self-distill shows its teacher the demonstration in the last turn, which must be the user's text; it is of ${last?.role ?? "nobody"}`,
+    )
+  }
+  const messages = [...asked.messages.slice(0, -1), { ...last, content: filled(last.content) }]
+  return idsOf({ ...asked, messages }, render, where)
 }
 
 function idsOf(asked: Asked, render: RenderOptions, where: string): number[] {

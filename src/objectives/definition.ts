@@ -102,8 +102,13 @@ export interface Definition<Table extends ParameterTable = ParameterTable> {
   readonly normalizations?: readonly [Normalization, ...Normalization[]]
   /** Of an objective that trains on rollouts. */
   readonly advantage?: AdvantageRule
-  /** Rollouts hold a demonstration of each prompt beside its samples. */
-  readonly mixesDemonstrations?: true
+  /**
+   * What rollouts make of each prompt's demonstration: one more sequence `beside` the samples, or the
+   * beginning (`begun`) that some samples go on from.
+   */
+  readonly demonstrations?: "beside" | "begun"
+  /** Whose probabilities its `ref_logp` are: of another model, or of the same with a demonstration. */
+  readonly teacher?: "model" | "itself"
   readonly parameters: Table
   readonly form: (values: ParameterValues<Table>, inputs: ObjectiveInputs) => Form
   /** The modifiers that make sense on it. */

@@ -3,10 +3,11 @@ import { alpha } from "./alpha.ts"
 import { asft, sftKl } from "./asft.ts"
 import type { Definition } from "./definition.ts"
 import { dft } from "./dft.ts"
+import { distill, selfDistill } from "./distill.ts"
 import { dpo } from "./dpo.ts"
 import { eaft } from "./eaft.ts"
 import { focal } from "./focal.ts"
-import { chord, dftRl, distill, hpt, luffyRl, prefixRft, rlPlus, srft } from "./hybrids.ts"
+import { chord, dftRl, hpt, luffyRl, prefixRft, rlPlus, srft } from "./hybrids.ts"
 import { idft } from "./idft.ts"
 import { iwSft } from "./iw-sft.ts"
 import { kto } from "./kto.ts"
@@ -67,6 +68,7 @@ export const FAMILY = {
   "prefix-rft": prefixRft,
   "dft-rl": dftRl,
   distill,
+  "self-distill": selfDistill,
 } as const
 
 export type ObjectiveName = keyof typeof FAMILY

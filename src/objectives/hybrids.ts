@@ -2,15 +2,7 @@
 import { choice, defineObjective, number } from "./definition.ts"
 import { constant, type Expression, where } from "./expression.ts"
 import type { Measures, ObjectiveInputs } from "./objective.ts"
-import {
-  CLIP,
-  clipMeasures,
-  clippedSurrogate,
-  MOST,
-  ratioMeasures,
-  SIGNED,
-  tokenRatio,
-} from "./policy-gradient.ts"
+import { CLIP, clipMeasures, clippedSurrogate, SIGNED, tokenRatio } from "./policy-gradient.ts"
 
 const MIXED = {
   trainsOn: "rollouts",
@@ -18,7 +10,7 @@ const MIXED = {
   modifiers: [],
   signed: true,
   refusal: SIGNED,
-  mixesDemonstrations: true,
+  demonstrations: "beside",
 } as const
 
 interface Clip {
@@ -237,6 +229,7 @@ export const hpt = defineObjective({
  */
 export const prefixRft = defineObjective({
   ...MIXED,
+  demonstrations: "begun",
   name: "prefix-rft",
   formula: "grpo, of a demonstration's tokens only the share keep of highest entropy",
   normalizations: ["max_tokens", "tokens", "sequences", "sequence_sums"],
@@ -264,32 +257,4 @@ export const dftRl = defineObjective({
   parameters: { ...CLIP, dft: number(1, [0, 1e3], "strength of the demonstrations' loss") },
   form: ({ dft, ...clip }, inputs) =>
     mixed(inputs, clip, inputs.p.detach().times(inputs.nll).times(dft)),
-})
-
-/**
- * On-policy distillation by the sampled token: the policy's own samples, each token pulled by how much
- * likelier the teacher (`reference`) finds it.
- *
- *     loss = -sg(min(r, cap) (ln ref - ln p)) ln p
- *
- * Its expected gradient is that of KL(policy || teacher) of each token, later tokens left out. The
- * same model with a demonstration in its context as teacher is SDFT (arXiv 2601.19897).
- */
-export const distill = defineObjective({
-  ...MIXED,
-  name: "distill",
-  formula: "-sg(min(r, cap) (ln ref - ln p)) ln p on the model's own samples",
-  advantage: { baseline: "none", scale: "none" },
-  parameters: { cap: number(2, [1, 1e6], "the largest ratio to the policy that sampled") },
-  form: ({ cap }, inputs) => {
-    const { logp, ref_logp, old_logp } = inputs
-    const ratio = tokenRatio(inputs)
-    const apart = ref_logp.minus(logp).clamp(-MOST, MOST)
-    const pull = ratio.min(cap).times(apart).detach()
-    const { advantage_abs: _none, ...measures } = ratioMeasures(inputs, ratio)
-    return {
-      direct: pull.times(logp).negate(),
-      measures: { ...measures, teacher_gap: old_logp.minus(ref_logp) },
-    }
-  },
 })

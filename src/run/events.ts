@@ -127,6 +127,8 @@ export interface RolloutEvent extends EventBase {
   readonly trained: number
   /** Trained beside them. */
   readonly demonstrations?: number
+  /** Tokens of demonstrations that samples went on from, of those that did. */
+  readonly prefix_length?: Range
   readonly completion_length: Range
   /** Of the samples that ended by themselves. */
   readonly terminated_length: Range

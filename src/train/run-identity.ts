@@ -18,6 +18,8 @@ export interface Identity {
   readonly dtype?: Precision
   /** Of the prepared rows (`dataKey` of the plan). */
   readonly rows: string
+  /** Of the teacher's weights, where there is one. */
+  readonly teacher?: string
   /** By file: SHA-256 of the reward modules, where there are any. */
   readonly code?: Readonly<Record<string, string>>
 }
@@ -67,6 +69,7 @@ export function identityOf({
   const code = rollout?.code ?? {}
   return {
     ...(Object.keys(code).length > 0 ? { code } : {}),
+    ...(rollout?.teacher ? { teacher: rollout.teacher.hash } : {}),
     settings: heldSettings(config),
     micro_batch_tokens: split.capacity,
     weights: weightsHash(modelFolder),
@@ -132,6 +135,7 @@ export function differences(there: Identity, here: Identity): string[] {
     found.push(`the base model is another: ${names} not the weights of ${there.model} there`)
   }
   if (there.rows !== here.rows) found.push(OTHER_ROWS)
+  if (there.teacher !== here.teacher) found.push("the teacher's weights are others")
   for (const [file, hash] of Object.entries(here.code ?? {})) {
     const then = there.code?.[file]
     if (then !== undefined && then !== hash)

@@ -216,6 +216,7 @@ async function runSteps(
     rewards: settings.rewards,
     steps: plan.order.steps,
     model: session,
+    device: session.device,
     maskTruncated: settings.mask_truncated_completions,
     file: { folder: plan.config.output_dir, keep: settings.keep },
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),

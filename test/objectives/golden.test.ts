@@ -74,7 +74,7 @@ test("every objective but those with a law by hand is held to PyTorch or TRL", (
   }
   // A weight alone is held by the law that it states. Of offline-pg the difference is in
   // the data; reward is held to TRL's trainer, the laws of the others are in laws.ts.
-  const byLaw = ["offline-pg", "reward", "srft", "hpt", "prefix-rft", "distill"]
+  const byLaw = ["offline-pg", "reward", "srft", "hpt", "prefix-rft", "distill", "self-distill"]
   expect(missing.filter((name) => !elsewhere.has(name) && !stated(name))).toEqual(byLaw)
 })
 

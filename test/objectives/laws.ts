@@ -133,10 +133,10 @@ export const SAMPLE_LAWS: readonly Law[] = [
     weight: (_p, t) => (t === 3 ? 0 : clipped(t)),
   },
   { name: "dft-rl", weight: (p, t) => (expert(t) ? p : clipped(t)) },
-  {
-    name: "distill",
-    weight: (_p, t) => Math.min(ratioOf(t), 2) * (at("ref_logp", t) - LOGP[t]!),
-  },
+  ...(["distill", "self-distill"] as const).map((name) => ({
+    name,
+    weight: (_p: number, t: number) => Math.min(ratioOf(t), 2) * (at("ref_logp", t) - LOGP[t]!),
+  })),
   { name: "rwr", weight: (_p, t) => 0.5 + SEGMENTS[t]! },
   { name: "offline-pg", weight: (p, t) => (A(t) < 0 && p < 1e-4 ? 0 : A(t)) },
 ]

@@ -22,6 +22,7 @@ export async function* scoredPrompts(
   { source, scoring, evalSets, settings, signal }: ScoredParts,
   step: number,
 ): AsyncGenerator<EventBody> {
+  if (scoring.labels.length === 0) return // a run that learns without rewards has no score
   for (const { name, prompts } of evalSets) {
     const requests = prompts.map(({ tokenIds, where }) => ({
       prompt: { tokenIds: [...tokenIds] },

@@ -32,6 +32,10 @@ export interface RolloutSettings extends SamplingSettings {
    */
   readonly weighsSampler: boolean | "if-apart"
   readonly replay?: ReplaySettings | null
+  /** Whether the objective looks at advantages: one that does not learns from any sample. */
+  readonly learnsFromRewards?: boolean
+  /** The reference is the policy as it is when it samples (self-distill). */
+  readonly isOwnTeacherLive?: boolean
   readonly rule: AdvantageRule
   /**
    * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its demonstration
@@ -78,7 +82,7 @@ export async function madeRollout(
 ): Promise<Made> {
   const { settings, scoring } = parts
   const began = performance.now()
-  const { sampled, kept, cursor, resampled } = await sampledGroups(parts, progress)
+  const { sampled, kept, cursor, resampled } = await sampledGroups(parts, progress, step)
   const seconds = (performance.now() - began) / 1000
   const { rows, entropies } = await measuredRows(parts, kept)
   if (progress.number === 0) checkSampler(rows)
@@ -119,9 +123,10 @@ function weighsNow(
 }
 
 /** Groups until there are enough that teach something, where equal ones are sampled again. */
-async function sampledGroups(parts: RolloutParts, progress: RolloutProgress) {
+async function sampledGroups(parts: RolloutParts, progress: RolloutProgress, step: number) {
   const { settings, order } = parts
   const wanted = settings.promptsPerRollout
+  const done = (step - 1) / parts.steps
   const sampled: RolloutSample[] = []
   const kept: RolloutSample[] = []
   let cursor = progress.cursor
@@ -136,6 +141,7 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress) {
       firstGroup: groups,
       rollout: progress.number,
       attempt,
+      done,
     })
     groups += missing
     sampled.push(...samples)
@@ -182,7 +188,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
     }),
   )
   const outputs = await measure(bare)
-  const refs = await reference?.(bare)
+  const refs = await reference?.(seenByReference(parts, kept, bare))
   const rewarded = kept.map((sample, i) => ({
     group: sample.group,
     tokens: sample.tokenIds.length,
@@ -198,7 +204,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
       ...sample,
       advantage: found[i]!,
       oldLogp: outputs[i]!.logp,
-      ...(sample.expert ? { samplingLogp: outputs[i]!.logp } : {}),
+      samplingLogp: samplerSaid(sample, outputs[i]!.logp),
       refLogp: refs?.[i],
     }),
   )
@@ -210,6 +216,29 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
   }
 }
 
+/** A teacher that is the model itself reads each sample behind a prompt that shows the demonstration. */
+function seenByReference(
+  { prompts, marks }: RolloutParts,
+  kept: readonly RolloutSample[],
+  bare: readonly StepRow[],
+): readonly StepRow[] {
+  return kept.map((sample, i) => {
+    const { shown, ...prompt } = prompts[sample.prompt]!
+    if (!shown) return bare[i]!
+    const asked = { ...prompt, tokenIds: shown }
+    return { ...sampledRow(asked, sample, { ...marks, maskTruncated: false }), columns: {} }
+  })
+}
+
+/** Of a demonstration's tokens no sampler said anything: what the policy says stands for it. */
+function samplerSaid({ expert, prefix = 0, samplingLogp }: RolloutSample, own: Float32Array) {
+  if (expert) return own
+  if (prefix === 0) return samplingLogp
+  const said = samplingLogp.slice()
+  said.set(own.subarray(0, prefix))
+  return said
+}
+
 /** k1 of the sample, sum ln pi - ln pi_ref, times its strength; no gradient goes through it. */
 function penalty(strength: number, logp: Float32Array, ref: Float32Array | undefined): number {
   if (strength === 0 || ref === undefined) return 0
@@ -219,8 +248,8 @@ function penalty(strength: number, logp: Float32Array, ref: Float32Array | undef
 /** exp(ln pi_old - ln pi_sampler) of each token. */
 function importanceWeights(rows: readonly RolloutRow[]): Float64Array {
   return Float64Array.from(
-    rows.flatMap(({ oldLogp, samplingLogp }) =>
-      Array.from(oldLogp, (old, t) => Math.exp(old - samplingLogp[t]!)),
+    rows.flatMap(({ oldLogp, samplingLogp, prefix = 0 }) =>
+      Array.from(oldLogp, (old, t) => Math.exp(old - samplingLogp[t]!)).slice(prefix),
     ),
   )
 }

@@ -3,7 +3,7 @@ import { LocalSource } from "../../generate/local-source.ts"
 import type { Objective } from "../../objectives/index.ts"
 import { openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
-import type { HostTensor } from "../../runtime/index.ts"
+import type { Device, HostTensor } from "../../runtime/index.ts"
 import { storesReference } from "../objective-batches.ts"
 import { crossEntropyAt } from "../objective-head.ts"
 import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../sequence-logprobs.ts"
@@ -13,6 +13,7 @@ import { scoredPrompts } from "./eval-prompts.ts"
 import type { RolloutPlan } from "./plan-rollouts.ts"
 import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
 import { type RolloutFileOptions, rolloutFile, type ToldRollout } from "./rollout-file.ts"
+import { type OpenReference, openTeacher } from "./teacher.ts"
 
 export interface OpenRollouts {
   readonly batches: RolloutBatches
@@ -30,6 +31,8 @@ export interface OpenRolloutsParts {
   readonly steps: number
   readonly split: SplitOptions
   readonly model: Pick<TrainedModel, "policy" | "frozen">
+  /** Where a teacher is opened. */
+  readonly device: Device
   readonly maskTruncated: boolean
   readonly saved?: ReadonlyMap<string, HostTensor> | undefined
   /** Where rollouts are written down. */
@@ -54,11 +57,17 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     head: crossEntropyAt(settings.temperature),
     ...(signal ? { signal } : {}),
   }
-  let start: Awaited<ReturnType<TrainedModel["frozen"]>> | undefined
+  let frozen: OpenReference | undefined
+  const openReference = () =>
+    rollout.teacher ? openTeacher(rollout.teacher, parts.device, signal) : model.frozen()
   const compares = settings.kl_in_reward > 0 || storesReference(objective)
   const reference: Parameters<typeof rolloutBatches>[0]["reference"] = async (rows) => {
-    start ??= await model.frozen()
-    return sequenceLogprobs(start.decoder, rows, { ...measuring, adapter: start.adapter })
+    if (!rollout.settings.isOwnTeacherLive) frozen ??= await openReference()
+    const compared = frozen ?? { decoder, adapter: true }
+    return sequenceLogprobs(compared.decoder, rows, {
+      ...measuring,
+      adapter: compared.adapter,
+    })
   }
   let write: ((rollout: ToldRollout) => void) | undefined
   const batches = rolloutBatches({
@@ -96,7 +105,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     async release() {
       await scoring.close()
       await source.release()
-      await start?.release()
+      await frozen?.release()
     },
   }
 }

@@ -8,12 +8,13 @@ import { heldOutPrompts, readPrompts } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
 import { fileHash } from "../../formats/index.ts"
 import { type ModelConfig, weightCount } from "../../models/index.ts"
-import { normalizedAdvantage, type Objective } from "../../objectives/index.ts"
+import { needs, normalizedAdvantage, type Objective } from "../../objectives/index.ts"
 import { rowProblem } from "../../rewards/index.ts"
 import { loadTokenizer, stopTokenIds, type Tokenizer } from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
 import { planWarnings } from "../plan-warnings.ts"
 import type { RolloutSettings } from "./made-rollout.ts"
+import { planTeacher, type TeacherPlan } from "./teacher.ts"
 
 export interface RolloutPlan {
   readonly prompts: readonly DataPrompt[]
@@ -24,6 +25,8 @@ export interface RolloutPlan {
   readonly stopIds: ReadonlySet<number>
   /** Prompts that the policy is asked now and then, by name of the set. */
   readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
+  /** Another model that says how likely the samples are. */
+  readonly teacher?: TeacherPlan
   /** By file: SHA-256 of the modules whose functions reward. */
   readonly code: Readonly<Record<string, string>>
 }
@@ -47,7 +50,7 @@ export async function planRollouts(
   { config, modelFolder, model, objective, rowsFor, setName }: RolloutPlanParts,
   { signal }: { readonly signal?: AbortSignal } = {},
 ) {
-  const { max_new_tokens, demonstrations } = config.rollout!
+  const { max_new_tokens } = config.rollout!
   const context = model.shape.maxPositionEmbeddings
   const { code, tokenizer, stopIds, read } = await promptReader(
     { config, modelFolder, rowsFor },
@@ -55,8 +58,11 @@ export async function planRollouts(
   )
   const limits = { context, vocabSize: model.shape.vocabSize, max_new_tokens }
   const { eval: evalSources, eval_split: split } = config.data
-  const all = await read(config.data.train, demonstrations > 0)
+  const all = await read(config.data.train, needsDemonstrations(config))
   checkPrompts(all, limits, tokenizer)
+  const teacher = config.teacher?.model
+    ? await planTeacher(config.teacher.model, { tokenizer, vocabSize: limits.vocabSize }, signal)
+    : undefined
   const parts =
     split > 0 && evalSources.length === 0
       ? heldOutPrompts(all, { split, seed: config.seed })
@@ -101,6 +107,7 @@ export async function planRollouts(
     stopIds,
     evalSets,
     code,
+    ...(teacher ? { teacher } : {}),
   }
   return {
     rollout: plan,
@@ -139,11 +146,20 @@ export async function promptReader(
       data: config.data,
       prepare: rowsFor(sources),
       maxTokens: config.data.max_length - most,
+      teacherPrompt: isOwnTeacher(config) ? config.teacher!.prompt : undefined,
       rowProblem: (row) => rowProblem(row, rollout.rewards),
       signal,
     })
   return { code, tokenizer, stopIds, read }
 }
+
+/** Whether the rows' own answers are read: to stand beside samples, to begin them, or for a teacher. */
+export function needsDemonstrations(config: Config): boolean {
+  const { demonstrations, prefix } = config.rollout!
+  return demonstrations > 0 || (prefix?.samples ?? 0) > 0 || isOwnTeacher(config)
+}
+
+const isOwnTeacher = ({ teacher }: Config) => teacher !== null && teacher.model === null
 
 async function moduleHashes(
   rewards: readonly { readonly module?: string | undefined }[],
@@ -175,6 +191,8 @@ export function rolloutSettings(config: Config, objective: Objective): RolloutSe
     },
     weighsSampler: (rollout.importance ?? "none") !== "none",
     rule: normalizedAdvantage(objective.name, rollout),
+    isOwnTeacherLive: isOwnTeacher(config) && config.teacher!.weights === "live",
+    learnsFromRewards: needs(objective.expression).inputs.has("advantage"),
     ...(objective.name === "hpt" ? { gate: Number(objective.parameters.gate ?? 0) } : {}),
   }
 }
@@ -202,7 +220,12 @@ export function checkPrompts(
   { context, vocabSize, max_new_tokens }: Limits,
   { tokenText }: Tokenizer,
 ): void {
-  for (const { tokenIds, where } of prompts) {
+  for (const { tokenIds, shown, where } of prompts) {
+    if (shown && shown.length + max_new_tokens > context) {
+      throw new InputError(
+        `${where}: the teacher's prompt, with the demonstration in it, has ${shown.length} tokens, and with rollout.max_new_tokens ${max_new_tokens} that is more than the model's context of ${context}; leave the row out, or lower rollout.max_new_tokens`,
+      )
+    }
     const foreign = tokenIds.find((id) => id < 0 || id >= vocabSize)
     if (foreign !== undefined) {
       throw new InputError(

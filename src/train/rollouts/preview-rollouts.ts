@@ -9,7 +9,12 @@ import { objectiveFromConfig } from "../../objectives/index.ts"
 import { rewardLabels } from "../../rewards/index.ts"
 import type { Tokenizer } from "../../text/index.ts"
 import { rowOptions } from "../row-options.ts"
-import { checkPrompts, promptReader, rolloutSettings } from "./plan-rollouts.ts"
+import {
+  checkPrompts,
+  needsDemonstrations,
+  promptReader,
+  rolloutSettings,
+} from "./plan-rollouts.ts"
 import { sampledRow, type TokenMarks } from "./rollout.ts"
 
 export interface PreviewRolloutsOptions {
@@ -38,8 +43,10 @@ export interface RolloutLayout {
   readonly batch_size: number
   /** Updates that a rollout makes. */
   readonly steps: number
-  /** Prompts of the data whose row holds a demonstration. */
+  /** Prompts whose demonstration stands beside their samples. */
   readonly demonstrations: number
+  /** Samples of a prompt that go on from the beginning of its demonstration. */
+  readonly prefixed: number
 }
 
 export interface RolloutPreview {
@@ -72,7 +79,7 @@ export async function previewRollouts(
     signal,
   )
   const sources = isEval ? config.data.eval : config.data.train
-  const data = await read(sources, !isEval && rollout.demonstrations > 0)
+  const data = await read(sources, !isEval && needsDemonstrations(config))
   const { prompts } = data
   if (existsSync(join(modelFolder, "config.json"))) {
     const { shape } = await readModelConfig(modelFolder)
@@ -104,14 +111,16 @@ export async function previewRollouts(
       rewards: rollout.rewards.map(({ weight }, i) => [labels[i]!, weight] as const),
       batch_size: config.batch_size,
       steps: (num_iterations * sequences) / config.batch_size,
-      demonstrations: prompts.filter(({ demonstration }) => demonstration).length,
+      demonstrations: rollout.demonstrations > 0 && !isEval ? prompts.length : 0,
+      prefixed: rollout.prefix?.samples ?? 0,
     },
     warnings: data.warnings,
   }
 }
 
 function exampleOf(prompt: DataPrompt, tokenizer: Tokenizer, marks: TokenMarks): PreviewExample {
-  const shown = [...(prompt.demonstration ?? [])]
+  // What only a teacher is shown is not trained.
+  const shown = prompt.shown ? [] : [...(prompt.demonstration ?? [])]
   const { tokenIds, lossMask, tokenClass } = sampledRow(
     prompt,
     { tokenIds: shown, finishReason: "stop" },

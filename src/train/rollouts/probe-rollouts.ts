@@ -54,6 +54,7 @@ export async function probeRollouts(
   const rollouts = openRollouts({
     rollout: { ...rollout, settings: trial },
     ...{ objective: plan.objective, split: plan.split, steps: 1, model: session, signal },
+    device: session.device,
     rewards: plan.config.rollout!.rewards,
     maskTruncated: plan.config.rollout!.mask_truncated_completions,
     file: { folder: "", keep: "none" },

@@ -39,10 +39,12 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
       return { rows: rowsAt(rollout, step), events: [again.event] }
     }
     const made = await madeRollout(parts, progress, step)
-    const outcome = outcomeOf(made.progress, { ...parts.watch, ...watchedOf(parts, made, step) })
+    const watched = { ...parts.watch, ...watchedOf(parts, made, step) }
+    const outcome = outcomeOf(made.progress, watched)
     progress = outcome.progress
     failure = outcome.failure
-    rollout = teaches(made.rows) && !outcome.over ? { ...made, firstStep: step } : undefined
+    rollout =
+      teaches(made.rows, watched) && !outcome.over ? { ...made, firstStep: step } : undefined
     if (replay && rollout) kept = keptSamples(kept, made.rows, replay, step - 1)
     tell(parts, made, step)
     const warnings = outcome.warnings.map(
@@ -166,4 +168,5 @@ const watchedOf = (
   prompts,
   maxNewTokens: settings.max_new_tokens,
   updated: step > 1,
+  learnsFromRewards: settings.learnsFromRewards ?? true,
 })

@@ -23,8 +23,10 @@ export interface RolloutFacts {
   readonly importanceCap: number
 }
 
-const lengths = (samples: readonly RolloutSample[]) => {
-  const all = samples.map(({ tokenIds }) => tokenIds.length)
+const lengths = (samples: readonly RolloutSample[]) =>
+  rangeOf(samples.map(({ tokenIds }) => tokenIds.length))
+
+function rangeOf(all: readonly number[]) {
   if (all.length === 0) return { mean: 0, min: 0, max: 0 }
   return { mean: mean(all), min: Math.min(...all), max: Math.max(...all) }
 }
@@ -57,7 +59,11 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     all.filter(({ expert }) => !expert)
   const [sampled, rows] = [own(facts.sampled), own(facts.rows)]
   const said = sampled.flatMap(({ reward }) => reward ?? [])
-  const tokens = sampled.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+  const tokens = sampled.reduce(
+    (sum, { tokenIds, prefix = 0 }) => sum + tokenIds.length - prefix,
+    0,
+  )
+  const prefixes = sampled.flatMap(({ prefix }) => prefix ?? [])
   const ended = sampled.filter(({ finishReason }) => finishReason !== "length")
   const rewards = labels.map((label) => {
     const scores = sampled.flatMap(({ rewards }) => rewards[label] ?? [])
@@ -78,6 +84,7 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     resampled: facts.resampled,
     trained: rows.length,
     ...(rows.length < facts.rows.length ? { demonstrations: facts.rows.length - rows.length } : {}),
+    ...(prefixes.length > 0 ? { prefix_length: rangeOf(prefixes) } : {}),
     completion_length: lengths(sampled),
     terminated_length: lengths(ended),
     truncated: sampled.length === 0 ? 0 : 1 - ended.length / sampled.length,
@@ -99,11 +106,12 @@ function tokenMean(values: readonly Float32Array[]): number | null {
 
 /** |ln pi_old - ln pi_sampler| of the rows' tokens, nats. */
 export function differences(
-  rows: readonly Pick<RolloutRow, "oldLogp" | "samplingLogp">[],
+  rows: readonly Pick<RolloutRow, "oldLogp" | "samplingLogp" | "prefix">[],
 ): { readonly mean: number; readonly max: number } | null {
   let [sum, max, count] = [0, 0, 0]
-  for (const { oldLogp, samplingLogp } of rows) {
+  for (const { oldLogp, samplingLogp, prefix = 0 } of rows) {
     oldLogp.forEach((old, t) => {
+      if (t < prefix) return // nobody sampled it
       const apart = Math.abs(old - samplingLogp[t]!)
       sum += apart
       max = Math.max(max, apart)

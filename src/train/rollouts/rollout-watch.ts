@@ -29,6 +29,8 @@ export interface Watched {
   readonly tokenText: (id: number) => string
   /** Whether the run has made an update. */
   readonly updated: boolean
+  /** Whether the objective learns from rewards, and so not where all are equal. */
+  readonly learnsFromRewards: boolean
 }
 
 export interface Outcome {
@@ -43,7 +45,7 @@ export interface Outcome {
 /** `progress` is as the rollout left it; what follows from it beside the counts is filled in here. */
 export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome {
   const { sampled, rows, updated } = watched
-  const taught = teaches(rows)
+  const taught = teaches(rows, watched)
   const ended = sampled.some(({ finishReason }) => finishReason !== "length")
   const equal = taught ? 0 : progress.equal + 1
   const unended = ended ? 0 : progress.unended + 1
@@ -51,8 +53,10 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
   const warnings: Warning[] = []
   if (unended > 0) warnings.push(noEnd(watched))
   const over = equal >= EQUAL_ROLLOUTS && updated
-  if (over || zeroVarianceShare(sampled) > MANY_EQUAL) warnings.push(zeroVariance(watched, equal))
-  const stuck = unended >= UNENDED_ROLLOUTS && !everEnded
+  const isAlike = watched.learnsFromRewards && zeroVarianceShare(sampled) > MANY_EQUAL
+  if (over || isAlike) warnings.push(zeroVariance(watched, equal))
+  // Whoever learns from each token learns from answers that were cut as well.
+  const stuck = watched.learnsFromRewards && unended >= UNENDED_ROLLOUTS && !everEnded
   const failure = stuck
     ? new InputError(
         `no-eos: ${noEnd(watched).message}, ${unended} rollouts in a row since the start`,
@@ -76,8 +80,13 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
 }
 
 /** Whether an update would move anything: with equal rewards none would, and moments still did. */
-export const teaches = (rows: readonly RolloutRow[]): boolean =>
-  rows.some(({ advantage, expert }) => advantage !== 0 || expert)
+export const teaches = (
+  rows: readonly RolloutRow[],
+  { learnsFromRewards }: Pick<Watched, "learnsFromRewards">,
+): boolean =>
+  learnsFromRewards
+    ? rows.some(({ advantage, expert }) => advantage !== 0 || expert)
+    : rows.length > 0
 
 function noEnd({ sampled, maxNewTokens, stops, tokenText }: Watched): Warning {
   const last = sampled

@@ -22,6 +22,8 @@ export interface RolloutSample {
   readonly rewards: Readonly<Record<string, Score>>
   /** A demonstration beside the samples of its prompt: nothing of it was sampled. */
   readonly expert?: true
+  /** How many tokens of it are the beginning of a demonstration, before what was sampled. */
+  readonly prefix?: number
 }
 
 /** A sample as it is trained. */
@@ -94,11 +96,17 @@ export function trainedRow(
     columns: {
       advantage: row.advantage,
       reward: row.reward ?? 0,
-      expert: row.expert ? 1 : 0,
+      expert: isTrained ? expertTokens(row) : 0,
       old_logp: isTrained ? row.oldLogp : none,
       // An importance weight of the sampler that is trained is 1 to the bit.
       sampling_logp: !isTrained ? none : trustsSampler ? row.oldLogp : row.samplingLogp,
       ...(row.refLogp ? { ref_logp: isTrained ? row.refLogp : none } : {}),
     },
   }
+}
+
+/** 1 for tokens of a demonstration: all of a row, none, or its beginning. */
+function expertTokens({ expert, prefix, tokenIds }: RolloutRow): number | Float32Array {
+  if (expert || prefix === undefined) return expert ? 1 : 0
+  return new Float32Array(tokenIds.length).fill(1, 0, prefix)
 }

@@ -2,6 +2,7 @@
 import type { DataPrompt } from "../../data/prompts.ts"
 import { assert } from "../../errors.ts"
 import type { Sample, SampleRequest, SampleSource } from "../../generate/sample-source.ts"
+import { randomStream } from "../../random.ts"
 import type { RewardSample, Scoring } from "../../rewards/index.ts"
 import type { RolloutSample } from "./rollout.ts"
 
@@ -14,6 +15,9 @@ export interface SamplingSettings {
   readonly stop: readonly string[]
   /** Of the run. */
   readonly seed: number
+  /** Demonstrations beside the samples of each prompt. */
+  readonly demonstrations?: number
+  readonly prefix?: PrefixSettings | null
 }
 
 export interface SamplingParts {
@@ -33,6 +37,8 @@ export interface Wanted {
   readonly firstGroup: number
   readonly rollout: number
   readonly attempt: number
+  /** Share of the run that is behind. */
+  readonly done: number
 }
 
 /** Prompts of a run fit beside its seed in 53 bits. */
@@ -50,24 +56,26 @@ export async function rewardedGroups(
   wanted: Wanted,
 ): Promise<RolloutSample[]> {
   const n = settings.num_generations
-  const requests = requestsOf(prompts, settings, wanted)
-  const groups = requests.map((): Sample[] => [])
+  const asked = askedSamples(prompts, settings, wanted)
+  const groups = wanted.prompts.map((): SampledOne[] => [])
   const scored: Promise<RolloutSample[]>[] = []
   const reward = (group: number) => {
-    const asked = wanted.prompts[group]!
-    const place = { prompt: asked, group: wanted.firstGroup + group, attempt: wanted.attempt }
-    const shown = demonstrationIn(prompts[asked]!, n, decode)
+    const index = wanted.prompts[group]!
+    const place = { prompt: index, group: wanted.firstGroup + group, attempt: wanted.attempt }
+    const shown = settings.demonstrations ? demonstrationIn(prompts[index]!, n, decode) : undefined
     const all = shown ? [...groups[group]!, shown] : groups[group]!
-    return rewardedGroup(all, prompts[asked]!, { place, scoring, signal })
+    return rewardedGroup(all, prompts[index]!, { place, scoring, signal })
   }
+  const requests = asked.map(({ request }) => request)
   try {
     for await (const sample of source.sample(requests, signal ? { signal } : {})) {
-      const group = groups[sample.requestIndex]!
-      group.push(sample)
-      if (group.length < n) continue
-      const done = reward(sample.requestIndex)
+      const { group, prefix, firstSample } = asked[sample.requestIndex]!
+      const sampleIndex = firstSample + sample.sampleIndex
+      groups[group]!.push({ ...begun(sample, prefix, decode), sampleIndex })
+      if (groups[group]!.length < n) continue
+      const done = reward(group)
       done.catch(() => {}) // told when all are awaited
-      scored[sample.requestIndex] = done
+      scored[group] = done
     }
     return (await Promise.all(scored)).flat()
   } catch (error) {
@@ -76,31 +84,96 @@ export async function rewardedGroups(
   }
 }
 
-function requestsOf(
+type SampledOne = Sample & { readonly expert?: true; readonly prefix?: number }
+
+interface AskedSamples {
+  readonly request: SampleRequest
+  readonly group: number
+  /** The place in its group of the request's first sample. */
+  readonly firstSample: number
+  /** The ids of a demonstration that it goes on from. */
+  readonly prefix: Int32Array | undefined
+}
+
+function askedSamples(
   prompts: readonly DataPrompt[],
   settings: SamplingSettings,
-  { prompts: wanted, rollout: number, attempt }: Wanted,
-): SampleRequest[] {
+  wanted: Wanted,
+): AskedSamples[] {
   const { num_generations: n, temperature, top_p, top_k, max_new_tokens, stop, seed } = settings
+  const { rollout: number, attempt } = wanted
   const asked = new Map<number, number>()
-  return wanted.map((index) => {
+  return wanted.prompts.flatMap((index, group) => {
     assert(index < MOST_PROMPTS, `prompt ${index}: at most ${MOST_PROMPTS} have seeds of their own`)
     const before = asked.get(index) ?? 0
     asked.set(index, before + 1)
     const { tokenIds, where } = prompts[index]!
-    return {
-      prompt: { tokenIds: [...tokenIds] },
-      n,
-      temperature,
-      ...(top_p < 1 ? { topP: top_p } : {}),
-      ...(top_k > 0 ? { topK: top_k } : {}),
-      maxNewTokens: max_new_tokens,
-      stop,
-      seed: index * 2 ** 32 + seed,
-      rollout: { number, attempt, first: before * n },
-      where,
-    }
+    const of = (firstSample: number, count: number, prefix?: Int32Array): AskedSamples => ({
+      group,
+      firstSample,
+      prefix,
+      request: {
+        prompt: { tokenIds: [...tokenIds, ...(prefix ?? [])] },
+        n: count,
+        temperature,
+        ...(top_p < 1 ? { topP: top_p } : {}),
+        ...(top_k > 0 ? { topK: top_k } : {}),
+        maxNewTokens: max_new_tokens - (prefix?.length ?? 0),
+        stop,
+        seed: index * 2 ** 32 + seed,
+        rollout: { number, attempt, first: before * n + firstSample },
+        where,
+      },
+    })
+    const prefixes = prefixesOf(prompts[index]!, settings, { ...wanted, index, before })
+    const plain = n - prefixes.length
+    const begun = prefixes.map((prefix, i) => of(plain + i, 1, prefix))
+    return plain > 0 ? [of(0, plain), ...begun] : begun
   })
+}
+
+export interface PrefixSettings {
+  /** Samples of each prompt that go on from its demonstration. */
+  readonly samples: number
+  readonly low_start: number
+  readonly low_end: number
+  readonly high: number
+}
+
+/**
+ * The beginnings that samples go on from: a share of the demonstration drawn evenly from [low, high],
+ * where low falls from low_start to low_end along half a cosine. One token at least is left to sample.
+ */
+function prefixesOf(
+  { demonstration }: DataPrompt,
+  { prefix, seed }: SamplingSettings,
+  place: Wanted & { readonly index: number; readonly before: number },
+): Int32Array[] {
+  if (!prefix || demonstration === undefined) return []
+  const { samples, low_start, low_end, high } = prefix
+  const low = low_end + ((low_start - low_end) * (1 + Math.cos(Math.PI * place.done))) / 2
+  const { rollout, attempt, index, before } = place
+  const random = randomStream(seed, `prefix ${rollout} ${attempt} ${index} ${before}`)
+  return Array.from({ length: samples }, () => {
+    const length = Math.floor((low + random() * (high - low)) * demonstration.length)
+    return demonstration.slice(0, Math.min(demonstration.length - 1, length))
+  })
+}
+
+/** A sample with what it went on from before it. */
+function begun(
+  sample: Sample,
+  prefix: Int32Array | undefined,
+  decode: SamplingParts["decode"],
+): SampledOne {
+  if (prefix === undefined || prefix.length === 0) return sample
+  return {
+    ...sample,
+    prefix: prefix.length,
+    tokenIds: [...prefix, ...sample.tokenIds],
+    logprobs: [...new Float32Array(prefix.length), ...sample.logprobs],
+    completion: decode(prefix) + sample.completion,
+  }
 }
 
 /** A prompt's demonstration, as if it were the sample after the last. */
@@ -108,7 +181,7 @@ function demonstrationIn(
   { demonstration }: DataPrompt,
   sampleIndex: number,
   decode: SamplingParts["decode"],
-): (Sample & { readonly expert: true }) | undefined {
+): SampledOne | undefined {
   if (demonstration === undefined) return undefined
   const tokenIds = [...demonstration]
   return {
@@ -127,7 +200,7 @@ interface GroupParts {
 }
 
 async function rewardedGroup(
-  samples: readonly (Sample & { readonly expert?: true })[],
+  samples: readonly SampledOne[],
   prompt: DataPrompt,
   { place, scoring, signal }: GroupParts,
 ): Promise<RolloutSample[]> {
@@ -144,6 +217,7 @@ async function rewardedGroup(
     samplingLogp: Float32Array.from(sample.logprobs),
     finishReason: sample.finishReason,
     ...(sample.expert ? { expert: sample.expert } : {}),
+    ...(sample.prefix ? { prefix: sample.prefix } : {}),
     ...scores[i]!,
   }))
 }

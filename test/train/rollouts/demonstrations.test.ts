@@ -95,8 +95,18 @@ test("a prompt without a demonstration is named", async () => {
 
 test.each([
   [{ objective: "grpo", rollout: { demonstrations: 1 } }, /grpo learns from samples alone/],
-  [{ objective: "prefix-rft" }, /not built yet/],
-  [{ objective: "distill" }, /learns from a teacher, which is not built yet/],
+  [{ objective: "prefix-rft", rollout: { demonstrations: 1 } }, /prefix-rft goes on from demon/],
+  [{ objective: "grpo", rollout: { prefix: {} } }, /grpo does not tell the tokens of a demon/],
+  [{ objective: "prefix-rft", rollout: { prefix: { samples: 5 } } }, /4 samples; take fewer/],
+  [{ objective: "prefix-rft", rollout: { prefix: { high: 0.5 } } }, /0.5 is below low_start 0.95/],
+  [{ objective: "distill" }, /distill learns from another model; name one: teacher: FOLDER/],
+  [{ objective: "grpo", teacher: "m" }, /grpo has no teacher; take distill/],
+  [{ objective: "self-distill", teacher: "m" }, /teacher.model: self-distill is its own teacher/],
+  [
+    { objective: "self-distill", teacher: { prompt: "{question}" } },
+    /teacher.prompt: expected {demonstration} in it/,
+  ],
+  [{ objective: "grpo", rollout: { rewards: [] } }, /rollout.rewards: expected one at least/],
 ])("%j is refused", async (more, message) => {
   await expect(run("refused", { data, ...more })).rejects.toThrow(message)
 })

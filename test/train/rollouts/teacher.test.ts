@@ -1,0 +1,110 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, expect, test } from "vitest"
+import { parseConfig } from "../../../src/config/index.ts"
+import { planRun } from "../../../src/train/plan.ts"
+import { tinyModel } from "../tiny-model.ts"
+import {
+  mean,
+  rolloutsOf,
+  stepsOf,
+  tinyRollouts,
+  warningsOf,
+  withoutTime,
+} from "./tiny-rollouts.ts"
+
+const { root, run, settings } = tinyRollouts()
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const other = join(root, "other")
+const teacher = tinyModel(other, "qwen2")
+const model = join(root, "model-start")
+const rollout = { rewards: [], max_new_tokens: 12 }
+const gaps = (events: Parameters<typeof stepsOf>[0]) =>
+  stepsOf(events).map(({ measures }) => measures!.teacher_gap!)
+
+test("distill: what the policy says of its own samples comes nearer to the teacher", async () => {
+  const events = await run("distill", { objective: "distill", teacher, rollout, max_steps: 12 })
+  const all = gaps(events)
+  expect(all).toHaveLength(12)
+  expect(mean(all.slice(0, 4))).toBeGreaterThan(0.05)
+  expect(mean(all.slice(-4))).toBeLessThan(0.8 * mean(all.slice(0, 4)))
+  const [first] = rolloutsOf(events)
+  expect(first).toMatchObject({ unscored: 8, zero_variance_groups: 1, rewards: {} })
+  expect(warningsOf(events).map(({ code }) => code)).not.toContain("zero-variance")
+})
+
+test("a teacher that is the model itself moves nothing at first", async () => {
+  const events = await run("same", { objective: "distill", teacher: model, rollout, max_steps: 1 })
+  const [step] = stepsOf(events)
+  expect(Math.abs(step!.measures!.teacher_gap!)).toBeLessThan(1e-5)
+  expect(step!.grad_norm).toBeLessThan(1e-5)
+})
+
+test("rewards may be told beside; they change nothing", async () => {
+  const rewards = [{ module: join(root, "digits.mjs") }]
+  const more = { objective: "distill", teacher, max_steps: 3 }
+  const plain = await run("unrewarded", { ...more, rollout })
+  const told = await run("rewarded", { ...more, rollout: { ...rollout, rewards } })
+  expect(gaps(told)).toEqual(gaps(plain))
+  expect(rolloutsOf(told)[0]!.rewards["digits.mjs"]).toBeDefined()
+})
+
+test("a teacher with other tokens is refused, and one that changed ends a resumed run", async () => {
+  const odd = join(root, "odd")
+  cpSync(teacher, odd, { recursive: true })
+  const path = join(odd, "tokenizer.json")
+  writeFileSync(path, readFileSync(path, "utf8").replace('"a":3', '"\u00e4":3'))
+  const more = { objective: "distill", rollout, max_steps: 4, save_steps: 2 }
+  await expect(run("odd-run", { ...more, teacher: odd })).rejects.toThrow(
+    /teacher: .*odd: token 3 is "ä" there and "a" in the model/,
+  )
+  const changing = join(root, "changing")
+  cpSync(teacher, changing, { recursive: true })
+  const stop = new AbortController()
+  const onEvent = ({ type, step }: { type: string; step: number }) =>
+    type === "step" && step === 3 && stop.abort()
+  await run("changing-run", { ...more, teacher: changing }, onEvent, stop.signal)
+  cpSync(join(model, "model.safetensors"), join(changing, "model.safetensors"))
+  cpSync(join(model, "config.json"), join(changing, "config.json"))
+  await expect(run("changing-run", { ...more, teacher: changing, resume: true })).rejects.toThrow(
+    /the teacher's weights are others/,
+  )
+})
+
+const shown = Array.from({ length: 6 }, (_, i) =>
+  JSON.stringify({ prompt: `${i} + ${i}? `, completion: `${2 * i}.` }),
+)
+writeFileSync(join(root, "shown.jsonl"), `${shown.join("\n")}\n`)
+const data = { train: [join(root, "shown.jsonl")], max_length: 64 }
+
+test.each([
+  { teacher: { prompt: "{demonstration} {question}" } },
+  { teacher: { prompt: "{demonstration} {question}", weights: "live" } },
+  { teacher: { prompt: "{demonstration} {question}" }, adapter: { r: 4 } },
+])("self-distill: ten steps towards itself with the answer in its context, %j", async (more) => {
+  const name = JSON.stringify(more).replace(/\W+/g, "-")
+  const all = { objective: "self-distill", data, rollout, max_steps: 10, save_steps: 4, ...more }
+  const events = await run(name, all)
+  const steps = stepsOf(events)
+  expect(steps).toHaveLength(10)
+  expect(steps.every(({ loss, grad_norm }) => Number.isFinite(loss + grad_norm))).toBe(true)
+  expect(steps[0]!.grad_norm).toBeGreaterThan(1e-4) // the answer in the context changes something
+  if (!("adapter" in more)) return
+  const stop = new AbortController()
+  const onEvent = ({ type, step }: { type: string; step: number }) =>
+    type === "step" && step === 6 && stop.abort()
+  await run(`${name}-stopped`, all, onEvent, stop.signal)
+  const resumed = await run(`${name}-stopped`, { ...all, resume: true })
+  expect(withoutTime(resumed)).toEqual(withoutTime(events))
+})
+
+test("the teacher reads the question and the answer as the config lays them out", async () => {
+  const prompt = "{demonstration}#{question}"
+  const more = { objective: "self-distill", data, rollout, teacher: { prompt } }
+  const { rollout: planned } = await planRun(parseConfig(settings("plan", more)))
+  const { tokenizer, prompts } = planned!
+  const { shown: ids, tokenIds } = prompts[3]!
+  expect(tokenizer.decode([...ids!], { skipSpecialTokens: true })).toBe("6.#3 + 3? ")
+  expect(tokenizer.decode([...tokenIds], { skipSpecialTokens: true })).toBe("3 + 3? ")
+})
