@@ -41,6 +41,9 @@ const rewardFields = z
       .string()
       .describe("unit-tests: all (1 for all tests or 0) or share (that pass).")
       .optional(),
+    prompt: z.string().min(1).describe("self-score: how the policy is asked to judge.").optional(),
+    scale: positive.describe("self-score: the best score; 10.").optional(),
+    reply: count.describe("self-score: tokens of its reply; 16.").optional(),
     language: z.string().describe("unit-tests: of the programs; javascript.").optional(),
     seconds: positive.describe("unit-tests: that a program may take; 10.").optional(),
   })

@@ -4,6 +4,14 @@ import type { RewardDeclaration } from "./reward.ts"
 
 const ONE_BOX = "^(?:(?!\\\\boxed)[\\s\\S])*\\\\boxed\\{[^{}]+\\}(?:(?!\\\\boxed)[\\s\\S])*$"
 
+const SELF_SCORE_PROMPT = `Question:
+{question}
+
+Answer:
+{answer}
+
+How good is the answer, from 0 (useless) to 10 (perfect)? Reply with the number alone.`
+
 export const REWARDS = {
   math: {
     meaning: "1 where the answer equals the row's gold answer, else 0",
@@ -93,6 +101,23 @@ export const REWARDS = {
       language === "python"
         ? "language: python programs are not run, because there is no sandbox for them here; judge them behind a server of your own: { url: http://... } gets { samples } and answers { rewards }"
         : undefined,
+  },
+  "self-score": {
+    meaning:
+      "what the policy itself says of the answer, from 0 to 1; of a row with a ranking, whether the scores in the answer are in its order",
+    parameters: {
+      prompt: {
+        kind: "text",
+        default: SELF_SCORE_PROMPT,
+        meaning: "how it is asked; {question} and {answer} stand for the sample's",
+      },
+      scale: { kind: "number", default: 10, min: 1e-9, max: 1e9, meaning: "the best score" },
+      reply: { kind: "number", default: 16, min: 1, max: 4096, meaning: "tokens of its reply" },
+    },
+    conflict: ({ prompt }) =>
+      String(prompt).includes("{answer}")
+        ? undefined
+        : "prompt: expected {answer} in it, which stands for what is judged",
   },
 } as const satisfies Readonly<Record<string, RewardDeclaration>>
 

@@ -1,5 +1,5 @@
 export { REWARDS } from "./declared.ts"
-export type { RewardSample, Score } from "./reward.ts"
+export type { AskPolicy, RewardSample, Score } from "./reward.ts"
 export { rowProblem } from "./scorers.ts"
 export { openScoring, type Scored, type Scoring } from "./scoring.ts"
 export {

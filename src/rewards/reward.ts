@@ -42,7 +42,14 @@ export type RewardParameter = NumberParameter | TextParameter | WordParameter
 export interface RewardContext {
   /** The longest that a sample may be. */
   readonly maxNewTokens: number
+  /** The policy's greedy answers to texts, each asked as a question of its own. */
+  readonly ask?: AskPolicy
 }
+
+export type AskPolicy = (
+  texts: readonly string[],
+  options: { readonly maxNewTokens: number; readonly signal?: AbortSignal | undefined },
+) => Promise<readonly string[]>
 
 /** A reward that a config names: what may be said of it. */
 export interface RewardDeclaration {
@@ -55,6 +62,8 @@ export interface RewardDeclaration {
 
 /** The same at work. */
 export interface RewardWork {
+  /** It asks the policy, which cannot sample meanwhile. */
+  readonly asksPolicy?: true
   /** What a prompt's row lacks, to end the sentence "file:line: ..."; undefined when nothing. */
   readonly rowProblem?: (row: JsonObject, values: RewardValues) => string | undefined
   readonly open: (values: RewardValues, context: RewardContext) => Scorer

@@ -5,6 +5,7 @@ import { rewardEndpoint } from "./endpoint.ts"
 import { math } from "./math.ts"
 import { ownFunction } from "./own-function.ts"
 import type { RewardContext, RewardWork, Scorer } from "./reward.ts"
+import { selfScore } from "./self-score.ts"
 import { type RewardSettings, rewardValues } from "./settings.ts"
 import { exact, format, overlong, repetition } from "./texts.ts"
 import { unitTests } from "./unit-tests.ts"
@@ -16,7 +17,12 @@ const WORK: { readonly [Name in RewardName]: RewardWork } = {
   repetition,
   exact,
   "unit-tests": unitTests,
+  "self-score": selfScore,
 }
+
+/** Whether any of them asks the policy. */
+export const asksPolicy = (all: readonly RewardSettings[]): boolean =>
+  all.some(({ name }) => name !== undefined && WORK[name as RewardName].asksPolicy === true)
 
 const TIMEOUT_SECONDS = 10
 

@@ -2,7 +2,7 @@
 import { InputError } from "../errors.ts"
 import { describeValue } from "../formats/json.ts"
 import type { RewardContext, RewardSample, Score, Scorer } from "./reward.ts"
-import { openScorer } from "./scorers.ts"
+import { asksPolicy, openScorer } from "./scorers.ts"
 import { type RewardSettings, rewardLabels } from "./settings.ts"
 
 /** What a sample was given. */
@@ -15,6 +15,8 @@ export interface Scored {
 
 export interface Scoring {
   readonly labels: readonly string[]
+  /** A reward asks the policy: none may be scored while it samples. */
+  readonly asksPolicy?: boolean
   score(samples: readonly RewardSample[], signal?: AbortSignal): Promise<Scored[]>
   close(): Promise<void>
 }
@@ -25,6 +27,7 @@ export function openScoring(settings: readonly RewardSettings[], context: Reward
   const scorers = settings.map((one): Scorer => openScorer(one, context))
   return {
     labels,
+    asksPolicy: asksPolicy(settings),
     async score(samples, signal) {
       const columns = await Promise.all(
         scorers.map(async (scorer, i) =>

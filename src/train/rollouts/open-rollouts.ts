@@ -1,7 +1,8 @@
 /** What rollouts are made with: the policy as sampler, the rewards, and what measures. */
+import { askedIds } from "../../data/render.ts"
 import { LocalSource } from "../../generate/local-source.ts"
 import type { Objective } from "../../objectives/index.ts"
-import { openScoring, type Scoring } from "../../rewards/index.ts"
+import { type AskPolicy, openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { Device, HostTensor } from "../../runtime/index.ts"
 import { storesReference } from "../objective-batches.ts"
@@ -44,14 +45,18 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
   const { rollout, model, objective, split, signal, file } = parts
   const { prompts, settings, tokenizer, stopIds, promptOrder, evalSets } = rollout
   const { decoder } = model.policy
-  const scoring =
-    parts.scoring ?? openScoring(parts.rewards, { maxNewTokens: settings.max_new_tokens })
   const source = new LocalSource({
     model: decoder,
     tokenizer,
     template: null,
     stopTokenIds: stopIds,
   })
+  const scoring =
+    parts.scoring ??
+    openScoring(parts.rewards, {
+      maxNewTokens: settings.max_new_tokens,
+      ask: policyAsked(source, rollout),
+    })
   const measuring: MeasureOptions = {
     split,
     head: crossEntropyAt(settings.temperature),
@@ -107,5 +112,24 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
       await source.release()
       await frozen?.release()
     },
+  }
+}
+
+/** What the policy answers to texts, each a turn of the user where the model has a chat template. */
+function policyAsked(
+  source: LocalSource,
+  { tokenizer, template, settings }: RolloutPlan,
+): AskPolicy {
+  return async (texts, { maxNewTokens, signal }) => {
+    const requests = texts.map((text) => {
+      const asked = template ? { messages: [{ role: "user", content: text }] } : `${text}\n`
+      const tokenIds = askedIds(asked, { tokenizer, template })
+      return { prompt: { tokenIds }, n: 1, temperature: 0, maxNewTokens, seed: settings.seed }
+    })
+    const replies: string[] = []
+    for await (const sample of source.sample(requests, signal ? { signal } : {})) {
+      replies[sample.requestIndex] = sample.completion
+    }
+    return replies
   }
 }

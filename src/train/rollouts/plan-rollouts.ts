@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs"
 import type { Config, SourceConfig } from "../../config/index.ts"
 import { type RunOrder, runOrder } from "../../data/order.ts"
-import type { PrepareOptions } from "../../data/prepare.ts"
+import { type PrepareOptions, templateSetup } from "../../data/prepare.ts"
 import type { DataPrompt, PromptData } from "../../data/prompts.ts"
 import { heldOutPrompts, readPrompts } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
@@ -10,7 +10,13 @@ import { fileHash } from "../../formats/index.ts"
 import { type ModelConfig, weightCount } from "../../models/index.ts"
 import { needs, normalizedAdvantage, type Objective } from "../../objectives/index.ts"
 import { rowProblem } from "../../rewards/index.ts"
-import { loadTokenizer, stopTokenIds, type Tokenizer } from "../../text/index.ts"
+import {
+  type ChatTemplate,
+  loadChatTemplate,
+  loadTokenizer,
+  stopTokenIds,
+  type Tokenizer,
+} from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
 import { planWarnings } from "../plan-warnings.ts"
 import type { RolloutSettings } from "./made-rollout.ts"
@@ -22,6 +28,8 @@ export interface RolloutPlan {
   /** Prompts one by one, epoch after epoch. */
   readonly promptOrder: RunOrder
   readonly tokenizer: Tokenizer
+  /** Of the model, or the config's; null: none. */
+  readonly template: ChatTemplate | null
   readonly stopIds: ReadonlySet<number>
   /** Prompts that the policy is asked now and then, by name of the set. */
   readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
@@ -52,7 +60,7 @@ export async function planRollouts(
 ) {
   const { max_new_tokens } = config.rollout!
   const context = model.shape.maxPositionEmbeddings
-  const { code, tokenizer, stopIds, read } = await promptReader(
+  const { code, tokenizer, template, stopIds, read } = await promptReader(
     { config, modelFolder, rowsFor },
     signal,
   )
@@ -104,6 +112,7 @@ export async function planRollouts(
     settings,
     promptOrder,
     tokenizer,
+    template,
     stopIds,
     evalSets,
     code,
@@ -150,7 +159,9 @@ export async function promptReader(
       rowProblem: (row) => rowProblem(row, rollout.rewards),
       signal,
     })
-  return { code, tokenizer, stopIds, read }
+  const { templateFile: file } = templateSetup(config.data.template)
+  const template = await loadChatTemplate(modelFolder, file === null ? {} : { file })
+  return { code, tokenizer, template, stopIds, read }
 }
 
 /** Whether the rows' own answers are read: to stand beside samples, to begin them, or for a teacher. */

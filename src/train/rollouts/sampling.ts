@@ -72,16 +72,27 @@ export async function rewardedGroups(
       const { group, prefix, firstSample } = asked[sample.requestIndex]!
       const sampleIndex = firstSample + sample.sampleIndex
       groups[group]!.push({ ...begun(sample, prefix, decode), sampleIndex })
-      if (groups[group]!.length < n) continue
+      if (groups[group]!.length < n || scoring.asksPolicy) continue
       const done = reward(group)
       done.catch(() => {}) // told when all are awaited
       scored[group] = done
     }
+    if (scoring.asksPolicy) return await inTurn(groups.keys(), reward)
     return (await Promise.all(scored)).flat()
   } catch (error) {
     await Promise.allSettled(scored)
     throw error
   }
+}
+
+/** One group after the other: the policy answers one question at a time. */
+async function inTurn(
+  groups: Iterable<number>,
+  reward: (group: number) => Promise<RolloutSample[]>,
+): Promise<RolloutSample[]> {
+  const all: RolloutSample[] = []
+  for (const group of groups) all.push(...(await reward(group)))
+  return all
 }
 
 type SampledOne = Sample & { readonly expert?: true; readonly prefix?: number }
