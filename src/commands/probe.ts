@@ -1,31 +1,109 @@
 import type { Command } from "commander"
-import { loadConfig } from "../config/load-config.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "../report/units.ts"
+import { configFrom, loadConfig } from "../config/load-config.ts"
+import { InputError } from "../errors.ts"
+import { cells } from "../evaluate/report.ts"
+import {
+  shortBytes,
+  shortCount,
+  shortDuration,
+  shortNumber,
+  shortSeconds,
+} from "../report/units.ts"
 import type { EstimatedParts } from "../train/estimate.ts"
+import { type Fit, fit } from "../train/fit.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { print, printJson, progressLine, sayWarning } from "./shell/terminal.ts"
 
+const FIT_HELP = `
+--fit reads config.json and the headers of the weights' files, of a hub id by ranges; then it times a
+few layers with made-up weights. Steps are of 8 rows of 512 tokens unless a config or --set says
+others: dftune probe --fit owner/name --set batch_size=4 data.max_length=1024`
+
+interface Options {
+  readonly set?: string[]
+  readonly lrRange?: boolean
+  readonly fit?: string
+  readonly json?: boolean
+}
+
 export function command(verb: Command): void {
   verb
-    .argument("<config>", "the config file")
+    .argument("[config]", "the config file; with --fit its settings in place of the defaults")
     .addOption(setOption())
     .option("--lr-range", "also try growing learning rates for some steps")
-    .option("--json", "print one JSON document")
-    .action(
-      async (path: string, options: { set?: string[]; lrRange?: boolean; json?: boolean }) => {
-        const config = await loadConfig(path, { set: options.set ?? [] })
-        const line = progressLine()
-        const result = await interruptible((signal) =>
-          probe(config, { signal, onProgress: line.show, lrRange: options.lrRange === true }),
-        )
-        line.clear()
-        if (options.json) return printJson(result)
-        for (const { code, message, hint } of result.warnings) sayWarning(code, message, hint)
-        print(probeText(result))
-      },
+    .option(
+      "--fit <model>",
+      "memory and time of full, LoRA and int4 training, before anything is downloaded",
     )
+    .option("--json", "print one JSON document")
+    .addHelpText("after", FIT_HELP)
+    .action(async (path: string | undefined, options: Options) => {
+      if (options.fit !== undefined) return showFit(options.fit, path, options)
+      if (path === undefined) {
+        throw new InputError("probe: expected a config file, or --fit MODEL")
+      }
+      const config = await loadConfig(path, { set: options.set ?? [] })
+      const line = progressLine()
+      const result = await interruptible((signal) =>
+        probe(config, { signal, onProgress: line.show, lrRange: options.lrRange === true }),
+      )
+      line.clear()
+      if (options.json) return printJson(result)
+      for (const { code, message, hint } of result.warnings) sayWarning(code, message, hint)
+      print(probeText(result))
+    })
+}
+
+/** Steps that are told of where no config says others. */
+const FIT_DEFAULTS = {
+  data: { train: "rows.jsonl", max_length: 512 },
+  batch_size: 8,
+}
+
+/** Whether, and how fast, a model that need not be here yet could be trained. */
+async function showFit(model: string, path: string | undefined, options: Options): Promise<void> {
+  if (options.lrRange) throw new InputError("probe: --lr-range needs the model itself, not --fit")
+  const set = [...(options.set ?? []), `model=${JSON.stringify(model)}`]
+  const config =
+    path === undefined
+      ? configFrom(
+          { value: FIT_DEFAULTS, locate: () => "" },
+          { set, folder: ".", fixedOutput: true },
+        )
+      : await loadConfig(path, { set, fixedOutput: true })
+  const line = progressLine()
+  const found = await interruptible((signal) => fit(config, { signal, onProgress: line.show }))
+  line.clear()
+  if (options.json) return printJson(found)
+  print(fitText(found))
+}
+
+const FIT_WAYS = { full: "full", lora: "adapter: lora", int4: "adapter: lora, quantization: int4" }
+
+/** What the fit found, for people. */
+export function fitText(found: Fit): string {
+  const { parameters, layers, stored_bytes, free_bytes, batch_size, row_tokens, dtype } = found
+  const rows = found.ways.map((way) => [
+    FIT_WAYS[way.name],
+    way.memory_bytes === null ? "-" : shortBytes(way.memory_bytes),
+    way.memory_bytes === null ? (way.why ?? "no") : way.fits ? "yes" : "no",
+    ...(way.seconds_per_step === null || way.tokens_per_second === null
+      ? ["-", "-", "-"]
+      : [
+          shortSeconds(way.seconds_per_step),
+          shortCount(way.tokens_per_second),
+          shortDuration(1e6 / way.tokens_per_second),
+        ]),
+  ])
+  return [
+    `${found.model}: ${found.model_type}, ${shortCount(parameters)} parameters, ${layers} layers, ${shortBytes(stored_bytes)} of weights`,
+    `steps of ${batch_size} rows of ${row_tokens} tokens, all trained, in ${dtype} (--set batch_size=, data.max_length=); ${shortBytes(free_bytes)} of memory free`,
+    "",
+    cells([["way", "memory", "fits", "a step", "tokens/s", "1M tokens"], ...rows]),
+    ...found.notes.map((note) => `note: ${note}`),
+  ].join("\n")
 }
 
 /** The parts that take time, the longest first. */

@@ -53,7 +53,7 @@ export function command(verb: Command): void {
           else {
             say(placeLine(config))
             const line = progressLine()
-            const run = train(config, { signal, onProgress: line.show })
+            const run = train(config, { signal, onProgress: line.show, timed: true })
             await followRun(run, json === true)
           }
         },
@@ -107,7 +107,7 @@ async function showPlan(config: Config, signal: AbortSignal, json: boolean): Pro
     lines,
     warnings,
     json: document,
-  } = await planOf(config, { signal, onProgress: line.show })
+  } = await planOf(config, { signal, onProgress: line.show, timed: true })
   line.clear()
   for (const { code, message, hint } of warnings) sayWarning(code, message, hint)
   if (json) return printJson(document)

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal
   /** What is being done before the first event, for people. */
   readonly onProgress?: (message: string) => void
+  /** Says how long the run will take, which some seconds are spent on (local engine). */
+  readonly timed?: boolean
 }
 
 /** What a run would do, found out without training. */

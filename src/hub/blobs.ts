@@ -22,6 +22,9 @@ export interface FileRequest {
     | undefined
 }
 
+/** A file of the hub, at one commit. */
+export type RemoteFile = Pick<FileRequest, "repo" | "path" | "commit" | "request">
+
 /** One file into the cache: a blob by its ETag, and a link to it in the snapshot. */
 export async function fetchFile(file: FileRequest): Promise<void> {
   const { repo, path, commit, storage, request } = file
@@ -176,13 +179,15 @@ async function continueDownload(partial: string, size: number, file: FileRequest
   }
 }
 
-/** The bytes from `from` on; `anew` is called when the server sends all of them instead. */
-async function* bodyFrom(
+/**
+ * Asks for the bytes from `from` up to `end`. `whole` is true where the server sends all of the file
+ * instead.
+ */
+async function askForBytes(
+  { repo, path, commit, request }: RemoteFile,
   from: number,
-  size: number,
-  { repo, path, commit, request }: FileRequest,
-  anew: () => Promise<void>,
-): AsyncGenerator<Uint8Array> {
+  end: number,
+): Promise<{ readonly body: AsyncIterable<Uint8Array>; readonly whole: boolean }> {
   const { hubUrl, accessToken } = request
   const prefix = repo.type === "dataset" ? "datasets/" : ""
   const place = [repo.name, "resolve", commit, path].map((part) =>
@@ -190,7 +195,7 @@ async function* bodyFrom(
   )
   const response = await request.fetch(`${hubUrl}/${prefix}${place.join("/")}`, {
     headers: {
-      range: `bytes=${from}-${size - 1}`,
+      range: `bytes=${from}-${end - 1}`,
       ...(accessToken ? { authorization: `Bearer ${accessToken}` } : {}),
     },
   })
@@ -203,8 +208,42 @@ async function* bodyFrom(
     await response.body.cancel()
     throw new InputError(`${repo.name}: ${path}: the hub sent another part of it; try again`)
   }
+  return { body: response.body as unknown as AsyncIterable<Uint8Array>, whole }
+}
+
+/** Fills `target` from a place in a file of the hub. */
+export async function readRange(
+  file: RemoteFile,
+  target: Uint8Array,
+  position: number,
+): Promise<void> {
+  if (target.length === 0) return
+  const end = position + target.length
+  const { body, whole } = await askForBytes(file, position, end)
+  const skipped = whole ? position : 0
+  let at = -skipped
+  for await (const chunk of body) {
+    const from = Math.max(0, -at)
+    const part = chunk.subarray(from, from + target.length - Math.max(0, at))
+    if (part.length > 0) target.set(part, Math.max(0, at))
+    at += chunk.length
+    if (at >= target.length) break // the rest of a server that knows no ranges is not read
+  }
+  if (at < target.length) {
+    throw new InputError(`${file.repo.name}: ${file.path}: the hub sent less than it says it has`)
+  }
+}
+
+/** The bytes from `from` on; `anew` is called when the server sends all of them instead. */
+async function* bodyFrom(
+  from: number,
+  size: number,
+  { repo, path, commit, request }: FileRequest,
+  anew: () => Promise<void>,
+): AsyncGenerator<Uint8Array> {
+  const { body, whole } = await askForBytes({ repo, path, commit, request }, from, size)
   if (whole && from > 0) await anew()
-  yield* response.body as unknown as AsyncIterable<Uint8Array>
+  yield* body
 }
 
 /**

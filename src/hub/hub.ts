@@ -5,8 +5,10 @@ import { basename, dirname, isAbsolute, join } from "node:path"
 import { datasetInfo, getHFHubCachePath, HubApiError, listFiles, modelInfo } from "@huggingface/hub"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
+import { diskFolder } from "../formats/disk-folder.ts"
+import type { ByteSource, Folder } from "../formats/folder.ts"
 import { folderFiles } from "../formats/folder-files.ts"
-import { fetchFile, isContent } from "./blobs.ts"
+import { fetchFile, isContent, readRange } from "./blobs.ts"
 import { isHubId, MODEL_FILES } from "./names.ts"
 import { type Request, requester, shownEndpoint } from "./requests.ts"
 
@@ -68,6 +70,52 @@ export async function resolveModel(
     MODEL_FILES.test(path) && (withWeights || !path.endsWith(".safetensors"))
   const { folder } = await snapshot(repo, wanted, options)
   return folder
+}
+
+/**
+ * The files of a model of the hub where they lie: nothing is downloaded, bytes are asked for by
+ * ranges when they are read. While offline it is the folder in the cache.
+ *
+ * @throws InputError as {@link resolveModel}
+ */
+export async function remoteModel(id: string, options: HubOptions = {}): Promise<Folder> {
+  const { revision = "main", signal } = options
+  const repo: Repo = { type: "model", name: id }
+  const storage = checkedStorage(repo, revision)
+  if (isOffline()) {
+    const wanted = (path: string) => MODEL_FILES.test(path)
+    return diskFolder((await cachedSnapshot(repo, storage, revision, wanted)).folder)
+  }
+  const explained = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: unknown) => {
+      throw explain(error, repo, revision)
+    })
+  return explained(
+    (async () => {
+      const request = await signedRequester(options)
+      const commit = await commitOf(repo, revision, request)
+      const entries = await listing(repo, commit, request)
+      const sizes = new Map(
+        entries.filter(({ path }) => MODEL_FILES.test(path)).map(({ path, size }) => [path, size]),
+      )
+      const pathOf = (name: string) => `${shownEndpoint()}/${id}/${name}`
+      return {
+        path: `${shownEndpoint()}/${id}`,
+        pathOf,
+        names: async () => [...sizes.keys()],
+        async open(name): Promise<ByteSource | undefined> {
+          const bytes = sizes.get(name)
+          if (bytes === undefined) return undefined
+          const file = { repo, path: name, commit, request }
+          const readInto = async (target: Uint8Array, position: number) => {
+            signal?.throwIfAborted()
+            await explained(readRange(file, target, position))
+          }
+          return { path: pathOf(name), bytes, readInto, close: async () => {} }
+        },
+      }
+    })(),
+  )
 }
 
 export interface DatasetOptions extends HubOptions {
@@ -137,14 +185,10 @@ type Wanted = (path: string, all: readonly string[]) => boolean
 
 async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promise<Snapshot> {
   const { revision = "main", signal, onProgress } = options
-  if (!REVISION.test(revision) || revision.includes("..")) {
-    throw new InputError(`${repo.name}: expected a branch, tag or commit, got "${revision}"`)
-  }
-  const storage = join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
+  const storage = checkedStorage(repo, revision)
   if (isOffline()) return cachedSnapshot(repo, storage, revision, wanted)
   try {
-    const accessToken = options.token ?? process.env.HF_TOKEN ?? (await savedToken())
-    const request = requester({ accessToken, signal })
+    const request = await signedRequester(options)
     const commit = await commitOf(repo, revision, request)
     const entries = await listing(repo, commit, request)
     const all = entries.map(({ path }) => path)
@@ -168,6 +212,19 @@ async function snapshot(repo: Repo, wanted: Wanted, options: HubOptions): Promis
   } catch (error) {
     throw explain(error, repo, revision)
   }
+}
+
+/** Where the cache keeps a repository. @throws InputError for a revision that cannot be one */
+function checkedStorage(repo: Repo, revision: string): string {
+  if (!REVISION.test(revision) || revision.includes("..")) {
+    throw new InputError(`${repo.name}: expected a branch, tag or commit, got "${revision}"`)
+  }
+  return join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
+}
+
+async function signedRequester({ token, signal }: HubOptions): Promise<Request> {
+  const accessToken = token ?? process.env.HF_TOKEN ?? (await savedToken())
+  return requester({ accessToken, signal })
 }
 
 /** Far above any repository. */

@@ -186,10 +186,10 @@ function startLine({
   )
 }
 
-/** Rows, steps and memory; time is known from the second step on. */
+/** Rows, steps, memory and, where it was measured, time. */
 function planLine(event: RunStart): string {
   const { rows, batch_size, supervised_tokens_per_epoch: tokens, steps } = event
-  const { planned_memory_bytes: planned, free_memory_bytes: free } = event
+  const { planned_memory_bytes: planned, free_memory_bytes: free, planned_seconds: time } = event
   // Prompts have no tokens of their own to train: a step's rows are their samples.
   const isOfPrompts = tokens === 0
   const what = isOfPrompts ? "prompts" : `rows, ${shortCount(tokens)} tokens trained`
@@ -201,6 +201,7 @@ function planLine(event: RunStart): string {
     ...(planned === undefined || free === undefined
       ? []
       : [`memory about ${shortBytes(planned)} of ${shortBytes(free)} free`]),
+    ...(time === undefined ? [] : [`time about ${shortDuration(time)}`]),
   ].join("; ")
 }
 

@@ -37,6 +37,13 @@ export function shortBytes(bytes: number): string {
   return `${bytes} B`
 }
 
+/** As {@link shortDuration}, with parts of a second where there are few: `0.26s`, `4.1s`. */
+export function shortSeconds(seconds: number): string {
+  return seconds >= 0 && seconds < 9.95
+    ? `${Number(seconds.toPrecision(2))}s`
+    : shortDuration(seconds)
+}
+
 /** `42s`, `3m 12s`, `1h 05m`, `2d 03h`. */
 export function shortDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))

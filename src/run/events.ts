@@ -30,6 +30,8 @@ export interface RunStart extends EventBase {
   /** What the plan says that the run will hold, and what of it is free now; bytes. */
   readonly planned_memory_bytes?: number
   readonly free_memory_bytes?: number
+  /** From here to the end, measured on a few layers before the run began. */
+  readonly planned_seconds?: number
   readonly resumed_from?: string
 }
 

@@ -83,22 +83,39 @@ export async function settledSeconds(
   return later[Math.floor(later.length / 2)]!
 }
 
-/**
- * Measures everything that a run does, at learning rate 0, and adds it up. `load` is what opening
- * the session took.
- */
+/** What is measured, and how. */
+export interface Measuring {
+  /** What opening the session took, in seconds. */
+  readonly load: number
+  readonly clock: Clock
+  /** A model with fewer layers stands for the run's. */
+  readonly miniature?: {
+    /** Seconds that the whole model would take for a piece of work. */
+    readonly seconds: Stopwatch
+    /** Numbers that the run trains, to one of the miniature's. */
+    readonly trained: number
+  }
+}
+
+/** A session is measured whole; what stands for one is measured in a hurry. */
+const CARE = { sizes: TIMED, seconds: SECONDS }
+const HURRY = { sizes: 2, seconds: 1.5 }
+
+/** Measures everything that a run does, at learning rate 0, and adds it up. */
 export async function estimateRun(
   plan: RunPlan,
-  session: Session,
-  { load, clock }: { readonly load: number; readonly clock: Clock },
+  session: Pick<Session, "policy" | "reference">,
+  { load, clock, miniature }: Measuring,
 ): Promise<Estimate> {
-  const seconds = stopwatch(clock)
+  const seconds = miniature?.seconds ?? stopwatch(clock)
   const { order } = plan
   const { steps } = order
   const { tokens, compiled, misses } = tokensAStep(plan)
-  const cost = await trainingCost(plan, session, seconds)
-  const summed = compiled * cost.perToken + cost.update
-  const again = summed > WHOLE_STEP ? summed : await wholeStep(plan, session, seconds, summed)
+  const cost = await trainingCost(plan, session, seconds, miniature ? HURRY : CARE)
+  const trained = miniature?.trained ?? 1
+  const summed = compiled * cost.perToken + trained * cost.update
+  const isWhole = trained === 1 && summed <= WHOLE_STEP
+  const again = isWhole ? await wholeStep(plan, session, seconds, summed) : summed
   const perStep = again + misses * cost.perSize
   const parts = {
     load,
@@ -164,7 +181,7 @@ function batchOf({ batches, objective, split }: RunPlan, step: number) {
 /** Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be needed. */
 async function wholeStep(
   plan: RunPlan,
-  { policy, reference }: Session,
+  { policy, reference }: Pick<Session, "policy" | "reference">,
   seconds: Stopwatch,
   otherwise: number,
 ): Promise<number> {
@@ -188,15 +205,15 @@ async function wholeStep(
 }
 
 /** A micro-batch of each of some sizes, from the largest to the smallest of the first steps. */
-function timedMicroBatches(plan: RunPlan): MicroBatch[] {
+function timedMicroBatches(plan: RunPlan, most: number): MicroBatch[] {
   const bySize = new Map<number, MicroBatch>()
   for (let step = 1; step <= Math.min(plan.order.steps, TIMED_STEPS); step++) {
     const { microBatches } = batchOf(plan, step)
     for (const each of microBatches) bySize.set(compiledSize(each.pack.tokenIds.length), each)
   }
   const sizes = [...bySize.keys()].sort((a, b) => b - a)
-  const places = Array.from({ length: TIMED }, (_, i) =>
-    Math.round((i * (sizes.length - 1)) / (TIMED - 1)),
+  const places = Array.from({ length: most }, (_, i) =>
+    Math.round((i * (sizes.length - 1)) / (most - 1)),
   )
   return [...new Set(places)].map((place) => bySize.get(sizes[place]!)!)
 }
@@ -209,10 +226,15 @@ function withZeros(microBatch: MicroBatch, column: string): MicroBatch {
 }
 
 /** Seconds of training, by what they grow with; everything runs once before it is timed. */
-async function trainingCost(plan: RunPlan, { policy, reference }: Session, seconds: Stopwatch) {
+async function trainingCost(
+  plan: RunPlan,
+  { policy, reference }: Pick<Session, "policy" | "reference">,
+  seconds: Stopwatch,
+  effort: typeof CARE,
+) {
   const head = runHead(plan.objective)
   const { decoder } = policy
-  const microBatches = timedMicroBatches(plan)
+  const microBatches = timedMicroBatches(plan, effort.sizes)
   const scalars = { progress: 0, step: 1, steps: plan.order.steps, kl_step: 0 }
   const inputs = await lossInputs({ decoder, head, microBatches, scalars, reference })
   const update = async () => {
@@ -230,12 +252,12 @@ async function trainingCost(plan: RunPlan, { policy, reference }: Session, secon
     }
     const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
     const first = await seconds(train)
-    const again = await settledSeconds(seconds, train, SECONDS / microBatches.length)
+    const again = await settledSeconds(seconds, train, effort.seconds / microBatches.length)
     await evaluate()
     total.tokens += compiledSize(pack.tokenIds.length)
     total.train += again
     compile.push(Math.max(0, first - again))
-    total.evaluate += await settledSeconds(seconds, evaluate, SECONDS / microBatches.length)
+    total.evaluate += await settledSeconds(seconds, evaluate, effort.seconds / microBatches.length)
   }
   const firstUpdate = await seconds(update)
   const laterUpdate = await seconds(update)
@@ -280,7 +302,7 @@ function sampleCount({ order, config }: RunPlan): number {
 /** Of one generation of all prompts, each going on to its last token. */
 async function sampleSeconds(
   plan: RunPlan,
-  { policy }: Session,
+  { policy }: Pick<Session, "policy">,
   seconds: Stopwatch,
 ): Promise<number> {
   const settings = plan.config.generate_samples

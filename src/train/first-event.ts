@@ -14,6 +14,8 @@ interface RunStartParts {
   readonly batchSize: number
   readonly steps: number
   readonly plannedMemoryBytes: number
+  /** From here to the end, where it was measured. */
+  readonly plannedSeconds?: number
   /** What the machine has left, where it tells. */
   readonly freeMemoryBytes?: number
   /** The checkpoint that the run goes on from. */
@@ -28,7 +30,7 @@ const elements = (tensors: Iterable<{ readonly shape: readonly number[] }>): num
 
 /** The event that a run of the local engine begins with. */
 export function runStart(parts: RunStartParts): EventBody {
-  const { runId, name, decoder, objective, resumed, freeMemoryBytes } = parts
+  const { runId, name, decoder, objective, resumed, freeMemoryBytes, plannedSeconds } = parts
   const { device } = decoder
   return {
     type: "run.start",
@@ -50,6 +52,7 @@ export function runStart(parts: RunStartParts): EventBody {
     batch_size: parts.batchSize,
     planned_memory_bytes: parts.plannedMemoryBytes,
     ...(freeMemoryBytes === undefined ? {} : { free_memory_bytes: freeMemoryBytes }),
+    ...(plannedSeconds === undefined ? {} : { planned_seconds: plannedSeconds }),
     ...(resumed ? { resumed_from: resumed.path } : {}),
   }
 }

@@ -24,6 +24,12 @@ const BYTES = 4 // float32
 /** Ratio of the arena's size to what is in use of it: free pieces lie between. */
 const ARENA_GAPS = 1.1
 
+/**
+ * What the runtime takes beside the arrays once it computes: its threads, compiled graphs, copies
+ * that are soon let go. Measured on models of 1 to 135 million parameters (docs/log.md, 2026-11-30).
+ */
+export const RUNTIME_BYTES = 48e6
+
 /** Of a trained number. */
 const MOMENT_BYTES = { adamw: 2 * BYTES, "adamw-8bit": 2 * (1 + BYTES / BLOCK), lion: BYTES }
 

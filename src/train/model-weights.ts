@@ -1,6 +1,7 @@
 import { assert } from "../errors.ts"
+import { type QuantizedMatrix, quantizeMatrix } from "../models/adapters/quantize.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
-import { elementCount } from "../models/block/parameters.ts"
+import { elementCount, linearWeights } from "../models/block/parameters.ts"
 import {
   type LoadOptions,
   loadQuantizedWeights,
@@ -49,26 +50,44 @@ export async function frozenWeights(
   { device, quantization }: { device: Device; quantization?: WeightQuantization | undefined },
   options: LoadOptions = {},
 ): Promise<ReadonlyMap<string, HostTensor | DeviceTensor>> {
-  if (quantization || device.products !== "bf16") return baseWeights(open, quantization, options)
+  if (device.products !== "bf16") return baseWeights(open, quantization, options)
+  const coded = quantization ? linearWeights(open.config.shape) : new Set<string>()
   const held = new Map<string, HostTensor | DeviceTensor>()
+  let read = 0
   let scratch = new Float32Array(0)
   try {
     for (const { name, shape } of open.parameters) {
       options.signal?.throwIfAborted()
       const count = elementCount(shape)
       const isTrained = options.whole?.has(name) === true
-      const isPacked = name.endsWith(".weight") && shape.length === 2 && !isTrained
-      if (isPacked && scratch.length < count) scratch = new Float32Array(count)
-      const into = isPacked ? scratch.subarray(0, count) : new Float32Array(count)
-      const tensor = float32(shape, await open.read(name, into))
-      if (isTrained) held.set(name, tensor)
-      else held.set(name, await (isPacked ? device.uploadFactor(tensor) : device.upload(tensor)))
-      options.onProgress?.(held.size, open.parameters.length)
+      const isMatrix = name.endsWith(".weight") && shape.length === 2 && !isTrained
+      if (isMatrix && scratch.length < count) scratch = new Float32Array(count)
+      const into = isMatrix ? scratch.subarray(0, count) : new Float32Array(count)
+      const data = await open.read(name, into)
+      const tensor = float32(shape, data)
+      if (quantization && isMatrix && coded.has(name)) {
+        const size = { outFeatures: shape[0]!, inFeatures: shape[1]! }
+        const codes = codedTensors(name, quantizeMatrix(data, size, quantization))
+        for (const [key, coded] of codes) held.set(key, coded)
+      } else if (isTrained) held.set(name, tensor)
+      else held.set(name, await (isMatrix ? device.uploadFactor(tensor) : device.upload(tensor)))
+      options.onProgress?.(++read, open.parameters.length)
     }
   } finally {
     await open.close()
   }
   return held
+}
+
+/** What stands for a quantised matrix, by the names that graphs know. */
+function codedTensors(name: string, matrix: QuantizedMatrix): [string, HostTensor][] {
+  const tensors = quantizedTensors(matrix)
+  const names = quantizedNames(name)
+  return [
+    [names.codes, tensors.codes],
+    [names.scales, tensors.scales],
+    [names.zeros, tensors.zeros],
+  ]
 }
 
 /** As {@link baseWeights}, with the blocks' linear weights as codes. */
@@ -84,11 +103,7 @@ async function quantizedWeights(
     if (data) result.set(name, float32(shape, data))
   }
   for (const [name, matrix] of loaded.quantized) {
-    const tensors = quantizedTensors(matrix)
-    const names = quantizedNames(name)
-    result.set(names.codes, tensors.codes)
-    result.set(names.scales, tensors.scales)
-    result.set(names.zeros, tensors.zeros)
+    for (const [key, tensor] of codedTensors(name, matrix)) result.set(key, tensor)
   }
   return result
 }

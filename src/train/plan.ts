@@ -1,6 +1,5 @@
-import { freemem } from "node:os"
 import { basename, extname } from "node:path"
-import type { Config, OnnxEngineConfig, SourceConfig } from "../config/index.ts"
+import type { Config, SourceConfig } from "../config/index.ts"
 import {
   heldOut,
   openPrepared,
@@ -23,42 +22,21 @@ import {
   readModelConfig,
 } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
-import {
-  compiledSize,
-  type ForeignModel,
-  type LoraSpec,
-  loraInputs,
-  type ModelConfig,
-  type WeightQuantization,
-  weightCount,
-} from "../models/index.ts"
-import {
-  isOfPairs,
-  type Objective,
-  objectiveBySource,
-  objectiveFromConfig,
-} from "../objectives/index.ts"
+import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
+import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
-import type { Precision } from "../runtime/index.ts"
 import type { FixedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
-import { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
-import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
+import { type LocalPlan, localPlan } from "./local-plan.ts"
+import type { MemoryPlan } from "./memory-plan.ts"
 import { modelRowLints } from "./model-rows.ts"
-import { adapterSpec, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
-import {
-  batchesOf,
-  evalBatches,
-  refuseSettings,
-  runHead,
-  withSources,
-} from "./objective-batches.ts"
+import { adapterSpec } from "./model-settings.ts"
+import { batchesOf, evalBatches, refuseSettings, withSources } from "./objective-batches.ts"
 import { padTokenOf, withPadToken } from "./pad-token.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
 import { rowOptions } from "./row-options.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
-import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
 export interface NamedRows {
   readonly name: string
@@ -90,19 +68,15 @@ export interface DataPlan {
 }
 
 /** And what the local engine needs besides. */
-export interface RunPlan extends DataPlan {
+export interface RunPlan extends DataPlan, LocalPlan {
   readonly model: ModelConfig
-  /** `dtype` is what it is on this machine, never auto. */
-  readonly engine: OnnxEngineConfig & { readonly dtype: Precision }
-  readonly quantization: WeightQuantization | undefined
-  /** How a step's rows become micro-batches. */
-  readonly split: SplitOptions
-  readonly memory: MemoryPlan
 }
 
 export interface PlanOptions {
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
+  /** Before the run begins, time is measured on a few layers with made-up weights. */
+  readonly timed?: boolean
 }
 
 /**
@@ -222,44 +196,15 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const dtype = resolvedPrecision(config.engine, model.shape)
   const data = dtype === "bf16" ? weighingSampler(planned) : planned
   const { objective, lora, rows } = data
-  const engine = { ...config.engine, dtype }
-  const quantization = weightQuantization(config)
-  const microBatchTokens =
-    config.micro_batch_tokens === "auto"
-      ? chosenMicroBatchTokens(model.shape, {
-          device: engine.device,
-          quantized: quantization !== undefined,
-        })
-      : config.micro_batch_tokens
-  const split = { capacity: microBatchTokens, packing: config.data.packing }
-  const sequences = isOfPairs(objective) ? 2 : 1
-  const held = process.memoryUsage.rss()
   const longest = data.rollout ? data.rollout.settings.max_new_tokens : 0
-  const memory = memoryPlan({
-    shape: model.shape,
-    lora: lora && loraInputs(lora),
-    quantization,
-    tokens: compiledSize(
-      largestSplit(sequenceLengths(rows, longest), sequences * config.batch_size, split),
-    ),
-    recompute: config.recompute,
-    bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
-    headRows: HEAD_ROWS,
-    headSettings: runHead(objective, config.rollout?.temperature).settings,
-    process: held,
-    precision: dtype,
-    optimizer: config.optimizer,
+  const fitted = localPlan({
+    ...{ config, model, objective, lora },
+    engine: { ...config.engine, dtype },
+    lengths: sequenceLengths(rows, longest),
+    held: process.memoryUsage.rss(),
   })
-  checkMemory(config, memory)
-  return {
-    ...data,
-    model,
-    config: { ...data.config, engine },
-    engine,
-    quantization,
-    split,
-    memory,
-  }
+  checkMemory(config, fitted.memory)
+  return { ...data, model, config: { ...data.config, engine: fitted.engine }, ...fitted }
 }
 
 /**

@@ -15,6 +15,7 @@ import { stopRequest } from "../run/stop-request.ts"
 import type { BatchSource } from "./batches.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
+import { miniatureEstimate } from "./miniature.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { storesReference } from "./objective-batches.ts"
 import { oldLogprobsFor } from "./old-logprobs.ts"
@@ -58,6 +59,11 @@ export async function* runHere(
   const plan = await planRun(state ? withChoicesOf(config, state) : config, options)
   const identity = identityOf(plan)
   if (state) checkSameRun(state, identity, plan)
+  const seconds = options.timed
+    ? await secondsAhead(plan, state?.progress.step ?? 0, options)
+    : undefined
+  // What timing leaves behind is there for good.
+  const held = Math.max(plan.memory.process, process.memoryUsage.rss())
   const checkpoint = state && (await readCheckpoint(state))
   const session = await openSession(plan, {
     ...(checkpoint ? { checkpoint } : {}),
@@ -97,8 +103,9 @@ export async function* runHere(
         rows: plan.rows.rows,
         batchSize: config.batch_size,
         steps: plan.order.steps,
-        plannedMemoryBytes: plan.memory.total,
+        plannedMemoryBytes: plan.memory.total - plan.memory.process + held,
         freeMemoryBytes: freemem() + process.memoryUsage.rss(),
+        ...(seconds === undefined ? {} : { plannedSeconds: seconds }),
         ...(checkpoint ? { resumed: checkpoint } : {}),
       }),
     )
@@ -137,6 +144,18 @@ export async function* runHere(
     ]
     await cleanUp(last, failure)
   }
+}
+
+/** What is left of the run after `step` will take; undefined where it makes its rows itself. */
+async function secondsAhead(
+  plan: RunPlan,
+  step: number,
+  { signal, onProgress }: PlanOptions,
+): Promise<number | undefined> {
+  if (plan.rollout || signal?.aborted) return undefined
+  onProgress?.("timing a few layers")
+  const { seconds } = await miniatureEstimate(plan, signal ? { signal } : {})
+  return seconds * Math.max(0, 1 - step / plan.order.steps)
 }
 
 /** A run that is going on. */

@@ -3,14 +3,21 @@ import type { Worker } from "node:worker_threads"
 import type { Config } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { startWorker } from "../../host/worker.ts"
-import { shortBytes, shortCount } from "../../report/units.ts"
+import { shortBytes, shortCount, shortDuration, shortSeconds } from "../../report/units.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { checkRunPlace } from "../../run/run-place.ts"
+import type { Estimate } from "../../train/estimate.ts"
+import { miniatureEstimate } from "../../train/miniature.ts"
 import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
 import type { RunResult } from "../../train/run.ts"
 import type { Engine, EnginePlan } from "../engine.ts"
 import { type RunOptions, startedRun } from "../engine.ts"
 import { dataLines } from "../plan-lines.ts"
+
+export interface WorkerInput {
+  readonly config: Config
+  readonly timed: boolean
+}
 
 export type WorkerMessage =
   | { readonly event: RunEvent }
@@ -29,16 +36,24 @@ export const localEngine: Engine = {
   async plan(config, options) {
     checkRunPlace(config)
     const plan = await planRun(config, options)
-    closeRows(plan)
-    return described(plan)
+    try {
+      const { signal, onProgress, timed } = options
+      if (!timed || plan.rollout) return described(plan)
+      onProgress?.("timing a few layers")
+      return described(plan, await miniatureEstimate(plan, signal ? { signal } : {}))
+    } finally {
+      closeRows(plan)
+    }
   },
 }
 
 async function* workerEvents(
   config: Config,
-  { signal, onProgress }: RunOptions,
+  { signal, onProgress, timed = false }: RunOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
-  const worker = startWorker(new URL("./train-worker.ts", import.meta.url), { workerData: config })
+  const worker = startWorker(new URL("./train-worker.ts", import.meta.url), {
+    workerData: { config, timed } satisfies WorkerInput,
+  })
   const unlisten = stopOnAbort(worker, signal)
   try {
     for await (const message of messages(worker)) {
@@ -95,7 +110,7 @@ function asError({ input, message, stack }: Extract<WorkerMessage, { failed: unk
   return error
 }
 
-function described(plan: RunPlan): EnginePlan {
+function described(plan: RunPlan, time?: Estimate): EnginePlan {
   const { order, rows, lints, split, model } = plan
   const { keep: _, ...memory } = plan.memory
   const parts = (
@@ -108,10 +123,21 @@ function described(plan: RunPlan): EnginePlan {
     lines: [
       ...dataLines(plan),
       ["memory", `about ${shortBytes(memory.total)}: ${parts}`],
+      ...(time
+        ? [
+            [
+              "time",
+              `about ${shortDuration(time.seconds)}: ${shortSeconds(time.seconds_per_step)} a step, ${shortCount(time.tokens_per_second)} tokens/s`,
+            ] as const,
+          ]
+        : []),
       ["micro-batch", `${shortCount(split.capacity)} tokens`],
       ["activations", `kept in ${memory.keptLayers} of ${model.shape.numHiddenLayers} layers`],
     ],
-    json: { engine: "onnx", steps: order.steps, manifest: rows.manifest, memory },
+    json: {
+      ...{ engine: "onnx", steps: order.steps, manifest: rows.manifest, memory },
+      ...(time ? { seconds: time.seconds, seconds_per_step: time.seconds_per_step } : {}),
+    },
     warnings: lints,
   }
 }

@@ -1,10 +1,9 @@
 /** The thread of ./local-engine.ts: the config in, events out; the message "stop" asks for a clean end. */
 import { parentPort, workerData } from "node:worker_threads"
-import type { Config } from "../../config/index.ts"
 import { assert, InputError } from "../../errors.ts"
 import { fileSystemError } from "../../formats/atomic.ts"
 import { runHere } from "../../train/run.ts"
-import type { WorkerMessage } from "./local-engine.ts"
+import type { WorkerInput, WorkerMessage } from "./local-engine.ts"
 
 assert(parentPort !== null, "train-worker.ts is started as a worker thread")
 const port = parentPort
@@ -13,7 +12,9 @@ port.on("message", () => controller.abort())
 const post = (message: WorkerMessage) => port.postMessage(message)
 
 try {
-  const events = runHere(workerData as Config, {
+  const { config, timed } = workerData as WorkerInput
+  const events = runHere(config, {
+    timed,
     signal: controller.signal,
     onProgress: (progress) => post({ progress }),
   })

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs"
 import { diskFolder } from "../../formats/disk-folder.ts"
 import type { QuantizeOptions } from "../adapters/quantize.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
@@ -11,8 +12,10 @@ import {
   type LoadOptions,
   loadQuantizedWeights,
   loadWeights,
+  type ModelHeaders,
   type ModelKind,
   modelConfigIn,
+  modelHeadersIn,
   type OpenWeights,
   openWeightsIn,
   storedParameters,
@@ -39,6 +42,19 @@ export async function openWeights(folder: string, kind: ModelKind = {}): Promise
   if (!kind.scores) return open
   const config = asRewardModel(open.config, file)
   return { ...open, config, parameters: storedParameters(config) }
+}
+
+/**
+ * A model folder on the disk, or the GGUF file it stands for, by its config and headers alone.
+ *
+ * @throws InputError as {@link openWeights}
+ */
+export async function modelHeaders(folder: string): Promise<ModelHeaders> {
+  const file = ggufFileOf(folder)
+  if (file === undefined) return modelHeadersIn(diskFolder(folder))
+  const { config, close } = await openGgufWeights(folder, file)
+  await close()
+  return { config, storedBytes: statSync(file).size, hasHeadBeside: false }
 }
 
 /** {@link loadWeights} of a model folder on the disk. */

@@ -50,6 +50,13 @@ export async function modelConfigIn(
   folder: Folder,
   { scores = false }: ModelKind = {},
 ): Promise<ModelConfig> {
+  const config = await writtenConfigIn(folder)
+  const where = folder.pathOf("config.json")
+  return scores ? asScores(config, where) : withOwnHead(folder, asLanguageModel(config, where))
+}
+
+/** As config.json has it: no tensor is looked at. */
+async function writtenConfigIn(folder: Folder): Promise<ModelConfig> {
   const names = await folder.names()
   if (!names.includes("config.json") && names.includes("adapter_config.json")) {
     throw new InputError(
@@ -59,12 +66,8 @@ export async function modelConfigIn(
   }
   const json = await requiredObjectIn(folder, "config.json")
   const text = await textIn(folder, "config.json")
-  const where = folder.pathOf("config.json")
-  const config = modelConfig(json, where)
-  const read = scores
-    ? asScores(config, where)
-    : await withOwnHead(folder, names, asLanguageModel(config, where))
-  return { ...read, ...(text ? { text } : {}) }
+  const config = modelConfig(json, folder.pathOf("config.json"))
+  return { ...config, ...(text ? { text } : {}) }
 }
 
 const asScores = (config: ModelConfig, where: string) =>
@@ -76,6 +79,41 @@ function asLanguageModel(config: ModelConfig, where: string): ModelConfig {
   throw new InputError(
     `${where}: is a reward model: it scores texts and predicts no token. Train it on with objective: reward, measure it with eval --data pairs.jsonl, or let it reward samples (rollout.rewards: [{ model: FOLDER }])`,
   )
+}
+
+/** A model as its config and the headers of its files tell it: no weight has been read. */
+export interface ModelHeaders {
+  readonly config: ModelConfig
+  /** Of the tensors, as they are stored. */
+  readonly storedBytes: number
+  /**
+   * The config ties the head to the embedding, and the files hold a head of the same shape beside it.
+   * Whether it is another one only the weights tell; `config` has them tied.
+   */
+  readonly hasHeadBeside: boolean
+}
+
+/**
+ * Opens the headers of a Hugging Face folder and checks them against its config.
+ *
+ * @throws InputError as {@link openWeightsIn}
+ */
+export async function modelHeadersIn(folder: Folder): Promise<ModelHeaders> {
+  const config = asLanguageModel(await writtenConfigIn(folder), folder.pathOf("config.json"))
+  const reader = await openCheckpointIn(folder)
+  try {
+    const { parameters } = checkedTensors(reader, config, folder.path)
+    const embedding = parameters.find(({ name }) => name === EMBEDDING)!
+    const head = config.shape.tieWordEmbeddings ? reader.tensors.get(HEAD) : undefined
+    const bytes = [...reader.tensors.values()].map(({ begin, end }) => end - begin)
+    return {
+      config,
+      storedBytes: bytes.reduce((sum, each) => sum + each, 0),
+      hasHeadBeside: head !== undefined && head.shape.join() === embedding.shape.join(),
+    }
+  } finally {
+    await reader.close()
+  }
 }
 
 /**
@@ -105,12 +143,9 @@ export async function anyModelConfigIn(
  * A config that ties the head beside a checkpoint that holds another one: the checkpoint's counts, as
  * in Transformers 5, and the config that is written again says so (Transformers 4 would tie them).
  */
-async function withOwnHead(
-  folder: Folder,
-  names: readonly string[],
-  config: ModelConfig,
-): Promise<ModelConfig> {
+async function withOwnHead(folder: Folder, config: ModelConfig): Promise<ModelConfig> {
   if (!config.shape.tieWordEmbeddings) return config
+  const names = await folder.names()
   if (!names.some((name) => /^model\b.*\.safetensors$/.test(name))) return config
   const reader = await openCheckpointIn(folder)
   try {
@@ -172,6 +207,16 @@ export interface OpenWeights {
   close(): Promise<void>
 }
 
+/** The tensors that a config asks for, and a reader of them: checked by their names and shapes. */
+function checkedTensors(stored: TensorReader, config: ModelConfig, where: string) {
+  const { shape, quantization } = config
+  checkLayers(stored.tensors.keys(), shape, { where })
+  const parameters = storedParameters(config)
+  const reader = quantization ? dequantized(stored, quantization, parameters, where) : stored
+  checkTensors(reader, parameters, { where, ignored: ignored(shape) })
+  return { reader, parameters }
+}
+
 /**
  * Opens a Hugging Face folder: config.json and safetensors, one file or shards. Everything is
  * checked against the config before the first weight is read. A tied head is not repeated: it is
@@ -182,18 +227,14 @@ export interface OpenWeights {
 export async function openWeightsIn(folder: Folder, kind: ModelKind = {}): Promise<OpenWeights> {
   const config = await modelConfigIn(folder, kind)
   const stored = await openCheckpointIn(folder)
-  const { quantization } = config
-  let reader = stored
-  let parameters: readonly Parameter[]
+  let checked: ReturnType<typeof checkedTensors>
   try {
-    checkLayers(stored.tensors.keys(), config.shape, { where: folder.path })
-    parameters = storedParameters(config)
-    if (quantization) reader = dequantized(stored, quantization, parameters, folder.path)
-    checkTensors(reader, parameters, { where: folder.path, ignored: ignored(config.shape) })
+    checked = checkedTensors(stored, config, folder.path)
   } catch (error) {
     await stored.close()
     throw error
   }
+  const { reader, parameters } = checked
   return {
     config,
     parameters,

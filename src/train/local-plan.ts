@@ -1,0 +1,68 @@
+/** How a run fits the local engine and this machine's memory. */
+import { freemem } from "node:os"
+import type { Config, OnnxEngineConfig } from "../config/index.ts"
+import {
+  compiledSize,
+  type LoraSpec,
+  loraInputs,
+  type ModelConfig,
+  type WeightQuantization,
+} from "../models/index.ts"
+import { isOfPairs, type Objective } from "../objectives/index.ts"
+import type { Precision } from "../runtime/index.ts"
+import { type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
+import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
+import { HEAD_ROWS, weightQuantization } from "./model-settings.ts"
+import { runHead } from "./objective-batches.ts"
+import { largestSplit, type SplitOptions } from "./split-rows.ts"
+
+/** `dtype` is what it is on this machine, never auto. */
+export type ResolvedEngine = OnnxEngineConfig & { readonly dtype: Precision }
+
+export interface LocalPlan {
+  readonly engine: ResolvedEngine
+  readonly quantization: WeightQuantization | undefined
+  /** How a step's rows become micro-batches. */
+  readonly split: SplitOptions
+  readonly memory: MemoryPlan
+}
+
+export interface LocalPlanParts {
+  readonly config: Config
+  readonly engine: ResolvedEngine
+  readonly model: ModelConfig
+  readonly objective: Objective
+  readonly lora: LoraSpec | undefined
+  /** Tokens of every sequence that may be trained on. */
+  readonly lengths: ArrayLike<number>
+  /** What the process holds before a weight is read, in bytes. */
+  readonly held: number
+}
+
+export function localPlan(parts: LocalPlanParts): LocalPlan {
+  const { config, engine, model, objective, lora, lengths, held } = parts
+  const quantization = weightQuantization(config)
+  const capacity =
+    config.micro_batch_tokens === "auto"
+      ? chosenMicroBatchTokens(model.shape, {
+          device: engine.device,
+          quantized: quantization !== undefined,
+        })
+      : config.micro_batch_tokens
+  const split = { capacity, packing: config.data.packing }
+  const sequences = isOfPairs(objective) ? 2 : 1
+  const memory = memoryPlan({
+    shape: model.shape,
+    lora: lora && loraInputs(lora),
+    quantization,
+    tokens: compiledSize(largestSplit(lengths, sequences * config.batch_size, split)),
+    recompute: config.recompute,
+    bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
+    headRows: HEAD_ROWS,
+    headSettings: runHead(objective, config.rollout?.temperature).settings,
+    process: held + RUNTIME_BYTES,
+    precision: engine.dtype,
+    optimizer: config.optimizer,
+  })
+  return { engine, quantization, split, memory }
+}

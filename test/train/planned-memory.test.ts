@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { writeSafetensors } from "../../src/formats/safetensors-files.ts"
+import { modelConfig } from "../../src/models/families/model-config.ts"
+import { decoderParameters, elementCount } from "../../src/models/index.ts"
+import { tinyModel } from "./tiny-model.ts"
+
+const SCRIPT = fileURLToPath(new URL("./peak-once.ts", import.meta.url))
+const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
+const TOKENS = 256
+let folder: string
+const models: Record<string, string> = {}
+
+/** A model of 17 million parameters, on the tiny one's tokenizer. */
+async function middleModel(): Promise<string> {
+  const path = tinyModel(folder)
+  const json = {
+    ...JSON.parse(readFileSync(join(path, "config.json"), "utf8")),
+    hidden_size: 512,
+    intermediate_size: 2048,
+    num_hidden_layers: 4,
+    num_attention_heads: 8,
+    num_key_value_heads: 8,
+    head_dim: 64,
+    max_position_embeddings: 2048,
+  }
+  writeFileSync(join(path, "config.json"), JSON.stringify(json))
+  const { shape } = modelConfig(json)
+  const tensors = decoderParameters(shape).map(({ name, shape: dims }) => {
+    const values = Float32Array.from({ length: elementCount(dims) }, (_, i) => Math.sin(i) / 30)
+    return { name, dtype: "F32" as const, shape: dims, data: new Uint8Array(values.buffer) }
+  })
+  await writeSafetensors(join(path, "model.safetensors"), tensors, { format: "pt" })
+  return path
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-planned-memory-"))
+  models.demo = DEMO
+  models.middle = await middleModel()
+  const text = readFileSync(new URL("../../docs/method.md", import.meta.url), "utf8")
+  const rows = Array.from({ length: 6 }, (_, i) => ({ text: text.slice(i * 50, i * 50 + 4000) }))
+  writeFileSync(join(folder, "rows.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const LORA = { adapter: { type: "lora", r: 8, lora_alpha: 16 } }
+
+test.each([
+  ["demo", "full", {}],
+  ["middle", "full", {}],
+  ["middle", "lora", LORA],
+  ["middle", "int4", { ...LORA, quantization: "int4" }],
+])(
+  "%s, %s: plan and fit say the peak of the process within a tenth",
+  async (model, way, own) => {
+    const config = {
+      model: models[model],
+      data: { train: [{ path: join(folder, "rows.jsonl") }], max_length: TOKENS, supervise: "all" },
+      ...{ batch_size: 2, max_steps: 2, eval_steps: 0, save_steps: 0, learning_rate: 1e-5 },
+      engine: { name: "onnx", device: "cpu", threads: 2 },
+      output_dir: join(folder, `run-${model}-${way}`),
+      ...own,
+    }
+    const path = join(folder, `${model}-${way}.json`)
+    writeFileSync(path, JSON.stringify(config))
+    const args = ["--import", "tsx", SCRIPT, path]
+    const { stdout } = await promisify(execFile)(process.execPath, args)
+    const { planned, fit, peak } = JSON.parse(stdout.trim().split("\n").at(-1)!)
+    const shown = `planned ${planned}, fit ${fit}, peak ${peak}`
+    for (const said of [planned, fit]) {
+      expect(Math.abs(said / peak - 1), shown).toBeLessThan(0.1)
+    }
+  },
+  240_000,
+)
