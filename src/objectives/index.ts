@@ -44,5 +44,6 @@ export {
   objectiveToJson,
 } from "./objective-json.ts"
 export type { TensorOps } from "./operations.ts"
+export { type KnownColumns, tokenWeights } from "./token-weights.ts"
 export { isOfPairs, type TrainsOn } from "./trains-on.ts"
 export { pushesAway, SHOWN_P, weightsAt } from "./weights.ts"

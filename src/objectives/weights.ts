@@ -1,5 +1,5 @@
-import { evaluateAll } from "./evaluate.ts"
-import { needs, type Objective, weightOf } from "./objective.ts"
+import type { Objective } from "./objective.ts"
+import { tokenWeights } from "./token-weights.ts"
 
 /** What a weight may depend on beside the probability. */
 export interface WeightScalars {
@@ -17,17 +17,10 @@ export function weightsAt(
   probabilities: readonly number[],
   { tokenClass, progress }: WeightScalars,
 ): number[] | undefined {
-  const weight = weightOf(expression)
-  const given = new Set(["logp", "progress", "token_class"])
-  const { inputs, firstPass } = needs(weight)
-  if (firstPass || [...inputs].some((name) => !given.has(name))) return undefined
-  const columns = {
-    logp: Float64Array.from(probabilities, Math.log),
-    token_class: tokenClass,
-    progress,
-  }
-  const [weights] = evaluateAll([weight], columns, new Int32Array(probabilities.length))
-  return [...weights!]
+  const logp = Float64Array.from(probabilities, Math.log)
+  const columns = { logp, token_class: tokenClass, progress }
+  const weights = tokenWeights({ expression }, columns, probabilities.length)
+  return weights && [...weights]
 }
 
 /** Probabilities at which a weight is looked at, from unlikely to certain. */

@@ -71,7 +71,7 @@ export function clearRun(path: string): void {
 
 /** What the page kept of the run; tags are the folder's, and stay. */
 function clearPage(folder: string): void {
-  for (const name of [PAGE_FILES.summary, PAGE_FILES.details])
-    rmSync(join(folder, name), { force: true })
+  for (const name of [PAGE_FILES.summary, PAGE_FILES.details, PAGE_FILES.tokens])
+    rmSync(join(folder, name), { recursive: true, force: true })
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
 }

@@ -33,6 +33,8 @@ export const PAGE_FILES = {
   /** What a list of runs shows, and what a run's page draws: both made from the events. */
   summary: "summary.json",
   details: "details.bin",
+  /** What a model makes of single tokens, a file a row and checkpoint. */
+  tokens: "tokens",
   /** Tags, and whether the run is archived. */
   marks: "marks.json",
 } as const

@@ -12,6 +12,7 @@ import type { JobQueue } from "./job-queue.ts"
 import { refusal } from "./refusal.ts"
 import { lastObjects } from "./run-lines.ts"
 import { changing, namedRun } from "./run-routes.ts"
+import { SAMPLES_BYTES } from "./run-rows.ts"
 import { type Allowed, checkStart } from "./start-checks.ts"
 
 export interface OneRunOptions {
@@ -29,9 +30,6 @@ export interface RunSettings {
   readonly checkpoints: readonly number[]
   readonly has_model: boolean
 }
-
-/** Of the samples of a run the last are told. */
-const SAMPLES_BYTES = 2 ** 22
 
 export function oneRunRoutes({ dir, readOnly, queue, allowed }: OneRunOptions): Hono {
   return new Hono()

@@ -26,6 +26,7 @@ import { RunIndexes } from "./run-indexes.ts"
 import { runRoutes } from "./run-routes.ts"
 import { SESSION_PATH, sessionRoute } from "./session.ts"
 import { type Allowed, NOTHING_ALLOWED } from "./start-checks.ts"
+import { tokenRoutes } from "./token-routes.ts"
 
 /** Of a request's body; bytes. */
 export const MOST_BODY = 4 * 2 ** 20
@@ -75,11 +76,24 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
   const secrets = newSecrets()
   const lanes = new Lanes()
   const models = new ServedModels(options)
+  const readOnly = options.readOnly ?? false
+  const indexes = new RunIndexes({ readOnly })
+  const { dir, open: { threads } = {} } = options
+  const tokens = tokenRoutes({ dir, lanes, indexes, readOnly, ...(threads ? { threads } : {}) })
   const queue = new JobQueue(folderOfRuns(options.dir), {
     env: options.jobEnv ?? process.env,
     starts: options.readOnly !== true,
   })
-  const app = application({ ...options, port, secrets, lanes, models, queue })
+  const app = application({
+    ...options,
+    port,
+    secrets,
+    lanes,
+    models,
+    queue,
+    indexes,
+    tokens: tokens.routes,
+  })
   server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }))
   return {
     url: `http://127.0.0.1:${port}/#token=${secrets.token}`,
@@ -91,6 +105,7 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
       server.close()
       server.closeAllConnections()
       await models.close()
+      await tokens.close()
     },
   }
 }
@@ -100,11 +115,13 @@ interface Parts extends Omit<ServeOptions, "models"> {
   readonly lanes: Lanes
   readonly models: ServedModels
   readonly queue: JobQueue
+  readonly indexes: RunIndexes
+  readonly tokens: Hono
 }
 
 function application(parts: Parts): Hono {
   const { dir, port, secrets, lanes, models, say, computeMs, readOnly = false } = parts
-  const { queue, allowed = NOTHING_ALLOWED } = parts
+  const { queue, indexes, tokens, allowed = NOTHING_ALLOWED } = parts
   const pages = pageFiles(parts.pages)
   const isPublic = (path: string) => path === SESSION_PATH || pages.has(path)
   const limits = computeMs === undefined ? {} : { computeMs }
@@ -120,9 +137,9 @@ function application(parts: Parts): Hono {
   const tooLarge = () => refusal(413, `a request is at most ${MOST_BODY} bytes`).getResponse()
   app.use(bodyLimit({ maxSize: MOST_BODY, onError: tooLarge }))
   app.route("/", sessionRoute({ port, secrets }))
-  const indexes = new RunIndexes({ readOnly })
   app.route("/", runRoutes({ dir, lanes, indexes, readOnly }))
   app.route("/", oneRunRoutes({ dir, readOnly, queue, allowed }))
+  app.route("/", tokens)
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app

@@ -157,6 +157,13 @@ export class Decoder {
     }
   }
 
+  /** The logits at the pack's positions, [rows, V] some at a time, from position `start` on. */
+  async eachLogits(pack: Pack, body: (logits: Float32Array, start: number) => void): Promise<void> {
+    const activations = await this.#forward(pack, { keep: false, adapter: true, seed: 0 })
+    await this.#head.eachLogits(activations.states.at(-1)!, pack, body)
+    release(activations)
+  }
+
   /** The statistics of every supervised token; no gradients, no dropout. */
   async evaluate(
     pack: Pack,

@@ -8,7 +8,7 @@ import {
   int64,
 } from "../../runtime/index.ts"
 import type { DecoderShape } from "../families/shape.ts"
-import type { HeadOptions } from "./head.ts"
+import { type HeadOptions, headLogits } from "./head.ts"
 import type { Pack } from "./pack.ts"
 import type { RowOps } from "./rows.ts"
 import { headOutputs } from "./score-head.ts"
@@ -73,6 +73,8 @@ export class HeadStage {
   readonly #chunk: number
   /** Settings are told apart by identity: a loss is a function. */
   readonly #compiled = new Map<HeadSettings, Map<boolean, Promise<Executable>>>()
+
+  #logits: Promise<Executable> | undefined
 
   constructor(
     device: Device,
@@ -151,7 +153,31 @@ export class HeadStage {
     return { outputs: outputs.outputs, dhidden }
   }
 
+  /** The logits at the pack's positions, [rows, V] of a chunk at a time, from position `start` on. */
+  async eachLogits(
+    hidden: DeviceTensor,
+    pack: Pack,
+    body: (logits: Float32Array, start: number) => void,
+  ): Promise<void> {
+    const { norm, head, weights } = this.#parameters
+    this.#logits ??= this.#device.compile(graph("head.logits", headLogits(this.#shape)))
+    const executable = await this.#logits
+    for (let start = 0; start < pack.positions.length; start += this.#chunk) {
+      const positions = pack.positions.subarray(start, start + this.#chunk)
+      const feeds: Tensors = {
+        "norm.weight": weights.get(norm)!,
+        "head.weight": weights.get(head)!,
+        hidden: await this.#rowOps.gather(hidden, positions),
+      }
+      const results = await executable.run(feeds)
+      const { data } = await this.#device.download(results.logits!)
+      body(data as Float32Array, start)
+      this.#dispose(feeds, results)
+    }
+  }
+
   async release(): Promise<void> {
+    if (this.#logits) await (await this.#logits).release()
     for (const ofSettings of this.#compiled.values()) {
       for (const made of ofSettings.values()) await (await made).release()
     }

@@ -1,6 +1,6 @@
 import { type Dim, gradients, input, type Tensor } from "../../graph/index.ts"
 import { tanh } from "../block/attention.ts"
-import { headInput, logitSettings } from "../block/outer-parts.ts"
+import { cappedLogits, headInput, logitSettings } from "../block/outer-parts.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 /** Per supervised token, each [n, 1]: what a loss may be made of. */
@@ -175,6 +175,14 @@ type Outputs = Record<string, Tensor>
 /** Forward only: the statistics of each token. */
 export function headForward(options: HeadOptions): Outputs {
   return headGraph(options).statistics
+}
+
+/** The logits of some positions, [n, V], as the family makes them: nothing else is computed. */
+export function headLogits(shape: DecoderShape): Outputs {
+  const { hiddenSize: C, vocabSize: V } = shape
+  const h = headInput(input("hidden", [ROWS, C]), input("norm.weight", [C]), shape)
+  const products = h.matmul(input("head.weight", [V, C]), { transB: true })
+  return { logits: cappedLogits(products, shape) }
 }
 
 export interface HeadTraining {

@@ -2,7 +2,10 @@ import type { RunEvent } from "../../../src/run/events.ts"
 import type { RunState } from "./run-state.ts"
 import { number } from "./words.ts"
 
-type Told = Exclude<RunEvent, { type: "step" | "histogram" | "sample" | "reset" }>
+type Told = Extract<
+  RunEvent,
+  { type: "run.start" | "eval" | "checkpoint" | "warning" | "rollout" | "run.end" }
+>
 
 function wordsOf(event: Told): string {
   if (event.type === "run.start") {

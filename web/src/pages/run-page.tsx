@@ -3,10 +3,11 @@ import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { post, runPath } from "./api.ts"
 import { Curves } from "./curves.tsx"
 import { HistogramOverSteps } from "./histograms.tsx"
+import { Microscope } from "./microscope.tsx"
 import { linkTo } from "./routes.ts"
 import { RunLog, Warnings } from "./run-log.tsx"
 import { type RunState, useRun } from "./run-state.ts"
-import { Samples } from "./samples.tsx"
+import { Samples, useSamples } from "./samples.tsx"
 import { Settings } from "./settings.tsx"
 import { useStore } from "./store.ts"
 import { bytesText, duration, number, stateOf } from "./words.ts"
@@ -14,6 +15,7 @@ import { bytesText, duration, number, stateOf } from "./words.ts"
 /** The parts of a run's page, by the last part of its address. */
 const PARTS = [
   ["", "Curves"],
+  ["tokens", "Tokens"],
   ["samples", "Samples"],
   ["settings", "Settings"],
   ["log", "Log"],
@@ -56,6 +58,7 @@ export function RunPage({ name, part = "" }: { readonly name: string; readonly p
 }
 
 function Part({ part, run }: { readonly part: string; readonly run: RunState }) {
+  if (part === "tokens") return <Tokens name={run.name} />
   if (part === "samples") return <Samples name={run.name} version={run.details.evals.length} />
   if (part === "settings") return <Settings name={run.name} />
   if (part === "log") return <RunLog run={run} />
@@ -66,6 +69,12 @@ function Part({ part, run }: { readonly part: string; readonly run: RunState }) 
       <HistogramOverSteps run={run} />
     </>
   )
+}
+
+function Tokens({ name }: { readonly name: string }) {
+  const { samples, problem } = useSamples(name, 0)
+  if (!samples && !problem) return <p class="note">Reading …</p>
+  return <Microscope name={name} samples={samples?.length ?? 0} />
 }
 
 /** Steps over which the time of one is measured. */

@@ -10,7 +10,7 @@ export interface ShownToken {
 }
 
 /** White space as something one can see. */
-const visible = (text: string) => text.replaceAll("\n", "↵\n")
+export const visible = (text: string) => text.replaceAll("\n", "↵\n")
 
 interface TokensProps {
   readonly tokens: readonly ShownToken[]
