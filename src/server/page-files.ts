@@ -26,13 +26,17 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json",
 }
 
+/** Where the hub's models come from: itself, and the stores that it sends on to. */
+const HUB = ["https://huggingface.co", "https://*.huggingface.co", "https://*.hf.co"]
+
 /**
- * The playground compiles WebAssembly and needs shared memory. In exchange it reaches nothing but
- * the files it runs on: the cookie of a session, which a browser sends along, is of no use to it.
+ * The playground compiles WebAssembly and needs shared memory. In exchange it reaches nothing here but
+ * the files it runs on, and the hub: the cookie of a session, which a browser sends along, is of no use to it.
  */
 function playgroundHeaders(c: Context): Record<string, string> {
   const own = `http://${c.req.header("host")!.toLowerCase()}`
-  const reach = ["ort", "model", "assets"].map((folder) => `${own}/${folder}/`).join(" ")
+  const folders = ["ort", "model", "assets"].map((folder) => `${own}/${folder}/`)
+  const reach = [...folders, ...HUB].join(" ")
   return {
     "Content-Security-Policy": `${CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'").replace("connect-src 'self'", `connect-src ${reach} blob: data:`)}; worker-src 'self' blob:`,
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -47,7 +47,7 @@ const LARGE = {
   ...{ rms_norm_eps: 1e-5, rope_theta: 5e5, hidden_act: "silu", tie_word_embeddings: false },
 }
 
-describe.skipIf(!CHROMIUM)("a model of one's own in the playground", () => {
+describe.skipIf(!CHROMIUM)("a model of one's own in the playground", { timeout: 180_000 }, () => {
   let pages: BuiltPages
   let browser: Browser
   let context: BrowserContext

@@ -49,7 +49,7 @@ async function answerOf(files: Unzipped, question: string): Promise<string> {
   }
 }
 
-describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
+describe.skipIf(!CHROMIUM)("the playground in Chromium", { timeout: 180_000 }, () => {
   let pages: BuiltPages
   let browser: Browser
 
@@ -74,20 +74,74 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
     page.locator(`[role=status][data-phase=${wanted}]`).waitFor({ timeout: 60_000 })
   const step = (page: Page) => page.locator("[role=status]").getAttribute("data-step")
 
-  test("the tour leads through five stops, and its first one trains", async () => {
+  test("the tour leads through five stops, each of which does what it says", async () => {
     const page = await openPlayground()
     const tour = page.getByRole("complementary", { name: "Guided tour" })
-    await tour.getByRole("button", { name: /three steps/ }).click()
-    await phase(page, "paused")
-    expect(await step(page)).toBe("3")
-    const looks = page.getByRole("region", { name: "Token microscope" }).locator(".seen")
-    expect(await looks.count()).toBeGreaterThan(20)
-    for (const title of ["What is abandoned", "Why greedy", "When it fails", "Your own"]) {
+    const begin = (action: RegExp) => tour.getByRole("button", { name: action }).click()
+    const next = async (title: RegExp) => {
       await tour.getByRole("button", { name: "Next" }).click()
       await tour.getByRole("heading", { name: title }).waitFor()
     }
+    /** Enough to see that it trains; the tour's own steps would take minutes here. */
+    const someSteps = async () => {
+      await page.locator("[role=status][data-phase=training]:not([data-step='0'])").waitFor()
+      await page.getByRole("button", { name: "Pause" }).click()
+      await phase(page, "paused")
+    }
+    const losses = async () => [await formula(page, "A"), await formula(page, "B")]
+
+    await begin(/three steps/)
+    await phase(page, "paused")
+    expect(await step(page)).toBe("3")
+    const microscope = page.getByRole("region", { name: "Token microscope" })
+    expect(await microscope.locator(".seen").count()).toBeGreaterThan(20)
+
+    await next(/What is abandoned/)
+    await begin(/20 steps/)
+    await someSteps()
+    expect(await slider(page, "steps")).toBe("20")
+    expect(await losses()).toEqual(["nll", "sg(p) * nll"])
+
+    await next(/Why greedy/)
+    await begin(/temperature 1/)
+    await page.locator(".said").nth(5).waitFor() // three answers of each
+
+    await next(/When it fails/)
+    await begin(/new facts/)
+    await someSteps()
+    expect(await page.getByRole("combobox", { name: "Data" }).inputValue()).toBe("facts")
+
+    await next(/Your own/)
+    await begin(/floor/)
+    await someSteps()
+    expect(await losses()).toEqual(["sg(p) * nll", "sg(max(p, 0.2)) * nll"])
     await tour.getByRole("button", { name: "Done" }).click()
     expect(await tour.count()).toBe(0)
+    await page.close()
+  })
+
+  const formula = (page: Page, name: string) =>
+    page.getByRole("textbox", { name: `Loss ${name}, a formula` }).inputValue()
+  const slider = (page: Page, name: string) => page.getByRole("slider", { name }).inputValue()
+
+  test("train, pause, step, reset; sliders; the microscope by keyboard; the adapter downloaded", async () => {
+    const page = await openPlayground(`/play/${linkTo({ steps: 30, batchSize: 8 })}`)
+    await page.getByRole("button", { name: "Train", exact: true }).click()
+    await page.locator("[role=status][data-phase=training]:not([data-step='0'])").waitFor()
+    await page.getByRole("button", { name: "Pause" }).click()
+    await phase(page, "paused")
+    const before = Number(await step(page))
+    await page.getByRole("button", { name: "Step", exact: true }).click()
+    await page.locator(`[role=status][data-step='${before + 1}'][data-phase=paused]`).waitFor()
+
+    const tokens = page.getByRole("listbox", { name: "Tokens of A" })
+    await tokens.focus()
+    for (const key of ["Home", "ArrowRight", "ArrowRight"]) await page.keyboard.press(key)
+    const picked = tokens.getByRole("option", { selected: true })
+    expect(await picked.count()).toBe(1)
+    const id = await tokens.getAttribute("aria-activedescendant")
+    expect(await picked.getAttribute("id")).toBe(id)
+    expect(await page.locator(".picked-line").first().textContent()).toMatch(/: p = /)
 
     await page.getByRole("combobox", { name: "temperature" }).selectOption("0")
     await page.getByRole("button", { name: "Ask", exact: true }).click()
@@ -107,6 +161,22 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
     const json = JSON.parse(new TextDecoder().decode(files["adapter/adapter_config.json"]))
     expect(json).toMatchObject({ peft_type: "LORA", r: 8, base_model_name_or_path: "base" })
     expect(await answerOf(files, question)).toBe(said)
+
+    for (const [name, key, wanted] of [
+      ["LoRA rank", "ArrowRight", { rank: 9 }],
+      ["wrong solutions", "ArrowRight", { rank: 9, noise: 0.35 }],
+      ["learning rate", "End", { rank: 9, noise: 0.35, learningRate: 0.0316 }],
+    ] as const) {
+      await page.getByRole("slider", { name }).press(key)
+      await phase(page, "ready")
+      expect(page.url()).toContain(linkTo({ steps: 30, batchSize: 8, ...wanted }))
+    }
+    expect(await step(page)).toBe("0")
+    await page.getByRole("button", { name: "Step", exact: true }).click()
+    await phase(page, "paused")
+    await page.getByRole("button", { name: "Reset" }).click()
+    await phase(page, "ready")
+    expect(await step(page)).toBe("0")
     await page.close()
   })
 
@@ -150,23 +220,51 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", () => {
     plain.close()
   })
 
-  test.each([1440, 390])("axe finds nothing serious, %d pixels wide", async (width) => {
-    const page = await openPlayground("/play/", width)
-    const axe = fileURLToPath(import.meta.resolve("axe-core"))
-    await page.addScriptTag({ path: axe })
-    const found = (await page.evaluate(() =>
-      (globalThis as unknown as { axe: { run(): Promise<unknown> } }).axe.run(),
-    )) as AxeResults
-    const serious = found.violations.filter(({ impact }) => /serious|critical/.test(impact ?? ""))
-    expect(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`)).toEqual([])
-    const overflow = await page.evaluate(() => {
-      const { document } = globalThis as unknown as {
-        readonly document: { documentElement: { scrollWidth: number; clientWidth: number } }
-      }
-      const { scrollWidth, clientWidth } = document.documentElement
-      return scrollWidth - clientWidth
-    })
-    expect(overflow).toBe(0)
-    await page.close()
+  test("without headers and service workers it says that it has one thread, and trains", async () => {
+    const plain = await serveFolder(pages.folder, { isolated: false })
+    const context = await browser.newContext({ serviceWorkers: "block" })
+    const page = await context.newPage()
+    await page.goto(`${plain.url}/play/${linkTo({ batchSize: 2 })}`)
+    await phase(page, "ready")
+    await page.getByText(/not isolated from other origins.*computes on one thread/).waitFor()
+    expect(await page.getByRole("status").textContent()).toContain("WebAssembly, 1 thread;")
+    await page.getByRole("button", { name: "Step", exact: true }).click()
+    await phase(page, "paused")
+    await context.close()
+    plain.close()
   })
+
+  test.each([
+    [1440, "light"],
+    [390, "dark"],
+  ] as const)(
+    "axe finds nothing serious, %d pixels wide, %s and the other",
+    async (width, scheme) => {
+      const page = await openPlayground("/play/", width)
+      await page.getByRole("textbox", { name: "Loss B, a formula" }).fill("p * nll + ")
+      await page.locator("details.picker").evaluate((picker) => picker.setAttribute("open", ""))
+      const axe = fileURLToPath(import.meta.resolve("axe-core"))
+      await page.addScriptTag({ path: axe })
+      for (const colorScheme of [scheme, scheme === "light" ? "dark" : "light"] as const) {
+        await page.emulateMedia({ colorScheme })
+        const found = (await page.evaluate(() =>
+          (globalThis as unknown as { axe: { run(): Promise<unknown> } }).axe.run(),
+        )) as AxeResults
+        const serious = found.violations.filter(({ impact }) =>
+          /serious|critical/.test(impact ?? ""),
+        )
+        const told = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`)
+        expect(told, colorScheme).toEqual([])
+      }
+      const overflow = await page.evaluate(() => {
+        const { document } = globalThis as unknown as {
+          readonly document: { documentElement: { scrollWidth: number; clientWidth: number } }
+        }
+        const { scrollWidth, clientWidth } = document.documentElement
+        return scrollWidth - clientWidth
+      })
+      expect(overflow).toBe(0)
+      await page.close()
+    },
+  )
 })

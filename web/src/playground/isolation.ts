@@ -1,4 +1,6 @@
 const RELOADED = "dftune-isolated"
+/** A service worker is there within moments, or never: a browser may keep it from starting without a word. */
+const READY_MS = 4000
 
 /**
  * Where the host sets no isolation headers, has a service worker add them and loads the page again,
@@ -7,13 +9,22 @@ const RELOADED = "dftune-isolated"
 export async function isolate(): Promise<void> {
   if (window.crossOriginIsolated || !("serviceWorker" in navigator)) return
   if (!window.isSecureContext || sessionStorage.getItem(RELOADED)) return
+  if (!(await Promise.race([isServing(), after(READY_MS)]))) return
+  sessionStorage.setItem(RELOADED, "yes")
+  location.reload()
+  await new Promise(() => {})
+}
+
+/** Whether the service worker is there; a browser that refuses it gives one thread, which the page says. */
+async function isServing(): Promise<boolean> {
   try {
     await navigator.serviceWorker.register(new URL("../isolate.js", location.href))
     await navigator.serviceWorker.ready
-    sessionStorage.setItem(RELOADED, "yes")
-    location.reload()
-    await new Promise(() => {})
+    return true
   } catch {
-    // A browser that refuses service workers: the page says that it has one thread.
+    return false
   }
 }
+
+const after = (milliseconds: number) =>
+  new Promise<false>((resolve) => setTimeout(() => resolve(false), milliseconds))
