@@ -19,6 +19,7 @@ import {
   type SuiteResult,
 } from "../evaluate/index.ts"
 import { evaluationHtml, resultTable } from "../evaluate/report.ts"
+import { openScoredModel } from "../evaluate/scored-model.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import {
   type Asking,
@@ -210,14 +211,24 @@ async function run(word: string, options: Options, signal: AbortSignal): Promise
   warnOfLayout(suites[0]?.problems[0]?.problem, settings.prompt, asking)
   const origin = await originOf(model, options, signal, show)
   const { openSource, close } = opener(model, options, signal, show)
+  const { base, dtype, threads } = options
+  const openScored = () =>
+    openScoredModel(model, {
+      signal,
+      dtype,
+      onProgress: show,
+      ...(base === undefined ? {} : { base }),
+      ...(threads === undefined ? {} : { threads }),
+    })
   const results: SuiteResult[] = []
   try {
     for (const { name: suite, problems, judge } of suites) {
       const onProgress = (done: number, wanted: number) =>
         show(`${suite}: ${done}/${wanted} samples`)
       const shared = { openSource, model, origin, suite, problems, judge, settings, folder, signal }
+      const scored = options.endpoint === undefined ? { openScored } : {}
       const told = { onProgress, onNotice: say }
-      const result = await evaluateSuite({ ...shared, ...told, layout: asking })
+      const result = await evaluateSuite({ ...shared, ...told, ...scored, layout: asking })
       clear()
       results.push(result)
       if (result.without_completion === result.problems * result.n) {

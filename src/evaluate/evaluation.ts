@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { LayoutParts } from "../data/render.ts"
+import { assert, InputError } from "../errors.ts"
 import { replaceFile } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { generate } from "../generate/generate.ts"
@@ -9,8 +10,10 @@ import { type SampleOrigin, samplingRecord } from "../generate/sample-origin.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, checkOutputFolder, firstRowHas, isPage } from "../host/output-place.ts"
+import { judgeChoices } from "./choices.ts"
 import { JUDGES, type JudgeName } from "./judges/index.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
+import type { ScoredModel } from "./scored-model.ts"
 import {
   averageAtN,
   bootstrapInterval,
@@ -47,6 +50,8 @@ export interface EvaluateOptions {
   readonly problems: readonly Problem[]
   /** math when left out. */
   readonly judge?: JudgeName
+  /** For choices, which are not sampled; a server has none. */
+  readonly openScored?: () => Promise<ScoredModel>
   readonly settings: EvaluationSettings
   /** How the model's rows were laid out, for `prompt: auto`; a question as a user's turn without. */
   readonly layout?: LayoutParts
@@ -110,10 +115,37 @@ export interface SuiteResult {
  */
 export async function evaluateSuite(options: EvaluateOptions): Promise<SuiteResult> {
   mkdirSync(options.folder, { recursive: true })
+  if (options.judge === "choices") return evaluateChoices(options)
   checkRecordsFile(options.folder, options.suite)
   const tokensPerSecond = await sampleSuite(options)
   const records = await gradeSuite(options)
   return { ...summary(records, options), tokens_per_second: tokensPerSecond }
+}
+
+/** @throws InputError for a model behind a server, which tells no probability of given texts */
+async function evaluateChoices(options: EvaluateOptions): Promise<SuiteResult> {
+  const { openScored, suite, model, problems, folder, signal, onProgress } = options
+  if (openScored === undefined) {
+    throw new InputError(
+      `--suite ${suite}: compares the probabilities of given answers, which a server does not tell; evaluate the model's folder`,
+    )
+  }
+  const scored = await openScored()
+  try {
+    const records = await judgeChoices({
+      model: scored,
+      called: model,
+      suite,
+      problems,
+      folder,
+      ...(signal ? { signal } : {}),
+      onProgress: () => onProgress?.(0, problems.length),
+    })
+    const settings = { ...options.settings, n: 1, temperature: 0 }
+    return { ...summary(records, { ...options, settings }), tokens_per_second: null }
+  } finally {
+    await scored.release()
+  }
 }
 
 const samplesPath = ({ folder, suite }: EvaluateOptions): string =>
@@ -207,7 +239,9 @@ const CHUNK = 512
 async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]> {
   const { folder, suite, settings, signal } = options
   const records: EvaluationRecord[] = []
-  await using grader = await JUDGES[options.judge ?? "math"](settings.mode)
+  const { judge = "math" } = options
+  assert(judge !== "choices", "choices are not sampled")
+  await using grader = await JUDGES[judge](settings.mode)
   let chunk: JsonObject[] = []
   const flush = async (): Promise<void> => {
     signal?.throwIfAborted()

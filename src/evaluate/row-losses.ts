@@ -18,6 +18,8 @@ export interface RowLoss {
   readonly p: number
   readonly ends: number
   readonly endP: number
+  /** Of nll, what the ends of turns have, nats. */
+  readonly endNll: number
 }
 
 export interface SourceLoss {
@@ -84,7 +86,7 @@ export async function rowLosses(
         packing: true,
         normalization: "tokens",
       })
-      const sums = some.map(() => ({ tokens: 0, nll: 0, p: 0, ends: 0, endP: 0 }))
+      const sums = some.map(() => ({ tokens: 0, nll: 0, p: 0, ends: 0, endP: 0, endNll: 0 }))
       for (const { pack, columns, sequences } of microBatches) {
         signal?.throwIfAborted()
         const { logp } = await decoder.evaluate(pack, CROSS_ENTROPY)
@@ -97,6 +99,7 @@ export async function rowLosses(
           if (columns.token_class[i] !== END_OF_TURN) continue
           sum.ends += 1
           sum.endP += p
+          sum.endNll -= value
         }
       }
       for (const [i, { source, line }] of some.entries()) {

@@ -1,6 +1,7 @@
 /** A model of a study, opened when it is first asked. */
 import type { Config } from "../config/index.ts"
 import { evaluateSuite, openSuite } from "../evaluate/index.ts"
+import { openScoredModel } from "../evaluate/scored-model.ts"
 import {
   askingOf,
   localModelOrigin,
@@ -47,6 +48,8 @@ export async function askedModel(
     opened ??= openGenerator(model, { signal, ...(threads === "auto" ? {} : { threads }) })
     return { source: await opened, release: async () => {} }
   }
+  const openScored = () =>
+    openScoredModel(model, { signal, ...(threads === "auto" ? {} : { threads }) })
   return {
     async ask({ name, suite, suite_dir, limit, ...asked }, { decoding, seed, folder }) {
       const { problems, judge } = await openSuite(suite, { folder: suite_dir, limit })
@@ -63,6 +66,7 @@ export async function askedModel(
       const shared = {
         openSource,
         model: called,
+        openScored,
         origin,
         problems,
         judge,

@@ -23,7 +23,7 @@ export interface StudyOptions extends CellOptions {
  */
 export async function runStudy(study: Study, options: StudyOptions): Promise<void> {
   const cells = chosenCells(study, options.cells)
-  await checkValidation(study)
+  await checkQuestions(study)
   mkdirSync(join(study.folder, "events"), { recursive: true })
   const unlock = await lockStudy(study.folder, options)
   try {
@@ -119,8 +119,15 @@ export function choiceOf(
   return scored.find(({ score }) => score === best)?.candidate
 }
 
-/** @throws InputError where a problem to choose by is one of an evaluation */
-async function checkValidation({ fields }: Study): Promise<void> {
+/** @throws InputError where a problem to choose by is one of an evaluation, or choices are sampled */
+async function checkQuestions({ fields }: Study): Promise<void> {
+  for (const { name, suite, suite_dir, decodings } of fields.evaluations) {
+    const { judge } = await openSuite(suite, { folder: suite_dir, limit: 1 })
+    if (judge === "choices" && decodings.some((decoding) => decoding !== "greedy"))
+      throw new InputError(
+        `evaluations: ${name} compares probabilities and samples nothing; give it decodings: [greedy]`,
+      )
+  }
   if (fields.choose === undefined) return
   const problems = async ({ suite, suite_dir, limit }: (typeof fields.evaluations)[number]) =>
     (await openSuite(suite, { folder: suite_dir, limit })).problems

@@ -1,6 +1,7 @@
 import { Grader } from "../../grading/grader/grader.ts"
 import type { Mode } from "../../grading/grader/verdict.ts"
 import { exactJudge } from "./exact.ts"
+import { instructionJudge } from "./instructions.ts"
 import type { SuiteJudge } from "./judge.ts"
 import { programJudge } from "./programs.ts"
 
@@ -14,7 +15,9 @@ export const JUDGES = {
     }
   },
   exact: async () => exactJudge(),
+  instructions: async () => instructionJudge(),
   programs: programJudge,
 } as const satisfies Record<string, (mode: Mode) => Promise<SuiteJudge>>
 
-export type JudgeName = keyof typeof JUDGES
+/** choices: no completion is judged; the answers' probabilities are compared. */
+export type JudgeName = keyof typeof JUDGES | "choices"

@@ -5,12 +5,16 @@ import { InputError } from "../../errors.ts"
 import type { JudgeName } from "../judges/index.ts"
 import { aime24 } from "./aime24.ts"
 import { amc23 } from "./amc23.ts"
+import { arcChallenge, arcEasy } from "./arc.ts"
+import { choiceSuite } from "./choices.ts"
 import { gsm8k } from "./gsm8k.ts"
 import { humaneval } from "./humaneval.ts"
+import { ifeval } from "./ifeval.ts"
 import { math500 } from "./math500.ts"
 import { mawps } from "./mawps.ts"
 import { mbpp } from "./mbpp.ts"
 import { minervaMath } from "./minerva-math.ts"
+import { mmlu } from "./mmlu.ts"
 import { olympiadbench } from "./olympiadbench.ts"
 import {
   answerOrBox,
@@ -33,18 +37,26 @@ export const SUITES: readonly Suite[] = [
   mawps,
   humaneval,
   mbpp,
+  arcChallenge,
+  arcEasy,
+  mmlu,
+  ifeval,
 ]
 
 /** The sets of the paper's tables. */
 export const PAPER_SUITES = ["math500", "minerva_math", "olympiadbench", "aime24", "amc23"] as const
 
-/** A user's own rows: problem, question or prompt; answer, or a solution with a box; or tests. */
+/** A user's own rows: problem, question or prompt; answer, a solution with a box, or choices. */
 function fileSuite(path: string, judge: JudgeName): Suite {
-  return {
+  const source = {
     name: basename(path).replace(/\.[^.]*$/, ""),
     title: path,
     files: [basename(path)],
     hub: undefined,
+  }
+  if (judge === "choices") return choiceSuite(source)
+  return {
+    ...source,
     judge,
     read: (row, where) => ({
       problem: field(row, ["problem", "question", "prompt"], where),
@@ -63,25 +75,26 @@ export interface OpenedSuite {
 }
 
 /**
- * A suite by name, or the path of a file of rows; `exact:FILE` compares its answers as texts.
+ * A suite by name, or the path of a file of rows; `exact:FILE` compares its answers as
+ * texts, `choices:FILE` the probabilities of its choices.
  *
  * @throws InputError when there is neither.
  */
 export async function openSuite(name: string, options: LoadOptions): Promise<OpenedSuite> {
   const known = SUITES.find((suite) => suite.name === name)
   if (known) return opened(known, options)
-  const exact = name.startsWith(EXACT)
-  const path = exact ? name.slice(EXACT.length) : name
+  const [, how, path = name] = /^(exact|choices):(.+)$/.exec(name) ?? []
   if (!existsSync(path)) {
     const names = SUITES.map((suite) => suite.name)
     throw new InputError(
       `--suite ${name}: no such suite or file${didYouMean(name, names) || `; suites are ${names.join(", ")}`}`,
     )
   }
-  return opened(fileSuite(path, exact ? "exact" : "math"), { ...options, folder: dirname(path) })
+  return opened(fileSuite(path, (how ?? "math") as JudgeName), {
+    ...options,
+    folder: dirname(path),
+  })
 }
-
-const EXACT = "exact:"
 
 async function opened(suite: Suite, options: LoadOptions): Promise<OpenedSuite> {
   const { name, title, judge = "math" } = suite

@@ -1,0 +1,116 @@
+/** Multiple choice: the answer that a model finds likeliest, nothing sampled. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { replaceFile } from "../formats/atomic.ts"
+import { parseJson } from "../formats/json.ts"
+import { checkRecordsFile, type EvaluationRecord, recordsPath } from "./evaluation.ts"
+import { plainVerdict } from "./judges/judge.ts"
+import { type RowLoss, rowLosses } from "./row-losses.ts"
+import type { ScoredModel } from "./scored-model.ts"
+import type { Problem } from "./suites/suite.ts"
+
+/** What a suite of choices writes as gold, as JSON. */
+export interface ChoiceGold {
+  /** What the answers continue, as it is written. */
+  readonly context: string
+  readonly choices: readonly string[]
+  /** Of the right one. */
+  readonly answer: number
+  /** likeliest: the sum of ln p; per-byte: divided by the answer's bytes, so that length costs nothing. */
+  readonly rule: "likeliest" | "per-byte"
+}
+
+interface ChoiceOptions {
+  readonly model: ScoredModel
+  /** In the records. */
+  readonly called: string
+  readonly suite: string
+  readonly problems: readonly Problem[]
+  readonly folder: string
+  readonly signal?: AbortSignal
+  readonly onProgress?: (message: string) => void
+}
+
+const VERSION = "choices-1"
+/** Contexts are cut on the right no sooner than that. */
+const MAX_LENGTH = 8192
+
+const goldOf = ({ id, gold }: Problem) =>
+  parseJson(gold, `the choices of ${id}`) as unknown as ChoiceGold
+
+/**
+ * Compares the log-probabilities of a problem's answers behind its context, without a template, as
+ * lm-evaluation-harness does; the end of the turn does not count.
+ */
+export async function judgeChoices(options: ChoiceOptions): Promise<EvaluationRecord[]> {
+  const { problems, suite, folder, called } = options
+  checkRecordsFile(folder, suite)
+  const golds = problems.map(goldOf)
+  const losses = await choiceLosses(golds, options)
+  const records: EvaluationRecord[] = []
+  let at = 0
+  for (const [i, { id, problem }] of problems.entries()) {
+    const { choices, answer, rule } = golds[i]!
+    const nll = choices.map(() => losses[at++]!)
+    const sums = nll.map((loss) => loss.nll - loss.endNll)
+    const perByte = sums.map((sum, k) => sum / Buffer.byteLength(choices[k]!))
+    const [likeliest, best] = [leastOf(sums), leastOf(perByte)]
+    const chosen = rule === "likeliest" ? likeliest : best
+    const verdict = plainVerdict(
+      {
+        correct: chosen === answer,
+        extracted: choices[chosen]!,
+        gold: choices[answer]!,
+        reason: `ln p: ${sums.map((sum) => (-sum).toFixed(2)).join(", ")}`,
+      },
+      VERSION,
+    )
+    const { version, mode, ...rest } = verdict
+    records.push({
+      suite,
+      id,
+      problem,
+      model: called,
+      completion: choices[chosen]!,
+      answer: choices[answer]!,
+      finish_reason: "stop",
+      tokens: nll[chosen]!.tokens - nll[chosen]!.ends,
+      ...rest,
+      strict: likeliest === answer,
+      lenient: best === answer,
+      grading: mode,
+      grader_version: version,
+    } as unknown as EvaluationRecord)
+  }
+  await replaceFile(recordsPath(folder, suite), async (handle) => {
+    for (const record of records) await handle.appendFile(`${JSON.stringify(record)}\n`)
+  })
+  return records
+}
+
+const leastOf = (values: readonly number[]): number => values.indexOf(Math.min(...values))
+
+/** Of every answer, in order. */
+async function choiceLosses(
+  golds: readonly ChoiceGold[],
+  { model, signal, onProgress }: ChoiceOptions,
+): Promise<RowLoss[]> {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-choices-"))
+  try {
+    const path = join(folder, "choices.jsonl")
+    const rows = golds.flatMap(({ context, choices }) =>
+      choices.map((choice) => ({ prompt: context, completion: ` ${choice}` })),
+    )
+    writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+    return await rowLosses(model, {
+      files: [path],
+      maxLength: MAX_LENGTH,
+      template: "none",
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onProgress } : {}),
+    })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
