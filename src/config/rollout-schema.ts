@@ -44,7 +44,10 @@ const rewardFields = z
     prompt: z.string().min(1).describe("self-score: how the policy is asked to judge.").optional(),
     scale: positive.describe("self-score: the best score; 10.").optional(),
     reply: count.describe("self-score: tokens of its reply; 16.").optional(),
-    language: z.string().describe("unit-tests: of the programs; javascript.").optional(),
+    language: z
+      .string()
+      .describe("unit-tests: of the programs, javascript or python; javascript.")
+      .optional(),
     seconds: positive.describe("unit-tests: that a program may take; 10.").optional(),
   })
   .describe("A reward: its name, a module of your own, or a server.")

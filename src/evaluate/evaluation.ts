@@ -9,10 +9,11 @@ import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
 import { type SampleOrigin, samplingRecord } from "../generate/sample-origin.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
-import { checkOutputFile, checkOutputFolder, firstRowHas, isPage } from "../host/output-place.ts"
+import { checkOutputFile, checkOutputFolder, isPage } from "../host/output-place.ts"
 import { judgeChoices } from "./choices.ts"
 import { JUDGES, type JudgeName } from "./judges/index.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
+import { checkRecordsFile, type EvaluationRecord, recordsPath } from "./records.ts"
 import type { ScoredModel } from "./scored-model.ts"
 import {
   averageAtN,
@@ -60,19 +61,6 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal
   readonly onProgress?: (done: number, wanted: number) => void
   readonly onNotice?: (message: string) => void
-}
-
-/** One graded sample, a row of `SUITE.jsonl`. */
-export type EvaluationRecord = JsonObject & {
-  readonly id: string
-  readonly problem: string
-  readonly completion: string
-  readonly finish_reason: string
-  readonly correct: boolean
-  readonly decided: boolean
-  readonly extracted: string | null
-  readonly gold: string | null
-  readonly reason: string
 }
 
 export interface SuiteResult {
@@ -150,16 +138,6 @@ async function evaluateChoices(options: EvaluateOptions): Promise<SuiteResult> {
 
 const samplesPath = ({ folder, suite }: EvaluateOptions): string =>
   join(folder, `${suite}.samples.jsonl`)
-export const recordsPath = (folder: string, suite: string): string => join(folder, `${suite}.jsonl`)
-
-/** Refuses to write over what no evaluation wrote, the suite's own file among it. */
-export function checkRecordsFile(folder: string, suite: string): void {
-  checkOutputFile(recordsPath(folder, suite), {
-    option: "--out",
-    wrote: (head) => firstRowHas(head, ["correct", "grader_version"]),
-    writer: "dftune eval",
-  })
-}
 
 /** Refuses a folder where an evaluation would write over what none wrote. */
 export function checkEvaluationFolder(folder: string, suites: readonly string[]): void {

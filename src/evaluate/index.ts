@@ -20,16 +20,15 @@ export {
 export {
   checkEvaluationFolder,
   type EvaluateOptions,
-  type EvaluationRecord,
   type EvaluationSettings,
   evaluateSuite,
-  recordsPath,
   type SuiteResult,
   verdictFields,
 } from "./evaluation.ts"
 export { type GradeFileOptions, type GradeSummary, gradeFile } from "./grade-file.ts"
 export { PAIRINGS, type Pairing } from "./preference-rows.ts"
 export { PAPER_PRESET, PROMPT_STYLES, type PromptStyle, promptIn } from "./prompts.ts"
+export { type EvaluationRecord, recordsPath } from "./records.ts"
 export { evaluationHtml, resultTable } from "./report.ts"
 export { type SelectionOptions, selectCorrect } from "./selection.ts"
 export * from "./statistics.ts"

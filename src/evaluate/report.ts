@@ -1,5 +1,5 @@
-import type { EvaluationRecord, SuiteResult } from "./evaluation.ts"
-import { recordsPath } from "./evaluation.ts"
+import type { SuiteResult } from "./evaluation.ts"
+import { type EvaluationRecord, recordsPath } from "./records.ts"
 import { SCRIPT, STYLE } from "./report-page.ts"
 import type { Difference } from "./statistics.ts"
 import { rowsOf } from "./suites/suite.ts"

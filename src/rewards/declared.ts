@@ -70,7 +70,8 @@ export const REWARDS = {
     },
   },
   "unit-tests": {
-    meaning: "1 where the JavaScript program in the completion passes the row's tests, else 0",
+    meaning:
+      "1 where the program in the completion (JavaScript or Python) passes the row's tests, else 0",
     parameters: {
       key: {
         kind: "text",
@@ -97,10 +98,6 @@ export const REWARDS = {
         meaning: "that a program may take with all its tests, the start of its process among them",
       },
     },
-    conflict: ({ language }) =>
-      language === "python"
-        ? "language: python programs are not run, because there is no sandbox for them here; judge them behind a server of your own: { url: http://... } gets { samples } and answers { rewards }"
-        : undefined,
   },
   "self-score": {
     meaning:

@@ -11,14 +11,19 @@ import { MOST_PROCESSES, turns } from "./turns.ts"
 export interface PythonTests {
   /** Runs before the tests, without the program: imports, helpers. */
   readonly setup?: string
-  /** Statements of which none may fail; names that they do not define are the program's functions. */
-  readonly tests: string
+  /**
+   * Statements of which none may fail; names that they do not define are the program's functions.
+   * Several are judged each by itself.
+   */
+  readonly tests: string | readonly string[]
   /** Functions that are the program's even where `setup` defines them. */
   readonly functions?: readonly string[]
 }
 
 export interface PythonVerdict {
   readonly passed: boolean
+  /** Of the tests, the share that passed. */
+  readonly share: number
   /** What went wrong first. */
   readonly problem: string | undefined
 }
@@ -97,7 +102,7 @@ export async function openPythonSandbox(
   }
 }
 
-const failed = (problem: string): PythonVerdict => ({ passed: false, problem })
+const failed = (problem: string): PythonVerdict => ({ passed: false, share: 0, problem })
 
 interface Judging {
   readonly guest: PythonProcess
@@ -117,7 +122,27 @@ async function judged({
   if (defined === undefined) return failed("the program ended its interpreter")
   if (defined.done !== true) return failed(String(defined.raised))
   const { setup = "", functions = [] } = tests
-  let reply = await checker.ask({ setup, tests: tests.tests, functions })
+  const problems: string[] = []
+  const all = [tests.tests].flat()
+  for (const text of all) {
+    const problem = await testProblem({ guest, checker }, { setup, tests: text, functions })
+    if (problem === undefined) return undefined
+    if (problem !== "") problems.push(problem)
+  }
+  const share = 1 - problems.length / all.length
+  return { passed: problems.length === 0, share, problem: problems[0] }
+}
+
+/** What is wrong with one test; nothing where it passed, undefined where its own process ended. */
+async function testProblem(
+  { guest, checker }: Pick<Judging, "guest" | "checker">,
+  request: {
+    readonly setup: string
+    readonly tests: string
+    readonly functions: readonly string[]
+  },
+): Promise<string | undefined> {
+  let reply = await checker.ask(request)
   let lost: string | undefined
   while (reply?.call !== undefined) {
     const { call, args } = reply
@@ -126,8 +151,8 @@ async function judged({
     reply = await checker.ask(asAnswer(answer))
   }
   if (reply === undefined) return undefined
-  if (lost !== undefined) return failed(lost)
-  return { passed: reply.passed === true, problem: textOf(reply.problem) }
+  if (lost !== undefined) return lost
+  return reply.passed === true ? "" : (textOf(reply.problem) ?? "a test failed")
 }
 
 const textOf = (value: unknown) => (typeof value === "string" ? value : undefined)

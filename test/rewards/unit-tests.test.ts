@@ -44,7 +44,7 @@ test.each([
   [{ answer: "3" }, /needs a list of tests .*under tests; the row has answer/],
   [
     { tests: "def check(f):\n    assert f(1) == 2" },
-    /runs JavaScript, and tests is a text of Python/,
+    /runs JavaScript, and tests is a text of Python; set language: python/,
   ],
   [{ tests: [] }, /tests is an empty list/],
   [{ tests: [{ call: "f" }] }, /tests\[0\]: args is a list, got .*undefined|nothing/],
@@ -58,7 +58,23 @@ test.each([
   expect(rowProblem({ tests } as never, [{ name: "unit-tests", weight: 1 }])).toBeUndefined()
 })
 
-test("Python is refused by name, with what to do", () => {
-  const [problem] = rewardProblems({ name: "unit-tests", weight: 1, language: "python" })
-  expect(problem!.message).toMatch(/python programs are not run, .*a server of your own/)
-})
+test("Python programs against Python tests, all of them or the share", async () => {
+  const python = { name: "unit-tests", language: "python" }
+  const settings = [
+    { ...python, weight: 1 },
+    { ...python, weight: 10, score: "share" },
+  ]
+  expect(settings.flatMap((one) => rewardProblems(one))).toEqual([])
+  const row = { tests: ["assert add(1, 2) == 3", "assert add([1], [2]) == [1, 2]"] }
+  const programs = ["```python\ndef add(a, b):\n    return a + b\n```", "def add(a, b): return 3"]
+  const scoring = openScoring(settings, { maxNewTokens: 10 })
+  const scored = await scoring.score(programs.map((program) => ({ ...sample(program), row })))
+  await scoring.close()
+  expect(scored.map(({ rewards }) => rewards)).toEqual([
+    { "unit-tests": 1, "unit-tests-2": 1 },
+    { "unit-tests": 0, "unit-tests-2": 0.5 },
+  ])
+  expect(rowProblem({ tests: "assert f(1)" }, settings)).toBeUndefined()
+  expect(rowProblem({ tests: [1] }, settings)).toMatch(/needs a text of Python statements/)
+  expect(rowProblem({ answer: "3" }, settings)).toMatch(/under tests; the row has answer/)
+}, 240_000)

@@ -10,9 +10,12 @@ afterAll(async () => sandbox?.close())
 const TESTS = { tests: "assert add(1, 2) == 3\nassert add(-1, 1) == 0" }
 
 test("a right program passes, a wrong one does not, and what is wrong is said", async () => {
-  expect(await sandbox.judge("def add(a, b):\n    return a + b", TESTS)).toEqual({ passed: true })
+  expect(await sandbox.judge("def add(a, b):\n    return a + b", TESTS)).toMatchObject({
+    passed: true,
+    share: 1,
+  })
   const wrong = await sandbox.judge("def add(a, b):\n    return a - b", TESTS)
-  expect(wrong).toEqual({ passed: false, problem: "a test failed" })
+  expect(wrong).toMatchObject({ passed: false, problem: "a test failed" })
   const none = await sandbox.judge("def sub(a, b):\n    return a", TESTS)
   expect(none.problem).toContain("the program defines no add")
   const broken = await sandbox.judge("def add(a, b)\n    return a", TESTS)
@@ -24,7 +27,7 @@ test("every kind of plain value goes there and back as it is", async () => {
     "None, True, 10**40, -0.5, float('inf'), 'ä\\n', b'\\x00', 1+2j, [1, [2]], (1, (2,)), {1: {'a': (3,)}}, {1, 2}, frozenset({3})"
   const tests = `for value in [${values}]:\n    back = same(value)\n    assert back == value and type(back) is type(value), value\nimport math\nassert math.isnan(same(float('nan')))\nassert same(a=1) == 1`
   const program = "def same(value=None, a=None):\n    return a if a is not None else value"
-  expect(await sandbox.judge(program, { tests })).toEqual({ passed: true })
+  expect(await sandbox.judge(program, { tests })).toMatchObject({ passed: true, share: 1 })
 }, 120_000)
 
 test("an error of the program is one that a test may expect", async () => {
@@ -98,7 +101,10 @@ test("the host is out of reach", async () => {
     (name) => `try:\n    if ${name}() == 3: open_ways.append("${name}")\nexcept Exception: pass`,
   )
   const tests = ["open_ways = []", ...tries, "assert not open_ways, open_ways"].join("\n")
-  expect(await sandbox.judge(program.join("\n"), { tests })).toEqual({ passed: true })
+  expect(await sandbox.judge(program.join("\n"), { tests })).toMatchObject({
+    passed: true,
+    share: 1,
+  })
   const process =
     "import subprocess\ndef add(a, b): return len(subprocess.check_output(['echo', '12']))"
   expect((await sandbox.judge(process, TESTS)).passed).toBe(false)

@@ -7,6 +7,7 @@ const VERSION = "programs-1"
 
 /** What a suite of programs writes as gold, as JSON. */
 export interface ProgramGold extends PythonTests {
+  readonly tests: string
   /** The function that is asked for. */
   readonly entry: string
   /** Code that a continuation is put behind; an answer with a whole function needs its beginning. */
