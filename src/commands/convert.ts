@@ -2,9 +2,10 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { type Command, Option } from "commander"
 import { GGUF_TYPE_NAMES } from "../export/names.ts"
+import { weightsFolder } from "../generate/open-model.ts"
 import { DTYPES, type ExportVerbOptions, runExport } from "./export.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { baseOption } from "./shell/option-values.ts"
+import { baseOption, roundingOption } from "./shell/option-values.ts"
 
 const FORMATS = ["hf", "gguf", "int8", "int4"] as const
 
@@ -13,12 +14,15 @@ interface Options extends Omit<ExportVerbOptions, "to" | "out"> {
 }
 
 /** An adapter is folded into its base: what comes out is a whole model. */
-const isAdapter = (model: string): boolean =>
-  !existsSync(join(model, "config.json")) && existsSync(join(model, "adapter_config.json"))
+function isAdapter(model: string): boolean {
+  const folder = weightsFolder(model)
+  const holds = (name: string) => existsSync(join(folder, name))
+  return !holds("config.json") && holds("adapter_config.json")
+}
 
 export function command(verb: Command): void {
   verb
-    .argument("<model>", "GGUF file, model folder, adapter folder or hub id")
+    .argument("<model>", "GGUF file, model folder, adapter folder, run folder or hub id")
     .argument("<dir>", "the folder to write")
     .addOption(new Option("--to <format>", "what to write").choices(FORMATS).default("hf"))
     .addOption(
@@ -29,6 +33,7 @@ export function command(verb: Command): void {
         Object.keys(GGUF_TYPE_NAMES),
       ),
     )
+    .addOption(roundingOption())
     .option("--pre <name>", "gguf: llama.cpp's pre-tokenizer, where it is not recognised")
     .addOption(baseOption())
     .option("--revision <revision>", "of a hub id: branch, tag or commit")

@@ -5,12 +5,14 @@ import {
   type ExportFormat,
   GGUF_TYPE_NAMES,
   type GgufTypeName,
+  type Rounding,
 } from "../export/names.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { keptText } from "./shell/kept-effect.ts"
 import { modelOf } from "./shell/model-argument.ts"
-import { baseOption } from "./shell/option-values.ts"
+import { baseOption, roundingOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -23,6 +25,7 @@ export interface ExportVerbOptions {
   readonly out?: string
   readonly dtype?: keyof typeof DTYPES
   readonly type?: GgufTypeName
+  readonly rounding?: Rounding
   readonly pre?: string
   readonly base?: string
   readonly revision?: string
@@ -37,23 +40,6 @@ function sayResult({ files, stored, verified }: ExportResult): void {
   const error =
     largestError === 0 ? "" : `, at most ${largestError.toPrecision(2)} of its tensor's largest`
   say(`read back: ${tensors} tensors, ${shortCount(values)} values in ${stored}; ${exact}${error}`)
-}
-
-/** Below this share of the adapter's effect a merge has lost what was learned. */
-const ENOUGH = 0.95
-
-function sayEffect({ effect, stored }: ExportResult): void {
-  if (effect === undefined) return
-  const share = `${(100 * Math.max(0, effect.kept)).toFixed(effect.kept > 0.99 ? 1 : 0)} %`
-  const found = `keeps ${share} of the adapter's effect, on ${shortCount(effect.tokens)} tokens of the run's own rows`
-  if (effect.kept >= ENOUGH) say(found)
-  else {
-    sayWarning(
-      "lost-effect",
-      `${found}: ${stored} is too coarse for so small a change`,
-      "--dtype f32 keeps it; so does --to peft; longer training makes a larger change",
-    )
-  }
 }
 
 function resultJson({ verified: { largestError, ...counts }, ...result }: ExportResult) {
@@ -82,7 +68,9 @@ export async function runExport(
     clear()
     for (const note of result.notes) sayWarning("export", note, "")
     sayResult(result)
-    sayEffect(result)
+    const kept = keptText(result, options.rounding)
+    if (kept?.hint !== undefined) sayWarning("lost-effect", kept.text, kept.hint)
+    else if (kept !== undefined) say(kept.text)
     if (json) printJson(resultJson(result))
     else print(result.out)
   } finally {
@@ -107,6 +95,7 @@ export function command(verb: Command): void {
         Object.keys(GGUF_TYPE_NAMES),
       ),
     )
+    .addOption(roundingOption())
     .option("--pre <name>", "gguf, ollama: llama.cpp's pre-tokenizer, where it is not recognised")
     .addOption(baseOption())
     .option("--revision <revision>", "of a hub id: branch, tag or commit")

@@ -1,19 +1,21 @@
 import { existsSync } from "node:fs"
-import { readdir, stat } from "node:fs/promises"
+import { mkdir, readdir, rm, stat } from "node:fs/promises"
 import { basename, join, resolve } from "node:path"
-import { InputError } from "../errors.ts"
+import { assert, InputError } from "../errors.ts"
+import { temporaryName } from "../formats/atomic.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
+import { openWeights } from "../models/files/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { refuseMissingRun } from "../run/missing-run.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
-import { type AdapterEffect, adapterEffect } from "./adapter-effect.ts"
+import { type AdapterEffect, adapterEffect, type Unmeasured } from "./adapter-effect.ts"
 import { writeCompressed } from "./compressed-tensors.ts"
-import { writeGgufFile } from "./gguf.ts"
+import { GGUF_OF_DTYPE, writeGgufFile } from "./gguf.ts"
 import { writeGgufAdapter } from "./gguf-adapter.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
-import type { ExportFormat, GgufTypeName } from "./names.ts"
+import type { ExportFormat, GgufTypeName, Rounding } from "./names.ts"
 import { writeOllama } from "./ollama.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
 import { checkPlace, stagedFolder } from "./staging.ts"
@@ -26,6 +28,8 @@ export interface ExportOptions {
   readonly dtype?: CheckpointDtype
   /** gguf, ollama: the same. */
   readonly type?: GgufTypeName
+  /** hf, merged, gguf, ollama, in 16 bits: to the nearest value (the default), or up by chance. */
+  readonly rounding?: Rounding
   /** gguf, ollama: llama.cpp's name of the pre-tokenizer, where it is not recognised. */
   readonly preTokenizer?: string
   /** In place of the base that an adapter names. */
@@ -48,8 +52,8 @@ export interface ExportResult extends Written {
   readonly source: string
   readonly out: string
   readonly files: readonly ExportedFile[]
-  /** merged, of a run whose rows are still there: what is left of the adapter's effect on them. */
-  readonly effect?: AdapterEffect
+  /** Of an adapter folded in: what is left of its effect on the run's rows, or why that is unknown. */
+  readonly effect?: AdapterEffect | Unmeasured
 }
 
 interface Writer {
@@ -92,7 +96,7 @@ const WRITERS: { readonly [Format in ExportFormat]: Writer } = {
 }
 
 /** Options that only some formats have. */
-function checkOptions({ to, dtype, type, preTokenizer }: ExportOptions): void {
+function checkOptions({ to, dtype, type, preTokenizer, rounding }: ExportOptions): void {
   const hugging = to === "hf" || to === "merged"
   const gguf = to === "gguf" || to === "ollama"
   if (dtype !== undefined && !hugging) {
@@ -102,6 +106,9 @@ function checkOptions({ to, dtype, type, preTokenizer }: ExportOptions): void {
   if (type !== undefined && !gguf) {
     const hint = hugging ? "; use --dtype" : ""
     throw new InputError(`--type is for --to gguf and ollama, not ${to}${hint}`)
+  }
+  if (rounding === "stochastic" && !hugging && !gguf) {
+    throw new InputError(`--rounding is for --to hf, merged, gguf and ollama, not ${to}`)
   }
   if (preTokenizer !== undefined && !gguf) {
     throw new InputError(`--pre is for --to gguf and ollama, not ${to}`)
@@ -155,6 +162,48 @@ async function filesOf(folder: string): Promise<ExportedFile[]> {
   )
 }
 
+/** What a reader of the folder opens. */
+async function modelIn(folder: string): Promise<string> {
+  const gguf = (await readdir(folder)).find((name) => name.endsWith(".gguf"))
+  return gguf === undefined ? folder : join(folder, gguf)
+}
+
+/** Whether a type holds every value of a checkpoint as it is. */
+async function holds(stored: Written["stored"], base: string): Promise<boolean> {
+  if (stored === "float32" || stored === "f32") return true
+  const { dtype, close } = await openWeights(base)
+  await close()
+  return stored === dtype || stored === GGUF_OF_DTYPE[dtype]
+}
+
+/** The base alone is written too, for as long as it is asked, where its type changes it. */
+async function keptEffect(
+  run: string,
+  source: ExportSource,
+  stored: Written["stored"],
+  options: ExportOptions,
+): Promise<AdapterEffect | Unmeasured> {
+  const { to, base, signal, onProgress: show = () => {} } = options
+  const out = outFolder(run, options)
+  assert(source.base !== null, "keptEffect: a model without an adapter")
+  const written = await modelIn(out)
+  show("measuring the adapter's effect before and after")
+  if (await holds(stored, source.base)) {
+    return adapterEffect(run, { written, writtenBase: undefined, base, signal })
+  }
+  const beside = temporaryName(resolve(out))
+  try {
+    await mkdir(beside, { recursive: true })
+    const alone = { ...source, folder: source.base, base: null }
+    const shown = (text: string) => show(`the base alone, to measure the adapter: ${text}`)
+    await WRITERS[to].write(alone, beside, { ...options, show: shown })
+    const writtenBase = await modelIn(beside)
+    return await adapterEffect(run, { written, writtenBase, base, signal })
+  } finally {
+    await rm(beside, { recursive: true, force: true })
+  }
+}
+
 /**
  * Writes a model for other tools and reads back what it wrote: names, shapes, and every value within
  * what its type can hold. The folder is put in place when that is done; nothing half is left.
@@ -189,12 +238,8 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     return { written, files: await filesOf(stage) }
   })
   const { stored, verified, notes } = written
-  if (to === "merged") show("measuring the adapter's effect before and after")
-  const stop = signal ? { signal } : {}
-  const effect =
-    to === "merged"
-      ? await adapterEffect(run, out, { ...stop, ...(base === undefined ? {} : { base }) })
-      : undefined
+  const foldsIn = source.base !== null && to !== "peft" && to !== "gguf-adapter"
+  const effect = foldsIn ? await keptEffect(run, source, stored, options) : undefined
   return {
     ...(effect ? { effect } : {}),
     to,

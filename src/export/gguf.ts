@@ -6,9 +6,11 @@ import { ggufTokenizer, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { withTensors } from "./hugging-face.ts"
 import { GGUF_TYPE_NAMES, type GgufTypeName } from "./names.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
+import { roundedTensors } from "./stochastic-rounding.ts"
 import { verifyTensors } from "./verify.ts"
 
-const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: GgufTypeName } = {
+/** What a checkpoint is stored in, by GGUF's names. */
+export const GGUF_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: GgufTypeName } = {
   float32: "f32",
   float16: "f16",
   bfloat16: "bf16",
@@ -50,12 +52,13 @@ const fileName = (name: string, type: GgufTypeName): string =>
 export async function writeGgufFile(
   source: ExportSource,
   stage: string,
-  { type: asked, preTokenizer, signal, show }: GgufOptions,
+  { type: asked, preTokenizer, rounding = "nearest", signal, show }: GgufOptions,
 ): Promise<Written & { readonly file: string }> {
-  return withTensors(source, signal, async ({ model, tensors: sources }) => {
+  return withTensors(source, signal, async ({ model, tensors: exact }) => {
     const { config } = model
     const where = source.base ?? source.folder
-    const typeName = asked ?? TYPE_OF_DTYPE[model.dtype]
+    const typeName = asked ?? GGUF_OF_DTYPE[model.dtype]
+    const sources = roundedTensors(exact, typeName, rounding)
     const type = GGUF_TYPE_NAMES[typeName]
     const { metadata, notes } = ggufModel(config, { where, name: source.name, type })
     show("writing the tokenizer")

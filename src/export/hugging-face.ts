@@ -19,6 +19,7 @@ import {
 } from "../models/index.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
+import { roundedTensors } from "./stochastic-rounding.ts"
 import { verifyTensors, writtenTensors } from "./verify.ts"
 
 /** A model's tensors, with its adapter merged in where it has one. */
@@ -71,10 +72,16 @@ export async function verifyText(folder: string): Promise<string[]> {
 export async function writeHuggingFace(
   source: ExportSource,
   stage: string,
-  { dtype: asked, signal, show }: Work & { readonly dtype?: CheckpointDtype | undefined },
+  {
+    dtype: asked,
+    rounding = "nearest",
+    signal,
+    show,
+  }: Work & { readonly dtype?: CheckpointDtype | undefined },
 ): Promise<Written> {
-  return withTensors(source, signal, async ({ model, tensors }) => {
+  return withTensors(source, signal, async ({ model, tensors: exact }) => {
     const dtype = asked ?? model.dtype
+    const tensors = roundedTensors(exact, dtype, rounding)
     if (source.base !== null) await copySideFiles(source.base, stage)
     show(`writing ${tensors.length} tensors as ${dtype}`)
     const from = source.folder

@@ -1,4 +1,5 @@
 export { type GgufReader, type GgufTensor, openGguf, writeGguf } from "../formats/index.ts"
+export type { AdapterEffect, Unmeasured } from "./adapter-effect.ts"
 export {
   type ExportedFile,
   type ExportOptions,

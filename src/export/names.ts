@@ -23,3 +23,7 @@ export const GGUF_TYPE_NAMES = {
   q4_k: "Q4_K",
 } as const
 export type GgufTypeName = keyof typeof GGUF_TYPE_NAMES
+
+/** What `--rounding` takes. */
+export const ROUNDINGS = ["nearest", "stochastic"] as const
+export type Rounding = (typeof ROUNDINGS)[number]

@@ -1,6 +1,6 @@
 import type { ModelFolders } from "../generate/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
-import type { GgufTypeName } from "./names.ts"
+import type { GgufTypeName, Rounding } from "./names.ts"
 import type { Verified } from "./verify.ts"
 
 /** What is exported: where its parts lie, and its name. */
@@ -10,6 +10,8 @@ export interface ExportSource extends ModelFolders {
 
 /** What every writer is given beside its own options. */
 export interface Work {
+  /** hf, merged, gguf and ollama in 16 bits: how a value goes to one of its neighbours there. */
+  readonly rounding?: Rounding | undefined
   readonly signal?: AbortSignal | undefined
   /** What is being done, for people. */
   readonly show: (message: string) => void

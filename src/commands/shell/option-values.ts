@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from "commander"
+import { ROUNDINGS } from "../../export/names.ts"
 
 /** A parser of whole numbers from `least` on. */
 export function wholeFrom(least: number) {
@@ -51,6 +52,13 @@ export function dtypeOption(): Option {
 /** `--base`, for verbs that open a model. */
 export function baseOption(): Option {
   return new Option("--base <model>", "of an adapter: in place of the base that it names")
+}
+
+export function roundingOption(): Option {
+  return new Option(
+    "--rounding <rule>",
+    "to 16 bits: nearest, or stochastic, which keeps small changes in the mean",
+  ).choices(ROUNDINGS)
 }
 
 /** `--set key.path=value`, repeatable, for verbs that read a config. */
