@@ -6,6 +6,7 @@ import { recordedConfig } from "../config/run-record.ts"
 import type { SourceConfig } from "../config/schema.ts"
 import { openPrepared, prepareData } from "../data/index.ts"
 import type { PrepareOptions } from "../data/prepare.ts"
+import { InputError } from "../errors.ts"
 import { openScoredModel, type ScoredModel } from "../evaluate/scored-model.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
@@ -53,31 +54,44 @@ export async function adapterEffect(
   path: string,
   { written, writtenBase, base, signal }: EffectOptions,
 ): Promise<AdapterEffect | Unmeasured> {
-  const rows = await runRows(path)
+  const rows = await askable(() => runRows(path))
   if ("unmeasured" in rows) return rows
   const stop = signal ? { signal } : {}
   const adapter = await openScoredModel(path, { ...stop, ...(base === undefined ? {} : { base }) })
-  const { batches, apart, without } = await released(adapter, async () => {
-    const batches = await firstRows(adapter, rows)
+  const asked = await released(adapter, async () => {
+    const batches = await askable(() => firstRows(adapter, rows))
+    if ("unmeasured" in batches) return batches
     const apart = await logprobs(adapter, batches, true)
     return { batches, apart, without: await logprobs(adapter, batches, false) }
   })
+  if ("unmeasured" in asked) return asked
+  const { batches, apart, without } = asked
   const effect = rms(apart.map((value, i) => value - without[i]!))
   if (effect < NO_EFFECT) {
     return { unmeasured: "the adapter changes nothing on the first rows it was trained on" }
   }
-  const asked = async (model: string) => {
+  const whole = async (model: string) => {
     const open = await openScoredModel(model, stop)
     return released(open, () => logprobs(open, batches, true))
   }
-  const merged = await asked(written)
-  const plain = writtenBase === undefined ? without : await asked(writtenBase)
+  const merged = await whole(written)
+  const plain = writtenBase === undefined ? without : await whole(writtenBase)
   const lost = rms(apart.map((value, i) => merged[i]! - plain[i]! - (value - without[i]!)))
   return {
     kept: 1 - lost / effect,
     nll: { base: -mean(without), adapter: -mean(apart), written: -mean(merged) },
     tokens: apart.length,
     rows: batches.reduce((sum, batch) => sum + batch.rows.length, 0),
+  }
+}
+
+/** Rows that cannot be read any more are no reason to fail: the export is there. */
+async function askable<T>(find: () => Promise<T>): Promise<T | Unmeasured> {
+  try {
+    return await find()
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    return { unmeasured: `the run's rows cannot be read: ${error.message}` }
   }
 }
 

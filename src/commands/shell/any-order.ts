@@ -5,10 +5,16 @@ import { isRunFolder } from "../../config/run-record.ts"
 const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
 const SETTING = /^[^=\s]+=/
 
-/** Whether the word after `--resume` is the config (or the run folder in its place), no checkpoint. */
+/**
+ * Whether the word after `--resume` is the config (or the run folder in its place), no checkpoint:
+ * also where it is the only word that could be, there or not.
+ */
 function isConfig(word: string, words: readonly string[]): boolean {
   if (CONFIG_FILE.test(word)) return true
-  return isRunFolder(word) && !words.some((other) => CONFIG_FILE.test(other))
+  if (words.some((other) => CONFIG_FILE.test(other))) return false
+  const isOption = (other: string) => other.startsWith("-") || SETTING.test(other)
+  const [, ...others] = words.filter((other) => other !== word && !isOption(other))
+  return isRunFolder(word) || (words[0] === "train" && others.length === 0)
 }
 
 /**

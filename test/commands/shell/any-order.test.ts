@@ -11,6 +11,9 @@ test.each([
     "train --resume runs/a/checkpoints/step-000001 c.yaml",
     "train --resume runs/a/checkpoints/step-000001 c.yaml",
   ],
+  ["train --resume runs/gone", "train runs/gone --resume"],
+  ["train --json --resume runs/gone --set a=1", "train --json runs/gone --set a=1 --resume"],
+  ["train runs/a --resume step-000001", null],
   ["train --set", null],
   ["train --set nonsense c.yaml", null],
   [
