@@ -4,12 +4,15 @@ import { evaluateSuite, openSuite } from "../evaluate/index.ts"
 import { openScoredModel } from "../evaluate/scored-model.ts"
 import {
   askingOf,
+  endpointOrigin,
   localModelOrigin,
   modelFolders,
   modelPrecision,
   openGenerator,
+  type SampleSource,
 } from "../generate/index.ts"
-import type { Decoding, Evaluation } from "./study-schema.ts"
+import { startModelServer } from "./model-server.ts"
+import type { Decoding, Evaluation, ServerFields } from "./study-schema.ts"
 
 /** An evaluation, whatever it is decoded by. */
 export type Asked = Omit<Evaluation, "decodings">
@@ -18,6 +21,10 @@ interface AskedModelOptions {
   /** What the records call it. */
   readonly called: string
   readonly engine: Config["engine"]
+  /** Where another program samples. */
+  readonly server?: ServerFields | undefined
+  /** Of what is not a result: the server's log. */
+  readonly logs: string
   readonly signal: AbortSignal
 }
 
@@ -37,16 +44,29 @@ export interface AskedModel {
 /** @throws InputError for a model that cannot be read */
 export async function askedModel(
   model: string,
-  { called, engine, signal }: AskedModelOptions,
+  { called, engine, server, logs, signal }: AskedModelOptions,
 ): Promise<AskedModel> {
   const layout = await askingOf(model, { signal })
   const folders = await modelFolders(model, { signal })
-  const origin = localModelOrigin(model, folders, await modelPrecision(folders))
+  const origin = server
+    ? endpointOrigin(model, server.command.join(" "))
+    : localModelOrigin(model, folders, await modelPrecision(folders))
   const threads = engine.name === "onnx" ? engine.threads : "auto"
-  let opened: ReturnType<typeof openGenerator> | undefined
+  let opened: Promise<{ source: SampleSource; close: () => Promise<void> }> | undefined
+  const open = async () => {
+    if (server) {
+      const { folder, base } = folders
+      return startModelServer(server, { model: folder, base: base ?? folder, folder: logs }, signal)
+    }
+    const source = await openGenerator(model, {
+      signal,
+      ...(threads === "auto" ? {} : { threads }),
+    })
+    return { source, close: () => source.close() }
+  }
   const openSource = async () => {
-    opened ??= openGenerator(model, { signal, ...(threads === "auto" ? {} : { threads }) })
-    return { source: await opened, release: async () => {} }
+    opened ??= open()
+    return { source: (await opened).source, release: async () => {} }
   }
   const openScored = () =>
     openScoredModel(model, { signal, ...(threads === "auto" ? {} : { threads }) })

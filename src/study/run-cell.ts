@@ -163,7 +163,13 @@ async function ask(
 ): Promise<void> {
   const { id, arm, stage, seed } = cell
   const of = { cell: id, arm, stage, seed }
-  const asked = await askedModel(model, { called: arm, engine: config.engine, signal })
+  const asked = await askedModel(model, {
+    called: arm,
+    engine: config.engine,
+    server: study.fields.server,
+    logs: folder,
+    signal,
+  })
   try {
     for (const { asked: questions, decodings } of questionsOf(study, cell)) {
       const { name } = questions

@@ -102,6 +102,21 @@ const assume = z
   })
   .describe("What --plan assumes to say how small a difference can be shown.")
 
+const server = z
+  .strictObject({
+    command: z
+      .array(z.string())
+      .min(1)
+      .describe(
+        "The program and its arguments, with {model}, {base} (under an adapter) and {port}: [vllm, serve, '{model}', --port, '{port}', --served-model-name, model].",
+      ),
+    name: z.string().min(1).describe("What the server calls the model.").default("model"),
+    ready_seconds: count.describe("How long it may take to load a model.").default(600),
+    concurrency: count.describe("Requests under way at once.").default(64),
+  })
+  .describe("Asks models through an OpenAI-compatible server, started here for each of them.")
+export type ServerFields = z.output<typeof server>
+
 export const studyFields = z
   .strictObject({
     name: name.optional(),
@@ -127,6 +142,7 @@ export const studyFields = z
       .describe("The comparisons that the study is made for; one named after results is marked so.")
       .default([]),
     assume: assume.prefault({}),
+    server: server.optional(),
     slurm: z
       .strictObject({
         sbatch: z

@@ -58,7 +58,13 @@ async function askingSeconds(
 ): Promise<number> {
   const { cells } = study.design
   const { model, engine } = configOf(study, cells[0]!, folder)
-  const asked = await askedModel(model, { called: "timed", engine, signal })
+  const asked = await askedModel(model, {
+    called: "timed",
+    engine,
+    server: study.fields.server,
+    logs: folder,
+    signal,
+  })
   const timed = new Map<string, number>()
   let total = 0
   try {

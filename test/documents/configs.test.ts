@@ -8,6 +8,7 @@ import { agentsPage, llmsText } from "../../scripts/agent-pages.ts"
 import { configReference } from "../../scripts/config-reference.ts"
 import { loadConfig } from "../../src/config/index.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
+import { loadStudy } from "../../src/study/load-study.ts"
 import { studyFields } from "../../src/study/study-schema.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
@@ -36,6 +37,11 @@ function blocks(page: string, language: string): string[] {
 test.each([...filesBelow("recipes", ".yaml"), "demo/pretrain.yaml", "demo/anneal.yaml"])(
   "%s is a valid config",
   async (path) => {
+    if (path.startsWith(join("recipes", "studies"))) {
+      const { design } = await loadStudy(join(ROOT, path))
+      expect(design.contrasts.length).toBeGreaterThan(0)
+      return
+    }
     const config = await loadConfig(join(ROOT, path))
     expect(config.data.train.length).toBeGreaterThan(0)
   },
