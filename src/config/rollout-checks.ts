@@ -147,6 +147,15 @@ function samplingProblems({ rollout, data }: Config, name: string): ConfigProble
       at("rollout.temperature", "0 is greedy: all samples of a group are equal; 1 is usual"),
     )
   }
+  const { source } = rollout as Rollout
+  if (source !== "local" && temperature !== 1) {
+    found.push(
+      at(
+        "rollout.temperature",
+        `${temperature}: a server tells log-probabilities at temperature 1, which are not those of what it drew; take 1, or source: local`,
+      ),
+    )
+  }
   const compares =
     !WITHOUT_RATIO.includes(name) || kl_in_reward > 0 || (importance ?? "none") !== "none"
   for (const [key, value, whole] of [

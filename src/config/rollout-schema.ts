@@ -88,6 +88,47 @@ const prefixFields = z
   })
   .describe("How much of a demonstration begins a sample.")
 
+const syncFields = z.union([
+  z
+    .string()
+    .min(1)
+    .describe(
+      "A shell command; DFTUNE_MODEL is the folder that was written, DFTUNE_ROLLOUT the number of the rollout.",
+    ),
+  z
+    .strictObject({
+      folder: z.string().min(1).describe("Where the server reads its model from: it is replaced."),
+    })
+    .describe("A folder that the server looks at by itself (dftune serve --model FOLDER)."),
+  z
+    .strictObject({
+      url: z.url({ protocol: /^https?$/ }).describe("Where a POST tells the server."),
+      body: z
+        .record(z.string(), z.unknown())
+        .describe(
+          "Its JSON; {path}, {rollout} and {model} in texts stand for the folder, the number of the rollout and the model's name.",
+        )
+        .default({ lora_name: "{model}", lora_path: "{path}", load_inplace: true }),
+    })
+    .describe("A request to the server; as it stands, vLLM's load_lora_adapter."),
+])
+
+const endpointSource = z
+  .strictObject({
+    endpoint: z
+      .url({ protocol: /^https?$/ })
+      .describe("An OpenAI-compatible server, with or without /v1."),
+    model: z.string().min(1).describe("The model's name there."),
+    api_key_env: z
+      .string()
+      .min(1)
+      .nullable()
+      .describe("The environment variable that holds its key; left out: none is sent.")
+      .default(null),
+    sync: syncFields.describe("How the server gets the weights before each rollout."),
+  })
+  .describe("A server that samples: it must tell token ids and log-probabilities.")
+
 const reward = z.union([z.string().min(1).describe("A reward's name alone."), rewardFields])
 
 export const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
@@ -193,6 +234,10 @@ export const rolloutFields = z
         "Samples that told most are trained on once more, with the log-probabilities they were drawn with (EFRame); left out: none is.",
       )
       .default(null),
+    source: z
+      .union([z.literal("local"), endpointSource])
+      .describe("Who samples: the engine that trains, or a server.")
+      .default("local"),
     keep: z
       .enum(["none", "last", "all"])
       .describe("Whose samples rollouts.jsonl holds: of no rollout, the last, or all.")
@@ -204,4 +249,5 @@ export const rolloutFields = z
 export const PREFIX = prefixFields.parse({})
 
 export type RolloutFields = z.output<typeof rolloutFields>
+export type EndpointSourceConfig = z.output<typeof endpointSource>
 export type RewardConfig = z.output<typeof rewardFields>

@@ -14,6 +14,14 @@ function logprobsOf(value: unknown): number[] {
   return isNumbers(numbers) ? numbers : [] // chat completions
 }
 
+/** vLLM's on request, or llama.cpp's beside the log-probabilities; empty where there are none. */
+function idsOf({ token_ids, logprobs }: JsonObject): number[] {
+  if (isNumbers(token_ids)) return token_ids
+  if (!isObject(logprobs) || !Array.isArray(logprobs.content)) return []
+  const ids = logprobs.content.map((item) => (isObject(item) ? item.id : undefined))
+  return isNumbers(ids) ? ids : []
+}
+
 /** What servers call a stop (TGI, Anthropic's gateways) and a full completion. */
 const SAME_REASON: Readonly<Record<string, FinishReason>> = {
   eos: "stop",
@@ -81,7 +89,7 @@ export function readChoice(body: unknown, where: string): Answer {
   const refusal = isObject(message) ? message.refusal : undefined
   return {
     completion,
-    tokenIds: isNumbers(choice.token_ids) ? choice.token_ids : [], // vLLM, on request
+    tokenIds: idsOf(choice),
     logprobs: logprobsOf(choice.logprobs),
     finishReason: finishReason(choice.finish_reason),
     ...(reasoning === undefined ? {} : { reasoning }),

@@ -27,6 +27,11 @@ export interface EndpointOptions {
   /** Wait before the second try; doubled for each further one. */
   readonly backOffSeconds?: number
   readonly onRetry?: (reason: string) => void
+  /**
+   * Answers without token ids and log-probabilities are refused: what is trained is what was
+   * sampled, never its text tokenised again.
+   */
+  readonly needsTokens?: boolean
 }
 
 /** One sample that is asked for. */
@@ -94,6 +99,7 @@ export class EndpointSource implements SampleSource {
   readonly #without = new Set<Droppable>()
   /** `max_tokens` by its newer name. */
   #completionTokens = false
+  #ownLogprobs = false
   #answered = 0
   #refused = 0
 
@@ -159,6 +165,7 @@ export class EndpointSource implements SampleSource {
         // a server may refuse log-probabilities without a word of them
         if (
           !bare &&
+          !this.#options.needsTokens &&
           body.logprobs !== undefined &&
           this.#answered === 0 &&
           outcome.status !== 404
@@ -181,6 +188,7 @@ export class EndpointSource implements SampleSource {
   #sampleOf(job: Job, body: unknown, url: string, keepGoing: boolean): Sample {
     try {
       const sample = { ...readChoice(body, url), ...identity(job) }
+      if (this.#options.needsTokens) checkTokens(sample, url)
       this.#answered++
       return sample
     } catch (error) {
@@ -214,6 +222,12 @@ export class EndpointSource implements SampleSource {
    * try. Requests under way at once are refused for the same thing, each by itself.
    */
   #adapt(url: string, sent: Readonly<Record<string, unknown>>, reason: string): boolean {
+    if (this.#options.needsTokens && /log.?prob/i.test(reason)) {
+      // OpenAI's 0 asks for the sampled tokens' own alone
+      if (sent.logprobs === 0) return false
+      this.#ownLogprobs = true
+      return true
+    }
     if (/max_completion_tokens/i.test(reason) && sent.max_tokens !== undefined) {
       this.#completionTokens = true
       return true
@@ -256,9 +270,20 @@ export class EndpointSource implements SampleSource {
       [this.#completionTokens ? "max_completion_tokens" : "max_tokens"]: maxNewTokens,
       ...(this.#without.has("seed") ? {} : { seed: seed + sampleIndex }),
       ...(stop && stop.length > 0 ? { stop } : {}),
-      ...(this.#without.has("logprobs") ? {} : { logprobs: chat ? true : 1 }),
+      ...(this.#without.has("logprobs")
+        ? {}
+        : { logprobs: chat ? true : this.#ownLogprobs ? 0 : 1 }),
+      ...(this.#options.needsTokens ? { return_token_ids: true } : {}),
     }
   }
+}
+
+function checkTokens({ tokenIds, logprobs }: Sample, url: string): void {
+  if (tokenIds.length > 0 && logprobs.length === tokenIds.length) return
+  const came = `${tokenIds.length} token ids and ${logprobs.length} log-probabilities`
+  throw new InputError(
+    `${url}: expected each sampled token's id and log-probability, got ${came}. vLLM tells ids on return_token_ids (0.10.2 and later), llama.cpp in logprobs.content, dftune serve as vLLM; a server that tells only text cannot sample for training`,
+  )
 }
 
 /** The part of a request to /chat/completions that is the conversation; undefined for a text. */

@@ -17,7 +17,7 @@ export interface AnswerForm {
 type Lengths = Map<number, number>
 
 export function answerForm(
-  { kind, model, logprobs }: Asked,
+  { kind, model, logprobs, tokenIds }: Asked,
   tokenizer: Pick<Tokenizer, "tokenText">,
 ): AnswerForm {
   const chat = kind === "chat"
@@ -38,10 +38,8 @@ export function answerForm(
       const all = Array.from({ length: choices }, (_, index) => {
         const own = parts.filter(({ choice }) => choice === index)
         const text = own.map((part) => part.text).join("")
-        const told = scores(
-          own.flatMap(({ tokens }) => tokens),
-          0,
-        )
+        const tokens = own.flatMap(({ tokens }) => tokens)
+        const told = scores(tokens, 0)
         const finish_reason = own.at(-1)!.finish
         return chat
           ? {
@@ -50,7 +48,13 @@ export function answerForm(
               logprobs: told,
               finish_reason,
             }
-          : { index, text, logprobs: told, finish_reason }
+          : {
+              index,
+              text,
+              logprobs: told,
+              ...(tokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),
+              finish_reason,
+            }
       })
       return {
         ...head,
@@ -65,6 +69,7 @@ export function answerForm(
       if (text === "" && finish === undefined && !(logprobs && tokens.length > 0)) return undefined
       const rest = {
         index,
+        ...(tokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),
         logprobs: tokens.length > 0 ? scores(tokens, offset) : null,
         finish_reason: finish ?? null,
       }

@@ -44,6 +44,8 @@ const textRequest = z.strictObject({
   max_tokens: count.nullish(),
   echo: z.boolean().nullish(),
   logprobs: none(0),
+  /** vLLM's: the ids of what was sampled, beside their text. */
+  return_token_ids: z.boolean().nullish(),
   best_of: none(1),
   suffix: none(),
 })
@@ -77,6 +79,7 @@ export interface Asked {
   /** undefined: as many as the context has room for. */
   readonly maxTokens: number | undefined
   readonly logprobs: boolean
+  readonly tokenIds?: boolean
   readonly echo: boolean
   readonly stream: boolean
   readonly streamUsage: boolean
@@ -120,7 +123,12 @@ export function askedText(body: unknown): Asked {
   if (prompts.length * own.n > MOST_CHOICES) {
     throw refusal(400, `${prompts.length} prompts with n ${own.n}: at most ${MOST_CHOICES} answers`)
   }
-  const asked = { maxTokens, logprobs: logprobs != null, echo: echo ?? false }
+  const asked = {
+    maxTokens,
+    logprobs: logprobs != null,
+    tokenIds: request.return_token_ids === true,
+    echo: echo ?? false,
+  }
   return { kind: "text", prompts, ...own, ...asked }
 }
 

@@ -194,7 +194,8 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const { model } = planned
   assert(!("isForeign" in model), "the local engine's plan is of its own families")
   const dtype = resolvedPrecision(config.engine, model.shape)
-  const data = dtype === "bf16" ? weighingSampler(planned) : planned
+  const isRemote = (config.rollout?.source ?? "local") !== "local"
+  const data = dtype === "bf16" || isRemote ? weighingSampler(planned) : planned
   const { objective, lora, rows } = data
   const longest = data.rollout ? data.rollout.settings.max_new_tokens : 0
   const fitted = localPlan({
@@ -208,8 +209,8 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
 }
 
 /**
- * In bfloat16 the sampler's probabilities are not training's: unless the config says otherwise, tokens
- * are weighed by how far they are apart, where the first rollout finds them apart at all.
+ * A server's probabilities are not training's, and in bfloat16 the sampler's are not either: unless
+ * the config says otherwise, tokens are weighed by how far they are apart, where the first rollout finds them apart at all.
  */
 function weighingSampler(data: DataPlan): DataPlan {
   const { rollout } = data.config

@@ -238,6 +238,7 @@ async function runSteps(
     device: session.device,
     maskTruncated: settings.mask_truncated_completions,
     file: { folder: plan.config.output_dir, keep: settings.keep },
+    write: (folder) => writeTrainedModel(folder, plan, session.policy.decoder, { exact: false }),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     signal: planned.signal,
   })

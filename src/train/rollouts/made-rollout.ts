@@ -36,6 +36,8 @@ export interface RolloutSettings extends SamplingSettings {
   readonly learnsFromRewards?: boolean
   /** The reference is the policy as it is when it samples (self-distill). */
   readonly isOwnTeacherLive?: boolean
+  /** A server samples: each rollout's gap is looked at, not the first one's alone. */
+  readonly isRemote?: boolean
   readonly rule: AdvantageRule
   /**
    * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its demonstration
@@ -85,7 +87,7 @@ export async function madeRollout(
   const { sampled, kept, cursor, resampled } = await sampledGroups(parts, progress, step)
   const seconds = (performance.now() - began) / 1000
   const { rows, entropies } = await measuredRows(parts, kept)
-  if (progress.number === 0) checkSampler(rows)
+  if (progress.number === 0 || settings.isRemote) checkSampler(rows)
   const weighs = weighsNow(settings, progress, rows)
   const event = rolloutEvent({
     number: progress.number,

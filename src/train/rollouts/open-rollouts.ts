@@ -1,4 +1,6 @@
 /** What rollouts are made with: the policy as sampler, the rewards, and what measures. */
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
 import { askedIds } from "../../data/render.ts"
 import { LocalSource } from "../../generate/local-source.ts"
 import type { Objective } from "../../objectives/index.ts"
@@ -10,11 +12,16 @@ import { crossEntropyAt } from "../objective-head.ts"
 import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../sequence-logprobs.ts"
 import type { SplitOptions } from "../split-rows.ts"
 import type { TrainedModel } from "../trained-model.ts"
+import { deliveredSource } from "./delivered-source.ts"
 import { scoredPrompts } from "./eval-prompts.ts"
 import type { RolloutPlan } from "./plan-rollouts.ts"
+import { sampledRow } from "./rollout.ts"
 import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
 import { type RolloutFileOptions, rolloutFile, type ToldRollout } from "./rollout-file.ts"
 import { type OpenReference, openTeacher } from "./teacher.ts"
+
+/** In the run folder: what a server is given. */
+const DELIVERED = "delivered"
 
 export interface OpenRollouts {
   readonly batches: RolloutBatches
@@ -36,6 +43,8 @@ export interface OpenRolloutsParts {
   readonly device: Device
   readonly maskTruncated: boolean
   readonly saved?: ReadonlyMap<string, HostTensor> | undefined
+  /** Writes the policy as it is, for a server that samples; left out: the local engine samples. */
+  readonly write?: (folder: string) => Promise<void>
   /** Where rollouts are written down. */
   readonly file: Pick<RolloutFileOptions, "folder" | "keep">
   readonly signal?: AbortSignal | undefined
@@ -75,10 +84,25 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     })
   }
   let write: ((rollout: ToldRollout) => void) | undefined
+  const measureSampled = async (prompt: readonly number[], tokenIds: readonly number[]) => {
+    const asked = { ...prompts[0]!, tokenIds: Int32Array.from(prompt) }
+    const bare = { stopIds, specialIds: tokenizer.specialTokenIds, maskTruncated: false }
+    const row = { ...sampledRow(asked, { tokenIds, finishReason: "stop" }, bare), columns: {} }
+    return (await sequenceLogprobs(decoder, [row], measuring))[0]!
+  }
+  const { write: deliver } = parts
+  const sampler =
+    rollout.source === undefined || deliver === undefined
+      ? source
+      : deliveredSource({
+          ...{ config: rollout.source, folder: join(file.folder, DELIVERED), write: deliver },
+          ...{ measure: measureSampled, probe: [...prompts[0]!.tokenIds], stopIds },
+          stop: settings.stop,
+        })
   const batches = rolloutBatches({
     prompts,
     settings,
-    source,
+    source: sampler,
     scoring,
     signal,
     steps: parts.steps,
@@ -109,6 +133,9 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     evaluate: (step) => scoredPrompts({ source, scoring, evalSets, settings, signal }, step),
     async release() {
       await scoring.close()
+      if (sampler !== source) {
+        await rm(join(file.folder, DELIVERED), { recursive: true, force: true })
+      }
       await source.release()
       await frozen?.release()
     },

@@ -1,6 +1,7 @@
 /** What a run that samples needs to know before a weight is read. */
 import { existsSync } from "node:fs"
 import type { Config, SourceConfig } from "../../config/index.ts"
+import type { EndpointSourceConfig } from "../../config/rollout-schema.ts"
 import { type RunOrder, runOrder } from "../../data/order.ts"
 import { type PrepareOptions, templateSetup } from "../../data/prepare.ts"
 import type { DataPrompt, PromptData } from "../../data/prompts.ts"
@@ -19,6 +20,7 @@ import {
 } from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
 import { planWarnings } from "../plan-warnings.ts"
+import { checkDelivery } from "./delivery.ts"
 import type { RolloutSettings } from "./made-rollout.ts"
 import { planTeacher, type TeacherPlan } from "./teacher.ts"
 
@@ -33,6 +35,8 @@ export interface RolloutPlan {
   readonly stopIds: ReadonlySet<number>
   /** Prompts that the policy is asked now and then, by name of the set. */
   readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
+  /** A server that samples. */
+  readonly source?: EndpointSourceConfig
   /** Another model that says how likely the samples are. */
   readonly teacher?: TeacherPlan
   /** By file: SHA-256 of the modules whose functions reward. */
@@ -83,6 +87,7 @@ export async function planRollouts(
     checkPrompts(held, limits, tokenizer)
     evalSets.push({ name: setName(source, i, evalSources), prompts: held.prompts })
   }
+  if (config.rollout!.source !== "local") checkDelivery(config.rollout!.source, modelFolder)
   const settings = rolloutSettings(config, objective)
   const promptOrder = runOrder({
     manifest: data.rows.manifest,
@@ -117,6 +122,7 @@ export async function planRollouts(
     evalSets,
     code,
     ...(teacher ? { teacher } : {}),
+    ...(config.rollout!.source === "local" ? {} : { source: config.rollout!.source }),
   }
   return {
     rollout: plan,
@@ -201,6 +207,7 @@ export function rolloutSettings(config: Config, objective: Objective): RolloutSe
       max: rollout.replay.max ?? 2 * config.batch_size,
     },
     weighsSampler: (rollout.importance ?? "none") !== "none",
+    isRemote: rollout.source !== "local",
     rule: normalizedAdvantage(objective.name, rollout),
     isOwnTeacherLive: isOwnTeacher(config) && config.teacher!.weights === "live",
     learnsFromRewards: needs(objective.expression).inputs.has("advantage"),

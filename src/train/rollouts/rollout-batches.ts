@@ -169,4 +169,5 @@ const watchedOf = (
   maxNewTokens: settings.max_new_tokens,
   updated: step > 1,
   learnsFromRewards: settings.learnsFromRewards ?? true,
+  isRemote: settings.isRemote ?? false,
 })

@@ -24,6 +24,8 @@ export interface RolloutProgress {
    * decides; undefined until it has.
    */
   readonly weighs?: boolean
+  /** |ln p| apart of a server's first rollout, nats. */
+  readonly firstGap?: number
 }
 
 export const ROLLOUTS_BEGIN: RolloutProgress = {

@@ -15,6 +15,9 @@ const EQUAL_ROLLOUTS = 5
 const UNENDED_ROLLOUTS = 3
 /** Share of equal groups that is worth a warning. */
 const MANY_EQUAL = 0.8
+/** A server's gap that is worth a warning: so wide, and so many times its first. */
+const WIDE_GAP = 0.01
+const GROWN = 3
 /** |ln p| apart, on average, that is no rounding but another model. */
 const WRONG_MODEL = 0.2
 
@@ -31,6 +34,8 @@ export interface Watched {
   readonly updated: boolean
   /** Whether the objective learns from rewards, and so not where all are equal. */
   readonly learnsFromRewards: boolean
+  /** A server samples, which may be left with older weights. */
+  readonly isRemote: boolean
 }
 
 export interface Outcome {
@@ -52,6 +57,11 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
   const everEnded = progress.everEnded || ended
   const warnings: Warning[] = []
   if (unended > 0) warnings.push(noEnd(watched))
+  const gap = watched.isRemote ? differences(rows)?.mean : undefined
+  const firstGap = progress.firstGap ?? gap
+  if (gap !== undefined && gap > Math.max(WIDE_GAP, GROWN * firstGap!)) {
+    warnings.push(widerGap(gap, firstGap!))
+  }
   const over = equal >= EQUAL_ROLLOUTS && updated
   const isAlike = watched.learnsFromRewards && zeroVarianceShare(sampled) > MANY_EQUAL
   if (over || isAlike) warnings.push(zeroVariance(watched, equal))
@@ -74,6 +84,7 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
     equal,
     unended,
     everEnded,
+    ...(firstGap === undefined ? {} : { firstGap }),
     told: [...new Set([...progress.told, ...told.map(({ code }) => code)])],
   }
   return { progress: next, warnings: told, over, failure }
@@ -87,6 +98,14 @@ export const teaches = (
   learnsFromRewards
     ? rows.some(({ advantage, expert }) => advantage !== 0 || expert)
     : rows.length > 0
+
+function widerGap(gap: number, first: number): Warning {
+  return {
+    code: "sampler-gap",
+    message: `the server's log-probabilities are ${gap.toPrecision(2)} nats from training's on average, ${first.toPrecision(2)} in the first rollout: it may be sampling from older weights`,
+    hint: "look at rollout.source.sync, and at the server's log of what it loaded",
+  }
+}
 
 function noEnd({ sampled, maxNewTokens, stops, tokenText }: Watched): Warning {
   const last = sampled

@@ -13,7 +13,10 @@ const PROMPTS = Array.from({ length: 4 }, (_, i) => ({
  * Rollouts without a model: every sample is two tokens, which the sampler gives ln p = -1 each and
  * training -1 + `apart`; the first of a group is rewarded.
  */
-export function givenRollouts(apart: number, settings: Partial<GivenSettings> = {}) {
+export function givenRollouts(
+  apart: number | (() => number),
+  settings: Partial<GivenSettings> = {},
+) {
   return rolloutBatches({
     prompts: PROMPTS,
     steps: 8,
@@ -38,14 +41,16 @@ export function givenRollouts(apart: number, settings: Partial<GivenSettings> = 
     marks: { stopIds: new Set([2]), specialIds: new Set(), maskTruncated: false },
     watch: { stops: [], tokenText: String },
     decode: () => "",
-    measure: async (rows) =>
-      rows.map(({ lossMask }) => {
+    measure: async (rows) => {
+      const gap = typeof apart === "number" ? apart : apart()
+      return rows.map(({ lossMask }) => {
         const { length } = lossMask.filter((mask) => mask === 1)
         return {
-          logp: new Float32Array(length).fill(-1 + apart),
+          logp: new Float32Array(length).fill(-1 + gap),
           entropy: new Float32Array(length).fill(1),
         }
-      }),
+      })
+    },
     settings: {
       ...{ num_generations: 2, num_iterations: 1, temperature: 1, top_p: 1, top_k: 0 },
       ...{ max_new_tokens: 8, stop: [], seed: 0, promptsPerRollout: 2, batchSize: 4 },

@@ -41,3 +41,14 @@ test("what the first rollout decided is in the checkpoint", async () => {
   const state = rollouts.tensorsAfter(1).find(({ name }) => name === "rollout.state")!
   expect(JSON.parse(new TextDecoder().decode(state.data as Uint8Array)).progress.weighs).toBe(false)
 })
+
+test("a server whose gap grows to three times its first is told of, once", async () => {
+  const gaps = [0.01, 0.02, 0.05, 0.05]
+  const rollouts = givenRollouts(() => gaps.shift()!, { isRemote: true })
+  const warned: boolean[] = []
+  for (let step = 1; step <= 4; step++) {
+    const { events } = (await rollouts.batch(step))!
+    warned.push(events!.some((event) => "code" in event && event.code === "sampler-gap"))
+  }
+  expect(warned).toEqual([false, false, true, false])
+})
