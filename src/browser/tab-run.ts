@@ -77,7 +77,8 @@ export function tabMemory({ model, rows, config, device }: TabRunOptions): Memor
 function plansOf({ model, rows, config, device }: Omit<TabRunOptions, "heldOut">) {
   const { shape } = model.config
   const objective = objectiveFromConfig(config.objective)
-  const lora = config.adapter ? adapterSpec(config.adapter, model.config) : undefined
+  const { adapter, model_tokens } = config
+  const lora = adapter ? adapterSpec({ adapter, model_tokens }, model.config) : undefined
   const capacity =
     config.micro_batch_tokens === "auto"
       ? chosenMicroBatchTokens(shape, {
@@ -358,10 +359,11 @@ const EMPTY_SOURCE = { dropped: 0, bad: 0, truncated: 0, weight: 1 } as const
 
 /** What a tab cannot do is refused, not passed over. */
 function refuse({ config, model }: TabRunOptions): void {
-  const { adapter, engine, save_steps, generate_samples } = config
+  const { adapter, engine, model_tokens, save_steps, generate_samples } = config
   const problems = [
     ...(engine.name === "onnx" ? [] : [`engine: ${engine.name} is no engine of a browser`]),
     ...(save_steps === 0 ? [] : ["save_steps: a tab saves no checkpoints; set it to 0"]),
+    ...(model_tokens.length > 0 ? ["model_tokens: a tab adds none to its model"] : []),
     ...(generate_samples ? ["generate_samples: ask with sample() instead"] : []),
     ...(model.quantization && !adapter
       ? ["quantization: codes cannot be trained; set an adapter"]

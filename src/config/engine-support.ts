@@ -9,28 +9,8 @@ interface Limit {
   readonly asked: (config: Config) => string | undefined
 }
 
-/** The first of an adapter's keys that makes modules differ. */
-function modulePattern({ adapter }: Config): string | undefined {
-  if (!adapter) return undefined
-  const { target_modules, exclude_modules, layers_to_transform } = adapter
-  if (typeof target_modules === "string" && target_modules !== "all-linear") {
-    return "a regular expression in adapter.target_modules"
-  }
-  if (exclude_modules !== null) return "adapter.exclude_modules"
-  if (layers_to_transform !== null) return "adapter.layers_to_transform"
-  if (Object.keys(adapter.rank_pattern).length > 0) return "adapter.rank_pattern"
-  return Object.keys(adapter.alpha_pattern).length > 0 ? "adapter.alpha_pattern" : undefined
-}
-
-/** Kinds of adapters that the worker does not train. */
-function adapterKind({ adapter }: Config): string | undefined {
-  return adapter?.modules_to_save?.length ? "adapter.modules_to_save" : undefined
-}
-
 /** Options are honoured by both engines unless a row here says otherwise. */
 const LIMITS: readonly Limit[] = [
-  { path: ["adapter"], engines: ["onnx"], asked: modulePattern },
-  { path: ["adapter"], engines: ["onnx"], asked: adapterKind },
   {
     path: ["quantization"],
     engines: ["onnx"],

@@ -8,8 +8,6 @@ export const PENDING_OBJECTIVES: Readonly<Record<string, string>> = {}
 export const PENDING_KEYS: Readonly<Record<string, string>> = {
   reference:
     "another frozen model as reference is not built yet; objectives with a reference compare with the model as it starts",
-  model_tokens:
-    "adding tokens is not built yet; resize the embedding with Transformers, save the model, and give its folder",
 }
 
 /** Trackers. */

@@ -10,6 +10,7 @@ import {
   type EngineConfig,
   expression,
   MICRO_BATCH_TOKENS,
+  type NewTokenConfig,
   type ObjectiveConfig,
   objectiveFields,
   onnxEngine,
@@ -39,6 +40,7 @@ export interface Config
     Parsed,
     | "adapter"
     | "data"
+    | "model_tokens"
     | "objective"
     | "learning_rate"
     | "engine"
@@ -48,6 +50,7 @@ export interface Config
     | "teacher"
   > {
   adapter: AdapterConfig | null
+  model_tokens: NewTokenConfig[]
   data: DataConfig
   objective: ObjectiveConfig
   learning_rate: number
@@ -106,6 +109,9 @@ export function resolve(parsed: Parsed): Config {
   const resolved = {
     ...parsed,
     adapter: adapter === "lora" ? adapterFields.parse({}) : adapter,
+    model_tokens: parsed.model_tokens.map((token) =>
+      typeof token === "string" ? { token, special: true } : token,
+    ),
     data: {
       ...data,
       template: data.template || "none",

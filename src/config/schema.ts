@@ -72,6 +72,16 @@ export const adapterFields = z
   })
   .describe("Trains a low-rank adapter and freezes the model. Left out: full fine-tuning.")
 
+const newToken = z.strictObject({
+  token: z.string().min(1).describe("Its text."),
+  special: z
+    .boolean()
+    .describe(
+      "Left out of text that is shown, and of the class of tokens whose weight keep_special holds at 1.",
+    )
+    .default(true),
+})
+
 const generateSamples = z
   .strictObject({
     prompts: z
@@ -109,6 +119,12 @@ export const configFields = z
       .min(1)
       .describe("Branch, tag or commit of a hub id.")
       .default("main"),
+    model_tokens: z
+      .array(z.union([z.string().min(1), newToken]))
+      .describe(
+        "Tokens that are added to the tokenizer. Their rows of the embedding and the head start as the mean of the others' and train: under an adapter both matrices are trained whole and saved with it.",
+      )
+      .default([]),
     adapter: z
       .union([z.literal("lora"), adapterFields])
       .describe(
@@ -271,4 +287,5 @@ export type ConfigInput = z.input<typeof configFields>
 export type Parsed = z.output<typeof configFields>
 
 export type AdapterConfig = z.output<typeof adapterFields>
+export type NewTokenConfig = z.output<typeof newToken>
 export type GenerateSamplesConfig = z.output<typeof generateSamples>

@@ -20,10 +20,19 @@ export function weightQuantization({ quantization }: Config): WeightQuantization
   return { bits: quantization === "int8" ? 8 : 4, groupSize: DEFAULT_GROUP_SIZE }
 }
 
+interface AdapterSettings {
+  readonly adapter: NonNullable<Config["adapter"]>
+  readonly model_tokens: Config["model_tokens"]
+}
+
 export function adapterSpec(
-  adapter: NonNullable<Config["adapter"]>,
-  { shape }: ModelConfig,
+  { adapter, model_tokens }: AdapterSettings,
+  { shape }: Pick<ModelConfig, "shape">,
 ): LoraSpec {
+  // The rows of new tokens are learnt, so both matrices are trained.
+  const outer = shape.scores ? ["embed_tokens"] : ["embed_tokens", "lm_head"]
+  const vocabulary = model_tokens.length > 0 ? outer : []
+  const saved = adapter.modules_to_save ?? []
   const options = {
     loraRank: adapter.r,
     loraAlpha: adapter.lora_alpha,
@@ -35,9 +44,7 @@ export function adapterSpec(
     rankPattern: adapter.rank_pattern,
     alphaPattern: adapter.alpha_pattern,
     // a score is new: it trains whole beside whatever is adapted
-    modulesToSave: [
-      ...new Set([...(shape.scores ? ["score"] : []), ...(adapter.modules_to_save ?? [])]),
-    ],
+    modulesToSave: [...new Set([...(shape.scores ? ["score"] : []), ...vocabulary, ...saved])],
   }
   return loraSpec(options, shape)
 }

@@ -18,6 +18,7 @@ import {
   checkWeights,
   findModel,
   ggufFileOf,
+  modelWithTokens,
   readAnyModelConfig,
   readModelConfig,
 } from "../models/files/index.ts"
@@ -90,10 +91,12 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveOf(config)
   refuseSettings(objective, config)
-  const modelFolder = await findModel(config.model, {
+  const found = await findModel(config.model, {
     revision: config.model_revision,
     ...(signal ? { signal } : {}),
   })
+  const { adapter, model_tokens } = config
+  const modelFolder = model_tokens.length > 0 ? await modelWithTokens(found, model_tokens) : found
   const isTorch = config.engine.name === "torch"
   const scores = objective.trainsOn === "scores"
   const padTokenId = scores ? await padTokenOf(modelFolder) : null
@@ -103,7 +106,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   )
   await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
   const own = "isForeign" in model ? undefined : model
-  const lora = config.adapter && own ? adapterSpec(config.adapter, own) : undefined
+  const lora = adapter && own ? adapterSpec({ adapter, model_tokens }, own) : undefined
   if (own?.quantization && !lora) {
     throw new InputError(
       `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,
@@ -175,8 +178,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     await placesOfFiles(config.data.train, signal),
   )
   const known = { config, modelFolder, model, objective, lora, dataKey }
-  const found = { ...known, prepared, rows, order, batches }
-  return { ...found, evalSets, lints }
+  return { ...known, prepared, rows, order, batches, evalSets, lints }
 }
 
 /**

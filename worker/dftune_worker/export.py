@@ -10,10 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
+from .adapters import head_name, saved_names, written_names
 from .apart import OWN_FAMILIES
 from .errors import check
 from .weights import checkpoint_name
 
+PEFT_PREFIX = "base_model.model."
 MAX_FILE_BYTES = 5_000_000_000
 TOKENIZER_FILES = [
     "tokenizer.json",
@@ -35,18 +37,21 @@ def export_model(run, folder: Path) -> None:
     writer = _Writer(folder, "adapter_model" if adapter else "model") if first else None
     held: dict[str, torch.Tensor] = {}  # of families whose files are laid out in another way: converted as one
     dtype = torch.float32 if adapter else saved_dtype(run.spec.model)
+    twin = run.model.tied_weight  # embedding and head in one, which PEFT takes as two
     for name, parameter in run.model.named_parameters():
-        if adapter and "lora_" not in name:
+        if adapter and not parameter.requires_grad:
             continue
         master = run.optimizer.master(name, parameter)
         whole = master.full_tensor() if isinstance(master, DTensor) else master
         if first:
-            key = f"base_model.model.{checkpoint_name(name)}" if adapter else checkpoint_name(name)
+            key = f"{PEFT_PREFIX}{checkpoint_name(name)}" if adapter else checkpoint_name(name)
             value = whole.detach().to("cpu", dtype, copy=True)
             if converted:
                 held[key] = value
             else:
                 writer.add(key, value)
+                if adapter and parameter is twin:
+                    writer.add(f"{PEFT_PREFIX}{head_name(run.model.lm.get_base_model())}", value.clone())
         del whole
     if not first:
         return
@@ -56,6 +61,9 @@ def export_model(run, folder: Path) -> None:
     if adapter:
         config = run.model.lm.peft_config["default"].to_dict()
         config |= {"base_model_name_or_path": run.spec.config["model"], "inference_mode": True}
+        plain, tokens = run.model.lm.get_base_model(), bool(run.spec.config.get("model_tokens"))
+        if names := saved_names(plain, run.spec.config["adapter"], tokens):
+            config["modules_to_save"] = written_names(plain, names)
         plain = {k: sorted(v) if isinstance(v, set) else getattr(v, "value", v) for k, v in config.items()}
         write_whole(folder / "adapter_config.json", json.dumps(plain, indent=2, default=str))
     else:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from . import apart, attention
+from .adapters import attach_adapter
 from .errors import check
 from .fusion import fused
 from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
@@ -52,6 +53,18 @@ class PackedModel(nn.Module):
             embedding.forward = lambda token_ids: _embedded(
                 embedding, _TiedRows.apply(embedding.weight, token_ids, self._tied)
             )
+
+    @property
+    def vocabulary(self) -> list[nn.Parameter]:
+        """The embedding's and the head's weights, which may be one."""
+        modules = (self._plain.get_input_embeddings(), self._head_module)
+        return [m.weight for m in modules if getattr(m, "weight", None) is not None]
+
+    @property
+    def tied_weight(self) -> nn.Parameter | None:
+        """Of embedding and head, where they are one."""
+        weight = self._plain.get_input_embeddings().weight
+        return weight if getattr(self._head_module, "weight", None) is weight else None
 
     def _joins(self, embedding: nn.Module) -> bool:
         """Whether the embedding's forward is one of looked-up rows alone (looked at with a few)."""
@@ -217,7 +230,7 @@ def read_config(folder: Path):
     return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 
-def build(folder: Path, adapter: dict | None) -> nn.Module:
+def build(folder: Path, adapter: dict | None, saves_vocabulary: bool = False) -> nn.Module:
     """The model with parameters on the meta device (no memory), its adapter attached. Buffers are real."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -236,7 +249,7 @@ def build(folder: Path, adapter: dict | None) -> nn.Module:
     model.tie_weights()  # a parameter that moved to the meta device is another one
     model.get_input_embeddings().padding_idx = None  # a row's tokens are tokens: often padding is the end of turn
     model.train()
-    return model if adapter is None else attach_adapter(model, adapter)
+    return model if adapter is None else attach_adapter(model, adapter, saves_vocabulary)
 
 
 def without_dropout(config) -> None:
@@ -245,46 +258,6 @@ def without_dropout(config) -> None:
         for name, value in part.to_dict().items():
             if isinstance(value, float) and ("dropout" in name or name.endswith("_pdrop")):
                 setattr(part, name, 0.0)
-
-
-NAMES_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "gate_up_proj", "w1", "w2", "w3"})
-
-
-def attach_adapter(model: nn.Module, adapter: dict) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=adapter["r"],
-        lora_alpha=adapter["lora_alpha"],
-        lora_dropout=adapter["lora_dropout"],
-        use_rslora=adapter.get("use_rslora", False),
-        target_modules=_targets(model, adapter["target_modules"]),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
-
-
-def _targets(model: nn.Module, asked: str | list[str]) -> list[str]:
-    """Names of linear layers but the head. Experts are left out: PEFT takes their layers' names for the experts' joined
-    weights, dense and shared layers of the same name with them."""
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings()
-    linears = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and module is not head
-    }
-    if any(name.rsplit(".", 2)[-2:-1] == ["experts"] and p.ndim == 3 for name, p in model.named_parameters()):
-        linears -= NAMES_OF_EXPERTS
-    if asked == "all-linear":
-        return sorted(linears)
-    unknown = sorted(set(asked) - linears)
-    check(
-        not unknown,
-        f"adapter.target_modules: {', '.join(unknown)} not in this model, which has {', '.join(sorted(linears))}",
-    )
-    return sorted(set(asked))
 
 
 def freeze(model: nn.Module, dtype: torch.dtype) -> None:

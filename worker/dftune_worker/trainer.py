@@ -131,7 +131,9 @@ def _load_models(
         settle_routers(model, rows[0], world.device)
     reshard(model)
     model.join_tied_gradients()
-    if not objective.needs_reference or adapter is not None:
+    saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
+    changes_base = adapter is None or bool(saves)  # which cannot be switched off
+    if not objective.needs_reference or not changes_base:
         return model, None, findings
     reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
     reference.behave_as(model)
@@ -146,11 +148,12 @@ def _load(
     adapter: dict | None,
     frozen: bool = False,
 ) -> models.PackedModel:
-    model = models.PackedModel(models.build(spec.model, adapter), fuse=world.device.type == "cuda")
+    grows = bool(spec.config.get("model_tokens"))
+    model = models.PackedModel(models.build(spec.model, adapter, grows), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
     place(model, world, dtype)
-    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start)
+    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary)
     return model
 
 

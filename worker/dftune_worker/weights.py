@@ -46,6 +46,10 @@ class Weights:
         check(came == tuple(shape), f"{self.folder}: tensor {name} is {list(came)}, config.json makes it {list(shape)}")
         return part[rows]
 
+    def rows_of(self, name: str) -> int:
+        check(name in self, f"{self.folder}: tensor {name} is missing")
+        return self._of[name].get_slice(name).get_shape()[0]
+
 
 class ConvertedWeights:
     """Tensors as Transformers' own loading makes them of a folder: for families whose files keep other names and shapes
@@ -80,17 +84,55 @@ class ConvertedWeights:
         check(name in self, f"{self.folder}: tensor {name} is missing")
         return self._tensors[name][rows]
 
+    def rows_of(self, name: str) -> int:
+        check(name in self, f"{self.folder}: tensor {name} is missing")
+        return len(self._tensors[name])
 
-def weights_of(folder: Path, model_type: str) -> "Weights | ConvertedWeights":
+
+class WithNewTokens:
+    """A model's tensors, with rows for added tokens in its vocabulary's matrices: each the mean of the rows of the tokens
+    before them."""
+
+    def __init__(self, weights: Weights | ConvertedWeights, ids: list[int]):
+        self._weights, self._ids = weights, ids
+        self.folder, self.buffers = weights.folder, weights.buffers
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._weights
+
+    def read(self, name: str, shape: torch.Size, rows: slice) -> torch.Tensor:
+        return self._weights.read(name, shape, rows)
+
+    def read_vocabulary(self, name: str, shape: torch.Size, rows: slice) -> torch.Tensor:
+        """Rows of the embedding or the head; all of it is looked at, for the mean."""
+        known = self._weights.rows_of(name)
+        own = self._weights.read(name, torch.Size((known, *shape[1:])), slice(None)).float()
+        whole = torch.zeros(shape)
+        whole[:known] = own
+        whole[self._ids] = own[: self._ids[0]].double().mean(0).float()
+        return whole[rows]
+
+
+def weights_of(folder: Path, model_type: str) -> "Weights | ConvertedWeights | WithNewTokens":
+    pointer = folder / "added-tokens.json"
+    if pointer.is_file():
+        added = json.loads(pointer.read_text())
+        return WithNewTokens(weights_of(Path(added["base"]), model_type), added["ids"])
     return Weights(folder) if model_type in OWN_FAMILIES else ConvertedWeights(folder)
 
 
 def fill_parameters(
-    model: nn.Module, weights: Weights | ConvertedWeights, seed: int, adapter_start: Path | None
+    model: nn.Module,
+    weights: Weights | ConvertedWeights | WithNewTokens,
+    seed: int,
+    adapter_start: Path | None,
+    vocabulary: list[nn.Parameter] = (),
 ) -> None:
-    """Gives every parameter its value; of a sharded one, this rank's part alone is read."""
+    """Gives every parameter its value; of a sharded one, this rank's part alone is read. `vocabulary`: the embedding's and
+    the head's weights."""
     from torch.distributed.tensor import DTensor
 
+    grown = [id(p) for p in vocabulary] if isinstance(weights, WithNewTokens) else []
     start = adapter_tensors(adapter_start) if adapter_start else None
     for name, parameter in model.named_parameters():
         local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
@@ -100,7 +142,8 @@ def fill_parameters(
             if "lora_" in name:
                 local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])
             elif len(local):
-                local.copy_(weights.read(checkpoint_name(name), parameter.shape, rows))
+                read = weights.read_vocabulary if id(parameter) in grown else weights.read
+                local.copy_(read(checkpoint_name(name), parameter.shape, rows))
     for name, buffer in model.named_buffers():
         if (value := weights.buffers.get(checkpoint_name(name))) is not None:
             buffer.copy_(value)

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
-import { ggufFileOf } from "../../models/files/index.ts"
+import { addedTokensOf, ggufFileOf } from "../../models/files/index.ts"
 import {
   NORMALIZATION_IN_WORDS,
   needs,
@@ -125,7 +125,7 @@ async function rowColumns(
 
 function refuseForTorch(parts: RunSpecParts): void {
   const { objective, resume, modelFolder } = parts
-  const gguf = ggufFileOf(modelFolder)
+  const gguf = ggufFileOf(addedTokensOf(modelFolder)?.base ?? modelFolder)
   if (gguf !== undefined) {
     throw new InputError(
       `${gguf}: engine torch reads Hugging Face folders; make one of it (dftune convert ${gguf} FOLDER), or use engine: onnx`,

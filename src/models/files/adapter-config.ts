@@ -2,6 +2,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { type LoraOptions, type LoraSpec, targetModules } from "../adapters/lora.ts"
 import type { ModuleNames } from "../adapters/peft-patterns.ts"
+import { layerTensor } from "../block/parameters.ts"
 
 /** What adapter_config.json says, before it is held to a base model. */
 export interface AdapterConfig {
@@ -176,9 +177,20 @@ function writtenTargets(spec: LoraSpec): ModuleNames {
   return [...new Set(targetModules(spec).map((module) => module.split(".").at(-1)!))]
 }
 
+/** What was excluded, and the layers' modules that train whole: PEFT would give those an update besides. */
+function writtenExclusions({ options, saved }: LoraSpec): ModuleNames | undefined {
+  const { excludeModules: given } = options
+  const whole = [...saved.tensors].filter((name) => layerTensor(name)?.name.endsWith(".weight"))
+  const paths = whole.map((name) => name.replace(/\.weight$/, ""))
+  if (paths.length === 0) return given
+  if (typeof given !== "string") return [...new Set([...(given ?? []), ...paths])]
+  return [`(?:${given})`, ...paths.map((path) => path.replaceAll(".", "\\."))].join("|")
+}
+
 /** adapter_config.json of an adapter, for PEFT. */
 export function adapterConfig({ spec, baseModel, scores }: AdapterFiles): JsonObject {
-  const { excludeModules, layersToTransform, rankPattern, alphaPattern } = spec.options
+  const { layersToTransform, rankPattern, alphaPattern } = spec.options
+  const excludeModules = writtenExclusions(spec)
   return {
     peft_type: "LORA",
     task_type: scores ? SEQUENCE_CLASSIFICATION : "CAUSAL_LM",

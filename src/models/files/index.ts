@@ -3,6 +3,7 @@ export { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-
 export { readAdapter, readAdapterConfig, saveAdapter } from "./adapter-files.ts"
 export { type ReadAdapter, readAdapterIn } from "./adapter-format.ts"
 export { checkForeignWeights, checkWeights } from "./check-weights.ts"
+export { addedTokensOf, modelWithTokens } from "./extended-model.ts"
 export * from "./gguf.ts"
 export { ggufAdapter } from "./gguf-adapter.ts"
 export { findModel, ggufFileOf } from "./gguf-model.ts"

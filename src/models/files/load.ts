@@ -4,6 +4,7 @@ import type { QuantizeOptions } from "../adapters/quantize.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
 import { asRewardModel } from "../families/reward-model.ts"
+import { addedTokensOf, openExtended } from "./extended-model.ts"
 import { ggufFileOf, openGgufWeights } from "./gguf-model.ts"
 import {
   anyModelConfigIn,
@@ -34,8 +35,16 @@ export function readAnyModelConfig(
   return anyModelConfigIn(diskFolder(folder), kind)
 }
 
-/** {@link openWeightsIn} of a model folder on the disk, or the weights of the GGUF file it stands for. */
+/** {@link openWeightsIn} of a model folder on the disk, or of what it stands for: a GGUF file, a model with added tokens. */
 export async function openWeights(folder: string, kind: ModelKind = {}): Promise<OpenWeights> {
+  const added = addedTokensOf(folder)
+  if (added !== undefined) {
+    return openExtended(
+      await readModelConfig(folder, kind),
+      added,
+      await openWeights(added.base, kind),
+    )
+  }
   const file = ggufFileOf(folder)
   if (file === undefined) return openWeightsIn(diskFolder(folder), kind)
   const open = await openGgufWeights(folder, file)

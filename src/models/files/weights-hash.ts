@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
+import { addedTokensOf } from "./extended-model.ts"
 import { ggufFileOf } from "./gguf-model.ts"
 
 const PIECES = 64
@@ -11,6 +12,11 @@ const PIECE_BYTES = 4096
  * the header: tells models apart in milliseconds, whatever their size. No proof against malice.
  */
 export function weightsHash(folder: string): string {
+  const added = addedTokensOf(folder)
+  if (added !== undefined) {
+    const of = `${weightsHash(added.base)}\0${added.ids.join()}`
+    return createHash("sha256").update(of).digest("hex")
+  }
   const hash = createHash("sha256")
   const gguf = ggufFileOf(folder)
   const weights = /\.(safetensors|gguf)$/

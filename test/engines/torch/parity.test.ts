@@ -36,12 +36,24 @@ const own = {
   },
 } as const
 const lora = { adapter: { r: 4, lora_alpha: 8 }, learning_rate: 1e-2 }
+const whole = {
+  ...lora,
+  adapter: {
+    ...lora.adapter,
+    target_modules: ".*\\.(q_proj|up_proj)",
+    exclude_modules: ["layers.0.mlp.up_proj"],
+    rank_pattern: { q_proj: 2 },
+    alpha_pattern: { "layers\\.1\\.self_attn\\.q_proj": 3 },
+    modules_to_save: ["embed_tokens", "lm_head", "model.norm", "layers.1.mlp.up_proj"],
+  },
+}
 const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
   { name: "sft", more: { objective: "sft" } },
   { name: "dft", more: { objective: "dft" } },
   { name: "asft", more: { objective: "asft" } },
   { name: "own", more: { objective: own as never } },
   { name: "lora", more: { objective: "dft", ...lora } },
+  { name: "lora-whole", more: { objective: "dft", ...whole } },
 ]
 
 async function eventsOf(run: Run): Promise<{ steps: StepEvent[]; samples: SampleEvent[] }> {

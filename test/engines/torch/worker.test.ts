@@ -8,6 +8,12 @@ const WITH_PYTEST = PYTHON && !HAS_PYTEST ? `SKIPPED: ${PYTHON} has no pytest` :
 
 const WORKER = fileURLToPath(new URL("../../../worker", import.meta.url))
 
+/** The several minutes each of these take are why they run only where Python has all it needs. */
+const FILES = [
+  ...["test_parts.py", "test_runs.py", "test_samples.py", "test_adapters.py"],
+  ...["test_any_model.py", "test_any_runs.py"],
+]
+
 /** Runs the worker's own tests; their report when they fail. */
 async function pytest(file: string): Promise<{ code: number | null; report: string }> {
   const child = spawn(PYTHON!, ["-m", "pytest", "-q", "-x", `tests/${file}`], { cwd: WORKER })
@@ -22,12 +28,8 @@ async function pytest(file: string): Promise<{ code: number | null; report: stri
 }
 
 describe.skipIf(!HAS_PYTEST)(`the worker's own tests, ${WITH_PYTEST}`, () => {
-  test.each(["test_parts.py", "test_runs.py", "test_samples.py"])(
-    "%s",
-    { timeout: 1_200_000 },
-    async (file) => {
-      const { code, report } = await pytest(file)
-      expect(code, report).toBe(0)
-    },
-  )
+  test.each(FILES)("%s", { timeout: 1_200_000 }, async (file) => {
+    const { code, report } = await pytest(file)
+    expect(code, report).toBe(0)
+  })
 })

@@ -1,0 +1,143 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { parseConfig } from "../../src/config/index.ts"
+import { train } from "../../src/engines/index.ts"
+import { exportModel } from "../../src/export/index.ts"
+import { openGguf } from "../../src/formats/index.ts"
+import { openGenerator } from "../../src/generate/index.ts"
+import { loadModel, readAdapter } from "../../src/models/files/index.ts"
+import type { StepEvent } from "../../src/run/events.ts"
+import { loadTokenizer } from "../../src/text/index.ts"
+import { tinyModel } from "./tiny-model.ts"
+
+const DEMO_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
+const root = mkdtempSync(join(tmpdir(), "dftune-tokens-"))
+const base: Record<string, string> = {}
+const data = join(root, "calls.jsonl")
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(root, "cache")
+  base.llama = tinyModel(join(root, "llama-base"))
+  base.qwen2 = tinyModel(join(root, "qwen2-base"), "qwen2")
+  const rows = Array.from({ length: 24 }, (_, i) =>
+    JSON.stringify({ prompt: `${i} + ${i}? `, completion: `<call>${i} + ${i}<end>` }),
+  )
+  writeFileSync(data, `${rows.join("\n")}\n`)
+})
+
+const TOKENS = ["<call>", { token: "<end>", special: false }]
+const config = (name: string, more: Record<string, unknown>) =>
+  parseConfig({
+    ...{ model: base.llama!, model_tokens: TOKENS, objective: "sft" },
+    data: rows,
+    ...{ learning_rate: 2e-2, batch_size: 8, max_steps: 8, save_steps: 4, eval_steps: 0 },
+    ...{ lr_scheduler: "constant", engine: { name: "onnx", device: "cpu", threads: 1 } },
+    output_dir: join(root, name),
+    ...more,
+  })
+const rows = { train: [{ path: data }], max_length: 64 }
+const adapter = { r: 2, lora_alpha: 4 }
+const file = (name: string) => readFileSync(join(root, name))
+
+async function losses(name: string, more: Record<string, unknown>): Promise<number[]> {
+  const run = train(config(name, more))
+  const found: number[] = []
+  for await (const event of run) if (event.type === "step") found.push((event as StepEvent).loss)
+  await run.result
+  return found
+}
+
+test("rows for new tokens start as the mean of the others', and are learnt in a full fine-tune", async () => {
+  const found = await losses("full", {})
+  expect(found.at(-1)!).toBeLessThan(found[0]! / 2)
+  const { config: model, weights } = await loadModel(join(root, "full/model"))
+  expect(model.shape.vocabSize).toBe(66)
+  expect(model.json.vocab_size).toBe(66)
+  expect(weights.get("model.embed_tokens.weight")!.length).toBe(66 * model.shape.hiddenSize)
+  const tokenizer = await loadTokenizer(join(root, "full/model"))
+  expect(Array.from(tokenizer.encode("a<call>b<end>"))).toEqual([
+    ...tokenizer.encode("a"),
+    64,
+    ...tokenizer.encode("b"),
+    65,
+  ])
+  expect(tokenizer.specialTokenIds.has(64)).toBe(true)
+  expect(tokenizer.specialTokenIds.has(65)).toBe(false)
+})
+
+test.each(["llama", "qwen2"])(
+  "%s: under an adapter embedding and head are trained and saved; a resumed run has the same bits",
+  async (family) => {
+    const model = base[family]!
+    const found = await losses(`${family}-whole`, { model, adapter })
+    expect(found.at(-1)!).toBeLessThan(found[0]!)
+    const resume = join(root, `${family}-whole/checkpoints/step-000004`)
+    await losses(`${family}-resumed`, { model, adapter, resume })
+    const path = "model/adapter_model.safetensors"
+    expect(file(`${family}-resumed/${path}`).equals(file(`${family}-whole/${path}`))).toBe(true)
+    const { config: before } = await loadModel(model)
+    const { shape, tensors } = await readAdapter(join(root, `${family}-whole/model`), before.shape)
+    expect(shape.vocabSize).toBe(66)
+    expect(shape.tieWordEmbeddings).toBe(before.shape.tieWordEmbeddings)
+    const rows = tensors.get("base_model.model.lm_head.weight")!
+    expect(rows.length).toBe(66 * shape.hiddenSize)
+  },
+)
+
+test("keep_special weighs a new token by 1 where DFT weighs it by its small probability", async () => {
+  const weightOf = async (name: string, objective: unknown, special: boolean) => {
+    const model_tokens = [{ token: "<call>", special }]
+    const run = train(config(name, { objective, model_tokens, max_steps: 1, save_steps: 0 }))
+    let weight = 0
+    for await (const event of run) {
+      if (event.type === "step") weight = (event as StepEvent).mean_weight
+    }
+    return weight
+  }
+  const dft = await weightOf("dft", "dft", true)
+  const keeping = { name: "dft", keep_special: true }
+  const ordinary = await weightOf("ordinary", keeping, false)
+  const special = await weightOf("special", keeping, true)
+  expect(dft).toBeLessThan(ordinary) // the end of the turn is kept in both
+  // one token of about 15 has a weight of 1 in place of nearly 0
+  expect(special - ordinary).toBeGreaterThan(0.03)
+})
+
+test("a GGUF file has the tokens and their rows", async () => {
+  const model = DEMO_MODEL
+  await losses("demo", { model, adapter, max_steps: 1, save_steps: 0, data: rows })
+  const out = join(root, "gguf")
+  const { files } = await exportModel(join(root, "demo"), {
+    to: "gguf",
+    preTokenizer: "qwen2",
+    out,
+  })
+  const name = files.find(({ file }) => file.endsWith(".gguf"))!.file
+  const read = await openGguf(join(out, name))
+  const tokens = read.metadata.get("tokenizer.ggml.tokens")!.value as readonly string[]
+  const { shape } = read.tensors.get("token_embd.weight")!
+  await read.close()
+  expect(tokens.slice(-2)).toEqual(["<call>", "<end>"])
+  expect(shape[0]).toBe(tokens.length)
+})
+
+test("merged it answers as over its base", async () => {
+  const run = join(root, "llama-whole")
+  await exportModel(run, { to: "merged", out: join(root, "merged") })
+  const answers: string[] = []
+  for (const path of [run, join(root, "merged")]) {
+    const model = await openGenerator(path, { threads: 1 })
+    const request = { prompt: "7 + 7? ", n: 1, temperature: 0, maxNewTokens: 8, seed: 0 }
+    for await (const { tokenIds } of model.sample([request])) answers.push(String(tokenIds))
+    await model.close()
+  }
+  expect(answers[0]).toBe(answers[1])
+})
+
+test("a token that the model has is refused with its id", async () => {
+  const run = losses("known", { model_tokens: ["</s>"] })
+  await expect(run).rejects.toThrow(/model_tokens: "<\/s>" is a token of .* already \(id 2\)/)
+})

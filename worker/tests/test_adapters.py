@@ -1,0 +1,74 @@
+"""Adapters of every kind: PEFT opens what was written and computes what the run did. In this process, to be quick."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import events, objective, run_worker, steps
+from safetensors.numpy import load_file
+from test_runs import assert_same
+
+from dftune_worker.parallel import World
+from dftune_worker.spec import read_spec
+from dftune_worker.trainer import start, train
+
+ADAPTER = {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0, "target_modules": "all-linear"}
+PATTERNS = {
+    "target_modules": r".*\.(q_proj|up_proj|down_proj)",
+    "rank_pattern": {"q_proj": 2},
+    "alpha_pattern": {r"layers\.1\.mlp\.up_proj": 3},
+    "exclude_modules": ["layers.0.mlp.down_proj"],
+}
+CASES = {
+    "tied": {"modules_to_save": ["lm_head", "model.norm", "layers.1.mlp.up_proj"]},
+    "patterns": PATTERNS,
+    "patterns-and-whole": {**PATTERNS, "modules_to_save": ["layers.1.mlp.up_proj"]},
+}
+
+
+def nll_of(model, folder: Path) -> float:
+    """Mean over supervised tokens, row by row."""
+    tensors = load_file(str(folder / "shard-00000.safetensors"))
+    total, count = 0.0, 0
+    for begin, end in itertools.pairwise(tensors["row_offsets"]):
+        ids = torch.tensor(tensors["token_ids"][begin:end].astype(np.int64))
+        mask = torch.tensor(tensors["loss_mask"][begin + 1 : end]).bool()
+        with torch.no_grad():
+            logp = model(ids[None]).logits[0, :-1].float().log_softmax(-1)
+        total -= logp[mask, ids[1:][mask]].sum().item()
+        count += int(mask.sum())
+    return total / count
+
+
+def run_here(spec: Path) -> list[dict]:
+    """The run in this process, alone."""
+    alone = World(0, 1, torch.device("cpu"))
+    assert train(start(read_spec(spec), alone)) == 0
+    return events(spec)
+
+
+def test_two_processes_are_one(make_spec):
+    config = {"adapter": {**ADAPTER, **CASES["tied"], "target_modules": ["q_proj"]}}
+    one = run_here(make_spec("one", objective("asft"), config=config))
+    assert_same(steps(one), steps(run_worker(make_spec("two", objective("asft"), config=config), processes=2)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_peft_opens_what_was_trained(make_spec, tiny_model, case):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = {"adapter": {**ADAPTER, **CASES[case]}, "learning_rate": 1e-2}
+    spec = make_spec("one", objective("dft"), config=config)
+    one = run_here(spec)
+    result = Path(json.loads(spec.read_text())["output_dir"]) / "model"
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    held_out = Path(json.loads(spec.read_text())["eval"][0]["prepared"])
+    before = nll_of(base, held_out)
+    after = nll_of(PeftModel.from_pretrained(base, result).eval(), held_out)
+    last = [e for e in one if e["type"] == "eval"][-1]["nll"]
+    assert after == pytest.approx(last, rel=1e-4)
+    assert abs(after - before) > 1e-3
