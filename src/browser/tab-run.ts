@@ -77,8 +77,7 @@ export function tabMemory({ model, rows, config, device }: TabRunOptions): Memor
 function plansOf({ model, rows, config, device }: Omit<TabRunOptions, "heldOut">) {
   const { shape } = model.config
   const objective = objectiveFromConfig(config.objective)
-  const { adapter, model_tokens } = config
-  const lora = adapter ? adapterSpec({ adapter, model_tokens }, model.config) : undefined
+  const lora = config.adapter ? adapterSpec(config.adapter, model.config) : undefined
   const capacity =
     config.micro_batch_tokens === "auto"
       ? chosenMicroBatchTokens(shape, {

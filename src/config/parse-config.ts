@@ -9,6 +9,7 @@ import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
 import { rolloutProblems } from "./rollout-checks.ts"
 import { scheduleProblems } from "./schedule-checks.ts"
 import { type ConfigInput, configFields, DEFAULT_WARMUP_RATIO, type Parsed } from "./schema.ts"
+import { trainingProblems } from "./training-checks.ts"
 
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
 export function defineConfig(config: ConfigInput): ConfigInput {
@@ -149,7 +150,7 @@ function crossChecks(
   if (config.warmup_steps !== null && given.warmup_ratio !== DEFAULT_WARMUP_RATIO) {
     found.push(problem("warmup_steps", "give warmup_steps or warmup_ratio, not both"))
   }
-  found.push(...scheduleProblems(config))
+  found.push(...scheduleProblems(config), ...trainingProblems(config))
   if (config.max_steps !== null && given.num_train_epochs !== null) {
     found.push(problem("max_steps", "give max_steps or num_train_epochs, not both"))
   }

@@ -65,6 +65,10 @@ export const adapterFields = z
         "Modules of the base that train whole beside the adapter and are saved with it, by the ends of their paths: embed_tokens, lm_head, norm. A tied head stays tied: either name trains both.",
       )
       .default(null),
+    loraplus_lr_ratio: positive
+      .nullable()
+      .describe("LoRA+: B learns at this multiple of the learning rate (its paper: 16).")
+      .default(null),
     use_rslora: z
       .boolean()
       .describe("Rank-stabilised scaling: lora_alpha / sqrt(r).")
@@ -80,6 +84,17 @@ const newToken = z.strictObject({
       "Left out of text that is shown, and of the class of tokens whose weight keep_special holds at 1.",
     )
     .default(true),
+})
+
+const paramGroup = z.strictObject({
+  params: z
+    .string()
+    .min(1)
+    .describe(
+      "A regular expression for a run of whole parts of their names: embed_tokens|lm_head.",
+    ),
+  learning_rate: positive.max(10).nullable().describe("Their peak. null: the run's.").default(null),
+  weight_decay: z.number().min(0).nullable().describe("Theirs. null: the run's.").default(null),
 })
 
 const generateSamples = z
@@ -165,10 +180,10 @@ export const configFields = z
     optimizer: z
       .preprocess(
         (value) => (value === "adamw_8bit" ? "adamw-8bit" : value),
-        z.enum(["adamw", "adamw-8bit", "lion"]),
+        z.enum(["adamw", "adamw-8bit", "adafactor", "lion", "muon"]),
       )
       .describe(
-        "adamw-8bit: moments take a byte a number, in blocks of 256 with a scale each (bitsandbytes' scheme); small tensors keep float32. lion: one moment, and every weight changes by learning_rate; its paper takes 3 to 10 times less than AdamW's, with as much more weight_decay.",
+        "adamw-8bit: moments take a byte a number, in blocks of 256 with a scale each (bitsandbytes' scheme); small tensors keep float32. lion: one moment, and every weight changes by learning_rate; its paper takes 3 to 10 times less than AdamW's, with as much more weight_decay. adafactor: rows and columns stand for the second moment, no first one. muon: changes of the layers' matrices are made orthogonal and as large as AdamW's, which takes all else.",
       )
       .default("adamw"),
     adam_beta1: z
@@ -184,6 +199,24 @@ export const configFields = z
       .describe("Decay of the second moment; of lion, of its only one (its paper: 0.99).")
       .default(0.95),
     adam_epsilon: positive.describe("Added to AdamW's denominator.").default(1e-8),
+    muon_momentum: z
+      .number()
+      .min(0)
+      .lt(1)
+      .describe("Decay of Muon's momentum (Nesterov's).")
+      .default(0.95),
+    param_groups: z
+      .array(paramGroup)
+      .describe(
+        "Settings of their own for some tensors: the first group that names one counts. Rates follow the schedule.",
+      )
+      .default([]),
+    freeze: z
+      .array(z.string().min(1))
+      .describe(
+        "Tensors that a full fine-tune leaves as they are: regular expressions for a run of whole parts of their names, such as embed_tokens, layers.[0-3], mlp.",
+      )
+      .default([]),
     max_grad_norm: z
       .number()
       .min(0)

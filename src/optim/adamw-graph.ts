@@ -1,5 +1,6 @@
 import { graph } from "../graph/index.ts"
 import type { Device } from "../runtime/index.ts"
+import { keptShare } from "./decays.ts"
 import {
   type ElementwiseUpdate,
   elementwiseUpdate,
@@ -29,11 +30,12 @@ type Scalars = Readonly<Record<(typeof SCALARS)[number], number>>
  */
 export function adamwScalars(
   { beta1, beta2, epsilon, weightDecay }: AdamWSettings,
-  { step, learningRate, gradientScale, decay }: UpdateStep,
+  at: UpdateStep,
 ): Scalars {
+  const { step, learningRate, gradientScale } = at
   const rootOfCorrection = Math.sqrt(1 - beta2 ** step)
   return {
-    keep: decay ? 1 - learningRate * weightDecay : 1,
+    keep: keptShare(at, { weightDecay }),
     rate: (learningRate * rootOfCorrection) / (1 - beta1 ** step),
     epsilon: epsilon * rootOfCorrection,
     gradientToFirst: (1 - beta1) * gradientScale,

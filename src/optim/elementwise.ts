@@ -20,6 +20,8 @@ export interface UpdateStep {
   readonly gradientScale: number
   /** Whether weight decay applies to this parameter. */
   readonly decay: boolean
+  /** In place of the optimizer's own. */
+  readonly weightDecay?: number | undefined
 }
 
 /** One that remembers more can stand for one that remembers less. */

@@ -1,3 +1,4 @@
+export * from "./adafactor.ts"
 export {
   adamw8bit,
   BLOCK,
@@ -13,5 +14,7 @@ export * from "./clip.ts"
 export * from "./decays.ts"
 export * from "./elementwise.ts"
 export * from "./lion.ts"
+export { createMuon, isMuonMatrix, type MuonSettings, muonRate } from "./muon.ts"
 export * from "./schedule.ts"
 export * from "./squared-norm.ts"
+export * from "./whole-update.ts"

@@ -1,6 +1,7 @@
 import { graph, lift } from "../graph/index.ts"
 import type { Device } from "../runtime/index.ts"
 import type { AdamWSettings } from "./adamw-graph.ts"
+import { keptShare } from "./decays.ts"
 import { type ElementwiseUpdate, elementwiseUpdate } from "./elementwise.ts"
 
 export type LionSettings = Pick<AdamWSettings, "beta1" | "beta2" | "weightDecay">
@@ -18,8 +19,8 @@ export async function createLion(
 ): Promise<ElementwiseUpdate<"first">> {
   return elementwiseUpdate<"first", (typeof SCALARS)[number]>(device, SCALARS, {
     moments: ["first"],
-    scalars: ({ learningRate, gradientScale, decay }) => ({
-      keep: decay ? 1 - learningRate * weightDecay : 1,
+    scalars: ({ learningRate, gradientScale, ...step }) => ({
+      keep: keptShare({ learningRate, ...step }, { weightDecay }),
       rate: learningRate,
       gradientToChange: (1 - beta1) * gradientScale,
       gradientToFirst: (1 - beta2) * gradientScale,

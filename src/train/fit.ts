@@ -193,7 +193,7 @@ function plannedWay(
     output_dir: tmpdir(),
   }
   const objective = objectiveFromConfig(isOfTargets(config) ? config.objective : "sft")
-  const lora = config.adapter ? adapterSpec(config.adapter, model) : undefined
+  const lora = config.adapter ? adapterSpec(config.adapter, model, config.model_tokens) : undefined
   const rows = madeUpRows(STEPS * config.batch_size, rowTokens(config, model), model)
   const order = inOrder(config.batch_size)
   const known = { config, model, objective, lora, lengths: rows.lengths }

@@ -14,6 +14,7 @@ import { type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { runHead } from "./objective-batches.ts"
+import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
 /** `dtype` is what it is on this machine, never auto. */
@@ -22,6 +23,8 @@ export type ResolvedEngine = OnnxEngineConfig & { readonly dtype: Precision }
 export interface LocalPlan {
   readonly engine: ResolvedEngine
   readonly quantization: WeightQuantization | undefined
+  /** Without an adapter: tensors that do not train. */
+  readonly frozen: ReadonlySet<string> | undefined
   /** How a step's rows become micro-batches. */
   readonly split: SplitOptions
   readonly memory: MemoryPlan
@@ -51,8 +54,10 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
       : config.micro_batch_tokens
   const split = { capacity, packing: config.data.packing }
   const sequences = isOfPairs(objective) ? 2 : 1
+  const frozen = lora ? undefined : frozenTensors(config, model.shape)
   const memory = memoryPlan({
     shape: model.shape,
+    frozen,
     lora: lora && loraInputs(lora),
     quantization,
     tokens: compiledSize(largestSplit(lengths, sequences * config.batch_size, split)),
@@ -64,5 +69,5 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     precision: engine.dtype,
     optimizer: config.optimizer,
   })
-  return { engine, quantization, split, memory }
+  return { engine, quantization, frozen, split, memory }
 }

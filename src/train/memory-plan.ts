@@ -1,3 +1,4 @@
+import type { Config } from "../config/index.ts"
 import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
 import { blockGraphs } from "../models/block/block-graphs.ts"
 import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
@@ -14,10 +15,11 @@ import {
   type LoraInputs,
   layerKinds,
   linearLayers,
+  type Parameter,
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
-import { BLOCK } from "../optim/index.ts"
+import { BLOCK, isMuonMatrix } from "../optim/index.ts"
 import type { Precision } from "../runtime/index.ts"
 
 const BYTES = 4 // float32
@@ -31,11 +33,31 @@ const ARENA_GAPS = 1.1
 export const RUNTIME_BYTES = 48e6
 
 /** Of a trained number. */
-const MOMENT_BYTES = { adamw: 2 * BYTES, "adamw-8bit": 2 * (1 + BYTES / BLOCK), lion: BYTES }
+const MOMENT_BYTES = {
+  ...{ adamw: 2 * BYTES, "adamw-8bit": 2 * (1 + BYTES / BLOCK), lion: BYTES },
+  ...{ adafactor: BYTES, muon: BYTES },
+}
+
+/** Of tensors of the base, and of an adapter's elements. */
+function momentBytes(
+  optimizer: Config["optimizer"],
+  parameters: readonly Parameter[],
+  adapter: number,
+): number {
+  const ofTensor = ({ name, shape }: Parameter) => {
+    const [rows, columns] = shape
+    if (optimizer === "adafactor" && shape.length === 2) return BYTES * (rows! + columns!)
+    const isAdamW = optimizer === "muon" && !isMuonMatrix(name, shape)
+    return elementCount(shape) * MOMENT_BYTES[isAdamW ? "adamw" : optimizer]
+  }
+  return sum(parameters.map(ofTensor)) + adapter * MOMENT_BYTES[optimizer]
+}
 
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
+  /** Without an adapter: tensors that do not train. */
+  readonly frozen?: ReadonlySet<string> | undefined
   readonly quantization?: WeightQuantization | undefined
   /** Tokens of the largest micro-batch. */
   readonly tokens: number
@@ -46,7 +68,7 @@ export interface MemoryPlanOptions {
   readonly headRows: number
   /** What the objective computes there. */
   readonly headSettings: HeadSettings
-  readonly optimizer?: "adamw" | "adamw-8bit" | "lion"
+  readonly optimizer?: Config["optimizer"]
   /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
   readonly precision?: Precision
   /** What the process holds before a weight is read. */
@@ -70,8 +92,8 @@ export interface MemoryPlan {
 }
 
 /** Whether a tensor of the base trains. */
-const isTrained = ({ lora }: MemoryPlanOptions, name: string): boolean =>
-  lora === undefined || lora.whole?.has(name) === true
+const isTrained = ({ lora, frozen }: MemoryPlanOptions, name: string): boolean =>
+  lora === undefined ? frozen?.has(name) !== true : lora.whole?.has(name) === true
 
 const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0)
 
@@ -133,10 +155,10 @@ interface LayerBytes {
 
 function layerBytes(
   { shape, tokens, quantization }: MemoryPlanOptions,
-  { kind, lora }: LayerPlan,
+  { kind, lora, frozen }: LayerPlan,
   level: KeepLevel,
 ): LayerBytes {
-  const options = { shape, tokens, quantization, kind, lora }
+  const options = { shape, tokens, quantization, kind, lora, frozen }
   const kept = blockGraphs(options, level)
   const lean = blockGraphs(options, "recompute")
   const graphs = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
@@ -177,7 +199,7 @@ function fittingLayers(layers: readonly LayerBytes[], room: number): number {
 export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const { shape, lora, recompute, headSettings } = options
   const level: KeepLevel = recompute === "never" ? "keep" : "products"
-  const plans = layerPlans(shape, lora)
+  const plans = layerPlans(shape, lora, options.frozen)
   const known = new Map(plans.map((plan) => [plan.key, plan]))
   const bytes = new Map([...known].map(([key, plan]) => [key, layerBytes(options, plan, level)]))
   const layers = plans.map(({ key }) => bytes.get(key)!)
@@ -192,7 +214,7 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const own = lora ? frozen + whole * BYTES : base * BYTES
   const weights = own + (copies - 1) * frozen + adapter * BYTES
   const gradients = trained * BYTES
-  const moments = trained * MOMENT_BYTES[options.optimizer ?? "adamw"]
+  const moments = momentBytes(options.optimizer ?? "adamw", parameters, adapter)
 
   const workspace =
     ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))

@@ -133,7 +133,7 @@ export async function miniatureEstimate(
   const { shape } = model
   const lora =
     config.adapter && plan.lora
-      ? adapterSpec({ ...config.adapter, layers_to_transform: null }, model)
+      ? adapterSpec({ ...config.adapter, layers_to_transform: null }, model, config.model_tokens)
       : undefined
   const device = await openDevice(engine)
   const times = plan.model.shape.numHiddenLayers / shape.numHiddenLayers

@@ -7,6 +7,7 @@ import {
   type ModelConfig,
   type WeightQuantization,
 } from "../models/index.ts"
+import { groupOf } from "./parameter-groups.ts"
 import type { OptimizerSettings } from "./policy.ts"
 
 /**
@@ -20,18 +21,14 @@ export function weightQuantization({ quantization }: Config): WeightQuantization
   return { bits: quantization === "int8" ? 8 : 4, groupSize: DEFAULT_GROUP_SIZE }
 }
 
-interface AdapterSettings {
-  readonly adapter: NonNullable<Config["adapter"]>
-  readonly model_tokens: Config["model_tokens"]
-}
-
 export function adapterSpec(
-  { adapter, model_tokens }: AdapterSettings,
+  adapter: NonNullable<Config["adapter"]>,
   { shape }: Pick<ModelConfig, "shape">,
+  newTokens: Config["model_tokens"] = [],
 ): LoraSpec {
   // The rows of new tokens are learnt, so both matrices are trained.
   const outer = shape.scores ? ["embed_tokens"] : ["embed_tokens", "lm_head"]
-  const vocabulary = model_tokens.length > 0 ? outer : []
+  const vocabulary = newTokens.length > 0 ? outer : []
   const saved = adapter.modules_to_save ?? []
   const options = {
     loraRank: adapter.r,
@@ -56,5 +53,7 @@ export function optimizerSettings(config: Config): OptimizerSettings {
     epsilon: config.adam_epsilon,
     weightDecay: config.weight_decay,
     optimizer: config.optimizer,
+    momentum: config.muon_momentum,
+    groupOf: (name) => groupOf(name, config),
   }
 }

@@ -106,7 +106,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   )
   await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
   const own = "isForeign" in model ? undefined : model
-  const lora = adapter && own ? adapterSpec({ adapter, model_tokens }, own) : undefined
+  const lora = adapter && own ? adapterSpec(adapter, own, model_tokens) : undefined
   if (own?.quantization && !lora) {
     throw new InputError(
       `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,

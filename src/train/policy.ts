@@ -5,15 +5,21 @@ import {
   adamw8bit,
   type BlockKernel,
   type BlockMoments,
+  createAdafactor,
   createAdamW,
   createLion,
+  createMuon,
   createSquaredNorm,
   decays,
   type ElementwiseUpdate,
+  isMuonMatrix,
   LEAST_ELEMENTS,
+  type WholeState,
+  type WholeUpdate,
   zeroMoments,
 } from "../optim/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
+import type { ParameterGroup } from "./parameter-groups.ts"
 
 export interface OptimizerSettings {
   readonly beta1: number
@@ -21,7 +27,10 @@ export interface OptimizerSettings {
   readonly epsilon: number
   readonly weightDecay: number
   /** `adamw-8bit`: moments of tensors of 4,096 elements and more take a byte a number. */
-  readonly optimizer?: "adamw" | "adamw-8bit" | "lion"
+  readonly optimizer?: "adamw" | "adamw-8bit" | "adafactor" | "lion" | "muon"
+  readonly momentum?: number
+  /** What a tensor has otherwise. */
+  readonly groupOf?: (name: string) => ParameterGroup
 }
 
 export interface UpdateOptions {
@@ -38,7 +47,22 @@ interface Moments {
   readonly second?: DeviceTensor
 }
 
+interface KeptMoments {
+  readonly single: Map<string, Moments>
+  readonly blocks: Map<string, BlockMoments>
+  readonly states: Map<string, WholeState>
+}
+
 const KINDS = ["first", "second"] as const
+
+/** What updates whole tensors, where the optimizer has such. */
+async function wholeUpdate(
+  device: Device,
+  { optimizer, weightDecay, momentum = 0.95 }: OptimizerSettings,
+): Promise<WholeUpdate | undefined> {
+  if (optimizer === "adafactor") return createAdafactor(device, { weightDecay })
+  return optimizer === "muon" ? createMuon(device, { weightDecay, momentum }) : undefined
+}
 
 /** A decoder that learns: its weights, their gradients, the optimizer's moments. */
 export class Policy {
@@ -48,18 +72,24 @@ export class Policy {
   readonly #blockMoments: ReadonlyMap<string, BlockMoments>
   readonly #settings: OptimizerSettings
   readonly #rule: ElementwiseUpdate<"first">
+  readonly #whole: WholeUpdate | undefined
+  /** Of the tensors that are updated whole. */
+  readonly #states: Map<string, WholeState>
   readonly #squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>
 
   private constructor(
     decoder: Decoder,
     settings: OptimizerSettings,
-    moments: { readonly whole: Map<string, Moments>; readonly blocks: Map<string, BlockMoments> },
+    moments: KeptMoments,
     rule: ElementwiseUpdate<"first">,
+    whole: WholeUpdate | undefined,
     squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>,
   ) {
     this.decoder = decoder
     this.#settings = settings
-    this.#moments = moments.whole
+    this.#moments = moments.single
+    this.#states = moments.states
+    this.#whole = whole
     this.#blockMoments = moments.blocks
     this.#rule = rule
     this.#squaredNorm = squaredNorm
@@ -85,10 +115,20 @@ export class Policy {
     }
     const create = settings.optimizer === "lion" ? createLion : createAdamW
     const rule: ElementwiseUpdate<"first"> = await create(device, settings)
-    const moments = new Map<string, Moments>()
+    const whole = await wholeUpdate(device, settings)
+    const single = new Map<string, Moments>()
     const blocks = new Map<string, BlockMoments>()
+    const states = new Map<string, WholeState>()
     for (const [name, { shape }] of decoder.gradients) {
       const elements = shape.reduce((product, dim) => product * dim, 1)
+      if (whole && (settings.optimizer === "adafactor" || isMuonMatrix(name, shape))) {
+        const kinds = Object.entries(whole.stateShapes(shape)).map(async ([kind, dims]) => {
+          const saved = state.get(`${kind}.${name}`)
+          return [kind, await device.upload(saved ?? float32(dims))] as const
+        })
+        states.set(name, Object.fromEntries(await Promise.all(kinds)))
+        continue
+      }
       if (isBlockwise && elements >= LEAST_ELEMENTS) {
         blocks.set(name, savedMoments(state, name) ?? zeroMoments(elements))
         continue
@@ -96,13 +136,14 @@ export class Policy {
       const upload = (kind: string) => device.upload(state.get(`${kind}.${name}`) ?? float32(shape))
       const first = await upload("first")
       const second = rule.moments.includes("second") && { second: await upload("second") }
-      moments.set(name, { first, ...second })
+      single.set(name, { first, ...second })
     }
     return new Policy(
       decoder,
       settings,
-      { whole: moments, blocks },
+      { single, blocks, states },
       rule,
+      whole,
       await createSquaredNorm(device),
     )
   }
@@ -115,7 +156,20 @@ export class Policy {
   async update({ step, learningRate, gradientScale }: UpdateOptions): Promise<void> {
     const { weights, gradients } = this.decoder
     for (const [name, gradient] of gradients) {
-      const decay = decays(gradient.shape)
+      const group = this.#settings.groupOf?.(name)
+      const at = {
+        ...{ step, gradientScale, decay: decays(gradient.shape) },
+        learningRate: learningRate * (group?.rate ?? 1),
+        weightDecay: group?.weightDecay,
+      }
+      const state = this.#states.get(name)
+      if (state) {
+        const tensors = { parameter: weights.get(name)!, gradient, state }
+        const updated = await this.#whole!.update(tensors, at)
+        weights.set(name, updated.parameter)
+        this.#states.set(name, updated.state)
+        continue
+      }
       const moments = this.#blockMoments.get(name)
       if (moments) {
         const parts = {
@@ -123,13 +177,12 @@ export class Policy {
           gradient: gradient.data as Float32Array,
           moments,
         }
-        const options = { step, learningRate, gradientScale, decay }
-        await adamw8bit(parts, this.#settings, options, blockKernel(this.decoder.device))
+        await adamw8bit(parts, this.#settings, at, blockKernel(this.decoder.device))
         continue
       }
       const { parameter, ...updated } = await this.#rule.update(
         { ...this.#moments.get(name)!, parameter: weights.get(name)!, gradient },
-        { step, learningRate, gradientScale, decay },
+        at,
       )
       weights.set(name, parameter)
       this.#moments.set(name, updated)
@@ -138,7 +191,7 @@ export class Policy {
 
   /** The moments for a checkpoint: `first.NAME`, `second.NAME`, read from the device when written. */
   momentTensors(): TensorToWrite[] {
-    const whole = [...this.#moments].flatMap(([name, own]) =>
+    const whole = [...this.#moments, ...this.#states].flatMap(([name, own]) =>
       Object.entries(own).map(([kind, moment]) =>
         tensorToWrite(`${kind}.${name}`, moment, this.decoder.device),
       ),
@@ -158,8 +211,9 @@ export class Policy {
 
   async release(): Promise<void> {
     await this.#rule.release()
+    await this.#whole?.release()
     await this.#squaredNorm.release()
-    for (const own of this.#moments.values()) {
+    for (const own of [...this.#moments.values(), ...this.#states.values()]) {
       for (const moment of Object.values(own)) moment.dispose()
     }
     await this.decoder.release()

@@ -34,7 +34,7 @@ export async function openSession(
   const fresh = continued ? [] : newScore(plan.model, config.seed)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
-    keep: memory.keep,
+    ...{ keep: memory.keep, frozen: plan.frozen },
     weights: new Map<string, HostTensor | DeviceTensor>([...fresh, ...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     frozenWeights: async () =>

@@ -18,6 +18,7 @@ import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
 import { runHead } from "./objective-batches.ts"
+import { checkGroups } from "./parameter-groups.ts"
 import { Policy } from "./policy.ts"
 import type { ReferenceModel } from "./reference-logprobs.ts"
 
@@ -41,6 +42,8 @@ export interface TrainedModelParts {
   readonly lora: LoraSpec | undefined
   readonly quantization: WeightQuantization | undefined
   readonly keep: MemoryPlan["keep"]
+  /** Without an adapter: tensors that do not train. */
+  readonly frozen?: ReadonlySet<string> | undefined
   /** The base's, and the adapter's where there is one; without one the arrays are trained in place. */
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** A checkpoint's tensors, moments among them; a new run has none. */
@@ -57,8 +60,10 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
     ...options,
     weights,
     lora: lora && loraInputs(lora),
+    frozen: parts.frozen,
     keep,
   })
+  checkGroups(decoder.gradients.keys(), parts.config)
   const policy = await Policy.open(decoder, optimizerSettings(parts.config), parts.saved)
   const openBase = async () =>
     Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })

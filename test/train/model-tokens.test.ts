@@ -4,13 +4,13 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
-import { train } from "../../src/engines/index.ts"
 import { exportModel } from "../../src/export/index.ts"
 import { openGguf } from "../../src/formats/index.ts"
 import { openGenerator } from "../../src/generate/index.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import type { StepEvent } from "../../src/run/events.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { ran } from "./run-in-thread.ts"
 import { tinyModel } from "./tiny-model.ts"
 
 const DEMO_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
@@ -43,11 +43,8 @@ const adapter = { r: 2, lora_alpha: 4 }
 const file = (name: string) => readFileSync(join(root, name))
 
 async function losses(name: string, more: Record<string, unknown>): Promise<number[]> {
-  const run = train(config(name, more))
-  const found: number[] = []
-  for await (const event of run) if (event.type === "step") found.push((event as StepEvent).loss)
-  await run.result
-  return found
+  const { events } = await ran(config(name, more))
+  return events.flatMap((event) => (event.type === "step" ? [(event as StepEvent).loss] : []))
 }
 
 test("rows for new tokens start as the mean of the others', and are learnt in a full fine-tune", async () => {
@@ -88,20 +85,13 @@ test.each(["llama", "qwen2"])(
 )
 
 test("keep_special weighs a new token by 1 where DFT weighs it by its small probability", async () => {
-  const weightOf = async (name: string, objective: unknown, special: boolean) => {
-    const model_tokens = [{ token: "<call>", special }]
-    const run = train(config(name, { objective, model_tokens, max_steps: 1, save_steps: 0 }))
-    let weight = 0
-    for await (const event of run) {
-      if (event.type === "step") weight = (event as StepEvent).mean_weight
-    }
-    return weight
+  const weightOf = async (name: string, special: boolean) => {
+    const objective = { name: "dft", keep_special: true }
+    const more = { objective, model_tokens: [{ token: "<call>", special }] }
+    const { events } = await ran(config(name, { ...more, max_steps: 1, save_steps: 0 }))
+    return (events.find(({ type }) => type === "step") as StepEvent).mean_weight
   }
-  const dft = await weightOf("dft", "dft", true)
-  const keeping = { name: "dft", keep_special: true }
-  const ordinary = await weightOf("ordinary", keeping, false)
-  const special = await weightOf("special", keeping, true)
-  expect(dft).toBeLessThan(ordinary) // the end of the turn is kept in both
+  const [ordinary, special] = [await weightOf("ordinary", false), await weightOf("special", true)]
   // one token of about 15 has a weight of 1 in place of nearly 0
   expect(special - ordinary).toBeGreaterThan(0.03)
 })

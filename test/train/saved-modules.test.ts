@@ -3,10 +3,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
-import { train } from "../../src/engines/index.ts"
 import { exportModel } from "../../src/export/index.ts"
 import { openGenerator } from "../../src/generate/index.ts"
 import { loadModel, readAdapter, readModelConfig } from "../../src/models/files/index.ts"
+import { ran } from "./run-in-thread.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-saved-"))
@@ -40,9 +40,9 @@ const tensorsOf = (name: string) =>
 describe.each(["none", "int8"])("over a base held as %s", (quantization) => {
   test("whole modules train beside the adapter, and a resumed run has the same bits", async () => {
     const [whole, resumed] = [`whole-${quantization}`, `resumed-${quantization}`]
-    await train(config(whole, { quantization })).result
+    await ran(config(whole, { quantization }))
     const resume = join(root, whole, "checkpoints", "step-000002")
-    await train(config(resumed, { quantization, resume })).result
+    await ran(config(resumed, { quantization, resume }))
     expect(tensorsOf(resumed).equals(tensorsOf(whole))).toBe(true)
 
     const { weights, config: model } = await loadModel(base.llama!)
@@ -61,7 +61,7 @@ describe.each(["none", "int8"])("over a base held as %s", (quantization) => {
 
 test("a tied head stays tied, and is saved as embedding and as head, which PEFT parts", async () => {
   const model = base.qwen2!
-  await train(config("tied", { model, adapter: adapter(["lm_head"]) })).result
+  await ran(config("tied", { model, adapter: adapter(["lm_head"]) }))
   const { shape } = await readModelConfig(model)
   const folder = join(root, "tied/model")
   const { tensors, ...read } = await readAdapter(folder, shape)
@@ -95,6 +95,6 @@ test.each(["whole-none", "tied"])(
 )
 
 test("what no module is called is refused with the modules that there are", async () => {
-  const run = train(config("none", { adapter: adapter(["classifier"]) })).result
+  const run = ran(config("none", { adapter: adapter(["classifier"]) }))
   await expect(run).rejects.toThrow(/modules_to_save.*"classifier".*embed_tokens, lm_head/)
 })

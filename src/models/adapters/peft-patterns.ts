@@ -21,6 +21,11 @@ export function namesModule(names: ModuleNames, path: string, where: string): bo
   return names.some((name) => path === name || path.endsWith(`.${name}`))
 }
 
+/** Whether a regular expression matches a run of whole parts of a tensor's name: `layers.[0-3]` all of four layers. */
+export function namesTensor(pattern: string, name: string, where: string): boolean {
+  return wholeMatch(`(?:.*\\.)?(?:${pattern})(?:\\..*)?`, where).test(name)
+}
+
 /** The value of the first pattern that matches the path's end (PEFT's `get_pattern_key`). */
 export function patternValue(
   patterns: Readonly<Record<string, number>>,
