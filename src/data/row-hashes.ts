@@ -62,10 +62,15 @@ function joined(parts: readonly BigInt64Array[]): BigInt64Array {
 }
 
 /** Hashes of the questions of a prepared folder's rows: [R] */
-export async function promptHashes(dir: string): Promise<BigInt64Array> {
+export const promptHashes = (dir: string): Promise<BigInt64Array> => hashesIn(dir, "prompt_hash")
+
+/** Hashes of a prepared folder's rows, equal where their tokens are: [R] */
+export const rowHashesIn = (dir: string): Promise<BigInt64Array> => hashesIn(dir, "row_hash")
+
+async function hashesIn(dir: string, name: string): Promise<BigInt64Array> {
   const reader = await openSafetensors(join(dir, HASHES_FILE))
   try {
-    return new BigInt64Array((await reader.read("prompt_hash")).buffer)
+    return new BigInt64Array((await reader.read(name)).buffer)
   } finally {
     await reader.close()
   }

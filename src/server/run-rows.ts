@@ -114,3 +114,18 @@ function sampleRow({ run, tokenizer }: LookedRun, index: number): LookedRow {
     tokenClass: tokenIds.map(() => 0),
   }
 }
+
+/** A row's tokens as its page shows them; what is predicted begins at the second token. */
+export interface ToldRow {
+  readonly place: string
+  readonly tokens: readonly string[]
+  readonly mask: readonly number[]
+  readonly token_class: readonly number[]
+}
+
+export const toldRow = ({ tokenizer }: LookedRun, row: LookedRow): ToldRow => ({
+  place: row.place,
+  tokens: row.tokenIds.map((id) => tokenizer.tokenText(id)),
+  mask: row.lossMask,
+  token_class: row.tokenClass,
+})

@@ -6,6 +6,8 @@ import { getRequestListener } from "@hono/node-server"
 import { Hono } from "hono"
 import { bodyLimit } from "hono/body-limit"
 import { InputError } from "../errors.ts"
+import { dataRoutes } from "./data-routes.ts"
+import { evaluationRoutes } from "./evaluation-routes.ts"
 import {
   hostGuard,
   newSecrets,
@@ -140,6 +142,8 @@ function application(parts: Parts): Hono {
   app.route("/", runRoutes({ dir, lanes, indexes, readOnly }))
   app.route("/", oneRunRoutes({ dir, readOnly, queue, allowed }))
   app.route("/", tokens)
+  app.route("/", dataRoutes({ dir, lanes }))
+  app.route("/", evaluationRoutes({ dir }))
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))
   return app

@@ -2,6 +2,7 @@
 import { type Context, Hono } from "hono"
 import { z } from "zod"
 import type { InspectedToken } from "../evaluate/token-inspection.ts"
+import { bodyAs } from "./body.ts"
 import type { Lanes } from "./lanes.ts"
 import {
   comparesWithBase,
@@ -20,6 +21,7 @@ import {
   lookedRun,
   preparedRows,
   rowSets,
+  toldRow,
 } from "./run-rows.ts"
 
 export interface TokenRoutesOptions extends MicroscopeOptions {
@@ -41,13 +43,6 @@ export interface ToldTokens {
   /** Undefined where weights depend on what a single row does not say. */
   readonly weight?: readonly (number | null)[]
   readonly alternatives: readonly (readonly { readonly text: string; readonly p: number }[])[]
-}
-
-export interface ToldRow {
-  readonly place: string
-  readonly tokens: readonly string[]
-  readonly mask: readonly number[]
-  readonly token_class: readonly number[]
 }
 
 export interface AbandonedRow {
@@ -157,20 +152,6 @@ export function tokenRoutes({ dir, lanes, indexes, ...options }: TokenRoutesOpti
     })
   return { routes, close: () => microscope.close() }
 }
-
-function bodyAs<Out>(schema: z.ZodType<Out>, body: unknown): Out {
-  const read = schema.safeParse(body)
-  if (read.success) return read.data
-  const { path, message } = read.error.issues[0]!
-  throw refusal(400, `${path.join(".") || "the request"}: ${message}`)
-}
-
-const toldRow = ({ tokenizer }: LookedRun, row: LookedRow): ToldRow => ({
-  place: row.place,
-  tokens: row.tokenIds.map((id) => tokenizer.tokenText(id)),
-  mask: row.lossMask,
-  token_class: row.tokenClass,
-})
 
 function toldTokens(
   { tokenizer }: LookedRun,

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks"
+import { Compare } from "./compare.tsx"
 import { linkTo, useRoute } from "./routes.ts"
 import { RunPage } from "./run-page.tsx"
 import { RunsList } from "./runs-list.tsx"
@@ -23,6 +24,9 @@ export function App() {
           <a href="#/" aria-current={page === "" || page === "run" ? "page" : undefined}>
             Runs
           </a>
+          <a href="#/compare" aria-current={page === "compare" ? "page" : undefined}>
+            Compare
+          </a>
           <a href="/play/">Playground</a>
         </nav>
       </header>
@@ -42,6 +46,9 @@ export function App() {
 function Page({ parts }: { readonly parts: readonly string[] }) {
   const [page = "", name, part] = parts
   if (page === "") return <RunsList />
+  if (page === "compare") {
+    return <Compare names={(name ?? "").split(",").filter((one) => one !== "")} />
+  }
   if (page === "run" && name !== undefined) {
     return <RunPage key={name} name={name} {...(part === undefined ? {} : { part })} />
   }

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks"
-import type { ToldRow, ToldTokens } from "../../../src/server/token-routes.ts"
+import type { ToldRow } from "../../../src/server/run-rows.ts"
+import type { ToldTokens } from "../../../src/server/token-routes.ts"
 import { InspectedTokens, type PaintedToken } from "../parts/inspected-tokens.tsx"
 import { Abandoned } from "./abandoned.tsx"
 import { post, runPath } from "./api.ts"

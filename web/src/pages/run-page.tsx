@@ -2,6 +2,7 @@ import { useState } from "preact/hooks"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { post, runPath } from "./api.ts"
 import { Curves } from "./curves.tsx"
+import { Data } from "./data.tsx"
 import { HistogramOverSteps } from "./histograms.tsx"
 import { Microscope } from "./microscope.tsx"
 import { linkTo } from "./routes.ts"
@@ -16,6 +17,7 @@ import { bytesText, duration, number, stateOf } from "./words.ts"
 const PARTS = [
   ["", "Curves"],
   ["tokens", "Tokens"],
+  ["data", "Data"],
   ["samples", "Samples"],
   ["settings", "Settings"],
   ["log", "Log"],
@@ -59,6 +61,7 @@ export function RunPage({ name, part = "" }: { readonly name: string; readonly p
 
 function Part({ part, run }: { readonly part: string; readonly run: RunState }) {
   if (part === "tokens") return <Tokens name={run.name} />
+  if (part === "data") return <Data name={run.name} />
   if (part === "samples") return <Samples name={run.name} version={run.details.evals.length} />
   if (part === "settings") return <Settings name={run.name} />
   if (part === "log") return <RunLog run={run} />

@@ -59,6 +59,7 @@ export function RunsList() {
   const [archived, setArchived] = useState(false)
   const [[key, down], setOrder] = useState<[Key, boolean]>(["updated", false])
   const [problem, setProblem] = useState("")
+  const [ticked, setTicked] = useState<readonly string[]>([])
   const there = [...runs.values()].filter((run) => archived || !run.archived)
   const shown = sorted(
     there.filter((run) => matches(run, filter)),
@@ -97,6 +98,11 @@ export function RunsList() {
           />
           archived too
         </label>
+        {ticked.length > 0 && (
+          <a class="button" href={linkTo("compare", ticked.join(","))}>
+            Compare {ticked.length} run{ticked.length === 1 ? "" : "s"}
+          </a>
+        )}
         <span class="note" role="status">
           {shown.length} of {runs.size}
         </span>
@@ -142,6 +148,12 @@ export function RunsList() {
                 key={run.name}
                 run={run}
                 readOnly={readOnly}
+                ticked={ticked.includes(run.name)}
+                onTick={(on) =>
+                  setTicked((before) =>
+                    on ? [...before, run.name] : before.filter((one) => one !== run.name),
+                  )
+                }
                 onMark={(marks) => mark(run, marks)}
               />
             ))}
@@ -155,10 +167,14 @@ export function RunsList() {
 function Row({
   run,
   readOnly,
+  ticked,
+  onTick,
   onMark,
 }: {
   readonly run: DescribedRun
   readonly readOnly: boolean
+  readonly ticked: boolean
+  readonly onTick: (on: boolean) => void
   readonly onMark: (marks: Partial<Pick<DescribedRun, "tags" | "archived">>) => void
 }) {
   const { name, step, steps, nll, objective, model, data, best_eval, updated, tags, archived } = run
@@ -166,6 +182,12 @@ function Row({
   return (
     <tr class={archived ? "archived" : ""}>
       <th scope="row" data-label="Run">
+        <input
+          type="checkbox"
+          aria-label={`Compare ${name}`}
+          checked={ticked}
+          onChange={(event) => onTick(event.currentTarget.checked)}
+        />{" "}
         <a href={linkTo("run", name)}>{name}</a>
         <TagEditor
           tags={tags}
