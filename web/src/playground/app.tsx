@@ -33,6 +33,16 @@ export function App() {
   const [tour, setTour] = useState(!location.hash)
   const [linkProblem, setLinkProblem] = useState(begun.problem)
   useEffect(() => void lab.open(), [])
+  useEffect(() => {
+    // Another link in the same tab: nothing is loaded anew, so its settings are taken here.
+    const take = () => {
+      const { settings, problem } = settingsOf(location.hash)
+      setLinkProblem(problem)
+      if (!problem) void lab.change(settings)
+    }
+    window.addEventListener("hashchange", take)
+    return () => window.removeEventListener("hashchange", take)
+  }, [])
   useEffect(() => history.replaceState(null, "", linkOf(settings)), [settings])
   const { phase, busy, problem, note, model, device, sides, step } = state
 

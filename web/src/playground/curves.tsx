@@ -3,6 +3,12 @@ import { Histogram } from "../parts/histogram.tsx"
 import type { Side, SideName } from "./lab-state.ts"
 import type { Settings } from "./settings.ts"
 
+const HELD_OUT = {
+  noisy: "NLL of clean rows, held out",
+  facts: "NLL of other rows",
+  own: "NLL of your last rows, held out (of all, below ten)",
+} as const
+
 const BINS = Array.from({ length: 10 }, (_, i) => `.${i}`)
 
 /** What both runs have told, drawn over each other. */
@@ -31,7 +37,7 @@ export function Curves({
         series={lines(({ steps }) => steps.map(({ step, nll }) => [step, nll]))}
       />
       <Chart
-        title={settings.task === "noisy" ? "NLL of clean rows, held out" : "NLL of other rows"}
+        title={HELD_OUT[settings.task]}
         series={lines(({ heldOut }) => heldOut.map(({ step, nll }) => [step, nll]))}
       />
       <Chart

@@ -14,6 +14,7 @@ import {
   START,
   withEvents,
 } from "./lab-state.ts"
+import { ownTexts } from "./own-split.ts"
 import { objectiveOf, type Settings } from "./settings.ts"
 
 /** A step of a model of one's own takes up to a minute: few rows, and no more tokens at once than fit. */
@@ -226,7 +227,7 @@ export class Lab {
 
   #texts(): { readonly train: string; readonly heldOut: string } {
     const { task, noise } = this.settings
-    if (task === "own") return { train: this.#ownRows, heldOut: this.#ownRows }
+    if (task === "own") return ownTexts(this.#ownRows)
     const { train, heldOut }: Task =
       task === "noisy"
         ? noisyArithmetic({ trainRows: TRAIN_ROWS, questions: 1 }, noise)
