@@ -2,6 +2,7 @@
  * A browser's tab beside the native engine on this machine, one thread each, steps taken in turn.
  *
  *     npm run bench -- browser [--steps 12]                    the bundled model: WebAssembly's share of native float32
+ *     npm run bench -- browser --bytes                         what the playground fetches before its first step
  *     npm run bench -- browser --model FOLDER [--steps 3]      a model of your own, held in 8 bits: opening, steps, sampling, memory
  *
  * Needs Chromium (DFTUNE_CHROMIUM, or where Debian puts it). Medians of the steps' own times; the
@@ -10,7 +11,8 @@
 import { readdirSync, readFileSync, symlinkSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import type { Page } from "playwright-core"
+import { gzipSync } from "node:zlib"
+import type { Browser, Page } from "playwright-core"
 import {
   memoryFolder,
   openTabModel,
@@ -22,7 +24,7 @@ import {
 } from "../src/browser/index.ts"
 import { noisyArithmetic } from "../src/demo/tasks.ts"
 import { openDevice } from "../src/runtime/node.ts"
-import { builtPages } from "../test/web/built-pages.ts"
+import { type BuiltPages, builtPages } from "../test/web/built-pages.ts"
 import { CHROMIUM, launch } from "../test/web/chromium.ts"
 import { TabWorker } from "../test/web/tab-worker.ts"
 import { median } from "./block.ts"
@@ -33,7 +35,11 @@ const QUANTIZATION = { bits: 8, groupSize: 64 } as const
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
-    options: { steps: { type: "string" }, model: { type: "string" } },
+    options: {
+      steps: { type: "string" },
+      model: { type: "string" },
+      bytes: { type: "boolean" },
+    },
   })
   if (!CHROMIUM) throw new Error("no Chromium; set DFTUNE_CHROMIUM")
   const steps = Number(values.steps ?? (values.model ? 3 : 12))
@@ -41,6 +47,7 @@ export async function run(args: string[]): Promise<void> {
   if (values.model) symlinkSync(resolve(values.model), join(pages.folder, "own"))
   const browser = await launch()
   try {
+    if (values.bytes) return await bytesBeforeFirstStep(browser, pages)
     const page = await browser.newPage()
     await page.goto(`${pages.url}/model/config.json`)
     const tab = await TabWorker.start(page, pages.worker)
@@ -122,6 +129,27 @@ async function ownModel(page: Page, tab: TabWorker, name: string, steps: number)
     console.log(`${n} sample(s), ${made} tokens: ${ms(took)}, ${ms(took / made)} a token`)
   }
   console.log(`afterwards the tab holds ${gigabytes(await heldBytes(page))}`)
+}
+
+/** What the playground asks its server for until a step is made, as gzip -6 sends it. */
+async function bytesBeforeFirstStep(browser: Browser, pages: BuiltPages): Promise<void> {
+  const context = await browser.newContext()
+  const asked = new Set<string>()
+  context.on("response", (response) => {
+    if (response.status() === 200) asked.add(new URL(response.url()).pathname)
+  })
+  const page = await context.newPage()
+  await page.goto(`${pages.url}/play/`)
+  await page.getByRole("button", { name: "Step", exact: true }).click({ timeout: 120_000 })
+  await page.locator("[role=status][data-step='1']").waitFor({ timeout: 120_000 })
+  let all = 0
+  for (const path of asked) {
+    const file = join(pages.folder, path.endsWith("/") ? `${path}index.html` : path)
+    const bytes = gzipSync(readFileSync(file), { level: 6 }).length
+    all += bytes
+    console.log(`${(bytes / 1e6).toFixed(3).padStart(8)} MB  ${path}`)
+  }
+  console.log(`${(all / 1e6).toFixed(2).padStart(7)}  MB before the first step, gzip -6`)
 }
 
 /** What the page and its workers hold, as the browser measures it. */

@@ -31,7 +31,8 @@ const MOST_ROWS = 100_000
  *
  * @throws InputError naming the line
  */
-export function rowValues(text: string, where: string): { values: unknown[]; lines: number[] } {
+export function rowValues(written: string, where: string): { values: unknown[]; lines: number[] } {
+  const text = written.replace(/^\uFEFF/, "") // a byte order mark says nothing
   if (text.trimStart().startsWith("[")) {
     const values = parseJson(text, where) as unknown[]
     return { values, lines: values.map((_, i) => i + 1) }
@@ -103,8 +104,9 @@ export function tabRows(
     })
   }
   if (kept.length === 0) {
+    const cut = truncated > 0 ? ` (rows are cut at ${data.max_length} tokens: data.max_length)` : ""
     throw new InputError(
-      `${name}: expected at least one row with a supervised token, got ${values.length} rows without`,
+      `${name}: expected at least one row with a supervised token, got ${values.length} without${cut}`,
     )
   }
   return {

@@ -281,7 +281,7 @@ function nonfinite({ batch, loss, gradientNorm, statistics }: StepResult, step: 
   return (
     `step ${step}: the ${what} is not a finite number (loss ${loss}, gradient norm ${gradientNorm}); ` +
     `its rows: ${named.join(", ")}${more}. Lower learning_rate, or look at these rows; ` +
-    "the last checkpoint is untouched"
+    "the weights were left as they were before this step"
   )
 }
 

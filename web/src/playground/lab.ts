@@ -98,7 +98,7 @@ export class Lab {
     }
     this.#source = source
     await this.#beginning("loading", async () => {
-      this.#set({ model: undefined, rows: undefined })
+      this.#set({ model: undefined })
       const { device } = this.settings
       this.#set({ busy: { what: "fetching ONNX Runtime" } })
       const opened = await this.#tab.open({ device, wasmPaths: url("../ort/") })
@@ -203,7 +203,8 @@ export class Lab {
     this.#playing = false
     const era = ++this.#era
     const sides = { a: EMPTY, b: EMPTY }
-    this.#set({ phase, sides, step: 0, problem: undefined, busy: { what: "starting" } })
+    const busy = { what: "starting" }
+    this.#set({ phase, sides, step: 0, rows: undefined, problem: undefined, busy })
     const before = this.#last
     const turn = async () => {
       await before
@@ -255,7 +256,9 @@ export class Lab {
   async #advance(name: SideName): Promise<void> {
     const era = this.#era
     this.#begun = performance.now()
-    const events = await this.#tab.advance(name)
+    const events = await this.#tab.advance(name).catch((error: Error) => {
+      throw new Error(`Loss ${name.toUpperCase()}, ${this.settings[name]}: ${error.message}`)
+    })
     if (era !== this.#era) return
     this.#setSide(name, withEvents(this.state.sides[name], events))
     if (this.state.busy) this.#set({ busy: undefined })

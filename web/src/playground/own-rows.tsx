@@ -32,6 +32,13 @@ export function OwnRows({ lab }: { readonly lab: Lab }) {
           class="mono"
           value={text}
           placeholder={file && `${file} is taken; it is too long to be shown here`}
+          onPaste={(event) => {
+            // A box that is given megabytes hangs the page while it lays them out.
+            const pasted = event.clipboardData?.getData("text/plain") ?? ""
+            if (pasted.length <= SHOWN_CHARACTERS) return
+            event.preventDefault()
+            take(pasted)
+          }}
           onInput={(event) => take(event.currentTarget.value)}
           onDragOver={(event) => event.preventDefault()}
           onDrop={(event) => {

@@ -22,11 +22,17 @@ export function WeightPlot({ a, b }: { readonly a: string; readonly b: string })
     const inside = Math.max(bottom, Math.min(top, weight))
     return (HEIGHT * (top - inside)) / (top - bottom)
   }
+  /** Broken off where a weight is no number. */
   const path = (values: readonly number[]) =>
     values
-      .map((weight, i) => `${i ? "L" : "M"}${(100 * P[i]!).toFixed(1)} ${y(weight).toFixed(2)}`)
+      .map((weight, i) => {
+        if (!Number.isFinite(weight)) return ""
+        const begins = !Number.isFinite(values[i - 1])
+        return `${begins ? "M" : "L"}${(100 * P[i]!).toFixed(1)} ${y(weight).toFixed(2)}`
+      })
       .join("")
   const negative = lines.filter(({ values }) => pushesAway(values))
+  const endless = lines.filter(({ values }) => values?.some((weight) => !Number.isFinite(weight)))
   const unknown = lines.filter(({ values }) => values === undefined)
   return (
     <div class="card weights">
@@ -63,6 +69,13 @@ export function WeightPlot({ a, b }: { readonly a: string; readonly b: string })
         <p key={name} class="problem">
           {name.toUpperCase()} pushes some tokens away: its weight is negative where p is small. Is
           a sg(…) missing?
+        </p>
+      ))}
+      {endless.map(({ name, values }) => (
+        <p key={name} class="problem">
+          {name.toUpperCase()} has no finite weight where p is{" "}
+          {P[values!.findIndex((weight) => !Number.isFinite(weight))]!.toPrecision(2)}: a step with
+          such a token ends the run.
         </p>
       ))}
       {unknown.map(({ name }) => (
