@@ -16,13 +16,39 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url))
 const BUILT = join(ROOT, "dist/commands/main.js")
 const NODE = existsSync(BUILT) ? [BUILT] : ["--import", "tsx", join(ROOT, "src/commands/main.ts")]
 
+interface Variant {
+  readonly settings: object
+  /** The file of its rows. */
+  readonly rows?: string
+}
+
+/** Rewards the share of digits: what a model without training has some of. */
+const DIGITS = `export default ({ completion }) =>
+  completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
+`
+const ROLLOUT = { num_generations: 4, max_new_tokens: 6, rewards: [{ module: "digits.mjs" }] }
+
 /** What is trained; with little time the first by the seed. */
-const VARIANTS: Readonly<Record<string, object>> = {
-  full: { objective: "dft" },
-  lora: { adapter: { r: 2, lora_dropout: 0.2 }, quantization: "int8" },
-  psft: { objective: { name: "psft", updates: 4 } },
-  samples: { generate_samples: { prompts: 2, every: 3, max_new_tokens: 4 }, eval_steps: 3 },
-  pairs: { objective: "dpo" },
+const VARIANTS: Readonly<Record<string, Variant>> = {
+  full: { settings: { objective: "dft" } },
+  lora: { settings: { adapter: { r: 2, lora_dropout: 0.2 }, quantization: "int8" } },
+  psft: { settings: { objective: { name: "psft", updates: 4 } } },
+  samples: {
+    settings: { generate_samples: { prompts: 2, every: 3, max_new_tokens: 4 }, eval_steps: 3 },
+  },
+  dpo: { settings: { objective: "dpo" }, rows: "pairs.jsonl" },
+  kto: { settings: { objective: "kto", adapter: { r: 2 } }, rows: "labels.jsonl" },
+  rl: {
+    settings: { objective: "grpo", batch_size: 8, rollout: ROLLOUT, learning_rate: 1e-2 },
+    rows: "prompts.jsonl",
+  },
+  "rl twice": {
+    settings: {
+      ...{ objective: "grpo", batch_size: 8, adapter: { r: 2 }, learning_rate: 1e-2 },
+      rollout: { ...ROLLOUT, num_iterations: 2 },
+    },
+    rows: "prompts.jsonl",
+  },
 }
 
 /** Where in a run's life a kill is aimed: what must be on the disk, below the run or the cache. */
@@ -46,10 +72,10 @@ interface Scene {
 }
 
 function start({ folder, variant, output, cache }: Scene): ChildProcess {
-  const pairs = variant === "pairs"
+  const { rows = "sums.jsonl", settings } = VARIANTS[variant]!
   const config = {
     model: join(folder, "model-start"),
-    data: { train: [join(folder, pairs ? "pairs.jsonl" : "sums.jsonl")], max_length: 64 },
+    data: { train: [join(folder, rows)], max_length: 64 },
     batch_size: 4,
     micro_batch_tokens: 128,
     learning_rate: 1e-3,
@@ -60,7 +86,7 @@ function start({ folder, variant, output, cache }: Scene): ChildProcess {
     engine: { name: "onnx", device: "cpu", threads: 1 },
     output_dir: output,
     resume: true,
-    ...VARIANTS[variant],
+    ...settings,
   }
   const file = `${output}.json`
   writeFileSync(file, JSON.stringify(config))
@@ -69,6 +95,31 @@ function start({ folder, variant, output, cache }: Scene): ChildProcess {
     env: { ...process.env, DFTUNE_CACHE: cache, TSX_DISABLE_CACHE: "1" },
     stdio: ["ignore", "ignore", "pipe"],
   })
+}
+
+/** Rows of every kind, from the same sums. */
+function writeRows(folder: string): void {
+  tinyModel(folder)
+  const file = sumRows(folder, 60)
+  writeFileSync(join(folder, "digits.mjs"), DIGITS)
+  const sums = readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { prompt: string; completion: string })
+  const write = (name: string, rows: readonly object[]) =>
+    writeFileSync(join(folder, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+  write(
+    "pairs.jsonl",
+    sums.map(({ prompt, completion }) => ({ prompt, chosen: completion, rejected: "no." })),
+  )
+  write(
+    "labels.jsonl",
+    sums.map((row, i) => ({ ...row, label: i % 2 === 0 })),
+  )
+  write(
+    "prompts.jsonl",
+    sums.slice(0, 8).map(({ prompt }) => ({ prompt })),
+  )
 }
 
 /** Kills the run when its moment has come; false when it ended before. */
@@ -122,37 +173,40 @@ function leftovers(output: string): string[] {
   return [...own, ...checkpoints]
 }
 
+/** Folders of preparations that were killed. */
+function leftInCache(cache: string): string[] {
+  const prepared = join(cache, "prepared")
+  return existsSync(prepared) ? readdirSync(prepared).filter((name) => name.endsWith(".tmp")) : []
+}
+
 function twice(output: string): string | undefined {
   const seen = new Set<string>()
   for (const event of readRun(output).events) {
-    if (event.type !== "step" && event.type !== "eval" && event.type !== "histogram") continue
-    const key = `${event.type} ${event.step} ${"name" in event ? event.name : ""}`
+    if (event.type !== "step" && !["eval", "histogram", "rollout"].includes(event.type)) continue
+    const name = "name" in event ? event.name : "rollout" in event ? event.rollout : ""
+    const key = `${event.type} ${event.step} ${name}`
     if (seen.has(key)) return key
     seen.add(key)
   }
   return undefined
 }
 
-export const kills: Trial = async ({ seed, count, until, folder, say }: TrialOptions) => {
-  tinyModel(folder)
-  sumRows(folder, 60)
-  const pairs = readFileSync(join(folder, "sums.jsonl"), "utf8").trim().split("\n")
-  writeFileSync(
-    join(folder, "pairs.jsonl"),
-    pairs
-      .map((line) => JSON.parse(line) as { prompt: string; completion: string })
-      .map(({ prompt, completion }) => ({ prompt, chosen: completion, rejected: "no." }))
-      .map((row) => `${JSON.stringify(row)}\n`)
-      .join(""),
-  )
+export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: TrialOptions) => {
+  writeRows(folder)
   const draw = drawer(seed)
+  const unknown = kinds?.find((kind) => !(kind in VARIANTS))
+  if (unknown !== undefined) {
+    const failures = [`no run "${unknown}": ${Object.keys(VARIANTS).join(", ")}`]
+    return { tried: 0, figures: {}, failures }
+  }
   const failures: string[] = []
+  const kindsKilled: Record<string, number> = {}
   const done: Record<Phase, number> = { anywhere: 0, preparation: 0, checkpoint: 0, result: 0 }
   const whole = new Map<string, { outcome: string; life: number }>()
   let runs = 0
   const total = () => Object.values(done).reduce((sum, one) => sum + one, 0)
   while (total() < count && Date.now() < until) {
-    const names = Object.keys(VARIANTS)
+    const names = kinds ?? Object.keys(VARIANTS)
     const variant = names[(seed + runs) % names.length]!
     const scene = (name: string): Scene => ({
       folder,
@@ -178,17 +232,21 @@ export const kills: Trial = async ({ seed, count, until, folder, say }: TrialOpt
     for (let left = 1 + draw.whole(4); left > 0 && total() < count; left--) {
       const phase = draw.of(PHASES)
       if (phase === "preparation") rmSync(here.cache, { recursive: true, force: true })
-      if (await killed(here, phase, draw, expected.life)) done[phase]++
+      if (!(await killed(here, phase, draw, expected.life))) continue
+      done[phase]++
+      kindsKilled[variant] = (kindsKilled[variant] ?? 0) + 1
     }
     const { code, said } = await finished(here)
+    const before = failures.length
     if (code !== 0) failures.push(`${told}: exit ${code}: ${said.slice(-300)}`)
     else {
       if (outcome(here.output) !== expected.outcome) failures.push(`${told}: other bytes or losses`)
-      const left = leftovers(here.output)
+      const left = [...leftovers(here.output), ...leftInCache(here.cache)]
       if (left.length > 0) failures.push(`${told}: left ${left.join(", ")}`)
       const again = twice(here.output)
       if (again !== undefined) failures.push(`${told}: told twice of ${again}`)
     }
+    for (const failure of failures.slice(before)) say(`kills: ${failure}`)
     rmSync(here.output, { recursive: true, force: true })
     rmSync(here.cache, { recursive: true, force: true })
     if (runs % 5 === 0)
@@ -196,6 +254,7 @@ export const kills: Trial = async ({ seed, count, until, folder, say }: TrialOpt
   }
   const figures = {
     runs,
+    ...kindsKilled,
     ...Object.fromEntries(Object.entries(done).map(([k, n]) => [`killed ${k}`, n])),
   }
   return { tried: total(), figures, failures }
