@@ -34,9 +34,10 @@ def main(arguments: list[str]) -> None:
 
 def _end(code: int) -> None:
     """At once: gloo's threads may still run while the interpreter takes itself down, which aborts now and then."""
-    with contextlib.suppress(OSError):  # nobody reads them any more
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            if stream is not None:  # closed before this process began
+                stream.flush()
     os._exit(code)
 
 
