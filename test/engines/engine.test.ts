@@ -60,3 +60,8 @@ test("a run whose events nobody reads goes on, and its result settles", async ()
   expect(types[0]).toBe("run.start")
   expect(types.at(-1)).toBe("run.end")
 })
+
+test("a run that is stopped before it has begun says so by its error's name", async () => {
+  const run = train(configOf("stopped", { name: "onnx" }), { signal: AbortSignal.abort() })
+  await expect(run.result).rejects.toMatchObject({ name: "AbortError" })
+})

@@ -26,6 +26,8 @@ export type WorkerMessage =
   | {
       readonly failed: {
         readonly input: boolean
+        /** AbortError: what was asked to stop did. */
+        readonly name: string
         readonly message: string
         readonly stack?: string
       }
@@ -103,9 +105,15 @@ function stopOnAbort(worker: Worker, signal: AbortSignal | undefined): () => voi
   return () => signal?.removeEventListener("abort", stop)
 }
 
-function asError({ input, message, stack }: Extract<WorkerMessage, { failed: unknown }>["failed"]) {
+function asError({
+  input,
+  name,
+  message,
+  stack,
+}: Extract<WorkerMessage, { failed: unknown }>["failed"]) {
   if (input) return new InputError(message)
   const error = new Error(message)
+  error.name = name
   if (stack) error.stack = stack
   return error
 }

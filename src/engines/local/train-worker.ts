@@ -28,8 +28,9 @@ try {
   }
 } catch (error) {
   const said = fileSystemError(error) ?? (error as Error)
-  const { message, stack } = said
-  post({ failed: { input: said instanceof InputError, message, ...(stack ? { stack } : {}) } })
+  const { name, message, stack } = said
+  const input = said instanceof InputError
+  post({ failed: { input, name, message, ...(stack ? { stack } : {}) } })
 } finally {
   port.close()
 }
