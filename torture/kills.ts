@@ -8,48 +8,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { readRun } from "../src/run/run-folder.ts"
-import { sumRows, tinyModel } from "../test/train/tiny-model.ts"
 import { type Draw, drawer } from "./random.ts"
+import { RUNS, writeRows } from "./runs.ts"
 import type { Trial, TrialOptions } from "./trial.ts"
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url))
 const BUILT = join(ROOT, "dist/commands/main.js")
 const NODE = existsSync(BUILT) ? [BUILT] : ["--import", "tsx", join(ROOT, "src/commands/main.ts")]
-
-interface Variant {
-  readonly settings: object
-  /** The file of its rows. */
-  readonly rows?: string
-}
-
-/** Rewards the share of digits: what a model without training has some of. */
-const DIGITS = `export default ({ completion }) =>
-  completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
-`
-const ROLLOUT = { num_generations: 4, max_new_tokens: 6, rewards: [{ module: "digits.mjs" }] }
-
-/** What is trained; with little time the first by the seed. */
-const VARIANTS: Readonly<Record<string, Variant>> = {
-  full: { settings: { objective: "dft" } },
-  lora: { settings: { adapter: { r: 2, lora_dropout: 0.2 }, quantization: "int8" } },
-  psft: { settings: { objective: { name: "psft", updates: 4 } } },
-  samples: {
-    settings: { generate_samples: { prompts: 2, every: 3, max_new_tokens: 4 }, eval_steps: 3 },
-  },
-  dpo: { settings: { objective: "dpo" }, rows: "pairs.jsonl" },
-  kto: { settings: { objective: "kto", adapter: { r: 2 } }, rows: "labels.jsonl" },
-  rl: {
-    settings: { objective: "grpo", batch_size: 8, rollout: ROLLOUT, learning_rate: 1e-2 },
-    rows: "prompts.jsonl",
-  },
-  "rl twice": {
-    settings: {
-      ...{ objective: "grpo", batch_size: 8, adapter: { r: 2 }, learning_rate: 1e-2 },
-      rollout: { ...ROLLOUT, num_iterations: 2 },
-    },
-    rows: "prompts.jsonl",
-  },
-}
 
 /** Where in a run's life a kill is aimed: what must be on the disk, below the run or the cache. */
 const PHASES = ["anywhere", "preparation", "checkpoint", "result"] as const
@@ -72,7 +37,7 @@ interface Scene {
 }
 
 function start({ folder, variant, output, cache }: Scene): ChildProcess {
-  const { rows = "sums.jsonl", settings } = VARIANTS[variant]!
+  const { rows = "sums.jsonl", settings } = RUNS[variant]!
   const config = {
     model: join(folder, "model-start"),
     data: { train: [join(folder, rows)], max_length: 64 },
@@ -95,31 +60,6 @@ function start({ folder, variant, output, cache }: Scene): ChildProcess {
     env: { ...process.env, DFTUNE_CACHE: cache, TSX_DISABLE_CACHE: "1" },
     stdio: ["ignore", "ignore", "pipe"],
   })
-}
-
-/** Rows of every kind, from the same sums. */
-function writeRows(folder: string): void {
-  tinyModel(folder)
-  const file = sumRows(folder, 60)
-  writeFileSync(join(folder, "digits.mjs"), DIGITS)
-  const sums = readFileSync(file, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as { prompt: string; completion: string })
-  const write = (name: string, rows: readonly object[]) =>
-    writeFileSync(join(folder, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
-  write(
-    "pairs.jsonl",
-    sums.map(({ prompt, completion }) => ({ prompt, chosen: completion, rejected: "no." })),
-  )
-  write(
-    "labels.jsonl",
-    sums.map((row, i) => ({ ...row, label: i % 2 === 0 })),
-  )
-  write(
-    "prompts.jsonl",
-    sums.slice(0, 8).map(({ prompt }) => ({ prompt })),
-  )
 }
 
 /** Kills the run when its moment has come; false when it ended before. */
@@ -194,9 +134,9 @@ function twice(output: string): string | undefined {
 export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: TrialOptions) => {
   writeRows(folder)
   const draw = drawer(seed)
-  const unknown = kinds?.find((kind) => !(kind in VARIANTS))
+  const unknown = kinds?.find((kind) => !(kind in RUNS))
   if (unknown !== undefined) {
-    const failures = [`no run "${unknown}": ${Object.keys(VARIANTS).join(", ")}`]
+    const failures = [`no run "${unknown}": ${Object.keys(RUNS).join(", ")}`]
     return { tried: 0, figures: {}, failures }
   }
   const failures: string[] = []
@@ -206,7 +146,7 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
   let runs = 0
   const total = () => Object.values(done).reduce((sum, one) => sum + one, 0)
   while (total() < count && Date.now() < until) {
-    const names = kinds ?? Object.keys(VARIANTS)
+    const names = kinds ?? Object.keys(RUNS)
     const variant = names[(seed + runs) % names.length]!
     const scene = (name: string): Scene => ({
       folder,

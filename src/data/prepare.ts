@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { DataFormat, LeaveOut, SourceConfig, Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
-import { removeAllLeft, temporaryName } from "../formats/atomic.ts"
+import { makeFolder, removeAllLeft, temporaryName } from "../formats/atomic.ts"
 import { fileHash, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import { loadChatTemplate } from "../text/index.ts"
@@ -92,7 +92,7 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
     return { dir, manifest, lints: manifest.lints, fromCache: true }
   }
   signal?.throwIfAborted()
-  await mkdir(cache, { recursive: true })
+  makeFolder(cache)
   const temporary = temporaryName(dir)
   await mkdir(temporary)
   try {

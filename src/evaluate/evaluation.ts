@@ -1,8 +1,7 @@
-import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { LayoutParts } from "../data/render.ts"
 import { assert, InputError } from "../errors.ts"
-import { replaceFile } from "../formats/atomic.ts"
+import { makeFolder, replaceFile } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { generate } from "../generate/generate.ts"
 import { openSampleFile, sampleRow } from "../generate/sample-file.ts"
@@ -102,7 +101,7 @@ export interface SuiteResult {
  * the same seed gives the same samples.
  */
 export async function evaluateSuite(options: EvaluateOptions): Promise<SuiteResult> {
-  mkdirSync(options.folder, { recursive: true })
+  makeFolder(options.folder)
   if (options.judge === "choices") return evaluateChoices(options)
   checkRecordsFile(options.folder, options.suite)
   const tokensPerSecond = await sampleSuite(options)

@@ -1,6 +1,7 @@
 /** One model of a study: trained, asked, measured. */
+
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, rmSync } from "node:fs"
+import { existsSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { train } from "../engines/index.ts"
@@ -9,6 +10,7 @@ import { recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { openScoredModel } from "../evaluate/scored-model.ts"
 import { rowsOf } from "../evaluate/suites/suite.ts"
+import { makeFolder } from "../formats/atomic.ts"
 import { lockFolder } from "../run/run-lock.ts"
 import { type Asked, askedModel } from "./asked-model.ts"
 import { type AxisValue, type Cell, SEED } from "./design.ts"
@@ -76,8 +78,8 @@ export async function runCell(
   }
   const end = told.findLast((event) => event.type === "cell.end")
   if (end?.type === "cell.end" && !(retry && end.reason === "failed")) return end.reason
-  mkdirSync(folder, { recursive: true })
-  mkdirSync(join(study.folder, "events"), { recursive: true })
+  makeFolder(folder)
+  makeFolder(join(study.folder, "events"))
   const unlock = lockFolder(folder)
   const log = studyLog(study.folder, cell.id)
   const { id, arm, stage, seed, candidate } = cell

@@ -1,8 +1,7 @@
 /** A study as jobs of Slurm: an array for the runs to choose by, one for the others, a report. */
-import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { quoted, sbatchLines } from "../engines/torch/slurm.ts"
-import { writeFileAtomic } from "../formats/atomic.ts"
+import { makeFolder, writeFileAtomic } from "../formats/atomic.ts"
 import type { Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
 
@@ -19,7 +18,7 @@ const WARNING_SECONDS = 300
  */
 export async function writeStudyJobs(study: Study, command: readonly string[]): Promise<string> {
   const folder = join(study.folder, "slurm")
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const call = [...command, "study", study.path].map(quoted).join(" ")
   const first = study.design.cells.filter(({ stage }) => stage === "choose")
   const others = study.design.cells.filter(({ stage }) => stage !== "choose")

@@ -1,10 +1,12 @@
 /** What the worker is told: one JSON file, all paths absolute (docs/torch.md). */
+
 import { randomUUID } from "node:crypto"
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
+import { makeFolder } from "../../formats/atomic.ts"
 import { addedTokensOf, ggufFileOf } from "../../models/files/index.ts"
 import {
   NORMALIZATION_IN_WORDS,
@@ -64,7 +66,7 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
   const path = runSpecPath(config.output_dir)
   const folder = dirname(path)
   rmSync(folder, { recursive: true, force: true }) // of an earlier start: its error files would mislead
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const spec = {
     version: 1,
     run_id: randomUUID(),

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync, statSync } from "node:fs"
-import { mkdir } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { assert, InputError } from "../../errors.ts"
+import { makeFolder } from "../../formats/atomic.ts"
 import {
   diskFolder,
   type GgufReader,
@@ -67,7 +67,7 @@ async function ggufFolder(file: string): Promise<string> {
       ["config.json", JSON.stringify(await configOf(reader, file), null, 2)],
       [POINTER, JSON.stringify({ file })],
     ])
-    await mkdir(folder, { recursive: true })
+    makeFolder(folder)
     for (const [name, text] of texts) await writeFileAtomic(join(folder, name), text)
   } finally {
     await reader.close()
