@@ -5,14 +5,16 @@ import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { checkPage } from "../host/output-place.ts"
 import { differingSettings } from "../report/differing-settings.ts"
-import { evalText, reportHtml } from "../report/run-page.ts"
+import { evalCourse, reportHtml } from "../report/run-page.ts"
 import {
+  courseText,
   type RunFigures,
   type RunSummary,
   runFigures,
   summarizeRuns,
 } from "../report/run-summary.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "../report/units.ts"
+import { textTable } from "../report/text-table.ts"
+import { shortBytes, shortCount, shortDuration } from "../report/units.ts"
 import { readRun } from "../run/run-folder.ts"
 import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
@@ -101,10 +103,10 @@ const COLUMNS: readonly (readonly [title: string, cell: (figures: RunFigures) =>
   ["objective", (f) => f.objective],
   ["state", (f) => f.state],
   ["steps", (f) => `${f.steps}/${f.planned_steps}`],
-  ["loss", (f) => shortNumber(f.loss)],
-  ["nll", (f) => shortNumber(f.nll)],
-  ["p", (f) => shortNumber(f.mean_p)],
-  ["eos p", (f) => shortNumber(f.eos_p)],
+  ["loss", (f) => courseText(f.course.loss)],
+  ["nll", (f) => courseText(f.course.nll)],
+  ["p", (f) => courseText(f.course.mean_p)],
+  ["eos p", (f) => courseText(f.course.eos_p)],
   ["tok/s", (f) => (f.tokens_per_second === null ? "–" : shortCount(f.tokens_per_second))],
   ["memory", (f) => (f.memory_bytes === null ? "–" : shortBytes(f.memory_bytes))],
   ["time", (f) => (f.seconds === null ? "–" : shortDuration(f.seconds))],
@@ -122,7 +124,7 @@ export function comparisonTable(runs: readonly RunSummary[]): string {
   const names = runs.map(({ name }) => name)
   const sets = [...new Set(figures.flatMap(({ evals }) => Object.keys(evals)))]
   if (sets.length > 0) {
-    const rows = sets.map((set) => [set, ...figures.map(({ evals }) => evalText(evals[set]))])
+    const rows = sets.map((set) => [set, ...figures.map((f) => evalCourse(f, set))])
     blocks.push([["evaluation", ...names], ...rows])
   }
   const settings = differingSettings(runs)
@@ -150,14 +152,5 @@ function shortenedRow(values: readonly string[]): readonly string[] {
 }
 
 function aligned(cells: readonly (readonly string[])[]): string {
-  const rows = cells.map(([key, ...values]) => [key!, ...shortenedRow(values)])
-  const widths = rows[0]!.map((_, k) => Math.max(...rows.map((row) => row[k]!.length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, k) => cell.padEnd(widths[k]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n")
+  return textTable(cells.map(([key, ...values]) => [key!, ...shortenedRow(values)]))
 }

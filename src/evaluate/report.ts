@@ -1,3 +1,4 @@
+import { textTable } from "../report/text-table.ts"
 import type { SuiteResult } from "./evaluation.ts"
 import { type EvaluationRecord, recordsPath } from "./records.ts"
 import { SCRIPT, STYLE } from "./report-page.ts"
@@ -7,16 +8,8 @@ import { rowsOf } from "./suites/suite.ts"
 const percent = (share: number): string => (100 * share).toFixed(2)
 
 /** Rows of text in columns, the first to the left and numbers to the right. */
-export function cells(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-        .join("  "),
-    )
-    .join("\n")
-}
+export const cells = (rows: readonly (readonly string[])[]): string =>
+  textTable(rows, { align: "right" })
 
 interface Column {
   readonly title: string

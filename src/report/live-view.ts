@@ -7,6 +7,7 @@ import type {
   RunEnd,
   RunEvent,
   RunStart,
+  SampleEvent,
   StepEvent,
 } from "../run/events.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
@@ -55,6 +56,7 @@ export function terminalView(
   let last: StepEvent | undefined
   let rollout: RolloutEvent | undefined
   let shownStep = 0
+  let sampledStep: number | undefined
 
   const clear = () => {
     if (drawn === 0) return
@@ -147,7 +149,12 @@ export function terminalView(
     checkpoint: (event: Extract<RunEvent, { type: "checkpoint" }>) => {
       say(dim(`checkpoint ${printableLine(event.path)}`))
     },
-    sample: () => {},
+    sample: (event: SampleEvent) => {
+      // Of a step's samples one is shown: the report has them all.
+      if (event.reward !== undefined || event.step === sampledStep) return
+      sampledStep = event.step
+      for (const line of sampleLines(event, dim)) say(line)
+    },
     histogram: () => {},
     replay: () => {},
     reset: () => {},
@@ -205,6 +212,24 @@ function planLine(event: RunStart): string {
   ].join("; ")
 }
 
+const SAMPLE_CHARACTERS = 160
+
+/** What was asked, said, and would have been right: a line each. */
+function sampleLines(
+  { step, prompt, completion, reference }: SampleEvent,
+  dim: (text: string) => string,
+): string[] {
+  const short = (text: string) => {
+    const line = printableLine(text.trim())
+    return line.length <= SAMPLE_CHARACTERS ? line : `${line.slice(0, SAMPLE_CHARACTERS - 1)}…`
+  }
+  return [
+    `${dim(`sample at step ${step}: … ${short(prompt.slice(-SAMPLE_CHARACTERS))}`)}`,
+    `  ${dim("says    ")} ${short(completion)}`,
+    ...(reference === undefined ? [] : [`  ${dim("its row ")} ${short(reference)}`]),
+  ]
+}
+
 function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEvent): string {
   const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
   const parts = [
@@ -212,12 +237,19 @@ function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEven
     ...(n === undefined ? [] : [`n ${n}`]),
     ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
     ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
+    ...sourceParts(more),
     ...(more.reward_margin === undefined ? [] : [`margin ${shortNumber(more.reward_margin)}`]),
     ...(more.reward_accuracy === undefined
       ? []
       : [`accuracy ${shortNumber(more.reward_accuracy)}`]),
   ]
   return printableLine(`eval ${name} at step ${step}: ${parts.join(", ")}`)
+}
+
+/** `a.jsonl 0.31` and so on, where an evaluation has rows of several files. */
+function sourceParts({ source_nll: sources = {} }: Pick<EvalEvent, "source_nll">): string[] {
+  const parts = Object.entries(sources).map(([name, nll]) => `${name} ${shortNumber(nll, 4)}`)
+  return parts.length === 0 ? [] : [`(nll of ${parts.join(", ")})`]
 }
 
 /** From the pace of the last steps; undefined until there are two. */

@@ -2,7 +2,13 @@
 import type { EvalEvent, HistogramEvent, RolloutEvent, StepEvent } from "../run/events.ts"
 import { escapeHtml, histogramChart, lineChart, paperBins } from "./charts.ts"
 import { differingSettings } from "./differing-settings.ts"
-import { effectiveShare, type RunFigures, type RunSummary, runFigures } from "./run-summary.ts"
+import {
+  courseText,
+  effectiveShare,
+  type RunFigures,
+  type RunSummary,
+  runFigures,
+} from "./run-summary.ts"
 import { sampleSection } from "./samples-section.ts"
 import { REPORT_STYLE } from "./style.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
@@ -55,12 +61,12 @@ const swatch = (index: number) => `<i class="swatch" style="background:${colorOf
 function headline({ name, start, path }: RunSummary, index: number): string {
   const color = swatch(index)
   if (start === undefined) return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(path)}</p>`
-  const { objective, engine, device, parameters, normalization, run_id } = start
+  const { objective, engine, device, parameters, normalization } = start
   const trained =
     parameters.trained === parameters.total
       ? shortCount(parameters.total)
       : `${shortCount(parameters.trained)} of ${shortCount(parameters.total)}`
-  return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(objective)} on ${escapeHtml(engine)} (${escapeHtml(device)}), ${trained} parameters; loss: ${escapeHtml(normalization)} <small>${escapeHtml(run_id)}</small></p>`
+  return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(objective)} on ${escapeHtml(engine)} (${escapeHtml(device)}), ${trained} parameters; loss: ${escapeHtml(normalization)}</p>`
 }
 
 type Cell = (figures: RunFigures) => string
@@ -68,12 +74,12 @@ type Cell = (figures: RunFigures) => string
 const FIGURES: readonly (readonly [label: string, meaning: string, cell: Cell])[] = [
   ["state", "", (f) => f.state],
   ["steps", "done of planned", (f) => `${f.steps} / ${f.planned_steps}`],
-  ["loss", "the objective's; not comparable between objectives", (f) => shortNumber(f.loss)],
-  ["NLL", "mean cross-entropy, comparable between objectives", (f) => shortNumber(f.nll)],
-  ["mean p", "mean probability of the targets", (f) => shortNumber(f.mean_p)],
+  ["loss", "the objective's; not comparable between objectives", (f) => courseText(f.course.loss)],
+  ["NLL", "mean cross-entropy, comparable between objectives", (f) => courseText(f.course.nll)],
+  ["mean p", "mean probability of the targets", (f) => courseText(f.course.mean_p)],
   ["effective tokens", "share of tokens that the weights leave", (f) => percent(f.effective_share)],
   ["entropy", "mean, nats", (f) => shortNumber(f.entropy)],
-  ["end-of-turn p", "whether it will learn to stop", (f) => shortNumber(f.eos_p)],
+  ["end-of-turn p", "whether it will learn to stop", (f) => courseText(f.course.eos_p)],
   ["steps clipped", "gradient norm above max_grad_norm", (f) => percent(f.clipped_share)],
   [
     "tokens/s",
@@ -92,12 +98,10 @@ function figuresSection(runs: readonly RunSummary[]): string {
   })
   const sets = [...new Set(figures.flatMap(({ evals }) => Object.keys(evals)))]
   const evals = sets.map((name) => {
-    const cells = figures
-      .map(({ evals }) => `<td>${escapeHtml(evalText(evals[name]))}</td>`)
-      .join("")
-    return `<tr><th>${escapeHtml(name)} <small>last evaluation</small></th>${cells}</tr>`
+    const cells = figures.map((f) => `<td>${escapeHtml(evalCourse(f, name))}</td>`).join("")
+    return `<tr><th>${escapeHtml(name)} <small>first and last evaluation</small></th>${cells}</tr>`
   })
-  return `<section><h2>Figures</h2><p class="note">Training figures are means over the last tenth of the steps. A falling DFT loss proves nothing by itself: read it beside NLL and mean p.</p><div class="wide"><table>${headerRow(runs)}<tbody>${rows.join("")}${evals.join("")}</tbody></table></div></section>`
+  return `<section><h2>Figures</h2><p class="note">Training figures are means over the first and the last tenth of the steps, with the standard error of the latter. A falling DFT loss proves nothing by itself: read it beside NLL and mean p.</p><div class="wide"><table>${headerRow(runs)}<tbody>${rows.join("")}${evals.join("")}</tbody></table></div></section>`
 }
 
 function headerRow(runs: readonly RunSummary[]): string {
@@ -105,6 +109,12 @@ function headerRow(runs: readonly RunSummary[]): string {
     return `<th>${swatch(index)}${escapeHtml(name)}</th>`
   })
   return `<thead><tr><th></th>${names.join("")}</tr></thead>`
+}
+
+/** The first evaluation of a set and the last, in words. */
+export function evalCourse({ evals, first_evals: first }: RunFigures, set: string): string {
+  const [then, now] = [first[set], evals[set]]
+  return then === undefined ? evalText(now) : `${evalText(then)} → ${evalText(now)}`
 }
 
 /** An evaluation in words: score with its interval, or NLL and mean p. */
@@ -224,10 +234,22 @@ function curvesSection(runs: readonly RunSummary[]): string {
         : ""
     }),
   )
-  const figures = [...rolloutCharts(runs), ...charts, ...evaluated].join("")
+  const figures = [...rolloutCharts(runs), ...charts, ...sourceCharts(runs), ...evaluated].join("")
   return figures === ""
     ? ""
     : `<section><h2>Curves</h2>${legend(runs)}<div class="charts">${figures}</div></section>`
+}
+
+/** The NLL of each file's rows, where a run has several. */
+function sourceCharts(runs: readonly RunSummary[]): string[] {
+  const names = runs.flatMap(({ steps }) => steps.flatMap((e) => Object.keys(e.source_nll ?? {})))
+  return [...new Set(names)].sort().map((source) => {
+    const series = runs.map(({ name, steps }, index) => {
+      const points = steps.map((e) => [e.step, e.source_nll?.[source] ?? Number.NaN] as const)
+      return { name, color: colorOf(index), points }
+    })
+    return lineChart(`NLL of ${source}`, series)
+  })
 }
 
 /** A legend of the runs' colours, for places where the page's head is out of view. */

@@ -9,6 +9,7 @@ import type {
   StepEvent,
 } from "../run/events.ts"
 import type { RunRead } from "../run/run-folder.ts"
+import { shortNumber } from "./units.ts"
 
 type Start = Extract<RunEvent, { type: "run.start" }>
 type End = Extract<RunEvent, { type: "run.end" }>
@@ -101,8 +102,47 @@ export interface RunFigures {
   readonly tokens_per_second: number | null
   readonly memory_bytes: number | null
   readonly seconds: number | null
+  /** Both ends of the curves. */
+  readonly course: Readonly<Record<CourseField, CurveEnds>>
   /** The last evaluation of each set. */
   readonly evals: Readonly<Record<string, Pick<EvalEvent, EvalFigure>>>
+  /** The first, where there were several. */
+  readonly first_evals: Readonly<Record<string, Pick<EvalEvent, EvalFigure>>>
+}
+
+const COURSE_FIELDS = ["loss", "nll", "mean_p", "eos_p"] as const
+type CourseField = (typeof COURSE_FIELDS)[number]
+
+/** Means over the first and the last tenth of the steps. */
+export interface CurveEnds {
+  readonly start: number | null
+  readonly end: number | null
+  /** Standard error of `end`, from how its steps scatter; null of fewer than two. */
+  readonly noise: number | null
+}
+
+/** A tenth of the steps, at least one. */
+const tenth = ({ length }: { readonly length: number }) => Math.max(1, Math.ceil(length / 10))
+
+function curveEnds(
+  steps: readonly StepEvent[],
+  value: (event: StepEvent) => number | null,
+): CurveEnds {
+  const numbers = (part: readonly StepEvent[]) =>
+    part.map(value).filter((x): x is number => x !== null)
+  const [first, last] = [steps.slice(0, tenth(steps)), steps.slice(-tenth(steps))].map(numbers)
+  const end = mean(last!)
+  const squares = last!.reduce((sum, x) => sum + (x - end!) ** 2, 0)
+  const count = last!.length
+  const noise = count < 2 ? null : Math.sqrt(squares / (count - 1) / count)
+  return { start: mean(first!), end, noise }
+}
+
+/** `3.69 → 1.8 ±0.05`: start, end, and what of it is noise; one number of a run of one step. */
+export function courseText({ start, end, noise }: CurveEnds): string {
+  if (start === null || end === null) return shortNumber(end)
+  const spread = noise === null ? "" : ` ±${shortNumber(noise, 2)}`
+  return `${shortNumber(start)} → ${shortNumber(end)}${spread}`
 }
 
 /** What is shown of an evaluation. */
@@ -114,7 +154,7 @@ type EvalFigure = (typeof EVAL_FIGURES)[number]
 
 export function runFigures(run: RunSummary): RunFigures {
   const { steps, start, end, config } = run
-  const tail = steps.slice(-Math.max(1, Math.ceil(steps.length / 10)))
+  const tail = steps.slice(-tenth(steps))
   const clip = config.max_grad_norm
   const clipped = steps.filter(({ grad_norm }) => grad_norm > (clip as number)).length
   const meanOf = (value: (event: StepEvent) => number | null) => {
@@ -138,13 +178,30 @@ export function runFigures(run: RunSummary): RunFigures {
     memory_bytes:
       steps.length === 0 ? null : steps.reduce((m, e) => Math.max(m, e.memory_bytes), 0),
     seconds: seconds(run),
-    evals: Object.fromEntries(
-      run.evals.map((event) => {
-        const given = EVAL_FIGURES.map((field) => [field, event[field]] as const)
-        return [event.name, Object.fromEntries(given.filter(([, value]) => value !== undefined))]
-      }),
-    ) as RunFigures["evals"],
+    course: Object.fromEntries(
+      COURSE_FIELDS.map((field) => [field, curveEnds(steps, (event) => event[field])]),
+    ) as RunFigures["course"],
+    evals: evalFigures(run.evals),
+    first_evals: evalFigures(run.evals.filter(isRepeated(run.evals)), "first"),
   }
+}
+
+/** Whether a set was evaluated more than once. */
+function isRepeated(evals: readonly EvalEvent[]): (event: EvalEvent) => boolean {
+  const last = new Map(evals.map(({ name, step }) => [name, step]))
+  const again = new Set(evals.filter((e) => last.get(e.name) !== e.step).map(({ name }) => name))
+  return ({ name }) => again.has(name)
+}
+
+/** The last evaluation of each set, or the first. */
+function evalFigures(evals: readonly EvalEvent[], which = "last"): RunFigures["evals"] {
+  const ordered = which === "last" ? evals : [...evals].reverse()
+  return Object.fromEntries(
+    ordered.map((event) => {
+      const given = EVAL_FIGURES.map((field) => [field, event[field]] as const)
+      return [event.name, Object.fromEntries(given.filter(([, value]) => value !== undefined))]
+    }),
+  ) as RunFigures["evals"]
 }
 
 /** Effective tokens over the step's own supervised tokens (events count those of the run so far). */

@@ -25,14 +25,19 @@ export function sampleSection(
       const name = `<h4>${swatch(index)}${escapeHtml(run.name)}</h4>`
       if (last === undefined || first === undefined) return `<div>${name}<p>–</p></div>`
       const earlier =
-        first === last
-          ? ""
-          : `<details><summary>step ${first.step}</summary>${sampleText(first, run)}</details>`
+        first === last ? "" : `<small>step ${first.step}</small>${sampleText(first, run)}`
       const others = own.filter((one) => one !== last && one.step === last.step)
       const beside = others.map((one) => `${rewardText(one)}${sampleText(one, run)}`).join("")
-      return `<div>${name}<small>step ${last.step}</small>${rewardText(last)}${sampleText(last, run)}${beside}${earlier}</div>`
+      return `<div>${name}${earlier}<small>step ${last.step}</small>${rewardText(last)}${sampleText(last, run)}${beside}</div>`
     })
-    return `<article><pre class="prompt">${escapeHtml(prompt)}</pre><div class="side">${cells.join("")}</div></article>`
+    const reference = runs
+      .flatMap(({ samples }) => samples)
+      .find((sample) => sample.prompt === prompt && sample.reference !== undefined)?.reference
+    const right =
+      reference === undefined
+        ? ""
+        : `<div><h4>the row's answer</h4><pre>${escapeHtml(reference)}</pre></div>`
+    return `<article><pre class="prompt">${escapeHtml(prompt)}</pre><div class="side">${cells.join("")}${right}</div></article>`
   })
   const left = prompts.length - shown.length
   const more = left > 0 ? `<p class="note">${left} more prompts are in samples.jsonl.</p>` : ""

@@ -35,6 +35,14 @@ export interface RunStart extends EventBase {
   readonly resumed_from?: string
 }
 
+/** Of rows of several files, by the file's name; of a step only of those that it took rows of. */
+export interface SourceFields {
+  readonly source_nll?: Readonly<Record<string, number>>
+  readonly source_mean_p?: Readonly<Record<string, number>>
+  /** Supervised tokens. */
+  readonly source_tokens?: Readonly<Record<string, number>>
+}
+
 /**
  * Of losses of pairs and of labelled answers. Implicit rewards are beta times what the objective
  * compares of an answer (ln pi - ln pi_ref of DPO); log-probabilities are sums over an answer's tokens.
@@ -54,7 +62,7 @@ export interface PairFields {
   readonly kl_step?: number
 }
 
-export interface StepEvent extends EventBase, PairFields {
+export interface StepEvent extends EventBase, PairFields, SourceFields {
   readonly type: "step"
   /** The objective's value, normalised as the run says. */
   readonly loss: number
@@ -170,7 +178,7 @@ export interface HistogramEvent extends EventBase {
   readonly small_bins: readonly number[]
 }
 
-export interface EvalEvent extends EventBase, PairFields {
+export interface EvalEvent extends EventBase, PairFields, SourceFields {
   readonly type: "eval"
   readonly name: string
   readonly nll?: number
@@ -188,6 +196,8 @@ export interface SampleEvent extends EventBase {
   readonly completion: string
   readonly tokens: readonly string[]
   readonly probabilities: readonly number[]
+  /** What the row that the prompt comes from answers. */
+  readonly reference?: string
   /** Of a rollout's sample: its reward, each reward, its advantage. */
   readonly reward?: number | null
   readonly rewards?: Readonly<Record<string, number | null>>

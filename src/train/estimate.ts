@@ -296,7 +296,7 @@ export const evaluationCount = ({ order, config }: RunPlan) =>
 
 function sampleCount({ order, config }: RunPlan): number {
   const { generate_samples } = config
-  return generate_samples ? occasions(order.steps, generate_samples.every) : 0
+  return generate_samples ? 1 + occasions(order.steps, generate_samples.every) : 0
 }
 
 /** Of one generation of all prompts, each going on to its last token. */

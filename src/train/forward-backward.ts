@@ -6,6 +6,7 @@ import { divisor, type MicroBatch, type StepBatch } from "./micro-batches.ts"
 import type { ObjectiveHead, StepColumns } from "./objective-head.ts"
 import type { Policy } from "./policy.ts"
 import { scoreStatistics } from "./score-statistics.ts"
+import type { SourceLosses } from "./source-losses.ts"
 import { addStatistics, NO_TOKENS, statisticsOf, type TokenStatistics } from "./token-statistics.ts"
 
 export interface ForwardBackwardParts {
@@ -18,6 +19,8 @@ export interface ForwardBackwardParts {
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
   /** Of a micro-batch's dropout; another number for each. */
   readonly seed: (microBatch: number) => number
+  /** Told of every supervised token. */
+  readonly sources?: SourceLosses | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -58,6 +61,7 @@ export async function forwardBackward(
     if (!scores) {
       const found = statisticsOf(outputs, microBatch.columns.token_class)
       statistics = addStatistics(statistics, found)
+      parts.sources?.add(microBatch, outputs)
     }
     if (tells) all.push(outputs)
     let own = 0

@@ -8,6 +8,7 @@ import { stepColumns } from "./loss-inputs.ts"
 import { divisor, type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY, type ObjectiveHead, SCORES } from "./objective-head.ts"
 import { scoreStatistics } from "./score-statistics.ts"
+import { SourceLosses, type SourceNames } from "./source-losses.ts"
 import { type Outcome, outcomesOf, pairFields } from "./step-outcomes.ts"
 import {
   addStatistics,
@@ -34,6 +35,8 @@ export interface EvaluationParts {
   readonly batch: StepBatchOptions
   /** Rows are pairs: margins are theirs. */
   readonly paired: boolean
+  /** Of the run's files, where losses are told by source. */
+  readonly sourceNames?: SourceNames
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
   readonly signal?: AbortSignal
 }
@@ -82,7 +85,8 @@ export async function* evaluations(
       yield* evaluatePreferences(parts, { name, batches }, step)
       continue
     }
-    const statistics = await evaluateRows(parts, rows, step)
+    const sources = parts.sourceNames && new SourceLosses(parts.sourceNames)
+    const statistics = await evaluateRows(parts, rows, step, sources)
     if (signal?.aborted) return
     const { nll, loss, mean_p } = statisticsFields(statistics)
     yield {
@@ -93,6 +97,7 @@ export async function* evaluations(
       mean_p,
       ...(own ? { loss } : {}),
       supervised_tokens: statistics.count,
+      ...(sources?.isSeveral() ? sources.fields() : {}),
     }
     yield { type: "histogram", step, name, ...histogramFields(statistics) }
   }
@@ -151,12 +156,14 @@ async function evaluateRows(
   { decoder, head, steps, batch, reference, signal }: EvaluationParts,
   rows: EvalSet["rows"],
   step: number,
+  sources: SourceLosses | undefined,
 ): Promise<TokenStatistics> {
   let statistics = NO_TOKENS
   for (const microBatch of rowBatches(rows, batch)) {
     if (signal?.aborted) break
     const outputs = await headOutputs({ decoder, head, steps, reference }, microBatch, step)
     statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
+    sources?.add(microBatch, outputs)
   }
   return statistics
 }

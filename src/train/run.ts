@@ -28,6 +28,7 @@ import { type RunRows, runRows } from "./run-reference.ts"
 import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
+import { sourceNames } from "./source-losses.ts"
 import { type Progress, START, trainSteps } from "./trainer.ts"
 import { runVersions } from "./versions.ts"
 
@@ -176,6 +177,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   const sample = await sampler(plan, session.policy)
   const { objective, split } = plan
   const { batches, evalSets, storedReference, rollouts } = await runSteps(run, planned)
+  const names = sourceNames(plan.prepared.manifest)
   const oldLogprobs = rollouts
     ? undefined
     : oldLogprobsFor(objective, plan.batches, split, checkpoint?.tensors)
@@ -196,6 +198,7 @@ async function* steps(run: Running, planned: PlanOptions) {
         saveCheckpoint(run, progress, stateAfter?.tensorsAfter(progress.step) ?? []),
       ...(oldLogprobs ? { oldLogprobs } : {}),
       ...(session.reference ? { reference: session.reference } : {}),
+      ...(names ? { sourceNames: names } : {}),
       ...(sample ? { sample } : {}),
       ...(signal ? { signal } : {}),
     },

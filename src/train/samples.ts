@@ -1,20 +1,39 @@
 import { LocalSource } from "../generate/index.ts"
 import type { EventBody } from "../run/events.ts"
-import { loadTokenizer, stopTokenIds } from "../text/index.ts"
+import { loadTokenizer, stopTokenIds, type Tokenizer } from "../text/index.ts"
 import type { DataPlan } from "./plan.ts"
 import type { Policy } from "./policy.ts"
 
 /** Samples a run's prompts as the model is at a step; none after `signal` asks to stop. */
 export type Sampler = (step: number, signal?: AbortSignal) => AsyncGenerator<EventBody>
 
+/** A prompt of the run's own rows, and what its row answers. */
+export interface SamplePrompt {
+  readonly tokenIds: number[]
+  /** Supervised tokens that follow the prompt, up to the next that are not; none of rows of prompts. */
+  readonly answer: number[]
+}
+
 /** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
-export function samplePrompts({ evalSets, rows, config }: DataPlan): number[][] {
+export function samplePrompts({ evalSets, rows, config }: DataPlan): SamplePrompt[] {
   const from = evalSets[0]?.rows ?? rows
   const count = Math.min(config.generate_samples?.prompts ?? 0, from.rows)
   return Array.from({ length: count }, (_, i) => {
     const { tokenIds, lossMask } = from.row(i)
-    return [...tokenIds.subarray(0, Math.max(1, lossMask.indexOf(1)))]
+    const begin = Math.max(1, lossMask.indexOf(1))
+    const end = lossMask.indexOf(0, begin)
+    const answer = lossMask[begin] === 1 ? tokenIds.subarray(begin, end < 0 ? undefined : end) : []
+    return { tokenIds: [...tokenIds.subarray(0, begin)], answer: [...answer] }
   })
+}
+
+/** The field of a `sample` event. */
+export function referenceOf(
+  { answer }: SamplePrompt,
+  tokenizer: Pick<Tokenizer, "decode">,
+): { readonly reference?: string } {
+  const reference = tokenizer.decode(answer, { skipSpecialTokens: true })
+  return reference === "" ? {} : { reference }
 }
 
 /**
@@ -26,7 +45,9 @@ export async function sampler(plan: DataPlan, policy: Policy): Promise<Sampler |
   if (!settings) return undefined
   const tokenizer = await loadTokenizer(plan.modelFolder)
   const stops = await stopTokenIds(plan.modelFolder, tokenizer)
-  const requests = samplePrompts(plan).map((tokenIds) => ({
+  const prompts = samplePrompts(plan)
+  const references = prompts.map((prompt) => referenceOf(prompt, tokenizer))
+  const requests = prompts.map(({ tokenIds }) => ({
     prompt: { tokenIds },
     n: 1,
     temperature: 0,
@@ -48,6 +69,7 @@ export async function sampler(plan: DataPlan, policy: Policy): Promise<Sampler |
           step,
           prompt: tokenizer.decode(requests[sample.requestIndex]!.prompt.tokenIds),
           completion: sample.completion,
+          ...references[sample.requestIndex]!,
           tokens: sample.tokenIds.map((id) => tokenizer.tokenText(id)),
           probabilities: sample.logprobs.map((logp) => Math.exp(logp)),
         }

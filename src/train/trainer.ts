@@ -12,6 +12,7 @@ import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batch
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
+import { SourceLosses, type SourceNames } from "./source-losses.ts"
 import type { SplitOptions } from "./split-rows.ts"
 import { measureFields, outcomesOf, pairFields } from "./step-outcomes.ts"
 import { histogramFields, statisticsFields } from "./token-statistics.ts"
@@ -57,6 +58,8 @@ export interface TrainerParts {
   readonly save: (progress: Progress) => Promise<string>
   /** What else is evaluated, at the same steps. */
   readonly evaluate?: (step: number) => AsyncIterable<EventBody>
+  /** Of the run's files, where losses are told by source. */
+  readonly sourceNames?: SourceNames
   readonly sample?: (step: number, signal?: AbortSignal) => AsyncIterable<EventBody>
   readonly signal?: AbortSignal
 }
@@ -90,7 +93,10 @@ export async function* trainSteps(
   const warmup = warmupSteps(steps, settings)
   let progress = start
   let saved = start.step
-  if (start.step === 0) yield* evaluated(parts, head, 0)
+  if (start.step === 0) {
+    yield* evaluated(parts, head, 0)
+    if (parts.sample && settings.generate_samples) yield* parts.sample(0, signal)
+  }
 
   while (progress.step < steps) {
     if (signal?.aborted) {
@@ -107,7 +113,8 @@ export async function* trainSteps(
     }
     if (taken.rows.length === 0) continue
     const began = performance.now()
-    const result = await stepResult(parts, head, step, taken)
+    const sources = sourceLosses(parts)
+    const result = await stepResult(parts, head, step, taken, sources)
     if (!result) continue
     if (step === 1 && referenceIsStart) checkReference(head, result)
     const problem = nonfinite(result, step)
@@ -139,6 +146,7 @@ export async function* trainSteps(
     yield {
       ...stepEvent(result, { progress, epoch, rate, seconds, memoryBytes }),
       ...outcomeFields(parts.objective, head, result),
+      ...sources?.fields(),
     }
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
@@ -164,6 +172,12 @@ export async function* trainSteps(
   return { progress, reason: "done" }
 }
 
+/** Of supervised rows of several files. */
+function sourceLosses({ sourceNames, objective }: TrainerParts): SourceLosses | undefined {
+  if (sourceNames === undefined || objective.trainsOn !== "targets") return undefined
+  return new SourceLosses(sourceNames)
+}
+
 async function* evaluated(
   parts: TrainerParts,
   head: ObjectiveHead,
@@ -182,6 +196,7 @@ function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationPa
     steps: batches.steps,
     batch: batchOptions(parts),
     paired: isOfPairs(objective),
+    ...(parts.sourceNames ? { sourceNames: parts.sourceNames } : {}),
     ...(reference ? { reference } : {}),
     ...(signal ? { signal } : {}),
   }
@@ -220,6 +235,7 @@ async function stepResult(
   head: ObjectiveHead,
   step: number,
   { rows, scalars, mismatched }: StepRows,
+  sources: SourceLosses | undefined,
 ): Promise<StepResult | undefined> {
   const { policy, objective, settings, batches, signal } = parts
   const batch = stepBatch(rows, batchOptions(parts))
@@ -238,6 +254,7 @@ async function stepResult(
     },
     reference: parts.reference,
     seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
+    sources,
     signal,
   })
 }

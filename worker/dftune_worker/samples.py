@@ -27,6 +27,8 @@ CONTEXT_TOKENS = 8  # of the prompt, which the text decoder reads first to know 
 class SamplePrompt:
     token_ids: tuple[int, ...]
     text: str
+    reference: str | None = None
+    """What the prompt's row answers."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Sampler:
         return {
             "prompt": prompt.text,
             "completion": self._texts.completion(prompt, said),
+            **({} if prompt.reference is None else {"reference": prompt.reference}),
             "tokens": self._texts.shown(ids),
             "probabilities": probabilities,
         }

@@ -90,7 +90,7 @@ def sample_plan(raw: dict | None) -> SamplePlan | None:
     return SamplePlan(
         every=raw["every"],
         max_new_tokens=raw["max_new_tokens"],
-        prompts=tuple(SamplePrompt(tuple(p["token_ids"]), p["text"]) for p in raw["prompts"]),
+        prompts=tuple(SamplePrompt(tuple(p["token_ids"]), p["text"], p.get("reference")) for p in raw["prompts"]),
         stop_token_ids=frozenset(raw["stop_token_ids"]),
         token_texts=Path(raw["token_texts"]),
         tokenizer=Path(raw["tokenizer"]),

@@ -216,6 +216,8 @@ def train(run: Run) -> int:
     last_saved = None
     if run.step == 0:
         evaluate(run)
+        if run.sampler:
+            sample(run)
     while run.step < run.order.steps:
         train_step(run)
         finished = run.step == run.order.steps

@@ -21,7 +21,11 @@ import { writeRowColumns } from "./row-columns.ts"
 export interface SampleSpec {
   readonly every: number
   readonly maxNewTokens: number
-  readonly prompts: readonly { readonly tokenIds: readonly number[]; readonly text: string }[]
+  readonly prompts: readonly {
+    readonly tokenIds: readonly number[]
+    readonly text: string
+    readonly reference?: string
+  }[]
   readonly stopTokenIds: readonly number[]
   /** What each token id shows as. */
   readonly tokenTexts: readonly string[]
@@ -109,7 +113,10 @@ function sampleSpec(
   return {
     every,
     max_new_tokens: maxNewTokens,
-    prompts: prompts.map(({ tokenIds, text }) => ({ token_ids: tokenIds, text })),
+    prompts: prompts.map(({ tokenIds, text, reference }) => ({
+      ...{ token_ids: tokenIds, text },
+      ...(reference === undefined ? {} : { reference }),
+    })),
     stop_token_ids: stopTokenIds,
     token_texts: texts,
     tokenizer: resolve(modelFolder, "tokenizer.json"),

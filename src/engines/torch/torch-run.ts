@@ -24,7 +24,7 @@ import {
 } from "../../train/index.ts"
 import { rowsLayout } from "../../train/model-files.ts"
 import { runWatch } from "../../train/preference-watch.ts"
-import { samplePrompts } from "../../train/samples.ts"
+import { referenceOf, samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
 import { type Run, startedRun } from "../engine.ts"
 import {
@@ -219,9 +219,10 @@ async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
   return {
     every: settings.every,
     maxNewTokens: settings.max_new_tokens,
-    prompts: samplePrompts(plan).map((tokenIds) => ({
-      tokenIds,
-      text: tokenizer.decode(tokenIds),
+    prompts: samplePrompts(plan).map((prompt) => ({
+      tokenIds: prompt.tokenIds,
+      text: tokenizer.decode(prompt.tokenIds),
+      ...referenceOf(prompt, tokenizer),
     })),
     stopTokenIds: [...(await stopTokenIds(plan.modelFolder, tokenizer))],
     tokenTexts: Array.from(texts, (_, id) => tokenizer.tokenText(id)),
