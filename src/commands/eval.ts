@@ -36,6 +36,8 @@ import {
   type SampleSource,
   templateFile,
 } from "../generate/index.ts"
+import { progressMeter } from "../report/progress.ts"
+import { shortCount } from "../report/units.ts"
 import { showDataLosses } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { modelOf } from "./shell/model-argument.ts"
@@ -223,8 +225,11 @@ async function run(word: string, options: Options, signal: AbortSignal): Promise
   const results: SuiteResult[] = []
   try {
     for (const { name: suite, problems, judge } of suites) {
-      const onProgress = (done: number, wanted: number) =>
-        show(`${suite}: ${done}/${wanted} samples`)
+      const meter = progressMeter(suite, { unit: "samples" })
+      const onProgress = (done: number, wanted: number, tokens?: number) =>
+        show(
+          `${meter(done, wanted)}${tokens === undefined ? "" : ` · ${shortCount(tokens)} tokens`}`,
+        )
       const shared = { openSource, model, origin, suite, problems, judge, settings, folder, signal }
       const scored = options.endpoint === undefined ? { openScored } : {}
       const told = { onProgress, onNotice: say }

@@ -31,6 +31,8 @@ import {
   templateFile,
   UnansweredCount,
 } from "../generate/index.ts"
+import { progressMeter } from "../report/progress.ts"
+import { shortCount } from "../report/units.ts"
 import type { Precision } from "../runtime/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { modelOf } from "./shell/model-argument.ts"
@@ -255,10 +257,11 @@ async function run(word: string, options: Options, signal: AbortSignal): Promise
     let tokens = 0
     let samples = 0
     const unanswered = new UnansweredCount()
+    const meter = progressMeter("sampling", { unit: "samples" })
     const shown = () => {
       const seconds = (performance.now() - begun) / 1000
-      const count = `${file.done.size + samples}/${wanted} samples`
-      show(`${count}  ${tokens} tokens  ${(tokens / seconds).toFixed(1)} tokens/s`)
+      const rate = `${shortCount(tokens)} tokens, ${(tokens / seconds).toFixed(1)}/s`
+      show(`${meter(file.done.size + samples, wanted)} · ${rate}`)
     }
     const { n, seed } = options
     const asked: GenerateOptions = {

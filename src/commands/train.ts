@@ -5,6 +5,7 @@ import type { Run } from "../engines/engine.ts"
 import { planOf, train } from "../engines/index.ts"
 import { InputError } from "../errors.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
+import type { RunEvent } from "../run/events.ts"
 import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
@@ -52,9 +53,9 @@ export function command(verb: Command): void {
           if (dryRun) await showPlan(config, signal, json === true)
           else {
             say(placeLine(config))
-            const line = progressLine()
-            const run = train(config, { signal, onProgress: line.show, timed: true })
-            await followRun(run, json === true)
+            const view = runView(json === true)
+            const run = train(config, { signal, onProgress: view.progress, timed: true })
+            await followRun(run, json === true, view)
           }
         },
         { stopping: "stopping with a checkpoint" },
@@ -72,10 +73,29 @@ function placeLine({
   return overwrite ? `starting over in ${folder}` : `run folder ${folder}`
 }
 
-/** Shows a run's events until it ends. */
-export async function followRun(run: Run, json: boolean): Promise<void> {
-  outliveReaders()
+/** What a run shows of itself on stderr. */
+function runView(json: boolean) {
+  const line = progressLine()
   const view = terminalView((text) => write(process.stderr, text), terminalOptions(process.stderr))
+  let begun = false
+  return {
+    ...view,
+    show(event: RunEvent) {
+      if (!begun) line.clear()
+      begun = true
+      view.show(event)
+    },
+    /** Below the run's own lines, once there are some. */
+    progress(text: string) {
+      if (begun && !json) view.status(text)
+      else line.show(text)
+    },
+  }
+}
+
+/** Shows a run's events until it ends. */
+export async function followRun(run: Run, json: boolean, view = runView(json)): Promise<void> {
+  outliveReaders()
   const course = runCourse()
   try {
     for await (const event of run) {

@@ -209,7 +209,12 @@ const SHORT: Readonly<Record<string, string>> = {
   objective: "name",
   train: "path",
   eval: "path",
+  benchmarks: "path",
+  adapter: "type",
 }
+
+/** Keys that hold a list, of which one item may stand alone. */
+const LISTS: ReadonlySet<string> = new Set(["train", "eval", "benchmarks"])
 
 const DEFAULTS = {
   engine: configFields.shape.engine.parse(undefined),
@@ -241,6 +246,10 @@ function withValue(
   assignment: string,
 ): unknown {
   if (key === undefined) return value
+  if (LISTS.has(parent) && /^\d+$/.test(key) && !Array.isArray(target)) {
+    const list = target === undefined || target === null ? [] : [target]
+    return withValue(list, [key, ...rest], value, parent, assignment)
+  }
   if (Array.isArray(target)) {
     const index = Number(key)
     if (!Number.isInteger(index) || index < 0 || index > target.length) {

@@ -1,6 +1,11 @@
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import { objectiveProblems, trainsOnOf } from "../objectives/index.ts"
+import {
+  type Objective,
+  objectiveProblems,
+  objectiveToConfig,
+  trainsOnOf,
+} from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
 import { PENDING_KEYS, PENDING_OBJECTIVES, PENDING_TRACKERS } from "./pending.ts"
@@ -11,9 +16,41 @@ import { scheduleProblems } from "./schedule-checks.ts"
 import { type ConfigInput, configFields, DEFAULT_WARMUP_RATIO, type Parsed } from "./schema.ts"
 import { trainingProblems } from "./training-checks.ts"
 
+/** A config as a TypeScript module writes it: an objective of one's own as it is. */
+export type ModuleConfig = Omit<ConfigInput, "objective"> & {
+  objective?: ConfigInput["objective"] | Objective
+}
+
 /** Types a config in a TypeScript module: `export default defineConfig({ ... })`. */
-export function defineConfig(config: ConfigInput): ConfigInput {
-  return config
+export function defineConfig(config: ModuleConfig): ConfigInput {
+  return withPlainObjectives(config) as ConfigInput
+}
+
+/** Whether a value is what `tokenObjective` makes, by whichever copy of this package. */
+function isOwnObjective(value: unknown): value is Objective {
+  if (!isObject(value) || typeof value.name !== "string" || !("trainsOn" in value)) return false
+  const { expression } = value
+  return isObject(expression) && typeof expression.op === "string" && Array.isArray(expression.args)
+}
+
+/** Objectives of one's own, the run's and those of rows, as a file would have them. */
+function withPlainObjectives(input: unknown): unknown {
+  if (!isObject(input)) return input
+  const plain = (value: unknown) => (isOwnObjective(value) ? objectiveToConfig(value) : value)
+  const { objective, data } = input
+  const sources = isObject(data) && Array.isArray(data.train) ? (data.train as unknown[]) : []
+  const train = sources.map((source) =>
+    isObject(source) && isOwnObjective(source.objective)
+      ? { ...source, objective: plain(source.objective) }
+      : source,
+  )
+  return {
+    ...input,
+    ...(objective === undefined ? {} : { objective: plain(objective) }),
+    ...(train.some((source, i) => source !== sources[i])
+      ? { data: { ...(data as object), train } }
+      : {}),
+  }
 }
 
 /** Says where a key or its value stands, e.g. `dftune.yaml:12:3: `; with no file, an empty string. */
@@ -23,7 +60,8 @@ export type Locate = (path: KeyPath, at: "key" | "value") => string
  * Checks a plain value against the schema, fills in the defaults, and checks what no single key
  * shows. Throws an `InputError` that lists everything wrong, a line each.
  */
-export function parseConfig(input: unknown, locate: Locate = () => ""): Config {
+export function parseConfig(written: unknown, locate: Locate = () => ""): Config {
+  const input = withPlainObjectives(written)
   const pending = pendingProblems(input)
   if (pending.length > 0) fail(pending, locate)
   const given = withoutIdleKeys(input)

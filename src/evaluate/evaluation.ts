@@ -58,7 +58,8 @@ export interface EvaluateOptions {
   /** Gets `SUITE.samples.jsonl` (grows, can be continued) and `SUITE.jsonl` (graded). */
   readonly folder: string
   readonly signal?: AbortSignal
-  readonly onProgress?: (done: number, wanted: number) => void
+  /** Samples; and tokens said so far, between two of them. */
+  readonly onProgress?: (done: number, wanted: number, tokens?: number) => void
   readonly onNotice?: (message: string) => void
 }
 
@@ -184,6 +185,7 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
     const { source, release } = await options.openSource()
     const begun = performance.now()
     let tokens = 0
+    let said = 0
     try {
       for await (const sample of generate({
         source,
@@ -193,6 +195,7 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
         done: file.done,
         settings: asked,
         keepGoing: true,
+        onToken: () => onProgress?.(done, wanted, ++said),
         ...(signal ? { signal } : {}),
       })) {
         const { logprobs: _, ...row } = sampleRow(rows[sample.row]!.fields, sample, options.origin)

@@ -1,6 +1,7 @@
 /** How probable a model finds the targets of rows: NLL, perplexity, p, and how surely it ends. */
 import { openPrepared, prepareData } from "../data/index.ts"
 import { InputError } from "../errors.ts"
+import { progressMeter } from "../report/progress.ts"
 import { stepBatch } from "../train/micro-batches.ts"
 import { CROSS_ENTROPY } from "../train/objective-head.ts"
 import { END_OF_TURN } from "../train/token-statistics.ts"
@@ -67,15 +68,19 @@ export async function rowLosses(
   { decoder, textFolder }: ScoredModel,
   { files, maxLength, maxRows, template = "auto", signal, onProgress }: RowLossOptions,
 ): Promise<RowLoss[]> {
+  const preparing = progressMeter("preparing rows", { unit: "rows" })
   const { dir } = await prepareData({
     sources: files.map((path) => ({ path, weight: 1, ...(maxRows ? { max_rows: maxRows } : {}) })),
     tokenizer: textFolder,
     template,
     maxLength,
     ...(signal ? { signal } : {}),
+    onProgress: ({ rows, fraction }) =>
+      onProgress?.(preparing(rows, fraction > 0 ? Math.round(rows / fraction) : 0)),
   })
   const rows = await openPrepared(dir)
   const found: RowLoss[] = []
+  const meter = progressMeter("measuring", { unit: "rows" })
   try {
     for (let at = 0; at < rows.rows; at += ROWS) {
       const some = Array.from({ length: Math.min(ROWS, rows.rows - at) }, (_, i) =>
@@ -105,7 +110,7 @@ export async function rowLosses(
       for (const [i, { source, line }] of some.entries()) {
         found.push({ row: `${source}:${line}`, source, ...sums[i]! })
       }
-      onProgress?.(`${found.length}/${rows.rows} rows`)
+      onProgress?.(meter(found.length, rows.rows))
     }
   } finally {
     rows.close()

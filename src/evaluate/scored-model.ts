@@ -9,6 +9,7 @@ import {
   loraInputs,
   packSequences,
 } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { DeviceOptions, Precision } from "../runtime/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
@@ -54,7 +55,11 @@ export async function openScoredModel(
   const config = await readModelConfig(weightsFolder)
   const adapter = base === null ? undefined : await readAdapter(folder, config.shape)
   const { shape } = adapter ?? config
-  const load = options.signal ? { signal: options.signal } : {}
+  const meter = progressMeter("loading", { unit: "tensors" })
+  const load = {
+    ...(options.signal ? { signal: options.signal } : {}),
+    onProgress: (done: number, all: number) => options.onProgress?.(meter(done, all)),
+  }
   const weights = new Map<string, HostTensor>(
     await baseWeights(adaptedBase(await openWeights(weightsFolder), shape), undefined, load),
   )

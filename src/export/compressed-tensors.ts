@@ -12,6 +12,8 @@ import {
   linearWeights,
   type TensorSource,
 } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
+import { counted } from "./counted.ts"
 import { verifyText, withTensors } from "./hugging-face.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
 import { largestDifference } from "./verify.ts"
@@ -159,11 +161,17 @@ export function writeCompressed(bits: Bits) {
       const rest: CheckpointDtype = model.dtype === "float16" ? "float16" : "bfloat16"
       const plain = tensors.filter(({ name }) => !linear.has(name))
       const quantized = tensors.filter(({ name }) => linear.has(name))
-      show(`writing ${tensors.length} tensors in ${bits} bits`)
-      await writeCheckpoint(stage, [
-        ...storedTensors(plain, rest),
-        ...quantized.flatMap((tensor) => tensorsOf(tensor, grid)),
-      ])
+      await writeCheckpoint(
+        stage,
+        counted(
+          [
+            ...storedTensors(plain, rest),
+            ...quantized.flatMap((tensor) => tensorsOf(tensor, grid)),
+          ],
+          `writing in ${bits} bits`,
+          show,
+        ),
+      )
       const config = {
         ...json,
         torch_dtype: rest,
@@ -175,6 +183,7 @@ export function writeCompressed(bits: Bits) {
       await copySideFiles(source.textFolder, stage)
       const read = await openWeights(stage)
       try {
+        const meter = progressMeter("reading back", { unit: "tensors" })
         let values = 0
         let largestError = 0
         for (const [i, { name, read: meant }] of tensors.entries()) {
@@ -182,7 +191,7 @@ export function writeCompressed(bits: Bits) {
           const most = linear.has(name) ? (x: number) => bound(x, bits) : (x: number) => x * 2 ** -8
           largestError = Math.max(largestError, largestDifference(pair, most, source.folder))
           values += pair.meant.length
-          show(`reading back: ${i + 1} of ${tensors.length} tensors`)
+          show(meter(i + 1, tensors.length))
         }
         return {
           stored: bits === 4 ? "int4" : "int8",

@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { assert } from "../errors.ts"
 import { type GgufMetadata, openGguf, writeGguf } from "../formats/index.ts"
 import { ggufAdapter, readAdapter, readModelConfig } from "../models/files/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
 import { verifyTensors } from "./verify.ts"
 
@@ -26,9 +27,8 @@ export async function writeGgufAdapter(
       meant: tensor.values,
       written: () => read.readFloat32(tensor.name),
     }))
-    const verified = await verifyTensors(pairs, folder, (done, of) =>
-      show(`reading back ${file}: ${done} of ${of} tensors`),
-    )
+    const meter = progressMeter(`reading back ${file}`, { unit: "tensors" })
+    const verified = await verifyTensors(pairs, folder, (done, of) => show(meter(done, of)))
     return {
       stored: "f32",
       verified,

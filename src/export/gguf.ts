@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { type GgufMetadata, type GgufValue, openGguf, writeGguf } from "../formats/index.ts"
 import { ggufModel, ggufTensors } from "../models/files/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import { ggufTokenizer, loadTokenizer, stopTokenIds } from "../text/index.ts"
 import { withTensors } from "./hugging-face.ts"
 import { GGUF_TYPE_NAMES, type GgufTypeName } from "./names.ts"
@@ -73,12 +74,11 @@ export async function writeGgufFile(
     const tensors = ggufTensors(config, sources, type)
     const file = fileName(source.name, typeName)
     const path = join(stage, file)
+    const writing = progressMeter(`writing ${file}`, { unit: "tensors" })
     await writeGguf(
       path,
       { metadata: all, tensors },
-      {
-        onTensor: (done, of) => show(`writing ${file}: ${done} of ${of} tensors`),
-      },
+      { onTensor: (done, of) => show(writing(done, of)) },
     )
     const read = await openGguf(path)
     try {
@@ -92,8 +92,9 @@ export async function writeGgufFile(
         }
         return { name, shape, type, written: () => read.readFloat32(name), meant: values }
       })
+      const reading = progressMeter(`reading back ${file}`, { unit: "tensors" })
       const verified = await verifyTensors(pairs, source.folder, (done, of) =>
-        show(`reading back ${file}: ${done} of ${of} tensors`),
+        show(reading(done, of)),
       )
       return { stored: typeName, verified, notes: [...notes, ...tokenizer.notes], file }
     } finally {

@@ -17,7 +17,9 @@ import {
   mergedTensors,
   type TensorSource,
 } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
+import { counted } from "./counted.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
 import { roundedTensors } from "./stochastic-rounding.ts"
 import { verifyTensors, writtenTensors } from "./verify.ts"
@@ -83,14 +85,15 @@ export async function writeHuggingFace(
     const dtype = asked ?? model.dtype
     const tensors = roundedTensors(exact, dtype, rounding)
     if (source.base !== null) await copySideFiles(source.base, stage)
-    show(`writing ${tensors.length} tensors as ${dtype}`)
+    const writing = counted(tensors, `writing as ${dtype}`, show)
     const from = source.folder
-    await saveModel(stage, { config: model.config, tensors, dtype, source: from })
+    await saveModel(stage, { config: model.config, tensors: writing, dtype, source: from })
     const read = await openWeights(stage)
     try {
       const pairs = writtenTensors(tensorSources(read), tensors, dtype)
+      const meter = progressMeter("reading back", { unit: "tensors" })
       const verified = await verifyTensors(pairs, source.folder, (done, all) =>
-        show(`reading back: ${done} of ${all} tensors`),
+        show(meter(done, all)),
       )
       return { stored: dtype, verified, notes: await verifyText(stage) }
     } finally {
@@ -121,9 +124,8 @@ export async function writePeft(
     return { name, shape, read: async () => back.tensors.get(name)! }
   })
   const pairs = writtenTensors(written, meant, "float32")
-  const verified = await verifyTensors(pairs, folder, (done, all) =>
-    show(`reading back: ${done} of ${all} tensors`),
-  )
+  const meter = progressMeter("reading back", { unit: "tensors" })
+  const verified = await verifyTensors(pairs, folder, (done, all) => show(meter(done, all)))
   const notes = isFolder
     ? [`it names its base by a path of this machine (${baseModel}); send the base along`]
     : []

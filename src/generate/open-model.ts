@@ -20,6 +20,7 @@ import {
   heldTensors,
   loraInputs,
 } from "../models/index.ts"
+import { type Meter, progressMeter } from "../report/progress.ts"
 import { refuseMissingRun } from "../run/missing-run.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import {
@@ -102,6 +103,18 @@ export interface ModelFoldersOptions {
   readonly onProgress?: (message: string) => void
 }
 
+/** What is told of downloads: a meter a file. */
+export function downloadProgress(
+  onProgress: ((message: string) => void) | undefined,
+): (progress: HubProgress) => void {
+  const meters = new Map<string, Meter>()
+  return ({ file, bytes, totalBytes }) => {
+    const meter = meters.get(file) ?? progressMeter(`downloading ${file}`, { unit: "bytes" })
+    meters.set(file, meter)
+    onProgress?.(meter(bytes, totalBytes))
+  }
+}
+
 /**
  * Finds a model: a Hugging Face folder, an adapter folder (its base is found by
  * `base_model_name_or_path`), a run folder, or a hub id.
@@ -112,8 +125,7 @@ export async function modelFolders(
   path: string,
   { revision, base: given, withBaseWeights = true, signal, onProgress }: ModelFoldersOptions = {},
 ): Promise<ModelFolders> {
-  const downloaded = ({ file, bytes, totalBytes }: HubProgress) =>
-    onProgress?.(`downloading ${file}: ${Math.round((100 * bytes) / totalBytes)} %`)
+  const downloaded = downloadProgress(onProgress)
   const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
   const folder = await findModel(weightsFolder(path), {
     ...hub,
@@ -196,10 +208,11 @@ export async function openModel(
     const stops = await stopTokenIds(base, tokenizer)
 
     let read = 0
+    const meter = progressMeter(`loading ${base}`, { unit: "tensors" })
     const weight = async (name: string, into?: Float32Array) => {
       const data = adapter?.tensors.get(name) ?? (await source.read(name, into))
-      const percent = Math.min(100, Math.round((100 * ++read) / source.parameters.length))
-      onProgress?.(`loading ${base}: ${percent} %`)
+      const all = source.parameters.length
+      onProgress?.(meter(Math.min(all, ++read), all))
       return data
     }
     const rows = adapter?.tensors.get(EMBEDDING)

@@ -22,6 +22,8 @@ export interface TerminalOptions {
 
 export interface TerminalView {
   readonly show: (event: RunEvent) => void
+  /** What is being done until the next step; drawn over, and only where lines are live. */
+  readonly status: (text: string) => void
   /** Takes the live lines away, for something that is said above them; `draw` puts them back. */
   readonly clear: () => void
   readonly draw: () => void
@@ -57,6 +59,7 @@ export function terminalView(
   let rollout: RolloutEvent | undefined
   let shownStep = 0
   let sampledStep: number | undefined
+  let doing: string | undefined
 
   const clear = () => {
     if (drawn === 0) return
@@ -64,9 +67,12 @@ export function terminalView(
     drawn = 0
   }
   const draw = () => {
-    if (!live || last === undefined) return
+    if (!live || (last === undefined && doing === undefined)) return
     const width = Math.max(20, columns() - 1)
-    const lines = [stepLine(last, width), historyLine(width)]
+    const lines = [
+      ...(last === undefined ? [] : [stepLine(last, width), historyLine(width)]),
+      ...(doing === undefined ? [] : [dim(printableLine(doing).slice(0, width))]),
+    ]
     write(lines.join("\n"))
     drawn = lines.length
   }
@@ -125,6 +131,7 @@ export function terminalView(
     },
     step: (event: StepEvent) => {
       clear()
+      doing = undefined
       last = event
       recent.push({ nll: event.nll, time: Date.parse(event.time), step: event.step })
       if (recent.length > 500) recent.shift()
@@ -167,12 +174,23 @@ export function terminalView(
     },
   }
 
+  const status = (text: string) => {
+    if (!live) return
+    clear()
+    doing = text
+    draw()
+  }
   const close = () => {
+    if (doing !== undefined) {
+      clear()
+      doing = undefined
+      draw()
+    }
     if (drawn > 0) write("\n")
     drawn = 0
     last = undefined
   }
-  return { show: (event) => showers[event.type](event as never), clear, draw, close }
+  return { show: (event) => showers[event.type](event as never), status, clear, draw, close }
 }
 
 function startLine({

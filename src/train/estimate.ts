@@ -6,6 +6,7 @@ import type { Config } from "../config/index.ts"
 import { fileHash } from "../formats/index.ts"
 import { SIZES_KEPT } from "../models/decoder/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import { forwardBackward } from "./forward-backward.ts"
 import { lossInputs } from "./loss-inputs.ts"
 import { type MicroBatch, stepBatch } from "./micro-batches.ts"
@@ -88,6 +89,7 @@ export interface Measuring {
   /** What opening the session took, in seconds. */
   readonly load: number
   readonly clock: Clock
+  readonly onProgress?: ((message: string) => void) | undefined
   /** A model with fewer layers stands for the run's. */
   readonly miniature?: {
     /** Seconds that the whole model would take for a piece of work. */
@@ -105,13 +107,16 @@ const HURRY = { sizes: 2, seconds: 1.5 }
 export async function estimateRun(
   plan: RunPlan,
   session: Pick<Session, "policy" | "reference">,
-  { load, clock, miniature }: Measuring,
+  { load, clock, miniature, onProgress }: Measuring,
 ): Promise<Estimate> {
   const seconds = miniature?.seconds ?? stopwatch(clock)
   const { order } = plan
   const { steps } = order
   const { tokens, compiled, misses } = tokensAStep(plan)
-  const cost = await trainingCost(plan, session, seconds, miniature ? HURRY : CARE)
+  const cost = await trainingCost(plan, session, seconds, {
+    ...(miniature ? HURRY : CARE),
+    onProgress,
+  })
   const trained = miniature?.trained ?? 1
   const summed = compiled * cost.perToken + trained * cost.update
   const isWhole = trained === 1 && summed <= WHOLE_STEP
@@ -230,7 +235,7 @@ async function trainingCost(
   plan: RunPlan,
   { policy, reference }: Pick<Session, "policy" | "reference">,
   seconds: Stopwatch,
-  effort: typeof CARE,
+  { onProgress, ...effort }: typeof CARE & Pick<Measuring, "onProgress">,
 ) {
   const head = runHead(plan.objective)
   const { decoder } = policy
@@ -244,7 +249,9 @@ async function trainingCost(
   }
   const total = { tokens: 0, train: 0, evaluate: 0 }
   const compile: number[] = []
+  const meter = progressMeter("measuring a step", { unit: "micro-batches" })
   for (const [i, microBatch] of microBatches.entries()) {
+    onProgress?.(meter(i, microBatches.length))
     const { pack } = microBatch
     const train = async () => {
       const outputs = await decoder.train(pack, head.settings, await inputs(microBatch, i))

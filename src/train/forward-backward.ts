@@ -19,6 +19,7 @@ export interface ForwardBackwardParts {
   readonly reference: ((microBatch: MicroBatch) => Promise<Reference>) | undefined
   /** Of a micro-batch's dropout; another number for each. */
   readonly seed: (microBatch: number) => number
+  readonly onMicroBatch?: (done: number, all: number) => void
   /** Told of every supervised token. */
   readonly sources?: SourceLosses | undefined
   readonly signal?: AbortSignal | undefined
@@ -56,6 +57,7 @@ export async function forwardBackward(
   const all: TokenOutputs[] = []
   for (const [i, microBatch] of microBatches.entries()) {
     if (signal?.aborted) return undefined
+    parts.onMicroBatch?.(i, microBatches.length)
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
     if (!scores) {

@@ -1,5 +1,6 @@
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { Decoder, Reference, TokenOutputs } from "../models/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { EventBody } from "../run/events.ts"
 import type { FixedBatches } from "./batches.ts"
 import { joinedOutputs, scaledSum } from "./forward-backward.ts"
@@ -38,6 +39,7 @@ export interface EvaluationParts {
   /** Of the run's files, where losses are told by source. */
   readonly sourceNames?: SourceNames
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
+  readonly onProgress?: (message: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -86,7 +88,9 @@ export async function* evaluations(
       continue
     }
     const sources = parts.sourceNames && new SourceLosses(parts.sourceNames)
-    const statistics = await evaluateRows(parts, rows, step, sources)
+    const meter = progressMeter(`evaluating ${name}`, { unit: "rows" })
+    const onRows = (done: number) => parts.onProgress?.(meter(done, rows.rows))
+    const statistics = await evaluateRows({ ...parts, onRows }, rows, step, sources)
     if (signal?.aborted) return
     const { nll, loss, mean_p } = statisticsFields(statistics)
     yield {
@@ -153,17 +157,21 @@ async function* evaluatePreferences(
 
 /** Of all rows; of some only when `signal` asks to stop. */
 async function evaluateRows(
-  { decoder, head, steps, batch, reference, signal }: EvaluationParts,
+  parts: EvaluationParts & { readonly onRows: (done: number) => void },
   rows: EvalSet["rows"],
   step: number,
   sources: SourceLosses | undefined,
 ): Promise<TokenStatistics> {
+  const { decoder, head, steps, batch, reference, signal, onRows } = parts
   let statistics = NO_TOKENS
+  let done = 0
   for (const microBatch of rowBatches(rows, batch)) {
     if (signal?.aborted) break
     const outputs = await headOutputs({ decoder, head, steps, reference }, microBatch, step)
     statistics = addStatistics(statistics, statisticsOf(outputs, microBatch.columns.token_class))
     sources?.add(microBatch, outputs)
+    done += microBatch.rows.length
+    onRows(done)
   }
   return statistics
 }

@@ -25,6 +25,7 @@ import {
 import { resolvedPrecision } from "../models/files/precision.ts"
 import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import { shortBytes } from "../report/units.ts"
 import type { FixedBatches } from "./batches.ts"
 import { keptObjective } from "./kept-settings.ts"
@@ -295,13 +296,13 @@ async function prepareRows(
   asked: PrepareOptions,
   { signal, onProgress }: PlanOptions,
 ): Promise<PreparedData> {
+  const meter = progressMeter("preparing rows", { unit: "rows" })
   const prepared = await prepareData({
     ...asked,
     ...(signal ? { signal } : {}),
     onProgress: ({ rows, fraction }) =>
-      onProgress?.(
-        `preparing rows: ${rows.toLocaleString("en-US")} (${Math.floor(100 * fraction)} %)`,
-      ),
+      // How many there are is known when all are read; until then from the share of the files' bytes.
+      onProgress?.(meter(rows, fraction > 0 ? Math.round(rows / fraction) : 0)),
   })
   const errors = prepared.lints.filter((lint) => lint.severity === "error")
   if (errors.length > 0) {

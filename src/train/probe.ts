@@ -3,10 +3,11 @@ import { refuseScores } from "../config/scored-checks.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
 import { randomStream } from "../random.ts"
+import { progressMeter } from "../report/progress.ts"
 import { abandonedTokensWarning, keepsSpecialTokens } from "./abandoned-tokens.ts"
 import { type Clock, type Estimate, estimateRun, wallClock } from "./estimate.ts"
 import { type LearningRateRange, learningRateRange } from "./learning-rate-range.ts"
-import { stepBatch } from "./micro-batches.ts"
+import { type MicroBatch, stepBatch } from "./micro-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { probeRollouts, type RolloutProbe } from "./rollouts/probe-rollouts.ts"
@@ -100,7 +101,7 @@ export async function probe(
   const here = config.engine.name === "onnx"
   const plan = await planRun(here ? config : { ...config, engine: MEASURED_HERE }, options)
   const began = clock()
-  const session = await openSession(plan, options.signal ? { signal: options.signal } : {})
+  const session = await openSession(plan, options)
   const load = clock() - began
   try {
     if (plan.rollout) {
@@ -108,10 +109,11 @@ export async function probe(
       const found = await probeRollouts(plan, session, { load, clock, timed, signal, onProgress })
       return { sources: [], warnings: [...plan.lints, ...rolloutWarnings(found.rollout)], ...found }
     }
-    options.onProgress?.("measuring target probabilities")
-    const { sources, all } = await probeSources(plan, session, rows, options.signal)
-    if (here && timed) options.onProgress?.("measuring a step")
-    const estimate = here && timed ? await estimateRun(plan, session, { load, clock }) : null
+    const { sources, all } = await probeSources(plan, session, rows, options)
+    const estimate =
+      here && timed
+        ? await estimateRun(plan, session, { load, clock, onProgress: options.onProgress })
+        : null
     const { objective } = plan
     // Of pairs and labels unlikely tokens are often meant to be.
     const keepsThem = objective.trainsOn !== "targets" || keepsSpecialTokens(objective)
@@ -185,21 +187,28 @@ async function probeSources(
   { rows, config, split }: RunPlan,
   session: Session,
   most: number,
-  signal?: AbortSignal,
+  { signal, onProgress }: PlanOptions,
 ) {
   const sources: SourceProbe[] = []
   let all = NO_TOKENS
-  for (const [source, chosen] of rowsBySource(rows, config.seed, most)) {
-    const { microBatches } = stepBatch(chosen, {
-      ...split,
-      packing: true,
-      normalization: "tokens",
-    })
+  const options = { ...split, packing: true, normalization: "tokens" } as const
+  const looked = [...rowsBySource(rows, config.seed, most)].map(([source, chosen]) => {
+    return { source, chosen, microBatches: stepBatch(chosen, options).microBatches }
+  })
+  const tokens = (parts: readonly MicroBatch[]) =>
+    parts.reduce((sum, { pack }) => sum + pack.tokenIds.length, 0)
+  const total = looked.reduce((sum, { microBatches }) => sum + tokens(microBatches), 0)
+  const meter = progressMeter("measuring target probabilities", { unit: "tokens" })
+  let done = 0
+  onProgress?.(meter(0, total))
+  for (const { source, chosen, microBatches } of looked) {
     let statistics = NO_TOKENS
     for (const { pack, columns } of microBatches) {
       signal?.throwIfAborted()
       const outputs = await session.policy.decoder.evaluate(pack, CROSS_ENTROPY)
       statistics = addStatistics(statistics, statisticsOf(outputs, columns.token_class))
+      done += pack.tokenIds.length
+      onProgress?.(meter(done, total))
     }
     sources.push(sourceProbe(source, chosen.length, statistics))
     all = addStatistics(all, statistics)

@@ -68,6 +68,7 @@ export async function* runHere(
   const checkpoint = state && (await readCheckpoint(state))
   const session = await openSession(plan, {
     ...(checkpoint ? { checkpoint } : {}),
+    onProgress: options.onProgress,
     ...(options.signal ? { signal: options.signal } : {}),
   })
   const folder = openRunFolder(config.output_dir, {
@@ -174,7 +175,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   const { plan, session, folder, checkpoint, tell } = run
   const { config } = plan
   const watch = runWatch(plan.objective, config, readRun(folder.path).events)
-  const sample = await sampler(plan, session.policy)
+  const sample = await sampler(plan, session.policy, planned.onProgress)
   const { objective, split } = plan
   const { batches, evalSets, storedReference, rollouts } = await runSteps(run, planned)
   const names = sourceNames(plan.prepared.manifest)
@@ -200,6 +201,7 @@ async function* steps(run: Running, planned: PlanOptions) {
       ...(session.reference ? { reference: session.reference } : {}),
       ...(names ? { sourceNames: names } : {}),
       ...(sample ? { sample } : {}),
+      ...(planned.onProgress ? { onProgress: planned.onProgress } : {}),
       ...(signal ? { signal } : {}),
     },
     checkpoint?.progress ?? START,

@@ -1,4 +1,5 @@
 import { LocalSource } from "../generate/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { EventBody } from "../run/events.ts"
 import { loadTokenizer, stopTokenIds, type Tokenizer } from "../text/index.ts"
 import type { DataPlan } from "./plan.ts"
@@ -40,7 +41,11 @@ export function referenceOf(
  * Greedy completions of a few prompts from the weights that are being trained; nothing is copied.
  * undefined when the config asks for none.
  */
-export async function sampler(plan: DataPlan, policy: Policy): Promise<Sampler | undefined> {
+export async function sampler(
+  plan: DataPlan,
+  policy: Policy,
+  onProgress: (message: string) => void = () => {},
+): Promise<Sampler | undefined> {
   const settings = plan.config.generate_samples
   if (!settings) return undefined
   const tokenizer = await loadTokenizer(plan.modelFolder)
@@ -61,9 +66,14 @@ export async function sampler(plan: DataPlan, policy: Policy): Promise<Sampler |
     template: null,
     stopTokenIds: stops,
   })
+  const most = requests.length * settings.max_new_tokens
   return async function* (step, signal) {
+    const meter = progressMeter("sampling", { unit: "tokens at most" })
+    let said = 0
+    const onToken = () => onProgress(meter(++said, most))
+    const told = { onToken, ...(signal ? { signal } : {}) }
     try {
-      for await (const sample of source.sample(requests, signal ? { signal } : {})) {
+      for await (const sample of source.sample(requests, told)) {
         yield {
           type: "sample",
           step,

@@ -1,4 +1,5 @@
 import { openWeights } from "../models/files/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import type { Checkpoint } from "./checkpoint.ts"
@@ -11,19 +12,30 @@ export interface Session extends TrainedModel {
   readonly device: Device
 }
 
+interface OpenSessionOptions {
+  readonly checkpoint?: Checkpoint
+  readonly signal?: AbortSignal
+  readonly onProgress?: ((message: string) => void) | undefined
+}
+
 /**
  * Loads the model onto the device: the base, or the checkpoint's weights when a run is continued.
  * A frozen base is always read from the model's own folder.
  */
 export async function openSession(
   plan: RunPlan,
-  { checkpoint, signal }: { readonly checkpoint?: Checkpoint; readonly signal?: AbortSignal } = {},
+  { checkpoint, signal, onProgress }: OpenSessionOptions = {},
 ): Promise<Session> {
   const { config, objective, lora, quantization, memory } = plan
   const { shape } = plan.model
   const kind = { scores: shape.scores === true }
   const { device: name, threads, dtype } = plan.engine
-  const options = { ...(signal ? { signal } : {}), ...(lora ? { whole: lora.saved.tensors } : {}) }
+  const meter = progressMeter(`loading ${config.model}`, { unit: "tensors" })
+  const options = {
+    ...(signal ? { signal } : {}),
+    ...(lora ? { whole: lora.saved.tensors } : {}),
+    onProgress: (done: number, all: number) => onProgress?.(meter(done, all)),
+  }
   const device = await openDevice({ device: name, threads, dtype })
   const continued = checkpoint && !lora
   const open = await openWeights(continued ? checkpoint.path : plan.modelFolder, kind)

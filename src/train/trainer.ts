@@ -3,6 +3,7 @@ import { InputError } from "../errors.ts"
 import type { Reference } from "../models/index.ts"
 import { isOfPairs, type Objective } from "../objectives/index.ts"
 import { learningRate, warmupSteps } from "../optim/index.ts"
+import { progressMeter } from "../report/progress.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
 import { forwardBackward, gradientScale, type StepResult, scaledSum } from "./forward-backward.ts"
@@ -61,6 +62,8 @@ export interface TrainerParts {
   /** Of the run's files, where losses are told by source. */
   readonly sourceNames?: SourceNames
   readonly sample?: (step: number, signal?: AbortSignal) => AsyncIterable<EventBody>
+  /** What is being done between two events, for people. */
+  readonly onProgress?: (message: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -172,6 +175,14 @@ export async function* trainSteps(
   return { progress, reason: "done" }
 }
 
+/** Tells of a step of several micro-batches. */
+function stepMeter(step: number, steps: number, onProgress: (message: string) => void) {
+  const meter = progressMeter(`step ${step} of ${steps}`, { unit: "micro-batches" })
+  return (done: number, all: number) => {
+    if (all > 1) onProgress(meter(done, all))
+  }
+}
+
 /** Of supervised rows of several files. */
 function sourceLosses({ sourceNames, objective }: TrainerParts): SourceLosses | undefined {
   if (sourceNames === undefined || objective.trainsOn !== "targets") return undefined
@@ -197,6 +208,7 @@ function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationPa
     batch: batchOptions(parts),
     paired: isOfPairs(objective),
     ...(parts.sourceNames ? { sourceNames: parts.sourceNames } : {}),
+    ...(parts.onProgress ? { onProgress: parts.onProgress } : {}),
     ...(reference ? { reference } : {}),
     ...(signal ? { signal } : {}),
   }
@@ -255,6 +267,7 @@ async function stepResult(
     reference: parts.reference,
     seed: (microBatch) => hashSeed(settings.seed, step, microBatch),
     sources,
+    ...(parts.onProgress ? { onMicroBatch: stepMeter(step, batches.steps, parts.onProgress) } : {}),
     signal,
   })
 }

@@ -6,6 +6,7 @@ import { expect, test } from "vitest"
 import { parse } from "yaml"
 import { agentsPage, llmsText } from "../../scripts/agent-pages.ts"
 import { configReference } from "../../scripts/config-reference.ts"
+import { objectivesPage } from "../../scripts/objective-operators.ts"
 import { loadConfig } from "../../src/config/index.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
@@ -69,6 +70,11 @@ test("every YAML block of the docs holds known keys", () => {
 test("docs/configuration.md is what the schema says", () => {
   const written = readFileSync(join(ROOT, "docs/configuration.md"), "utf8")
   expect(written, "run npx tsx scripts/config-reference.ts").toBe(configReference())
+})
+
+test("docs/objectives.md lists the operators that the code has", () => {
+  const written = readFileSync(join(ROOT, "docs/objectives.md"), "utf8")
+  expect(written, "run npx tsx scripts/objective-operators.ts").toBe(objectivesPage(written))
 })
 
 test("AGENTS.md and llms.txt are what the code says", () => {

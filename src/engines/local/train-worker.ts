@@ -9,6 +9,9 @@ assert(parentPort !== null, "train-worker.ts is started as a worker thread")
 const port = parentPort
 const controller = new AbortController()
 port.on("message", () => controller.abort())
+/** Nobody reads faster, and a token is told of each time. */
+const TELL_MS = 100
+let told = Number.NEGATIVE_INFINITY
 const post = (message: WorkerMessage) => port.postMessage(message)
 
 try {
@@ -16,7 +19,11 @@ try {
   const events = runHere(config, {
     timed,
     signal: controller.signal,
-    onProgress: (progress) => post({ progress }),
+    onProgress: (progress) => {
+      if (performance.now() - told < TELL_MS) return
+      told = performance.now()
+      post({ progress })
+    },
   })
   for (;;) {
     const next = await events.next()
