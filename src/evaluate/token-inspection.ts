@@ -1,4 +1,6 @@
 /** What a model makes of every token of a sequence: probability, rank, entropy, what it would rather say. */
+
+import { largestIndices } from "../generate/index.ts"
 import { packSequences } from "../models/index.ts"
 import type { ScoredModel } from "./scored-model.ts"
 
@@ -21,10 +23,15 @@ export interface InspectedToken {
   readonly alternatives: readonly { readonly tokenId: number; readonly logp: number }[]
 }
 
-/** Every token after the first, in order; [T - 1]. In float64 from the model's logits. */
+/**
+ * Every token after the first, in order; [T - 1]. In float64 from the model's logits.
+ *
+ * @param alternatives at most 20
+ */
 export async function inspectTokens(
   { decoder, shape }: Pick<ScoredModel, "decoder" | "shape">,
   tokenIds: readonly number[],
+  alternatives = ALTERNATIVES,
 ): Promise<InspectedToken[]> {
   if (tokenIds.length < 2) return []
   const lossMask = new Uint8Array(tokenIds.length).fill(1, 1)
@@ -34,15 +41,19 @@ export async function inspectTokens(
   await decoder.eachLogits(pack, (logits, start) => {
     for (let row = 0; (row + 1) * V <= logits.length; row++) {
       const own = logits.subarray(row * V, (row + 1) * V)
-      found.push(inspected(own, pack.labels[start + row]!))
+      found.push(inspected(own, pack.labels[start + row]!, alternatives))
     }
   })
   return found
 }
 
 /** One row of logits, [V], and the token that followed. */
-export function inspected(logits: Float32Array, label: number): InspectedToken {
-  const top = largest(logits, TOP)
+export function inspected(
+  logits: Float32Array,
+  label: number,
+  alternatives = ALTERNATIVES,
+): InspectedToken {
+  const top = largestIndices(logits, TOP)
   const most = logits[top[0]!]!
   const target = logits[label]!
   let [sum, weighted, rank] = [0, 0, 1]
@@ -63,22 +74,6 @@ export function inspected(logits: Float32Array, label: number): InspectedToken {
       const q = Math.exp(logits[id]! - most) / topSum
       return q === 0 ? total : total - q * Math.log(q)
     }, 0),
-    alternatives: top.slice(0, ALTERNATIVES).map((tokenId) => ({ tokenId, logp: logpOf(tokenId) })),
+    alternatives: top.slice(0, alternatives).map((tokenId) => ({ tokenId, logp: logpOf(tokenId) })),
   }
-}
-
-/** Indices of the k largest, the largest first; of equal ones the lower index. */
-function largest(values: Float32Array, k: number): number[] {
-  const top: number[] = []
-  let least = -Infinity
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!
-    if (top.length === k && !(value > least)) continue
-    let at = top.length
-    while (at > 0 && value > values[top[at - 1]!]!) at--
-    top.splice(at, 0, i)
-    if (top.length > k) top.pop()
-    least = values[top.at(-1)!]!
-  }
-  return top
 }

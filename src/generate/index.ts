@@ -36,6 +36,6 @@ export {
   samplingRecord,
 } from "./sample-origin.ts"
 export * from "./sample-source.ts"
-export { argMax, drawToken, type Sampling } from "./sampling.ts"
+export { argMax, drawToken, largestIndices, type Sampling } from "./sampling.ts"
 export { type StopText, stopText } from "./stop-text.ts"
 export { UnansweredCount } from "./unanswered.ts"

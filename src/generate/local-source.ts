@@ -14,7 +14,7 @@ import {
   type SampleSource,
   withoutCompletion,
 } from "./sample-source.ts"
-import { drawToken, penalizedArgMax, penalizeSeen } from "./sampling.ts"
+import { drawToken, largestIndices, penalizedArgMax, penalizeSeen } from "./sampling.ts"
 import { type StopText, stopText } from "./stop-text.ts"
 
 export interface LocalSourceOptions extends PromptEncoding {
@@ -322,7 +322,12 @@ export class LocalSource implements SampleSource {
     const full = tokenIds.length >= sequence.limit
     const ended = stops || text.stopped || full
     if (ended && !text.stopped) shown += text.push(stream.end()) + text.end()
-    onToken?.({ requestIndex, sampleIndex, tokenId: id, logprob, text: shown })
+    const { alternatives = 0 } = sequence.request
+    const likeliest = largestIndices(logits, alternatives).map((tokenId) => ({
+      tokenId,
+      logprob: logits[tokenId]! - logSumExp,
+    }))
+    onToken?.({ requestIndex, sampleIndex, tokenId: id, logprob, top: likeliest, text: shown })
     if (!ended) return undefined
     return {
       requestIndex,

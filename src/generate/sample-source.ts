@@ -45,6 +45,8 @@ export interface SampleRequest {
    * `temperature`.
    */
   readonly rollout?: { readonly number: number; readonly attempt: number; readonly first: number }
+  /** As many of the likeliest tokens are told with each sampled one; only of models on this machine. */
+  readonly alternatives?: number
   /** Texts that end a completion; the text itself is not part of it. */
   readonly stop?: readonly string[]
   /** file:line of the prompt, for errors. */
@@ -94,6 +96,8 @@ export interface SampledToken {
   readonly sampleIndex: number
   readonly tokenId: number
   readonly logprob: number
+  /** The likeliest tokens at temperature 1, the likeliest first, where `alternatives` asks for them. */
+  readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
   /** What can be shown now: a part of a character or of a stop string is held back. */
   readonly text: string
 }

@@ -172,3 +172,20 @@ export function drawToken(weights: Float32Array, sampling: Sampling, u: number):
   }
   return argMax(weights)
 }
+
+/** Indices of the k largest, the largest first; of equal ones the lower index. */
+export function largestIndices(values: Float32Array, k: number): number[] {
+  const top: number[] = []
+  if (k === 0) return top
+  let least = -Infinity
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
+    if (top.length === k && !(value > least)) continue
+    let at = top.length
+    while (at > 0 && value > values[top[at - 1]!]!) at--
+    top.splice(at, 0, i)
+    if (top.length > k) top.pop()
+    least = values[top.at(-1)!]!
+  }
+  return top
+}

@@ -84,13 +84,30 @@ export function answerForm(
 }
 
 function chatScores(tokens: readonly TokenScore[], tokenizer: Pick<Tokenizer, "tokenText">) {
-  const content = tokens.map(({ tokenId, logprob }) => ({
+  const score = ({ tokenId, logprob }: Pick<TokenScore, "tokenId" | "logprob">) => ({
     token: tokenizer.tokenText(tokenId),
     logprob,
     bytes: null,
-    top_logprobs: [],
+  })
+  const content = tokens.map(({ top = [], ...token }) => ({
+    ...score(token),
+    top_logprobs: top.map(score),
   }))
   return { content, refusal: null }
+}
+
+/** By text, as this form has them: of two tokens with one text the likelier. The token itself is among them. */
+function alternatives(
+  { tokenId, logprob, top }: TokenScore,
+  tokenizer: Pick<Tokenizer, "tokenText">,
+): Record<string, number> | null {
+  if (logprob === null || top === undefined) return null
+  const told = new Map<string, number>()
+  for (const one of [...top, { tokenId, logprob }]) {
+    const text = tokenizer.tokenText(one.tokenId)
+    if (!told.has(text)) told.set(text, one.logprob)
+  }
+  return Object.fromEntries(told)
 }
 
 /** Offsets are of the tokens' own texts, put one after the other. */
@@ -104,7 +121,9 @@ function textScores(
   return {
     tokens: texts,
     token_logprobs: tokens.map(({ logprob }) => logprob),
-    top_logprobs: null,
+    top_logprobs: tokens.some(({ top = [] }) => top.length > 0)
+      ? tokens.map((token) => alternatives(token, tokenizer))
+      : null,
     text_offset: texts.map((text) => {
       const at = offset
       offset += text.length

@@ -6,6 +6,9 @@ import { refusal } from "./refusal.ts"
 /** Samples of one request, all its prompts together. */
 export const MOST_CHOICES = 64
 const MOST_STOPS = 16
+/** As OpenAI has them: of each token of a completion, and of a chat. */
+const MOST_TEXT_ALTERNATIVES = 5
+const MOST_ALTERNATIVES = 20
 
 const count = z.int().min(0)
 const none = (...values: readonly (null | boolean | number)[]) =>
@@ -43,7 +46,7 @@ const textRequest = z.strictObject({
   ]),
   max_tokens: count.nullish(),
   echo: z.boolean().nullish(),
-  logprobs: none(0),
+  logprobs: z.int().min(0).max(MOST_TEXT_ALTERNATIVES).nullish(),
   /** vLLM's: the ids of what was sampled, beside their text. */
   return_token_ids: z.boolean().nullish(),
   best_of: none(1),
@@ -65,7 +68,7 @@ const chatRequest = z.strictObject({
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   logprobs: z.boolean().nullish(),
-  top_logprobs: none(0),
+  top_logprobs: z.int().min(0).max(MOST_ALTERNATIVES).nullish(),
   response_format: z.strictObject({ type: z.literal("text") }).nullish(),
 })
 
@@ -79,6 +82,8 @@ export interface Asked {
   /** undefined: as many as the context has room for. */
   readonly maxTokens: number | undefined
   readonly logprobs: boolean
+  /** Likeliest tokens to tell beside each. */
+  readonly alternatives: number
   readonly tokenIds?: boolean
   readonly echo: boolean
   readonly stream: boolean
@@ -126,6 +131,7 @@ export function askedText(body: unknown): Asked {
   const asked = {
     maxTokens,
     logprobs: logprobs != null,
+    alternatives: logprobs ?? 0,
     tokenIds: request.return_token_ids === true,
     echo: echo ?? false,
   }
@@ -141,6 +147,8 @@ function promptsOf(prompt: z.infer<typeof textRequest>["prompt"]): Prompt[] {
 export function askedChat(body: unknown): Asked {
   const request = parsed(chatRequest, body)
   const { messages, tools, tool_choice, max_tokens, max_completion_tokens, logprobs } = request
+  if (request.top_logprobs && !logprobs)
+    throw refusal(400, "top_logprobs: needs logprobs: true", { param: "top_logprobs" })
   const said = messages.map(({ content, ...rest }) => ({
     ...rest,
     content:
@@ -153,6 +161,7 @@ export function askedChat(body: unknown): Asked {
     ...common(request),
     maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
     logprobs: logprobs ?? false,
+    alternatives: request.top_logprobs ?? 0,
     echo: false,
   }
 }

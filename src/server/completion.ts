@@ -8,6 +8,8 @@ export interface TokenScore {
   readonly tokenId: number
   /** ln p at temperature 1; null for a first token, which nothing predicts. */
   readonly logprob: number | null
+  /** The likeliest tokens in its place, where they are asked for. */
+  readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
 }
 
 /** Some more of one answer. */
@@ -57,6 +59,7 @@ export function readyRequest(asked: Asked, { open }: Pick<ModelLease, "open">): 
   }
   const requests = ids.map((tokenIds, i) => ({
     ...asked.settings,
+    alternatives: asked.alternatives,
     prompt: { tokenIds },
     n: asked.n,
     seed: asked.settings.seed + i * asked.n,
@@ -86,9 +89,9 @@ export async function compute(
   } else {
     const samples = lease.source.sample(requests, {
       signal,
-      onToken: ({ requestIndex, sampleIndex, text, tokenId, logprob }) => {
+      onToken: ({ requestIndex, sampleIndex, text, ...token }) => {
         completionTokens++
-        onPart({ choice: requestIndex * n + sampleIndex, text, tokens: [{ tokenId, logprob }] })
+        onPart({ choice: requestIndex * n + sampleIndex, text, tokens: [token] })
       },
     })
     for await (const { requestIndex, sampleIndex, finishReason: finish } of samples) {
@@ -106,16 +109,16 @@ export async function compute(
 /** The prompt before its answers, with the score of each of its tokens if scores are asked for. */
 async function echo(
   { asked, promptIds }: ReadyRequest,
-  { open, promptLogprobs }: ModelLease,
+  { open, promptScores }: ModelLease,
   { signal, onPart }: ComputeOptions,
 ): Promise<void> {
   for (const [p, ids] of promptIds.entries()) {
     signal.throwIfAborted()
     const prompt = asked.prompts[p]!
     const text = typeof prompt === "string" ? prompt : open.tokenizer.decode(ids)
-    const logprobs = asked.logprobs ? await promptLogprobs(ids) : undefined
-    const tokens = logprobs
-      ? ids.map((tokenId, i) => ({ tokenId, logprob: i === 0 ? null : logprobs[i - 1]! }))
+    const scores = asked.logprobs ? await promptScores(ids, asked.alternatives) : undefined
+    const tokens: TokenScore[] = scores
+      ? ids.map((tokenId, i) => ({ tokenId, ...(scores[i - 1] ?? { logprob: null }) }))
       : []
     for (let i = 0; i < asked.n; i++) onPart({ choice: p * asked.n + i, text, tokens })
   }

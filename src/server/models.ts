@@ -4,6 +4,7 @@ import { basename, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { openScoredModel, type ScoredModel, tokenLogprobs } from "../evaluate/scored-model.ts"
+import { inspectTokens } from "../evaluate/token-inspection.ts"
 import { isObject } from "../formats/json.ts"
 import {
   LocalSource,
@@ -35,12 +36,19 @@ export interface ServedModelsOptions {
   readonly open?: Pick<OpenModelOptions, "device" | "dtype" | "threads">
 }
 
+/** Of one token of a prompt. */
+export interface PromptScore {
+  /** ln p at temperature 1. */
+  readonly logprob: number
+  readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
+}
+
 /** A model of a request; each has decoders of its own over the weights that all share. */
 export interface ModelLease {
   readonly open: OpenModel
   readonly source: LocalSource
-  /** ln p of each token after the first. */
-  promptLogprobs(tokenIds: readonly number[]): Promise<Float32Array>
+  /** Of each token after the first: ln p, and the likeliest tokens in its place if some are asked for. */
+  promptScores(tokenIds: readonly number[], alternatives: number): Promise<PromptScore[]>
   giveBack(): Promise<void>
 }
 
@@ -85,7 +93,7 @@ export class ServedModels {
       return {
         open,
         source,
-        promptLogprobs: (tokenIds) => this.#score(held, path, tokenIds),
+        promptScores: (tokenIds, alternatives) => this.#score(held, path, tokenIds, alternatives),
         giveBack: async () => {
           held.idle.push(source)
           held.users--
@@ -113,10 +121,22 @@ export class ServedModels {
     return { open, idle: [], scored: undefined, scoring: Promise.resolve(), users: 0 }
   }
 
-  #score(held: Held, path: string, tokenIds: readonly number[]): Promise<Float32Array> {
-    const turn = held.scoring.then(async () => {
+  #score(
+    held: Held,
+    path: string,
+    tokenIds: readonly number[],
+    alternatives: number,
+  ): Promise<PromptScore[]> {
+    const turn = held.scoring.then(async (): Promise<PromptScore[]> => {
       held.scored ??= await openScoredModel(path)
-      return tokenLogprobs(held.scored, tokenIds)
+      if (alternatives === 0) {
+        return [...(await tokenLogprobs(held.scored, tokenIds))].map((logprob) => ({ logprob }))
+      }
+      const found = await inspectTokens(held.scored, tokenIds, alternatives)
+      return found.map(({ logp, alternatives: top }) => ({
+        logprob: logp,
+        top: top.map(({ tokenId, logp: logprob }) => ({ tokenId, logprob })),
+      }))
     })
     held.scoring = turn.catch(() => {})
     return turn

@@ -2,7 +2,14 @@ import { readFileSync } from "node:fs"
 import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
 import { PackedModel } from "../../src/models/decoding/packed-model.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
-import { decoderParameters, EMBEDDING, loraInputs, loraParameters } from "../../src/models/index.ts"
+import {
+  adapterParameters,
+  decoderName,
+  decoderParameters,
+  EMBEDDING,
+  heldName,
+  loraInputs,
+} from "../../src/models/index.ts"
 import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import type { Tokenizer } from "../../src/text/index.ts"
 import { families, MODELS } from "../models/golden-models.ts"
@@ -31,15 +38,18 @@ export async function tinyModel(
   adapter?: string,
 ): Promise<CachedModel> {
   const { config, weights } = await loadModel(`${MODELS}${family}`)
-  const { shape } = config
+  const read =
+    adapter === undefined
+      ? undefined
+      : await readAdapter(`${MODELS}${family}/${adapter}`, config.shape)
+  const { shape } = read ?? config
   const tensors = new Map<string, DeviceTensor>()
   for (const { name, shape: dims } of decoderParameters(shape)) {
     tensors.set(name, await device.upload(float32(dims, weights.get(name)!)))
   }
-  if (adapter === undefined) return { device, shape, weights: tensors }
-  const read = await readAdapter(`${MODELS}${family}/${adapter}`, shape)
-  for (const { name, shape: dims } of loraParameters(shape, read.spec)) {
-    const own = name.replace("base_model.model.", "")
+  if (read === undefined) return { device, shape, weights: tensors }
+  for (const { name, shape: dims } of adapterParameters(shape, read.spec)) {
+    const own = heldName(decoderName(name), shape)
     tensors.set(own, await device.upload(float32(dims, read.tensors.get(name)!)))
   }
   return { device, shape, weights: tensors, lora: loraInputs(read.spec) }

@@ -2,6 +2,7 @@
 import OpenAI from "openai"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { openScoredModel, tokenLogprobs } from "../../src/evaluate/scored-model.ts"
+import { inspectTokens } from "../../src/evaluate/token-inspection.ts"
 import { openGenerator, type SampleRequest } from "../../src/generate/index.ts"
 import { DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
 
@@ -115,6 +116,35 @@ describe("completions", () => {
   })
 })
 
+test("the likeliest tokens stand beside each, of the prompt and of the answer", async () => {
+  const [sample] = await sampled({ maxNewTokens: 4 })
+  const { choices } = await client.completions.create({
+    model: "trained",
+    prompt: PROMPT,
+    ...{ temperature: 0, max_tokens: 4, logprobs: 3, echo: true },
+  })
+  const { tokens, token_logprobs, top_logprobs } = choices[0]!.logprobs!
+  expect(top_logprobs![0]).toBeNull()
+  const scored = await openScoredModel(DEMO_MODEL)
+  const ids = generator.open.tokenizer.encode(PROMPT, { addSpecialTokens: true })
+  const all = [...ids, ...sample!.tokenIds]
+  const inspected = await inspectTokens(scored, all, 3)
+  await scored.release()
+  for (const [i, { logp, alternatives }] of inspected.entries()) {
+    expect(token_logprobs![i + 1]).toBeCloseTo(logp, 4)
+    const told = top_logprobs![i + 1]!
+    for (const { tokenId, logp: other } of alternatives) {
+      expect(told[generator.open.tokenizer.tokenText(tokenId)]).toBeCloseTo(other, 4)
+    }
+    expect(told[tokens![i + 1]!]).toBeCloseTo(logp, 4)
+  }
+  // greedy: what was sampled is the likeliest
+  for (let i = ids.length; i < all.length; i++) {
+    const told = top_logprobs![i]!
+    expect(Math.max(...Object.values(told))).toBe(token_logprobs![i])
+  }
+})
+
 describe("chat", () => {
   const messages = [{ role: "user" as const, content: "What is 2 + 3?" }]
   let expected: string | undefined
@@ -153,7 +183,7 @@ describe("chat", () => {
 describe("refusals name the key", () => {
   const context = generator.open.model.shape.maxPositionEmbeddings
   test.each([
-    ["what is not computed", { logprobs: 3 }, /logprobs/],
+    ["more alternatives than OpenAI has", { logprobs: 6 }, /logprobs/],
     ["a key that nobody knows", { temprature: 1 }, /temprature/],
     ["a penalty", { frequency_penalty: 0.5 }, /frequency_penalty/],
     ["too many answers", { n: 65 }, /n:/],
