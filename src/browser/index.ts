@@ -38,7 +38,9 @@ export {
 export {
   openWebDevice,
   threadsProblem,
+  type WebDeviceKind,
   type WebDeviceOptions,
   type WebRuntime,
+  webDeviceKind,
   webgpuProblem,
 } from "./web-device.ts"

@@ -17,8 +17,10 @@ import { type SeenToken, TabRun, tabMemory } from "./tab-run.ts"
 import {
   openWebDevice,
   threadsProblem,
+  type WebDeviceKind,
   type WebDeviceOptions,
   type WebRuntime,
+  webDeviceKind,
 } from "./web-device.ts"
 
 /** Where a model comes from. */
@@ -85,7 +87,7 @@ interface ReadRows {
  * `connectTab`).
  */
 export class TabService {
-  readonly #runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>
+  readonly #runtime: (device: WebDeviceKind) => Promise<WebRuntime>
   readonly #runs = new Map<string, { readonly run: TabRun; readonly rows: TabRows }>()
   readonly #texts = new Map<"train" | "held-out", string>()
   readonly #reads = new Map<string, ReadRows>()
@@ -94,16 +96,27 @@ export class TabService {
   #packedBase: PackedBase | undefined
 
   /** `runtime` imports the build of onnxruntime-web that a device needs. */
-  constructor(runtime: (device: WebDeviceOptions["device"]) => Promise<WebRuntime>) {
+  constructor(runtime: (device: WebDeviceKind) => Promise<WebRuntime>) {
     this.#runtime = runtime
   }
 
-  /** @throws InputError where the device is not there */
-  async open(options: WebDeviceOptions): Promise<{ description: string; problem?: string }> {
+  /**
+   * Opens a device in place of the one before; "auto" is WebGPU where there is one, else WebAssembly.
+   *
+   * @throws InputError where the device is not there
+   */
+  async open({
+    device: wanted,
+    ...options
+  }: Omit<WebDeviceOptions, "device"> & { readonly device: "auto" | WebDeviceKind }): Promise<{
+    description: string
+    problem?: string
+  }> {
     await this.#releaseRuns()
     await this.#device?.release()
-    this.#device = await openWebDevice(await this.#runtime(options.device), options)
-    const problem = options.device === "wasm" ? threadsProblem() : undefined
+    const device = wanted === "auto" ? await webDeviceKind() : wanted
+    this.#device = await openWebDevice(await this.#runtime(device), { device, ...options })
+    const problem = device === "wasm" ? threadsProblem() : undefined
     return { description: this.#device.description, ...(problem ? { problem } : {}) }
   }
 

@@ -19,9 +19,11 @@ export interface WebRuntime {
   readonly Tensor: typeof OrtTensor
 }
 
+export type WebDeviceKind = "wasm" | "webgpu"
+
 export interface WebDeviceOptions {
-  /** `webgpu` needs the runtime module that has it (`onnxruntime-web/jspi` or `/webgpu`). */
-  readonly device: "wasm" | "webgpu"
+  /** `webgpu` needs the runtime module that has it (`onnxruntime-web/jspi`); `webDeviceKind` chooses. */
+  readonly device: WebDeviceKind
   /**
    * Of WebAssembly; "auto" is half of the cores, at most four. More than one needs a page that is
    * isolated from other origins (the headers COOP and COEP).
@@ -61,6 +63,11 @@ export async function webgpuProblem(): Promise<string | undefined> {
     return "this browser's WebAssembly cannot wait for promises (JSPI), which the WebGPU build needs"
   }
   return (await gpu.requestAdapter()) ? undefined : "WebGPU finds no adapter here"
+}
+
+/** WebGPU where there is one, else WebAssembly. */
+export async function webDeviceKind(): Promise<WebDeviceKind> {
+  return (await webgpuProblem()) ? "wasm" : "webgpu"
 }
 
 const MOST_THREADS = 4

@@ -22,7 +22,7 @@ const settings: fc.Arbitrary<Settings> = fc.record({
   steps: fc.integer({ min: 1, max: 1000 }),
   batchSize: fc.integer({ min: 1, max: 64 }),
   seed: fc.integer({ min: 0, max: 1e6 }),
-  device: fc.constantFrom("wasm", "webgpu"),
+  device: fc.constantFrom("auto", "wasm", "webgpu"),
 })
 
 test("settings come out of a link as they went in", () => {

@@ -22,7 +22,7 @@ const LINK = {
   steps: 60,
   batchSize: 32,
   seed: 1,
-  device: "wasm",
+  device: "auto",
 }
 const encoded = (settings: object) => Buffer.from(JSON.stringify(settings)).toString("base64url")
 const linkTo = (settings: object) => `#s=${encoded({ ...LINK, ...settings })}`

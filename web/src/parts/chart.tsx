@@ -36,8 +36,13 @@ export function Chart({ title, series, height = 170 }: ChartProps) {
   const labels = series.map(({ label, color }) => `${label} ${color}`).join()
   useEffect(() => {
     const element = place.current!
-    const ink = colorOf(element, "--pale")
-    const axis = { stroke: ink, grid: { stroke: colorOf(element, "--line"), width: 1 }, size: 58 }
+    // Asked for at each drawing: a canvas knows nothing of the theme, which may turn dark.
+    const themed = (color: string) => () => colorOf(element, color)
+    const axis = {
+      stroke: themed("--pale"),
+      grid: { stroke: themed("--line"), width: 1 },
+      size: 58,
+    }
     const made = new uPlot(
       {
         width: Math.max(200, element.clientWidth),
@@ -50,7 +55,7 @@ export function Chart({ title, series, height = 170 }: ChartProps) {
           {},
           ...series.map(({ label, color, points }) => ({
             label,
-            stroke: colorOf(element, color),
+            stroke: themed(color),
             width: 2,
             spanGaps: true,
             points: { show: points.length < 2, size: 6 },
@@ -65,7 +70,11 @@ export function Chart({ title, series, height = 170 }: ChartProps) {
       made.setSize({ width: Math.max(200, element.clientWidth), height }),
     )
     sizes.observe(element)
+    const theme = matchMedia("(prefers-color-scheme: dark)")
+    const redraw = () => made.redraw()
+    theme.addEventListener("change", redraw)
     return () => {
+      theme.removeEventListener("change", redraw)
       sizes.disconnect()
       made.destroy()
     }

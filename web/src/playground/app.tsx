@@ -24,7 +24,7 @@ function useLab() {
 
 function memoryWords({ reckoned, held }: LabState): string {
   if (reckoned === undefined) return ""
-  const measured = held === undefined ? "" : `, ${gigabytes(held)} measured`
+  const measured = held === undefined ? "" : `, the tab holds ${gigabytes(held)} (measured)`
   return `; memory: ${gigabytes(reckoned)} reckoned for both runs${measured}`
 }
 

@@ -99,7 +99,9 @@ export class Lab {
     this.#source = source
     await this.#beginning("loading", async () => {
       this.#set({ model: undefined })
-      const { device } = this.settings
+      const wanted = this.settings.device
+      // The bundled model is too small for a GPU to be worth the larger download.
+      const device = wanted === "auto" && !source ? "wasm" : wanted
       this.#set({ busy: { what: "fetching ONNX Runtime" } })
       const opened = await this.#tab.open({ device, wasmPaths: url("../ort/") })
       this.#set({ device: opened.description, note: opened.problem })

@@ -8,6 +8,7 @@ import {
   pickedFolder,
 } from "./given-files.ts"
 import { BUNDLED, type Lab } from "./lab.ts"
+import type { Settings } from "./settings.ts"
 
 /** Another model: a folder of this computer, or one of the hub; or a GPU for the one that is there. */
 export function ModelPicker({ lab }: { readonly lab: Lab }) {
@@ -84,9 +85,10 @@ export function ModelPicker({ lab }: { readonly lab: Lab }) {
           <select
             value={settings.device}
             onChange={(event) =>
-              lab.change({ device: event.currentTarget.value as "wasm" | "webgpu" })
+              lab.change({ device: event.currentTarget.value as Settings["device"] })
             }
           >
+            <option value="auto">what suits the model</option>
             <option value="wasm">WebAssembly</option>
             <option value="webgpu" disabled={!gpu}>
               WebGPU{gpu ? "" : " (not in this browser)"}

@@ -5,6 +5,8 @@ import type { Objective } from "../../../src/objectives/objective.ts"
 export const TASKS = ["noisy", "facts", "own"] as const
 export type TaskName = (typeof TASKS)[number]
 
+export const DEVICES = ["auto", "wasm", "webgpu"] as const
+
 const formula = z.string().check(
   z.maxLength(500),
   z.refine((text) => problemOf(text) === undefined, "is no formula of a loss"),
@@ -24,7 +26,8 @@ const schema = z.strictObject({
   /** Rows of a step; links of before do not say. */
   batchSize: z._default(z.int().check(z.minimum(1), z.maximum(64)), 32),
   seed: z.int().check(z.minimum(0), z.maximum(1e6)),
-  device: z.enum(["wasm", "webgpu"]),
+  /** auto: WebAssembly for the bundled model; for one of one's own WebGPU where there is one. */
+  device: z.enum(DEVICES),
 })
 
 export type Settings = z.infer<typeof schema>
@@ -39,7 +42,7 @@ export const DEFAULTS: Settings = {
   steps: 60,
   batchSize: 32,
   seed: 1,
-  device: "wasm",
+  device: "auto",
 }
 
 /** Losses to begin with, as formulas. */
