@@ -23,6 +23,8 @@ interface Options {
   readonly threads?: number
   readonly open: boolean
   readonly readOnly?: boolean
+  readonly allowCode: readonly string[]
+  readonly allowHost: readonly string[]
 }
 
 /** Not one that other servers of models are found at. */
@@ -42,10 +44,22 @@ async function run(dir: string, options: Options, signal: AbortSignal): Promise<
   const { show, clear } = progressLine()
   for (const model of models) await modelFolders(model, { signal, onProgress: show })
   clear()
+  const { allowCode, allowHost } = options
+  const allowed = { code: allowCode, hosts: allowHost }
+  const env = jobEnv(allowHost)
   // From here on no name of a request or of a run's files leads to a download.
   process.env.HF_HUB_OFFLINE = "1"
   const opened = { device, dtype, ...(threads === undefined ? {} : { threads }) }
-  const server = await serve({ dir, port, models, open: opened, say, readOnly })
+  const server = await serve({
+    dir,
+    port,
+    models,
+    open: opened,
+    say,
+    readOnly,
+    jobEnv: env,
+    allowed,
+  })
   print(server.url)
   if (open && process.stdout.isTTY) openBrowser(server.url)
   say("Ctrl-C ends the server")
@@ -59,6 +73,19 @@ async function run(dir: string, options: Options, signal: AbortSignal): Promise<
   }
 }
 
+const collected = (value: string, before: readonly string[]) => [...before, value]
+
+/** Where hub ids lead. */
+const HUB = "https://huggingface.co"
+
+/** Of the runs that the page starts: a hub id is downloaded only from a host that was allowed. */
+function jobEnv(hosts: readonly string[]): NodeJS.ProcessEnv {
+  const env = { ...process.env }
+  const hub = URL.canParse(env.HF_ENDPOINT ?? HUB) ? new URL(env.HF_ENDPOINT ?? HUB).host : HUB
+  if (!hosts.includes(hub)) env.HF_HUB_OFFLINE = "1"
+  return env
+}
+
 export function command(verb: Command): void {
   verb
     .argument("[dir]", "a folder of runs, or a run", ".")
@@ -66,7 +93,19 @@ export function command(verb: Command): void {
     .option(
       "--model <model>",
       "a model folder, adapter, run or hub id to answer for; repeatable",
-      (value: string, before: readonly string[]) => [...before, value],
+      collected,
+      [] as readonly string[],
+    )
+    .option(
+      "--allow-code <file>",
+      "a program or module that a run started from the page may name; repeatable",
+      collected,
+      [] as readonly string[],
+    )
+    .option(
+      "--allow-host <host>",
+      "a server (host, or host:port) that such a run may ask or download from; repeatable",
+      collected,
       [] as readonly string[],
     )
     .option("--no-open", "open no browser; none is opened without a terminal either")

@@ -42,9 +42,14 @@ export class JobQueue {
     return this.#jobs
   }
 
-  /** Whether a run of this name waits or is being trained. */
+  /** Whether a run of this name waits or is being trained; one that has told its end is not. */
   has(run: string): boolean {
-    return this.#jobs.some((job) => job.run === run && !isOver(job))
+    return this.#jobs.some(
+      (job) =>
+        job.run === run &&
+        (job.state === "waiting" ||
+          (job.state === "running" && lastEnd(join(this.#dir, run)) === undefined)),
+    )
   }
 
   add({ run, resume, config }: Asked): Job {

@@ -11,7 +11,7 @@ export const BUILT_PAGES = fileURLToPath(
   new URL(import.meta.url.includes("/src/") ? "../../dist/web" : "../web", import.meta.url),
 )
 /** The npm package holds the bundled model once, outside the pages. */
-const BUNDLED_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
+export const BUNDLED_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 const MODEL_FILES = [
   ..."config.json generation_config.json tokenizer.json tokenizer_config.json".split(" "),
   "model.safetensors",

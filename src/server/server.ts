@@ -19,6 +19,7 @@ import {
 import { JobQueue } from "./job-queue.ts"
 import { Lanes } from "./lanes.ts"
 import { ServedModels, type ServedModelsOptions } from "./models.ts"
+import { newRunRoutes } from "./new-run-routes.ts"
 import { oneRunRoutes } from "./one-run-routes.ts"
 import { openAiRoutes } from "./openai-routes.ts"
 import { pageFiles } from "./page-files.ts"
@@ -143,6 +144,8 @@ function application(parts: Parts): Hono {
   app.route("/", oneRunRoutes({ dir, readOnly, queue, allowed }))
   app.route("/", tokens)
   app.route("/", dataRoutes({ dir, lanes }))
+  const { jobEnv: env = process.env } = parts
+  app.route("/", newRunRoutes({ dir, readOnly, queue, lanes, models, allowed, env }))
   app.route("/", evaluationRoutes({ dir }))
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))

@@ -14,20 +14,26 @@ export interface Visit {
   readonly page: Page
   /** What went wrong in the page: errors, and what its policy refused. */
   readonly broken: string[]
+  /** Another server over the same folder, as after a restart. */
+  serveAgain(): Promise<Serving>
 }
 
 /** A server with the built pages, opened by its URL as a user does. */
 export async function visit(options: Partial<ServeOptions> & { dir: string }): Promise<Visit> {
   const built = await builtPages()
   const open = { threads: 2 } as const
-  const server = await serve({
-    ...{ port: 0, models: [], open, say: () => {}, pages: built.folder },
-    ...options,
-  })
+  const servers: Serving[] = []
+  const serveAgain = async () => {
+    const more = { port: 0, models: [], open, say: () => {}, pages: built.folder }
+    const server = await serve({ ...more, ...options })
+    servers.push(server)
+    return server
+  }
+  const server = await serveAgain()
   const browser = await launch()
   afterAll(async () => {
     await browser.close()
-    await server.close()
+    for (const one of servers) await one.close()
     built.close()
   })
   const broken: string[] = []
@@ -37,7 +43,7 @@ export async function visit(options: Partial<ServeOptions> & { dir: string }): P
     if (message.type() === "error") broken.push(message.text())
   })
   await page.goto(server.url)
-  return { server, browser, page, broken }
+  return { server, browser, page, broken, serveAgain }
 }
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js")

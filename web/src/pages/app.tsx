@@ -1,5 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
+import { Chat } from "./chat.tsx"
 import { Compare } from "./compare.tsx"
+import { NewRun } from "./new-run.tsx"
 import { linkTo, useRoute } from "./routes.ts"
 import { RunPage } from "./run-page.tsx"
 import { RunsList } from "./runs-list.tsx"
@@ -27,6 +29,12 @@ export function App() {
           <a href="#/compare" aria-current={page === "compare" ? "page" : undefined}>
             Compare
           </a>
+          <a href="#/new" aria-current={page === "new" ? "page" : undefined}>
+            New run
+          </a>
+          <a href="#/chat" aria-current={page === "chat" ? "page" : undefined}>
+            Chat
+          </a>
           <a href="/play/">Playground</a>
         </nav>
       </header>
@@ -49,6 +57,8 @@ function Page({ parts }: { readonly parts: readonly string[] }) {
   if (page === "compare") {
     return <Compare names={(name ?? "").split(",").filter((one) => one !== "")} />
   }
+  if (page === "new") return <NewRun />
+  if (page === "chat") return <Chat />
   if (page === "run" && name !== undefined) {
     return <RunPage key={name} name={name} {...(part === undefined ? {} : { part })} />
   }

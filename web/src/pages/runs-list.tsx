@@ -114,8 +114,8 @@ export function RunsList() {
       )}
       {runs.size === 0 ? (
         <p>
-          No run is in this folder yet. <code>dftune train</code> with an <code>output_dir</code> in
-          it makes one, and it appears here.
+          No run is in this folder yet. <a href="#/new">Start one here</a>, or in a terminal:{" "}
+          <code>dftune train</code> with an <code>output_dir</code> in it.
         </p>
       ) : (
         <table class="runs">

@@ -1,0 +1,206 @@
+/** What a page may start, and what it may not, also by a run's own config. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { expect, test } from "vitest"
+import { checkStart } from "../../src/server/start-checks.ts"
+import { endEvent, startEvent } from "./run-events.ts"
+import { ask, DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
+
+const dir = newFolder()
+writeFileSync(join(dir, "rows.jsonl"), '{"problem": "1 + 1", "solution": "2"}\n')
+const served = await serving({
+  dir,
+  models: [],
+  allowed: { code: [join(dir, "mine.ts")], hosts: ["gpu:8000"] },
+})
+const readOnly = await serving({ dir, models: [], readOnly: true })
+
+async function post(path: string, body: object, { port, token } = served) {
+  const answer = await ask(port, path, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  })
+  return { status: answer.status, text: answer.text }
+}
+const plain = {
+  model: DEMO_MODEL,
+  data: { train: [{ path: join(dir, "rows.jsonl") }] },
+  objective: "dft",
+}
+const online = (rollout: object) => ({ ...plain, objective: "grpo", rollout })
+
+const PROGRAMS: readonly (readonly [name: string, config: object, key: string])[] = [
+  ["engine.python", { ...plain, engine: { name: "torch", python: "/bin/sh" } }, "engine.python"],
+  [
+    "engine.device.library",
+    { ...plain, engine: { name: "onnx", device: { library: "/tmp/evil.so" } } },
+    "engine.device.library",
+  ],
+  [
+    "sbatch",
+    { ...plain, engine: { name: "torch", launcher: "slurm", sbatch: { wrap: "touch /tmp/x" } } },
+    "engine.sbatch.wrap",
+  ],
+  [
+    "a reward's module",
+    online({ rewards: [{ module: "/tmp/evil.ts" }] }),
+    "rollout.rewards[0].module",
+  ],
+]
+
+test.each(PROGRAMS)(
+  "%s is refused to a page, in a new run and in a probe",
+  async (_, config, key) => {
+    for (const [path, body] of [
+      ["/api/jobs", { name: "evil", config }],
+      ["/api/probe", { config }],
+    ] as const) {
+      const { status, text } = await post(path, body)
+      expect([path, status]).toEqual([path, 403])
+      expect(text).toContain(key)
+      expect(text).toContain("--allow-code")
+    }
+  },
+)
+
+test.each(PROGRAMS)(
+  "%s is refused when it comes from a run's own config.json",
+  async (name, config, key) => {
+    const run = writeRun(dir, `stranger ${name.replaceAll(".", "-")}`, {
+      events: [startEvent, endEvent(1, "interrupted")],
+    })
+    writeFileSync(join(run, "config.json"), JSON.stringify({ config, versions: {} }))
+    const { status, text } = await post(
+      `/api/runs/${encodeURIComponent(`stranger ${name.replaceAll(".", "-")}`)}/resume`,
+      {},
+    )
+    expect(status).toBe(403)
+    expect(text).toContain(key)
+  },
+)
+
+test("--allow-code admits exactly the files that it lists; --allow-host the hosts", () => {
+  const allowed = { code: [join(dir, "mine.ts")], hosts: ["gpu:8000"] }
+  const refused = (config: object) => {
+    try {
+      checkStart(config, allowed)
+      return false
+    } catch {
+      return true
+    }
+  }
+  const module = (path: string) => online({ rewards: [{ module: path }] })
+  const url = (at: string) => online({ rewards: [{ url: at }] })
+  expect(refused(module(join(dir, "mine.ts")))).toBe(false)
+  expect(refused(module(join(dir, "sub/../mine.ts")))).toBe(false)
+  for (const other of ["mine.ts", join(dir, "mine.ts.evil"), join(dir, "other/mine.ts")]) {
+    expect([other, refused(module(other))]).toEqual([other, true])
+  }
+  for (const own of [
+    "http://127.0.0.1:9/x",
+    "http://localhost/",
+    "http://[::1]:5/",
+    "http://gpu:8000/x",
+  ]) {
+    expect([own, refused(url(own))]).toEqual([own, false])
+  }
+  for (const far of [
+    ..."http://gpu:8001/ http://gpu/ https://example.org/ http://127.0.0.1.example.org/".split(" "),
+    ..."http://localhost.example.org/ http://127.0.0.1@example.org/ ftp://example.org/x".split(" "),
+    "HTTPS://EXAMPLE.ORG/",
+  ]) {
+    expect([far, refused(url(far))]).toEqual([far, true])
+  }
+})
+
+test("where a run writes is the server's to say, and its name is no path", async () => {
+  for (const name of ["../evil", "..", ".hidden", "a/b", "a\\b", "", "x".repeat(81), "nul\0"]) {
+    expect([name, (await post("/api/jobs", { name, config: plain })).status]).toEqual([name, 400])
+  }
+  for (const key of ["output_dir", "resume", "overwrite_output_dir"]) {
+    const { status, text } = await post("/api/jobs", {
+      name: "fine",
+      config: { ...plain, [key]: "/tmp/x" },
+    })
+    expect([status, text.includes(key)]).toEqual([400, true])
+  }
+  mkdirSync(join(dir, "taken"))
+  expect((await post("/api/jobs", { name: "taken", config: plain })).status).toBe(409)
+})
+
+test("a config that is wrong is refused by its key before anything waits", async () => {
+  const { status, text } = await post("/api/jobs", {
+    name: "fine",
+    config: { ...plain, lerning_rate: 1 },
+  })
+  expect(status).toBe(400)
+  expect(text).toContain("lerning_rate")
+  expect(existsSync(join(dir, ".dftune-queue/queue.json"))).toBe(false)
+})
+
+test("a server with --read-only starts, stops, probes, tags and makes nothing", async () => {
+  writeRun(dir, "quiet", { events: [startEvent] })
+  for (const [path, body] of [
+    ["/api/jobs", { name: "fine", config: plain }],
+    ["/api/probe", { config: plain }],
+    ["/api/example-data", {}],
+    ["/api/jobs/x/cancel", {}],
+    ["/api/runs/quiet/stop", {}],
+    ["/api/runs/quiet/resume", {}],
+    ["/api/runs/quiet/marks", { tags: [], archived: true }],
+  ] as const) {
+    expect([path, (await post(path, body, readOnly)).status]).toEqual([path, 403])
+  }
+  expect(existsSync(join(dir, "data"))).toBe(false)
+  expect(existsSync(join(dir, "quiet/page"))).toBe(false)
+})
+
+test("every address that changes or computes asks for this origin, JSON and the token", async () => {
+  const { port, token } = served
+  const bearer = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }
+  for (const path of [
+    ..."jobs probe example-data jobs/x/cancel evaluations/compare runs/quiet/stop".split(" "),
+    ..."runs/quiet/resume runs/quiet/marks runs/quiet/row runs/quiet/tokens runs/quiet/data".split(
+      " ",
+    ),
+    ..."runs/quiet/row-sets runs/quiet/abandoned".split(" "),
+  ].map((name) => `/api/${name}`)) {
+    const status = async (method: string, headers: Record<string, string>) =>
+      (await ask(port, path, { method, headers, ...(method === "POST" ? { body: "{}" } : {}) }))
+        .status
+    expect([path, await status("POST", { ...bearer, Origin: "http://127.0.0.1:1" })]).toEqual([
+      path,
+      403,
+    ])
+    expect([path, await status("POST", { ...bearer, "Content-Type": "text/plain" })]).toEqual([
+      path,
+      415,
+    ])
+    expect([path, await status("POST", { "Content-Type": "application/json" })]).toEqual([
+      path,
+      403,
+    ])
+    const same = { "Content-Type": "application/json", Origin: `http://127.0.0.1:${port}` }
+    expect([path, await status("POST", same)]).toEqual([path, 401])
+    if (path === "/api/jobs") continue // the list
+    expect([path, (await ask(port, path, { headers: bearer })).status]).toEqual([path, 404])
+  }
+})
+
+test("tags are texts, a few and short", async () => {
+  for (const marks of [
+    { tags: ["x".repeat(41)], archived: false },
+    { tags: "a", archived: false },
+    { tags: Array(21).fill("a"), archived: false },
+    { tags: [] },
+  ]) {
+    expect((await post("/api/runs/quiet/marks", marks)).status).toBe(400)
+  }
+  expect((await post("/api/runs/quiet/marks", { tags: ["<img>"], archived: true })).status).toBe(
+    200,
+  )
+  expect(JSON.parse(readFileSync(join(dir, "quiet/page/marks.json"), "utf8")).tags).toEqual([
+    "<img>",
+  ])
+})

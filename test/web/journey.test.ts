@@ -1,0 +1,109 @@
+/** From an empty folder to a trained, stopped, resumed and compared model, in the page alone. */
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { beforeAll, describe, expect, test } from "vitest"
+import { isRunFolder, readRun } from "../../src/run/run-folder.ts"
+import { newFolder } from "../server/serving.ts"
+import { CHROMIUM } from "./chromium.ts"
+import { axeViolations, overflow, type Visit, visit } from "./serve-pages.ts"
+
+const LONG = 120_000
+
+describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
+  process.env.DFTUNE_CACHE = mkdtempSync(join(tmpdir(), "dftune-journey-"))
+  const dir = newFolder()
+  let at: Visit
+  beforeAll(async () => {
+    at = await visit({ dir })
+  })
+
+  const stepsOf = (name: string) =>
+    isRunFolder(join(dir, name))
+      ? readRun(join(dir, name)).events.flatMap((event) =>
+          event.type === "step" ? [event.step] : [],
+        )
+      : []
+
+  async function filled(name: string, steps: string): Promise<void> {
+    const { page } = at
+    await page.getByRole("button", { name: "Take the bundled model" }).press("Enter")
+    await page.getByLabel("name of the run").fill(name)
+    await page.getByRole("button", { name: "Take the example's rows" }).press("Enter")
+    await expect.poll(() => page.getByLabel("training rows").inputValue()).toMatch(/noisy-train/)
+    await page.getByLabel("rows a step").fill("4")
+    await page.getByLabel("steps (empty").fill(steps)
+  }
+
+  test("from an empty folder: example rows, a formula, its weights, into the queue", async () => {
+    const { page } = at
+    await page.getByRole("link", { name: "Start one here" }).click()
+    await filled("first", "2000")
+    await page.getByRole("combobox", { name: "objective" }).selectOption("formula")
+    await page.getByLabel("formula", { exact: true }).fill("p * nll")
+    await page.getByText("It pushes some tokens away").waitFor()
+    await page.getByLabel("formula", { exact: true }).fill("constructor(1)")
+    await page
+      .getByRole("region", { name: "Objective" })
+      .getByText(/column 1/)
+      .waitFor()
+    expect(await page.getByRole("button", { name: "Start" }).isDisabled()).toBe(true)
+    await page.getByLabel("formula", { exact: true }).fill("sg(p) * nll")
+    for (const [width, colorScheme] of [
+      [390, "dark"],
+      [1440, "light"],
+    ] as const) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme })
+      expect(await axeViolations(page)).toEqual([])
+      expect(await overflow(page)).toBe(0)
+    }
+    await page.getByRole("button", { name: "Start" }).press("Enter")
+    await page.getByRole("link", { name: "Its page" }).waitFor()
+  })
+
+  test(
+    "the server ends and another takes over; the run goes on, and stops with a checkpoint",
+    async () => {
+      const { page, server } = at
+      await page.locator(".queue").getByText("running").waitFor({ timeout: LONG })
+      await expect
+        .poll(() => stepsOf("first").length, { timeout: LONG, interval: 500 })
+        .toBeGreaterThan(1)
+      await server.close()
+      const second = await at.serveAgain()
+      await page.goto(second.url)
+      await page.getByRole("link", { name: "first", exact: true }).click()
+      await page.getByRole("button", { name: "Stop with a checkpoint" }).press("Enter")
+      await page.locator("header.run .state", { hasText: "interrupted" }).waitFor({ timeout: LONG })
+      const { events } = readRun(join(dir, "first"))
+      expect(events.some(({ type }) => type === "checkpoint")).toBe(true)
+      expect(events.at(-1)).toMatchObject({ type: "run.end", reason: "interrupted" })
+      await page.getByRole("button", { name: "Resume" }).press("Enter")
+      await page.locator("header.run .state", { hasText: "training" }).waitFor({ timeout: LONG })
+      await page.getByRole("button", { name: "Stop with a checkpoint" }).press("Enter")
+      await page.locator("header.run .state", { hasText: "interrupted" }).waitFor({ timeout: LONG })
+      const steps = stepsOf("first")
+      expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b))
+    },
+    2 * LONG,
+  )
+
+  test(
+    "talking to it and to its base, with the probability of each token",
+    async () => {
+      const { page } = at
+      await page.getByRole("link", { name: "Chat" }).click()
+      await page.getByLabel("most tokens").fill("6")
+      await page.getByLabel("temperature").fill("0")
+      await page.getByLabel("Message to all models").fill("calc 2 + 3")
+      await page.keyboard.press("Enter")
+      const ours = page.getByRole("region", { name: "Conversation with first" })
+      await ours.locator(".tokens .seen").first().waitFor({ timeout: LONG })
+      expect(await ours.locator(".tokens .seen").first().getAttribute("title")).toMatch(/^p = [01]/)
+      expect(await axeViolations(page)).toEqual([])
+      expect(await overflow(page)).toBe(0)
+    },
+    LONG,
+  )
+})

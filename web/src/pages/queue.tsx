@@ -1,0 +1,49 @@
+import { useEffect, useState } from "preact/hooks"
+import type { Job } from "../../../src/server/queue-file.ts"
+import { json, post } from "./api.ts"
+import { linkTo } from "./routes.ts"
+import { ago } from "./words.ts"
+
+const LOOK_EVERY_MS = 2000
+
+/** What waits, is trained, and was; it outlives this page and the server. */
+export function Queue() {
+  const [jobs, setJobs] = useState<readonly Job[]>([])
+  const [problem, setProblem] = useState("")
+  const look = () =>
+    json<{ jobs: Job[] }>("/api/jobs").then(
+      ({ jobs }) => setJobs(jobs),
+      (error: Error) => setProblem(error.message),
+    )
+  useEffect(() => {
+    void look()
+    const timer = setInterval(look, LOOK_EVERY_MS)
+    return () => clearInterval(timer)
+  }, [])
+  const cancel = async (id: string) => {
+    await post(`/api/jobs/${id}/cancel`, {}).catch((error: Error) => setProblem(error.message))
+    await look()
+  }
+  if (jobs.length === 0) return null
+  return (
+    <section class="card" aria-label="Queue">
+      <h2>Queue</h2>
+      {problem && <p class="problem">{problem}</p>}
+      <ul class="queue">
+        {[...jobs].reverse().map(({ id, run, state, resume, added, message }) => (
+          <li key={id}>
+            <a href={linkTo("run", run)}>{run}</a> {resume ? "goes on" : ""}{" "}
+            <span class={`state ${state === "running" ? "training" : state}`}>{state}</span>{" "}
+            <span class="note">{ago(added)}</span>{" "}
+            {state === "waiting" && (
+              <button type="button" onClick={() => cancel(id)}>
+                Take out<span class="unseen"> {run}</span>
+              </button>
+            )}
+            {message && <p class="problem pre">{message}</p>}
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
