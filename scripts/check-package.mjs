@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 /** ONNX Runtime's binaries for five platforms are most of it; 8 MB are the playground's two builds. */
 const MAX_PACKED_BYTES = 140e6
 const BELONGS =
-  /^(dist|worker|demo\/model|native\/prebuilt|docs|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|CHANGELOG\.md|AGENTS\.md|llms\.txt|package\.json)$/
+  /^(dist|worker|demo\/model|native\/prebuilt|docs|recipes|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|(CHANGELOG|CONTRIBUTING|AGENTS)\.md|llms\.txt|package\.json)$/
 const STRAY =
   /^worker\/tests\/|^dist\/.*(\.map$|\.test\.)|^worker\/.*(__pycache__|\.pyc$|\.py\.orig$)/
 
@@ -48,6 +48,18 @@ try {
     "LICENSE",
   ]) {
     assert(names.includes(needed), `${needed} is not in the package`)
+  }
+  // npm's page shows the README alone: each of its links names a file that is in the package.
+  const readme = run("tar", ["-xzOf", packed.filename, "package/README.md"], folder)
+  const links = [...readme.matchAll(/\]\(([^)#]+)[^)]*\)/g)].map(([, link]) => link)
+  const own = `https://unpkg.com/dftune@${packed.version}/`
+  for (const link of links) {
+    assert.match(link, /^https?:/, "a link of README.md that npm's page cannot follow")
+    if (!link.startsWith(own)) continue
+    assert(
+      names.includes(link.slice(own.length)),
+      `README.md links to ${link}, which is not packed`,
+    )
   }
   assert(packed.size < MAX_PACKED_BYTES, `the package has ${packed.size} bytes`)
   say(`${names.length} files, ${(packed.size / 1e6).toFixed(2)} MB packed`)

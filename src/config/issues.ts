@@ -1,6 +1,6 @@
 import type { z } from "zod"
 import { didYouMean } from "../closest-name.ts"
-import { lineForKey } from "./other-trainers.ts"
+import { lineForKey, lineForValue } from "./other-trainers.ts"
 import { ENGINES } from "./schema.ts"
 
 export type KeyPath = readonly PropertyKey[]
@@ -104,7 +104,7 @@ export function problems(
         {
           path,
           at: "value",
-          message: `expected ${expected}, got ${shown(value)}${hint(issue, value)}`,
+          message: `expected ${expected}, got ${shown(value)}${hint(issue, value, path)}`,
         },
       ]
     }
@@ -116,7 +116,7 @@ export function problems(
       {
         path,
         at: "value",
-        message: `expected ${oneOf}${expectation(issue)}, got ${shown(value)}${hint(issue, value)}`,
+        message: `expected ${oneOf}${expectation(issue)}, got ${shown(value)}${hint(issue, value, path)}`,
       },
     ]
   })
@@ -139,7 +139,9 @@ function unknownKeyHint(
   return didYouMean(key, names)
 }
 
-function hint(issue: Issue, value: unknown): string {
+function hint(issue: Issue, value: unknown, path: KeyPath): string {
+  const line = lineForValue(path, value)
+  if (line !== undefined) return `; ${line}`
   if (typeof value !== "string") return ""
   const values = (issue.code === "invalid_union" ? issue.errors.flat() : [issue]).flatMap(
     (inner) => (inner.code === "invalid_value" ? inner.values.map(String) : []),

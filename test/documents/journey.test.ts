@@ -11,10 +11,18 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { commandOnPath } from "../../scripts/command-on-path.ts"
 import { DEMO_MODEL, writeSumRows } from "../../scripts/sum-rows.ts"
 import { noTerminal, openSession, type Session } from "../../scripts/terminal-session.ts"
+import { TRANSCRIPT_STEPS, type TranscriptStep } from "../../scripts/transcript-steps.ts"
 
 const absent = await noTerminal()
 const why = absent === undefined ? "" : ` (absent: a pseudo-terminal: ${absent})`
 const REAL = join(process.env.DFTUNE_REAL_MODELS ?? "/", "smollm2")
+
+/** What docs/getting-started.md shows of a step stands on the screen. */
+function showsAsTheDocs(name: TranscriptStep["name"], screen: string): void {
+  for (const pattern of TRANSCRIPT_STEPS.find((step) => step.name === name)!.shows) {
+    expect(screen).toMatch(pattern)
+  }
+}
 
 const JOURNEYS = [
   { name: `the demo's model${why}`, model: DEMO_MODEL, rows: 40, there: absent === undefined },
@@ -72,7 +80,7 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
         session.type("\r")
       },
     })
-    expect(screen).toMatch(/# Found: \w+, [\d.]+M parameters; 40 rows/)
+    showsAsTheDocs("init", screen)
     expect(screen).not.toMatch(/looking at|asking the model/)
     const [, preview, train] = /next: (dftune preview .*), then (dftune train .*)/.exec(screen)!
     next = { preview: preview!, train: train!, resume: "", after: "" }
@@ -82,7 +90,7 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
     "preview shows the rows, and probe what they would cost",
     async () => {
       const preview = await typed(next.preview)
-      expect(preview).toMatch(/all 40 rows: .* trained/)
+      showsAsTheDocs("preview", preview)
       const probe = await typed(`${next.train.replace("train", "probe")} --set max_steps=4`)
       expect(probe).toMatch(/suits +(dft|sft|either)/)
       expect(probe).toMatch(/estimate: 4 steps in .*, .* of memory/)
@@ -105,6 +113,7 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
       const resume = shown(screen, /to go on:\s+(dftune train .*--resume)/)
       expect(resume).toContain("max_steps=6")
       const after = await typed(resume)
+      showsAsTheDocs("resume", after)
       expect(after).toMatch(/step 6\/6/)
       expect(after.match(/runs\/my-run\/model/g), after).toHaveLength(1)
       next = { ...next, resume, after }
@@ -137,7 +146,7 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
     "the run is set beside its base",
     async () => {
       const screen = await typed(shown(next.after, /^compare +(dftune .*)/m))
-      expect(screen).toMatch(/nll -?[\d.]+ \[.*\] of runs\/my-run beside/)
+      showsAsTheDocs("compare", screen)
     },
     300_000,
   )
@@ -146,7 +155,7 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
     "export writes a model, and says what it keeps",
     async () => {
       const screen = await typed(shown(next.after, /^export +(dftune [^(]*)/m))
-      expect(screen).toMatch(/keeps [\d.]+ % of the adapter's effect/)
+      showsAsTheDocs("export", screen)
       const out = screen.trim().split("\n").at(-1)!
       expect(existsSync(join(folder, out, "model.safetensors"))).toBe(true)
     },
