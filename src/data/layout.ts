@@ -101,8 +101,9 @@ export function layoutConflict(
   }
   // a question that had no template to go through then has none now
   const then = { hasTemplate: main === "template", plainTexts: layout.plainTexts }
-  return {
+  const conflict = {
     asked: written(askedOf(prompt, { hasTemplate, plainTexts })),
     trained: written(askedOf(asTrained, then)),
   }
+  return conflict.asked === conflict.trained ? undefined : conflict
 }

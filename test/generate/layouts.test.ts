@@ -4,8 +4,7 @@ import { join } from "node:path"
 import { afterAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { mainKind, typedPrompt, UNKNOWN_LAYOUT } from "../../src/data/layout.ts"
-import { prepareData, templateSetup } from "../../src/data/prepare.ts"
-import { previewData } from "../../src/data/preview-rows.ts"
+import { prepareData } from "../../src/data/prepare.ts"
 import { promptIn } from "../../src/evaluate/index.ts"
 import {
   askingOf,
@@ -20,78 +19,17 @@ import { loadChatTemplate, loadTokenizer } from "../../src/text/index.ts"
 import { runHere } from "../../src/train/run.ts"
 import { rowFile, tinyModel } from "../data/tiny-model.ts"
 import { tinyModel as tinyWeights } from "../train/tiny-model.ts"
+import { layoutUnder, MODELS, SHAPES, shapesFor, trainedPrompt } from "./layout-shapes.ts"
 
-const TOOL = { type: "function", function: { name: "f", parameters: {} } }
-const user = { role: "user", content: "2+2?" }
-const answer = { role: "assistant", content: "4" }
-
-/** Rows of every shape, answered in training and asked by the same row. */
-const SHAPES: readonly (readonly [name: string, row: Record<string, unknown>])[] = [
-  ["messages", { messages: [user, answer] }],
-  ["messages with system and tools", { system: "s", messages: [user, answer], tools: [TOOL] }],
-  ["messages with a date", { messages: [{ role: "system", content: "s" }, user, answer] }],
-  [
-    "sharegpt",
-    {
-      conversations: [
-        { from: "human", value: "2+2?" },
-        { from: "gpt", value: "4" },
-      ],
-    },
-  ],
-  ["prompt of text", { prompt: "2+2?", completion: "4" }],
-  ["prompt with a system text", { system: "s", prompt: "2+2?", completion: "4" }],
-  ["prompt of messages", { prompt: [user], completion: "4" }],
-  ["prompt-response", { prompt: "2+2?", response: "4" }],
-  ["problem-solution", { problem: "2+2?", solution: "4" }],
-  ["question-answer", { question: "2+2?", answer: "4" }],
-  [
-    "a question with system and context",
-    { system: "s", context: "c", question: "2+2?", answer: "4" },
-  ],
-  ["query-response", { query: "2+2?", response: "4" }],
-  ["query with history", { query: "2+2?", response: "4", history: [["1+1?", "2"]] }],
-  ["alpaca", { instruction: "Add.", input: "2+2", output: "4" }],
-  ["Dolly", { instruction: "Add.", context: "2+2", response: "4" }],
-  ["input-output", { input: "2+2?", output: "4" }],
-  ["a sample of a problem", { problem: "2+2?", completion: "4", seed: 3 }],
-]
-/** Writes a date as Llama 3's do, and tools. */
-const TEMPLATE =
-  "{{ bos_token }}{% if date_string is defined %}[{{ date_string }}]{% endif %}{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}" +
-  "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}" +
-  "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-
-/** The ids that preview shows before the (last) answer. */
-async function trainedPrompt(row: unknown, tokenizer: string, template: string | true) {
-  let ids: readonly number[] = []
-  await previewData({
-    sources: [{ path: rowFile([row]), weight: 1 }],
-    ...{ tokenizer, template, supervise: "last", examples: 1, scan: 1 },
-    show: ({ token_ids, loss_mask }) => {
-      ids = token_ids.slice(0, loss_mask.indexOf(1))
-    },
-  })
-  return ids
-}
-
-describe.each([
-  ["a chat model", TEMPLATE, ["auto", "none", true]],
-  ["a model without a template", null, ["auto", "none"]],
-] as const)("%s", async (_, template, layouts) => {
+describe.each(MODELS)("%s", async (_, template, layouts) => {
   const model = tinyModel({ template, addsBos: true })
   const tokenizer = await loadTokenizer(model)
   const chatTemplate = await loadChatTemplate(model)
   const encoding = { tokenizer, template: chatTemplate }
-  const shapes = SHAPES.filter(([, row]) => template !== null || !needsTemplate(row))
 
   for (const how of layouts) {
-    const layout: PromptLayout = {
-      hasTemplate: template !== null,
-      plainTexts: templateSetup(how).plainTexts,
-      columns: {},
-    }
-    test.each(shapes)(
+    const layout = layoutUnder(template, how)
+    test.each(shapesFor(template))(
       `generate asks %s as it was trained under template: ${how}`,
       async (_, row) => {
         const [asked] = promptRows(JSON.stringify(row), "f", layout)
@@ -108,9 +46,6 @@ describe.each([
     })
   }
 })
-
-const needsTemplate = (row: Record<string, unknown>) =>
-  ["messages", "conversations", "history"].some((key) => key in row) || Array.isArray(row.prompt)
 
 const folder = mkdtempSync(join(tmpdir(), "dftune-layouts-"))
 afterAll(() => rmSync(folder, { recursive: true }))
