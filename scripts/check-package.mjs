@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 /** ONNX Runtime's binaries for five platforms are most of it; 8 MB are the playground's two builds. */
 const MAX_PACKED_BYTES = 140e6
 const BELONGS =
-  /^(dist|worker|demo\/model|native\/prebuilt|docs|recipes|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|(CHANGELOG|CONTRIBUTING|AGENTS)\.md|llms\.txt|package\.json)$/
+  /^(dist|worker|demo\/model|native\/prebuilt|docs|recipes|notebooks|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|(CHANGELOG|CONTRIBUTING|AGENTS)\.md|llms\.txt|Containerfile|package\.json)$/
 const STRAY =
   /^worker\/tests\/|^dist\/.*(\.map$|\.test\.)|^worker\/.*(__pycache__|\.pyc$|\.py\.orig$)/
 

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Command } from "commander"
 import { expect, test } from "vitest"
 import { parse } from "yaml"
 import { agentsPage, llmsText } from "../../scripts/agent-pages.ts"
@@ -11,6 +10,7 @@ import { loadConfig } from "../../src/config/index.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
 import { studyFields } from "../../src/study/study-schema.ts"
+import { dftuneCalls, unknownWords } from "./command-lines.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 
@@ -84,41 +84,14 @@ test("AGENTS.md and llms.txt are what the code says", () => {
   expect(written("llms.txt"), hint).toBe(llmsText())
 })
 
-/** Lines of the shell blocks that call dftune, with what follows it. */
 const calls = PAGES.flatMap((page) =>
-  blocks(page, "sh").flatMap((block) =>
-    block
-      .replaceAll("\\\n", " ")
-      .split("\n")
-      .flatMap((line) => {
-        const call = /^(?:npx |npm run )?dftune (?:-- )?(.*?)(?:\s#.*)?$/.exec(line.trim())
-        return call ? [{ page, words: call[1]!.trim().split(/\s+/) }] : []
-      }),
-  ),
+  blocks(page, "sh").flatMap((block) => dftuneCalls(block).map((words) => ({ page, words }))),
 )
 
 test("every dftune command of the docs names verbs and options that exist", async () => {
   expect(calls.length).toBeGreaterThan(10)
   for (const { page, words } of calls) {
-    const [name, ...rest] = words
-    const { command } = (await import(`../../src/commands/${name}.ts`)) as {
-      command: (verb: Command) => void
-    }
-    let verb = new Command(name)
-    command(verb)
-    const sub = verb.commands.find((each) => each.name() === rest[0])
-    if (sub) {
-      verb = sub
-      rest.shift()
-    }
-    // What follows a bare -- belongs to another program.
-    if (rest.includes("--")) rest.splice(rest.indexOf("--"))
-    const known = new Set(verb.options.flatMap(({ long, short }) => [long, short]))
-    for (const word of rest.filter((word) => /^--?[a-z]/.test(word))) {
-      expect(known.has(word.split("=")[0]), `${page}: dftune ${words.join(" ")}: ${word}`).toBe(
-        true,
-      )
-    }
+    expect(await unknownWords(words), `${page}: dftune ${words.join(" ")}`).toEqual([])
   }
 })
 
