@@ -74,7 +74,9 @@ function tried(node, npm, tarball) {
   ]) {
     const { status, stderr } = run([npm, ...args, "--prefer-offline"])
     if (status !== 0) problems.push(`npm ${args[0]}: exit code ${status}`)
-    problems.push(...stderr.split("\n").filter((line) => /warn|error/i.test(line)))
+    // settings of this machine's own npm are no fault of the package
+    const lines = stderr.split("\n").filter((line) => !/Unknown \w+ config/.test(line))
+    problems.push(...lines.filter((line) => /warn|error/i.test(line)))
   }
   const main = join(place, "node_modules", "dftune", "dist", "commands", "main.js")
   const model = join(place, "node_modules", "dftune", "demo", "model")

@@ -126,16 +126,7 @@ export type { Sample }
 `,
   )
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc")
-  const flags = [
-    "--module",
-    "nodenext",
-    "--target",
-    "es2023",
-    "--strict",
-    "--skipLibCheck",
-    "--types",
-    "node",
-  ]
+  const flags = ["--module", "nodenext", "--target", "es2023", "--strict", "--types", "node"]
   const roots = ["--typeRoots", join(root, "node_modules", "@types")]
   const [, example] = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))
   writeFileSync(join(folder, "readme.ts"), example)

@@ -151,7 +151,7 @@ export function probeText({ sources, rollout, estimate, lr_range }: ProbeResult)
   if (estimate) {
     lines.push(
       "",
-      `estimate: ${estimate.steps} steps in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
+      `estimate: ${estimate.steps} step${estimate.steps === 1 ? "" : "s"} in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
       `of that: ${partsText(estimate.parts)}`,
     )
   }

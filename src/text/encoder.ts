@@ -1,4 +1,3 @@
-import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
 import { assert, InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import {
@@ -11,6 +10,7 @@ import {
   sliceAligned,
 } from "./alignment.ts"
 import { placeBytePieces } from "./byte-places.ts"
+import type { LibraryTokenizer } from "./library-tokenizer.ts"
 import { byteLevelBytes, fallbackByte } from "./pieces.ts"
 import { type AddedToken, sectionSplitter } from "./sections.ts"
 import type { TokenizerFiles } from "./tokenizer-files.ts"

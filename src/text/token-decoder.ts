@@ -1,6 +1,6 @@
-import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers"
 import { assert } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import type { LibraryTokenizer } from "./library-tokenizer.ts"
 import { type PieceKind, pieceBytes } from "./pieces.ts"
 
 /** Text from ids, one at a time. */
