@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { commandLine } from "../../src/commands/shell/invocation.ts"
+import { commandLine, programName } from "../../src/commands/shell/invocation.ts"
 import { afterRun, continuation } from "../../src/commands/shell/road.ts"
 import { loadConfig, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
@@ -84,4 +84,13 @@ test("overwriting removes what the run wrote and nothing else", () => {
   for (const name of ["events.jsonl", "config.json", "model", "report.html", "checkpoints"]) {
     expect(existsSync(join(run, name))).toBe(false)
   }
+})
+
+test.each([
+  [{}, "dftune"],
+  [{ npm_command: "exec" }, "npx dftune"],
+  [{ npm_command: "run-script", npm_lifecycle_event: "demo" }, "npx dftune"],
+  [{ npm_command: "run-script", npm_lifecycle_event: "dftune" }, "npm run dftune --"],
+])("under %j commands begin as the user's did: %s", (env, expected) => {
+  expect(programName(env)).toBe(expected)
 })
