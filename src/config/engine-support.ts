@@ -18,26 +18,6 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
-    path: ["optimizer"],
-    engines: ["onnx"],
-    asked: ({ optimizer }) => (optimizer === "adamw" ? undefined : `optimizer: ${optimizer}`),
-  },
-  {
-    path: ["param_groups"],
-    engines: ["onnx"],
-    asked: ({ param_groups: groups }) => (groups.length > 0 ? "param_groups" : undefined),
-  },
-  {
-    path: ["freeze"],
-    engines: ["onnx"],
-    asked: ({ freeze }) => (freeze.length > 0 ? "freeze" : undefined),
-  },
-  {
-    path: ["adapter"],
-    engines: ["onnx"],
-    asked: ({ adapter }) => (adapter?.loraplus_lr_ratio ? "adapter.loraplus_lr_ratio" : undefined),
-  },
-  {
     path: ["objective"],
     engines: ["onnx"],
     asked: ({ rollout, objective }) =>

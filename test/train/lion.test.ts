@@ -42,8 +42,3 @@ test("a run with lion keeps one moment, and goes on to the same bits", async () 
   const other = train(config("other", { optimizer: "adamw", resume: checkpoint })).result
   await expect(other).rejects.toThrow('optimizer "lion" there, "adamw" here')
 })
-
-test("engine: torch refuses it by name", () => {
-  const torch = () => config("torch", { engine: "torch" })
-  expect(torch).toThrow(/engine torch cannot honour optimizer: lion; engine: onnx can/)
-})

@@ -119,6 +119,13 @@ def trainer_state_of(folder: Path) -> dict:
         raise InputError(f"{path}: cannot be read: {error}; --resume needs a checkpoint of engine: torch") from error
 
 
+def _missing(folder: Path, name: str, known: dict) -> str:
+    plain = name.split(".rank-")[0]
+    if any(other != name and other.split(".rank-")[0] == plain for other in known):
+        return f"{folder}: adamw-8bit goes on with the number of processes that it had; its blocks run over each one's part"
+    return f"{folder}: {name} is missing; the checkpoint is of another model, adapter or optimizer"
+
+
 def restore(folder: Path, run, world: World) -> dict:
     """Fills masters, moments and counters from a checkpoint of any number of processes; returns its trainer.json."""
     trainer_state = trainer_state_of(folder)
@@ -129,7 +136,7 @@ def restore(folder: Path, run, world: World) -> dict:
     state = run.optimizer.state()
     known = dcp.FileSystemReader(str(folder / "distributed")).read_metadata().state_dict_metadata
     for name, tensor in state.items():
-        check(name in known, f"{folder}: {name} is missing; the checkpoint is of another model or adapter")
+        check(name in known, _missing(folder, name, known))
         check(
             tuple(known[name].size) == tuple(tensor.shape),
             f"{folder}: {name} is {list(known[name].size)}, this run needs {list(tensor.shape)}",

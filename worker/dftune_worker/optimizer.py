@@ -7,13 +7,15 @@ Whole: the parameters are the float32 masters (this rank's shards under FSDP, wh
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import nn
 from torch.optim.adamw import adamw
 
 from .fusion import fused
+from .groups import Group
+from .rules import At
 
 Tensor = torch.Tensor
 PIECE = {
@@ -73,19 +75,42 @@ def adamw_on_split_master(
 class Optimizer:
     """Owns masters, moments and accumulated gradients of the parameters that train."""
 
-    def __init__(self, model: nn.Module, settings: AdamWSettings, split: bool):
-        self.settings, self.steps_done = settings, 0
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: AdamWSettings,
+        split: bool,
+        rules=None,
+        groups=None,
+        world=None,
+        keeps_still=False,
+    ):
+        """`rules`: what updates a parameter of this name where AdamW does not; `groups`: its own rate and decay."""
+        self.settings, self.steps_done, self._world = settings, 0, world
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.remainders: list[Tensor] | None = [] if split else None
+        self._still: dict[str, Tensor] = {}  # of what a full fine-tune leaves alone, and writes out as it was
         if split:
-            for p in model.parameters():
+            for name, p in model.named_parameters():
                 weight, remainder = split_master(p.data)
                 p.data = weight
                 if p.requires_grad:
                     self.remainders.append(remainder)
-        self.exp_avg = [torch.zeros(local(p).shape, dtype=torch.float32, device=p.device) for p in self.parameters]
-        self.exp_avg_sq = [torch.zeros_like(m) for m in self.exp_avg]
+                elif keeps_still:
+                    self._still[name] = remainder
+        named = list(zip(self.names, self.parameters, strict=True))
+        self.rules = [rules(name, p) if rules else None for name, p in named]
+        self.groups = [groups(name) if groups else Group() for name in self.names]
+        self.states = [
+            rule.zeros(local(p).data, p.shape) if rule else None
+            for rule, p in zip(self.rules, self.parameters, strict=True)
+        ]
+        self.exp_avg = [
+            torch.zeros(local(p).shape, dtype=torch.float32, device=p.device) if rule is None else None
+            for rule, p in zip(self.rules, self.parameters, strict=True)
+        ]
+        self.exp_avg_sq = [None if m is None else torch.zeros_like(m) for m in self.exp_avg]
         self._sums: list[Tensor | None] = [None] * len(self.parameters)
         self._several = False
         if split:
@@ -147,37 +172,62 @@ class Optimizer:
         scratch = _Scratch(piece, device, torch.tensor(1 / gradient_scale, device=device))
         self.steps_done += 1
         for index, (p, gradient) in enumerate(zip(self.parameters, self.gradients(), strict=True)):
+            own = rate * self.groups[index].rate
+            if self.rules[index] is not None:
+                self._update_by_rule(index, gradient, gradient_scale, own)
+                continue
             weight, moments = local(p).data, (self.exp_avg[index], self.exp_avg_sq[index])
-            decay = self._decay(p)
+            decay = self._decay(index)
             flat = [t.reshape(-1) for t in (weight, gradient, *moments)]
             remainder = None if self.remainders is None else self.remainders[index].reshape(-1)
             for start in range(0, flat[0].numel(), piece):
                 part = slice(start, start + piece)
                 split = None if remainder is None else remainder[part]
-                self._update_piece([t[part] for t in flat], split, scratch, steps_before.clone(), rate, decay)
+                self._update_piece([t[part] for t in flat], split, scratch, steps_before.clone(), own, decay)
             self._release(index)
 
-    def _decay(self, p: Tensor) -> float:
+    def _update_by_rule(self, index: int, gradient: Tensor, scale: float, rate: float) -> None:
+        """Where AdamW does not: in pieces where the rule looks at no more than an element."""
+        rule, state, weight = self.rules[index], self.states[index], local(self.parameters[index]).data
+        remainder = None if self.remainders is None else self.remainders[index]
+        at = At(self.steps_done, rate, self._decay(index))
+        tensors = [weight, gradient, *([] if remainder is None else [remainder]), *state.values()]
+        pieces = [tensors]
+        if rule.elementwise:
+            flat, size = [t.reshape(-1) for t in tensors], PIECE[weight.device.type]
+            pieces = [[t[start : start + size] for t in flat] for start in range(0, weight.numel(), size)]
+        for part, g, *rest in pieces:
+            low = None if remainder is None else rest.pop(0)
+            master = part if low is None else join_master(part, low)
+            rule.update(master, g.float() * scale, dict(zip(state, rest, strict=True)), at, self._world)
+            if low is not None:
+                for held, new in zip((part, low), split_master(master), strict=True):
+                    held.copy_(new)
+        self._release(index)
+
+    def _decay(self, index: int) -> float:
         """Biases and norms do not decay."""
-        return self.settings.weight_decay if p.ndim >= 2 else 0.0
+        own = self.groups[index].weight_decay
+        decay = self.settings.weight_decay if own is None else own
+        return decay if self.parameters[index].ndim >= 2 else 0.0
 
     def _update_split_masters(self, rate: float, gradient_scale: float) -> None:
         """On a GPU: one kernel a parameter, which reads and writes 26 bytes a weight. Masters rebuilt for PyTorch's own take four times that."""
         self.steps_done += 1
         s, device = self.settings, self.parameters[0].device
-        step_size = rate / (1 - s.beta1**self.steps_done)
-        numbers = [
-            gradient_scale,
-            1 - s.beta1,
-            1 - s.beta2,
-            step_size,
-            math.sqrt(1 - s.beta2**self.steps_done),
-            s.epsilon,
-        ]
-        with_decay, without = (
-            torch.tensor([*numbers, 1 - rate * decay], device=device).unbind() for decay in (s.weight_decay, 0.0)
-        )
+        corrections = 1 - s.beta1**self.steps_done, math.sqrt(1 - s.beta2**self.steps_done)
+
+        @cache
+        def numbers(own: float, decay: float) -> tuple[Tensor, ...]:
+            first, second = corrections
+            listed = [gradient_scale, 1 - s.beta1, 1 - s.beta2, own / first, second, s.epsilon, 1 - own * decay]
+            return torch.tensor(listed, device=device).unbind()
+
         for index, (p, gradient) in enumerate(zip(self.parameters, self.gradients(), strict=True)):
+            own = rate * self.groups[index].rate
+            if self.rules[index] is not None:
+                self._update_by_rule(index, gradient, gradient_scale, own)
+                continue
             tensors = [
                 p.data.view(torch.int16),
                 self.remainders[index],
@@ -185,7 +235,7 @@ class Optimizer:
                 self.exp_avg[index],
                 self.exp_avg_sq[index],
             ]
-            fused(adamw_on_split_master)(*(t.reshape(-1) for t in tensors), with_decay if self._decay(p) else without)
+            fused(adamw_on_split_master)(*(t.reshape(-1) for t in tensors), numbers(own, self._decay(index)))
             self._release(index)
 
     def _update_piece(
@@ -223,9 +273,24 @@ class Optimizer:
         for index, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
             master = p.data if self.remainders is None else join_master(p.data, self.remainders[index])
             out[f"master.{name}"] = master
+            if self.rules[index] is not None:
+                for kind, part in self.states[index].items():
+                    out[self._state_name(index, kind)] = _like(p, part) if self._is_sharded(index, part) else part
+                continue
             out[f"exp_avg.{name}"] = _like(p, self.exp_avg[index])
             out[f"exp_avg_sq.{name}"] = _like(p, self.exp_avg_sq[index])
         return out
+
+    def _state_name(self, index: int, kind: str) -> str:
+        """What runs over this rank's part alone, in blocks, is this rank's own."""
+        name = f"{kind}.{self.names[index]}"
+        alone = self._world is None or self._world.size == 1 or self.rules[index].sharded_state
+        return name if alone else f"{name}.rank-{self._world.rank}-of-{self._world.size}"
+
+    def _is_sharded(self, index: int, part: Tensor) -> bool:
+        """Along the parameter's rows; what is of its columns every rank has whole."""
+        p = self.parameters[index]
+        return self.rules[index].sharded_state and len(part) == len(local(p)) and (part.ndim > 1 or p.ndim == 1)
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor], steps_done: int) -> None:
@@ -243,7 +308,7 @@ class Optimizer:
         if self.remainders is None:
             return p.data
         if not p.requires_grad:
-            return p.data.float()
+            return join_master(p.data, self._still[name]) if name in self._still else p.data.float()
         return join_master(p.data, self.remainders[self.names.index(name)])
 
 

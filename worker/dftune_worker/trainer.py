@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,12 +22,14 @@ from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
 from .fusion import fusion_in_words
+from .groups import check_groups, freeze_tensors, group_of
 from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, place, precision_in_words, reshard
 from .passes import Passes
 from .preferences import fields_of
 from .routers import routers_of
+from .rules import RuleSettings, rule_of
 from .samples import Sampler
 from .schedule import learning_rate, warmup_steps
 from .self_check import Finding, settle, settle_routers
@@ -93,7 +96,9 @@ def start(spec: RunSpec, world: World) -> Run:
     settings = AdamWSettings(
         *(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"]
     )
-    optimizer = Optimizer(model, settings, split)
+    check_groups((name for name, p in model.named_parameters() if p.requires_grad), spec.config)
+    groups, whole = partial(group_of, config=spec.config), spec.config["adapter"] is None
+    optimizer = Optimizer(model, settings, split, _rules(spec.config, model), groups, world, keeps_still=whole)
     budget = _activation_budget(world, optimizer)
     settle_micro_batch(spec, world, rows, model.recomputed_bytes_per_token(dtype.itemsize), budget)
     passes = Passes(model, reference, objective, world, spec.config, budget)
@@ -113,6 +118,15 @@ def start(spec: RunSpec, world: World) -> Run:
         with contextlib.suppress(OSError):  # a run goes on when nobody reads what it says
             print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
+
+
+def _rules(config: dict, model: models.PackedModel):
+    """What updates a parameter where AdamW does not."""
+    optimizer = config.get("optimizer", "adamw")
+    betas = (config["adam_beta1"], config["adam_beta2"], config["adam_epsilon"])
+    settings = RuleSettings(*betas, config.get("muon_momentum", 0.95))
+    in_layers = {id(p) for layer in model.layers for p in layer.parameters()}
+    return lambda name, p: rule_of(optimizer, settings, p.shape, id(p) in in_layers)
 
 
 def _load_models(
@@ -152,6 +166,8 @@ def _load(
     model = models.PackedModel(models.build(spec.model, adapter, grows), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
+    elif spec.config.get("freeze"):
+        freeze_tensors(model, spec.config["freeze"])
     place(model, world, dtype)
     fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary)
     return model

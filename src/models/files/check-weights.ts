@@ -3,8 +3,9 @@ import { openCheckpointIn } from "../../formats/tensor-folder-reader.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
 import { checkLayers, checkTensors } from "./checkpoint-tensors.ts"
+import { addedTokensOf } from "./extended-model.ts"
 import { ggufFileOf } from "./gguf-model.ts"
-import { openWeights } from "./load.ts"
+import { openWeights, readAnyModelConfig } from "./load.ts"
 import { type ModelKind, storedParameters } from "./open-weights.ts"
 
 /**
@@ -29,6 +30,8 @@ export async function checkForeignWeights(
   folder: string,
   model: ModelConfig | ForeignModel,
 ): Promise<void> {
+  const added = addedTokensOf(folder)
+  if (added) return checkForeignWeights(added.base, await readAnyModelConfig(added.base))
   if (ggufFileOf(folder) !== undefined) return
   const reader = await openCheckpointIn(diskFolder(folder))
   try {

@@ -47,12 +47,21 @@ const whole = {
     modules_to_save: ["embed_tokens", "lm_head", "model.norm", "layers.1.mlp.up_proj"],
   },
 }
+const GROUPS = {
+  freeze: ["layers.0.mlp"],
+  param_groups: [{ params: "lm_head", learning_rate: 1e-4, weight_decay: 0.1 }],
+}
 const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
   { name: "sft", more: { objective: "sft" } },
   { name: "dft", more: { objective: "dft" } },
   { name: "asft", more: { objective: "asft" } },
   { name: "own", more: { objective: own as never } },
   { name: "lora", more: { objective: "dft", ...lora } },
+  ...(["lion", "adafactor", "muon", "adamw-8bit"] as const).map((optimizer) => ({
+    name: optimizer,
+    more: { objective: "dft" as const, optimizer, learning_rate: 5e-4, ...GROUPS },
+  })),
+  { name: "new-tokens", more: { objective: "sft", ...lora, model_tokens: ["what is"] } },
   { name: "lora-whole", more: { objective: "dft", ...whole } },
 ]
 

@@ -10,7 +10,8 @@ const WORKER = fileURLToPath(new URL("../../../worker", import.meta.url))
 
 /** The several minutes each of these take are why they run only where Python has all it needs. */
 const FILES = [
-  ...["test_parts.py", "test_runs.py", "test_endings.py", "test_samples.py", "test_adapters.py"],
+  ...["test_parts.py", "test_runs.py", "test_endings.py", "test_samples.py"],
+  ...["test_adapters.py", "test_optimizers.py"],
   ...["test_any_model.py", "test_any_runs.py"],
 ]
 
