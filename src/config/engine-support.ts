@@ -18,6 +18,11 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
+    path: ["adapter"],
+    engines: ["onnx"],
+    asked: ({ adapter }) => (adapter?.path ? "adapter.path" : undefined),
+  },
+  {
     path: ["objective"],
     engines: ["onnx"],
     asked: ({ rollout, objective }) =>

@@ -22,6 +22,14 @@ const moduleNames = z.union([z.string().min(1), z.array(z.string().min(1)).min(1
 export const adapterFields = z
   .strictObject({
     type: z.literal("lora").describe("The kind of adapter.").default("lora"),
+    path: z
+      .string()
+      .min(1)
+      .nullable()
+      .describe(
+        "An adapter (a folder, or the run that made it) to go on training: its matrices, ranks, modules and scales. Only lora_dropout and loraplus_lr_ratio are the config's. null: a new one.",
+      )
+      .default(null),
     r: z.number().int().min(1).max(4096).describe("Rank of the update.").default(8),
     lora_alpha: positive
       .describe(

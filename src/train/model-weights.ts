@@ -120,15 +120,24 @@ export function newScore(
 
 /**
  * A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. What a
- * new one has whole is still the base's.
+ * new one has whole is still the base's. `earlier`: the one that it goes on from, by the same names.
  */
 export function adapterWeights(
   shape: DecoderShape,
   lora: LoraSpec | undefined,
   seed: number,
   saved?: ReadonlyMap<string, HostTensor>,
+  earlier?: ReadonlyMap<string, Float32Array>,
 ): Map<string, HostTensor> {
   if (!lora) return new Map()
+  if (!saved && earlier) {
+    return new Map(
+      adapterParameters(shape, lora).map(({ name, shape: dims }) => {
+        const key = heldName(decoderName(name), shape)
+        return [key, float32(dims, earlier.get(key)!.slice())] // it is trained in place
+      }),
+    )
+  }
   if (!saved) {
     const fresh = initialLora(shape, lora, seed)
     return new Map(

@@ -28,6 +28,7 @@ import { type Objective, objectiveBySource, objectiveFromConfig } from "../objec
 import { progressMeter } from "../report/progress.ts"
 import { shortBytes } from "../report/units.ts"
 import type { FixedBatches } from "./batches.ts"
+import { type EarlierAdapter, earlierAdapter } from "./earlier-adapter.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type LocalPlan, localPlan } from "./local-plan.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
@@ -55,6 +56,8 @@ export interface DataPlan {
   readonly model: ModelConfig | ForeignModel
   readonly objective: Objective
   readonly lora: LoraSpec | undefined
+  /** The adapter that training goes on from. */
+  readonly earlier?: EarlierAdapter | undefined
   readonly prepared: PreparedData
   readonly rows: Prepared
   readonly order: RunOrder
@@ -107,7 +110,10 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   )
   await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
   const own = "isForeign" in model ? undefined : model
-  const lora = adapter && own ? adapterSpec(adapter, own, model_tokens) : undefined
+  const earlier =
+    adapter?.path && own ? await earlierAdapter({ ...adapter, path: adapter.path }, own) : undefined
+  const lora =
+    earlier?.spec ?? (adapter && own ? adapterSpec(adapter, own, model_tokens) : undefined)
   if (own?.quantization && !lora) {
     throw new InputError(
       `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,
@@ -121,7 +127,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const asked = rowsFor(config.data.train)
   if (config.rollout) {
     assert(own !== undefined, "rollouts are the local engine's")
-    const known = { config, modelFolder, model: own, objective, lora }
+    const known = { config, modelFolder, model: own, objective, lora, earlier }
     return { ...known, ...(await planRollouts({ ...known, rowsFor, setName }, options)) }
   }
   const all = await prepareRows(asked, options)
@@ -178,7 +184,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     objective,
     await placesOfFiles(config.data.train, signal),
   )
-  const known = { config, modelFolder, model, objective, lora, dataKey }
+  const known = { config, modelFolder, model, objective, lora, earlier, dataKey }
   return { ...known, prepared, rows, order, batches, evalSets, lints }
 }
 

@@ -33,7 +33,10 @@ export async function runRows(
   const options = {
     split,
     // Another split into micro-batches rounds otherwise.
-    key: [weightsHash(plan.modelFolder), plan.quantization ?? null, split],
+    key: [
+      ...[weightsHash(plan.modelFolder), plan.quantization ?? null, split],
+      ...(plan.earlier ? [plan.earlier.hash] : []),
+    ],
     model,
     signal,
     ...(onProgress ? { onProgress } : {}),

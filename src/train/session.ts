@@ -42,19 +42,23 @@ export async function openSession(
   const base = lora
     ? await frozenWeights(open, { device, quantization }, options)
     : await baseWeights(open, undefined, options)
-  const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors)
+  const earlier = plan.earlier?.tensors
+  const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors, earlier)
   const fresh = continued ? [] : newScore(plan.model, config.seed)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
     ...{ keep: memory.keep, frozen: plan.frozen },
     weights: new Map<string, HostTensor | DeviceTensor>([...fresh, ...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
-    frozenWeights: async () =>
-      frozenWeights(
-        await openWeights(plan.modelFolder, kind),
-        { device, quantization },
-        signal ? { signal } : {},
-      ),
+    startsChanged: earlier !== undefined,
+    frozenWeights: async () => {
+      const source = await openWeights(plan.modelFolder, kind)
+      const start = adapterWeights(shape, earlier && lora, config.seed, undefined, earlier)
+      const whole = new Set([...start.keys()].filter((name) => lora?.saved.tensors.has(name)))
+      const stop = signal ? { signal } : {}
+      const held = await frozenWeights(source, { device, quantization }, { ...stop, whole })
+      return new Map([...held, ...start])
+    },
   })
   return {
     ...model,

@@ -48,7 +48,9 @@ export interface TrainedModelParts {
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** A checkpoint's tensors, moments among them; a new run has none. */
   readonly saved?: ReadonlyMap<string, HostTensor>
-  /** The base once more, asked for where a frozen copy is needed of a base that trains. */
+  /** The adapter was trained before: with it switched off the model is not as the run began. */
+  readonly startsChanged?: boolean
+  /** The model's start once more, asked for where a frozen copy of it is needed. */
   readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor | DeviceTensor>>
 }
 
@@ -65,20 +67,21 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   })
   checkGroups(decoder.gradients.keys(), parts.config)
   const policy = await Policy.open(decoder, optimizerSettings(parts.config), parts.saved)
-  const openBase = async () =>
-    Decoder.open({ ...options, weights: await parts.frozenWeights() }, { trained: false })
+  const adapter = parts.startsChanged === true
+  const start = adapter && lora ? { lora: loraInputs(lora) } : {}
+  const openStart = async () =>
+    Decoder.open({ ...options, ...start, weights: await parts.frozenWeights() }, { trained: false })
   const { needsReference } = runHead(parts.objective)
-  // What trains of the base itself cannot be switched off.
-  const changesBase = !lora || lora.saved.tensors.size > 0
-  const frozen = needsReference && changesBase ? await openBase() : undefined
-  const reference = ({ pack }: MicroBatch) =>
-    (frozen ?? decoder).reference(pack, { adapter: false })
+  // What trains of the base itself cannot be switched off, nor what an adapter was before.
+  const isApart = !lora || lora.saved.tensors.size > 0 || adapter
+  const frozen = needsReference && isApart ? await openStart() : undefined
+  const reference = ({ pack }: MicroBatch) => (frozen ?? decoder).reference(pack, { adapter })
   // A new adapter changes nothing: without it the model is as the run began.
-  const itself = { decoder, adapter: false, release: async () => {} }
+  const itself = { decoder, adapter, release: async () => {} }
   const frozenModel = async () => {
-    if (!changesBase) return itself
-    const base = await openBase()
-    return { decoder: base, adapter: false, release: () => base.release() }
+    if (!isApart) return itself
+    const apart = await openStart()
+    return { decoder: apart, adapter, release: () => apart.release() }
   }
   return {
     policy,
