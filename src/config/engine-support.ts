@@ -23,6 +23,23 @@ const LIMITS: readonly Limit[] = [
     asked: ({ adapter }) => (adapter?.path ? "adapter.path" : undefined),
   },
   {
+    path: ["neftune_noise_alpha"],
+    engines: ["onnx"],
+    asked: ({ neftune_noise_alpha: alpha }) =>
+      alpha === null ? undefined : `neftune_noise_alpha: ${alpha}`,
+  },
+  {
+    path: ["load_best_model_at_end"],
+    engines: ["onnx"],
+    asked: (config) => (config.load_best_model_at_end ? "load_best_model_at_end" : undefined),
+  },
+  {
+    path: ["early_stopping_patience"],
+    engines: ["onnx"],
+    asked: ({ early_stopping_patience: patience }) =>
+      patience === null ? undefined : "early_stopping_patience",
+  },
+  {
     path: ["objective"],
     engines: ["onnx"],
     asked: ({ rollout, objective }) =>

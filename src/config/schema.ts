@@ -291,6 +291,39 @@ export const configFields = z
         "A loss or gradient that is NaN or infinite stops the run (the last good checkpoint stays), or skips the step and counts it.",
       )
       .default("stop"),
+    neftune_noise_alpha: positive
+      .nullable()
+      .describe(
+        "NEFTune: while training, embeddings get uniform noise within this / sqrt(tokens of the row x hidden size); 5 is usual. Not where log-probabilities are compared.",
+      )
+      .default(null),
+    load_best_model_at_end: z
+      .boolean()
+      .describe("The result is the model of the best evaluation, of which a checkpoint is kept.")
+      .default(false),
+    metric_for_best_model: z
+      .string()
+      .min(1)
+      .describe(
+        "The number of an eval event that says which is best: loss, nll, mean_p, ...; SET.loss is that of one set, else the first counts. eval_ before it may stand or not.",
+      )
+      .default("loss"),
+    greater_is_better: z
+      .boolean()
+      .nullable()
+      .describe("Whether more is better. null: unless it is nll or ends in loss.")
+      .default(null),
+    early_stopping_patience: count
+      .nullable()
+      .describe(
+        "The run ends after this many evaluations in a row that were no better. null: never.",
+      )
+      .default(null),
+    early_stopping_threshold: z
+      .number()
+      .min(0)
+      .describe("How much better an evaluation must be, not to count as waiting.")
+      .default(0),
     recompute: z
       .enum(["auto", "always", "never"])
       .describe(

@@ -11,5 +11,15 @@ export function trainingProblems(config: Config): ConfigProblem[] {
       "is for a full fine-tune; under an adapter the base is frozen, and layers_to_transform and exclude_modules leave modules out"
     found.push({ path: ["freeze"], at, message: `freeze: ${message}` })
   }
+  const watched = [
+    ...(config.load_best_model_at_end ? ["load_best_model_at_end"] : []),
+    ...(config.early_stopping_patience === null ? [] : ["early_stopping_patience"]),
+  ]
+  const { eval: sets, eval_split: split } = config.data
+  const measures = sets.length > 0 || split > 0 || config.rollout !== null
+  for (const key of measures && config.eval_steps > 0 ? [] : watched) {
+    const message = `${key}: needs evaluations on the way; give data.eval or data.eval_split, and eval_steps above 0`
+    found.push({ path: [key], at, message })
+  }
   return found
 }

@@ -75,14 +75,15 @@ async function describeFiles(folder: string): Promise<CheckpointFiles> {
 
 /**
  * Writes a checkpoint whole or not at all: into a folder beside its name, flushed, then renamed.
- * Only after that are checkpoints past `limit` removed, the oldest first. Returns its path.
+ * Only after that are checkpoints past `limit` removed, the oldest first, but for that of step `keep`.
+ * Returns its path.
  *
  * @throws InputError when the disk is full; earlier checkpoints are untouched
  */
 export async function writeCheckpointFolder(
   folder: string,
   content: CheckpointContent,
-  { limit }: { readonly limit: number | null },
+  { limit, keep }: { readonly limit: number | null; readonly keep?: number | undefined },
 ): Promise<string> {
   const path = join(folder, checkpointName(content.progress.step))
   const temporary = join(folder, `.${checkpointName(content.progress.step)}-${randomUUID()}`)
@@ -108,7 +109,7 @@ export async function writeCheckpointFolder(
       { cause: error },
     )
   }
-  if (limit !== null) await prune(folder, limit)
+  if (limit !== null) await prune(folder, limit, keep)
   return path
 }
 
@@ -132,8 +133,10 @@ export async function checkpointFolders(folder: string): Promise<string[]> {
 }
 
 /** Removes the oldest checkpoints, and what a killed process left half written. */
-async function prune(folder: string, limit: number): Promise<void> {
+async function prune(folder: string, limit: number, keep: number | undefined): Promise<void> {
+  const kept = keep === undefined ? undefined : join(folder, checkpointName(keep))
   for (const old of (await checkpointFolders(folder)).slice(limit)) {
+    if (old === kept) continue
     await rm(old, { recursive: true, force: true })
   }
   for (const name of await readdir(folder)) {

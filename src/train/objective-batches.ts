@@ -110,13 +110,27 @@ function refuseForScores(name: string, { generate_samples, engine }: Config): vo
   }
 }
 
+const COMPARED = ["ref_logp", "kl_ref", "old_logp"] as const
+
+/** Noise on embeddings would be compared too: with a reference, an earlier policy, or the other side. */
+function refuseNoise({ name, trainsOn, expression }: Objective, config: Config): void {
+  const { neftune_noise_alpha: alpha } = config
+  const { inputs } = needs(expression)
+  const compares = trainsOn !== "targets" || COMPARED.some((input) => inputs.has(input))
+  if (alpha === null || !compares) return
+  throw new InputError(
+    `neftune_noise_alpha: ${alpha} makes noise of the size of what ${name} compares, log-probabilities of two answers or two models; leave it out`,
+  )
+}
+
 /**
- * Settings that an objective on pairs or labels cannot be trained with.
+ * Settings that an objective cannot be trained with.
  *
  * @throws InputError saying which, and what to do
  */
 export function refuseSettings(objective: Objective, config: Config): void {
   const { name, trainsOn } = objective
+  refuseNoise(objective, config)
   if (trainsOn === "targets" || trainsOn === "rewards") return
   if (trainsOn === "scores") {
     refuseForScores(name, config)

@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
+import { openWeights } from "../models/files/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { keepForeignModel } from "../run/clear-run.ts"
@@ -13,7 +14,13 @@ import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-fo
 import { checkRunPlace } from "../run/run-place.ts"
 import { stopRequest } from "../run/stop-request.ts"
 import type { BatchSource } from "./batches.ts"
-import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
+import {
+  type Checkpoint,
+  checkpointName,
+  readCheckpoint,
+  readState,
+  writeCheckpointFolder,
+} from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
 import { miniatureEstimate } from "./miniature.ts"
 import { writeTrainedModel } from "./model-files.ts"
@@ -117,6 +124,7 @@ export async function* runHere(
     }
     const run = { plan, identity, session, folder, checkpoint, tell }
     const result = yield* steps(run, { ...options, signal })
+    if (result.reason === "done") await takeBest(plan, session, result.progress)
     const model = result.reason === "done" ? await finish(plan, session) : null
     yield tell({
       type: "run.end",
@@ -275,8 +283,28 @@ async function saveCheckpoint(
       writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
       tensors: [...adapter, ...policy.momentTensors(), ...more],
     },
-    { limit: plan.config.save_total_limit },
+    {
+      limit: plan.config.save_total_limit,
+      keep: plan.config.load_best_model_at_end ? progress.best?.step : undefined,
+    },
   )
+}
+
+/** Brings back the weights of the best evaluation, where the result is to be those. */
+async function takeBest(plan: RunPlan, session: Session, { step, best }: Progress): Promise<void> {
+  if (!plan.config.load_best_model_at_end || !best || best.step === step) return
+  const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
+  const { decoder } = session.policy
+  if (plan.lora) {
+    const { tensors } = await readCheckpoint(await readState(folder))
+    return decoder.replace((name) => tensors.get(`parameter.${name}`)!.data as Float32Array)
+  }
+  const open = await openWeights(folder, { scores: plan.model.shape.scores === true })
+  try {
+    await decoder.replace((name) => open.read(name))
+  } finally {
+    await open.close()
+  }
 }
 
 /** Writes `model/` whole or not at all. */

@@ -62,7 +62,7 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
     ...options,
     weights,
     lora: lora && loraInputs(lora),
-    frozen: parts.frozen,
+    ...{ frozen: parts.frozen, noise: parts.config.neftune_noise_alpha ?? 0 },
     keep,
   })
   checkGroups(decoder.gradients.keys(), parts.config)

@@ -6,6 +6,7 @@ import { learningRate, warmupSteps } from "../optim/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
+import { type Best, type BestSettings, hasWaited, judged, stoppedEarly } from "./best-step.ts"
 import { forwardBackward, gradientScale, type StepResult, scaledSum } from "./forward-backward.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./held-out-loss.ts"
 import { klStep } from "./kl-step.ts"
@@ -31,7 +32,8 @@ export type TrainerSettings = Pick<
   | "eval_steps"
   | "generate_samples"
 > &
-  Partial<Pick<Config, "warmup_steps" | "lr_scheduler_kwargs">>
+  Partial<Pick<Config, "warmup_steps" | "lr_scheduler_kwargs">> &
+  Partial<BestSettings>
 
 /** What the loop works with; everything that touches the disk or another model is given to it. */
 export interface TrainerParts {
@@ -74,6 +76,8 @@ export interface Progress {
   readonly supervisedTokens: number
   /** Steps whose loss or gradient was no number, and that changed nothing. */
   readonly skipped?: number
+  /** Of the evaluations, where the settings ask for it. */
+  readonly best?: Best
 }
 
 export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0 }
@@ -154,14 +158,27 @@ export async function* trainSteps(
     yield { type: "histogram", step, name: "train", ...histogramFields(result.statistics) }
 
     const last = step === steps
+    let isOver = false
     if (last || (settings.eval_steps > 0 && step % settings.eval_steps === 0)) {
-      yield* evaluated(parts, head, step)
+      const before = progress.best
+      progress = yield* judged(settings, progress, evaluated(parts, head, step))
+      const { best } = progress
+      if (settings.load_best_model_at_end && best?.step === step && best !== before && !last) {
+        yield checkpoint(await parts.save(progress), progress)
+        saved = step
+      }
+      isOver = !last && hasWaited(best, settings)
     }
     const every = settings.generate_samples?.every
     if (parts.sample && every && (last || step % every === 0)) {
       yield* parts.sample(step, signal)
     }
-    if (!last && settings.save_steps > 0 && step % settings.save_steps === 0) {
+    if (isOver) {
+      yield stoppedEarly(step, progress.best!, settings)
+      break
+    }
+    const saves = !last && settings.save_steps > 0 && step % settings.save_steps === 0
+    if (saves && saved < step) {
       yield checkpoint(await parts.save(progress), progress)
       saved = step
     }
@@ -229,6 +246,7 @@ function advance(
   const skipped = (progress.skipped ?? 0) + (isSkipped ? 1 : 0)
   return {
     ...(skipped > 0 ? { skipped } : {}),
+    ...(progress.best ? { best: progress.best } : {}),
     step,
     tokens: progress.tokens + result.batch.tokens,
     supervisedTokens: progress.supervisedTokens + result.batch.supervisedTokens,

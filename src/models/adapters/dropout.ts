@@ -41,3 +41,24 @@ export function dropoutMasks(
   }
   return masks
 }
+
+/**
+ * NEFTune's noise (arXiv 2310.05914), f32 [T, C]: uniform within alpha / sqrt(L C) of a sequence of L
+ * tokens; filling rows have none. A number depends on the seed and its place.
+ */
+export function embeddingNoise(
+  lengths: readonly number[],
+  [tokens, columns]: readonly [number, number],
+  { alpha, seed }: { readonly alpha: number; readonly seed: number },
+): Float32Array {
+  const noise = new Float32Array(tokens * columns)
+  const start = hash(hash(seed) ^ 0x4e454654) // another stream than dropout's
+  let at = 0
+  for (const length of lengths) {
+    const bound = alpha / Math.sqrt(length * columns)
+    for (const end = at + length * columns; at < end; at++) {
+      noise[at] = (hash(start + at) / 2 ** 31 - 1) * bound
+    }
+  }
+  return noise
+}

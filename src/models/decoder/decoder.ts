@@ -8,7 +8,7 @@ import {
   float32,
   type HostTensor,
 } from "../../runtime/index.ts"
-import { dropoutMasks } from "../adapters/dropout.ts"
+import { dropoutMasks, embeddingNoise } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
 import { adapterShapes, type WeightQuantization } from "../block/packed.ts"
 import { EMBEDDING, FINAL_NORM, headName, layerPrefix, layerTensor } from "../block/parameters.ts"
@@ -46,6 +46,8 @@ export interface DecoderOptions {
   readonly headRows?: number
   /** What layer l keeps for its backward. */
   readonly keep?: (layer: number) => KeepLevel
+  /** NEFTune's alpha: how large the noise is that training adds to embeddings. */
+  readonly noise?: number | undefined
 }
 
 type Tensors = Record<string, DeviceTensor>
@@ -77,6 +79,7 @@ export class Decoder {
   readonly #packFeeds: PackFeeds
   readonly #head: HeadStage
   readonly #keep: (layer: number) => KeepLevel
+  readonly #noise: number
   readonly #plans: readonly LayerPlan[]
   readonly #blocks: CompiledBlocks
   readonly #pool = new Map<string, Float32Array>()
@@ -96,6 +99,7 @@ export class Decoder {
     // Not the host's arrays: where the device holds a frozen base packed, they can go.
     this.#options = { lora: options.lora, quantization: options.quantization }
     this.#keep = keep
+    this.#noise = options.noise ?? 0
     const rowOps = new RowOps(device)
     this.#embedding = new EmbeddingStage(shape, rowOps)
     this.#packFeeds = new PackFeeds(device, shape)
@@ -195,6 +199,15 @@ export class Decoder {
     return outputs
   }
 
+  /** Gives every tensor that trains other values, whole and by its name. */
+  async replace(values: (name: string) => Float32Array | Promise<Float32Array>): Promise<void> {
+    for (const [name, { shape }] of this.gradients) {
+      const tensor = await this.device.upload(float32(shape, await values(name)))
+      this.weights.get(name)!.dispose()
+      this.weights.set(name, tensor)
+    }
+  }
+
   async zeroGradients(): Promise<void> {
     for (const [name, gradient] of this.gradients) {
       if (gradient.data) (gradient.data as Float32Array).fill(0)
@@ -230,7 +243,9 @@ export class Decoder {
     await this.#blocks.use(tokens)
     const tensors = await this.#packFeeds.tensors(pack, tokens)
     const table = this.weights.get(EMBEDDING)!
-    const states = [await this.#embedding.forward(table, pack.tokenIds, tokens)]
+    const embedded = await this.#embedding.forward(table, pack.tokenIds, tokens)
+    const noise = keep && this.#noise > 0
+    const states = [noise ? await this.#noised(embedded, pack, seed) : embedded]
     const saved: Tensors[] = []
     for (const [layer, plan] of this.#plans.entries()) {
       const feeds = {
@@ -324,6 +339,20 @@ export class Decoder {
       this.gradients.set(EMBEDDING, await this.#embedding.backward(embedding, tokenIds, dy))
     }
     dy.dispose()
+  }
+
+  /** With NEFTune's noise on it, the same for the same seed. */
+  async #noised(x: DeviceTensor, { lengths }: Pack, seed: number): Promise<DeviceTensor> {
+    const noise = embeddingNoise(lengths, x.shape as [number, number], { alpha: this.#noise, seed })
+    if (x.data) {
+      const data = x.data as Float32Array
+      for (let i = 0; i < noise.length; i++) data[i]! += noise[i]!
+      return x
+    }
+    const { data } = await this.device.download(x)
+    x.dispose()
+    const sum = Float32Array.from(data as Float32Array, (value, i) => value + noise[i]!)
+    return this.device.upload(float32(x.shape, sum))
   }
 
   async #dropout(seed: number, layer: number, tokens: number): Promise<Tensors> {
