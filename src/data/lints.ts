@@ -263,7 +263,7 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
     lints.push({
       code: "duplicate-rows",
       severity: "warning",
-      message: `${plural(duplicates.count, "row")} repeat another row, token for token`,
+      message: `${plural(duplicates.count, "row")} ${duplicates.count === 1 ? "repeats" : "repeat"} another row, token for token`,
       hint: "remove them, or use weight: to repeat a source on purpose",
       ...duplicates,
     })

@@ -22,8 +22,9 @@ const USUAL_RATES = {
   "full preference": [5e-8, 1e-5],
   "adapter preference": [1e-6, 2e-4],
 } as const
-/** Below this many parameters no range is known. */
+/** Models of fewer parameters have no recipes: only what nothing bears is unusual. */
 const RECIPE_PARAMETERS = 50e6
+const SMALL_MODEL_RATES = [0, 2e-2] as const
 
 export interface PlanFacts {
   readonly config: Config
@@ -110,16 +111,18 @@ function truncationWarnings({ config, rows, truncated }: PlanFacts): PlanWarning
 }
 
 function rateWarnings({ config, parameters, preference }: PlanFacts): PlanWarning[] {
-  if (parameters === undefined || parameters < RECIPE_PARAMETERS) return []
+  if (parameters === undefined) return []
+  const isSmall = parameters < RECIPE_PARAMETERS
   const trained = config.adapter === null ? "full" : "adapter"
-  const [low, high] = USUAL_RATES[preference ? (`${trained} preference` as const) : trained]
+  const known = USUAL_RATES[preference ? (`${trained} preference` as const) : trained]
+  const [low, high] = isSmall ? SMALL_MODEL_RATES : known
   const rate = config.learning_rate
   if (rate >= low && rate <= high) return []
   const what = trained === "full" ? "full fine-tuning" : "an adapter"
   return [
     {
       code: "unusual-learning-rate",
-      message: `learning_rate ${rate} is ${rate < low ? "below" : "above"} what is usual for ${what}${preference ? " on preferences" : ""} (${low} to ${high})`,
+      message: `learning_rate ${rate} is ${rate < low ? "below" : "above"} what is usual for ${what}${preference ? " on preferences" : ""} (${low === 0 ? "up" : low} to ${high})`,
       hint: "dftune probe CONFIG --lr-range tries some",
     },
   ]

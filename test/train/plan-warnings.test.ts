@@ -17,6 +17,12 @@ test.each<[string, Partial<ConfigInput>, Partial<PlanFacts>, string[]]>([
   ["few rows cut", {}, { truncated: 50 }, []],
   ["an adapter's rate for all weights", { learning_rate: 2e-4 }, {}, ["unusual-learning-rate"]],
   ["the same for an adapter", { learning_rate: 2e-4, adapter: "lora" }, {}, []],
+  [
+    "a rate that no model bears",
+    { learning_rate: 0.5 },
+    { parameters: 1e6 },
+    ["unusual-learning-rate"],
+  ],
   ["of a tiny model nothing is known", { learning_rate: 1e-2 }, { parameters: 1e6 }, []],
   ["preferences want less", {}, { preference: true }, ["unusual-learning-rate"]],
 ])("%s", (_, input, facts, expected) => {

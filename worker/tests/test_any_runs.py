@@ -73,7 +73,7 @@ def test_samples_are_the_model_s_greedy_choice(spec_of, tmp_path):
     samples = spec_samples(tmp_path, prompts=3, max_new_tokens=5)
     for processes in (1, 2):
         spec = spec_of(f"sampled-{processes}", "bamba", samples=samples)
-        found = [e for e in run_worker(spec, processes) if e["type"] == "sample"]
+        found = [e for e in run_worker(spec, processes) if e["type"] == "sample" and e["step"] > 0]
         folder = Path(json.loads(spec.read_text())["output_dir"]) / "model"
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         assert len(found) == 3

@@ -134,4 +134,4 @@ def test_samples_are_the_cpu_s(make_spec, tmp_path, adapter):
         found.append(
             [[e[k] for k in ("step", "prompt", "completion", "tokens")] for e in events if e["type"] == "sample"]
         )
-    assert len(found[0]) == 36 and found[0] == found[1]
+    assert len(found[0]) == 54 and found[0] == found[1]

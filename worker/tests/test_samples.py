@@ -104,7 +104,7 @@ def test_two_processes_sample_what_one_does(make_spec, tmp_path, adapter):
         lines = (Path(json.loads(spec.read_text())["output_dir"]) / "samples.jsonl").read_text().splitlines()
         assert [json.loads(line) for line in lines] == [{k: v for k, v in e.items() if k != "time"} for e in events]
         found.append(events)
-    assert [e["step"] for e in found[0]] == [8] * 18 + [16] * 18 + [20] * 18
+    assert [e["step"] for e in found[0]] == [0] * 18 + [8] * 18 + [16] * 18 + [20] * 18
     for one, two in zip(*found, strict=True):
         assert [one[k] for k in ("step", "prompt", "completion", "tokens")] == [
             two[k] for k in ("step", "prompt", "completion", "tokens")
@@ -119,4 +119,4 @@ def test_bf16_samples_are_repeated_to_the_bit(make_spec, tmp_path):
         run_worker(make_spec(name, objective("sft"), config=config, samples=samples)) for name in ("first", "again")
     ]
     first, again = ([(e["tokens"], e["probabilities"]) for e in events if e["type"] == "sample"] for events in runs)
-    assert len(first) == 3 and first == again
+    assert len(first) == 6 and first == again
