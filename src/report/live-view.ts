@@ -58,7 +58,7 @@ export function terminalView(
   let last: StepEvent | undefined
   let rollout: RolloutEvent | undefined
   let shownStep = 0
-  let sampledStep: number | undefined
+  let watched: string | undefined
   let doing: string | undefined
 
   const clear = () => {
@@ -157,9 +157,10 @@ export function terminalView(
       say(dim(`checkpoint ${printableLine(event.path)}`))
     },
     sample: (event: SampleEvent) => {
-      // Of a step's samples one is shown: the report has them all.
-      if (event.reward !== undefined || event.step === sampledStep) return
-      sampledStep = event.step
+      // Of the prompts one is followed: the report has them all.
+      if (event.reward !== undefined) return
+      watched ??= event.prompt
+      if (event.prompt !== watched) return
       for (const line of sampleLines(event, dim)) say(line)
     },
     histogram: () => {},

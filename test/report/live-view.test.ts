@@ -129,3 +129,46 @@ test("numbers as people read them", () => {
     ...["42s", "3m 12s", "1h 05m", "1d 03h", "0s"],
   ])
 })
+
+test("one prompt is followed through the run, with its row's answer beside what is said", () => {
+  const sample = (step: number, prompt: string, completion: string) =>
+    ({
+      ...{ type: "sample", time: "", step, prompt, completion, reference: "4" },
+      ...{ tokens: [], probabilities: [] },
+    }) as RunEvent
+  const said = [
+    sample(0, "2 + 2", "5"),
+    sample(0, "3 + 3", "7"),
+    sample(9, "3 + 3", "6"),
+    sample(9, "2 + 2", "4!"),
+  ]
+  const lines = shown(said).trimEnd().split("\n")
+  expect(lines.filter((line) => line.startsWith("sample"))).toEqual([
+    "sample at step 0: … 2 + 2",
+    "sample at step 9: … 2 + 2",
+  ])
+  expect(lines.filter((line) => line.includes("says")).map((line) => line.slice(11))).toEqual([
+    "5",
+    "4!",
+  ])
+  expect(lines.filter((line) => line.includes("its row"))).toHaveLength(2)
+})
+
+test("what is being done stands below the live lines, and goes with the next step", () => {
+  let text = ""
+  const view = terminalView((part) => (text += part), {
+    ...{ live: true, color: false, columns: () => 80 },
+  })
+  view.status("evaluating held-out 25 %")
+  expect(screen(text).at(-1)).toBe("evaluating held-out 25 %")
+  const steps = events.filter(({ type }) => type === "run.start" || type === "step").slice(0, 3)
+  for (const event of steps) view.show(event)
+  expect(screen(text).join("\n")).not.toContain("evaluating")
+  view.status("sampling 50 %")
+  expect(screen(text).at(-1)).toBe("sampling 50 %")
+  expect(screen(text).at(-3)).toMatch(/^step 2\/100/)
+  view.close()
+  expect(screen(text).join("\n")).not.toContain("sampling")
+  const quiet = shown([])
+  expect(quiet).toBe("")
+})
