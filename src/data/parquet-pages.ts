@@ -1,5 +1,11 @@
 /** The page headers of a parquet file, looked at before anything is decoded from its pages. */
-import { type AsyncBuffer, type FileMetaData, parquetSchema, type RowGroup } from "hyparquet"
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetSchema,
+  type RowGroup,
+} from "hyparquet"
 import { parquetHeader } from "hyparquet/src/column.js"
 import { getTreePath } from "hyparquet/src/schema.js"
 import { checkRuns } from "./parquet-runs.ts"
@@ -28,7 +34,7 @@ const isCount = (value: unknown, most: number): boolean =>
 export async function checkPages(
   file: AsyncBuffer,
   { columns, num_rows }: RowGroup,
-  metadata: FileMetaData,
+  { metadata, compressors }: { metadata: FileMetaData; compressors: Compressors },
 ): Promise<void> {
   const tree = parquetSchema(metadata)
   for (const { meta_data: column } of columns) {
@@ -49,8 +55,12 @@ export async function checkPages(
     if (!isCount(at, file.byteLength) || !isCount(end, file.byteLength)) {
       throw wrong("lies outside of the file")
     }
+    const start = at
+    const whole = end - start <= SMALL_BYTES ? await file.slice(start, end) : undefined
+    const piece = async (from: number, to: number) =>
+      whole?.slice(from - start, to - start) ?? file.slice(from, to)
     for (let left = values; at < end - 1; ) {
-      const view = new DataView(await file.slice(at, Math.min(end, at + HEADER_BYTES)))
+      const view = new DataView(await piece(at, Math.min(end, at + HEADER_BYTES)))
       const reader = { view, offset: 0 }
       const page = parquetHeader(reader)
       const {
@@ -76,12 +86,19 @@ export async function checkPages(
       const count = one?.num_values ?? two?.num_values ?? 0
       if (!isCount(count, left)) throw wrong(`a page says that it has ${count} of ${left} values`)
       if (two && !isCount(two.num_rows, count)) throw wrong("a page has more rows than values")
+      if (two && !isCount(two.num_nulls ?? 0, count)) {
+        throw wrong(`a page says that ${two.num_nulls} of ${count} values are null`)
+      }
       left -= count
       const from = at + reader.offset
       at = from + page.compressed_page_size
       if (count === 0) continue
       try {
-        checkRuns(new Uint8Array(await file.slice(from, at)), page, { ...column, schemaPath })
+        checkRuns(new Uint8Array(await piece(from, at)), page, {
+          ...column,
+          schemaPath,
+          compressors,
+        })
       } catch (error) {
         throw wrong(`a page is damaged: ${(error as Error).message}`)
       }

@@ -1,10 +1,9 @@
 /** What lies inside a parquet page: runs and lengths that the decoder believes, held to the page. */
-import type { ColumnMetaData, PageHeader, SchemaTree } from "hyparquet"
+import type { ColumnMetaData, Compressors, PageHeader, SchemaTree } from "hyparquet"
 import { decompressPage } from "hyparquet/src/datapage.js"
 import { deltaBinaryUnpack } from "hyparquet/src/delta.js"
 import { getMaxDefinitionLevel, getMaxRepetitionLevel } from "hyparquet/src/schema.js"
 import { readVarInt } from "hyparquet/src/thrift.js"
-import { compressors } from "hyparquet-compressors"
 
 interface Reader {
   readonly view: DataView
@@ -16,6 +15,7 @@ export interface PageColumn {
   readonly type: ColumnMetaData["type"]
   /** From the root to the column. */
   readonly schemaPath: readonly SchemaTree[]
+  readonly compressors: Compressors
 }
 
 /** Writers fill a last bit-packed run up; 63 groups of eight are the most that they have open. */
@@ -137,7 +137,7 @@ function checkValues(reader: Reader, count: number, encoding: string, type: stri
  * @throws Error saying what does not fit, or RangeError where the page ends too soon
  */
 export function checkRuns(packed: Uint8Array, page: PageHeader, column: PageColumn): void {
-  const { codec, type, schemaPath } = column
+  const { codec, type, schemaPath, compressors } = column
   const path = [...schemaPath]
   const [repetition, definition] = [getMaxRepetitionLevel(path), getMaxDefinitionLevel(path)]
   const { data_page_header: one, data_page_header_v2: two } = page

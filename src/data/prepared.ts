@@ -212,9 +212,15 @@ export async function readManifest(dir: string): Promise<Manifest> {
   const named =
     Array.isArray(shards) &&
     shards.every(
-      (shard: unknown) => isObject(shard) && /^shard-\d{5}\.safetensors$/.test(String(shard.file)),
+      (shard: unknown) =>
+        isObject(shard) &&
+        typeof shard.file === "string" &&
+        /^shard-\d{5}\.safetensors$/.test(shard.file),
     )
-  if (!named || !Array.isArray(sources) || !Object.hasOwn(SIDES, String(purpose))) {
+  const placed =
+    Array.isArray(sources) &&
+    sources.every((source: unknown) => isObject(source) && typeof source.path === "string")
+  if (!named || !placed || !Object.hasOwn(SIDES, String(purpose))) {
     throw new InputError(`${path}: damaged; delete the folder and prepare the data again`)
   }
   return manifest as unknown as Manifest
@@ -326,7 +332,10 @@ function readRow(readAt: ReadAt, side: Side, r: number, manifest: Manifest): Pre
   readAt(new Uint8Array(tokenIds.buffer), side.tokenIdsAt + 4 * start)
   readAt(lossMask, side.lossMaskAt + start)
   readAt(tokenClass, side.tokenClassAt + start)
-  const source = manifest.sources[side.source[r]!]!.path
+  const source = manifest.sources[side.source[r]!]?.path
+  if (source === undefined) {
+    throw new InputError(`row ${r} of the prepared data is of no file; prepare the data again`)
+  }
   const weight = side.weight === null ? 1 : side.weight[r]!
   const value = side.value === null ? 0 : side.value[r]!
   return { tokenIds, lossMask, tokenClass, source, line: side.line[r]!, weight, value }

@@ -3,7 +3,6 @@ import { open } from "node:fs/promises"
 import { Readable } from "node:stream"
 import { parse } from "csv-parse"
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet"
-import { compressors } from "hyparquet-compressors"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { readError } from "../formats/json-files.ts"
@@ -11,6 +10,7 @@ import { arrowRows } from "./arrow-rows.ts"
 import { jsonRows } from "./json-rows.ts"
 import { foreign } from "./json-text.ts"
 import { checkPages } from "./parquet-pages.ts"
+import { unpackedOnce } from "./parquet-unpacked.ts"
 import { type RawRow, type RawRows, VALUE_ROWS } from "./raw-rows.ts"
 import { withoutNulls } from "./rows/values.ts"
 import { fileBytes, MAX_LINE_BYTES } from "./text-lines.ts"
@@ -143,7 +143,7 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
 
 /** Line numbers are row numbers, from 1. */
 async function* parquetRows(path: string): AsyncGenerator<RawRows> {
-  const file = await asyncBufferFromFile(path)
+  const { file, compressors, forget } = unpackedOnce(await asyncBufferFromFile(path))
   const metadata = await readable(path, () => parquetMetadataAsync(file))
   const total = Number(metadata.num_rows)
   if (
@@ -155,7 +155,8 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
   let first = 0
   for (const group of metadata.row_groups) {
     const { num_rows, total_byte_size } = group
-    await readable(path, () => checkPages(file, group, metadata))
+    forget()
+    await readable(path, () => checkPages(file, group, { metadata, compressors }))
     const end = first + Number(num_rows)
     const bytes = Number(total_byte_size)
     if (bytes > MAX_GROUP_BYTES) {

@@ -15,7 +15,10 @@ export interface OutputPlace {
   readonly reads?: readonly ReadPlace[]
 }
 
-const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false })
+function statOf(path: string): Stats | undefined {
+  if (path.includes("\0")) throw new InputError(`${JSON.stringify(path)}: is no path`)
+  return statSync(path, { throwIfNoEntry: false })
+}
 
 /** The path with every link followed, of what is there and of what is still to be made. */
 function realPlace(path: string): string {

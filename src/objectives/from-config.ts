@@ -52,9 +52,13 @@ export interface ObjectiveProblem {
 export function objectiveProblems(settings: ObjectiveSettings): ObjectiveProblem[] {
   const { name, expression } = settings
   if (expression !== undefined) return ownProblems(settings)
+  const names = Object.keys(FAMILY)
+  if (typeof name !== "string") {
+    const message = `expected the name of an objective, got ${JSON.stringify(name)}; known: ${names.join(", ")}`
+    return [{ path: [], at: "value", message }]
+  }
   const definition = definitionOf(name)
   if (definition === undefined) {
-    const names = Object.keys(FAMILY)
     const meant = didYouMean(name, names) || ";"
     const message = `unknown objective "${name}"${meant} known: ${names.join(", ")}`
     return [{ path: [], at: "value", message }]
@@ -226,7 +230,7 @@ function normalizationProblems(
   const allowed = normalizationsOf(definition)
   if ((allowed as readonly string[]).includes(value)) return []
   if (!(NORMALIZATIONS as readonly string[]).includes(value)) {
-    const meant = didYouMean(value, allowed)
+    const meant = didYouMean(String(value), allowed)
     const message = `expected one of ${allowed.join(", ")}, got "${value}"${meant}`
     return [{ path, at: "value", message }]
   }

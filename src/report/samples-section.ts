@@ -65,7 +65,7 @@ function sampleText({ tokens, probabilities, completion }: SampleEvent, run: Run
   }
   const weights = tokenWeights(probabilities, run)
   const spans = tokens.map((token, t) => {
-    const p = probabilities[t]!
+    const p = probabilities[t] ?? Number.NaN // JSON says null of what is no number
     const weight = weights?.[t]
     const more = weight === undefined ? "" : `, weight ${weight.toPrecision(3)}`
     const style = `--p:${shade(p)};--w:${shade(weight ?? 0)}`

@@ -1,8 +1,16 @@
 import { readFileSync } from "node:fs"
-import { type AsyncBuffer, type PageHeader, parquetMetadata, type RowGroup } from "hyparquet"
-import { expect, test } from "vitest"
+import {
+  type AsyncBuffer,
+  type PageHeader,
+  parquetMetadata,
+  parquetReadObjects,
+  type RowGroup,
+} from "hyparquet"
+import { compressors } from "hyparquet-compressors"
+import { expect, test, vi } from "vitest"
 import { checkPages } from "../../src/data/parquet-pages.ts"
 import { checkRuns, type PageColumn } from "../../src/data/parquet-runs.ts"
+import { unpackedOnce } from "../../src/data/parquet-unpacked.ts"
 
 const bytes = readFileSync(new URL("messages.parquet", import.meta.url))
 const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)
@@ -21,7 +29,7 @@ function changed(index: number, numbers: Partial<RowGroup["columns"][0]["meta_da
 const file = buffer as AsyncBuffer
 
 test("a right file's pages are what its columns say", async () => {
-  for (const group of groups) await checkPages(file, group, metadata)
+  for (const group of groups) await checkPages(file, group, { metadata, compressors })
 })
 
 test.each([
@@ -31,7 +39,9 @@ test.each([
   ["bytes behind the file", { total_compressed_size: 2n ** 40n }, /lies outside of the file/],
 ] as const)("a column with %s is refused before it is decoded", async (_, numbers, reason) => {
   for (const index of groups[0]!.columns.keys()) {
-    await expect(checkPages(file, changed(index, numbers), metadata)).rejects.toThrow(reason)
+    await expect(
+      checkPages(file, changed(index, numbers), { metadata, compressors }),
+    ).rejects.toThrow(reason)
   }
 })
 
@@ -41,7 +51,7 @@ test("a page header with other numbers is refused", async () => {
   for (let offset = at; offset < at + 24; offset++) {
     const damaged = buffer.slice(0)
     new Uint8Array(damaged)[offset]! ^= 0x7e
-    await checkPages(damaged, groups[0]!, metadata).catch(() => refused++)
+    await checkPages(damaged, groups[0]!, { metadata, compressors }).catch(() => refused++)
   }
   expect(refused).toBeGreaterThan(4)
 })
@@ -51,6 +61,7 @@ const OPTIONAL = {
   codec: "UNCOMPRESSED",
   type: "BYTE_ARRAY",
   schemaPath: [{ element: {} }, { element: { repetition_type: "OPTIONAL" } }],
+  compressors,
 } as unknown as PageColumn
 
 function page(bytes: readonly number[], numbers: { num_values: number; encoding: string }) {
@@ -125,3 +136,29 @@ test("texts that take far more than their page are refused", () => {
     checkRuns(...page(bytes, { num_values: count, encoding: "DELTA_BYTE_ARRAY" })),
   ).toThrow(/texts of over 64 MB in a small page/)
 })
+
+test.each(["zstd", "gzip", "lz4", "brotli", "snappy"])(
+  "%s: a page that was looked at is handed back to the decoder",
+  async (name) => {
+    const own = readFileSync(new URL(`../../golden/rows/${name}.parquet`, import.meta.url))
+    const whole = Uint8Array.from(own).buffer as ArrayBuffer
+    const metadata = parquetMetadata(whole)
+    const bytes: AsyncBuffer = { byteLength: whole.byteLength, slice: (a, b) => whole.slice(a, b) }
+    const { file, compressors, forget } = unpackedOnce(bytes)
+    const codec = metadata.row_groups[0]!.columns[0]!.meta_data!.codec
+    const spied = vi.fn(compressors[codec])
+    const counted = { ...compressors, [codec]: spied }
+    const pages: Uint8Array[] = []
+    for (const group of metadata.row_groups)
+      await checkPages(file, group, { metadata, compressors: counted })
+    pages.push(...spied.mock.results.map(({ value }) => value as Uint8Array))
+    spied.mockClear()
+    const rows = await parquetReadObjects({ file, metadata, compressors: counted })
+    const again = spied.mock.results.map(({ value }) => value as Uint8Array)
+    expect(pages.length).toBeGreaterThan(4)
+    expect(pages.every((page) => again.includes(page))).toBe(true)
+    expect(rows).toHaveLength(24)
+    forget()
+    expect(await parquetReadObjects({ file, metadata, compressors: counted })).toEqual(rows)
+  },
+)
