@@ -52,6 +52,11 @@ const LIMITS: readonly Limit[] = [
       coefficient ? `router_aux_loss_coef: ${coefficient}` : undefined,
   },
   {
+    path: ["forgetting"],
+    engines: ["onnx"],
+    asked: ({ forgetting }) => (forgetting === null ? undefined : "forgetting"),
+  },
+  {
     path: ["device_memory"],
     engines: ["onnx"],
     asked: ({ device_memory }) => (device_memory === "auto" ? undefined : "device_memory"),

@@ -293,6 +293,10 @@ function withFoundPaths(config: Config, folder: string): Config {
     model: foundPath(config.model, folder),
     rollout: config.rollout && {
       ...config.rollout,
+      environment: config.rollout.environment && {
+        ...config.rollout.environment,
+        module: foundPath(config.rollout.environment.module, folder),
+      },
       rewards: config.rollout.rewards.map((reward) =>
         reward.module === undefined
           ? reward

@@ -71,6 +71,13 @@ function demonstrationProblems(rollout: Rollout, name: string): ConfigProblem[] 
     const message = `${prefix.high} is below low_start ${prefix.low_start} or low_end ${prefix.low_end}; raise it`
     found.push(at("rollout.prefix.high", message))
   }
+  if (rollout.environment !== null && rollout.stop.length > 0) {
+    const message = "a turn ends with a token of the template, not with a text; leave stop out"
+    found.push(at("rollout.stop", message))
+  }
+  if (rollout.environment !== null && prefix !== null) {
+    found.push(at("rollout.environment", "prefix-rft begins answers of one turn; leave it out"))
+  }
   if (rewards.length === 0 && !teacher) {
     found.push(at("rollout.rewards", `expected one at least: ${name} learns from nothing else`))
   }

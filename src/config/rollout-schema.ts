@@ -68,6 +68,26 @@ const replayFields = z
   })
   .describe("Which samples are trained on once more, and when.")
 
+const environmentFields = z
+  .strictObject({
+    module: z
+      .string()
+      .min(1)
+      .describe(
+        "A TypeScript or JavaScript file whose function gets { messages, completion, row, turn } and returns the next message ({ role, content }), null to end, or a promise of one.",
+      ),
+    export: z.string().min(1).describe("The module's function.").default("default"),
+    timeout: positive.max(3600).describe("Seconds that a call may take.").default(10),
+    max_turns: z
+      .number()
+      .int()
+      .min(1)
+      .max(1000)
+      .describe("Answers of the model at most.")
+      .default(4),
+  })
+  .describe("Whom the model talks with.")
+
 const share = z.number().min(0).max(1)
 const prefixFields = z
   .strictObject({
@@ -234,10 +254,23 @@ export const rolloutFields = z
         "Samples that told most are trained on once more, with the log-probabilities they were drawn with (EFRame); left out: none is.",
       )
       .default(null),
+    environment: environmentFields
+      .nullable()
+      .describe("Samples of several turns: what answers the model. Left out: one answer each.")
+      .default(null),
     source: z
       .union([z.literal("local"), endpointSource])
       .describe("Who samples: the engine that trains, or a server.")
       .default("local"),
+    eval_samples: z
+      .number()
+      .int()
+      .min(1)
+      .max(1024)
+      .describe(
+        "Answers to each prompt of data.eval: 1 is greedy; more are drawn at the temperature, and pass@k is told too.",
+      )
+      .default(1),
     keep: z
       .enum(["none", "last", "all"])
       .describe("Whose samples rollouts.jsonl holds: of no rollout, the last, or all.")

@@ -105,6 +105,27 @@ const paramGroup = z.strictObject({
   weight_decay: z.number().min(0).nullable().describe("Theirs. null: the run's.").default(null),
 })
 
+const forgettingFields = z
+  .strictObject({
+    texts: z
+      .string()
+      .min(1)
+      .nullable()
+      .describe("A file of texts or rows that the run does not train on; all their tokens count.")
+      .default(null),
+    prompts: z
+      .number()
+      .int()
+      .min(0)
+      .max(10_000)
+      .describe("Training prompts whose greedy answers at the start are looked at again.")
+      .default(16),
+    max_new_tokens: count.describe("Tokens of such an answer at most.").default(64),
+  })
+  .describe(
+    "What the run forgets: the NLL of texts, and of what the model answered at the start, at each evaluation.",
+  )
+
 const generateSamples = z
   .strictObject({
     prompts: z
@@ -284,6 +305,7 @@ export const configFields = z
       )
       .default([]),
     rollout: rolloutFields.nullable().default(null),
+    forgetting: forgettingFields.nullable().default(null),
     teacher: teacherField,
     on_nonfinite: z
       .enum(["stop", "skip"])

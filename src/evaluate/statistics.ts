@@ -1,5 +1,7 @@
 import { randomStream } from "../random.ts"
 
+export { meanPassAtK, passAtK } from "../grading/pass-at-k.ts"
+
 /** Correct answers of one problem, in the order of its samples. */
 export type Outcomes = readonly boolean[]
 
@@ -11,27 +13,6 @@ export const averageAtN = (problems: readonly Outcomes[]): number => mean(proble
 
 const problemScores = (problems: readonly Outcomes[]): number[] =>
   problems.map((outcomes) => mean(outcomes.map(Number)))
-
-/**
- * Unbiased pass@k of one problem with c of n samples correct: 1 - C(n - c, k) / C(n, k).
- * Source: Chen et al. 2021 (arXiv 2107.03374), equation 1, in its product form.
- *
- * @returns NaN when fewer than k samples exist.
- */
-export function passAtK(n: number, c: number, k: number): number {
-  if (k > n) return Number.NaN
-  if (n - c < k) return 1
-  let missed = 1
-  for (let i = n - c + 1; i <= n; i++) missed *= 1 - k / i
-  return 1 - missed
-}
-
-/** Mean over problems of pass@k. */
-export function meanPassAtK(problems: readonly Outcomes[], k: number): number {
-  return mean(
-    problems.map((outcomes) => passAtK(outcomes.length, outcomes.filter(Boolean).length, k)),
-  )
-}
 
 /** One sample's answer, for voting. Correct answers are one party, whatever their writing. */
 export interface Vote {

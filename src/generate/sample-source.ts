@@ -79,6 +79,10 @@ export interface Sample {
   /** Why there is no completion. */
   readonly error?: string
   readonly seed: number
+  /** Of several turns: from where to where `tokenIds` are another's words; no logprob is theirs. */
+  readonly context?: readonly (readonly [start: number, end: number])[]
+  /** Of several turns: the whole chat. */
+  readonly messages?: readonly PromptMessage[]
 }
 
 /** The rest of a sample that has none of what is asked for. */

@@ -6,7 +6,11 @@ import type { OwnReply, OwnRequest } from "./own-function.ts"
 
 assert(parentPort !== null, "own-function-worker.ts is started as a worker thread")
 const port = parentPort
-const { module, name } = workerData as { readonly module: string; readonly name: string }
+const { module, name, isEnvironment } = workerData as {
+  readonly module: string
+  readonly name: string
+  readonly isEnvironment: boolean
+}
 const post = (reply: OwnReply) => port.postMessage(reply)
 const loaded = importOwnModule(module)
 loaded.catch(() => {}) // told to whoever asks first
@@ -16,7 +20,7 @@ port.on("message", async ({ samples }: OwnRequest) => {
   try {
     const functions = await loaded
     const { batch } = functions
-    if (typeof batch === "function" && name === "default") {
+    if (typeof batch === "function" && name === "default" && !isEnvironment) {
       post({ began: -1 })
       const scores: unknown = await batch(samples)
       if (!Array.isArray(scores) || scores.length !== samples.length) {
@@ -46,6 +50,7 @@ port.on("message", async ({ samples }: OwnRequest) => {
 
 /** What can be sent and shown: a function's own values may hold anything. */
 function plain(score: unknown): unknown {
+  if (isEnvironment) return score === undefined ? null : JSON.parse(JSON.stringify(score))
   if (score === null || typeof score === "number" || score === undefined) return score
   return typeof score === "string" ? JSON.stringify(score.slice(0, 80)) : `a ${typeof score}`
 }

@@ -11,6 +11,8 @@ export interface OwnFunction {
   readonly export: string
   /** Seconds that a call may take. */
   readonly timeout: number
+  /** What it is called in messages; its values then are any that JSON can say, not scores. */
+  readonly isEnvironment?: boolean
 }
 
 export type OwnRequest = { readonly samples: readonly Omit<RewardSample, "where">[] }
@@ -27,9 +29,14 @@ const LOADING_SECONDS = 60
  * Scores with the function of a module. Calls are made one after the other; one that takes too long
  * ends the thread.
  */
-export function ownFunction({ module, export: name, timeout }: OwnFunction): Scorer {
+export function ownFunction({
+  module,
+  export: name,
+  timeout,
+  isEnvironment = false,
+}: OwnFunction): Scorer {
   let worker: Worker | undefined
-  const called = `${module}: the reward function ${name}`
+  const called = `${module}: the ${isEnvironment ? "environment's" : "reward"} function ${name}`
   const close = async () => {
     await worker?.terminate()
     worker = undefined
@@ -37,7 +44,7 @@ export function ownFunction({ module, export: name, timeout }: OwnFunction): Sco
   const scored = async (samples: readonly RewardSample[], signal: AbortSignal | undefined) => {
     signal?.throwIfAborted()
     worker ??= startWorker(new URL("./own-function-worker.ts", import.meta.url), {
-      workerData: { module, name },
+      workerData: { module, name, isEnvironment },
     })
     const asked = worker
     asked.ref()

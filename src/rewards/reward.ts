@@ -7,6 +7,8 @@ export interface RewardSample {
   /** What was asked: a text, or messages. */
   readonly prompt: unknown
   readonly completion: string
+  /** The whole chat, where there were several turns; `completion` is the last answer. */
+  readonly messages?: readonly unknown[]
   readonly token_ids: readonly number[]
   readonly finish_reason: string
   /** All fields of the prompt's row. */

@@ -60,11 +60,12 @@ export function clearRun(path: string): void {
   removeLeftovers(path)
   const checkpoints = join(path, RUN_FILES.checkpoints)
   if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
-  const { model, events, samples, rollouts, report, config } = RUN_FILES
+  const { model, events, samples, rollouts, forgetting, report, config } = RUN_FILES
   clearTensorboard(path)
   clearPage(join(path, PAGE_FILES.folder))
   // what says that this is a run goes last: a kill on the way leaves a run
-  const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, report, rollouts, samples]
+  const told = [report, rollouts, forgetting, samples]
+  const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, ...told]
   for (const name of [...own, events, config])
     rmSync(join(path, name), { recursive: true, force: true })
 }

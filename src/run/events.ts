@@ -139,6 +139,8 @@ export interface RolloutEvent extends EventBase {
   readonly demonstrations?: number
   /** Tokens of demonstrations that samples went on from, of those that did. */
   readonly prefix_length?: Range
+  /** Answers of the model in a sample, where there were several. */
+  readonly turns?: Range
   readonly completion_length: Range
   /** Of the samples that ended by themselves. */
   readonly terminated_length: Range
@@ -187,6 +189,10 @@ export interface EvalEvent extends EventBase, PairFields, SourceFields {
   readonly score?: number
   readonly n?: number
   readonly ci95?: readonly [number, number]
+  /** By k: how often one of k samples of a prompt passes. */
+  readonly pass_at?: Readonly<Record<string, number>>
+  /** NLL above what it was when the run began, nats a token (the forgetting check). */
+  readonly nll_rise?: number
   readonly supervised_tokens?: number
 }
 

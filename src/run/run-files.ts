@@ -6,6 +6,7 @@ export const RUN_FILES = {
   model: "model",
   samples: "samples.jsonl",
   rollouts: "rollouts.jsonl",
+  forgetting: "forgetting.json",
   report: "report.html",
 } as const
 

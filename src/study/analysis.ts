@@ -1,6 +1,7 @@
 /** What a study found, from its events alone. */
 import { type CrossedDifference, crossedDifference, holm } from "../evaluate/crossed-difference.ts"
 import { averageAtN, meanPassAtK, type Outcomes } from "../evaluate/index.ts"
+import { powersUpTo } from "../grading/pass-at-k.ts"
 import { type Contrast, decodingText } from "./design.ts"
 import type { LossEvent, ScoreEvent, StudyEvent } from "./study-events.ts"
 import type { Decoding } from "./study-schema.ts"
@@ -108,13 +109,6 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
   }
 }
 
-/** 2, 4, 8, ... and n itself. */
-function powersUpTo(n: number): number[] {
-  const powers: number[] = []
-  for (let k = 2; k < n; k *= 2) powers.push(k)
-  return n > 1 ? [...powers, n] : []
-}
-
 function choicesOf(events: readonly StudyEvent[]): ChoiceRow[] {
   const candidateOf = new Map(
     events.flatMap((event) =>
@@ -160,7 +154,9 @@ function scoreRow(events: readonly ScoreEvent[]): ScoreRow {
     perSeed,
     score: mean(perSeed),
     problems: all[0]!.length,
-    passAtK: powersUpTo(n).map((k) => ({ k, score: mean(all.map((one) => meanPassAtK(one, k))) })),
+    passAtK: powersUpTo(n)
+      .filter((k) => k > 1)
+      .map((k) => ({ k, score: mean(all.map((one) => meanPassAtK(one, k))) })),
     tokens: tokens.length === 0 ? null : mean(tokens),
     ended: mean(events.map(({ ended }) => ended)),
   }

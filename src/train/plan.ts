@@ -6,8 +6,6 @@ import {
   overlapLints,
   type Prepared,
   type PreparedData,
-  type PrepareOptions,
-  prepareData,
   type RunOrder,
   runOrder,
 } from "../data/index.ts"
@@ -25,7 +23,6 @@ import {
 import { resolvedPrecision } from "../models/files/precision.ts"
 import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
-import { progressMeter } from "../report/progress.ts"
 import { shortBytes } from "../report/units.ts"
 import type { FixedBatches } from "./batches.ts"
 import { type EarlierAdapter, earlierAdapter } from "./earlier-adapter.ts"
@@ -38,7 +35,7 @@ import { batchesOf, evalBatches, refuseSettings, withSources } from "./objective
 import { padTokenOf, withPadToken } from "./pad-token.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
-import { rowOptions } from "./row-options.ts"
+import { forgettingTexts, prepareRows, rowOptions } from "./row-options.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 
 export interface NamedRows {
@@ -68,6 +65,8 @@ export interface DataPlan {
   readonly dataKey: string
   /** Warnings; errors have been thrown. */
   readonly lints: readonly PlanWarning[]
+  /** Texts that the run does not train on, for what it forgets. */
+  readonly forgettingTexts?: Prepared
   /** Of a run that samples: its prompts. `rows` are them too, and `batches` only their steps. */
   readonly rollout?: RolloutPlan
 }
@@ -206,6 +205,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
   const isRemote = (config.rollout?.source ?? "local") !== "local"
   const data = dtype === "bf16" || isRemote ? weighingSampler(planned) : planned
   const { objective, lora, rows } = data
+  const texts = await forgettingTexts(config, data.modelFolder, options)
   const longest = data.rollout ? data.rollout.settings.max_new_tokens : 0
   const fitted = localPlan({
     ...{ config, model, objective, lora },
@@ -214,12 +214,19 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     held: process.memoryUsage.rss(),
   })
   checkMemory(config, fitted.memory)
-  return { ...data, model, config: { ...data.config, engine: fitted.engine }, ...fitted }
+  return {
+    ...data,
+    ...(texts ? { forgettingTexts: texts } : {}),
+    model,
+    config: { ...data.config, engine: fitted.engine },
+    ...fitted,
+  }
 }
 
 /**
  * A server's probabilities are not training's, and in bfloat16 the sampler's are not either: unless
- * the config says otherwise, tokens are weighed by how far they are apart, where the first rollout finds them apart at all.
+ * the config says otherwise, tokens are weighed by how far they are apart, where the first rollout
+ * finds them apart at all.
  */
 function weighingSampler(data: DataPlan): DataPlan {
   const { rollout } = data.config
@@ -253,8 +260,9 @@ function storedLints({ quantization }: ModelConfig, folder: string): PlanWarning
 }
 
 /** Lets go of the prepared rows of a plan that nobody trains. */
-export function closeRows({ rows, evalSets }: DataPlan): void {
+export function closeRows({ rows, evalSets, forgettingTexts }: DataPlan): void {
   rows.close()
+  forgettingTexts?.close()
   for (const { rows } of evalSets) rows.close()
 }
 
@@ -296,25 +304,6 @@ function sequenceLengths(rows: Prepared, sampled: number): number[] {
   for (let index = 0; index < rows.rows; index++)
     all.push(...rows.sequenceLengths(index).map((length) => length + sampled))
   return all
-}
-
-async function prepareRows(
-  asked: PrepareOptions,
-  { signal, onProgress }: PlanOptions,
-): Promise<PreparedData> {
-  const meter = progressMeter("preparing rows", { unit: "rows" })
-  const prepared = await prepareData({
-    ...asked,
-    ...(signal ? { signal } : {}),
-    onProgress: ({ rows, fraction }) =>
-      // How many there are is known when all are read; until then from the share of the files' bytes.
-      onProgress?.(meter(rows, fraction > 0 ? Math.round(rows / fraction) : 0)),
-  })
-  const errors = prepared.lints.filter((lint) => lint.severity === "error")
-  if (errors.length > 0) {
-    throw new InputError(errors.map(({ message, hint }) => `${message}; ${hint}`).join("\n"))
-  }
-  return prepared
 }
 
 /** The file's name without its ending, made different where two files share it. */

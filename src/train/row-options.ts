@@ -1,7 +1,10 @@
 import type { Config, SourceConfig } from "../config/index.ts"
+import { openPrepared, type Prepared, type PreparedData, prepareData } from "../data/index.ts"
 import type { PrepareOptions } from "../data/prepare.ts"
 import { PURPOSE_OF } from "../data/purpose.ts"
+import { InputError } from "../errors.ts"
 import type { Objective } from "../objectives/index.ts"
+import { progressMeter } from "../report/progress.ts"
 
 /** How the config has rows read and rendered, with the tokenizer of a model's folder. */
 export function rowOptions(
@@ -24,4 +27,41 @@ export function rowOptions(
     ...(sources === data.train ? { leaveOut: data } : {}),
     onBadRow: data.on_bad_row,
   }
+}
+
+interface ReadOptions {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (message: string) => void
+}
+
+export async function prepareRows(
+  asked: PrepareOptions,
+  { signal, onProgress }: ReadOptions,
+): Promise<PreparedData> {
+  const meter = progressMeter("preparing rows", { unit: "rows" })
+  const prepared = await prepareData({
+    ...asked,
+    ...(signal ? { signal } : {}),
+    onProgress: ({ rows, fraction }) =>
+      // How many there are is known when all are read; until then from the share of the files' bytes.
+      onProgress?.(meter(rows, fraction > 0 ? Math.round(rows / fraction) : 0)),
+  })
+  const errors = prepared.lints.filter((lint) => lint.severity === "error")
+  if (errors.length > 0) {
+    throw new InputError(errors.map(({ message, hint }) => `${message}; ${hint}`).join("\n"))
+  }
+  return prepared
+}
+
+/** Texts that the run does not train on, every token of them; undefined where the config names none. */
+export async function forgettingTexts(
+  config: Config,
+  tokenizer: string,
+  options: ReadOptions,
+): Promise<Prepared | undefined> {
+  const path = config.forgetting?.texts
+  if (!path) return undefined
+  const asked = rowOptions(config, tokenizer, [{ path, weight: 1 }], { trainsOn: "targets" })
+  const { dir } = await prepareRows({ ...asked, supervise: "all", columns: {} }, options)
+  return openPrepared(dir)
 }

@@ -33,6 +33,7 @@ const FREE = [
   ...(["model", "model_revision", "micro_batch_tokens", "output_dir", "resume"] as const),
   ...(["keep_rows", "overwrite_output_dir"] as const),
   ...(["save_steps", "save_total_limit", "eval_steps", "generate_samples", "report_to"] as const),
+  "forgetting",
   ...(["on_nonfinite", "recompute", "device_memory", "engine"] as const),
 ] as const satisfies readonly (keyof Config)[]
 

@@ -22,6 +22,7 @@ import {
   writeCheckpointFolder,
 } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
+import { forgetting } from "./forgetting.ts"
 import { miniatureEstimate } from "./miniature.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { storesReference } from "./objective-batches.ts"
@@ -190,6 +191,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   const oldLogprobs = rollouts
     ? undefined
     : oldLogprobsFor(objective, plan.batches, split, checkpoint?.tensors)
+  const forgets = forgetting(plan, session.policy)
   const stateAfter = rollouts?.batches ?? oldLogprobs
   const events = trainSteps(
     {
@@ -200,7 +202,11 @@ async function* steps(run: Running, planned: PlanOptions) {
       evalSets,
       storedReference,
       referenceIsStart: storedReference && checkpoint === undefined && !rollouts,
-      ...(rollouts ? rolloutTraining(plan, rollouts) : {}),
+      ...(rollouts ? rolloutTraining(plan) : {}),
+      evaluate: async function* (step) {
+        if (rollouts) yield* rollouts.evaluate(step)
+        if (forgets) yield* forgets(step, signal)
+      },
       settings: config,
       memoryBytes: () => process.memoryUsage.rss(),
       save: (progress) =>
@@ -259,9 +265,9 @@ async function runSteps(
   return { batches: rollouts.batches, evalSets: [], storedReference, rollouts }
 }
 
-function rolloutTraining({ rollout }: RunPlan, { evaluate }: OpenRollouts) {
+function rolloutTraining({ rollout }: RunPlan) {
   const { temperature, max_new_tokens } = rollout!.settings
-  return { temperature, maxTokens: max_new_tokens, evaluate }
+  return { temperature, maxTokens: max_new_tokens }
 }
 
 async function saveCheckpoint(

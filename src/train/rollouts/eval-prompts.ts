@@ -1,6 +1,7 @@
-/** How the policy fares on prompts that it is not trained on: greedy answers, rewarded. */
+/** How the policy fares on prompts that it is not trained on. */
 import type { DataPrompt } from "../../data/prompts.ts"
 import type { Sample, SampleSource } from "../../generate/sample-source.ts"
+import { meanPassAtK, powersUpTo } from "../../grading/pass-at-k.ts"
 import type { Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import { deviation, mean } from "./advantages.ts"
@@ -17,32 +18,45 @@ export interface ScoredParts {
 /** Of the normal distribution, for an interval that holds the mean in 95 of 100 cases. */
 const Z95 = 1.959964
 
-/** An `eval` event a set: the mean reward of one greedy answer a prompt. None after a stop. */
+/**
+ * An `eval` event a set: the mean reward of one greedy answer a prompt, or of `eval_samples` drawn at
+ * the rollouts' temperature, and then how often one of k passes. A sample passes where the first
+ * reward gives it all (1 or more). None after a stop.
+ */
 export async function* scoredPrompts(
   { source, scoring, evalSets, settings, signal }: ScoredParts,
   step: number,
 ): AsyncGenerator<EventBody> {
-  if (scoring.labels.length === 0) return // a run that learns without rewards has no score
+  const { labels } = scoring
+  if (labels.length === 0) return // a run that learns without rewards has no score
+  const n = settings.eval_samples ?? 1
   for (const { name, prompts } of evalSets) {
-    const requests = prompts.map(({ tokenIds, where }) => ({
+    const requests = prompts.map(({ tokenIds, where }, i) => ({
       prompt: { tokenIds: [...tokenIds] },
-      n: 1,
-      temperature: 0,
+      n,
+      temperature: n === 1 ? 0 : settings.temperature,
       maxNewTokens: settings.max_new_tokens,
       stop: settings.stop,
-      seed: settings.seed,
+      seed: i * 2 ** 32 + settings.seed,
       where,
     }))
     try {
-      const samples: Sample[] = []
+      const samples: Sample[][] = prompts.map(() => [])
       for await (const sample of source.sample(requests, signal ? { signal } : {})) {
-        samples[sample.requestIndex] = sample
+        samples[sample.requestIndex]![sample.sampleIndex] = sample
       }
-      const asked = samples.map((sample, i) => rewardSample(sample, prompts[i]!))
+      const asked = samples.flatMap((own, i) => own.map((one) => rewardSample(one, prompts[i]!)))
       const scores = await scoring.score(asked, signal)
-      const said = scores.flatMap(({ reward }) => reward ?? [])
+      const ofPrompts = prompts.map((_, i) => scores.slice(i * n, (i + 1) * n))
+      const said = ofPrompts.flatMap((own) => {
+        const rewards = own.flatMap(({ reward }) => reward ?? [])
+        return rewards.length === 0 ? [] : [mean(rewards)]
+      })
       const score = mean(said)
       const half = (Z95 * deviation(said)) / Math.sqrt(Math.max(1, said.length))
+      const passes = ofPrompts.map((own) =>
+        own.map(({ rewards }) => (rewards[labels[0]!] ?? 0) >= 1),
+      )
       yield {
         type: "eval",
         step,
@@ -50,6 +64,13 @@ export async function* scoredPrompts(
         score,
         n: said.length,
         ci95: [score - half, score + half],
+        ...(n > 1
+          ? {
+              pass_at: Object.fromEntries(
+                powersUpTo(n).map((k) => [String(k), meanPassAtK(passes, k)]),
+              ),
+            }
+          : {}),
       }
     } catch (error) {
       if (signal?.aborted) return

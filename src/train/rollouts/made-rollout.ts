@@ -10,7 +10,13 @@ import type { StepRow } from "../batches.ts"
 import type { SequenceOutputs } from "../sequence-logprobs.ts"
 import { advantages, allEqual } from "./advantages.ts"
 import type { ReplaySettings } from "./replay.ts"
-import { type RolloutRow, type RolloutSample, sampledRow, type TokenMarks } from "./rollout.ts"
+import {
+  ownTokens,
+  type RolloutRow,
+  type RolloutSample,
+  sampledRow,
+  type TokenMarks,
+} from "./rollout.ts"
 import { differences, groupsOf, rolloutEvent } from "./rollout-event.ts"
 import type { ToldRollout } from "./rollout-file.ts"
 import type { RolloutProgress } from "./rollout-state.ts"
@@ -193,7 +199,7 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
   const refs = await reference?.(seenByReference(parts, kept, bare))
   const rewarded = kept.map((sample, i) => ({
     group: sample.group,
-    tokens: sample.tokenIds.length,
+    tokens: ownTokens(sample).length,
     expert: sample.expert,
     reward:
       sample.reward === null

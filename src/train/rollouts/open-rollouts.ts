@@ -13,6 +13,7 @@ import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../seque
 import type { SplitOptions } from "../split-rows.ts"
 import type { TrainedModel } from "../trained-model.ts"
 import { deliveredSource } from "./delivered-source.ts"
+import { environmentSource } from "./environment.ts"
 import { scoredPrompts } from "./eval-prompts.ts"
 import type { RolloutPlan } from "./plan-rollouts.ts"
 import { sampledRow } from "./rollout.ts"
@@ -99,10 +100,17 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
           ...{ measure: measureSampled, probe: [...prompts[0]!.tokenIds], stopIds },
           stop: settings.stop,
         })
+  const { environment } = rollout
+  const talked = environment
+    ? environmentSource({
+        ...{ source: sampler, settings: environment, prompts, tokenizer, stopIds },
+        ...{ template: rollout.template, maxNewTokens: settings.max_new_tokens },
+      })
+    : undefined
   const batches = rolloutBatches({
     prompts,
     settings,
-    source: sampler,
+    source: talked ?? sampler,
     scoring,
     signal,
     steps: parts.steps,
@@ -133,6 +141,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     evaluate: (step) => scoredPrompts({ source, scoring, evalSets, settings, signal }, step),
     async release() {
       await scoring.close()
+      await talked?.close()
       if (sampler !== source) {
         await rm(join(file.folder, DELIVERED), { recursive: true, force: true })
       }

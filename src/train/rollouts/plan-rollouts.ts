@@ -35,6 +35,8 @@ export interface RolloutPlan {
   readonly stopIds: ReadonlySet<number>
   /** Prompts that the policy is asked now and then, by name of the set. */
   readonly evalSets: readonly { readonly name: string; readonly prompts: readonly DataPrompt[] }[]
+  /** Whom the model talks with. */
+  readonly environment?: NonNullable<NonNullable<Config["rollout"]>["environment"]>
   /** A server that samples. */
   readonly source?: EndpointSourceConfig
   /** Another model that says how likely the samples are. */
@@ -122,6 +124,7 @@ export async function planRollouts(
     evalSets,
     code,
     ...(teacher ? { teacher } : {}),
+    ...(config.rollout!.environment ? { environment: config.rollout!.environment } : {}),
     ...(config.rollout!.source === "local" ? {} : { source: config.rollout!.source }),
   }
   return {
@@ -147,7 +150,8 @@ export async function promptReader(
 ) {
   const rollout = config.rollout!
   const { max_new_tokens: most } = rollout
-  const code = await moduleHashes(rollout.rewards)
+  const { environment } = rollout
+  const code = await moduleHashes([...rollout.rewards, ...(environment ? [environment] : [])])
   const tokenizer = await loadTokenizer(modelFolder)
   const stopIds = await stopTokenIds(modelFolder, tokenizer)
   if (stopIds.size === 0 && rollout.stop.length === 0) {

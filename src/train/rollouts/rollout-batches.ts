@@ -5,7 +5,13 @@ import type { EventBody } from "../../run/events.ts"
 import type { BatchSource, StepRow, StepRows } from "../batches.ts"
 import { type Made, madeRollout, type RolloutParts, type RolloutSettings } from "./made-rollout.ts"
 import { isReplayDue, keptSamples, replayOf } from "./replay.ts"
-import { type Rollout, type RolloutRow, type RolloutSample, trainedRow } from "./rollout.ts"
+import {
+  ownTokens,
+  type Rollout,
+  type RolloutRow,
+  type RolloutSample,
+  trainedRow,
+} from "./rollout.ts"
 import { groupsOf } from "./rollout-event.ts"
 import { ROLLOUTS_BEGIN, type RolloutProgress, savedState, stateTensors } from "./rollout-state.ts"
 import { outcomeOf, teaches, type Watched } from "./rollout-watch.ts"
@@ -149,7 +155,7 @@ function sampleEvents(parts: RolloutParts, { number, rows }: Made, step: number)
     step: step - 1,
     prompt: parts.decode(prompts[row.prompt]!.tokenIds),
     completion: row.completion,
-    tokens: row.tokenIds.map(watch.tokenText),
+    tokens: ownTokens(row).map(watch.tokenText),
     probabilities: [...row.samplingLogp].map(Math.exp),
     reward: row.reward,
     rewards: row.rewards,

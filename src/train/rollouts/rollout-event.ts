@@ -1,7 +1,7 @@
 /** What is told of a rollout. */
 import type { EventBody, RolloutEvent } from "../../run/events.ts"
 import { allEqual, deviation, mean } from "./advantages.ts"
-import type { RolloutRow, RolloutSample } from "./rollout.ts"
+import { ownTokens, type RolloutRow, type RolloutSample } from "./rollout.ts"
 
 export interface RolloutFacts {
   readonly number: number
@@ -24,7 +24,7 @@ export interface RolloutFacts {
 }
 
 const lengths = (samples: readonly RolloutSample[]) =>
-  rangeOf(samples.map(({ tokenIds }) => tokenIds.length))
+  rangeOf(samples.map((sample) => ownTokens(sample).length))
 
 function rangeOf(all: readonly number[]) {
   if (all.length === 0) return { mean: 0, min: 0, max: 0 }
@@ -59,10 +59,8 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     all.filter(({ expert }) => !expert)
   const [sampled, rows] = [own(facts.sampled), own(facts.rows)]
   const said = sampled.flatMap(({ reward }) => reward ?? [])
-  const tokens = sampled.reduce(
-    (sum, { tokenIds, prefix = 0 }) => sum + tokenIds.length - prefix,
-    0,
-  )
+  const tokens = sampled.reduce((sum, one) => sum + ownTokens(one).length - (one.prefix ?? 0), 0)
+  const turns = sampled.map(({ context = [] }) => context.length + 1)
   const prefixes = sampled.flatMap(({ prefix }) => prefix ?? [])
   const ended = sampled.filter(({ finishReason }) => finishReason !== "length")
   const rewards = labels.map((label) => {
@@ -84,6 +82,7 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     resampled: facts.resampled,
     trained: rows.length,
     ...(rows.length < facts.rows.length ? { demonstrations: facts.rows.length - rows.length } : {}),
+    ...(Math.max(...turns, 1) > 1 ? { turns: rangeOf(turns) } : {}),
     ...(prefixes.length > 0 ? { prefix_length: rangeOf(prefixes) } : {}),
     completion_length: lengths(sampled),
     terminated_length: lengths(ended),

@@ -41,6 +41,7 @@ export function rolloutFile({ folder, keep, prompts, next }: RolloutFileOptions)
         finish_reason: finishReason,
         ...{ rollout: number, group, sample: sampleIndex, attempt, policy_step: policyStep },
         ...{ reward, rewards, advantage },
+        ...(sample.context ? { context: sample.context } : {}),
         ...(sample.prefix ? { prefix: sample.prefix } : {}),
       })
     })

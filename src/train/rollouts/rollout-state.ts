@@ -1,7 +1,7 @@
 /** What a checkpoint holds of rollouts: how far they are, and what is left of one half used. */
 import type { TensorToWrite } from "../../formats/index.ts"
 import type { HostTensor } from "../../runtime/index.ts"
-import type { Rollout, RolloutRow } from "./rollout.ts"
+import { ownTokens, type Rollout, type RolloutRow } from "./rollout.ts"
 
 /** How far the rollouts of a run are. Numbers alone: a sample that is made again is the same. */
 export interface RolloutProgress {
@@ -120,13 +120,15 @@ export function savedState(saved: ReadonlyMap<string, HostTensor>): RolloutState
   const ids = new Int32Array(bytes.slice().buffer)
   const logps = (key: keyof typeof LOGPS) => saved.get(LOGPS[key])?.data as Float32Array | undefined
   const [sampling, old, ref] = [logps("samplingLogp"), logps("oldLogp"), logps("refLogp")]
-  let at = 0
+  let [idAt, at] = [0, 0]
   const rowOf = ({ tokens, ...row }: RowRecord): RolloutRow => {
-    const [start, end] = [at, at + tokens]
+    const tokenIds = [...ids.subarray(idAt, idAt + tokens)]
+    idAt += tokens
+    const [start, end] = [at, at + ownTokens({ ...row, tokenIds }).length]
     at = end
     return {
       ...row,
-      tokenIds: [...ids.subarray(start, end)],
+      tokenIds,
       samplingLogp: sampling!.slice(start, end),
       oldLogp: old!.slice(start, end),
       refLogp: ref?.slice(start, end),

@@ -24,6 +24,13 @@ export interface RolloutSample {
   readonly expert?: true
   /** How many tokens of it are the beginning of a demonstration, before what was sampled. */
   readonly prefix?: number
+  /** Of several turns: from where to where its tokens are the environment's. */
+  readonly context?: readonly (readonly [start: number, end: number])[]
+}
+
+/** Its tokens that were sampled, or shown as an answer: those that have a log-probability. */
+export function ownTokens({ tokenIds, context = [] }: Pick<RolloutSample, "tokenIds" | "context">) {
+  return tokenIds.filter((_, t) => !context.some(([start, end]) => start <= t && t < end))
 }
 
 /** A sample as it is trained. */
@@ -56,12 +63,12 @@ export interface TokenMarks {
   readonly maskTruncated: boolean
 }
 
-type Sampled = Pick<RolloutSample, "tokenIds" | "finishReason">
+type Sampled = Pick<RolloutSample, "tokenIds" | "finishReason" | "context">
 
 /** A prompt's ids and the sampled ones as they are: what was sampled is trained, and nothing else. */
 export function sampledRow(
   { tokenIds: prompt, where }: DataPrompt,
-  { tokenIds: sampled, finishReason }: Sampled,
+  { tokenIds: sampled, finishReason, context = [] }: Sampled,
   { stopIds, specialIds, maskTruncated }: TokenMarks,
 ): PreparedRow {
   const length = prompt.length + sampled.length
@@ -70,7 +77,10 @@ export function sampledRow(
   tokenIds.set(sampled, prompt.length)
   const isTrained = !(maskTruncated && finishReason === "length")
   const lossMask = new Uint8Array(length)
-  if (isTrained) lossMask.fill(1, prompt.length)
+  if (isTrained) {
+    lossMask.fill(1, prompt.length)
+    for (const [start, end] of context) lossMask.fill(0, prompt.length + start, prompt.length + end)
+  }
   const tokenClass = new Uint8Array(length)
   for (let t = prompt.length; t < length; t++) {
     const id = tokenIds[t]!

@@ -18,6 +18,8 @@ export interface SamplingSettings {
   /** Demonstrations beside the samples of each prompt. */
   readonly demonstrations?: number
   readonly prefix?: PrefixSettings | null
+  /** Of each eval prompt. */
+  readonly eval_samples?: number
 }
 
 export interface SamplingParts {
@@ -229,14 +231,19 @@ async function rewardedGroup(
     finishReason: sample.finishReason,
     ...(sample.expert ? { expert: sample.expert } : {}),
     ...(sample.prefix ? { prefix: sample.prefix } : {}),
+    ...(sample.context ? { context: sample.context } : {}),
     ...scores[i]!,
   }))
 }
 
 export function rewardSample(
-  { completion, tokenIds, finishReason }: Sample,
+  { completion, tokenIds, finishReason, messages }: Sample,
   { asked, row, where }: DataPrompt,
 ): RewardSample {
   const prompt = typeof asked === "string" ? asked : asked.messages
-  return { prompt, completion, token_ids: tokenIds, finish_reason: finishReason, row, where }
+  const whole = messages ? { messages } : {}
+  return {
+    ...{ prompt, completion, ...whole },
+    ...{ token_ids: tokenIds, finish_reason: finishReason, row, where },
+  }
 }

@@ -1,10 +1,11 @@
-import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import { check } from "../../../src/check/index.ts"
 import { probeText } from "../../../src/commands/probe.ts"
 import { parseConfig } from "../../../src/config/index.ts"
 import type { PreviewExample } from "../../../src/data/preview-rows.ts"
+import { planRun } from "../../../src/train/plan.ts"
 import { probe } from "../../../src/train/probe.ts"
 import { previewRollouts } from "../../../src/train/rollouts/preview-rollouts.ts"
 import { type More, tinyRollouts } from "./tiny-rollouts.ts"
@@ -63,6 +64,25 @@ test("preview refuses what the run would refuse, before a weight is read", async
   await expect(previewed({ data, rollout: { rewards: ["math"] } })).rejects.toThrow(
     /bare.jsonl:1: the reward math needs a gold answer/,
   )
+})
+
+test("a model that names no end of a sample is refused before anything is read", async () => {
+  const endless = join(root, "endless-model")
+  cpSync(modelFolder, endless, { recursive: true })
+  for (const file of ["config.json", "tokenizer_config.json"]) {
+    const {
+      eos_token: _,
+      eos_token_id: __,
+      ...rest
+    } = JSON.parse(readFileSync(join(endless, file), "utf8"))
+    writeFileSync(join(endless, file), JSON.stringify(rest))
+  }
+  const plan = (more: More) =>
+    planRun(parseConfig(settings("endless", { model: endless, ...more })))
+  await expect(plan({})).rejects.toThrow(
+    /endless-model: names no token that ends a sample \(eos_token_id in generation_config.json/,
+  )
+  expect((await plan({ rollout: { stop: ["\n"] } })).rollout!.stopIds.size).toBe(0)
 })
 
 test("probe samples some groups, tells the rewards' spread, and measures memory and time", async () => {
