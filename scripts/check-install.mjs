@@ -43,7 +43,9 @@ function nodeOf(major) {
   const { arch } = process
   const platform = process.platform === "win32" ? "win" : process.platform
   const version = execFileSync("npm", ["view", `node@${major}`, "version", "--json"], { env: own })
-  const newest = [JSON.parse(version)].flat().at(-1)
+  const number = (text) => text.split(".").reduce((sum, part) => 1000 * sum + Number(part), 0)
+  const all = [JSON.parse(version)].flat()
+  const newest = all.toSorted((a, b) => number(a) - number(b)).at(-1)
   const binary = process.platform === "win32" ? "bin/node.exe" : "bin/node"
   return join(fetched(`node-${platform}-${arch}@${newest}`), binary)
 }

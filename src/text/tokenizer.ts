@@ -104,13 +104,14 @@ function idsIfAny(encode: () => number[]): number[] {
   }
 }
 
-function readable<T>({ path }: TokenizerFiles, read: () => T): T {
+function readable<T>({ path, tokenizer: { model } }: TokenizerFiles, read: () => T): T {
   try {
     return read()
   } catch (error) {
     if (error instanceof InputError) throw error
+    const kind = isObject(model) ? ` of type ${JSON.stringify(model.type)}` : ""
     throw new InputError(
-      `${path}: this kind of tokenizer cannot be read: ${(error as Error).message}`,
+      `${path}: this kind of tokenizer${kind} cannot be read: ${(error as Error).message}`,
     )
   }
 }
