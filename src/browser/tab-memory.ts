@@ -35,6 +35,8 @@ export function loadingNeed(config: ModelConfig, quantization?: WeightQuantizati
 /** WebAssembly's addresses have 32 bits; the runtime's own code and data lie there too. */
 const HEAP_END = 4 * 2 ** 30
 const RUNTIME_BYTES = 64 * 2 ** 20
+/** No browser gives a tab so many arrays; more is not even tried. */
+const ARRAYS_END = 16 * 2 ** 30
 /** Of a device's memory, what one tab may take before others are pushed out. */
 const SHARE = 0.5
 /** Arrays are reserved in pieces that any browser can make. */
@@ -62,6 +64,7 @@ export function memoryProblem({ arrays, heap }: MemoryNeed): string | undefined 
   if (heap > HEAP_END - RUNTIME_BYTES) {
     return `it needs about ${gigabytes(heap)} of WebAssembly's memory, which ends at 4.3 GB`
   }
+  if (arrays > ARRAYS_END) return `${need}, which is more than any tab has`
   const device = scope.navigator?.deviceMemory
   if (device !== undefined && arrays + heap > SHARE * device * 2 ** 30) {
     const room = gigabytes(SHARE * device * 2 ** 30)

@@ -178,7 +178,6 @@ export class Lab {
     }
     this.#set({ rows })
     await this.#lookAt(this.#row)
-    void this.#measure()
   }
 
   /** What both runs would hold, with as many tokens at once as there is room for. */
@@ -192,9 +191,13 @@ export class Lab {
     return memory!
   }
 
+  /** A worker that computes does not answer who measures: what is measured meanwhile lacks it. */
   async #measure(): Promise<void> {
+    const { phase, step, sides } = this.state
     const held = await heldBytes()
-    if (held !== undefined) this.#set({ held })
+    const { state } = this
+    const isIdle = state.phase === phase && state.step === step && state.sides === sides
+    if (held !== undefined && isIdle && !state.busy) this.#set({ held })
   }
 
   /**
@@ -213,7 +216,9 @@ export class Lab {
       if (era !== this.#era) return
       try {
         await work()
-        if (era === this.#era) this.#set({ phase: "ready", busy: undefined })
+        if (era !== this.#era) return
+        this.#set({ phase: "ready", busy: undefined })
+        void this.#measure()
       } catch (error) {
         if (era === this.#era) this.#fail(error)
       }
