@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander"
+import { InputError } from "../errors.ts"
 import type { ExportResult } from "../export/index.ts"
 import {
   EXPORT_FORMATS,
@@ -28,6 +29,8 @@ export interface ExportVerbOptions {
   readonly rounding?: Rounding
   readonly pre?: string
   readonly base?: string
+  readonly add?: readonly string[]
+  readonly weight?: number
   readonly revision?: string
   readonly force?: boolean
   readonly json?: boolean
@@ -53,13 +56,18 @@ export async function runExport(
   signal: AbortSignal,
 ): Promise<void> {
   outliveReaders()
-  const { dtype, pre, json, ...rest } = options
-  const { exportModel } = await import("../export/index.ts") // --help answers without it
+  const { dtype, pre, json, add = [], weight, ...rest } = options
+  if (weight !== undefined && !Number.isFinite(weight)) {
+    throw new InputError("--weight: expected a number such as 0.5")
+  }
+  const { addedAdapter, exportModel } = await import("../export/index.ts") // --help answers without it
   const model = await modelOf(word)
   const { show, clear } = progressLine()
   try {
     const result = await exportModel(model, {
       ...rest,
+      added: add.map(addedAdapter),
+      ...(weight === undefined ? {} : { weight }),
       ...(dtype === undefined ? {} : { dtype: DTYPES[dtype] }),
       ...(pre === undefined ? {} : { preTokenizer: pre }),
       signal,
@@ -77,6 +85,8 @@ export async function runExport(
     clear()
   }
 }
+
+const several = (value: string, before: readonly string[]): string[] => [...before, value]
 
 export function command(verb: Command): void {
   verb
@@ -98,6 +108,13 @@ export function command(verb: Command): void {
     .addOption(roundingOption())
     .option("--pre <name>", "gguf, ollama: llama.cpp's pre-tokenizer, where it is not recognised")
     .addOption(baseOption())
+    .option(
+      "--add <adapter>",
+      "another adapter over the same base: FOLDER or FOLDER:0.5",
+      several,
+      [],
+    )
+    .option("--weight <number>", "what the run's own adapter counts, beside --add", Number)
     .option("--revision <revision>", "of a hub id: branch, tag or commit")
     .option("--force", "write into a folder that is not empty")
     .option("--json", "print one JSON document about what was written")

@@ -17,7 +17,7 @@ import { writeGgufAdapter } from "./gguf-adapter.ts"
 import { writeHuggingFace, writePeft } from "./hugging-face.ts"
 import type { ExportFormat, GgufTypeName, Rounding } from "./names.ts"
 import { writeOllama } from "./ollama.ts"
-import type { ExportSource, Work, Written } from "./source.ts"
+import type { AddedAdapter, ExportSource, Work, Written } from "./source.ts"
 import { checkPlace, stagedFolder } from "./staging.ts"
 
 export interface ExportOptions {
@@ -34,6 +34,10 @@ export interface ExportOptions {
   readonly preTokenizer?: string
   /** In place of the base that an adapter names. */
   readonly base?: string
+  /** Of an adapter: what its update is multiplied with. */
+  readonly weight?: number
+  /** Other adapters over the same base, which are added to it. */
+  readonly added?: readonly AddedAdapter[]
   /** Of a hub id: branch, tag or commit. */
   readonly revision?: string
   /** Write into a folder that is not empty. */
@@ -224,9 +228,16 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
   })
-  const source: ExportSource = { ...folders, name: basename(resolve(run)) }
+  const { weight, added = [] } = options
+  const source: ExportSource = { ...folders, name: basename(resolve(run)), weight, added }
   checkKind(run, options, source)
-  const read = [source.folder, source.base, source.textFolder].filter((path) => path !== null)
+  if (source.base === null && (added.length > 0 || weight !== undefined)) {
+    throw new InputError(`--add and --weight are for adapters, and ${run} is a whole model`)
+  }
+  const others = added.map(({ path }) => path)
+  const read = [source.folder, source.base, source.textFolder, ...others].filter(
+    (path) => path !== null,
+  )
   checkOutputFolder(out, {
     option: "--out",
     reads: read.map((path) => ({ path, what: "the model" })),
@@ -238,7 +249,8 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     return { written, files: await filesOf(stage) }
   })
   const { stored, verified, notes } = written
-  const foldsIn = source.base !== null && to !== "peft" && to !== "gguf-adapter"
+  const isItself = added.length === 0 && (weight ?? 1) === 1 // else its effect is meant to be another
+  const foldsIn = isItself && source.base !== null && to !== "peft" && to !== "gguf-adapter"
   const effect = foldsIn ? await keptEffect(run, source, stored, options) : undefined
   return {
     ...(effect ? { effect } : {}),

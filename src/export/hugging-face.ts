@@ -21,6 +21,7 @@ import { progressMeter } from "../report/progress.ts"
 import { loadChatTemplate, loadTokenizer } from "../text/index.ts"
 import { counted } from "./counted.ts"
 import type { ExportSource, Work, Written } from "./source.ts"
+import { sourceAdapter } from "./source-adapter.ts"
 import { roundedTensors } from "./stochastic-rounding.ts"
 import { verifyTensors, writtenTensors } from "./verify.ts"
 
@@ -44,14 +45,15 @@ function tensorSources({ parameters, read }: OpenWeights, signal?: AbortSignal):
 
 /** Opens the tensors of what is exported for as long as `use` takes. */
 export async function withTensors<T>(
-  { folder, base }: ExportSource,
+  source: ExportSource,
   signal: AbortSignal | undefined,
   use: (open: OpenTensors) => Promise<T>,
 ): Promise<T> {
+  const { folder, base } = source
   const opened = await openWeights(base ?? folder)
   try {
     if (base === null) return await use({ model: opened, tensors: tensorSources(opened, signal) })
-    const adapter = await readAdapter(folder, opened.config.shape)
+    const adapter = await sourceAdapter(source, opened.config.shape)
     const model = adaptedBase(opened, adapter.shape)
     const tensors = mergedTensors(tensorSources(model, signal), adapter.tensors, adapter)
     return await use({ model, tensors })
@@ -104,13 +106,14 @@ export async function writeHuggingFace(
 
 /** The adapter alone, as PEFT reads it. */
 export async function writePeft(
-  { folder, base, baseName, textFolder }: ExportSource,
+  source: ExportSource,
   stage: string,
   { show }: Work,
 ): Promise<Written> {
+  const { folder, base, baseName, textFolder } = source
   assert(base !== null && baseName !== null, "writePeft: a source without an adapter")
   const { shape: ofBase } = await readModelConfig(base)
-  const { spec, tensors, shape } = await readAdapter(folder, ofBase)
+  const { spec, tensors, shape } = await sourceAdapter(source, ofBase)
   const meant = adapterParameters(shape, spec).map(({ name, shape }) => {
     return { name, shape, read: async () => tensors.get(name)! }
   })

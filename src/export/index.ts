@@ -7,4 +7,5 @@ export {
   exportModel,
 } from "./export.ts"
 export { EXPORT_FORMATS, type ExportFormat, GGUF_TYPE_NAMES, type GgufTypeName } from "./names.ts"
+export { addedAdapter } from "./source-adapter.ts"
 export type { Verified } from "./verify.ts"

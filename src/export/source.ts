@@ -6,6 +6,15 @@ import type { Verified } from "./verify.ts"
 /** What is exported: where its parts lie, and its name. */
 export interface ExportSource extends ModelFolders {
   readonly name: string
+  /** Of an adapter: what its update is multiplied with; 1 if left out. */
+  readonly weight?: number | undefined
+  /** Adapters over the same base that are added to it. */
+  readonly added?: readonly AddedAdapter[] | undefined
+}
+
+export interface AddedAdapter {
+  readonly path: string
+  readonly weight: number
 }
 
 /** What every writer is given beside its own options. */

@@ -1,3 +1,4 @@
+export { combinedAdapter } from "./adapters/combine.ts"
 export * from "./adapters/lora.ts"
 export * from "./adapters/quantize.ts"
 export { heldName, type SavedModules } from "./adapters/saved-modules.ts"
