@@ -40,8 +40,12 @@ export function changing(readOnly: boolean): void {
 
 export function runRoutes({ dir, lanes, indexes, readOnly }: RunRoutesOptions): Hono {
   const streams = new EventStreams()
-  const all = () =>
-    Promise.all(runFolders(dir).map(async (run) => ({ run, summary: await indexes.summary(run) })))
+  /** One after the other: a run's numbers are in memory while its index is made. */
+  async function all() {
+    const found = []
+    for (const run of runFolders(dir)) found.push({ run, summary: await indexes.summary(run) })
+    return found
+  }
 
   async function* events(run: NamedRun, after: string | undefined, signal: AbortSignal) {
     for await (const line of followLines(eventsOf(run), { after, signal })) {

@@ -11,7 +11,7 @@ import { type RunState, useRun } from "./run-state.ts"
 import { Samples, useSamples } from "./samples.tsx"
 import { Settings } from "./settings.tsx"
 import { useStore } from "./store.ts"
-import { bytesText, duration, number, stateOf } from "./words.ts"
+import { bytesText, duration, number, shortName, stateOf } from "./words.ts"
 
 /** The parts of a run's page, by the last part of its address. */
 const PARTS = [
@@ -106,7 +106,7 @@ function Head({
   const left = state === "training" ? secondsLeft(run, steps) : undefined
   const facts: readonly (readonly [string, string])[] = [
     ["objective", objective ?? "–"],
-    ["model", model ?? "–"],
+    ["model", model ? shortName(model) : "–"],
     ["engine", engine ?? "–"],
     ["NLL", number(last_step?.nll)],
     ["mean p", number(last_step?.mean_p)],
