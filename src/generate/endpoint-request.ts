@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
+import { boundedText, MAX_BODY_BYTES } from "../host/bounded-text.ts"
 
 /** One request to a server: what came back, and whether asking again can help. */
 
@@ -13,20 +14,6 @@ export interface PostOptions {
   readonly apiKey: string | undefined
   readonly timeoutSeconds: number
   readonly signal: AbortSignal
-}
-
-/** The longest answer that is read: far above any completion with its log-probabilities. */
-const MAX_BODY_BYTES = 64e6
-
-async function boundedText(response: Response): Promise<string | undefined> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of response.body ?? []) {
-    bytes += part.length
-    if (bytes > MAX_BODY_BYTES) return undefined // leaving the loop lets go of the connection
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString("utf8")
 }
 
 function serverWords(text: string): string {

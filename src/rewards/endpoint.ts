@@ -1,7 +1,9 @@
 /** A reward that a server gives: samples are posted, numbers come back. */
+
 import { setTimeout as pause } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { boundedText, MAX_BODY_BYTES } from "../host/bounded-text.ts"
 import type { Scorer } from "./reward.ts"
 
 export interface RewardEndpoint {
@@ -51,7 +53,11 @@ async function posted(
         body,
         signal: signal ? AbortSignal.any([signal, late]) : late,
       })
-      const text = await response.text()
+      const text = await boundedText(response)
+      if (text === undefined) {
+        problem = `its answer is longer than ${MAX_BODY_BYTES / 1e6} MB`
+        break
+      }
       if (response.ok) return JSON.parse(text)
       problem = `${response.status} ${response.statusText}: ${text.slice(0, 200)}`
       if (response.status < 500 && response.status !== 429) break

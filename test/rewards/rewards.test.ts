@@ -163,6 +163,14 @@ test("a server: samples in, rewards out; asked again when it fails", async () =>
       if (asked === 1) return response.writeHead(503).end("busy")
       const { samples } = JSON.parse(body)
       const rewards = samples.map((one: { completion: string }) => one.completion.length)
+      if (request.url === "/endless") {
+        const piece = Buffer.alloc(1 << 20, "x")
+        const more = () => {
+          while (!response.destroyed && response.write(piece)) {}
+        }
+        response.on("drain", more)
+        return more()
+      }
       return response.end(JSON.stringify({ rewards: request.url === "/short" ? [] : rewards }))
     })
   })
@@ -170,6 +178,7 @@ test("a server: samples in, rewards out; asked again when it fails", async () =>
   try {
     expect(await of({ url }, "ab", "abc")).toEqual([2, 3])
     expect(asked).toBe(2)
+    await expect(of({ url: `${url}/endless` }, "ab")).rejects.toThrow(/longer than 64 MB/)
     await expect(of({ url: `${url}/short` }, "ab")).rejects.toThrow(
       /expected { "rewards": \[...\] } with 1 numbers or nulls, got 0 of them/,
     )

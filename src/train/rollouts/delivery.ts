@@ -5,6 +5,8 @@ import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { EndpointSourceConfig } from "../../config/rollout-schema.ts"
 import { InputError } from "../../errors.ts"
+import { removeLeft, temporaryName } from "../../formats/atomic.ts"
+import { boundedText } from "../../host/bounded-text.ts"
 import { weightsHash } from "../../models/files/weights-hash.ts"
 
 export interface DeliveryParts {
@@ -64,9 +66,9 @@ export async function deliver(
 
 /** In two renames: a server that reads it between them finds nothing, and not half of each. */
 async function replaceFolder(from: string, to: string): Promise<void> {
-  const [fresh, old] = [`${to}.new`, `${to}.old`]
-  await rm(fresh, { recursive: true, force: true })
-  await rm(old, { recursive: true, force: true })
+  // names that nobody else gives a folder
+  const [fresh, old] = [temporaryName(to), temporaryName(to)]
+  removeLeft(to)
   await cp(from, fresh, { recursive: true })
   await rename(to, old).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error
@@ -125,7 +127,7 @@ async function postSync(
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     })
     if (response.ok) return
-    const said = (await response.text()).slice(0, 300)
+    const said = ((await boundedText(response)) ?? "").slice(0, 300)
     throw new InputError(`rollout.source.sync: ${url}: ${response.status}: ${said}`)
   } catch (error) {
     signal?.throwIfAborted()

@@ -29,7 +29,11 @@ afterAll(async () => {
 })
 
 test("dftune serve samples: each rollout from the weights of that moment, ids and all", async () => {
+  mkdirSync(`${live}.old`)
+  mkdirSync(`${live}.new`)
   const events = await run("served", { max_steps: 4, rollout: { source } })
+  // what has a name like the folder's is somebody's
+  for (const other of ["old", "new"]) expect(existsSync(`${live}.${other}`)).toBe(true)
   const rollouts = rolloutsOf(events)
   expect(stepsOf(events)).toHaveLength(4)
   expect(rollouts).toHaveLength(4)
