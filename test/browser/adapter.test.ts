@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -19,12 +19,8 @@ import {
 import { promptIds } from "../../src/generate/prompt.ts"
 import { pythonWith } from "../python-with.ts"
 import { ROWS } from "./arithmetic-rows.ts"
+import { DEMO_FILES, DEMO_MODEL, DEMO_NAMES } from "./demo-model.ts"
 
-const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
-const NAMES = [
-  ..."config.json generation_config.json tokenizer.json tokenizer_config.json".split(" "),
-  "model.safetensors",
-]
 const QUESTION = "(2 + 5) * 2 = ?"
 /** As a person has it after unpacking: adapter/ beside base/. */
 const folder = mkdtempSync(join(tmpdir(), "dftune-tab-adapter-"))
@@ -33,10 +29,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 let asked: number[]
 let said: Sample
 beforeAll(async () => {
-  const files = new Map(NAMES.map((name) => [name, readFileSync(join(MODEL, name))]))
   const ort = createRequire(import.meta.url)("onnxruntime-web") as WebRuntime
   const device = await openWebDevice(ort, { device: "wasm", threads: 1 })
-  const model = await openTabModel(memoryFolder("base", files), { name: "base" })
+  const model = await openTabModel(memoryFolder("base", DEMO_FILES), { name: "base" })
   const config = tabConfig({
     objective: "dft",
     adapter: { type: "lora", r: 4, use_rslora: true },
@@ -53,7 +48,7 @@ beforeAll(async () => {
   mkdirSync(join(folder, "adapter"))
   for (const [name, bytes] of await run.adapter())
     writeFileSync(join(folder, "adapter", name), bytes)
-  for (const name of NAMES) cpSync(join(MODEL, name), join(folder, "base", name))
+  for (const name of DEMO_NAMES) cpSync(join(DEMO_MODEL, name), join(folder, "base", name))
   await run.release()
   await device.release()
 })

@@ -1,7 +1,4 @@
-import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, test } from "vitest"
 import {
   memoryFolder,
@@ -17,12 +14,8 @@ import {
 } from "../../src/browser/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
 import { ROWS } from "./arithmetic-rows.ts"
+import { DEMO_FILES } from "./demo-model.ts"
 
-const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
-const NAMES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
-const files = new Map(
-  [...NAMES, "model.safetensors"].map((name) => [name, readFileSync(join(MODEL, name))]),
-)
 const ort = createRequire(import.meta.url)("onnxruntime-web") as WebRuntime
 const wasm = await openWebDevice(ort, { device: "wasm", threads: 1 })
 const cpu = await openDevice({ device: "cpu", threads: 1 })
@@ -39,7 +32,7 @@ describe.each([
   ["int8, natively", INT8, cpu],
 ] as const)("a base in %s under two adapters", (_, quantization, device) => {
   test("is packed once, and samples what each of them has learnt so far", async () => {
-    const model = await openTabModel(memoryFolder("demo/model", files), { quantization })
+    const model = await openTabModel(memoryFolder("demo/model", DEMO_FILES), { quantization })
     const packedBase = new PackedBase(device, model)
     const runs = await Promise.all(
       ["sft", "dft"].map((objective) => opened(objective, { model, device, packedBase })),
