@@ -1,0 +1,36 @@
+#!/bin/sh
+# DPO, KTO and offline DFT from one model's own graded samples, beside the model as it was.
+#     sh run.sh MODEL FOLDER        (DFTUNE: the command, dftune if left out; PROBLEMS, TESTS, STEPS: sizes)
+set -e
+model=$1
+out=$2
+here=$(cd "$(dirname "$0")" && pwd)
+dftune=${DFTUNE:-dftune}
+problems=${PROBLEMS:-96}
+tests=${TESTS:-64}
+steps=${STEPS:-24}
+mkdir -p "$out"
+cd "$out"
+
+# One stream of problems, so that no test is among those that are learnt.
+node "$here/problems.mjs" $((problems + tests)) 19 > all.jsonl
+head -n "$problems" all.jsonl > train.jsonl
+tail -n "$tests" all.jsonl > test.jsonl
+
+$dftune generate "$model" --prompts train.jsonl --n 4 --temperature 1 --max-new-tokens 96 --out samples.jsonl
+$dftune grade samples.jsonl --pairs all --max-per-prompt 2 --out pairs.jsonl
+$dftune grade samples.jsonl --labels --out labels.jsonl
+$dftune grade samples.jsonl --keep correct --out correct.jsonl
+
+for objective in dpo kto dft; do
+  case $objective in dpo) rows=pairs ;; kto) rows=labels ;; dft) rows=correct ;; esac
+  $dftune train "$here/$objective.yaml" --resume --set "model=$model" --set "data.train=$rows.jsonl" \
+    --set "max_steps=$steps" --set "output_dir=runs/$objective"
+done
+
+for name in base dpo kto dft; do
+  tried=runs/$name
+  test "$name" = base && tried=$model
+  $dftune eval "$tried" --suite test.jsonl --n 1 --temperature 0 --max-new-tokens 96 --out "evals/$name-greedy"
+  $dftune eval "$tried" --suite test.jsonl --n 4 --temperature 1 --max-new-tokens 96 --out "evals/$name-sampled"
+done
