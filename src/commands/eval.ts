@@ -19,7 +19,6 @@ import {
   type SuiteResult,
 } from "../evaluate/index.ts"
 import { evaluationHtml, resultTable } from "../evaluate/report.ts"
-import { openScoredModel } from "../evaluate/scored-model.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import {
   type Asking,
@@ -38,11 +37,14 @@ import {
 } from "../generate/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import { shortCount } from "../report/units.ts"
+import { saysScores } from "../train/reward-model.ts"
+import { openScoredModel } from "../train/scored-model.ts"
 import { showDataLosses } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { modelOf } from "./shell/model-argument.ts"
 import { baseOption, type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
+import { showPairScores } from "./shell/pair-scores.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
@@ -182,7 +184,8 @@ async function run(word: string, options: Options, signal: AbortSignal): Promise
     }
     const { data, json = false, against, ...rest } = options
     const other = against === undefined ? {} : { against: await modelOf(against) }
-    return showDataLosses(model, { ...rest, ...other, data, json }, signal)
+    const show = (await saysScores(model)) ? showPairScores : showDataLosses
+    return show(model, { ...rest, ...other, data, json }, signal)
   }
   if (options.against !== undefined) throw new InputError("eval: --against goes with --data")
   const names = (options.suite ?? (options.preset ? PAPER_SUITES.join(",") : ""))

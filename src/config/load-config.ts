@@ -298,9 +298,11 @@ function withFoundPaths(config: Config, folder: string): Config {
         module: foundPath(config.rollout.environment.module, folder),
       },
       rewards: config.rollout.rewards.map((reward) =>
-        reward.module === undefined
-          ? reward
-          : { ...reward, module: foundPath(reward.module, folder) },
+        reward.module !== undefined
+          ? { ...reward, module: foundPath(reward.module, folder) }
+          : reward.model !== undefined
+            ? { ...reward, model: foundPath(reward.model, folder) }
+            : reward,
       ),
     },
     data: {

@@ -21,6 +21,13 @@ const rewardFields = z
         "A TypeScript or JavaScript file whose function gets { prompt, completion, token_ids, finish_reason, row } and returns a number, null, or a promise of one; its export `batch` gets a list.",
       )
       .optional(),
+    model: z
+      .string()
+      .min(1)
+      .describe(
+        "A reward model (objective: reward, or a ...ForSequenceClassification of one label): a folder, a run or a hub id.",
+      )
+      .optional(),
     url: z
       .url({ protocol: /^https?$/ })
       .describe("A server that takes { samples } and answers { rewards }.")
@@ -50,7 +57,7 @@ const rewardFields = z
       .optional(),
     seconds: positive.describe("unit-tests: that a program may take; 10.").optional(),
   })
-  .describe("A reward: its name, a module of your own, or a server.")
+  .describe("A reward: its name, a module of your own, a reward model, or a server.")
 
 const replayFields = z
   .strictObject({

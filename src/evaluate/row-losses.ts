@@ -4,8 +4,8 @@ import { InputError } from "../errors.ts"
 import { progressMeter } from "../report/progress.ts"
 import { stepBatch } from "../train/micro-batches.ts"
 import { CROSS_ENTROPY } from "../train/objective-head.ts"
+import type { ScoredModel } from "../train/scored-model.ts"
 import { END_OF_TURN } from "../train/token-statistics.ts"
-import type { ScoredModel } from "./scored-model.ts"
 import { type Interval, ratioInterval } from "./statistics.ts"
 
 /** Sums over a row's supervised tokens. */

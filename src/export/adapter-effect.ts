@@ -7,13 +7,13 @@ import type { SourceConfig } from "../config/schema.ts"
 import { openPrepared, prepareData } from "../data/index.ts"
 import type { PrepareOptions } from "../data/prepare.ts"
 import { InputError } from "../errors.ts"
-import { openScoredModel, type ScoredModel } from "../evaluate/scored-model.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type MicroBatch, stepBatch } from "../train/micro-batches.ts"
 import { CROSS_ENTROPY } from "../train/objective-head.ts"
 import { rowOptions } from "../train/row-options.ts"
+import { openScoredModel, type ScoredModel } from "../train/scored-model.ts"
 
 export interface AdapterEffect {
   /**

@@ -7,6 +7,7 @@ import { decodingShapes, PackedModel, type PackOptions } from "../models/decodin
 import {
   adaptedBase,
   findModel,
+  type ModelKind,
   openWeights,
   readAdapter,
   readAdapterConfig,
@@ -158,9 +159,13 @@ export async function modelFolders(
 /** The precision that `openModel` opens a model in, before it is opened: never "auto". */
 export async function modelPrecision(
   { folder, base }: ModelFolders,
-  { dtype = "auto", device = "cpu" }: Pick<OpenModelOptions, "dtype" | "device"> = {},
+  {
+    dtype = "auto",
+    device = "cpu",
+    ...kind
+  }: Pick<OpenModelOptions, "dtype" | "device"> & ModelKind = {},
 ): Promise<Precision> {
-  const { shape } = await readModelConfig(base ?? folder)
+  const { shape } = await readModelConfig(base ?? folder, kind)
   return resolvedPrecision({ dtype, device }, shape)
 }
 

@@ -46,6 +46,8 @@ export interface RewardContext {
   readonly maxNewTokens: number
   /** The policy's greedy answers to texts, each asked as a question of its own. */
   readonly ask?: AskPolicy
+  /** Opens a reward model, where the run can. */
+  readonly openModel?: (path: string) => Scorer
 }
 
 export type AskPolicy = (

@@ -1,4 +1,5 @@
 /** Rewards at work: what each entry of `rollout.rewards` is opened as. */
+import { assert } from "../errors.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { REWARDS, type RewardName } from "./declared.ts"
 import { rewardEndpoint } from "./endpoint.ts"
@@ -38,13 +39,17 @@ export function rowProblem(row: JsonObject, all: readonly RewardSettings[]): str
 }
 
 export function openScorer(settings: RewardSettings, context: RewardContext): Scorer {
-  const { name, module, url, timeout = TIMEOUT_SECONDS } = settings
+  const { name, module, model, url, timeout = TIMEOUT_SECONDS } = settings
   if (name !== undefined) {
     const known = name as RewardName
     return WORK[known].open(rewardValues(REWARDS[known], settings), context)
   }
   if (module !== undefined) {
     return ownFunction({ module, export: settings.export ?? "default", timeout })
+  }
+  if (model !== undefined) {
+    assert(context.openModel, "a reward model where none can be opened")
+    return context.openModel(model)
   }
   return rewardEndpoint({ url: url!, timeout })
 }

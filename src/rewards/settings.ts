@@ -3,10 +3,12 @@ import { didYouMean } from "../closest-name.ts"
 import { declaredReward, REWARDS } from "./declared.ts"
 import type { RewardDeclaration, RewardValues } from "./reward.ts"
 
-/** Exactly one of name, module and url. */
+/** Exactly one of name, module, model and url. */
 export interface RewardSettings {
   readonly name?: string | undefined
   readonly module?: string | undefined
+  /** A reward model: a folder, a run or a hub id. */
+  readonly model?: string | undefined
   readonly url?: string | undefined
   readonly weight: number
   readonly export?: string | undefined
@@ -21,13 +23,14 @@ export interface RewardProblem {
   readonly message: string
 }
 
-const KINDS = ["name", "module", "url"] as const
+const KINDS = ["name", "module", "model", "url"] as const
 type Kind = (typeof KINDS)[number]
 
 /** Keys that may stand beside each kind. */
 const BESIDE: { readonly [Name in Kind]: readonly string[] } = {
   name: ["weight"],
   module: ["weight", "export", "timeout"],
+  model: ["weight"],
   url: ["weight", "timeout"],
 }
 
@@ -37,7 +40,7 @@ export function rewardProblems(settings: RewardSettings): RewardProblem[] {
   const [kind, ...others] = given
   if (kind === undefined || others.length > 0) {
     const came = given.length === 0 ? "none of them" : given.join(" and ")
-    const message = `expected one of name, module or url, got ${came}`
+    const message = `expected one of name, module, model or url, got ${came}`
     return [{ key: undefined, message }]
   }
   const definition = kind === "name" ? declaredReward(settings.name!) : undefined
@@ -103,11 +106,18 @@ export function rewardValues(
   )
 }
 
-/** What events call each reward: its name, its file's or its host's; a second of a name gets a number. */
+/** Of a path; a run's result is called as the run is. */
+const lastPart = (path: string | undefined) =>
+  path
+    ?.replace(/[\\/]+$/, "")
+    .replace(/[\\/]model$/, "")
+    .replace(/^.*[\\/]/, "")
+
+/** What events call each reward: its name, its file's, its folder's or its host's; a second of a name gets a number. */
 export function rewardLabels(all: readonly RewardSettings[]): string[] {
   const seen = new Map<string, number>()
-  return all.map(({ name, module, url }) => {
-    const label = name ?? module?.replace(/^.*[\\/]/, "") ?? new URL(url!).host
+  return all.map(({ name, module, model, url }) => {
+    const label = name ?? lastPart(module ?? model) ?? new URL(url!).host
     const count = (seen.get(label) ?? 0) + 1
     seen.set(label, count)
     return count === 1 ? label : `${label}-${count}`

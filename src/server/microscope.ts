@@ -2,11 +2,6 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
-import {
-  openScoredModel,
-  type ScoredModel,
-  type ScoredModelOptions,
-} from "../evaluate/scored-model.ts"
 import { type InspectedToken, inspectTokens } from "../evaluate/token-inspection.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
@@ -19,6 +14,11 @@ import {
   weightOf,
 } from "../objectives/index.ts"
 import { PAGE_FILES, RUN_FILES } from "../run/run-files.ts"
+import {
+  openScoredModel,
+  type ScoredModel,
+  type ScoredModelOptions,
+} from "../train/scored-model.ts"
 import { refusal } from "./refusal.ts"
 import type { LookedRow, LookedRun } from "./run-rows.ts"
 

@@ -3,7 +3,6 @@ import { statSync } from "node:fs"
 import { basename, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { InputError } from "../errors.ts"
-import { openScoredModel, type ScoredModel, tokenLogprobs } from "../evaluate/scored-model.ts"
 import { inspectTokens } from "../evaluate/token-inspection.ts"
 import { isObject } from "../formats/json.ts"
 import {
@@ -15,6 +14,7 @@ import {
   weightsFolder,
 } from "../generate/index.ts"
 import { readRunRecord } from "../run/run-folder.ts"
+import { openScoredModel, type ScoredModel, tokenLogprobs } from "../train/scored-model.ts"
 import { runFolders } from "./run-folders.ts"
 
 /** Models that stay in memory when nobody asks them. */

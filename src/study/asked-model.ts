@@ -1,7 +1,6 @@
 /** A model of a study, opened when it is first asked. */
 import type { Config } from "../config/index.ts"
 import { evaluateSuite, openSuite } from "../evaluate/index.ts"
-import { openScoredModel } from "../evaluate/scored-model.ts"
 import {
   askingOf,
   endpointOrigin,
@@ -11,6 +10,7 @@ import {
   openGenerator,
   type SampleSource,
 } from "../generate/index.ts"
+import { openScoredModel } from "../train/scored-model.ts"
 import { startModelServer } from "./model-server.ts"
 import type { Decoding, Evaluation, ServerFields } from "./study-schema.ts"
 

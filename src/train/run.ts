@@ -252,6 +252,8 @@ async function runSteps(
     objective,
     split,
     rewards: settings.rewards,
+    threads: plan.engine.threads,
+    columns: plan.config.data.columns,
     steps: plan.order.steps,
     model: session,
     device: session.device,

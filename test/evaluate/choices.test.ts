@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { type ChoiceGold, judgeChoices } from "../../src/evaluate/choices.ts"
 import { evaluateSuite } from "../../src/evaluate/index.ts"
-import { openScoredModel, tokenLogprobs } from "../../src/evaluate/scored-model.ts"
 import { openSuite } from "../../src/evaluate/suites/index.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { openScoredModel, tokenLogprobs } from "../../src/train/scored-model.ts"
 
 const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 

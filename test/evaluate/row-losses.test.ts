@@ -5,10 +5,10 @@ import { afterAll, beforeAll, expect, test } from "vitest"
 import { type ConfigInput, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
 import { lossDifferences, rowLosses, sourceLosses } from "../../src/evaluate/row-losses.ts"
-import { openScoredModel } from "../../src/evaluate/scored-model.ts"
 import { ratioInterval } from "../../src/evaluate/statistics.ts"
 import type { EvalEvent } from "../../src/run/events.ts"
 import { bf16Kernel } from "../../src/runtime/node.ts"
+import { openScoredModel } from "../../src/train/scored-model.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 let folder: string

@@ -1,9 +1,9 @@
 /** The API as OpenAI's own client asks it, against the engine itself. */
 import OpenAI from "openai"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { openScoredModel, tokenLogprobs } from "../../src/evaluate/scored-model.ts"
 import { inspectTokens } from "../../src/evaluate/token-inspection.ts"
 import { openGenerator, type SampleRequest } from "../../src/generate/index.ts"
+import { openScoredModel, tokenLogprobs } from "../../src/train/scored-model.ts"
 import { DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
 
 const dir = newFolder()

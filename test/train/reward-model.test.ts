@@ -6,9 +6,12 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
+import { pairScores, sourceScores } from "../../src/evaluate/pair-scores.ts"
 import { openModel } from "../../src/generate/index.ts"
 import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
+import { loadTokenizer } from "../../src/text/index.ts"
+import { openRewardModel } from "../../src/train/reward-model.ts"
 import { runHere } from "../../src/train/run.ts"
 import { pythonWith } from "../python-with.ts"
 import { preferenceRows } from "./preference-rows.ts"
@@ -107,6 +110,57 @@ test("a reward model is trained on, and refused where a language model is expect
   await expect(run("sft", { model: trained, objective: "sft" })).rejects.toThrow("reward model")
   await expect(openModel(trained)).rejects.toThrow("it scores texts and predicts no token")
   await expect(openModel(join(root, "adapter", "model"))).rejects.toThrow("reward model's adapter")
+})
+
+test.each(["full", "adapter"])(
+  "%s: opened again, it ranks the pairs as the run did",
+  async (name) => {
+    const model = await openRewardModel(join(root, name))
+    try {
+      const files = [join(root, "pairs.jsonl")]
+      const scores = await pairScores(model, { files, maxLength: 64 })
+      const [source] = sourceScores(scores)
+      const told = evalsOf(readRun(join(root, name)).events).at(-1)!
+      expect(source!.pairs).toBe(24)
+      expect(source!.reward_accuracy).toBe(told.reward_accuracy)
+      expect(source!.reward_margin).toBeCloseTo(told.reward_margin!, 4)
+      expect(source!.reward_chosen).toBeCloseTo(told.reward_chosen!, 4)
+      expect(source!.nll).toBeCloseTo(told.nll!, 5)
+      const [low, high] = source!.reward_margin_ci95
+      expect(source!.reward_margin).toBeGreaterThan(low)
+      expect(source!.reward_margin).toBeLessThan(high)
+    } finally {
+      await model.release()
+    }
+    await expect(openRewardModel(join(root, "model-start"))).rejects.toThrow("is a language model")
+  },
+)
+
+test("a reward model rewards samples: the score of the prompt with the sample", async () => {
+  const rewards = [{ model: join(root, "full"), weight: 2 }]
+  const rollout = { num_generations: 2, max_new_tokens: 8, keep: "all", rewards }
+  const objective = "reinforce"
+  const data = { train: [join(root, "pairs.jsonl")], max_length: 64 }
+  const events = await run("rewarded", { objective, rollout, data, max_steps: 2 })
+  const rollouts = events.filter((event) => event.type === "rollout")
+  expect(Object.keys(rollouts[0]!.rewards)).toEqual(["full"])
+  const told = readFileSync(join(root, "rewarded", "rollouts.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+  const model = await openRewardModel(join(root, "full"))
+  const tokenizer = await loadTokenizer(model.textFolder)
+  const eos = tokenizer.eosTokenId!
+  for (const line of told) {
+    const { prompt, completion, finish_reason, rewards } = JSON.parse(line)
+    const ids = [...tokenizer.encode(prompt), ...tokenizer.encode(completion)]
+    const [score] = await model.score([finish_reason === "length" ? ids : [...ids, eos]])
+    expect(rewards.full).toBeCloseTo(score!, 4)
+  }
+  await model.release()
+  const wrong = { ...rollout, rewards: [{ model: join(root, "model-start") }] }
+  await expect(run("unrewarded", { objective, data, rollout: wrong })).rejects.toThrow(
+    "a reward model is expected",
+  )
 })
 
 test.each([

@@ -9,8 +9,8 @@ import {
   type SourceLoss,
   sourceLosses,
 } from "../../evaluate/row-losses.ts"
-import { openScoredModel } from "../../evaluate/scored-model.ts"
 import type { Precision } from "../../runtime/index.ts"
+import { openScoredModel } from "../../train/scored-model.ts"
 import type { DtypeChoice } from "./option-values.ts"
 import { print, printJson, progressLine } from "./terminal.ts"
 

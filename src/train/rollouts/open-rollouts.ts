@@ -2,13 +2,15 @@
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { askedIds } from "../../data/render.ts"
+import type { Columns } from "../../data/rows/index.ts"
 import { LocalSource } from "../../generate/local-source.ts"
 import type { Objective } from "../../objectives/index.ts"
 import { type AskPolicy, openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
-import type { Device, HostTensor } from "../../runtime/index.ts"
+import type { Device, DeviceOptions, HostTensor } from "../../runtime/index.ts"
 import { storesReference } from "../objective-batches.ts"
 import { crossEntropyAt } from "../objective-head.ts"
+import { modelReward } from "../reward-model.ts"
 import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../sequence-logprobs.ts"
 import type { SplitOptions } from "../split-rows.ts"
 import type { TrainedModel } from "../trained-model.ts"
@@ -48,6 +50,10 @@ export interface OpenRolloutsParts {
   readonly write?: (folder: string) => Promise<void>
   /** Where rollouts are written down. */
   readonly file: Pick<RolloutFileOptions, "folder" | "keep">
+  /** Of the prompts' rows. */
+  readonly columns?: Columns
+  /** Of the reward models. */
+  readonly threads?: DeviceOptions["threads"]
   readonly signal?: AbortSignal | undefined
 }
 
@@ -66,6 +72,8 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     openScoring(parts.rewards, {
       maxNewTokens: settings.max_new_tokens,
       ask: policyAsked(source, rollout),
+      openModel: (path) =>
+        modelReward(path, { threads: parts.threads ?? "auto", columns: parts.columns }),
     })
   const measuring: MeasureOptions = {
     split,

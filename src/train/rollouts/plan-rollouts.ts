@@ -20,6 +20,7 @@ import {
 } from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
 import { planWarnings } from "../plan-warnings.ts"
+import { rewardModelHash } from "../reward-model.ts"
 import { checkDelivery } from "./delivery.ts"
 import type { RolloutSettings } from "./made-rollout.ts"
 import { planTeacher, type TeacherPlan } from "./teacher.ts"
@@ -151,7 +152,7 @@ export async function promptReader(
   const rollout = config.rollout!
   const { max_new_tokens: most } = rollout
   const { environment } = rollout
-  const code = await moduleHashes([...rollout.rewards, ...(environment ? [environment] : [])])
+  const code = await rewardHashes([...rollout.rewards, ...(environment ? [environment] : [])])
   const tokenizer = await loadTokenizer(modelFolder)
   const stopIds = await stopTokenIds(modelFolder, tokenizer)
   if (stopIds.size === 0 && rollout.stop.length === 0) {
@@ -182,11 +183,13 @@ export function needsDemonstrations(config: Config): boolean {
 
 const isOwnTeacher = ({ teacher }: Config) => teacher !== null && teacher.model === null
 
-async function moduleHashes(
-  rewards: readonly { readonly module?: string | undefined }[],
+/** Of the modules' files and the reward models' weights. */
+async function rewardHashes(
+  rewards: readonly { readonly module?: string | undefined; readonly model?: string | undefined }[],
 ): Promise<Record<string, string>> {
   const found: Record<string, string> = {}
-  for (const { module } of rewards) {
+  for (const { module, model } of rewards) {
+    if (model !== undefined) found[model] = await rewardModelHash(model)
     if (module === undefined) continue
     if (!existsSync(module)) {
       throw new InputError(

@@ -13,8 +13,8 @@ import { progressMeter } from "../report/progress.ts"
 import type { DeviceOptions, Precision } from "../runtime/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
-import { baseWeights } from "../train/model-weights.ts"
-import { CROSS_ENTROPY } from "../train/objective-head.ts"
+import { baseWeights } from "./model-weights.ts"
+import { CROSS_ENTROPY } from "./objective-head.ts"
 
 /** A model that says how probable given tokens are, in the graphs that training has. */
 export interface ScoredModel {
@@ -35,6 +35,8 @@ export interface ScoredModelOptions {
   readonly threads?: DeviceOptions["threads"]
   /** In place of the base that an adapter names. */
   readonly base?: string
+  /** It is a reward model, whose decoder says scores. */
+  readonly scores?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
 }
@@ -46,13 +48,13 @@ export interface ScoredModelOptions {
  */
 export async function openScoredModel(
   path: string,
-  { dtype: asked = "fp32", threads = "auto", ...options }: ScoredModelOptions = {},
+  { dtype: asked = "fp32", threads = "auto", scores = false, ...options }: ScoredModelOptions = {},
 ): Promise<ScoredModel> {
   const folders = await modelFolders(path, options)
   const { folder, base, textFolder } = folders
-  const dtype = await modelPrecision(folders, { dtype: asked })
+  const dtype = await modelPrecision(folders, { dtype: asked, scores })
   const weightsFolder = base ?? folder
-  const config = await readModelConfig(weightsFolder)
+  const config = await readModelConfig(weightsFolder, { scores })
   const adapter = base === null ? undefined : await readAdapter(folder, config.shape)
   const { shape } = adapter ?? config
   const meter = progressMeter("loading", { unit: "tensors" })
@@ -61,7 +63,11 @@ export async function openScoredModel(
     onProgress: (done: number, all: number) => options.onProgress?.(meter(done, all)),
   }
   const weights = new Map<string, HostTensor>(
-    await baseWeights(adaptedBase(await openWeights(weightsFolder), shape), undefined, load),
+    await baseWeights(
+      adaptedBase(await openWeights(weightsFolder, { scores }), shape),
+      undefined,
+      load,
+    ),
   )
   if (adapter) {
     for (const { name, shape: dims } of adapterParameters(shape, adapter.spec)) {
