@@ -15,7 +15,8 @@ import { previewRollouts, type RolloutPreview } from "../train/rollouts/preview-
 import { rowOptions } from "../train/row-options.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
-import { colorsFor, print, printJson, say, sayWarning } from "./shell/terminal.ts"
+import { exampleText, pairText } from "./shell/preview-text.ts"
+import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 import { tokenizerFolder } from "./tokenizer-folder.ts"
 
 interface PreviewFlags {
@@ -60,11 +61,12 @@ async function preview(path: string, flags: PreviewFlags): Promise<void> {
   }
   const shown: PreviewExample[] = []
   const { rows, json = false, html } = flags
+  const printText = printer()
   const looked: Looked = {
     examples: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
     show: async (example) => {
       if (json) await printed(example)
-      else if (html === undefined) print(coloured(example))
+      else if (html === undefined) printText(example)
       if (html !== undefined) shown.push(example)
     },
   }
@@ -83,6 +85,15 @@ async function preview(path: string, flags: PreviewFlags): Promise<void> {
   }
   if ("rows" in found) tell(found.rows)
   else tellRollouts(found.rollouts)
+}
+
+/** Examples as text; the two sides of a pair wait for each other. */
+function printer(): (example: PreviewExample) => void {
+  let chosen: PreviewExample | undefined
+  return (example) => {
+    if (example.side === "chosen") chosen = example
+    else print(chosen && example.side ? pairText(chosen, example) : exampleText(example))
+  }
 }
 
 /** What is shown, and how. */
@@ -184,59 +195,4 @@ function tell({ rows, complete, tokens, supervisedTokens, lints }: PreviewSummar
   if (lints.some(({ severity }) => severity === "error")) {
     throw new InputError("a run would not start; see above")
   }
-}
-
-/** An example for the terminal: colours, or without them `[[` and `]]` around what is trained. */
-function coloured(example: PreviewExample): string {
-  const { source, side, token_ids, loss_mask, warnings } = example
-  const { bold, dim, isColorSupported, yellow } = colorsFor(process.stdout)
-  const trained = loss_mask.reduce((sum, mask) => sum + mask, 0)
-  const title = `${bold(source)}${side === undefined ? "" : ` ${side}`} ${dim(`${token_ids.length} tokens, ${trained} trained`)}`
-  const warned = warnings.length === 0 ? "" : ` ${yellow(warnings.join(", "))}`
-  const text = runs(example)
-    .map((run) =>
-      isColorSupported ? colouredRun(run) : run.trained ? `[[${run.text}]]` : run.text,
-    )
-    .join("")
-  return `${title}${warned}\n${text}\n`
-}
-
-interface TokenRun {
-  readonly trained: boolean
-  readonly tokenClass: number
-  readonly text: string
-}
-
-/** Neighbouring tokens of one kind, as one text. Without colour only the mask tells runs apart. */
-function runs({ tokens, loss_mask, token_class }: PreviewExample): TokenRun[] {
-  const { isColorSupported } = colorsFor(process.stdout)
-  const found: { trained: boolean; tokenClass: number; text: string }[] = []
-  for (const [t, text] of tokens.entries()) {
-    const trained = loss_mask[t] === 1
-    const last = found.at(-1)
-    const same =
-      last?.trained === trained && (!isColorSupported || last.tokenClass === token_class[t])
-    if (last !== undefined && same) last.text += text
-    else found.push({ trained, tokenClass: token_class[t]!, text })
-  }
-  return found.map((run) => ({ ...run, text: wholeCharacters(run.text) }))
-}
-
-/** A character that several tokens share was written byte by byte; here it is one again. */
-function wholeCharacters(text: string): string {
-  return text.replaceAll(/(?:<0x[0-9A-F]{2}>)+/g, (bytes) => {
-    const values = bytes.match(/[0-9A-F]{2}(?=>)/g)!.map((byte) => Number.parseInt(byte, 16))
-    const character = new TextDecoder().decode(Uint8Array.from(values))
-    return character.includes("\uFFFD") ? bytes : character
-  })
-}
-
-function colouredRun({ trained, tokenClass, text }: TokenRun): string {
-  const { dim, green, magenta, underline } = colorsFor(process.stdout)
-  const paint = !trained ? dim : tokenClass === 1 ? (run: string) => underline(magenta(run)) : green
-  // a colour is set again on each line: pagers forget it at the line's end
-  return text
-    .split("\n")
-    .map((line) => (line === "" ? "" : paint(line)))
-    .join("\n")
 }

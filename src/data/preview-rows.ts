@@ -11,7 +11,6 @@ import { datedSetup } from "./prepare.ts"
 import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
 import { tallies, unusedKeys } from "./row-counter.ts"
-import { isPaired } from "./rows/index.ts"
 import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
 
 /** One sequence as `preview --json` prints it (docs/data.md). */
@@ -20,6 +19,8 @@ export interface PreviewExample {
   readonly source: string
   /** Of a preference row: which of its answers. */
   readonly side?: "chosen" | "rejected"
+  /** Of a preference row: the first token in which its answers differ; before it both are the same. */
+  readonly parts_at?: number
   readonly text: string
   readonly token_ids: readonly number[]
   readonly tokens: readonly string[]
@@ -88,10 +89,10 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
       if ("refusal" in row) counts.untrained(row.refusal, batch.path, row.line)
       else counts.add(source, row.sides)
       if (rows > examples) continue
+      const parts_at = partingOf(row.sides)
       for (const [i, side] of row.sides.entries()) {
-        const which = !isPaired(setup.purpose)
-          ? {}
-          : { side: (["chosen", "rejected"] as const)[i]! }
+        const which =
+          parts_at === undefined ? {} : { side: (["chosen", "rejected"] as const)[i]!, parts_at }
         const shown = shownTokens(side, rendering.tokenizer)
         const warnings = "refusal" in row ? ["untrained-rows"] : shown.warnings
         await show({ source, ...which, ...shown, warnings })
@@ -106,10 +107,18 @@ const withLints = <Counts extends { readonly lints: readonly Lint[] }>(
   leftOut: LeftOut | undefined,
 ): Counts => ({ ...counts, lints: [...(leftOut?.lints ?? []), ...counts.lints] })
 
+/** The first token in which two sides differ, be it that one has ended; undefined for one sequence. */
+function partingOf([chosen, rejected]: readonly Rendered[]): number | undefined {
+  if (!chosen || !rejected) return undefined
+  const [a, b] = [chosen.tokenIds, rejected.tokenIds]
+  const at = a.findIndex((id, t) => id !== b[t])
+  return at < 0 ? Math.min(a.length, b.length) : at
+}
+
 function shownTokens(
   rendered: Rendered,
   tokenizer: Tokenizer,
-): Omit<PreviewExample, "source" | "side"> {
+): Omit<PreviewExample, "source" | "side" | "parts_at"> {
   const { tokenIds, lossMask, tokenClass, notes, supervised } = rendered
   return {
     text: tokenizer.decode(tokenIds),

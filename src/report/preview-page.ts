@@ -31,14 +31,42 @@ function tokenSpan(
   return `<span class="t ${trained ? "on" : "off"} ${kind}" data-i="${t}" data-id="${token_ids[t]}" data-t="${escaped(JSON.stringify(tokens[t]))}">${shownText(tokens[t]!)}</span>`
 }
 
-function exampleSection(example: PreviewExample): string {
-  const { source, side, loss_mask, warnings } = example
+const tokenSpans = (example: PreviewExample, from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => tokenSpan(example, from + i)).join("")
+
+/** How many tokens, how many of them trained, and what is odd. */
+function meta({ loss_mask, warnings }: PreviewExample): string {
   const trained = loss_mask.reduce((sum, mask) => sum + mask, 0)
   const warned = warnings.map((code) => `<span class="warn">${escaped(code)}</span>`).join(" ")
-  const tokens = loss_mask.map((_, t) => tokenSpan(example, t)).join("")
-  return `<section><h2>${escaped(source)}${side === undefined ? "" : ` <small>${side}</small>`}</h2>
-<p class="meta">${loss_mask.length} tokens, ${trained} trained ${warned}</p>
-<pre>${tokens}</pre></section>`
+  return `${loss_mask.length} tokens, ${trained} trained ${warned}`
+}
+
+function exampleSection(example: PreviewExample): string {
+  return `<section><h2>${escaped(example.source)}</h2>
+<p class="meta">${meta(example)}</p>
+<pre>${tokenSpans(example, 0, example.tokens.length)}</pre></section>`
+}
+
+/** What both sides begin with once, then each from where they part. */
+function pairSection(chosen: PreviewExample, rejected: PreviewExample): string {
+  const at = chosen.parts_at ?? 0
+  const side = (name: string, example: PreviewExample) =>
+    `<div><p class="meta"><b>${name}</b> ${meta(example)}</p><pre>${tokenSpans(example, at, example.tokens.length)}</pre></div>`
+  return `<section><h2>${escaped(chosen.source)}</h2>
+<p class="meta">they part at token ${at + 1}</p>
+<pre>${tokenSpans(chosen, 0, at)}</pre>
+<div class="pair">${side("chosen", chosen)}${side("rejected", rejected)}</div></section>`
+}
+
+/** The sides of a pair come one after the other. */
+function sections(examples: readonly PreviewExample[]): string[] {
+  return examples.flatMap((example, i) => {
+    const next = examples[i + 1]
+    if (example.side === "rejected") return []
+    return [
+      example.side === "chosen" && next ? pairSection(example, next) : exampleSection(example),
+    ]
+  })
 }
 
 const STYLE = `
@@ -54,6 +82,7 @@ pre { margin: .5rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: 1
 .t { border-radius: 3px; padding: 1px 0; box-decoration-break: clone; } .t:hover { outline: 2px solid currentColor; }
 .off { color: var(--dim); } .on { background: var(--on); color: var(--on-fg); }
 .on.k1 { background: var(--end); color: var(--end-fg); } .k2 { font-style: italic; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; } .pair > div { border-left: 2px solid var(--line); padding-left: .6rem; min-width: 0; }
 .nl { opacity: .5; font-style: normal; } .warn { background: var(--warn); color: var(--warn-fg); border-radius: 4px; padding: 0 .4em; }
 ul.lints { padding-left: 1.2rem; } ul.lints small { color: var(--dim); display: block; }
 #tip { position: fixed; display: none; pointer-events: none; z-index: 1; background: var(--fg); color: var(--bg);
@@ -95,7 +124,7 @@ export function previewPage(
 <p>${complete ? "All" : "The first"} ${rows.toLocaleString("en-US")} rows: ${tokens.toLocaleString("en-US")} tokens, ${share} % of them trained.</p>
 <p class="meta"><span class="t on k0">trained</span> · <span class="t on k1">trained end of turn</span> · <span class="t off">context</span> · <span class="t off k2">template</span> · hover a token for its id, text, mask and class</p>
 ${list === "" ? "" : `<ul class="lints">${list}</ul>`}
-${examples.map(exampleSection).join("\n")}
+${sections(examples).join("\n")}
 <div id="tip"></div><script>${SCRIPT}</script></body></html>
 `
 }
