@@ -30,6 +30,7 @@ export const ROW_NOTES = [
   "empty-answer",
   "noise",
   "noise-impossible",
+  "side-inside",
   ...PAIR_FAULTS,
 ] as const
 export type RowNote = (typeof ROW_NOTES)[number]
@@ -125,6 +126,11 @@ const NOTE_LINTS: Readonly<
     message: (rows) =>
       `${rows} drawn for noise and left as they were: nothing in them could be changed`,
     hint: "wrong-answers needs a number in the answer, wrong-steps a result after =, swapped-labels another answer near it",
+  },
+  "side-inside": {
+    message: (rows) =>
+      `${rows} whose one answer begins with all of the other: what is preferred in them is to stop or to go on`,
+    hint: "look at them with dftune preview; take them out if length is not what the data judges",
   },
   "long-pair": {
     message: (rows, maxLength) =>

@@ -26,6 +26,21 @@ export function pairFault(
   return same ? "equal-sides" : undefined
 }
 
+/** Whether one answer says all of the other and more; ends of turns aside. */
+export function isInside(
+  sides: readonly (Side & { /** [T] */ readonly tokenClass: readonly number[] })[],
+): boolean {
+  const [chosen, rejected] = sides.map(({ tokenIds, lossMask, tokenClass }) =>
+    tokenIds.filter((_, t) => lossMask[t] === 1 && tokenClass[t] === CONTENT),
+  )
+  if (!chosen || !rejected || chosen.length === rejected.length) return false
+  const [short, long] = chosen.length < rejected.length ? [chosen, rejected] : [rejected, chosen]
+  return short.every((id, t) => id === long[t])
+}
+
+/** `TOKEN_CLASS.content`. */
+const CONTENT = 0
+
 /**
  * Both answers stand behind the same prompt, token by token: what differs before them would be
  * compared too.

@@ -3,7 +3,7 @@ import { assert, InputError } from "../errors.ts"
 import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
-import { checkSharedPrompt } from "./pair-faults.ts"
+import { checkSharedPrompt, isInside } from "./pair-faults.ts"
 import { askedText, type Conversation } from "./rendered-chat.ts"
 import type { Example, RowPrompt, Sampled, Turns } from "./rows/index.ts"
 
@@ -51,12 +51,17 @@ export interface RenderOptions {
  */
 export function renderExample(example: Example, options: RenderOptions, where: string): Rendered[] {
   try {
-    return sequencesOf(example, options).map((tokens) => finished(tokens, options))
+    const sides = sequencesOf(example, options).map((tokens) => finished(tokens, options))
+    return isInside(sides) ? sides.map(withNote("side-inside")) : sides
   } catch (error) {
     if (error instanceof InputError) throw new InputError(`${where}: ${error.message}`)
     throw error
   }
 }
+
+const withNote =
+  (note: RowNote) =>
+  (side: Rendered): Rendered => ({ ...side, notes: [...side.notes, note] })
 
 function sequencesOf(example: Example, options: RenderOptions): ChatTokens[] {
   switch (example.kind) {
@@ -67,8 +72,9 @@ function sequencesOf(example: Example, options: RenderOptions): ChatTokens[] {
     case "completion":
       return [completion(example, options)]
     case "preference": {
-      const sides = [example.chosen, example.rejected].map((said) =>
-        completion({ kind: "completion", prompt: example.prompt, completion: said }, options),
+      const { chosen, rejected, kind: _kind, ...asked } = example
+      const sides = [chosen, rejected].map((said) =>
+        completion({ kind: "completion", ...asked, completion: said }, options),
       )
       if (options.supervise !== "all") checkSharedPrompt(sides)
       return sides

@@ -40,12 +40,15 @@ export type Example =
     } & ChatExtras)
   /** Everything is trained. */
   | { readonly kind: "text"; readonly text: string }
-  | {
+  | ({
       readonly kind: "preference"
       readonly prompt: Turns
       readonly chosen: Turns
       readonly rejected: Turns
-    }
+      /** As of a completion. */
+      readonly question?: true
+      readonly system?: string
+    } & Omit<ChatExtras, "context">)
 
 /**
  * What the rows are for; it decides which shape a row with several shapes has: answers to imitate,

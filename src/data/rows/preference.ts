@@ -1,11 +1,15 @@
 import { InputError } from "../../errors.ts"
 import type { JsonObject } from "../../formats/json.ts"
 import type { Example, Message, Turns } from "./example.ts"
+import { extrasOf, withSystem } from "./extras.ts"
 import { type Chat, turns } from "./messages.ts"
-import { has } from "./values.ts"
+import { systemOf } from "./questions.ts"
+import { has, isSameJson } from "./values.ts"
 
 /** Where the prompt of a pair may stand, in the order they are looked for. */
 const PROMPT_KEYS = ["prompt", "conversations", "messages", "question", "problem", "query"]
+/** Those of a question that is put to somebody: with a chat model it is a user's turn. */
+const QUESTIONS = ["question", "problem", "query"]
 
 export interface PairReading {
   readonly example: Example
@@ -30,7 +34,8 @@ export function preferenceRow(
     )
   }
   const promptKey = PROMPT_KEYS.find((key) => has(row, key))
-  const used = ["chosen", "rejected", ...(promptKey === undefined ? [] : [promptKey])]
+  const { extras, used: extraKeys } = extrasOf(row, where)
+  const keys = ["chosen", "rejected", ...(promptKey === undefined ? [] : [promptKey]), ...extraKeys]
   const pair = (): Pair => {
     if (promptKey !== undefined) return aligned(side(promptKey), chosen, rejected)
     if (typeof chosen !== "string" && typeof rejected !== "string")
@@ -40,7 +45,23 @@ export function preferenceRow(
       `${where}: expected "prompt" beside "chosen" and "rejected", got nothing (data.implicit_prompt: true takes what both begin with)`,
     )
   }
-  return { example: { kind: "preference", ...pair() }, used }
+  const { prompt, ...sides } = pair()
+  const told = systemOf(row, where)
+  if (typeof prompt !== "string") {
+    const { chat, used } = withSystem({ messages: prompt, context: [] }, row, where)
+    const example = { kind: "preference", prompt: chat.messages, ...sides, ...extras } as const
+    return { example, used: [...keys, ...used] }
+  }
+  const isQuestion = promptKey !== undefined && QUESTIONS.includes(promptKey)
+  const example: Example = {
+    kind: "preference",
+    prompt,
+    ...sides,
+    ...extras,
+    ...(told === undefined ? {} : { system: told.text }),
+    ...(isQuestion ? { question: true } : {}),
+  }
+  return { example, used: [...keys, ...(told === undefined ? [] : [told.key])] }
 }
 
 const turnsOf = (read: string | Chat): Turns => (typeof read === "string" ? read : read.messages)
@@ -65,17 +86,17 @@ function sharedWords(chosen: string, rejected: string, where: string): Pair {
 
 type Pair = { readonly prompt: Turns; readonly chosen: Turns; readonly rejected: Turns }
 
+/** Also of what they call, and whatever else they have: an order of keys is no difference. */
+const isSame = (a: Message | undefined, b: Message | undefined) =>
+  a !== undefined && b !== undefined && isSameJson(a, b)
+
 /** Makes all three strings, or all three messages; drops a prompt repeated at the start of the answers. */
 function aligned(prompt: Turns, chosen: Turns, rejected: Turns): Pair {
   if (typeof prompt === "string" && typeof chosen === "string") return { prompt, chosen, rejected }
   const asked = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt
   const answer = (turns: Turns): readonly Message[] => {
     if (typeof turns === "string") return [{ role: "assistant", content: turns }]
-    const repeats =
-      turns.length > asked.length &&
-      asked.every(
-        ({ role, content }, i) => turns[i]!.role === role && turns[i]!.content === content,
-      )
+    const repeats = turns.length > asked.length && asked.every((turn, i) => isSame(turn, turns[i]))
     return repeats ? turns.slice(asked.length) : turns
   }
   return { prompt: asked, chosen: answer(chosen), rejected: answer(rejected) }
@@ -88,9 +109,7 @@ function sharedPrompt(
   where: string,
 ): Pair {
   let shared = 0
-  const same = (a: Message | undefined, b: Message | undefined) =>
-    a !== undefined && b !== undefined && a.role === b.role && a.content === b.content
-  while (same(chosen[shared], rejected[shared])) shared++
+  while (isSame(chosen[shared], rejected[shared])) shared++
   if (shared === chosen.length || shared === rejected.length) {
     throw new InputError(
       `${where}: expected "chosen" and "rejected" to differ, got one inside the other`,

@@ -2,10 +2,11 @@ import { InputError } from "../../errors.ts"
 import { describeValue, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
 import type { Example, Message } from "./example.ts"
+import { extrasOf, withSystem } from "./extras.ts"
 import { chatMessages } from "./messages.ts"
 import { questionOf, systemOf } from "./questions.ts"
 import { rowReading } from "./read-row.ts"
-import { CHAT_KEYS, extrasOf, QUESTION_KEYS, withSystem } from "./shapes.ts"
+import { CHAT_KEYS, QUESTION_KEYS } from "./shapes.ts"
 import { has, text } from "./values.ts"
 
 /** What a row asks, whether or not an answer stands beside it. */

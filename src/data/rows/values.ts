@@ -62,3 +62,14 @@ export function withoutNulls(value: unknown): unknown {
       .map(([key, inner]) => [key, withoutNulls(inner)]),
   )
 }
+
+/** Whether two values of JSON say the same, whatever the order of an object's keys. */
+export function isSameJson(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b
+  if (Array.isArray(a) !== Array.isArray(b)) return false
+  const [left, right] = [Object.entries(a), new Map(Object.entries(b))]
+  return (
+    left.length === right.size &&
+    left.every(([key, value]) => right.has(key) && isSameJson(value, right.get(key)))
+  )
+}
