@@ -4,10 +4,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { replaceFile } from "../formats/atomic.ts"
 import { parseJson } from "../formats/json.ts"
+import type { ScoredModel } from "../train/scored-model.ts"
 import { plainVerdict } from "./judges/judge.ts"
 import { checkRecordsFile, type EvaluationRecord, recordsPath } from "./records.ts"
 import { type RowLoss, rowLosses } from "./row-losses.ts"
-import type { ScoredModel } from "./scored-model.ts"
 import type { Problem } from "./suites/suite.ts"
 
 /** What a suite of choices writes as gold, as JSON. */

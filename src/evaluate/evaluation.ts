@@ -9,11 +9,11 @@ import { type SampleOrigin, samplingRecord } from "../generate/sample-origin.ts"
 import type { SampleSource } from "../generate/sample-source.ts"
 import { GRADER_VERSION, type Mode, type Verdict } from "../grading/grader/verdict.ts"
 import { checkOutputFile, checkOutputFolder, isPage } from "../host/output-place.ts"
+import type { ScoredModel } from "../train/scored-model.ts"
 import { judgeChoices } from "./choices.ts"
 import { JUDGES, type JudgeName } from "./judges/index.ts"
 import { type PromptStyle, promptIn } from "./prompts.ts"
 import { checkRecordsFile, type EvaluationRecord, recordsPath } from "./records.ts"
-import type { ScoredModel } from "./scored-model.ts"
 import {
   averageAtN,
   bootstrapInterval,

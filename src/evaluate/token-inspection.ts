@@ -2,7 +2,7 @@
 
 import { largestIndices } from "../generate/index.ts"
 import { packSequences } from "../models/index.ts"
-import type { ScoredModel } from "./scored-model.ts"
+import type { ScoredModel } from "../train/scored-model.ts"
 
 /** Alternatives that are told of each token. */
 const ALTERNATIVES = 5
