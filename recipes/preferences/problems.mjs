@@ -21,23 +21,35 @@ const THINGS = ["apples", "books", "coins", "pencils", "shells", "stamps", "marb
 
 const KINDS = [
   (name, things) => {
-    const [a, b] = [whole(3, 40), whole(3, 40)]
-    return [`${name} has ${a} ${things} and finds ${b} more. How many ${things} does ${name} have now?`, a + b]
+    const [a, b] = [whole(2, 12), whole(2, 12)]
+    return [
+      `${name} has ${a} ${things} and finds ${b} more. How many ${things} does ${name} have now?`,
+      a + b,
+    ]
   },
   (name, things) => {
-    const [b, rest] = [whole(2, 20), whole(2, 30)]
-    return [`${name} has ${b + rest} ${things} and gives away ${b}. How many ${things} are left?`, rest]
+    const [b, rest] = [whole(2, 9), whole(2, 9)]
+    return [
+      `${name} has ${b + rest} ${things} and gives away ${b}. How many ${things} are left?`,
+      rest,
+    ]
   },
   (name, things) => {
     const [a, b] = [whole(2, 9), whole(2, 9)]
-    return [`${name} fills ${a} boxes with ${b} ${things} each. How many ${things} is that in all?`, a * b]
+    return [
+      `${name} fills ${a} boxes with ${b} ${things} each. How many ${things} is that in all?`,
+      a * b,
+    ]
   },
   (name, things) => {
     const [a, b] = [whole(2, 9), whole(2, 9)]
-    return [`${name} shares ${a * b} ${things} equally among ${a} friends. How many ${things} does each friend get?`, b]
+    return [
+      `${name} shares ${a * b} ${things} equally among ${a} friends. How many ${things} does each friend get?`,
+      b,
+    ]
   },
   (name, things) => {
-    const [a, b, c] = [whole(5, 20), whole(2, 15), whole(1, 10)]
+    const [a, b, c] = [whole(3, 9), whole(2, 9), whole(1, 5)]
     return [
       `${name} has ${a} ${things}, buys ${b} more and then loses ${c}. How many ${things} does ${name} have?`,
       a + b - c,
@@ -50,5 +62,5 @@ while (seen.size < count) {
   const [question, answer] = one(KINDS)(one(NAMES), one(THINGS))
   if (seen.has(question)) continue
   seen.add(question)
-  console.log(JSON.stringify({ question: `${question} End with "The answer is" and the number.`, answer: String(answer) }))
+  console.log(JSON.stringify({ question: `${question}`, answer: String(answer) }))
 }

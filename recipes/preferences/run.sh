@@ -17,20 +17,20 @@ node "$here/problems.mjs" $((problems + tests)) 19 > all.jsonl
 head -n "$problems" all.jsonl > train.jsonl
 tail -n "$tests" all.jsonl > test.jsonl
 
-$dftune generate "$model" --prompts train.jsonl --n 4 --temperature 1 --max-new-tokens 96 --out samples.jsonl
+$dftune generate "$model" --prompts train.jsonl --n 4 --temperature 1 --max-new-tokens 64 --out samples.jsonl
 $dftune grade samples.jsonl --pairs all --max-per-prompt 2 --out pairs.jsonl
 $dftune grade samples.jsonl --labels --out labels.jsonl
 $dftune grade samples.jsonl --keep correct --out correct.jsonl
 
+try_model() {
+  $dftune eval "$2" --suite test.jsonl --n 1 --temperature 0 --max-new-tokens 64 --out "evals/$1-greedy"
+  $dftune eval "$2" --suite test.jsonl --n 2 --temperature 1 --max-new-tokens 64 --out "evals/$1-sampled"
+}
+
+try_model base "$model"
 for objective in dpo kto dft; do
   case $objective in dpo) rows=pairs ;; kto) rows=labels ;; dft) rows=correct ;; esac
   $dftune train "$here/$objective.yaml" --resume --set "model=$model" --set "data.train=$rows.jsonl" \
     --set "max_steps=$steps" --set "output_dir=runs/$objective"
-done
-
-for name in base dpo kto dft; do
-  tried=runs/$name
-  test "$name" = base && tried=$model
-  $dftune eval "$tried" --suite test.jsonl --n 1 --temperature 0 --max-new-tokens 96 --out "evals/$name-greedy"
-  $dftune eval "$tried" --suite test.jsonl --n 4 --temperature 1 --max-new-tokens 96 --out "evals/$name-sampled"
+  try_model "$objective" "runs/$objective"
 done
