@@ -212,7 +212,8 @@ export function effectiveShare(steps: readonly StepEvent[]): (event: StepEvent) 
     if (previous === undefined && event.step !== 1) return null
     const count = event.supervised_tokens - (previous?.supervised_tokens ?? 0)
     const steps_ = event.step - (previous?.step ?? 0)
-    return count > 0 && steps_ === 1 ? event.effective_tokens / count : null
+    const { effective_tokens: effective } = event
+    return count > 0 && steps_ === 1 && effective !== undefined ? effective / count : null
   }
 }
 

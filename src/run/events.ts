@@ -69,9 +69,10 @@ export interface StepEvent extends EventBase, PairFields, SourceFields {
   /** Mean cross-entropy of the supervised tokens, nats, whatever the objective. */
   readonly nll: number
   readonly mean_p: number
-  readonly mean_weight: number
+  /** Pairs have neither this nor the next. */
+  readonly mean_weight?: number
   /** (sum w)^2 / sum w^2 over the step's supervised tokens. */
-  readonly effective_tokens: number
+  readonly effective_tokens?: number
   /** Mean entropy of the next-token distribution, nats. */
   readonly entropy: number
   readonly token_accuracy: number

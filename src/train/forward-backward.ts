@@ -61,7 +61,8 @@ export async function forwardBackward(
     const fed = await inputs(microBatch, i)
     const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
     if (!scores) {
-      const found = statisticsOf(outputs, microBatch.columns.token_class)
+      const { token_class, pair_sign } = microBatch.columns
+      const found = statisticsOf(outputs, token_class, head.paired ? pair_sign : undefined)
       statistics = addStatistics(statistics, found)
       parts.sources?.add(microBatch, outputs)
     }

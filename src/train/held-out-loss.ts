@@ -117,7 +117,7 @@ async function* evaluatePreferences(
   const total = { loss: 0, divisor: 0 }
   const outcomes: Outcome[] = []
   const run = { progress: step / steps, step: Math.max(1, step), steps }
-  let sequences = 0
+  let [sequences, supervised] = [0, 0]
   const { scores } = decoder.shape
   for (let part = 1; part <= batches.steps; part++) {
     if (signal?.aborted) return
@@ -129,8 +129,10 @@ async function* evaluatePreferences(
       const found = await decoder.evaluate(pack, scores ? SCORES : CROSS_ENTROPY)
       outputs.push(found)
       if (scores) continue
-      statistics = addStatistics(statistics, statisticsOf(found, columns.token_class))
+      const sign = paired ? columns.pair_sign : undefined
+      statistics = addStatistics(statistics, statisticsOf(found, columns.token_class, sign))
     }
+    supervised += batch.supervisedTokens
     const found = stepColumns(batch.microBatches, outputs, { ...run, ...kl })
     if (scores) {
       statistics = addStatistics(statistics, scoreStatistics(found, joinedOutputs(outputs)))
@@ -150,7 +152,7 @@ async function* evaluatePreferences(
     mean_p,
     ...(head.value ? { loss: total.loss / total.divisor } : {}),
     ...pairFields(outcomes, paired),
-    supervised_tokens: statistics.count,
+    supervised_tokens: supervised,
   }
   yield { type: "histogram", step, name, ...histogramFields(statistics) }
 }

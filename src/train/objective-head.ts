@@ -6,6 +6,7 @@ import {
   type Columns as Float64Columns,
   INPUTS,
   type InputName,
+  isOfPairs,
   MEASURED_INPUTS,
   needs,
   type Objective,
@@ -40,6 +41,8 @@ export interface ObjectiveHead {
   readonly reduced: (step: StepColumns) => Columns
   /** What is reported as the loss, [N]; undefined where that is the loss's own value. */
   readonly value: ((step: StepColumns) => Float64Array) | undefined
+  /** Its rows are pairs, of which the chosen sides are told. */
+  readonly paired: boolean
   /** Whether the objective measures more than its loss. */
   readonly measures: boolean
   /** Numbers for events, by name, [N] each: those whose inputs are there. */
@@ -98,6 +101,7 @@ export function objectiveHead(
       )
     },
     value: value && ((step) => valuesOf([value], step)[0]!),
+    paired: isOfPairs(objective),
     measures: Object.keys(measures).length > 0,
     measured(step) {
       const given = new Set([...Object.keys(step.columns), ...Object.keys(step.scalars)])

@@ -32,9 +32,10 @@ export async function runRows(
   }
   const options = {
     split,
-    // Another split into micro-batches rounds otherwise.
+    // Another split into micro-batches rounds otherwise, and so do products in bfloat16.
     key: [
       ...[weightsHash(plan.modelFolder), plan.quantization ?? null, split],
+      ...(plan.engine.dtype === "fp32" ? [] : [plan.engine.dtype]),
       ...(plan.earlier ? [plan.earlier.hash] : []),
     ],
     model,

@@ -179,11 +179,23 @@ export function histogramFields({
   return { bins, small_bins: smallBins }
 }
 
-/** Statistics of a micro-batch's supervised tokens, from the decoder's outputs. Zeros where it has none. */
+/**
+ * Statistics of a micro-batch's supervised tokens, from the decoder's outputs. Zeros where it has none.
+ * Of pairs only the chosen sides are told: `sign` [S] is above 0 on their tokens.
+ */
 export function statisticsOf(
   outputs: TokenOutputs,
   tokenClass: ArrayLike<number>,
+  sign?: ArrayLike<number>,
 ): TokenStatistics {
+  if (sign) {
+    const isChosen = (_: number, t: number) => sign[t]! > 0
+    const chosen = Object.entries(outputs).map(([name, values]) => [name, values.filter(isChosen)])
+    return statisticsOf(
+      Object.fromEntries(chosen) as TokenOutputs,
+      Array.prototype.filter.call(tokenClass, isChosen) as number[],
+    )
+  }
   const { logp, loss, weight, correct, entropy, kl_ref } = outputs
   if (logp.length === 0) return NO_TOKENS
   const klRef = kl_ref ? { klRef: kl_ref } : {}

@@ -151,7 +151,7 @@ export async function* trainSteps(
     const seconds = (performance.now() - began) / 1000
     const [epoch, memoryBytes] = [batches.epochAt(step), parts.memoryBytes()]
     yield {
-      ...stepEvent(result, { progress, epoch, rate, seconds, memoryBytes }),
+      ...stepEvent(result, { progress, epoch, rate, seconds, memoryBytes }, head),
       ...outcomeFields(parts.objective, head, result),
       ...sources?.fields(),
     }
@@ -342,11 +342,15 @@ function stepEvent(
     seconds,
     memoryBytes,
   }: { progress: Progress; epoch: number; rate: number; seconds: number; memoryBytes: number },
+  { paired }: ObjectiveHead,
 ): Omit<StepEvent, "time"> {
+  const { mean_weight, effective_tokens, ...told } = statisticsFields(result.statistics)
   return {
     type: "step",
     step: progress.step,
-    ...statisticsFields(result.statistics),
+    ...told,
+    // weights of both sides cancel: neither says anything of pairs
+    ...(paired ? {} : { mean_weight, effective_tokens }),
     loss: result.loss,
     grad_norm: result.gradientNorm,
     learning_rate: rate,

@@ -91,7 +91,7 @@ function expectSame(a: readonly StepEvent[], b: readonly StepEvent[]): void {
   expect(b).toHaveLength(20)
   for (const [i, step] of a.entries()) {
     for (const key of SAME) {
-      const error = Math.abs(step[key] - b[i]![key]) / Math.max(1e-6, Math.abs(step[key]))
+      const error = Math.abs(step[key]! - b[i]![key]!) / Math.max(1e-6, Math.abs(step[key]!))
       expect(error, `${key} of step ${i + 1}: ${step[key]} and ${b[i]![key]}`).toBeLessThan(1e-4)
     }
     expect(b[i]).toMatchObject({
