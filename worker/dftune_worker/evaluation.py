@@ -22,6 +22,8 @@ def divisor_of(run: Run, totals: dict[str, float]) -> float:
 def evaluate(run: Run) -> None:
     for entry in run.spec.eval:
         rows = PreparedRows(entry.prepared, entry.row_columns)
+        if entry.name in run.references:
+            run.references[entry.name].bring_to(rows)
         brought = run.passes.objective.inputs & set(BROUGHT)
         if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
             evaluate_preferences(run, entry.name, rows)

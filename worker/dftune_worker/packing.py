@@ -116,6 +116,10 @@ def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_name
     def by_row(values: list[float]) -> torch.Tensor:
         return torch.from_numpy(np.repeat(np.asarray(values, np.float64), counts))
 
+    def column(name: str) -> torch.Tensor:
+        values = [np.asarray(row.columns.get(name, 0.0), np.float64) for row in chosen]
+        return torch.from_numpy(np.concatenate([np.broadcast_to(v, (n,)) for v, n in zip(values, counts, strict=True)]))
+
     return MicroBatch(
         token_ids=torch.from_numpy(token_ids)[None],
         position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
@@ -129,7 +133,7 @@ def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_name
         columns={
             "token_class": token_class.double(),
             "position": torch.from_numpy(np.concatenate([np.arange(n, dtype=np.float64) for n in counts])),
-            **{name: by_row([row.columns.get(name, 0.0) for row in chosen]) for name in column_names},
+            **{name: column(name) for name in column_names},
         },
         sources=tuple(row.source for row in chosen),
     )

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class StepOutcome:
     """Each micro-batch with its tokens' losses [S]."""
     rows: np.ndarray
     told: Told | None = None
+    loss_at_reference: float | None = None
+    """Of the first step of a run whose reference is its own start."""
     aux_loss: torch.Tensor | None = None
     """Of the routers to experts, where it is trained."""
 
@@ -58,6 +60,8 @@ class Passes:
         self._vocab_size = model.config.vocab_size
         self._activation_bytes = activation_bytes_per_token(model.config, dtype.itemsize)
         self._full_reference = "kl_ref" in objective.inputs
+        self.stored_reference = False
+        """ref_logp comes with the rows: nothing runs beside the policy."""
 
     def recompute_in_words(self) -> str:
         tokens = self.config["micro_batch_tokens"]
@@ -98,7 +102,19 @@ class Passes:
             routers.shares = None
             outcome.aux_loss = self.world.sum(outcome.aux_loss)
         outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
+        if step == 1 and self.stored_reference:
+            outcome.loss_at_reference = self._loss_at_reference(batches, seen, given, scales)
         return outcome
+
+    def _loss_at_reference(self, batches, seen, given: Columns, scales) -> float | None:
+        """What the step's loss is where the policy is its reference."""
+        there = [columns | {"ref_logp": columns["logp"]} for columns in seen]
+        itself = [
+            replace(batch, columns={k: v for k, v in batch.columns.items() if k != "ref_logp"}) for batch in batches
+        ]
+        zero = {"kl_step": torch.zeros_like(given["kl_step"])} if "kl_step" in given else {}
+        told = told_of(self.objective, self.world, itself, there, given | zero, scales)
+        return None if told is None else told.loss
 
     @torch.no_grad()
     def _count_experts(self, batches: list[MicroBatch]) -> None:
@@ -136,8 +152,7 @@ class Passes:
         """The objective over all rows, batch by batch as in training, and how both sides fare; nothing is trained."""
         self.model.eval()
         sums, told = TokenSums(self.world.device), []
-        for start in range(0, rows.manifest["rows"], batch_size):
-            order = rows.sequences_of(np.arange(start, min(start + batch_size, rows.manifest["rows"])))
+        for order in rows.batches(batch_size):
             batches, seen = self._micro_batches(rows, order), []
             given = self._run_columns(0.0, 1, 1) | self._kl_step(rows, order)
             for batch in batches:
@@ -167,7 +182,11 @@ class Passes:
             batch = packed(part, positions, self._vocab_size).to(self.world.device)
             request = self._request(batch, {}, None, None)
             self.model(batch, request, self._adapter_reference())
-            total += (request.columns["logp"] - request.columns["ref_logp"]).sum()
+            total += request.columns["logp"].sum()
+            if not self.stored_reference:
+                total -= request.columns["ref_logp"].sum()
+            elif positions:
+                total -= float(rows.reference_of_others[tuple(order.tolist())][positions].sum(dtype=np.float64))
         return {"kl_step": (self.world.sum(total) / len(order)).clamp_min(0)}
 
     def _count(self, sums: TokenSums, batch: MicroBatch, request: HeadRequest, loss: torch.Tensor) -> None:
@@ -253,8 +272,37 @@ class Passes:
             request.reference = Reference(hidden, head, self._full_reference)
         return request
 
+    @torch.no_grad()
+    def reference_logprobs(self, rows: PreparedRows, wanted: np.ndarray) -> dict[int, np.ndarray]:
+        """ln pi_ref of each supervised token, float32, by sequence; the same on every rank."""
+        self.model.eval()
+        mine: dict[int, np.ndarray] = {}
+        for positions in self._plan(rows.lengths[wanted]):
+            batch = micro_batch(rows, wanted, positions, self._vocab_size).to(self.world.device)
+            for position, values in self._reference_by_position(batch, positions):
+                mine[int(wanted[position])] = values
+        self.model.train()
+        return {sequence: values for part in self.world.gather_objects(mine) for sequence, values in part.items()}
+
+    @torch.no_grad()
+    def reference_of_others(self, rows: PreparedRows, order: np.ndarray) -> np.ndarray:
+        """The sum of ln pi_ref over each of the step's answers to another prompt, float32."""
+        chosen = mismatched([rows[int(i)] for i in order], self.config["data"]["max_length"])
+        mine: dict[int, float] = {}
+        for positions in self._plan(np.asarray([len(row.token_ids) for row in chosen])):
+            batch = packed([chosen[p] for p in positions], positions, self._vocab_size).to(self.world.device)
+            mine |= {p: float(v.sum(dtype=np.float64)) for p, v in self._reference_by_position(batch, positions)}
+        sums = {p: v for part in self.world.gather_objects(mine) for p, v in part.items()}
+        return np.asarray([sums.get(p, 0.0) for p in range(len(order))], np.float32)
+
+    def _reference_by_position(self, batch: MicroBatch, positions: list[int]) -> list[tuple[int, np.ndarray]]:
+        request = self._request(batch, {}, None, None)
+        self.model(batch, request, self._adapter_reference())
+        found, place = request.columns["ref_logp"].float().cpu().numpy(), batch.sequence.cpu().numpy()
+        return [(p, found[place == p]) for p in positions]
+
     def _adapter_reference(self) -> str:
         """Under an adapter the reference is the same model without it."""
-        if not self.objective.needs_reference or self.reference is not None:
+        if self.stored_reference or not self.objective.needs_reference or self.reference is not None:
             return ""
         return "all" if self._full_reference else "logp"

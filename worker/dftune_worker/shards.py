@@ -21,8 +21,8 @@ class Row:
     source: str
     weight: float = 1.0
     """How often it counts, in the loss and in what it is divided by."""
-    columns: dict[str, float] = field(default_factory=dict)
-    """What the objective is told of all its tokens."""
+    columns: dict[str, float | np.ndarray] = field(default_factory=dict)
+    """What the objective is told of all its tokens: one number, or one for each supervised token."""
 
 
 class PreparedRows:
@@ -44,6 +44,9 @@ class PreparedRows:
         per_shard = [np.stack([np.diff(s[f"{side}row_offsets"]) for side in self.sides], 1) for s in self._shards]
         self.lengths = np.concatenate(per_shard).reshape(-1) if per_shard else np.zeros(0, np.int64)
         """Tokens of each sequence."""
+        self._tokens: dict[str, dict[int, np.ndarray]] = {}
+        self.reference_of_others: dict[tuple[int, ...], np.ndarray] = {}
+        """KTO's answers to other prompts: sums of ln pi_ref by the step's sequences."""
         for name, values in self._columns.items():
             check(len(values) == expected, f"{row_columns}: {name} has {len(values)} numbers for {expected} rows")
 
@@ -52,6 +55,13 @@ class PreparedRows:
         count = len(self.sides)
         return (np.asarray(rows, np.int64)[:, None] * count + np.arange(count)).reshape(-1)
 
+    def batches(self, batch_size: int) -> list[np.ndarray]:
+        """All sequences once, as steps of an evaluation have them."""
+        rows = self.manifest["rows"]
+        return [
+            self.sequences_of(np.arange(start, min(start + batch_size, rows))) for start in range(0, rows, batch_size)
+        ]
+
     @property
     def key(self) -> str:
         """What the rows are, whatever made them; version 1 of the folder knows only what they were made from."""
@@ -59,7 +69,11 @@ class PreparedRows:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        return (*self._columns, *(("pair_sign",) if self.paired else ()))
+        return (*self._columns, *self._tokens, *(("pair_sign",) if self.paired else ()))
+
+    def bring(self, name: str, values: dict[int, np.ndarray]) -> None:
+        """One more column: by sequence, a number for each supervised token."""
+        self._tokens[name] = values
 
     def __len__(self) -> int:
         """Sequences."""
@@ -77,6 +91,7 @@ class PreparedRows:
         part = slice(start, end)
         weights = shard.get(f"{side}row_weight")
         columns = {name: float(values[index]) for name, values in self._columns.items()}
+        columns |= {name: values[sequence] for name, values in self._tokens.items() if sequence in values}
         if self.paired:
             columns["pair_sign"] = 1.0 if which == 0 else -1.0
         row = Row(

@@ -31,6 +31,8 @@ class RunSpec:
     resume: Path | None
     adapter_start: Path | None
     normalization_in_words: str
+    reference_key: str | None
+    """Of the model's weights, by which measured log-probabilities of it are kept; None: they are not."""
     rows_per_epoch: int
     samples: SamplePlan | None
     layout: str | None
@@ -73,6 +75,7 @@ def read_spec(path: Path) -> RunSpec:
             resume=optional("resume"),
             adapter_start=optional("adapter_start"),
             normalization_in_words=raw["normalization_in_words"],
+            reference_key=raw.get("reference_key"),
             rows_per_epoch=raw["rows_per_epoch"],
             samples=sample_plan(raw["samples"]),
             layout=raw.get("layout"),

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, place, precision_in_words, reshard
 from .passes import Passes
 from .preferences import fields_of
+from .reference import StoredReference, is_measured_once, mismatch
 from .routers import routers_of
 from .rules import RuleSettings, rule_of
 from .samples import Sampler
@@ -61,6 +62,8 @@ class Run:
     step: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
+    references: dict[str, StoredReference] = field(default_factory=dict)
+    """Measured before the first update, by eval set; "" are the training rows."""
     skipped: int = 0
 
     @property
@@ -91,7 +94,9 @@ def start(spec: RunSpec, world: World) -> Run:
     if world.first and spec.resume is None:
         verify_shards(rows)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
-    model, reference, findings = _load_models(spec, world, dtype, objective, rows)
+    stored = stored_references(spec, world, objective, rows, order)
+    is_needed = objective.needs_reference and not (stored and all(one.is_complete for one in stored.values()))
+    model, reference, findings = _load_models(spec, world, dtype, is_needed, rows)
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(
         *(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"]
@@ -104,7 +109,10 @@ def start(spec: RunSpec, world: World) -> Run:
     passes = Passes(model, reference, objective, world, spec.config, budget)
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
-    run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings)
+    if stored:
+        _measure_reference(spec, passes, rows, stored)
+        del reference
+    run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings, references=stored)
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
@@ -129,8 +137,32 @@ def _rules(config: dict, model: models.PackedModel):
     return lambda name, p: rule_of(optimizer, settings, p.shape, id(p) in in_layers)
 
 
+def stored_references(
+    spec: RunSpec, world: World, objective: Objective, rows: PreparedRows, order: RunOrder
+) -> dict[str, StoredReference]:
+    """By eval set, and "" for the training rows; empty where the reference runs beside the policy, or there is none."""
+    if not is_measured_once(objective, rows):
+        return {}
+    steps = [rows.sequences_of(order.rows_of(step)) for step in range(1, order.steps + 1)]
+    found = {"": StoredReference(spec, rows, steps, objective, world)}
+    for entry in spec.eval:
+        held = PreparedRows(entry.prepared, entry.row_columns)
+        found[entry.name] = StoredReference(spec, held, held.batches(spec.config["batch_size"]), objective, world)
+    return found
+
+
+def _measure_reference(spec: RunSpec, passes: Passes, rows: PreparedRows, stored: dict[str, StoredReference]) -> None:
+    """What is not known yet, with the reference that is there now; afterwards nobody needs it."""
+    held = {"": rows} | {entry.name: PreparedRows(entry.prepared, entry.row_columns) for entry in spec.eval}
+    for name, one in stored.items():
+        if not one.is_complete:
+            one.measure(passes, held[name])
+    stored[""].bring_to(rows)
+    passes.reference, passes.stored_reference = None, True
+
+
 def _load_models(
-    spec: RunSpec, world: World, dtype: torch.dtype, objective: Objective, rows: PreparedRows
+    spec: RunSpec, world: World, dtype: torch.dtype, needs_reference: bool, rows: PreparedRows
 ) -> tuple[models.PackedModel, models.PackedModel | None, list[Finding]]:
     """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
     was read of it counts as this process's memory until then."""
@@ -147,7 +179,7 @@ def _load_models(
     model.join_tied_gradients()
     saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
     changes_base = adapter is None or bool(saves)  # which cannot be switched off
-    if not objective.needs_reference or not changes_base:
+    if not needs_reference or not changes_base:
         return model, None, findings
     reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
     reference.behave_as(model)
@@ -320,6 +352,7 @@ def train_step(run: Run) -> None:
         options=config.get("lr_scheduler_kwargs"),
     )
     aux = {} if outcome.aux_loss is None else {"aux_loss": outcome.aux_loss.item()}
+    _check_reference(outcome.loss_at_reference, loss)
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
         run.optimizer.update(rate, clip / divisor)
@@ -350,6 +383,12 @@ def train_step(run: Run) -> None:
         **fields_of(told, run.rows.paired),
     )
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
+
+
+def _check_reference(expected: float | None, loss: float) -> None:
+    """Before anything is changed."""
+    problem = None if expected is None else mismatch(expected, loss)
+    check(problem is None, str(problem))
 
 
 def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:

@@ -8,6 +8,8 @@ import { type RunOrder, templateSetup, writeOrder } from "../../data/index.ts"
 import { InputError } from "../../errors.ts"
 import { makeFolder } from "../../formats/atomic.ts"
 import { addedTokensOf, ggufFileOf } from "../../models/files/index.ts"
+import { weightsHash } from "../../models/files/weights-hash.ts"
+
 import {
   NORMALIZATION_IN_WORDS,
   needs,
@@ -92,6 +94,7 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
+    reference_key: weightsHash(parts.modelFolder),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
     layout: parts.layout ?? null,

@@ -1,0 +1,114 @@
+"""The reference's log-probabilities: measured once, before the first update, and kept beside the prepared rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from .errors import InputError
+from .expression import Objective
+from .safetensors_map import map_safetensors
+from .shards import PreparedRows
+
+if TYPE_CHECKING:
+    from .parallel import World
+    from .passes import Passes
+    from .spec import RunSpec
+
+NAME = "ref_logp"
+
+
+def is_measured_once(objective: Objective, rows: PreparedRows) -> bool:
+    """Losses of pairs and labels. Objectives on targets, and what needs the whole distribution, run the reference beside."""
+    return NAME in objective.inputs and "kl_ref" not in objective.inputs and "pair_sign" in rows.column_names
+
+
+class StoredReference:
+    """ln pi_ref of each supervised token, by sequence; for KTO also its sum over each answer to another prompt, by step."""
+
+    def __init__(self, spec: RunSpec, rows: PreparedRows, steps: list[np.ndarray], objective: Objective, world: World):
+        """`steps` are the sequences of each step, in order."""
+        self.steps, self.world = steps, world
+        self.with_others = "kl_step" in objective.inputs
+        config = spec.config
+        key = [
+            spec.reference_key,
+            spec.engine["dtype"],
+            config["micro_batch_tokens"],
+            config["data"]["packing"],
+            world.size,
+            rows.key,
+            config["data"]["max_length"] if self.with_others else None,
+            [step.tolist() for step in steps] if self.with_others else sorted({int(i) for step in steps for i in step}),
+        ]
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        self.path = rows.folder / f"reference-torch-{name}.safetensors" if spec.reference_key else None
+        self.tokens: dict[int, np.ndarray] = {}
+        self.others: list[np.ndarray] = []
+        self._read()
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.tokens)
+
+    def measure(self, passes: Passes, rows: PreparedRows) -> None:
+        """Every rank computes its share and learns the others'. The first one writes them."""
+        wanted = np.unique(np.concatenate(self.steps))
+        self.tokens = passes.reference_logprobs(rows, wanted)
+        self.others = [passes.reference_of_others(rows, step) for step in self.steps] if self.with_others else []
+        if self.world.first and self.path:
+            self._write()
+        self.world.barrier()
+
+    def bring_to(self, rows: PreparedRows) -> None:
+        rows.bring(NAME, self.tokens)
+        rows.reference_of_others = {tuple(s.tolist()): sums for s, sums in zip(self.steps, self.others, strict=False)}
+
+    def _write(self) -> None:
+        order = sorted(self.tokens)
+        tensors = {
+            "sequences": np.asarray(order, np.int32),
+            "lengths": np.asarray([len(self.tokens[i]) for i in order], np.int32),
+            NAME: np.concatenate([self.tokens[i] for i in order]).astype(np.float32),
+        }
+        if self.others:
+            tensors["others"] = np.concatenate(self.others).astype(np.float32)
+        temporary = self.path.with_name(f".{self.path.name}.writing")
+        save_file(tensors, str(temporary))
+        temporary.replace(self.path)
+
+    def _read(self) -> None:
+        """All ranks read, or none: one that measured alone would wait for the others."""
+        found = self._readable()
+        if self.world.largest(float(found is None)) > 0 or found is None:
+            return
+        starts = np.cumsum([0, *found["lengths"]])
+        for place, sequence in enumerate(found["sequences"].tolist()):
+            self.tokens[sequence] = np.array(found[NAME][starts[place] : starts[place + 1]])
+        if self.with_others:
+            ends = np.cumsum([len(step) for step in self.steps])[:-1]
+            self.others = np.split(np.array(found["others"]), ends)
+
+    def _readable(self) -> dict[str, np.ndarray] | None:
+        if self.path is None or not Path(self.path).exists():
+            return None
+        try:
+            return map_safetensors(self.path)
+        except InputError:
+            return None  # cut short by a kill: it is measured again
+
+
+def mismatch(expected: float, loss: float) -> str | None:
+    """What is wrong with a first step at the reference, where the loss is known."""
+    if abs(loss - expected) <= 1e-3 * max(1.0, abs(expected)):
+        return None
+    return (
+        f"reference-mismatch: at the first step the policy is its reference, where the loss is {expected:.6g}, but it came out "
+        f"as {loss:.6g}; the reference's log-probabilities belong to another model, template or adapter. Remove the files "
+        "reference-torch-*.safetensors beside the prepared rows, and they are measured again"
+    )
