@@ -60,6 +60,8 @@ class Passes:
         self._vocab_size = model.config.vocab_size
         self._activation_bytes = activation_bytes_per_token(model.config, dtype.itemsize)
         self._full_reference = "kl_ref" in objective.inputs
+        self.paired = False
+        """Rows are pairs, of which the chosen sides are told."""
         self.stored_reference = False
         """ref_logp comes with the rows: nothing runs beside the policy."""
 
@@ -192,7 +194,8 @@ class Passes:
     def _count(self, sums: TokenSums, batch: MicroBatch, request: HeadRequest, loss: torch.Tensor) -> None:
         padding = batch.sources == ("(no row)",)
         tokens = 0 if padding else batch.token_ids.shape[1]
-        sums.add(request.columns, batch.token_class, batch.weight, tokens, loss)
+        told = batch.columns["pair_sign"] > 0 if self.paired and not padding else None
+        sums.add(request.columns, batch.token_class, batch.weight, tokens, loss, told)
 
     def _micro_batches(self, rows: PreparedRows, order: np.ndarray) -> list[MicroBatch]:
         plan = self._plan(rows.lengths[order])

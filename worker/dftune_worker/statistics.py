@@ -24,6 +24,7 @@ SUMS = (
     "special_p",
     "kl_ref",
     "loss_scaled",
+    "told",
 )
 END_OF_TURN, SPECIAL = 1, 2
 
@@ -43,15 +44,21 @@ class TokenSums:
         row_weight: torch.Tensor,
         tokens: int,
         loss_scaled: torch.Tensor,
+        told: torch.Tensor | None = None,
     ) -> None:
-        """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss."""
+        """One micro-batch: columns of [S], its number of tokens, and its part of the normalised loss. Where not all tokens
+        are told (of pairs the chosen sides are), `told` [S] is true on those that are."""
+        supervised = len(columns["logp"])
+        if told is not None:
+            columns = {name: values[told] for name, values in columns.items() if values.shape == told.shape}
+            token_class, row_weight = token_class[told], row_weight[told]
         p, weight = columns["logp"].exp(), columns["weight"]
         ends, specials = ((token_class == kind).double() for kind in (END_OF_TURN, SPECIAL))
         zero = p.new_zeros(())
         kl = columns["kl_ref"].sum() if "kl_ref" in columns else zero
         parts = [
             zero + tokens,
-            zero + len(p),
+            zero + supervised,
             columns["loss"].sum(),
             -columns["logp"].sum(),
             p.sum(),
@@ -69,6 +76,7 @@ class TokenSums:
             (specials * p).sum(),
             kl,
             loss_scaled.double(),
+            zero + len(p),
         ]
         self._sums += torch.stack(parts)
         edges, small = self._edges
@@ -83,14 +91,17 @@ class TokenSums:
         return dict(zip(SUMS, everything, strict=False)), bins[:10], bins[10:13]
 
 
-def means(t: dict[str, float]) -> dict[str, float | None]:
-    """The per-token fields of a step event from its totals."""
-    n = max(1.0, t["supervised"])
+def means(t: dict[str, float], paired: bool = False) -> dict[str, float | None]:
+    """The per-token fields of a step event from its totals. Weights of both signs cancel: nothing is told of those of pairs."""
+    n = max(1.0, t["told"])
+    weights = {
+        "mean_weight": t["weight"] / n,
+        "effective_tokens": t["weight_sizes"] ** 2 / t["weight_squares"] if t["weight_squares"] > 0 else 0.0,
+    }
     return {
         "nll": t["nll"] / n,
         "mean_p": t["p"] / n,
-        "mean_weight": t["weight"] / n,
-        "effective_tokens": t["weight_sizes"] ** 2 / t["weight_squares"] if t["weight_squares"] > 0 else 0.0,
+        **({} if paired else weights),
         "entropy": t["entropy"] / n,
         "token_accuracy": t["correct"] / n,
         "eos_p": t["eos_p"] / t["eos"] if t["eos"] > 0 else None,

@@ -109,6 +109,7 @@ def start(spec: RunSpec, world: World) -> Run:
     passes = Passes(model, reference, objective, world, spec.config, budget)
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
+    passes.paired = rows.paired
     if stored:
         _measure_reference(spec, passes, rows, stored)
         del reference
@@ -370,7 +371,7 @@ def train_step(run: Run) -> None:
         "step",
         run.step,
         loss=loss,
-        **means(totals),
+        **means(totals, run.rows.paired),
         grad_norm=norm,
         learning_rate=rate,
         epoch=run.order.rows_before(run.step + 1) / run.spec.rows_per_epoch,
