@@ -66,7 +66,7 @@ describe.each(MODELS)("%s", async (_, template, layouts) => {
     const rows = await openPrepared(dir)
     const config = { generate_samples: { prompts: 1 } }
     const plan = { evalSets: [], rows, config } as unknown as Parameters<typeof samplePrompts>[0]
-    expect(samplePrompts(plan)).toEqual([ids])
+    expect(samplePrompts(plan).map(({ tokenIds }) => tokenIds)).toEqual([ids])
     rows.close()
   })
 

@@ -169,9 +169,9 @@ test("the file a model was opened from may be gone", async () => {
   const file = await asGguf(goldenModel("qwen2"))
   const folder = await findModel(file)
   rmSync(file)
-  expect(() => openWeights(folder)).toThrow(/no such file; the model was opened from there/)
+  await expect(openWeights(folder)).rejects.toThrow(/no such file; the model was opened from there/)
   writeFileSync(join(folder, "gguf.json"), "{}")
-  expect(() => openWeights(folder)).toThrow(/expected "file", a path/)
+  await expect(openWeights(folder)).rejects.toThrow(/expected "file", a path/)
 })
 
 const REAL = process.env.DFTUNE_REAL_MODELS ?? ""

@@ -193,7 +193,7 @@ async function listening(server: Server): Promise<string> {
 }
 
 test.each([
-  [{}, /expected one of name, module or url, got none of them/],
+  [{}, /expected one of name, module, model or url, got none of them/],
   [{ name: "math", module: "x.ts" }, /got name and module/],
   [{ name: "maths" }, /unknown reward "maths"; did you mean "math"/],
   [{ name: "math", n: 3 }, /does not fit the reward math, which takes weight, mode/],
