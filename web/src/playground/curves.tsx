@@ -42,7 +42,11 @@ export function Curves({
       />
       <Chart
         title="Tokens that count: (Σw)² / Σw²"
-        series={lines(({ steps }) => steps.map((step) => [step.step, step.effective_tokens]))}
+        series={lines(({ steps }) =>
+          steps.flatMap(({ step, effective_tokens: effective }) =>
+            effective === undefined ? [] : [[step, effective] as const],
+          ),
+        )}
       />
       <Histogram title="Probabilities of the last step's targets" bins={BINS} series={bins} />
     </section>
