@@ -37,6 +37,21 @@ SETTINGS = {
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
 }
+# Of every trainer of TRL here: one step at a time on the CPU, as given, without files and reports.
+PLAIN = {
+    "gradient_accumulation_steps": 1,
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": [],
+    "use_cpu": True,
+    "bf16": False,
+    "fp16": False,
+    "seed": 0,
+    "gradient_checkpointing": False,
+    "disable_tqdm": True,
+}
 ROWS = 24
 
 
@@ -119,23 +134,12 @@ def run(family, name, rows, adapter=False):
         config = config_class(
             output_dir=out,
             per_device_train_batch_size=size,
-            gradient_accumulation_steps=1,
             max_steps=steps,
             learning_rate=SETTINGS["learning_rate"],
-            lr_scheduler_type="constant",
-            warmup_steps=0,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            fp16=False,
-            seed=0,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
             max_length=64,
             disable_dropout=True,
             remove_unused_columns=False,
+            **PLAIN,
             **shared,
             **more,
         )

@@ -13,7 +13,7 @@ import torch
 import trl
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-from preference_trainers import SETTINGS, in_order, rows_of, tokenizer_of
+from preference_trainers import PLAIN, SETTINGS, in_order, rows_of, tokenizer_of
 from safetensors.torch import load_file
 from tiny import HERE, MODELS, versions, write_json
 from transformers import AutoModelForSequenceClassification
@@ -69,21 +69,10 @@ def run(family, score, rows, margin=False, eos_is_pad=False, adapter=False, **mo
         config = RewardConfig(
             output_dir=out,
             per_device_train_batch_size=size,
-            gradient_accumulation_steps=1,
             max_steps=STEPS,
             learning_rate=SETTINGS["learning_rate"],
-            lr_scheduler_type="constant",
-            warmup_steps=0,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            fp16=False,
-            seed=0,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
             max_length=64,
+            **PLAIN,
             **shared,
             **more,
         )

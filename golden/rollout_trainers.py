@@ -13,7 +13,7 @@ import tempfile
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import trl
 from datasets import Dataset
-from preference_trainers import EOS, tokenizer_of, words
+from preference_trainers import EOS, PLAIN, tokenizer_of, words
 from tiny import HERE, load, versions, write_json
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -125,24 +125,13 @@ def run(family, name, rollouts):
         config = config_class(
             output_dir=out,
             per_device_train_batch_size=n * SETTINGS["prompts"],
-            gradient_accumulation_steps=1,
             num_generations=n,
             num_iterations=SETTINGS["num_iterations"],
             max_completion_length=16,
             max_steps=steps,
-            lr_scheduler_type="constant",
-            warmup_steps=0,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            fp16=False,
-            seed=0,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
             shuffle_dataset=False,
             disable_dropout=True,
+            **PLAIN,
             **shared,
         )
         trainer = given(trainer_class, rollouts)(
