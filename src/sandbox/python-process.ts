@@ -7,6 +7,7 @@ import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { InputError } from "../errors.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
+import { killGroup } from "../host/process-group.ts"
 import { PYTHON_CHILD_SOURCE } from "./python-child-source.ts"
 import { PERMISSION } from "./sealed-child.ts"
 
@@ -53,14 +54,6 @@ function spawned(mode: Mode, { megabytes, snapshot }: PythonOptions): ChildProce
   return child
 }
 
-function killed(child: ChildProcess): void {
-  try {
-    process.kill(-child.pid!, "SIGKILL")
-  } catch {
-    child.kill("SIGKILL")
-  }
-}
-
 /**
  * Starts an interpreter; some 0.5 s of CPU from the snapshot, 3 s without.
  *
@@ -78,7 +71,7 @@ export async function startPython(
     try {
       return JSON.parse(line) as Record<string, unknown>
     } catch {
-      killed(child) // what a program wrote past its interpreter
+      killGroup(child) // what a program wrote past its interpreter
       return undefined
     }
   }
@@ -87,11 +80,11 @@ export async function startPython(
       child.stdin!.write(`${JSON.stringify(request)}\n`)
       return parsed()
     },
-    kill: () => killed(child),
+    kill: () => killGroup(child),
   }
   const started = await parsed()
   if (started?.ready === true) return process
-  killed(child)
+  killGroup(child)
   throw new InputError(
     `the sandbox for Python does not start: ${String(started?.problem ?? "its process ended")}`,
   )
@@ -116,7 +109,7 @@ function lines(child: ChildProcess): () => Promise<string | undefined> {
     const parts = (text + part).split("\n")
     text = parts.pop()!
     for (const line of parts) push(line)
-    if (text.length > 2 * CHARACTERS) killed(child)
+    if (text.length > 2 * CHARACTERS) killGroup(child)
   })
   child.once("close", end)
   child.once("error", end)

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname } from "node:path"
+import { killGroup } from "../host/process-group.ts"
 import { CHILD_SOURCE } from "./child-source.ts"
 
 export interface SandboxLimits {
@@ -68,13 +69,7 @@ export function runSealed(
   return new Promise((resolve, reject) => {
     let text = ""
     let late = false
-    const kill = () => {
-      try {
-        process.kill(-child.pid!, "SIGKILL")
-      } catch {
-        child.kill("SIGKILL")
-      }
-    }
+    const kill = () => killGroup(child)
     const timer = setTimeout(() => {
       late = true
       kill()

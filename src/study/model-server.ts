@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { EndpointSource } from "../generate/index.ts"
+import { killGroup } from "../host/process-group.ts"
 import type { ServerFields } from "./study-schema.ts"
 
 export interface ModelServer {
@@ -98,17 +99,10 @@ function endOf(child: ChildProcess): Promise<string> {
 
 /** Asks the program and those it started to end, and makes them after ten seconds. */
 async function stopped(child: ChildProcess, ended: Promise<string>): Promise<void> {
-  const send = (name: NodeJS.Signals) => {
-    try {
-      process.kill(-child.pid!, name)
-    } catch {
-      child.kill(name)
-    }
-  }
   if (child.pid === undefined || child.exitCode !== null) return
-  send("SIGTERM")
+  killGroup(child, "SIGTERM")
   const late = setTimeout(10_000, "late", { ref: false })
-  if ((await Promise.race([ended, late])) === "late") send("SIGKILL")
+  if ((await Promise.race([ended, late])) === "late") killGroup(child)
   await ended
 }
 

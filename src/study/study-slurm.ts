@@ -1,7 +1,8 @@
 /** A study as jobs of Slurm: an array for the runs to choose by, one for the others, a report. */
 import { join } from "node:path"
-import { quoted, sbatchLines } from "../engines/torch/slurm.ts"
+import { sbatchLines } from "../engines/torch/slurm.ts"
 import { makeFolder, writeFileAtomic } from "../formats/atomic.ts"
+import { shellWord } from "../host/shell-word.ts"
 import type { Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
 
@@ -19,7 +20,7 @@ const WARNING_SECONDS = 300
 export async function writeStudyJobs(study: Study, command: readonly string[]): Promise<string> {
   const folder = join(study.folder, "slurm")
   makeFolder(folder)
-  const call = [...command, "study", study.path].map(quoted).join(" ")
+  const call = [...command, "study", study.path].map(shellWord).join(" ")
   const first = study.design.cells.filter(({ stage }) => stage === "choose")
   const others = study.design.cells.filter(({ stage }) => stage !== "choose")
   const file = async (name: string, own: Record<string, string>, lines: readonly string[]) => {
@@ -34,7 +35,7 @@ export async function writeStudyJobs(study: Study, command: readonly string[]): 
       "#!/bin/bash",
       options,
       "set -euo pipefail",
-      `cd ${quoted(process.cwd())}`,
+      `cd ${shellWord(process.cwd())}`,
       ...lines,
     ]
     await writeFileAtomic(path, `${text.join("\n")}\n`)
@@ -42,7 +43,7 @@ export async function writeStudyJobs(study: Study, command: readonly string[]): 
   }
   const array = (name: string, cells: readonly Cell[]) =>
     file(name, { signal: `B:TERM@${WARNING_SECONDS}` }, [
-      `cells=(${cells.map(({ id }) => quoted(id)).join(" ")})`,
+      `cells=(${cells.map(({ id }) => shellWord(id)).join(" ")})`,
       `exec ${call} --cells "\${cells[$SLURM_ARRAY_TASK_ID]}"`,
     ])
   const { at_once: most } = study.fields.slurm
@@ -56,13 +57,13 @@ export async function writeStudyJobs(study: Study, command: readonly string[]): 
   let after = ""
   if (first.length > 0) {
     const path = await array("choose", first)
-    steps.push(`choose=$(sbatch --parsable ${tasks(first)} ${quoted(path)})`)
+    steps.push(`choose=$(sbatch --parsable ${tasks(first)} ${shellWord(path)})`)
     after = `--dependency="afterany:\${choose%%;*}" `
   }
   const path = await array("runs", others)
-  steps.push(`runs=$(sbatch --parsable ${after}${tasks(others)} ${quoted(path)})`)
+  steps.push(`runs=$(sbatch --parsable ${after}${tasks(others)} ${shellWord(path)})`)
   const report = await file("report", {}, [`exec ${call} --report`])
-  steps.push(`sbatch --dependency="afterany:\${runs%%;*}" ${quoted(report)}`)
+  steps.push(`sbatch --dependency="afterany:\${runs%%;*}" ${shellWord(report)}`)
   const submit = join(folder, "submit.sh")
   await writeFileAtomic(submit, `${steps.join("\n")}\n`)
   return submit

@@ -1,4 +1,5 @@
 /** How the user called this program, for commands that can be copied from its output. */
+import { shellWord } from "../../host/shell-word.ts"
 
 /**
  * `dftune`; in a clone or a project `npx dftune`, where no `dftune` is on the PATH; `npm run dftune --`
@@ -7,11 +8,6 @@
 export function programName(env: NodeJS.ProcessEnv = process.env): string {
   if (env.npm_lifecycle_event === "dftune") return "npm run dftune --"
   return env.npm_command === undefined ? "dftune" : "npx dftune"
-}
-
-/** A word as a POSIX shell reads it back. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
 /** A command line to be copied. */

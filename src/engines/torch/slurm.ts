@@ -1,6 +1,7 @@
 /** An sbatch file for a run on several nodes. */
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
+import { shellWord } from "../../host/shell-word.ts"
 import { WORKER_FOLDER } from "./environment.ts"
 
 export interface SbatchParts {
@@ -53,22 +54,22 @@ export function sbatchFile({
   }
   const options = sbatchLines({ ...own, ...engine.sbatch }, "engine.sbatch")
   const torchrun = [
-    quoted(python),
+    shellWord(python),
     "-m torch.distributed.run",
     '--nnodes="$SLURM_NNODES"',
     `--nproc-per-node=${processes ?? "gpu"}`,
     '--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$head:$port"',
-    ...torchrunArgs.map(quoted),
-    `-m dftune_worker ${quoted(specPath)}`,
+    ...torchrunArgs.map(shellWord),
+    `-m dftune_worker ${shellWord(specPath)}`,
   ]
   return `#!/bin/bash
 ${options}
 
 # Submit with: sbatch THIS_FILE. dftune train CONFIG follows it (engine.launcher: slurm).
-# To stop early with a checkpoint: touch ${quoted(`${outputDir}/stop`)}, or scancel --signal=USR1 --batch JOB.
+# To stop early with a checkpoint: touch ${shellWord(`${outputDir}/stop`)}, or scancel --signal=USR1 --batch JOB.
 set -euo pipefail
 
-export PYTHONPATH=${quoted(WORKER_FOLDER)}\${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=${shellWord(WORKER_FOLDER)}\${PYTHONPATH:+:$PYTHONPATH}
 export PYTORCH_CUDA_ALLOC_CONF=\${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-${CPUS_PER_PROCESS}}
@@ -76,7 +77,7 @@ export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1} # srun does not take it fro
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a port
-trap ${quoted(`touch ${quoted(`${outputDir}/stop`)}`)} USR1 TERM
+trap ${shellWord(`touch ${shellWord(`${outputDir}/stop`)}`)} USR1 TERM
 
 srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")} &
 worker=$!
@@ -107,9 +108,4 @@ export function sbatchLines(
     return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
   })
   return lines.join("\n")
-}
-
-/** A word of a shell, whatever is in it. */
-export function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

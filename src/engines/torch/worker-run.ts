@@ -3,6 +3,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
+import { killGroup } from "../../host/process-group.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { STOP_FILE } from "../../run/run-files.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
@@ -59,19 +60,10 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
     }
   } finally {
     clearInterval(stopping)
-    if (exit === undefined) killGroup(child.pid)
+    if (exit === undefined) killGroup(child)
   }
   if (end !== undefined && end.reason !== "failed") return end
   throw failure(dirname(specPath), exit, errors, launch)
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, "SIGKILL")
-  } catch {
-    // it has ended by itself
-  }
 }
 
 interface RankError {
