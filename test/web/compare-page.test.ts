@@ -7,7 +7,7 @@ import { endEvent, startEvent, stepEvent } from "../server/run-events.ts"
 import { newFolder } from "../server/serving.ts"
 import { writeTokenRun } from "../server/token-run.ts"
 import { CHROMIUM } from "./chromium.ts"
-import { axeViolations, overflow, type Visit, visit } from "./serve-pages.ts"
+import { expectAccessible, type Visit, visit } from "./serve-pages.ts"
 
 describe.skipIf(!CHROMIUM)("comparing and data, in Chromium", () => {
   process.env.DFTUNE_CACHE = mkdtempSync(join(tmpdir(), "dftune-compare-page-"))
@@ -32,15 +32,7 @@ describe.skipIf(!CHROMIUM)("comparing and data, in Chromium", () => {
 
   async function looked() {
     const { page, broken } = at
-    for (const [width, colorScheme] of [
-      [1440, "light"],
-      [390, "dark"],
-    ] as const) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme })
-      expect(await axeViolations(page)).toEqual([])
-      expect(await overflow(page)).toBe(0)
-    }
+    await expectAccessible(page)
     await page.setViewportSize({ width: 1440, height: 900 })
     expect(broken).toEqual([])
   }

@@ -6,7 +6,7 @@ import { endEvent, startEvent, stepEvent } from "../server/run-events.ts"
 import { newFolder } from "../server/serving.ts"
 import { writeCheckpoint, writeTokenRun } from "../server/token-run.ts"
 import { CHROMIUM } from "./chromium.ts"
-import { axeViolations, overflow, type Visit, visit } from "./serve-pages.ts"
+import { expectAccessible, type Visit, visit } from "./serve-pages.ts"
 
 const { text, checkpoints } = JSON.parse(
   readFileSync(new URL("../../golden/token-microscope.json", import.meta.url), "utf8"),
@@ -69,15 +69,7 @@ describe.skipIf(!CHROMIUM)("the token microscope, in Chromium", () => {
     await link.waitFor()
     await link.press("Enter")
     await page.getByText("QQ").first().waitFor()
-    for (const [width, colorScheme] of [
-      [1440, "light"],
-      [390, "dark"],
-    ] as const) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme })
-      expect(await axeViolations(page)).toEqual([])
-      expect(await overflow(page)).toBe(0)
-    }
+    await expectAccessible(page)
     expect(at.broken).toEqual([])
   })
 })

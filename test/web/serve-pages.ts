@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import type { AxeResults } from "axe-core"
 import type { Browser, Page } from "playwright-core"
-import { afterAll } from "vitest"
+import { afterAll, expect } from "vitest"
 import { type ServeOptions, type Serving, serve } from "../../src/server/index.ts"
 import { builtPages } from "./built-pages.ts"
 import { launch } from "./chromium.ts"
@@ -60,3 +60,16 @@ export const overflow = (page: Page): Promise<number> =>
   page.evaluate(
     "document.documentElement.scrollWidth - document.documentElement.clientWidth",
   ) as Promise<number>
+
+/** Fails where the page breaks a rule of axe or is wider than its window, on a screen and a phone. */
+export async function expectAccessible(page: Page): Promise<void> {
+  for (const [width, colorScheme] of [
+    [1440, "light"],
+    [390, "dark"],
+  ] as const) {
+    await page.setViewportSize({ width, height: 900 })
+    await page.emulateMedia({ colorScheme })
+    expect(await axeViolations(page)).toEqual([])
+    expect(await overflow(page)).toBe(0)
+  }
+}
