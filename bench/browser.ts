@@ -8,7 +8,7 @@
  * Needs Chromium (DFTUNE_CHROMIUM, or where Debian puts it). Medians of the steps' own times; the
  * machine's other work slows both.
  */
-import { readdirSync, readFileSync, symlinkSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { gzipSync } from "node:zlib"
@@ -43,8 +43,7 @@ export async function run(args: string[]): Promise<void> {
   })
   if (!CHROMIUM) throw new Error("no Chromium; set DFTUNE_CHROMIUM")
   const steps = Number(values.steps ?? (values.model ? 3 : 12))
-  const pages = await builtPages()
-  if (values.model) symlinkSync(resolve(values.model), join(pages.folder, "own"))
+  const pages = await builtPages(values.model ? { own: resolve(values.model) } : {})
   const browser = await launch()
   try {
     if (values.bytes) return await bytesBeforeFirstStep(browser, pages)

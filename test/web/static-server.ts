@@ -21,19 +21,29 @@ export interface StaticServer {
   close(): void
 }
 
-/** Serves a folder on this machine as any file host would; with the headers that isolate a page, or without. */
+export interface FolderOptions {
+  /** Whether to send the headers that isolate a page. */
+  readonly isolated?: boolean
+  /** Further folders, each below its name. */
+  readonly beside?: Readonly<Record<string, string>>
+}
+
+/** Serves a folder on this machine as any file host would. */
 export async function serveFolder(
   folder: string,
-  { isolated = true }: { readonly isolated?: boolean } = {},
+  { isolated = true, beside = {} }: FolderOptions = {},
 ): Promise<StaticServer> {
   const server = createServer((request, response) => {
     const [path] = (request.url ?? "/").split("?")
+    const [, first, rest] = /^\/([^/]+)(\/.*)$/.exec(path!) ?? []
+    const own = first !== undefined && Object.hasOwn(beside, first) ? beside[first] : undefined
+    const from = own ?? folder
     const file = join(
-      folder,
-      normalize(decodeURIComponent(path!)),
+      from,
+      normalize(decodeURIComponent(own === undefined ? path! : rest!)),
       path!.endsWith("/") ? "index.html" : "",
     )
-    if (!file.startsWith(folder) || !existsSync(file)) {
+    if (!file.startsWith(from) || !existsSync(file)) {
       response.writeHead(404).end("there is no such file")
       return
     }

@@ -3,7 +3,7 @@ import type { ToldData } from "../../../src/server/data-routes.ts"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
 import { visible } from "../parts/tokens.tsx"
 import { post, runPath } from "./api.ts"
-import { useRowSets } from "./microscope.tsx"
+import { RowSetSelect, useRowSets } from "./row-sets.tsx"
 import { shortName } from "./words.ts"
 
 const COUNT = 10
@@ -30,20 +30,14 @@ export function Data({ name }: { readonly name: string }) {
   return (
     <section aria-label="Data">
       <div class="row controls">
-        <label>
-          rows{" "}
-          <select
-            value={set}
-            onChange={(event) => {
-              setSet(event.currentTarget.value)
-              setFrom(0)
-            }}
-          >
-            {sets.sets.map((one) => (
-              <option key={one.name}>{one.name}</option>
-            ))}
-          </select>
-        </label>
+        <RowSetSelect
+          sets={sets.sets}
+          value={set}
+          onChange={(next) => {
+            setSet(next)
+            setFrom(0)
+          }}
+        />
         <span>
           {rows} {purpose === "preference" ? "pairs" : "rows"}, {tokens} tokens, {share} % of them
           trained

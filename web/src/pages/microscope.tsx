@@ -4,31 +4,11 @@ import type { ToldTokens } from "../../../src/server/token-routes.ts"
 import { InspectedTokens, type PaintedToken } from "../parts/inspected-tokens.tsx"
 import { Abandoned } from "./abandoned.tsx"
 import { post, runPath } from "./api.ts"
+import { RowSetSelect, useRowSets } from "./row-sets.tsx"
 import { useSettings } from "./settings.tsx"
 import { number } from "./words.ts"
 
 export type Moment = "base" | "result" | number
-
-export interface RowSet {
-  readonly name: string
-  readonly rows: number
-  readonly files: readonly string[]
-}
-
-/** The rows that a run is trained and measured on. */
-export function useRowSets(name: string) {
-  const [told, setTold] = useState<{ sets: readonly RowSet[]; objective: string }>()
-  const [problem, setProblem] = useState("")
-  useEffect(() => {
-    const gone = new AbortController()
-    post<{ sets: RowSet[]; objective: string }>(runPath(name, "/row-sets"), {}, gone.signal).then(
-      setTold,
-      (error: Error) => !gone.signal.aborted && setProblem(error.message),
-    )
-    return () => gone.abort()
-  }, [name])
-  return { told, problem }
-}
 
 export const momentName = (moment: Moment): string =>
   typeof moment === "number" ? `step ${moment}` : moment
@@ -81,22 +61,14 @@ export function Microscope({ name, samples }: { readonly name: string; readonly 
   return (
     <section aria-label="Token microscope">
       <div class="row controls">
-        <label>
-          rows{" "}
-          <select
-            value={set}
-            onChange={(event) => {
-              setSet(event.currentTarget.value)
-              setIndex(0)
-            }}
-          >
-            {sets.map((one) => (
-              <option key={one.name} value={one.name}>
-                {one.name}
-              </option>
-            ))}
-          </select>
-        </label>
+        <RowSetSelect
+          sets={sets}
+          value={set}
+          onChange={(next) => {
+            setSet(next)
+            setIndex(0)
+          }}
+        />
         <label>
           row{" "}
           <input
