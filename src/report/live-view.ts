@@ -10,7 +10,7 @@ import type {
   SampleEvent,
   StepEvent,
 } from "../run/events.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
+import { precisionText, shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 
 export interface TerminalOptions {
   /** Live lines that are drawn over; without, one line now and then. */
@@ -200,6 +200,7 @@ function startLine({
   objective,
   engine,
   device,
+  dtype,
   parameters,
   steps,
   ...more
@@ -208,7 +209,7 @@ function startLine({
   const share = trained === total ? "" : ` of ${shortCount(total)}`
   const resumed = more.resumed_from === undefined ? "" : `, resumed from ${more.resumed_from}`
   return printableLine(
-    `${name}: ${objective} on ${engine} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
+    `${name}: ${objective} on ${engine}${precisionText(dtype)} (${device}), ${shortCount(trained)}${share} parameters, ${steps} steps${resumed}`,
   )
 }
 

@@ -11,7 +11,7 @@ import {
 } from "./run-summary.ts"
 import { sampleSection } from "./samples-section.ts"
 import { REPORT_STYLE } from "./style.ts"
-import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
+import { precisionText, shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 
 /** Told apart by people with any colour vision (Okabe and Ito); runs beyond them share colours. */
 const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a"]
@@ -61,12 +61,12 @@ const swatch = (index: number) => `<i class="swatch" style="background:${colorOf
 function headline({ name, start, path }: RunSummary, index: number): string {
   const color = swatch(index)
   if (start === undefined) return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(path)}</p>`
-  const { objective, engine, device, parameters, normalization } = start
+  const { objective, engine, device, dtype, parameters, normalization } = start
   const trained =
     parameters.trained === parameters.total
       ? shortCount(parameters.total)
       : `${shortCount(parameters.trained)} of ${shortCount(parameters.total)}`
-  return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(objective)} on ${escapeHtml(engine)} (${escapeHtml(device)}), ${trained} parameters; loss: ${escapeHtml(normalization)}</p>`
+  return `<p>${color}<b>${escapeHtml(name)}</b> ${escapeHtml(objective)} on ${escapeHtml(engine)}${escapeHtml(precisionText(dtype))} (${escapeHtml(device)}), ${trained} parameters; loss: ${escapeHtml(normalization)}</p>`
 }
 
 type Cell = (figures: RunFigures) => string

@@ -1,5 +1,9 @@
 /** Numbers as people read them, for the terminal and the report. */
 
+/** ` in bf16`, where a run says what its products are rounded to. */
+export const precisionText = (dtype: string | undefined): string =>
+  dtype === undefined ? "" : ` in ${dtype}`
+
 /** Three or four significant digits, exponents only far from 1: `0.0712`, `12.3`, `2.1e-6`. */
 export function shortNumber(value: number | null | undefined, digits = 3): string {
   if (value === null || value === undefined) return "–"

@@ -16,7 +16,7 @@ export interface RunStart extends EventBase {
   readonly name?: string
   readonly engine: string
   readonly device: string
-  /** What the factors of products are rounded to (local engine). */
+  /** What the factors of products are rounded to. */
   readonly dtype?: "bf16" | "fp32"
   readonly parameters: { readonly total: number; readonly trained: number }
   readonly supervised_tokens_per_epoch: number
@@ -210,6 +210,8 @@ export interface SampleEvent extends EventBase {
   readonly rewards?: Readonly<Record<string, number | null>>
   readonly advantage?: number
   readonly finish_reason?: string
+  /** What the factors of products were rounded to. */
+  readonly dtype?: "bf16" | "fp32"
 }
 
 export interface CheckpointEvent extends EventBase {

@@ -225,8 +225,10 @@ async function* steps(run: Running, planned: PlanOptions) {
     for (;;) {
       const next = await events.next()
       if (next.done) return next.value
-      if (next.value.type === "sample") folder.appendSample(next.value)
-      const event = tell(next.value)
+      const { dtype } = plan.engine
+      const said = next.value.type === "sample" ? { ...next.value, dtype } : next.value
+      if (said.type === "sample") folder.appendSample(said)
+      const event = tell(said)
       yield event
       const warning = watch(event)
       if (warning) yield tell({ type: "warning", step: event.step, ...warning })

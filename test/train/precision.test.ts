@@ -60,11 +60,17 @@ test("auto is bf16 for large models on a CPU that multiplies it", async () => {
 })
 
 test("the resolved value stands in config.json and the run's header, never auto", async () => {
-  await run("small", "auto")
+  await run("small", "auto", { generate_samples: { prompts: 1, every: 4, max_new_tokens: 4 } })
   expect(record("small").config.engine.dtype).toBe("fp32")
   expect(started("small")).toMatchObject({ dtype: "fp32" })
   const state = JSON.parse(readFileSync(join(checkpoint("small", 2), "trainer.json"), "utf8"))
   expect(state.identity.dtype).toBe("fp32")
+  const [samples, report] = ["samples.jsonl", "report.html"].map((name) =>
+    readFileSync(join(root, "small", name), "utf8"),
+  )
+  const said = samples!.trim().split("\n")
+  expect(said.map((line) => JSON.parse(line).dtype)).toEqual(["fp32", "fp32"])
+  expect(report).toContain("dft on onnx in fp32 (CPU, 1 thread)")
 })
 
 test("a checkpoint that does not say its precision was made in float32", () => {

@@ -417,7 +417,7 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
 
 def sample(run: Run) -> None:
     for fields in run.sampler.events():
-        run.events.write("sample", run.step, **fields)
+        run.events.write("sample", run.step, **fields, dtype=run.spec.engine["dtype"])
 
 
 def _say_start(run: Run) -> None:
@@ -431,6 +431,7 @@ def _say_start(run: Run) -> None:
         name=run.spec.output_dir.resolve().name,
         engine="torch",
         device=name if world.size == 1 else f"{name} x {world.size}",
+        dtype=run.spec.engine["dtype"],
         parameters={
             "total": sum(p.numel() for p in parameters),
             "trained": sum(p.numel() for p in parameters if p.requires_grad),
