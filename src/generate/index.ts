@@ -7,6 +7,7 @@ export {
   type RowSample,
 } from "./generate.ts"
 export { LocalSource, type LocalSourceOptions } from "./local-source.ts"
+
 export {
   type Generator,
   type ModelFolders,
@@ -37,5 +38,6 @@ export {
 } from "./sample-origin.ts"
 export * from "./sample-source.ts"
 export { argMax, drawToken, largestIndices, type Sampling } from "./sampling.ts"
+export { SharedSource } from "./shared-source.ts"
 export { type StopText, stopText } from "./stop-text.ts"
 export { UnansweredCount } from "./unanswered.ts"

@@ -6,11 +6,11 @@ import { InputError } from "../errors.ts"
 import { inspectTokens } from "../evaluate/token-inspection.ts"
 import { isObject } from "../formats/json.ts"
 import {
-  LocalSource,
   modelFolders,
   type OpenModel,
   type OpenModelOptions,
   openModel,
+  SharedSource,
   weightsFolder,
 } from "../generate/index.ts"
 import { readRunRecord } from "../run/run-folder.ts"
@@ -43,10 +43,10 @@ export interface PromptScore {
   readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
 }
 
-/** A model of a request; each has decoders of its own over the weights that all share. */
+/** A model of a request; its sequences are decoded together with those of the others. */
 export interface ModelLease {
   readonly open: OpenModel
-  readonly source: LocalSource
+  readonly source: SharedSource
   /** Of each token after the first: ln p, and the likeliest tokens in its place if some are asked for. */
   promptScores(tokenIds: readonly number[], alternatives: number): Promise<PromptScore[]>
   giveBack(): Promise<void>
@@ -54,7 +54,7 @@ export interface ModelLease {
 
 interface Held {
   readonly open: Promise<OpenModel>
-  readonly idle: LocalSource[]
+  source: SharedSource | undefined
   scored: ScoredModel | undefined
   /** One after the other: the decoder that scores has one set of buffers. */
   scoring: Promise<unknown>
@@ -89,13 +89,12 @@ export class ServedModels {
     held.users++
     try {
       const open = await held.open
-      const source = held.idle.pop() ?? new LocalSource(open)
+      held.source ??= new SharedSource(open)
       return {
         open,
-        source,
+        source: held.source,
         promptScores: (tokenIds, alternatives) => this.#score(held, path, tokenIds, alternatives),
         giveBack: async () => {
-          held.idle.push(source)
           held.users--
           await this.#letGo()
         },
@@ -118,7 +117,7 @@ export class ServedModels {
   #opened(path: string): Held {
     const open = openModel(path, this.#options.open)
     open.catch(() => {}) // told to whoever awaits it
-    return { open, idle: [], scored: undefined, scoring: Promise.resolve(), users: 0 }
+    return { open, source: undefined, scored: undefined, scoring: Promise.resolve(), users: 0 }
   }
 
   #score(
@@ -181,7 +180,7 @@ const keyOf = (path: string) => {
 }
 
 async function released(held: Held): Promise<void> {
-  for (const source of held.idle) await source.release()
+  await held.source?.release()
   await held.scored?.release()
   await (await held.open).release()
 }
