@@ -24,7 +24,6 @@ export const ROW_NOTES = [
   "dropped-tool-call",
   "dropped-reasoning",
   "dropped-tools",
-  "dropped-media",
   "text-arguments",
   "sampled-as-text",
   "empty-answer",
@@ -99,10 +98,6 @@ const NOTE_LINTS: Readonly<
   "dropped-tools": {
     message: (rows) => `${rows} with tools that are not in the text`,
     hint: "look at them with dftune preview; use a template that writes tools (data.template: FILE.jinja)",
-  },
-  "dropped-media": {
-    message: (rows) => `${rows} with images, videos or audio, of which only the text is trained`,
-    hint: "dftune trains text; leave such rows out",
   },
   "text-arguments": {
     message: (rows) => `${rows} with a tool call whose arguments are text, not a JSON object`,

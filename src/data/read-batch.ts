@@ -62,7 +62,7 @@ export function* readBatch(
   const parsed = parsedRows(batch, reading)
   let nextProblem = 0
   // noise may take another row's answer, so it reads the batch as a whole
-  for (const row of noise ? withNoise([...parsed], noise, path) : parsed) {
+  for (const row of noise ? noisedRows([...parsed], noise, path) : parsed) {
     const { line } = row
     while (nextProblem < problems.length && problems[nextProblem]![0] < line) {
       yield unread(path, problems[nextProblem++]!)
@@ -89,7 +89,7 @@ export function* parsedRows(
   }
 }
 
-function withNoise(rows: readonly Parsed[], noise: NoiseConfig, path: string): readonly Parsed[] {
+function noisedRows(rows: readonly Parsed[], noise: NoiseConfig, path: string): readonly Parsed[] {
   const read = rows.flatMap((row) => ("reading" in row && !row.reading.refusal ? [row] : []))
   const changed = noised(read, noise, path)
   const byLine = new Map(read.map(({ line }, i) => [line, changed[i]!]))
@@ -103,7 +103,7 @@ function rendered(
   where: string,
 ): ReadRow {
   const { refusal, example } = reading
-  const sides = () => withNotes(reading, note, renderExample(example, options, where))
+  const sides = () => withNoise(note, renderExample(example, options, where))
   return unlessWrong(line, () =>
     refusal === undefined
       ? { line, reading, sides: sides() }
@@ -120,19 +120,8 @@ function unlessWrong<Row>(line: number, read: () => Row): Row | { line: number; 
   }
 }
 
-function withNotes(
-  { media }: RowReading,
-  noise: RowNote | undefined,
-  sides: readonly Rendered[],
-): readonly Rendered[] {
-  const more = [
-    ...(media.length > 0 ? (["dropped-media"] as const) : []),
-    ...(noise ? [noise] : []),
-  ]
-  return more.length === 0
-    ? sides
-    : sides.map((side) => ({ ...side, notes: [...side.notes, ...more] }))
-}
+const withNoise = (noise: RowNote | undefined, sides: readonly Rendered[]) =>
+  noise ? sides.map((side) => ({ ...side, notes: [...side.notes, noise] })) : sides
 
 const untrained = (side: Rendered): Rendered => ({
   ...side,

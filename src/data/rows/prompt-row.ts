@@ -3,6 +3,7 @@ import { describeValue, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
 import type { Example, Message } from "./example.ts"
 import { extrasOf, withSystem } from "./extras.ts"
+import { refuseMedia } from "./media.ts"
 import { chatMessages } from "./messages.ts"
 import { questionOf, systemOf } from "./questions.ts"
 import { rowReading } from "./read-row.ts"
@@ -39,6 +40,7 @@ export function readPrompt(
   const names = known ? columns : {}
   const isTold = system === undefined || systemOf(renamed(given, names, where), where) !== undefined
   const row = isTold ? given : { ...given, system }
+  refuseMedia(renamed(row, names, where), columns, where)
   return trainedPrompt(row, names, where) ?? promptAlone(renamed(row, names, where), where)
 }
 

@@ -3,6 +3,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
 import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
+import { refuseMedia, says } from "./media.ts"
 import { agreesToTraining, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
 import { PREFERENCE, SUPERVISED } from "./shapes.ts"
 import { has } from "./values.ts"
@@ -18,8 +19,6 @@ export interface RowReading {
   readonly refusal?: string
   /** Keys that say something and that nothing was made of. */
   readonly unused: readonly string[]
-  /** Keys of pictures and sounds that it carries. */
-  readonly media: readonly string[]
 }
 
 export interface ReadRowOptions {
@@ -60,6 +59,7 @@ export function rowReading(
     throw new InputError(`${where}: expected a row to be an object, got ${describeValue(value)}`)
   }
   const row = renamed(value, columns, where)
+  refuseMedia(row, columns, where)
   const shapes = isPaired(purpose) ? [PREFERENCE] : SUPERVISED
   const shape = shapes.find(
     ({ format: shapeFormat, keys }) =>
@@ -95,7 +95,7 @@ export function rowReading(
       : refusal === undefined
         ? {}
         : { refusal }),
-    ...leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
+    unused: leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
   }
 }
 
@@ -145,22 +145,10 @@ function weightOf(row: JsonObject, columns: Columns, where: string) {
 
 const MAX_WEIGHT = 1000
 
-const MEDIA_KEYS = "images image videos video audios audio".split(" ")
-
-function leftOver(row: JsonObject, used: readonly string[]) {
-  const unread = Object.entries(row)
+function leftOver(row: JsonObject, used: readonly string[]): string[] {
+  return Object.entries(row)
     .filter(([key, value]) => !used.includes(key) && says(value) && !agreesToTraining(key, value))
     .map(([key]) => key)
-  return {
-    unused: unread.filter((key) => !MEDIA_KEYS.includes(key)),
-    media: unread.filter((key) => MEDIA_KEYS.includes(key)),
-  }
-}
-
-function says(value: unknown): boolean {
-  if (value === null || value === undefined || value === "") return false
-  if (Array.isArray(value)) return value.length > 0
-  return !isObject(value) || Object.keys(value).length > 0
 }
 
 const PARTNER: Readonly<Record<string, string>> = {
