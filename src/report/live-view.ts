@@ -9,6 +9,7 @@ import type {
   RunStart,
   SampleEvent,
   StepEvent,
+  TimeShares,
 } from "../run/events.ts"
 import { precisionText, shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 
@@ -172,6 +173,7 @@ export function terminalView(
       const more = event.message === undefined ? "" : ` ${printableLine(event.message)}`
       const output = event.output === undefined ? "" : ` → ${printableLine(event.output)}`
       write(`${mark(event.reason)}${more}${output}\n`)
+      if (event.time_shares) write(`${dim(sharesLine(event.time_shares))}\n`)
     },
   }
 
@@ -230,6 +232,14 @@ function planLine(event: RunStart): string {
       : [`memory about ${shortBytes(planned)} of ${shortBytes(free)} free`]),
     ...(time === undefined ? [] : [`time about ${shortDuration(time)}`]),
   ].join("; ")
+}
+
+/** Of a run that samples: what its steps' time went into. */
+function sharesLine(shares: TimeShares): string {
+  const parts = Object.entries(shares).map(([what, share]) => {
+    return `${what} ${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`
+  })
+  return `time of the steps: ${parts.join(", ")}`
 }
 
 const SAMPLE_CHARACTERS = 160

@@ -18,6 +18,8 @@ const listOf =
 const spreads: Kind = (value) =>
   isObject(value) &&
   Object.values(value).every((one) => isObject(one) && Object.values(one).every(number))
+const measure: Kind = (value) =>
+  number(value) || (isObject(value) && Object.values(value).every(number))
 const counts: Kind = (value) =>
   isObject(value) && typeof value.total === "number" && typeof value.trained === "number"
 const reason: Kind = (value) => ["done", "interrupted", "failed"].includes(value as string)
@@ -81,15 +83,17 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
   sample: { prompt: text, completion: text, tokens: listOf(text), probabilities: listOf(number) },
   checkpoint: { path: text },
   warning: { code: text, message: text, hint: text },
-  "run.end": { reason, message: optional(text), output: optional(text) },
+  "run.end": {
+    reason,
+    message: optional(text),
+    output: optional(text),
+    time_shares: optional(measure),
+  },
   reset: {},
 }
 
 /** What else is told of steps and evaluations are numbers, by name or in groups. */
 const MEASURED: ReadonlySet<string> = new Set(["step", "eval", "rollout", "replay"])
-const measure: Kind = (value) =>
-  number(value) || (isObject(value) && Object.values(value).every(number))
-
 const BASE: ReadonlySet<string> = new Set(["type", "time", "step"])
 
 /** Whether a value is an event whose fields are of their kinds; one of a type to come is let pass. */

@@ -157,6 +157,11 @@ export interface RolloutEvent extends EventBase {
   readonly policy_step: number
   /** Of sampling and grading. */
   readonly seconds: number
+  readonly sampling_seconds?: number
+  /** What rewards took beyond sampling, beside which they run. */
+  readonly grading_seconds?: number
+  /** Of log-probabilities by training's own graphs, the policy's and the reference's. */
+  readonly measuring_seconds?: number
   readonly tokens_per_second: number
 }
 
@@ -231,6 +236,15 @@ export interface RunEnd extends EventBase {
   readonly reason: "done" | "interrupted" | "failed"
   readonly message?: string
   readonly output?: string
+  /** Of a run that samples: what part of its steps' time each took, from 0 to 1. */
+  readonly time_shares?: TimeShares
+}
+
+export interface TimeShares {
+  readonly sampling: number
+  readonly grading: number
+  readonly measuring: number
+  readonly training: number
 }
 
 /** An event before it is stamped with its time. */

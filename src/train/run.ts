@@ -13,6 +13,7 @@ import type { EventBody, RunEvent } from "../run/events.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace } from "../run/run-place.ts"
 import { stopRequest } from "../run/stop-request.ts"
+import { timeShares } from "../run/time-shares.ts"
 import type { BatchSource } from "./batches.ts"
 import {
   type Checkpoint,
@@ -92,12 +93,15 @@ export async function* runHere(
     step: checkpoint?.progress.step ?? 0,
     overwrite: config.overwrite_output_dir && config.resume === false,
   })
+  const before = readRun(folder.path).events
+  const spent = timeShares(before)
   const stop = stopRequest(folder.path)
   const signal = AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])])
   let step = checkpoint?.progress.step ?? 0
   const tell = (body: EventBody): RunEvent => {
     const event = stamp(body)
     folder.append(event)
+    spent.see(event)
     step = event.step
     return event
   }
@@ -123,14 +127,16 @@ export async function* runHere(
     for (const { code, message, hint } of [...said, ...plan.lints]) {
       yield tell({ type: "warning", step, code, message, hint })
     }
-    const run = { plan, identity, session, folder, checkpoint, tell }
+    const run = { plan, identity, session, folder, checkpoint, before, tell }
     const result = yield* steps(run, { ...options, signal })
     if (result.reason === "done") await takeBest(plan, session, result.progress)
     const model = result.reason === "done" ? await finish(plan, session) : null
+    const shares = spent.shares()
     yield tell({
       type: "run.end",
       step,
       reason: result.reason,
+      ...(shares ? { time_shares: shares } : {}),
       ...(model ? { output: model } : {}),
     })
     await writeReport(folder)
@@ -176,14 +182,16 @@ interface Running {
   readonly session: Session
   readonly folder: RunFolder
   readonly checkpoint: Checkpoint | undefined
+  /** What the run that this one continues told. */
+  readonly before: readonly RunEvent[]
   readonly tell: (body: EventBody) => RunEvent
 }
 
 async function* steps(run: Running, planned: PlanOptions) {
   const { signal } = planned
-  const { plan, session, folder, checkpoint, tell } = run
+  const { plan, session, folder, checkpoint, before, tell } = run
   const { config } = plan
-  const watch = runWatch(plan.objective, config, readRun(folder.path).events)
+  const watch = runWatch(plan.objective, config, before)
   const sample = await sampler(plan, session.policy, planned.onProgress)
   const { objective, split } = plan
   const { batches, evalSets, storedReference, rollouts } = await runSteps(run, planned)

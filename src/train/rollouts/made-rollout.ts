@@ -90,9 +90,10 @@ export async function madeRollout(
 ): Promise<Made> {
   const { settings, scoring } = parts
   const began = performance.now()
-  const { sampled, kept, cursor, resampled } = await sampledGroups(parts, progress, step)
+  const { sampled, kept, cursor, resampled, grading } = await sampledGroups(parts, progress, step)
   const seconds = (performance.now() - began) / 1000
   const { rows, entropies } = await measuredRows(parts, kept)
+  const measuring = (performance.now() - began) / 1000 - seconds
   if (progress.number === 0 || settings.isRemote) checkSampler(rows)
   const weighs = weighsNow(settings, progress, rows)
   const event = rolloutEvent({
@@ -103,7 +104,7 @@ export async function madeRollout(
     entropies,
     labels: scoring.labels,
     resampled,
-    seconds,
+    seconds: { sampling: seconds - grading, grading, measuring },
     importance: (weighs ?? settings.weighsSampler) ? importanceWeights(rows) : undefined,
     importanceCap: settings.importance_cap,
   })
@@ -140,11 +141,12 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress, ste
   let cursor = progress.cursor
   let groups = 0
   let resampled = 0
+  let grading = 0
   for (let attempt = 0; ; attempt++) {
     const missing = wanted - groupsOf(kept).size
     const prompts = Array.from({ length: missing }, () => order.stepRows(cursor++)[0]!)
     if (attempt > 0) resampled += missing
-    const samples = await rewardedGroups(parts, {
+    const { samples, gradingSeconds } = await rewardedGroups(parts, {
       prompts,
       firstGroup: groups,
       rollout: progress.number,
@@ -152,13 +154,14 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress, ste
       done,
     })
     groups += missing
+    grading += gradingSeconds
     sampled.push(...samples)
     kept.push(...filtered(samples, settings))
     const isFull = groupsOf(kept).size >= wanted
     if (isFull || settings.filter_groups !== "resample") break
     if (attempt === settings.max_resamples) break
   }
-  return { sampled, kept, cursor, resampled }
+  return { sampled, kept, cursor, resampled, grading }
 }
 
 /** Of each group the demonstration, or the samples. */

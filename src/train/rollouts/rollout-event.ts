@@ -16,8 +16,12 @@ export interface RolloutFacts {
   readonly labels: readonly string[]
   /** Groups asked for in place of equal ones. */
   readonly resampled: number
-  /** Of sampling and grading. */
-  readonly seconds: number
+  /** Grading: what it took beyond sampling. Measuring: by training's own graphs. */
+  readonly seconds: {
+    readonly sampling: number
+    readonly grading: number
+    readonly measuring: number
+  }
   /** Importance weights of the rows' tokens, where they have any. */
   readonly importance: Float64Array | undefined
   readonly importanceCap: number
@@ -54,7 +58,9 @@ export function zeroVarianceShare(samples: readonly RolloutSample[]): number {
 }
 
 export function rolloutEvent(facts: RolloutFacts): EventBody {
-  const { labels, seconds, importance } = facts
+  const { labels, importance } = facts
+  const { sampling, grading, measuring } = facts.seconds
+  const seconds = sampling + grading
   const own = <Sample extends RolloutSample>(all: readonly Sample[]) =>
     all.filter(({ expert }) => !expert)
   const [sampled, rows] = [own(facts.sampled), own(facts.rows)]
@@ -92,6 +98,9 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     ...(importance ? { importance: importanceFields(importance, facts.importanceCap) } : {}),
     policy_step: facts.step,
     seconds,
+    sampling_seconds: sampling,
+    grading_seconds: grading,
+    measuring_seconds: measuring,
     tokens_per_second: tokens / Math.max(seconds, 1e-9),
   }
   return event

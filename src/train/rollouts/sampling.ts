@@ -46,6 +46,12 @@ export interface Wanted {
 /** Prompts of a run fit beside its seed in 53 bits. */
 const MOST_PROMPTS = 2 ** 21
 
+export interface RewardedGroups {
+  readonly samples: readonly RolloutSample[]
+  /** What rewards took beyond sampling: they are asked for while the next group is sampled. */
+  readonly gradingSeconds: number
+}
+
 /**
  * Samples every wanted group and has it rewarded while the next is sampled. What a sample becomes is
  * a function of the weights, the run's seed, its prompt, its place in the group, the rollout and the
@@ -56,7 +62,7 @@ const MOST_PROMPTS = 2 ** 21
 export async function rewardedGroups(
   { source, scoring, prompts, settings, decode, signal }: SamplingParts,
   wanted: Wanted,
-): Promise<RolloutSample[]> {
+): Promise<RewardedGroups> {
   const n = settings.num_generations
   const asked = askedSamples(prompts, settings, wanted)
   const groups = wanted.prompts.map((): SampledOne[] => [])
@@ -79,8 +85,11 @@ export async function rewardedGroups(
       done.catch(() => {}) // told when all are awaited
       scored[group] = done
     }
-    if (scoring.asksPolicy) return await inTurn(groups.keys(), reward)
-    return (await Promise.all(scored)).flat()
+    const sampled = performance.now()
+    const samples = scoring.asksPolicy
+      ? await inTurn(groups.keys(), reward)
+      : (await Promise.all(scored)).flat()
+    return { samples, gradingSeconds: (performance.now() - sampled) / 1000 }
   } catch (error) {
     await Promise.allSettled(scored)
     throw error

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
+import type { RunEnd } from "../../../src/run/events.ts"
 import {
   mean,
   rolloutsOf,
@@ -44,6 +45,10 @@ test("a group of samples, their rewards and an update: the reward rises", async 
   expect(events.at(-1)!.step).toBeLessThan(30)
   expect(warningsOf(events).map(({ code }) => code)).toContain("zero-variance")
   expect(existsSync(join(root, "digits", "model", "model.safetensors"))).toBe(true)
+  const { time_shares } = events.at(-1) as RunEnd
+  const { sampling, grading, measuring, training } = time_shares!
+  expect(sampling + grading + measuring + training).toBeCloseTo(1, 6)
+  for (const share of [sampling, measuring, training]) expect(share).toBeGreaterThan(0)
 })
 
 test.each([

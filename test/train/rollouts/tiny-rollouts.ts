@@ -68,7 +68,7 @@ export const warningsOf = (events: readonly RunEvent[]) =>
 export const withoutTime = (events: readonly RunEvent[]) =>
   events.flatMap(({ time: _, ...event }) => {
     if (["run.start", "run.end", "checkpoint"].includes(event.type)) return []
-    const timed = ["seconds", "tokens_per_second", "memory_bytes"]
-    return [Object.fromEntries(Object.entries(event).filter(([key]) => !timed.includes(key)))]
+    const isTimed = (key: string) => /seconds$|^tokens_per_second$|^memory_bytes$/.test(key)
+    return [Object.fromEntries(Object.entries(event).filter(([key]) => !isTimed(key)))]
   })
 export const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
