@@ -16,14 +16,17 @@ import {
   to,
   toLora,
 } from "./draft.ts"
-import type { Source } from "./source.ts"
 import {
+  earlierAdapter,
+  layers,
+  loraStart,
   loraTargets,
+  modulesToSave,
+  PEFT,
   quantization,
-  scheduler,
-  TRAINING_ARGUMENTS,
-  TRAINING_ARGUMENTS_DEFAULTS,
-} from "./training-arguments.ts"
+} from "./lora-rules.ts"
+import type { Source } from "./source.ts"
+import { scheduler, TRAINING_ARGUMENTS, TRAINING_ARGUMENTS_DEFAULTS } from "./training-arguments.ts"
 
 type Entry = Readonly<Record<string, unknown>>
 
@@ -225,7 +228,16 @@ export const axolotl: Peer = {
     lora_target_linear: (value, draft) => {
       if (value === true) draft.lora.target_modules = "all-linear"
     },
-    peft_use_rslora: toLora("use_rslora"),
+    lora_modules_to_save: modulesToSave,
+    lora_exclude_modules: PEFT.exclude_modules!,
+    lora_layers_to_transform: layers,
+    peft_layers_to_transform: layers,
+    lora_model_dir: earlierAdapter,
+    peft_use_rslora: PEFT.use_rslora!,
+    peft_use_dora: PEFT.use_dora!,
+    peft_init_lora_weights: loraStart,
+    loraplus_lr_ratio: PEFT.loraplus_lr_ratio!,
+    loraplus_lr_embedding: nothing,
     load_in_4bit: quantization(4),
     load_in_8bit: quantization(8),
     liger_use_token_scaling: objectiveFlag("dft"),

@@ -118,6 +118,7 @@ function orderedSettings(
 function finish(draft: Draft, peer: Peer, { settings, devices }: Source): void {
   const { config, notes } = draft
   peer.complete?.(draft, new Set(Object.keys(settings)))
+  withoutEvaluations(draft)
   if (config.batch_size === undefined) {
     const { perDevice, accumulation } = draft
     put(draft, "batch_size", perDevice * accumulation * (devices ?? 1))
@@ -142,6 +143,18 @@ function finish(draft: Draft, peer: Peer, { settings, devices }: Source): void {
   const usesLora = draft.useLora || Object.keys(settings).some((key) => /^lora_config\./.test(key))
   if (usesLora) put(draft, "adapter", { type: "lora", ...draft.lora })
   put(draft, "objective", objectiveSettings(draft, peer))
+}
+
+/** The best evaluation is asked for where the file says of no rows to evaluate on: those are to be named first. */
+function withoutEvaluations({ config, notes }: Draft): void {
+  const { eval: rows, eval_split: split } = (config.data ?? {}) as Record<string, unknown>
+  if ((rows !== undefined || split !== undefined) && config.eval_steps !== 0) return
+  for (const key of ["load_best_model_at_end", "early_stopping_patience"]) {
+    if (config[key] === undefined) continue
+    const text = "needs evaluations on the way: give data.eval and eval_steps, then set it"
+    notes.push({ key, value: config[key], text })
+    delete config[key]
+  }
 }
 
 /** Parameters were gathered as "objective parameter"; those of the objective that is on are kept. */

@@ -15,9 +15,10 @@ import {
   toSources,
 } from "./draft.ts"
 import { isVersionOne, versionOne } from "./llama-factory-v1.ts"
+import { earlierAdapter, loraTargets, modulesToSave, PEFT } from "./lora-rules.ts"
 import type { Source } from "./source.ts"
 import {
-  loraTargets,
+  routerLoss,
   TRAINING_ARGUMENTS,
   TRAINING_ARGUMENTS_DEFAULTS,
 } from "./training-arguments.ts"
@@ -132,8 +133,21 @@ export const llamaFactory: Peer = {
     lora_alpha: toLora("lora_alpha"),
     lora_dropout: toLora("lora_dropout"),
     lora_target: loraTargets,
-    use_rslora: toLora("use_rslora"),
-    use_dora: missing("DoRA is not offered"),
+    use_rslora: PEFT.use_rslora!,
+    use_dora: PEFT.use_dora!,
+    pissa_init: (value, draft, key) =>
+      value === true ? PEFT.init_lora_weights!("pissa", draft, key) : undefined,
+    pissa_iter: nothing,
+    pissa_convert: nothing,
+    additional_target: modulesToSave,
+    loraplus_lr_ratio: PEFT.loraplus_lr_ratio!,
+    loraplus_lr_embedding: nothing,
+    adapter_name_or_path: earlierAdapter,
+    use_muon: (value, draft) => {
+      if (value === true) put(draft, "optimizer", "muon")
+    },
+    early_stopping_steps: TRAINING_ARGUMENTS.early_stopping_patience!,
+    moe_aux_loss_coef: routerLoss,
     quantization_bit: (value, draft) => {
       if (value === 4 || value === 8) put(draft, "quantization", `int${value}`)
     },

@@ -1,5 +1,5 @@
 import { missing, nothing, type Peer, put, type Rule, to } from "./draft.ts"
-import { TRAINING_ARGUMENTS } from "./training-arguments.ts"
+import { optimizer, TRAINING_ARGUMENTS } from "./training-arguments.ts"
 
 /** A folder with train.jsonl and valid.jsonl, or a hub id. */
 const folder: Rule = (value, draft) => {
@@ -104,10 +104,7 @@ export const mlx: Peer = {
       const rows = Number(draft.config.batch_size) * Number(value)
       if (Number.isInteger(rows) && rows > 0) put(draft, "batch_size", rows)
     },
-    optimizer: (value) =>
-      value === "adam" || value === "adamw"
-        ? undefined
-        : `${String(value)}: dftune trains with AdamW`,
+    optimizer,
     optimizer_config: missing("set adam_beta1, adam_beta2, adam_epsilon and weight_decay"),
     resume_adapter_file: missing("checkpoints of other trainers cannot be continued"),
     val_batches: nothing,

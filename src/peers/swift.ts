@@ -16,10 +16,12 @@ import {
   toLora,
   useLora,
 } from "./draft.ts"
+import { earlierAdapter, loraStart, loraTargets, modulesToSave, PEFT } from "./lora-rules.ts"
 import { baseName } from "./shell-source.ts"
 import type { Source } from "./source.ts"
 import {
-  loraTargets,
+  optimizer,
+  routerLoss,
   TRAINING_ARGUMENTS,
   TRAINING_ARGUMENTS_DEFAULTS,
 } from "./training-arguments.ts"
@@ -184,7 +186,16 @@ export const swift: Peer = {
     lora_alpha: toLora("lora_alpha"),
     lora_dropout: toLora("lora_dropout"),
     target_modules: loraTargets,
-    use_rslora: toLora("use_rslora"),
+    target_regex: toLora("target_modules"),
+    modules_to_save: modulesToSave,
+    use_rslora: PEFT.use_rslora!,
+    use_dora: PEFT.use_dora!,
+    init_weights: loraStart,
+    lorap_lr_ratio: PEFT.loraplus_lr_ratio!,
+    adapters: earlierAdapter,
+    optimizer,
+    early_stop_interval: to("early_stopping_patience"),
+    aux_loss_coef: routerLoss,
     quant_bits: (value, draft) => {
       if (value === 4 || value === 8) put(draft, "quantization", `int${value}`)
     },

@@ -43,15 +43,28 @@ export const scheduler: Rule = (value, draft) => {
   return undefined
 }
 
-const optimizer: Rule = (value, draft) => {
-  if (/^lion(_32bit)?$/.test(String(value))) {
-    put(draft, "optimizer", "lion")
-    return undefined
+/** By the part of `adamw_torch_fused`, `paged_adamw_8bit`, `lion_32bit`, ... that says which it is. */
+const OPTIMIZERS: readonly (readonly [RegExp, name: string, note?: string])[] = [
+  [/^(paged_)?adamw_(bnb_|torch_)?8bit$/, "adamw-8bit"],
+  [/^adam$|^(paged_)?adamw(_torch|_torch_fused|_torch_xla|_hf|_apex_fused|_32bit)?$/, "adamw"],
+  [/^(paged_)?lion(_32bit)?$/, "lion"],
+  [/^(paged_)?lion_8bit$/, "lion", "its moment takes float32 here"],
+  [/^adafactor$/, "adafactor"],
+  [/^muon$/, "muon"],
+]
+
+export const optimizer: Rule = (value, draft) => {
+  const found = OPTIMIZERS.find(([pattern]) => pattern.test(String(value)))
+  if (!found) {
+    return "not offered; dftune trains with adamw, adamw-8bit, adafactor, lion or muon"
   }
-  if (/^adamw(_torch|_torch_fused|_hf|_apex_fused)?$/.test(String(value))) return undefined
-  if (/^adamw_(bnb_)?8bit$/.test(String(value))) return "set optimizer: adamw-8bit (engine: onnx)"
-  return "dftune trains with AdamW (PyTorch's; moments in float32 or eight bits) or lion"
+  const [, name, note] = found
+  if (name !== "adamw") put(draft, "optimizer", name)
+  return note
 }
+
+/** Of a mixture of experts. */
+export const routerLoss: Rule = missing("set router_aux_loss_coef, with engine: torch")
 
 const precision: Rule = (value) =>
   value === true || value === "bfloat16" || value === "auto" || value === "float16"
@@ -84,18 +97,6 @@ export const counted =
       return undefined
     }
     return "no number: 1 is taken for it in batch_size, so set batch_size by hand"
-  }
-
-export const loraTargets: Rule = (value, draft) => {
-  const names = Array.isArray(value) ? value.map(String) : String(value).split(",")
-  const all = names.length === 1 && /^(all|all-linear)$/.test(names[0]!.trim())
-  draft.lora.target_modules = all ? "all-linear" : names.map((name) => name.trim())
-}
-
-export const quantization =
-  (bits: 4 | 8): Rule =>
-  (value, draft) => {
-    if (value === true) put(draft, "quantization", `int${bits}`)
   }
 
 export const template: Rule = (value, draft) => {
@@ -148,9 +149,16 @@ export const TRAINING_ARGUMENTS: Rules = {
   label_smoothing_factor: missing(
     "label smoothing is not offered: weights come from the plain NLL",
   ),
-  neftune_noise_alpha: missing("embedding noise is not offered"),
+  neftune_noise_alpha: to("neftune_noise_alpha"),
   resume_from_checkpoint: missing("checkpoints of other trainers cannot be continued"),
-  load_best_model_at_end: missing("the last step is the result; evaluations are in events.jsonl"),
+  load_best_model_at_end: (value, draft) => {
+    if (value === true) put(draft, "load_best_model_at_end", true)
+  },
+  metric_for_best_model: to("metric_for_best_model"),
+  greater_is_better: to("greater_is_better"),
+  early_stopping_patience: to("early_stopping_patience"),
+  early_stopping_threshold: to("early_stopping_threshold"),
+  router_aux_loss_coef: routerLoss,
   deepspeed: missing("the torch engine shards with FSDP2: engine: { name: torch }"),
   fsdp: missing("the torch engine shards with FSDP2: engine: { name: torch }"),
   group_by_length: missing("rows are packed, which needs no grouping by length"),

@@ -18,15 +18,10 @@ import {
   toSources,
   useLora,
 } from "./draft.ts"
+import { loraTargets, modulesToSave, PEFT, quantization } from "./lora-rules.ts"
 import { baseName } from "./shell-source.ts"
 import type { Source } from "./source.ts"
-import {
-  loraTargets,
-  quantization,
-  TRAINING_ARGUMENTS,
-  TRAINING_ARGUMENTS_DEFAULTS,
-  template,
-} from "./training-arguments.ts"
+import { TRAINING_ARGUMENTS, TRAINING_ARGUMENTS_DEFAULTS, template } from "./training-arguments.ts"
 
 /** Configs of TRL's trainers that are not SFT's: `DPOConfig`, `trl dpo`, `examples/scripts/dpo.py`. */
 function otherObjective({ names, settings }: Source): string | undefined {
@@ -99,16 +94,6 @@ const split: Rule = (value, draft, key) => {
   return toSourceField("train", "split")(value, draft, key)
 }
 
-const LORA: Rules = {
-  r: toLora("r"),
-  lora_alpha: toLora("lora_alpha"),
-  lora_dropout: toLora("lora_dropout"),
-  target_modules: loraTargets,
-  use_rslora: toLora("use_rslora"),
-  bias: missing("biases stay frozen"),
-  task_type: nothing,
-  use_dora: missing("DoRA is not offered"),
-}
 const under = (prefix: string, rules: Rules): Rules =>
   Object.fromEntries(Object.entries(rules).map(([key, rule]) => [prefix + key, rule]))
 
@@ -185,9 +170,11 @@ export const trl: Peer = {
     lora_alpha: toLora("lora_alpha"),
     lora_dropout: toLora("lora_dropout"),
     lora_target_modules: loraTargets,
-    use_rslora: toLora("use_rslora"),
-    use_dora: missing("DoRA is not offered"),
-    ...under("lora_config.", LORA),
+    lora_modules_to_save: modulesToSave,
+    lora_task_type: nothing,
+    use_rslora: PEFT.use_rslora!,
+    use_dora: PEFT.use_dora!,
+    ...under("lora_config.", PEFT),
     load_in_4bit: quantization(4),
     load_in_8bit: quantization(8),
     "quantize.load_in_4bit": quantization(4),
@@ -229,14 +216,12 @@ export const trl: Peer = {
       max_lora_rank: nothing,
     }),
     ...under("peft.", {
-      ...LORA,
+      ...PEFT,
       use_gradient_checkpointing: (value: unknown, draft: Draft) => {
         put(draft, "recompute", value === false ? "auto" : "always")
       },
       random_state: nothing,
       loftq_config: missing("the base is quantised here, in blocks, when it is loaded"),
-      modules_to_save: missing("what is not in the adapter stays frozen"),
-      layers_to_transform: missing("every layer has an adapter here"),
       finetune_vision_layers: nothing,
       finetune_language_layers: nothing,
       finetune_attention_modules: nothing,

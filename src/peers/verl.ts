@@ -11,7 +11,8 @@ import {
   toSourceField,
   toSources,
 } from "./draft.ts"
-import { loraTargets, scheduler } from "./training-arguments.ts"
+import { loraTargets } from "./lora-rules.ts"
+import { scheduler } from "./training-arguments.ts"
 import { dotted } from "./yaml-source.ts"
 
 /** `trainer.objective_trans` of "Beyond Log Likelihood" (arXiv 2510.00526). */

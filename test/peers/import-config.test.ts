@@ -216,15 +216,91 @@ test("an objective_trans that was never published is noted", () => {
   expect(noted(notes)).toContain("trainer.objective_trans")
 })
 
-test("lion is lion", () => {
-  const { config, notes } = imported(`${TRL}optim: lion_32bit\n`)
-  expect(config.optimizer).toBe("lion")
+test.each([
+  ["lion_32bit", "lion"],
+  ["paged_adamw_8bit", "adamw-8bit"],
+  ["adamw_bnb_8bit", "adamw-8bit"],
+  ["adafactor", "adafactor"],
+  ["adamw_torch_fused", undefined],
+])("the optimizer %s is %s", (theirs, ours) => {
+  const { config, notes } = imported(`${TRL}optim: ${theirs}\n`)
+  expect(config.optimizer).toBe(ours)
   expect(noted(notes)).not.toContain("optim")
+})
+
+const FACTORY =
+  "model_name_or_path: a/b\nstage: sft\nfinetuning_type: lora\nlora_rank: 4\ndataset: x\n"
+const AXOLOTL_LORA =
+  "base_model: a/b\nsequence_len: 512\nadapter: lora\nlora_r: 4\ndatasets:\n  - { path: x, type: alpaca }\n"
+const UNSLOTH = (
+  more: string,
+) => `model, tokenizer = FastLanguageModel.from_pretrained(model_name="a/b")
+model = FastLanguageModel.get_peft_model(model, r=4, ${more})
+trainer = SFTTrainer(model=model, args=SFTConfig(output_dir="x"))
+`
+const SWIFT = "swift sft --model a/b --dataset x --train_type lora --lora_rank 4"
+
+test.each<[string, string, string, object]>([
+  [
+    "TRL",
+    "x.yaml",
+    `${TRL}use_peft: true\nlora_modules_to_save: [embed_tokens, lm_head]\n`,
+    { modules_to_save: ["embed_tokens", "lm_head"] },
+  ],
+  [
+    "LLaMA-Factory",
+    "x.yaml",
+    `${FACTORY}additional_target: embed_tokens,lm_head\nloraplus_lr_ratio: 16.0\n`,
+    { modules_to_save: ["embed_tokens", "lm_head"], loraplus_lr_ratio: 16 },
+  ],
+  [
+    "axolotl",
+    "x.yaml",
+    `${AXOLOTL_LORA}lora_modules_to_save: [embed_tokens]\nlora_layers_to_transform: 1,2\nloraplus_lr_ratio: 8\n`,
+    { modules_to_save: ["embed_tokens"], layers_to_transform: [1, 2], loraplus_lr_ratio: 8 },
+  ],
+  [
+    "Unsloth",
+    "x.py",
+    UNSLOTH('modules_to_save=["lm_head"], layers_to_transform=[0]'),
+    { modules_to_save: ["lm_head"], layers_to_transform: [0] },
+  ],
+  [
+    "ms-swift",
+    "x.sh",
+    `${SWIFT} --modules_to_save embed_tokens lm_head --lorap_lr_ratio 4`,
+    { modules_to_save: ["embed_tokens", "lm_head"], loraplus_lr_ratio: 4 },
+  ],
+])("what an adapter of %s says carries over", (_peer, file, text, adapter) => {
+  const { config, notes } = imported(text, file)
+  expect(config.adapter).toMatchObject(adapter)
+  const about = noted(notes).filter((key) => /modules_to_save|layers_to|ratio|additional/.test(key))
+  expect(about).toEqual([])
+})
+
+test("noise, best step and early stopping carry over", () => {
+  const best = "load_best_model_at_end: true\nmetric_for_best_model: eval_loss\n"
+  const text = `${FACTORY}neftune_noise_alpha: 5\n${best}early_stopping_steps: 3\n`
+  const { config, notes } = imported(`${text}eval_dataset: rows.jsonl\neval_steps: 10\n`)
+  const kept = { neftune_noise_alpha: 5, load_best_model_at_end: true, early_stopping_patience: 3 }
+  expect(config).toMatchObject({ ...kept, metric_for_best_model: "eval_loss" })
+  expect(noted(notes)).not.toContain("neftune_noise_alpha")
+  const without = imported(text)
+  expect(without.config).not.toHaveProperty("load_best_model_at_end")
+  expect(noted(without.notes)).toEqual(
+    expect.arrayContaining(["load_best_model_at_end", "early_stopping_patience"]),
+  )
+})
+
+test("an adapter that training went on from is noted with the line to write", () => {
+  const { notes } = imported(`${FACTORY}adapter_name_or_path: saves/first\n`)
+  const note = notes.find(({ key }) => key === "adapter_name_or_path")
+  expect(note?.text).toContain('adapter: { path: "saves/first" }')
 })
 
 test("what is not known is noted with its value; nothing is passed over", () => {
   const { notes, yaml } = imported(
-    `${TRL}made_up: 7\nlabel_smoothing_factor: 0.1\noptim: adafactor\n`,
+    `${TRL}made_up: 7\nlabel_smoothing_factor: 0.1\noptim: galore_adamw\n`,
   )
   expect(noted(notes)).toEqual(
     expect.arrayContaining(["made_up", "label_smoothing_factor", "optim"]),
