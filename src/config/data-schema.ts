@@ -12,6 +12,7 @@ export const FORMATS = [
   "problem-solution",
   "text",
   "preference",
+  "unpaired",
 ] as const
 /** Names of `data.columns`. */
 export const COLUMN_NAMES = [

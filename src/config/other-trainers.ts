@@ -1,4 +1,5 @@
 /** Keys of other trainers found in a config, and the line to write here in their place. */
+import { optimizerNamed } from "./optimizer-names.ts"
 
 type Config = Readonly<Record<string, unknown>>
 /** What to write, from the key's value and the config around it. */
@@ -72,8 +73,6 @@ const batch: Line = (_, config) => {
 const loss: Line = (value) =>
   value === "dft" || value === true ? "write objective: dft" : "write objective: sft, or dft"
 
-/** The part of `paged_adamw_8bit`, `adamw_torch_fused`, ... that has a name here. */
-const OPTIMIZER = /adamw_8bit|adamw|adafactor|lion|muon/
 
 /** LLaMA-Factory's stage, axolotl's rl. */
 const stage: Line = (value, config) => {
@@ -163,10 +162,8 @@ const LINES: Readonly<Record<string, Line>> = {
   eval_strategy: write("eval_steps: with a number of steps"),
   save_strategy: write("save_steps: with a number of steps"),
   logging_steps: write("nothing: every step is in events.jsonl"),
-  optim: (value) => {
-    const found = OPTIMIZER.exec(String(value))?.[0]
-    return `write optimizer: ${found === undefined ? "with a name of docs/configuration.md" : found.replace("_8bit", "-8bit")}`
-  },
+  optim: (value) =>
+    `write optimizer: ${optimizerNamed(value) ?? "with a name of docs/configuration.md"}`,
   resume_from_checkpoint: named("resume"),
   flash_attention: write("nothing: the engines choose their kernels"),
   deepspeed: write("engine: torch (FSDP2)"),

@@ -3,6 +3,7 @@ import { data } from "./data-schema.ts"
 import { engine } from "./engine-schema.ts"
 import { count, fraction, positive, seed } from "./number-fields.ts"
 import { objective } from "./objective-fields.ts"
+import { OPTIMIZERS, optimizerNamed } from "./optimizer-names.ts"
 import { rolloutFields } from "./rollout-schema.ts"
 import { LR_SCHEDULERS, scheduleFields } from "./schedule-schema.ts"
 import { teacherField } from "./teacher-schema.ts"
@@ -208,8 +209,8 @@ export const configFields = z
       .default(0.01),
     optimizer: z
       .preprocess(
-        (value) => (value === "adamw_8bit" ? "adamw-8bit" : value),
-        z.enum(["adamw", "adamw-8bit", "adafactor", "lion", "muon"]),
+        (value) => (typeof value === "string" ? (optimizerNamed(value) ?? value) : value),
+        z.enum(OPTIMIZERS),
       )
       .describe(
         "adamw-8bit: moments take a byte a number, in blocks of 256 with a scale each (bitsandbytes' scheme); small tensors keep float32. lion: one moment, and every weight changes by learning_rate; its paper takes 3 to 10 times less than AdamW's, with as much more weight_decay. adafactor: rows and columns stand for the second moment, no first one. muon: changes of the layers' matrices are made orthogonal and as large as AdamW's, which takes all else.",

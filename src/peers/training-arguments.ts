@@ -1,3 +1,4 @@
+import { OPTIMIZERS, type OptimizerName, optimizerNamed } from "../config/optimizer-names.ts"
 import { missing, nothing, put, type Rule, type Rules, to } from "./draft.ts"
 
 const SCHEDULERS: Readonly<Record<string, string>> = {
@@ -43,22 +44,18 @@ export const scheduler: Rule = (value, draft) => {
   return undefined
 }
 
-/** By the part of `adamw_torch_fused`, `paged_adamw_8bit`, `lion_32bit`, ... that says which it is. */
-const OPTIMIZERS: readonly (readonly [RegExp, name: string, note?: string])[] = [
-  [/^(paged_)?adamw_(bnb_|torch_)?8bit$/, "adamw-8bit"],
-  [/^adam$|^(paged_)?adamw(_torch|_torch_fused|_torch_xla|_hf|_apex_fused|_32bit)?$/, "adamw"],
-  [/^(paged_)?lion(_32bit)?$/, "lion"],
-  [/^(paged_)?lion_8bit$/, "lion", "its moment takes float32 here"],
-  [/^adafactor$/, "adafactor"],
-  [/^muon$/, "muon"],
-]
+/** Beside the names of one arithmetic (`optimizerNamed`): what is taken for another, with a word. */
+const NEAREST: Readonly<Record<string, readonly [OptimizerName, note?: string]>> = {
+  adam: ["adamw"],
+  lion_8bit: ["lion", "its moment takes float32 here"],
+  paged_lion_8bit: ["lion", "its moment takes float32 here"],
+}
 
 export const optimizer: Rule = (value, draft) => {
-  const found = OPTIMIZERS.find(([pattern]) => pattern.test(String(value)))
-  if (!found) {
-    return "not offered; dftune trains with adamw, adamw-8bit, adafactor, lion or muon"
-  }
-  const [, name, note] = found
+  const known = optimizerNamed(value)
+  const [name, note] = known ? [known] : (NEAREST[String(value)] ?? [])
+  if (name === undefined) return `not offered; dftune trains with ${OPTIMIZERS.join(", ")}`
+  // AdamW is what a config without the key trains with
   if (name !== "adamw") put(draft, "optimizer", name)
   return note
 }

@@ -130,7 +130,7 @@ engine: { name: torch, device: cpu }
     "FILE:7:13: data.train[1].path: expected text, got 3",
     "FILE:8:7: data.train[2].path: missing: expected text",
     'FILE:8:9: unknown key "pth"; did you mean "path"?',
-    'FILE:9:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", got "message"; did you mean "messages"?',
+    'FILE:9:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", "unpaired", got "message"; did you mean "messages"?',
   ])
 })
 
@@ -301,6 +301,18 @@ test("every objective's name is accepted, with its parameters written out", () =
     expect(parseConfig({ ...minimal, objective: name, ...teacher }).objective.name).toBe(name)
   }
   expect(parseConfig({ ...minimal, objective: "focal" }).objective).toMatchObject({ g: 2 })
+})
+
+test.each([
+  ["adamw_torch", "adamw"],
+  ["adamw_bnb_8bit", "adamw-8bit"],
+  ["paged_adamw_32bit", "adamw"],
+  ["lion_32bit", "lion"],
+])("the optimizer that Transformers calls %s is %s", (theirs, ours) => {
+  expect(parseConfig({ ...minimal, optimizer: theirs }).optimizer).toBe(ours)
+  expect(() => parseConfig({ ...minimal, optimizer: "lion_8bit" })).toThrow(
+    /optimizer: expected one of "adamw"/,
+  )
 })
 
 test("keys that are not built yet are no error where they ask for nothing", () => {

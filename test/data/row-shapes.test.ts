@@ -112,6 +112,24 @@ test.each([
   expect(read(row, "auto", "preference")).toEqual({ kind: "preference", ...expected })
 })
 
+test.each([
+  ["prompt and completion", { prompt: "q", completion: "a", label: true }],
+  ["a question", { question: "q", answer: "a", correct: false }],
+  ["a chat", { messages: [user, assistant], kto_tag: 1 }],
+])("unpaired: %s with a label, read as under auto", (_, row) => {
+  expect(read(row, "unpaired", "labels")).toEqual(read(row, "auto", "labels"))
+})
+
+test.each([
+  { prompt: "q", completion: "a" },
+  { text: "t", label: true },
+  { prompt: "q", chosen: "a", rejected: "b", label: true },
+])("unpaired: %o is none", (row) => {
+  expect(() => read(row, "unpaired", "labels")).toThrow(
+    /expected an answer \(prompt and completion, messages, ...\) with label, true or false; got/,
+  )
+})
+
 test.each<[string, unknown, RegExp]>([
   ["no object", 3, /expected a row to be an object, got 3/],
   ["unknown keys", { a: 1, b: 2 }, /expected messages; .* got the keys "a", "b"$/],

@@ -19,6 +19,10 @@ export const TRAIN_KEYS = [
 /** Keys that say the answer is a bad one (KTO rows, graded samples). */
 const VERDICT_KEYS = ["label", "kto_tag", "correct"] as const
 
+/** Whether a row says of its answer that it is a good or a bad one. */
+export const hasVerdict = (row: JsonObject): boolean =>
+  VERDICT_KEYS.some((key) => row[key] !== undefined && row[key] !== null)
+
 const isFalse = (value: unknown) =>
   value === false || (typeof value === "string" && /^\s*(false|no)\s*$/i.test(value))
 const isZero = (value: unknown) =>

@@ -4,8 +4,8 @@ import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { type Columns, renamed } from "./columns.ts"
 import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
 import { refuseMedia, says } from "./media.ts"
-import { agreesToTraining, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
-import { PREFERENCE, SUPERVISED } from "./shapes.ts"
+import { agreesToTraining, hasVerdict, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
+import { PREFERENCE, type Shape, SUPERVISED } from "./shapes.ts"
 import { has } from "./values.ts"
 
 /** A row as it was understood. */
@@ -39,6 +39,7 @@ const EXPECTED: Readonly<Record<DataFormat, string>> = {
   "problem-solution": "problem and solution, question and answer, or query and response",
   text: "text",
   preference: "chosen and rejected",
+  unpaired: "an answer (prompt and completion, messages, ...) with label, true or false",
 }
 
 /**
@@ -62,8 +63,8 @@ export function rowReading(
   refuseMedia(row, columns, where)
   const shapes = isPaired(purpose) ? [PREFERENCE] : SUPERVISED
   const shape = shapes.find(
-    ({ format: shapeFormat, keys }) =>
-      (format === "auto" || format === shapeFormat) && keys.every((key) => has(row, key)),
+    (candidate) =>
+      isOfFormat(candidate, row, format) && candidate.keys.every((key) => has(row, key)),
   )
   const isPair = has(row, "chosen") && has(row, "rejected")
   const isAnswered = shape !== undefined && !shape.keys.some((key) => isUnanswered(row[key]))
@@ -98,6 +99,12 @@ export function rowReading(
     unused: leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
   }
 }
+
+/** `unpaired` are answers of any shape that are labelled good or bad. */
+const isOfFormat = (shape: Shape, row: JsonObject, format: DataFormat): boolean =>
+  format === "unpaired"
+    ? shape.format !== "text" && shape !== PREFERENCE && hasVerdict(row)
+    : format === "auto" || format === shape.format
 
 /** What the row says of its answers by a number, where the purpose asks. */
 function judgement(row: JsonObject, purpose: Purpose, where: string) {
