@@ -73,7 +73,6 @@ const batch: Line = (_, config) => {
 const loss: Line = (value) =>
   value === "dft" || value === true ? "write objective: dft" : "write objective: sft, or dft"
 
-
 /** LLaMA-Factory's stage, axolotl's rl. */
 const stage: Line = (value, config) => {
   if (value === "sft") return config.use_dft_loss ? "write objective: dft" : "write objective: sft"
