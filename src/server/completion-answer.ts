@@ -1,7 +1,9 @@
 /** Answers in OpenAI's forms: whole, and piece by piece. */
 import { randomUUID } from "node:crypto"
+import type { CalledTool } from "../text/called-tools.ts"
 import type { Tokenizer } from "../text/index.ts"
-import type { Part, TokenScore, Usage } from "./completion.ts"
+import type { Part, TokenScore } from "./answer-part.ts"
+import type { Usage } from "./completion.ts"
 import type { Asked } from "./completion-request.ts"
 
 export interface AnswerForm {
@@ -41,10 +43,11 @@ export function answerForm(
         const tokens = own.flatMap(({ tokens }) => tokens)
         const told = scores(tokens, 0)
         const finish_reason = own.at(-1)!.finish
+        const calls = own.flatMap(({ calls = [] }) => calls)
         return chat
           ? {
               index,
-              message: { role: "assistant", content: text, refusal: null },
+              message: { role: "assistant", ...saidAnswer(text, calls), refusal: null },
               logprobs: told,
               finish_reason,
             }
@@ -63,7 +66,7 @@ export function answerForm(
         usage,
       }
     },
-    chunk({ choice: index, text, tokens, finish }) {
+    chunk({ choice: index, text, tokens, finish, calls }) {
       const offset = lengths.get(index) ?? 0
       lengths.set(index, offset + text.length)
       if (text === "" && finish === undefined && !(logprobs && tokens.length > 0)) return undefined
@@ -76,11 +79,27 @@ export function answerForm(
       if (!chat) return { ...chunkHead, choices: [{ ...rest, text }] }
       const first = begun.has(index) ? {} : { role: "assistant" }
       begun.add(index)
-      const delta = { ...first, ...(finish === undefined ? { content: text } : {}) }
+      const delta = {
+        ...first,
+        ...(text !== "" || finish === undefined ? { content: text } : {}),
+        ...(calls ? { tool_calls: calls.map((call, i) => ({ index: i, ...toldCall(call) })) } : {}),
+      }
       return { ...chunkHead, choices: [{ ...rest, delta }] }
     },
     usageChunk: (usage) => ({ ...chunkHead, choices: [], usage }),
   }
+}
+
+const toldCall = (call: CalledTool) => ({
+  id: `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`,
+  type: "function",
+  function: call,
+})
+
+/** With calls: what is said beside them, or null. */
+function saidAnswer(text: string, calls: readonly CalledTool[]) {
+  if (calls.length === 0) return { content: text }
+  return { content: text.trim() === "" ? null : text.trim(), tool_calls: calls.map(toldCall) }
 }
 
 function chatScores(tokens: readonly TokenScore[], tokenizer: Pick<Tokenizer, "tokenText">) {

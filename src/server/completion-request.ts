@@ -1,11 +1,14 @@
 /** What OpenAI's clients send, checked; what would be passed over in silence is refused by name. */
 import { z } from "zod"
+import { toolCalls } from "../data/rows/tool-calls.ts"
 import type { Prompt, SampleRequest } from "../generate/index.ts"
+import type { Tools } from "../text/called-tools.ts"
 import { refusal } from "./refusal.ts"
 
 /** Samples of one request, all its prompts together. */
 export const MOST_CHOICES = 64
 const MOST_STOPS = 16
+const MOST_TOOLS = 128
 /** As OpenAI has them: of each token of a completion, and of a chat. */
 const MOST_TEXT_ALTERNATIVES = 5
 const MOST_ALTERNATIVES = 20
@@ -59,18 +62,41 @@ const message = z.looseObject({
   content: z.union([z.string(), z.array(textPart)]).nullish(),
 })
 
+const tool = z.looseObject({
+  type: z.literal("function"),
+  function: z.looseObject({
+    name: z.string().min(1),
+    parameters: z
+      .looseObject({ properties: z.record(z.string(), z.unknown()).optional() })
+      .nullish(),
+  }),
+})
+const chosenTool = z.strictObject({
+  type: z.literal("function"),
+  function: z.strictObject({ name: z.string() }),
+})
+
 const chatRequest = z.strictObject({
   ...sampling,
   messages: z.array(message).min(1),
-  /** Given to the chat template; what the model answers is text as it wrote it. */
-  tools: z.array(z.looseObject({ type: z.literal("function") })).nullish(),
-  tool_choice: z.literal(["auto", "none"]).nullish(),
+  tools: z.array(tool).max(MOST_TOOLS).nullish(),
+  tool_choice: z.union([z.literal(["auto", "none", "required"]), chosenTool]).nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(MOST_ALTERNATIVES).nullish(),
   response_format: z.strictObject({ type: z.literal("text") }).nullish(),
 })
+
+/** Tools that the model may call. */
+export interface AskedTools {
+  readonly known: Tools
+  /** `null`: it decides; `undefined` as the name: it calls some tool. */
+  readonly forced: { readonly name: string | undefined } | null
+  /** Whether it may call several at once. */
+  readonly parallel: boolean
+}
 
 /** A request as the engine takes it. */
 export interface Asked {
@@ -85,6 +111,7 @@ export interface Asked {
   /** Likeliest tokens to tell beside each. */
   readonly alternatives: number
   readonly tokenIds?: boolean
+  readonly tools?: AskedTools
   readonly echo: boolean
   readonly stream: boolean
   readonly streamUsage: boolean
@@ -149,21 +176,59 @@ export function askedChat(body: unknown): Asked {
   const { messages, tools, tool_choice, max_tokens, max_completion_tokens, logprobs } = request
   if (request.top_logprobs && !logprobs)
     throw refusal(400, "top_logprobs: needs logprobs: true", { param: "top_logprobs" })
-  const said = messages.map(({ content, ...rest }) => ({
-    ...rest,
-    content:
-      typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join(""),
-  }))
-  const withTools = tools != null && tool_choice !== "none"
+  const withTools = tools != null && tools.length > 0 && tool_choice !== "none"
+  const said = messages.map(saidMessage)
   return {
     kind: "chat",
-    prompts: [{ messages: said, ...(withTools ? { tools } : {}) }],
+    // as they came: a template writes their keys in their order
+    prompts: [
+      { messages: said, ...(withTools ? { tools: (body as { tools: unknown }).tools } : {}) },
+    ],
     ...common(request),
     maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
     logprobs: logprobs ?? false,
     alternatives: request.top_logprobs ?? 0,
+    ...(withTools ? { tools: askedTools(request) } : {}),
     echo: false,
   }
+}
+
+/** A message as templates read it: its text in one piece, the arguments of its calls as objects. */
+function saidMessage(
+  { content, ...message }: z.infer<typeof chatRequest>["messages"][number],
+  at: number,
+) {
+  const text =
+    typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("")
+  const { tool_calls: _, ...rest } = message
+  const calls = toolCalls(message, `messages[${at}]`, "the request")
+  return { ...rest, content: text, ...(calls.length > 0 ? { tool_calls: calls } : {}) }
+}
+
+function askedTools({
+  tools,
+  tool_choice: choice,
+  parallel_tool_calls: parallel,
+}: z.infer<typeof chatRequest>): AskedTools {
+  const known = new Map(
+    tools!.map(({ function: { name, parameters } }) => [
+      name,
+      { properties: parameters?.properties ?? {} },
+    ]),
+  )
+  if (typeof choice === "object" && choice && !known.has(choice.function.name)) {
+    const names = [...known.keys()].join(", ")
+    throw refusal(400, `tool_choice: "${choice.function.name}" is not among the tools: ${names}`, {
+      param: "tool_choice",
+    })
+  }
+  const forced =
+    choice === "required"
+      ? { name: undefined }
+      : typeof choice === "object" && choice
+        ? { name: choice.function.name }
+        : null
+  return { known, forced, parallel: parallel ?? true }
 }
 
 /** The first fault by its key; what is not known here is not passed over. */

@@ -1,25 +1,10 @@
 /** Computes what was asked, part by part. */
 import { promptIds, type SampleRequest } from "../generate/index.ts"
+import type { Part, TokenScore } from "./answer-part.ts"
 import type { Asked } from "./completion-request.ts"
 import type { ModelLease } from "./models.ts"
 import { refusal } from "./refusal.ts"
-
-export interface TokenScore {
-  readonly tokenId: number
-  /** ln p at temperature 1; null for a first token, which nothing predicts. */
-  readonly logprob: number | null
-  /** The likeliest tokens in its place, where they are asked for. */
-  readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
-}
-
-/** Some more of one answer. */
-export interface Part {
-  readonly choice: number
-  readonly text: string
-  readonly tokens: readonly TokenScore[]
-  /** With the last part. */
-  readonly finish?: string
-}
+import { type CallAnswers, callAnswers } from "./tool-answers.ts"
 
 export interface Usage {
   readonly prompt_tokens: number
@@ -32,6 +17,8 @@ export interface ReadyRequest {
   readonly asked: Asked
   readonly promptIds: readonly (readonly number[])[]
   readonly requests: readonly SampleRequest[]
+  /** Where tools may be called. */
+  readonly callAnswers?: CallAnswers
 }
 
 /**
@@ -41,7 +28,9 @@ export interface ReadyRequest {
  */
 export function readyRequest(asked: Asked, { open }: Pick<ModelLease, "open">): ReadyRequest {
   const { vocabSize, maxPositionEmbeddings: context } = open.model.shape
-  const ids = asked.prompts.map((prompt) => promptIds(prompt, open))
+  const calls = callAnswers(asked, open)
+  const begun = calls ? open.tokenizer.encode(calls.begun) : []
+  const ids = asked.prompts.map((prompt) => [...promptIds(prompt, open), ...begun])
   for (const prompt of ids) {
     const foreign = prompt.find((id) => id >= vocabSize)
     if (foreign !== undefined) {
@@ -65,7 +54,7 @@ export function readyRequest(asked: Asked, { open }: Pick<ModelLease, "open">): 
     seed: asked.settings.seed + i * asked.n,
     maxNewTokens: asked.maxTokens ?? context - tokenIds.length,
   }))
-  return { asked, promptIds: ids, requests }
+  return { asked, promptIds: ids, requests, ...(calls ? { callAnswers: calls } : {}) }
 }
 
 interface ComputeOptions {
@@ -75,11 +64,12 @@ interface ComputeOptions {
 
 /** Answer `i` of prompt `p` is choice p n + i. */
 export async function compute(
-  { asked, promptIds, requests }: ReadyRequest,
+  { asked, promptIds, requests, callAnswers }: ReadyRequest,
   lease: ModelLease,
-  { signal, onPart }: ComputeOptions,
+  { signal, onPart: told }: ComputeOptions,
 ): Promise<Usage> {
   const { n, maxTokens } = asked
+  const onPart = (part: Part) => told(callAnswers ? callAnswers.read(part) : part)
   if (asked.echo) await echo({ asked, promptIds, requests }, lease, { signal, onPart })
   let completionTokens = 0
   if (maxTokens === 0) {

@@ -1,6 +1,7 @@
 /** /v1: models and completions as OpenAI's clients ask for them. */
 import { type Context, Hono } from "hono"
-import { compute, type Part, type ReadyRequest, readyRequest } from "./completion.ts"
+import type { Part } from "./answer-part.ts"
+import { compute, type ReadyRequest, readyRequest } from "./completion.ts"
 import { type AnswerForm, answerForm } from "./completion-answer.ts"
 import { type Asked, askedChat, askedText } from "./completion-request.ts"
 import type { Lanes } from "./lanes.ts"
