@@ -5,14 +5,9 @@ import { comparisonTable as evaluationsTable } from "../evaluate/report.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { checkPage } from "../host/output-place.ts"
 import { differingSettings } from "../report/differing-settings.ts"
-import { evalCourse, reportHtml } from "../report/run-page.ts"
-import {
-  courseText,
-  type RunFigures,
-  type RunSummary,
-  runFigures,
-  summarizeRuns,
-} from "../report/run-summary.ts"
+import { courseText, evalCourse, type RunFigures } from "../report/run-figures.ts"
+import { reportHtml } from "../report/run-page.ts"
+import { type RunSummary, runFigures, summarizeRuns } from "../report/run-summary.ts"
 import { textTable } from "../report/text-table.ts"
 import { shortBytes, shortCount, shortDuration } from "../report/units.ts"
 import { readRun } from "../run/run-folder.ts"

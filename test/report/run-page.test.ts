@@ -12,7 +12,8 @@ import {
   summarizeRun,
   summarizeRuns,
 } from "../../src/report/run-summary.ts"
-import { tokenWeights } from "../../src/report/samples-section.ts"
+import { tokenWeights } from "../../src/report/sample-rows.ts"
+import { embeddedJson, sourceHash } from "../../src/report/view-files.ts"
 import type { RunEvent } from "../../src/run/events.ts"
 import { openRunFolder, readRun } from "../../src/run/run-folder.ts"
 import { madeUpRun } from "./made-up-run.ts"
@@ -31,11 +32,11 @@ function written(name: string, objective: "sft" | "dft", more: object = {}): str
 
 const paths = [written("a", "sft"), written("b", "dft", { learning_rate: 1e-4, batch: [1, 2] })]
 const runs = summarizeRuns(paths.map(readRun))
-const page = reportHtml(runs)
+const page = reportHtml(runs, { view: null })
 const summary = (events: readonly RunEvent[], config: unknown = {}) =>
   summarizeRun({ path: "x", record: { config, versions: {} }, events, badLines: [] }, "x")
 
-test("the page stands alone: no script, nothing fetched", () => {
+test("without the page's components it stands alone: no script, nothing fetched", () => {
   expect(page).not.toMatch(/<script|<link|<img|url\(|https?:|@import/)
   expect(page).toContain("default-src 'none'")
 })
@@ -52,7 +53,9 @@ test("the page has figures, warnings, curves, histograms, samples and settings",
 })
 
 test("the same runs give the same bytes", () => {
-  expect(reportHtml(summarizeRuns(paths.map(readRun)))).toBe(page)
+  const again = summarizeRuns(paths.map(readRun))
+  expect(reportHtml(again, { view: null })).toBe(page)
+  expect(reportHtml(again)).toBe(reportHtml(runs))
 })
 
 test("text of models and data is escaped wherever it appears", () => {
@@ -65,16 +68,24 @@ test("text of models and data is escaped wherever it appears", () => {
     return { ...event, prompt: evil, completion: evil, tokens: event.tokens.map(() => evil) }
   })
   const hostile = { ...summary(events, { [evil]: evil }), name: evil }
-  const text = reportHtml([hostile, { ...hostile, config: { [`${evil}2`]: evil } }])
+  const both = [hostile, { ...hostile, config: { [`${evil}2`]: evil } }]
+  const text = reportHtml(both, { view: null })
   expect(text).not.toContain("<script")
   expect(text).toContain("&lt;script&gt;")
+  const scripted = reportHtml(both, { view: { script: "go()", style: "" } })
+  expect(scripted.match(/<script[^>]*>/g)).toEqual([
+    '<script type="application/json" id="data">',
+    "<script>",
+  ])
+  expect(scripted).toContain(`script-src ${sourceHash("go()")};`)
+  expect(JSON.parse(embeddedJson({ [evil]: evil }))).toEqual({ [evil]: evil })
 })
 
 test("runs that hold little make a page all the same", () => {
   const bare = summary([])
-  expect(reportHtml([bare])).toContain("Figures")
+  expect(reportHtml([bare], { view: null })).toContain("Figures")
   const one = summary(madeUpRun({ objective: "sft", steps: 1 }).slice(0, 3))
-  const text = reportHtml([one, bare])
+  const text = reportHtml([one, bare], { view: null })
   expect(text).not.toMatch(/NaN|undefined/)
   expect(text).toContain("<circle")
 })

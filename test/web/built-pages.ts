@@ -2,13 +2,13 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { dirname, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { BUILT_VIEW } from "../../src/report/view-files.ts"
 import { BUILT_PAGES } from "../../src/server/page-files.ts"
 import { type StaticServer, serveFolder } from "./static-server.ts"
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url))
-const CONFIG = join(ROOT, "web/vite.config.ts")
 /** Where tests build them, when `npm run build` has not done so since their sources changed. */
-const TESTS_OWN = join(ROOT, "node_modules/.cache/dftune-pages")
+const TESTS_OWN = join(ROOT, "node_modules/.cache/dftune-web")
 const SOURCES = ["web", "src", "package-lock.json"]
 /** A build takes seconds; one that is older than this was killed. */
 const LOCK_MS = 300_000
@@ -20,6 +20,17 @@ export interface BuiltPages extends StaticServer {
   readonly worker: string
 }
 
+interface Built {
+  readonly pages: string
+  /** The report's script and style. */
+  readonly view: string
+}
+
+const PLACES: readonly Built[] = [
+  { pages: BUILT_PAGES, view: BUILT_VIEW },
+  { pages: join(TESTS_OWN, "pages"), view: join(TESTS_OWN, "view") },
+]
+
 /** When a file, or the newest in a folder, was written, ms; a folder tells of what was removed. */
 function newest(path: string): number {
   const stats = statSync(path)
@@ -28,23 +39,22 @@ function newest(path: string): number {
   return Math.max(stats.mtimeMs, ...inside)
 }
 
-/** Whether a folder's pages were built after the last change of what they are made of. */
-function isNew(folder: string, changed: number): boolean {
-  const page = join(folder, "index.html")
-  return existsSync(page) && statSync(page).mtimeMs > changed
+/** What was built after the last change of what it is made of. */
+function found(changed: number): Built | undefined {
+  const isNew = (file: string) => existsSync(file) && statSync(file).mtimeMs > changed
+  return PLACES.find(({ pages, view }) =>
+    [join(pages, "index.html"), join(view, "view.js")].every(isNew),
+  )
 }
 
-const foundPages = (changed: number) =>
-  [BUILT_PAGES, TESTS_OWN].find((folder) => isNew(folder, changed))
-
-/** The pages of `npm run build` if they are new, else those of one build that all tests share. */
-async function pagesFolder(): Promise<string> {
+/** What `npm run build` made if it is new, else one build that all tests share. */
+export async function built(): Promise<Built> {
   const changed = Math.max(...SOURCES.map((name) => newest(join(ROOT, name))))
   const lock = `${TESTS_OWN}.lock`
   mkdirSync(dirname(TESTS_OWN), { recursive: true })
   for (;;) {
-    const found = foundPages(changed)
-    if (found !== undefined) return found
+    const there = found(changed)
+    if (there !== undefined) return there
     if (makesFolder(lock)) break
     if (Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0) > LOCK_MS) {
       rmSync(lock, { recursive: true, force: true })
@@ -52,14 +62,21 @@ async function pagesFolder(): Promise<string> {
     await setTimeout(200)
   }
   try {
-    const found = foundPages(changed) // of another process, which has just let go of the lock
-    if (found !== undefined) return found
+    const there = found(changed) // of another process, which has just let go of the lock
+    if (there !== undefined) return there
     const next = `${TESTS_OWN}.next`
     const { build } = await import("vite") // takes a second: only where something is to build
-    await build({ configFile: CONFIG, logLevel: "error", build: { outDir: next } })
+    for (const [config, folder] of [
+      ["vite.config.ts", "pages"],
+      ["report.config.ts", "view"],
+    ] as const) {
+      const options = { outDir: join(next, folder) }
+      const configFile = join(ROOT, "web", config)
+      await build({ configFile, logLevel: "error", build: options })
+    }
     rmSync(TESTS_OWN, { recursive: true, force: true })
     renameSync(next, TESTS_OWN)
-    return TESTS_OWN
+    return PLACES[1]!
   } finally {
     rmSync(lock, { recursive: true, force: true })
   }
@@ -80,7 +97,7 @@ function makesFolder(path: string): boolean {
 export async function builtPages(
   beside: Readonly<Record<string, string>> = {},
 ): Promise<BuiltPages> {
-  const folder = await pagesFolder()
+  const { pages: folder } = await built()
   const worker = readdirSync(join(folder, "assets")).find((name) => name.startsWith("worker-"))
   const server = await serveFolder(folder, { beside })
   return { folder, worker: `/assets/${worker}`, url: server.url, close: () => server.close() }

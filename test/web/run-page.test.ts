@@ -45,12 +45,16 @@ describe.skipIf(!CHROMIUM)("a run's page, in Chromium", () => {
     await page.getByRole("link", { name: "one", exact: true }).click()
     await chart(page, "NLL, nats a token: training 0.5, held 0.75").waitFor()
     await page.getByText("<b>odd</b>").waitFor()
-    const bars = page.getByRole("img", { name: /^Step 4/ })
-    expect(await bars.getAttribute("aria-label")).toMatch(/100 %$/)
+    const bars = page.getByRole("img", { name: /^Share of the targets in each range of p, step 4/ })
+    expect(await bars.getAttribute("aria-label")).toMatch(/step 4: .* 100 %; step 1: 10 % .* 20 %$/)
     await page.getByRole("slider", { name: "Step of the histogram" }).fill("0")
     // 8 below 0.1, of which 1, 2 and 3 are below 1e-4, 1e-3 and 1e-2
-    const first = page.getByRole("img", { name: /^Step 1/ })
-    expect(await first.getAttribute("aria-label")).toMatch(/train: 10 % 20 % 30 % 20 % 0 %.* 20 %$/)
+    const first = page.getByRole("img", {
+      name: /^Share of the targets in each range of p, step 1\./,
+    })
+    expect(await first.getAttribute("aria-label")).toMatch(
+      /step 1: 10 % 20 % 30 % 20 % 0 %.* 20 %$/,
+    )
   })
 
   test("smoothing, axes and zoom", async () => {

@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks"
 import type { AbandonedRow, AbandonedToken } from "../../../src/server/token-routes.ts"
+import { number, shortName } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
 import { type Moment, momentName } from "./microscope.tsx"
-import { number, shortName } from "./words.ts"
 
 interface Told {
   readonly rows: readonly AbandonedRow[]

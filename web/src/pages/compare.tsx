@@ -1,11 +1,14 @@
-import { useState } from "preact/hooks"
-import { Curves, colorAt } from "./curves.tsx"
+import type { RunSettings } from "../../../src/server/one-run-routes.ts"
+import { number, stateOf } from "../parts/words.ts"
+import { Curves, colorAt } from "../run-view/curves.tsx"
+import { Figures } from "../run-view/figures.tsx"
+import { SamplesBeside } from "../run-view/samples-beside.tsx"
+import { Differences } from "../run-view/settings-table.tsx"
 import { Evaluations } from "./evaluations.tsx"
-import { useRuns } from "./run-state.ts"
-import { type Sample, SampleText, useSamples } from "./samples.tsx"
-import { Differences, useSettings } from "./settings.tsx"
+import { toldFigures, useRuns } from "./run-state.ts"
+import { useSamples } from "./samples.tsx"
+import { useSettings } from "./settings.tsx"
 import { useStore } from "./store.ts"
-import { number, stateOf } from "./words.ts"
 
 /** Runs over each other: one colour a line is enough for six. */
 export const MOST_COMPARED = 6
@@ -45,53 +48,35 @@ export function Compare({ names }: { readonly names: readonly string[] }) {
         </ul>
       )}
       {there.length > 0 && there.length === known.length && <Curves runs={there} />}
+      {there.length > 0 && there.length === known.length && told.length === known.length && (
+        <Figures figures={there.map((run, i) => toldFigures(run, told[i]!.config))} />
+      )}
       {told.length > 1 && told.length === known.length && (
         <section class="card" aria-label="Settings that differ">
           <h2>Settings that differ</h2>
           <Differences names={known} settings={told} />
         </section>
       )}
-      {known.length > 1 && <SamplesBeside names={known.slice(0, 2)} />}
+      {told.length > 1 && told.length === known.length && (
+        <ComparedSamples names={known} settings={told} />
+      )}
       <Evaluations />
     </>
   )
 }
 
-/** Of the prompts that both runs were asked, the newest answer of each. */
-function SamplesBeside({ names }: { readonly names: readonly string[] }) {
-  const [a = "", b = ""] = names
-  const first = useSamples(a, 0)
-  const second = useSamples(b, 0)
-  const [shown, setShown] = useState(3)
-  if (!first.samples || !second.samples) return null
-  const newest = (samples: readonly Sample[]) =>
-    new Map(samples.map((sample) => [String(sample.prompt), sample]))
-  const theirs = newest(second.samples)
-  const shared = [...newest(first.samples)].filter(([prompt]) => theirs.has(prompt))
-  if (shared.length === 0) return null
-  return (
-    <section class="card" aria-label="Samples side by side">
-      <h2>Samples side by side</h2>
-      {shared.slice(0, shown).map(([prompt, sample]) => (
-        <article key={prompt} class="sample">
-          <div class="tokens context">{prompt}</div>
-          <div class="split">
-            {[[a, sample] as const, [b, theirs.get(prompt)!] as const].map(([name, one]) => (
-              <div key={name}>
-                <p class="note">
-                  {name}, step {one.step ?? "–"}
-                </p>
-                <SampleText sample={one} />
-              </div>
-            ))}
-          </div>
-        </article>
-      ))}
-      {shared.length > shown && (
-        <button type="button" onClick={() => setShown(shown + 10)}>
-          More of {shared.length}
-        </button>
-      )}
-    </section>
-  )
+/** What runs answered to the same prompts. */
+function ComparedSamples({
+  names,
+  settings,
+}: {
+  readonly names: readonly string[]
+  readonly settings: readonly RunSettings[]
+}) {
+  const { read } = useSamples(names, 0)
+  if (!read) return null
+  const runs = names.map((name, i) => ({
+    ...{ name, config: settings[i]!.config, samples: read[i]!.samples },
+  }))
+  return <SamplesBeside runs={runs} />
 }

@@ -2,9 +2,9 @@ import { useEffect, useState } from "preact/hooks"
 import type { ToldData } from "../../../src/server/data-routes.ts"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
 import { visible } from "../parts/tokens.tsx"
+import { shortName } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
 import { RowSetSelect, useRowSets } from "./row-sets.tsx"
-import { shortName } from "./words.ts"
 
 const COUNT = 10
 

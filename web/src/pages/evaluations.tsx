@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks"
 import type { ComparedItem, ItemComparison } from "../../../src/evaluate/item-comparison.ts"
 import type { ToldEvaluation } from "../../../src/server/evaluation-routes.ts"
+import { number } from "../parts/words.ts"
 import { json, post } from "./api.ts"
-import { number } from "./words.ts"
 
 /** Two evaluations of one suite, problem by problem. */
 export function Evaluations() {

@@ -2,11 +2,11 @@ import { useEffect, useState } from "preact/hooks"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
 import type { ToldTokens } from "../../../src/server/token-routes.ts"
 import { InspectedTokens, type PaintedToken } from "../parts/inspected-tokens.tsx"
+import { number } from "../parts/words.ts"
 import { Abandoned } from "./abandoned.tsx"
 import { post, runPath } from "./api.ts"
 import { RowSetSelect, useRowSets } from "./row-sets.tsx"
 import { useSettings } from "./settings.tsx"
-import { number } from "./words.ts"
 
 export type Moment = "base" | "result" | number
 

@@ -1,4 +1,4 @@
-import { bytesText, duration, number, shortName } from "./words.ts"
+import { bytesText, duration, number, shortName } from "../parts/words.ts"
 
 /** What `dftune probe --json` says. */
 export interface Probed {

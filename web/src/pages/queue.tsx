@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks"
 import type { Job } from "../../../src/server/queue-file.ts"
+import { ago } from "../parts/words.ts"
 import { json, post } from "./api.ts"
 import { linkTo } from "./routes.ts"
-import { ago } from "./words.ts"
 
 const LOOK_EVERY_MS = 2000
 

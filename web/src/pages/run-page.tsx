@@ -1,17 +1,18 @@
-import { useState } from "preact/hooks"
+import { useMemo, useState } from "preact/hooks"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
+import { bytesText, duration, number, shortName, stateOf } from "../parts/words.ts"
+import { Curves } from "../run-view/curves.tsx"
+import { Figures } from "../run-view/figures.tsx"
+import { HistogramOverSteps } from "../run-view/histograms.tsx"
+import { RunLog, Warnings } from "../run-view/run-log.tsx"
 import { post, runPath } from "./api.ts"
-import { Curves } from "./curves.tsx"
 import { Data } from "./data.tsx"
-import { HistogramOverSteps } from "./histograms.tsx"
 import { Microscope } from "./microscope.tsx"
 import { linkTo } from "./routes.ts"
-import { RunLog, Warnings } from "./run-log.tsx"
-import { type RunState, useRun } from "./run-state.ts"
+import { type RunState, toldFigures, useRun } from "./run-state.ts"
 import { Samples, useSamples } from "./samples.tsx"
-import { Settings } from "./settings.tsx"
+import { Settings, useSettings } from "./settings.tsx"
 import { useStore } from "./store.ts"
-import { bytesText, duration, number, shortName, stateOf } from "./words.ts"
 
 /** The parts of a run's page, by the last part of its address. */
 const PARTS = [
@@ -70,14 +71,23 @@ function Part({ part, run }: { readonly part: string; readonly run: RunState }) 
       <Warnings run={run} />
       <Curves runs={[run]} />
       <HistogramOverSteps run={run} />
+      <RunFigures run={run} />
     </>
   )
 }
 
+/** Its config says which steps were clipped. */
+function RunFigures({ run }: { readonly run: RunState }) {
+  const { settings } = useSettings([run.name])
+  const config = settings[0]?.config
+  const figures = useMemo(() => config && toldFigures(run, config), [run.version, config])
+  return figures ? <Figures figures={[figures]} /> : null
+}
+
 function Tokens({ name }: { readonly name: string }) {
-  const { samples, problem } = useSamples(name, 0)
-  if (!samples && !problem) return <p class="note">Reading …</p>
-  return <Microscope name={name} samples={samples?.length ?? 0} />
+  const { read, problem } = useSamples([name], 0)
+  if (!read && !problem) return <p class="note">Reading …</p>
+  return <Microscope name={name} samples={read?.[0]?.lines ?? 0} />
 }
 
 /** Steps over which the time of one is measured. */

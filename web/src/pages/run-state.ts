@@ -1,17 +1,29 @@
 /** All that a run has told, kept up to date as it tells more. */
 import { useEffect, useRef, useState } from "preact/hooks"
+import { rolloutColumns } from "../../../src/report/columns.ts"
+import { figuresOf, type RunFigures } from "../../../src/report/run-figures.ts"
 import type { RunEvent } from "../../../src/run/events.ts"
 import { detailsOf } from "../../../src/run/run-details.ts"
-import { emptyIndex, type RunDetails, take } from "../../../src/run/run-index.ts"
+import { emptyIndex, take } from "../../../src/run/run-index.ts"
+import type { ShownRun } from "../run-view/shown-run.ts"
 import { bytes, json, runPath } from "./api.ts"
 import type { Told } from "./live.ts"
 import { store } from "./store.ts"
 
-export interface RunState {
-  readonly name: string
-  /** Changes whenever something was added. */
-  readonly version: number
-  readonly details: RunDetails
+export type RunState = ShownRun
+
+/** Where a run began and where it stands. */
+export function toldFigures(
+  { name, details }: RunState,
+  config: Readonly<Record<string, unknown>>,
+): RunFigures {
+  const { columns, starts, ends, evals, rollouts } = details
+  const start = starts.at(-1)
+  const end = ends.findLast(({ time }) => start === undefined || time >= start.time)
+  return figuresOf({
+    ...{ name, config, columns, evals, start, end },
+    rollouts: rolloutColumns(rollouts),
+  })
 }
 
 /** Where an event begins and ends in the run's file, by its id. */

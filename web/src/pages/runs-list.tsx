@@ -1,11 +1,11 @@
 import { useState } from "preact/hooks"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { Sparkline } from "../parts/sparkline.tsx"
+import { ago, number, shortName, stateOf } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
 import { linkTo } from "./routes.ts"
 import { store, useStore } from "./store.ts"
 import { TagEditor } from "./tag-editor.tsx"
-import { ago, number, shortName, stateOf } from "./words.ts"
 
 type Key = "name" | "state" | "nll" | "objective" | "model" | "data" | "best" | "updated"
 

@@ -1,56 +1,58 @@
 import { useEffect, useState } from "preact/hooks"
-import { Tokens } from "../parts/tokens.tsx"
+import { isObject } from "../../../src/formats/json.ts"
+import type { Sample } from "../../../src/report/sample-rows.ts"
+import { SamplesBeside } from "../run-view/samples-beside.tsx"
 import { json, runPath } from "./api.ts"
+import { useSettings } from "./settings.tsx"
 
-/** A line of samples.jsonl; written by the run, so each field may be missing. */
-export interface Sample {
-  readonly step?: number
-  readonly prompt?: string
-  readonly completion?: string
-  readonly tokens?: readonly string[]
-  readonly probabilities?: readonly number[]
-  readonly reward?: number | null
+/** Lines of samples.jsonl as they lie there, and those that are samples. */
+interface ReadSamples {
+  readonly lines: number
+  readonly samples: readonly Sample[]
 }
 
-export function useSamples(name: string, version: unknown) {
-  const [samples, setSamples] = useState<readonly Sample[]>()
+/** The samples of runs, in their order; undefined until all are there. */
+export function useSamples(names: readonly string[], version: unknown) {
+  const [read, setRead] = useState<readonly ReadSamples[]>()
   const [problem, setProblem] = useState("")
   useEffect(() => {
     const gone = new AbortController()
-    json<{ samples: Sample[] }>(runPath(name, "/samples"), gone.signal).then(
-      ({ samples }) => setSamples(samples),
+    const all = names.map(async (name) => {
+      const path = runPath(name, "/samples")
+      const { samples } = await json<{ samples: unknown[] }>(path, gone.signal)
+      return { lines: samples.length, samples: samples.filter(isSample) }
+    })
+    Promise.all(all).then(
+      setRead,
       (error: Error) => !gone.signal.aborted && setProblem(error.message),
     )
     return () => gone.abort()
-  }, [name, version])
-  return { samples, problem }
+  }, [names.join("\n"), version])
+  return { read: read?.length === names.length ? read : undefined, problem }
 }
 
-const isNumbers = (value: unknown): value is readonly number[] => Array.isArray(value)
-
-/** The answer's tokens, coloured by the probability with which they were drawn. */
-export function SampleText({ sample }: { readonly sample: Sample }) {
-  const { tokens, probabilities, completion } = sample
-  if (!Array.isArray(tokens) || !isNumbers(probabilities)) {
-    return <div class="tokens">{String(completion ?? "")}</div>
-  }
+/** A run writes them, or a stranger did: each field is looked at. */
+function isSample(value: unknown): value is Sample {
+  if (!isObject(value)) return false
+  const { step, prompt, completion, tokens = [], probabilities = [], reference = "" } = value
   return (
-    <Tokens
-      tokens={tokens.map((text, i) => ({
-        text: String(text),
-        value: probabilities[i] ?? null,
-        title: `p = ${probabilities[i]?.toPrecision(3) ?? "–"}`,
-      }))}
-    />
+    typeof step === "number" &&
+    [prompt, completion, reference].every((text) => typeof text === "string") &&
+    Array.isArray(tokens) &&
+    tokens.every((token) => typeof token === "string") &&
+    Array.isArray(probabilities) &&
+    probabilities.every((p) => p === null || typeof p === "number")
   )
 }
 
-/** What the run wrote on its way, the newest first. */
+/** What the run wrote on its way. */
 export function Samples({ name, version }: { readonly name: string; readonly version: unknown }) {
-  const { samples, problem } = useSamples(name, version)
+  const { read, problem } = useSamples([name], version)
+  const { settings } = useSettings([name])
+  const [own] = read ?? []
   if (problem) return <p class="problem">{problem}</p>
-  if (!samples) return <p class="note">Reading …</p>
-  if (samples.length === 0) {
+  if (!own || !settings[0]) return <p class="note">Reading …</p>
+  if (own.samples.length === 0) {
     return (
       <p>
         This run has written no samples. <code>generate_samples</code> in its config makes it write
@@ -58,21 +60,5 @@ export function Samples({ name, version }: { readonly name: string; readonly ver
       </p>
     )
   }
-  return (
-    <section aria-label="Samples">
-      {[...samples]
-        .reverse()
-        .slice(0, 100)
-        .map((sample, i) => (
-          <article key={i} class="card sample">
-            <p class="note">
-              step {sample.step ?? "–"}
-              {typeof sample.reward === "number" && `, reward ${sample.reward}`}
-            </p>
-            <div class="tokens context">{String(sample.prompt ?? "")}</div>
-            <SampleText sample={sample} />
-          </article>
-        ))}
-    </section>
-  )
+  return <SamplesBeside runs={[{ name, samples: own.samples, config: settings[0].config }]} />
 }

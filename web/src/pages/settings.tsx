@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks"
-import { differingSettings, flatten } from "../../../src/report/differing-settings.ts"
 import type { RunSettings } from "../../../src/server/one-run-routes.ts"
+import { AllSettings, Differences } from "../run-view/settings-table.tsx"
 import { json, runPath } from "./api.ts"
 import { useStore } from "./store.ts"
 
@@ -25,46 +25,6 @@ export function useSettings(names: readonly string[]) {
   return { settings: names.map((name) => all.get(name)), problem }
 }
 
-/** Settings in which runs differ, a column a run. */
-export function Differences({
-  names,
-  settings,
-}: {
-  readonly names: readonly string[]
-  readonly settings: readonly RunSettings[]
-}) {
-  const differing = differingSettings(settings)
-  if (differing.length === 0) return <p>Their settings are the same.</p>
-  return (
-    <div class="scroll">
-      <table class="settings">
-        <thead>
-          <tr>
-            <th scope="col">Setting</th>
-            {names.map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {differing.map(({ key, values }) => (
-            <tr key={key}>
-              <th scope="row">{key}</th>
-              {values.map((value, i) => (
-                <td key={names[i]} class="mono">
-                  {value ?? "–"}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  )
-}
-
 export function Settings({ name }: { readonly name: string }) {
   const { runs } = useStore()
   const [other, setOther] = useState("")
@@ -74,7 +34,6 @@ export function Settings({ name }: { readonly name: string }) {
   if (problem) return <p class="problem">{problem}</p>
   if (there.length < names.length) return <p class="note">Reading …</p>
   const [own] = there
-  const rows = [...flatten(own!.config), ...flatten(own!.versions, "versions")]
   return (
     <section aria-label="Settings">
       <div class="row controls">
@@ -93,18 +52,7 @@ export function Settings({ name }: { readonly name: string }) {
       {other !== "" ? (
         <Differences names={names} settings={there} />
       ) : (
-        <div class="scroll">
-          <table class="settings">
-            <tbody>
-              {rows.map(([key, value]) => (
-                <tr key={key}>
-                  <th scope="row">{key}</th>
-                  <td class="mono">{value}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <AllSettings config={own!.config} versions={own!.versions} />
       )}
     </section>
   )

@@ -28,7 +28,19 @@ export function Histogram({
     .join("; ")
   return (
     <figure class="chart">
-      <figcaption>{title}</figcaption>
+      <figcaption>
+        {title}
+        {series.length > 1 && (
+          <span class="values">
+            {series.map(({ label, color }) => (
+              <span key={label}>
+                <i class="swatch" style={{ background: `var(${color})` }} />
+                {label}
+              </span>
+            ))}
+          </span>
+        )}
+      </figcaption>
       <svg
         viewBox="0 0 100 46"
         preserveAspectRatio="none"

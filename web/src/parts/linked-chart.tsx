@@ -29,11 +29,13 @@ export interface LinkedChartProps {
 const HEIGHT = 190
 
 /** One table of all series: those of one x as they are, others joined. */
-function tableOf(series: readonly LinkedSeries[]): uPlot.AlignedData {
+function tableOf({ series, log }: LinkedChartProps): uPlot.AlignedData {
+  const shown = (ys: LinkedSeries["ys"]) =>
+    log ? ys.map((y) => (y !== null && y > 0 ? y : null)) : ys
   const groups = new Map<readonly number[], LinkedSeries[]>()
   for (const one of series) groups.set(one.xs, [...(groups.get(one.xs) ?? []), one])
   const tables = [...groups].map(
-    ([xs, of]) => [xs, ...of.map(({ ys }) => ys)] as unknown as uPlot.AlignedData,
+    ([xs, of]) => [xs, ...of.map(({ ys }) => shown(ys))] as unknown as uPlot.AlignedData,
   )
   if (tables.length === 0) return [[]]
   return tables.length === 1 ? tables[0]! : uPlot.join(tables)
@@ -75,7 +77,8 @@ export function LinkedChart(props: LinkedChartProps) {
           { ...axis, size: 28 },
           {
             ...axis,
-            values: (_, ticks, __, ___, step) => ticks.map((tick) => tickText(tick, step)),
+            values: (_, ticks, __, ___, step) =>
+              ticks.map((tick) => tickText(tick, log ? 0 : step)),
           },
         ],
         series: [
@@ -103,7 +106,7 @@ export function LinkedChart(props: LinkedChartProps) {
           setCursor: [(self) => tellValues(element, self)],
         },
       },
-      tableOf(now.current.series),
+      tableOf(now.current),
       element,
     )
     plot.current = made
@@ -119,7 +122,7 @@ export function LinkedChart(props: LinkedChartProps) {
       made.destroy()
     }
   }, [shape, sync, isTime, log])
-  useEffect(() => plot.current?.setData(tableOf(series)), [series, range?.[0], range?.[1]])
+  useEffect(() => plot.current?.setData(tableOf(now.current)), [series, range?.[0], range?.[1]])
 
   const shown = ordered.filter(({ faint }) => !faint)
   const last = shown.map(({ label, ys }) => `${label} ${lastOf(ys)}`).join(", ")
@@ -146,12 +149,22 @@ export function LinkedChart(props: LinkedChartProps) {
 
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 })
 
-/** As many digits as neighbours need to differ. */
+/** As many digits as neighbours need to differ; `step` is 0 where they are powers of ten. */
 function tickText(tick: number | null, step: number): string {
   if (tick === null) return "" // between the decades of a logarithmic axis
-  if (tick !== 0 && Math.abs(tick) >= 1e4) return COMPACT.format(tick)
+  if (step === 0) return fourDigits(tick)
+  if (tick !== 0 && Math.abs(tick) >= 1e4) return compactText(tick, step)
   if (tick !== 0 && step < 1e-4) return tick.toExponential(1)
   return tick.toFixed(Math.min(4, Math.max(0, Math.ceil(-Math.log10(step || 1)))))
+}
+
+/** `2.1B`, `2.105B`: thousands, millions or billions of which steps can be told apart. */
+function compactText(tick: number, step: number): string {
+  const unit = 10 ** (3 * Math.floor(Math.log10(Math.abs(tick)) / 3))
+  const digits = Math.min(4, Math.max(0, Math.ceil(-Math.log10(step / unit))))
+  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: digits }).format(
+    tick,
+  )
 }
 
 /** Four digits, whatever the size. */

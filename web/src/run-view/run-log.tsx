@@ -1,6 +1,6 @@
 import type { RunEvent } from "../../../src/run/events.ts"
-import type { RunState } from "./run-state.ts"
-import { number } from "./words.ts"
+import { number } from "../parts/words.ts"
+import type { ShownRun } from "./shown-run.ts"
 
 type Told = Extract<
   RunEvent,
@@ -33,7 +33,7 @@ function wordsOf(event: Told): string {
 }
 
 /** Everything but the steps, the newest first. */
-export function RunLog({ run }: { readonly run: RunState }) {
+export function RunLog({ run }: { readonly run: ShownRun }) {
   const { starts, evals, warnings, checkpoints, rollouts, ends } = run.details
   const all: Told[] = [...starts, ...evals, ...warnings, ...checkpoints, ...rollouts, ...ends]
   const shown = all.sort((a, b) => Date.parse(b.time) - Date.parse(a.time)).slice(0, 500)
@@ -72,24 +72,42 @@ export function RunLog({ run }: { readonly run: RunState }) {
   )
 }
 
-/** Each kind of warning once, with how often it came. */
-export function Warnings({ run }: { readonly run: RunState }) {
-  const kinds = new Map<string, { count: number; last: RunState["details"]["warnings"][number] }>()
+/** Each kind of warning once, with how often it came; `many` names the run. */
+export function Warnings({
+  run,
+  many = false,
+  badLines = [],
+  open = false,
+}: {
+  readonly run: ShownRun
+  readonly many?: boolean
+  readonly badLines?: readonly number[]
+  /** Whether what to do is shown at once. */
+  readonly open?: boolean
+}) {
+  const kinds = new Map<string, { count: number; last: ShownRun["details"]["warnings"][number] }>()
   for (const warning of run.details.warnings) {
     kinds.set(warning.code, { count: (kinds.get(warning.code)?.count ?? 0) + 1, last: warning })
   }
-  if (kinds.size === 0) return null
+  if (kinds.size + badLines.length === 0) return null
+  const name = many ? `${run.name}: ` : ""
   return (
-    <section class="warnings" aria-label="Warnings">
+    <section class="warnings" aria-label={many ? `Warnings of ${run.name}` : "Warnings"}>
       {[...kinds.values()].map(({ count, last }) => (
-        <details key={last.code}>
+        <details key={last.code} open={open}>
           <summary>
-            <b>{last.code}</b> {last.message}
-            {count > 1 && ` (${count} times, last at step ${last.step})`}
+            {name}
+            <b>{last.code}</b> {last.message}{" "}
+            {count > 1 ? `(${count} times, last at step ${last.step})` : `(step ${last.step})`}
           </summary>
           <p class="note">{last.hint}</p>
         </details>
       ))}
+      {badLines.length > 0 && (
+        <p>
+          {name}events.jsonl has {badLines.length} unreadable lines, the first is line {badLines[0]}
+        </p>
+      )}
     </section>
   )
 }

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks"
 import type { ThinnedHistograms } from "../../../src/run/thinned.ts"
 import { colorOf } from "../parts/chart.tsx"
 import { Histogram } from "../parts/histogram.tsx"
-import type { RunState } from "./run-state.ts"
+import type { ShownRun } from "./shown-run.ts"
 
 /** As events have them: three below 0.01, then ten of 0.1, of which the first holds those three. */
 const BINS = [
@@ -18,17 +18,27 @@ const apart = ([a = 0, b = 0, c = 0, first = 0, ...rest]: readonly number[]) => 
 ]
 
 /** How probable the targets are, as it moves over the steps: a column a step, dark where many are. */
-export function HistogramOverSteps({ run }: { readonly run: RunState }) {
+export function HistogramOverSteps({
+  run,
+  many = false,
+}: {
+  readonly run: ShownRun
+  /** Whether other runs are beside it, so that it says whose it is. */
+  readonly many?: boolean
+}) {
   const names = [...run.details.histograms.keys()]
   const [name = names.includes("train") ? "train" : names[0], setName] = useState<string>()
   const all = run.details.histograms.get(name ?? "")
   const [picked, setPicked] = useState<number>()
   if (!all || all.counts.length === 0) return null
   const column = Math.min(picked ?? all.counts.length - 1, all.counts.length - 1)
+  const title = `Token probabilities over the steps${many ? `, ${run.name}` : ""}`
+  const stepsOf = (i: number) =>
+    `step ${all.steps[i]}${all.every > 1 ? ` and the ${all.every - 1} before it` : ""}`
   return (
-    <section aria-label="Token probabilities over the steps" class="card">
+    <section aria-label={title} class="card">
       <div class="row head">
-        <h2>Token probabilities over the steps</h2>
+        <h2>{title}</h2>
         {names.length > 1 && (
           <select
             aria-label="Tokens of"
@@ -57,9 +67,14 @@ export function HistogramOverSteps({ run }: { readonly run: RunState }) {
           </label>
         </div>
         <Histogram
-          title={`Step ${all.steps[column]}${all.every > 1 ? `, and the ${all.every - 1} before it` : ""}`}
+          title={`Share of the targets in each range of p, ${stepsOf(column)}`}
           bins={BINS}
-          series={[{ label: name ?? "", color: "--a", counts: apart(all.counts[column]!) }]}
+          series={[
+            { label: stepsOf(column), color: "--a", counts: apart(all.counts[column]!) },
+            ...(column === 0
+              ? []
+              : [{ label: stepsOf(0), color: "--pale", counts: apart(all.counts[0]!) }]),
+          ]}
         />
       </div>
     </section>

@@ -1,0 +1,58 @@
+/** Events as columns of numbers. Runs in a browser too. */
+import type { RolloutEvent, StepEvent } from "../run/events.ts"
+import { stepNumbers } from "../run/run-index.ts"
+
+/** One number an event, by the field's name, those in groups as `group.name`; NaN for none. */
+export type Columns = ReadonlyMap<string, readonly number[]>
+
+export function columnsOf(rows: readonly (readonly (readonly [string, number])[])[]): Columns {
+  const columns = new Map<string, number[]>()
+  for (const [i, row] of rows.entries()) {
+    for (const [name, value] of row) {
+      let column = columns.get(name)
+      if (column === undefined) {
+        column = new Array<number>(rows.length).fill(Number.NaN)
+        columns.set(name, column)
+      }
+      column[i] = value
+    }
+  }
+  return columns
+}
+
+export const stepColumns = (steps: readonly StepEvent[]): Columns =>
+  columnsOf(steps.map(stepNumbers))
+
+/** Rollouts, of which each reward is a spread of its own: `rewards.NAME` is its mean. */
+export const rolloutColumns = (rollouts: readonly RolloutEvent[]): Columns =>
+  columnsOf(
+    rollouts.map((event) => {
+      const { rewards, ...rest } = event
+      const means = Object.entries(rewards ?? {}).map(
+        ([name, { mean }]) => [`rewards.${name}`, mean] as const,
+      )
+      return [...numbersOf(rest), ...means]
+    }),
+  )
+
+function numbersOf(event: object): [string, number][] {
+  return Object.entries(event).flatMap(([key, value]): [string, number][] => {
+    if (key === "time") return [[key, Date.parse(value as string)]]
+    if (typeof value === "number") return [[key, value]]
+    if (typeof value !== "object" || value === null) return []
+    return numbersOf(value).map(([name, inner]) => [`${key}.${name}`, inner])
+  })
+}
+
+/** Effective tokens over the step's own supervised tokens (events count those of the run so far). */
+export function effectiveShare(columns: Columns): readonly number[] {
+  const effective = columns.get("effective_tokens")
+  const supervised = columns.get("supervised_tokens")
+  const steps = columns.get("step") ?? []
+  if (!effective || !supervised) return []
+  return steps.map((step, i) => {
+    const tokens = supervised[i]! - (i === 0 ? 0 : supervised[i - 1]!)
+    const since = step - (i === 0 ? 0 : steps[i - 1]!)
+    return tokens > 0 && since === 1 ? effective[i]! / tokens : Number.NaN
+  })
+}

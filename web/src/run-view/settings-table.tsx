@@ -1,0 +1,66 @@
+import { differingSettings, flatten } from "../../../src/report/differing-settings.ts"
+
+export interface ToldSettings {
+  readonly config: Readonly<Record<string, unknown>>
+  /** Versions and hashes of model, data, template and code, by name. */
+  readonly versions: Readonly<Record<string, unknown>>
+}
+
+/** All that a run was told, and what it ran with. */
+export function AllSettings({ config, versions }: ToldSettings) {
+  const rows = [...flatten(config), ...flatten(versions, "versions")]
+  return (
+    <div class="scroll">
+      <table class="settings">
+        <tbody>
+          {rows.map(([key, value]) => (
+            <tr key={key}>
+              <th scope="row">{key}</th>
+              <td class="mono">{value}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+/** Settings in which runs differ, a column a run. */
+export function Differences({
+  names,
+  settings,
+}: {
+  readonly names: readonly string[]
+  readonly settings: readonly ToldSettings[]
+}) {
+  const differing = differingSettings(settings)
+  if (differing.length === 0) return <p>Their settings are the same.</p>
+  return (
+    <div class="scroll">
+      <table class="settings">
+        <thead>
+          <tr>
+            <th scope="col">Setting</th>
+            {names.map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {differing.map(({ key, values }) => (
+            <tr key={key}>
+              <th scope="row">{key}</th>
+              {values.map((value, i) => (
+                <td key={names[i]} class="mono">
+                  {value ?? "–"}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
