@@ -44,6 +44,7 @@ try {
     "dist/index.d.ts",
     "demo/model/model.safetensors",
     "dist/web/play/index.html",
+    "dist/report-view/view.js",
     "dist/web/ort/ort-wasm-simd-threaded.wasm",
     "LICENSE",
   ]) {

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
 import type { ToldData } from "../../../src/server/data-routes.ts"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
+import { Scroll } from "../parts/scroll.tsx"
 import { visible } from "../parts/tokens.tsx"
 import { shortName } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
@@ -97,7 +98,7 @@ function MaskedTokens({ row }: { readonly row: ToldRow }) {
 
 function Sources({ data }: { readonly data: ToldData }) {
   return (
-    <div class="scroll">
+    <Scroll label="Table of the sources">
       <table>
         <caption>Sources</caption>
         <thead>
@@ -124,7 +125,7 @@ function Sources({ data }: { readonly data: ToldData }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
 

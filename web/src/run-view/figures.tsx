@@ -1,5 +1,6 @@
 import { FIGURES_NOTE, figureRows } from "../../../src/report/figure-rows.ts"
 import type { RunFigures } from "../../../src/report/run-figures.ts"
+import { Scroll } from "../parts/scroll.tsx"
 import { colorAt } from "./curves.tsx"
 
 /** Where runs began and where they ended, with what of it is noise. */
@@ -9,7 +10,7 @@ export function Figures({ figures }: { readonly figures: readonly RunFigures[] }
     <section aria-label="From start to end">
       <h2>From start to end</h2>
       <p class="note">{FIGURES_NOTE}</p>
-      <div class="scroll">
+      <Scroll label="Table of the figures">
         <table class="figures">
           {many && (
             <thead>
@@ -41,7 +42,7 @@ export function Figures({ figures }: { readonly figures: readonly RunFigures[] }
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   )
 }

@@ -1,4 +1,5 @@
 import { differingSettings, flatten } from "../../../src/report/differing-settings.ts"
+import { Scroll } from "../parts/scroll.tsx"
 
 export interface ToldSettings {
   readonly config: Readonly<Record<string, unknown>>
@@ -10,7 +11,7 @@ export interface ToldSettings {
 export function AllSettings({ config, versions }: ToldSettings) {
   const rows = [...flatten(config), ...flatten(versions, "versions")]
   return (
-    <div class="scroll">
+    <Scroll label="Table of all settings">
       <table class="settings">
         <tbody>
           {rows.map(([key, value]) => (
@@ -21,7 +22,7 @@ export function AllSettings({ config, versions }: ToldSettings) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
 
@@ -36,7 +37,7 @@ export function Differences({
   const differing = differingSettings(settings)
   if (differing.length === 0) return <p>Their settings are the same.</p>
   return (
-    <div class="scroll">
+    <Scroll label="Table of the settings that differ">
       <table class="settings">
         <thead>
           <tr>
@@ -61,6 +62,6 @@ export function Differences({
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
