@@ -11,7 +11,14 @@ import type {
   StepEvent,
   TimeShares,
 } from "../run/events.ts"
-import { precisionText, shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
+import {
+  gapText,
+  precisionText,
+  shortBytes,
+  shortCount,
+  shortDuration,
+  shortNumber,
+} from "./units.ts"
 
 export interface TerminalOptions {
   /** Live lines that are drawn over; without, one line now and then. */
@@ -266,6 +273,7 @@ function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEven
     ...(score === undefined ? [] : [`score ${shortNumber(score)}${range}`]),
     ...(n === undefined ? [] : [`n ${n}`]),
     ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
+    ...(more.nll_gap === undefined ? [] : [gapText(more.nll_gap)]),
     ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
     ...sourceParts(more),
     ...(more.reward_margin === undefined ? [] : [`margin ${shortNumber(more.reward_margin)}`]),

@@ -1,7 +1,7 @@
 /** A run in one row of numbers: the ends of its curves, not its best moments. Runs in a browser too. */
 import type { EvalEvent, RunEvent } from "../run/events.ts"
 import { type Columns, effectiveShare } from "./columns.ts"
-import { shortNumber } from "./units.ts"
+import { gapText, shortNumber } from "./units.ts"
 
 /** Means over the first and the last tenth of the steps. */
 export interface CurveEnds {
@@ -111,7 +111,7 @@ export function courseText({ start, end, noise }: CurveEnds): string {
 /** What is shown of an evaluation. */
 const EVAL_FIGURES = [
   ...(["step", "nll", "loss", "mean_p", "score", "n", "ci95"] as const),
-  ...(["reward_margin", "reward_accuracy"] as const),
+  ...(["reward_margin", "reward_accuracy", "nll_gap"] as const),
 ] as const
 type EvalFigure = (typeof EVAL_FIGURES)[number]
 
@@ -166,13 +166,14 @@ export function evalCourse({ evals, first_evals: first }: RunFigures, set: strin
 /** An evaluation in words: score with its interval, or NLL and mean p. */
 export function evalText(result: Omit<Partial<EvalEvent>, "type"> | undefined): string {
   if (result === undefined) return "–"
-  const { score, ci95, n, nll, mean_p, reward_margin, reward_accuracy } = result
+  const { score, ci95, n, nll, mean_p, reward_margin, reward_accuracy, nll_gap } = result
   const parts: string[] = []
   if (score !== undefined) {
     const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
     parts.push(`${shortNumber(score)}${range}${n === undefined ? "" : `, n ${n}`}`)
   }
   if (nll !== undefined) parts.push(`NLL ${shortNumber(nll)}`)
+  if (nll_gap !== undefined) parts.push(gapText(nll_gap))
   if (mean_p !== undefined) parts.push(`p ${shortNumber(mean_p)}`)
   if (reward_margin !== undefined) parts.push(`margin ${shortNumber(reward_margin)}`)
   if (reward_accuracy !== undefined) parts.push(`accuracy ${shortNumber(reward_accuracy)}`)

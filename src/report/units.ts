@@ -4,6 +4,12 @@
 export const precisionText = (dtype: string | undefined): string =>
   dtype === undefined ? "" : ` in ${dtype}`
 
+/** Of the NLL of a run's own precision: how far it is above float32's. */
+export function gapText(gap: number): string {
+  const size = shortNumber(Math.abs(gap), 2)
+  return `in bf16 ${gap === 0 ? "the same" : `${size} ${gap > 0 ? "more" : "less"}`}`
+}
+
 /** Three or four significant digits, exponents only far from 1: `0.0712`, `12.3`, `2.1e-6`. */
 export function shortNumber(value: number | null | undefined, digits = 3): string {
   if (value === null || value === undefined) return "–"

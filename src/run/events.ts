@@ -199,6 +199,8 @@ export interface EvalEvent extends EventBase, PairFields, SourceFields {
   readonly pass_at?: Readonly<Record<string, number>>
   /** NLL above what it was when the run began, nats a token (the forgetting check). */
   readonly nll_rise?: number
+  /** Of `fp32/NAME` after a run in bf16: how far the NLL of NAME in bf16 is above. */
+  readonly nll_gap?: number
   readonly supervised_tokens?: number
 }
 

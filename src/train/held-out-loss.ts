@@ -28,7 +28,7 @@ export interface EvalSet {
 }
 
 export interface EvaluationParts {
-  readonly decoder: Decoder
+  readonly decoder: Pick<Decoder, "evaluate" | "shape">
   readonly head: ObjectiveHead
   readonly evalSets: readonly EvalSet[]
   /** Of the whole run. */

@@ -7,7 +7,7 @@ import { type MeasureOptions, sequenceLogprobs, sums } from "./sequence-logprobs
  * prompts, a mean over the step, at least 0. A step of one row has no other prompt: 0.
  */
 export async function klStep(
-  decoder: Decoder,
+  decoder: Pick<Decoder, "evaluate">,
   { rows, reference }: NonNullable<StepRows["mismatched"]>,
   options: MeasureOptions,
 ): Promise<number> {

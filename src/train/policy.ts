@@ -69,7 +69,7 @@ export class Policy {
   readonly decoder: Decoder
   readonly #moments: Map<string, Moments>
   /** Of the tensors whose moments have eight bits. */
-  readonly #blockMoments: ReadonlyMap<string, BlockMoments>
+  readonly #blockMoments: Map<string, BlockMoments>
   readonly #settings: OptimizerSettings
   readonly #rule: ElementwiseUpdate<"first">
   readonly #whole: WholeUpdate | undefined
@@ -216,6 +216,7 @@ export class Policy {
     for (const own of [...this.#moments.values(), ...this.#states.values()]) {
       for (const moment of Object.values(own)) moment.dispose()
     }
+    for (const own of [this.#moments, this.#states, this.#blockMoments]) own.clear()
     await this.decoder.release()
   }
 }

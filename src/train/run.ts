@@ -23,6 +23,7 @@ import {
   writeCheckpointFolder,
 } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
+import { float32Evaluation } from "./float32-evaluation.ts"
 import { forgetting } from "./forgetting.ts"
 import { miniatureEstimate } from "./miniature.ts"
 import { writeTrainedModel } from "./model-files.ts"
@@ -131,6 +132,11 @@ export async function* runHere(
     const result = yield* steps(run, { ...options, signal })
     if (result.reason === "done") await takeBest(plan, session, result.progress)
     const model = result.reason === "done" ? await finish(plan, session) : null
+    if (model) {
+      const { events: told } = readRun(folder.path)
+      const parts = { ...options, ...result, signal, plan, session, told }
+      for await (const event of float32Evaluation(parts)) yield tell(event)
+    }
     const shares = spent.shares()
     yield tell({
       type: "run.end",
@@ -232,7 +238,7 @@ async function* steps(run: Running, planned: PlanOptions) {
   try {
     for (;;) {
       const next = await events.next()
-      if (next.done) return next.value
+      if (next.done) return { ...next.value, evalSets, storedReference }
       const { dtype } = plan.engine
       const said = next.value.type === "sample" ? { ...next.value, dtype } : next.value
       if (said.type === "sample") folder.appendSample(said)

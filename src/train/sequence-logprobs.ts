@@ -22,7 +22,7 @@ export interface SequenceOutputs {
 
 /** By row: the log-probability of each of its supervised tokens, nats. */
 export async function sequenceLogprobs(
-  decoder: Decoder,
+  decoder: Pick<Decoder, "evaluate">,
   rows: readonly StepRow[],
   options: MeasureOptions,
 ): Promise<Float32Array[]> {
@@ -31,7 +31,7 @@ export async function sequenceLogprobs(
 
 /** By row; nothing is trained. */
 export async function sequenceOutputs(
-  decoder: Decoder,
+  decoder: Pick<Decoder, "evaluate">,
   rows: readonly StepRow[],
   { split, adapter = true, head = CROSS_ENTROPY, signal }: MeasureOptions,
 ): Promise<SequenceOutputs[]> {

@@ -10,6 +10,8 @@ import { openTrainedModel, type TrainedModel } from "./trained-model.ts"
 /** A device of this machine with the model on it, ready to train. */
 export interface Session extends TrainedModel {
   readonly device: Device
+  /** Lets go of the arrays too; a second time it does nothing. */
+  release(): Promise<void>
 }
 
 interface OpenSessionOptions {
@@ -60,10 +62,13 @@ export async function openSession(
       return new Map([...held, ...start])
     },
   })
+  let isOpen = true
   return {
     ...model,
     device,
     async release() {
+      if (!isOpen) return
+      isOpen = false
       await model.release()
       await device.release()
     },

@@ -1,14 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
+import { rowLosses, sourceLosses } from "../../src/evaluate/row-losses.ts"
 import { readModelConfig } from "../../src/models/files/index.ts"
 import { resolvedPrecision } from "../../src/models/files/precision.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { bf16Kernel } from "../../src/runtime/node.ts"
 import { differences, type Identity } from "../../src/train/run-identity.ts"
+import { openScoredModel } from "../../src/train/scored-model.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-precision-"))
@@ -16,15 +18,19 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 beforeAll(() => {
   process.env.DFTUNE_CACHE = join(root, "cache")
   tinyModel(root)
-  sumRows(root, 40)
+  const rows = readFileSync(sumRows(root, 43), "utf8").split("\n")
+  writeFileSync(join(root, "sums.jsonl"), rows.slice(0, 40).join("\n"))
+  writeFileSync(join(root, "held.jsonl"), rows.slice(40).join("\n"))
 })
+const DATA = { train: [{ path: join(root, "sums.jsonl") }], max_length: 64 }
+const EVALUATED = { data: { ...DATA, eval: [{ path: join(root, "held.jsonl") }] } }
 const here = bf16Kernel() !== undefined
 if (!here) console.warn("NOT TESTED: runs in bf16: this processor does not multiply it")
 
 function run(name: string, dtype: "auto" | "bf16" | "fp32", more: object = {}) {
   const config = parseConfig({
     model: join(root, "model-start"),
-    data: { train: [{ path: join(root, "sums.jsonl") }], max_length: 64 },
+    data: DATA,
     objective: "dft",
     batch_size: 4,
     micro_batch_tokens: 128,
@@ -90,7 +96,7 @@ test("on a GPU, or where nothing multiplies it, a written bf16 is refused by nam
 
 describe.skipIf(!here)("a run in bf16", () => {
   test("goes on in bf16 under auto, to the bits of the uninterrupted run", async () => {
-    await run("whole", "bf16")
+    await run("whole", "bf16", EVALUATED)
     expect(record("whole").config.engine.dtype).toBe("bf16")
     expect(started("whole")).toMatchObject({ dtype: "bf16" })
     await run("resumed", "auto", { resume: checkpoint("whole", 2) })
@@ -98,6 +104,32 @@ describe.skipIf(!here)("a run in bf16", () => {
     expect(model("resumed").equals(model("whole"))).toBe(true)
     await run("plain", "fp32")
     expect(model("plain").equals(model("whole"))).toBe(false)
+  })
+
+  const FLOAT32_CASES: readonly [string, object][] = [
+    ["whole", {}],
+    ["lora", { adapter: { r: 4, lora_alpha: 8 }, max_steps: 1 }],
+    ["int8", { adapter: { r: 4, lora_alpha: 8 }, quantization: "int8", max_steps: 1 }],
+  ]
+  test.each(FLOAT32_CASES)("ends with its evaluation in float32: %s", async (name, more) => {
+    if (name !== "whole") await run(name, "bf16", { ...more, ...EVALUATED })
+    const { events } = readRun(join(root, name))
+    const evals = events.filter((event) => event.type === "eval")
+    const last = events.filter((event) => event.type === "step").at(-1)!.step
+    const own = evals.find((event) => event.name === "held" && event.step === last)!
+    const [plain, ...others] = evals.filter((event) => event.name.startsWith("fp32/"))
+    expect(others).toEqual([])
+    expect(plain).toMatchObject({ name: "fp32/held", step: last })
+    expect(plain!.nll_gap).toBe(own.nll! - plain!.nll!)
+    expect(plain!.nll_gap).not.toBe(0)
+    // The result is stored in float32, so what was measured of the weights in memory is its own.
+    const model = await openScoredModel(join(root, name, "model"), { threads: 1 })
+    try {
+      const losses = await rowLosses(model, { files: [join(root, "held.jsonl")], maxLength: 64 })
+      expect(plain!.nll).toBeCloseTo(sourceLosses(losses)[0]!.nll, name === "int8" ? 1 : 5)
+    } finally {
+      await model.release()
+    }
   })
 
   test("is not continued in another precision that is written", async () => {

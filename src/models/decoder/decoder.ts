@@ -10,8 +10,8 @@ import {
 } from "../../runtime/index.ts"
 import { dropoutMasks, embeddingNoise } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
-import { adapterShapes, type WeightQuantization } from "../block/packed.ts"
-import { EMBEDDING, FINAL_NORM, headName, layerPrefix, layerTensor } from "../block/parameters.ts"
+import type { WeightQuantization } from "../block/packed.ts"
+import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
 import { EmbeddingStage } from "./embedding-stage.ts"
@@ -25,6 +25,7 @@ import {
 import { compiledSize, type Pack } from "./pack.ts"
 import { PackFeeds, type PackTensors } from "./pack-feeds.ts"
 import { RowOps } from "./rows.ts"
+import { lowestTrained, trainedNames } from "./trained-names.ts"
 
 export type { HeadSettings, LossInputs, Reference, TokenOutputs }
 
@@ -221,7 +222,11 @@ export class Decoder {
   async release(): Promise<void> {
     await this.#blocks.release()
     await this.#head.release()
-    for (const tensor of [...this.weights.values(), ...this.gradients.values()]) tensor.dispose()
+    for (const tensors of [this.weights, this.gradients]) {
+      for (const tensor of tensors.values()) tensor.dispose()
+      tensors.clear()
+    }
+    this.#pool.clear()
   }
 
   /** A layer's tensors by their names inside a block. */
@@ -376,22 +381,4 @@ function rowsAt(matrix: Float32Array, positions: Int32Array, columns: number): F
     result.set(matrix.subarray(row * columns, (row + 1) * columns), i * columns)
   })
   return result
-}
-
-/** Which tensors training changes: the adapter's with what it has whole, or all but the frozen. */
-export function trainedNames({ shape, weights, lora, frozen }: DecoderOptions): string[] {
-  if (!lora) return [...weights.keys()].filter((name) => !frozen?.has(name))
-  const updates = layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>
-    [...adapterShapes({ shape, kind, lora }).keys()].map((name) => layerPrefix(layer) + name),
-  )
-  return [...updates, ...(lora.whole ?? [])]
-}
-
-/** The first layer with a tensor that trains; past the last where none has. */
-function lowestTrained(
-  { numHiddenLayers }: DecoderShape,
-  gradients: ReadonlyMap<string, DeviceTensor>,
-): number {
-  const layers = [...gradients.keys()].map((name) => layerTensor(name)?.layer ?? numHiddenLayers)
-  return Math.min(...layers)
 }
