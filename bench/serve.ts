@@ -2,7 +2,6 @@
  * `npm run bench -- serve [--runs 200] [--long 10] [--steps 50000]`: how soon the page of many runs
  * is there, before and after its index, and what the server holds. Needs `npm run build` and a Chromium.
  */
-import { spawn } from "node:child_process"
 import {
   closeSync,
   mkdirSync,
@@ -16,8 +15,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import type { Browser } from "playwright-core"
-import { ownCommand } from "../src/host/own-command.ts"
 import { launch } from "../test/web/chromium.ts"
+import { withServer } from "./setup/served.ts"
 
 const time = (step: number) => new Date(1_800_000_000_000 + 1000 * step).toISOString()
 
@@ -93,14 +92,8 @@ interface Measured {
 
 /** Seconds until /api/runs has answered and until the page shows all runs; the server's memory then, MB. */
 async function measured(dir: string, runs: number, browser: Browser): Promise<Measured> {
-  const [program, args] = ownCommand("serve", dir, "--port", "0", "--no-open")
-  const server = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] })
-  try {
-    const url = await new Promise<string>((told) => {
-      server.stdout.setEncoding("utf8").once("data", (text: string) => told(text.split("\n")[0]!))
-    })
-    const { origin, hash } = new URL(url)
-    const headers = { Authorization: `Bearer ${hash.slice("#token=".length)}` }
+  return withServer([dir], async ({ url, origin, token, pid }) => {
+    const headers = { Authorization: `Bearer ${token}` }
     const began = performance.now()
     await (await fetch(`${origin}/api/runs`, { headers })).arrayBuffer()
     const list = (performance.now() - began) / 1000
@@ -113,12 +106,9 @@ async function measured(dir: string, runs: number, browser: Browser): Promise<Me
       .waitFor()
     const paint = (performance.now() - opened) / 1000
     await page.close()
-    const status = readFileSync(`/proc/${server.pid}/status`, "utf8")
+    const status = readFileSync(`/proc/${pid}/status`, "utf8")
     return { list, paint, memory: Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024 }
-  } finally {
-    server.kill("SIGINT")
-    await new Promise((ended) => server.once("exit", ended))
-  }
+  })
 }
 
 export async function run(args: string[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** The models that may be asked by name, and those of them that are in memory. */
 import { statSync } from "node:fs"
-import { basename, resolve } from "node:path"
+import { basename, join, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { inspectTokens } from "../evaluate/token-inspection.ts"
@@ -13,7 +13,8 @@ import {
   SharedSource,
   weightsFolder,
 } from "../generate/index.ts"
-import { readRunRecord } from "../run/run-folder.ts"
+import { RUN_FILES, readRunRecord } from "../run/run-folder.ts"
+import { ownCheckpoints } from "../run/run-place.ts"
 import { openScoredModel, type ScoredModel, tokenLogprobs } from "../train/scored-model.ts"
 import { runFolders } from "./run-folders.ts"
 
@@ -61,7 +62,7 @@ interface Held {
   users: number
 }
 
-/** Model names: the runs that have a result, what they were trained from, and `--model`s. */
+/** Model names: the runs that have a result, their checkpoints, what they were trained from, and `--model`s. */
 export class ServedModels {
   readonly #options: ServedModelsOptions
   /** By weights folder and when it was written; the least recently used first. */
@@ -163,6 +164,11 @@ export class ServedModels {
     }
     for (const { name, path } of runFolders(this.#options.dir)) {
       if (await isThere(path)) add(path, name)
+      for (const checkpoint of ownCheckpoints(path)) {
+        const folder = join(path, RUN_FILES.checkpoints, checkpoint)
+        const step = Number(checkpoint.slice("step-".length))
+        if (await isThere(folder)) add(folder, `${name}@${step}`)
+      }
     }
     for (const { path } of runFolders(this.#options.dir)) {
       const base = baseOf(path)

@@ -1,13 +1,18 @@
 /** The API as OpenAI's own client asks it, against the engine itself. */
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import OpenAI from "openai"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { inspectTokens } from "../../src/evaluate/token-inspection.ts"
 import { openGenerator, type SampleRequest } from "../../src/generate/index.ts"
 import { openScoredModel, tokenLogprobs } from "../../src/train/scored-model.ts"
+import { pythonWith } from "../python-with.ts"
 import { DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
+import { writeCheckpoint } from "./token-run.ts"
 
 const dir = newFolder()
-writeRun(dir, "trained", { result: true, model: DEMO_MODEL })
+writeCheckpoint(writeRun(dir, "trained", { result: true, model: DEMO_MODEL }), 20, 1)
 writeRun(dir, "begun", { model: DEMO_MODEL })
 const { port, token } = await serving({ dir, models: [] })
 const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: token, maxRetries: 0 })
@@ -24,11 +29,23 @@ async function sampled(request: Partial<SampleRequest>) {
 }
 const greedy = { model: "trained", prompt: PROMPT, temperature: 0, max_tokens: 24 }
 
-test("models: the runs that have a result and what they were trained from", async () => {
+test("models: the runs that have a result, their checkpoints, what they were trained from", async () => {
   const names = []
   for await (const { id } of client.models.list()) names.push(id)
-  expect(names).toEqual(["trained", "model"])
+  expect(names).toEqual(["trained", "trained@20", "model"])
   expect((await client.models.retrieve("trained")).owned_by).toBe("dftune")
+})
+
+test("a checkpoint answers by the run's name and its step", async () => {
+  const asked = { prompt: PROMPT, temperature: 0, max_tokens: 1, logprobs: 0 }
+  const sure = async (model: string) => {
+    const { choices } = await client.completions.create({ ...asked, model })
+    return choices[0]!.logprobs!.token_logprobs![0]!
+  }
+  // its final norm, and so its logits, are twice the result's
+  expect(await sure("trained@20")).toBeGreaterThan(await sure("trained"))
+  await expect(sure("trained@30")).rejects.toMatchObject({ status: 404 })
+  await expect(sure("trained/checkpoints/step-000020")).rejects.toMatchObject({ status: 404 })
 })
 
 describe("completions", () => {
@@ -180,6 +197,31 @@ describe("chat", () => {
   })
 })
 
+const python = pythonWith("openai")
+test.skipIf(python === undefined)(
+  `OpenAI's Python client is told the same (${python ?? "absent: no Python with openai"})`,
+  async () => {
+    const script = fileURLToPath(new URL("ask.py", import.meta.url))
+    const args = [script, `http://127.0.0.1:${port}/v1`, token, "trained", PROMPT]
+    const { stdout } = await promisify(execFile)(python!, args)
+    const asked = { ...greedy, max_tokens: 12 }
+    const text = (await client.completions.create({ ...asked, logprobs: 0 })).choices[0]!
+    const { prompt: content, ...rest } = asked
+    const messages = [{ role: "user" as const, content }]
+    const chat = (await client.chat.completions.create({ ...rest, messages, logprobs: true }))
+      .choices[0]!
+    expect(JSON.parse(stdout)).toEqual({
+      models: ["trained", "trained@20", "model"],
+      text: text.text,
+      streamed: text.text,
+      logprobs: text.logprobs!.token_logprobs,
+      chat: chat.message.content,
+      chat_logprobs: chat.logprobs!.content!.map(({ logprob }) => logprob),
+      refused: "model_not_found",
+    })
+  },
+)
+
 describe("refusals name the key", () => {
   const context = generator.open.model.shape.maxPositionEmbeddings
   test.each([
@@ -202,6 +244,9 @@ describe("refusals name the key", () => {
 
   test("an unknown model is told which there are", async () => {
     const asked = client.completions.create({ ...greedy, model: "begun" })
-    await expect(asked).rejects.toMatchObject({ status: 404, message: /trained, model/ })
+    await expect(asked).rejects.toMatchObject({
+      status: 404,
+      message: /trained, trained@20, model/,
+    })
   })
 })
