@@ -19,6 +19,10 @@ PATTERNS = dict(r=4, lora_alpha=8, target_modules=r".*\.(q_proj|v_proj|down_proj
 SAVED = {"qwen2": dict(modules_to_save=["embed_tokens", "lm_head"], ensure_weight_tying=True), "llama": dict(modules_to_save=["embed_tokens", "lm_head", "model.norm", "layers.1.mlp.up_proj"])}
 
 
+# qwen2 has biases, which a magnitude does not scale.
+DORA = {"qwen2": dict(target_modules="all-linear"), "llama": dict(target_modules=["q_proj", "v_proj", "down_proj"], use_rslora=True, modules_to_save=["layers.1.mlp.up_proj"])}
+
+
 def sequences_of(model):
     a, b = sampled(model, 1, 4, 25), sampled(model, 2, 6, 14)
     mask = lambda ids, prompt: [int(t >= prompt) for t in range(len(ids))]
@@ -54,20 +58,25 @@ def write_gradients(model, sequences, path, rename=lambda name: name):
     return scalars
 
 
+def stored_name(parameter):
+    """As PEFT's files call it."""
+    return re.sub(r"\.(modules_to_save\.)?default\.", ".", parameter).replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+
+
 def lora(name, folder, sequences, adapter, **options):
     """PEFT's own adapter folder with a nonzero B, its logits, gradients and a merged weight or two."""
     model = get_peft_model(load(name), LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **options))
     torch.manual_seed(7)
     for key, value in model.named_parameters():
         if "lora_" in key:
-            value.data.normal_(0, 0.15)
+            value.data.normal_(1 if "magnitude" in key else 0, 0.15)
         elif value.requires_grad:  # modules_to_save: another one than the base's
             value.data += 0.05 * torch.randn_like(value)
     path = os.path.join(folder, adapter)
     model.peft_config["default"].base_model_name_or_path = f"golden/models/{name}"  # not a path of this machine
     model.save_pretrained(path, save_embedding_layers=False)
     if os.path.exists(os.path.join(path, "README.md")): os.remove(os.path.join(path, "README.md"))
-    scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), lambda k: re.sub(r"\.(modules_to_save\.)?default\.", ".", k))
+    scalars = write_gradients(model.eval(), sequences, os.path.join(path, "golden.safetensors"), stored_name)
     merged = PeftModel.from_pretrained(load(name), path).merge_and_unload()
     last = len(merged.model.layers) - 1
     kept = r"model\.layers\.(0\.self_attn\.(q|qkv)|%d\.self_attn\.(v|qkv))_proj\.weight" % last
@@ -93,6 +102,8 @@ def family(name):
     if name == "qwen2":
         golden["adapters"]["adapter-rslora"] = lora(name, folder, sequences, "adapter-rslora", r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)
         golden["adapters"]["adapter-patterns"] = lora(name, folder, sequences, "adapter-patterns", **PATTERNS)
+    if name in DORA:
+        golden["adapters"]["adapter-dora"] = lora(name, folder, sequences, "adapter-dora", r=4, lora_alpha=6, use_dora=True, **DORA[name])
     write_json(os.path.join(folder, "golden.json"), golden)
 
 

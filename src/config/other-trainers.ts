@@ -41,6 +41,7 @@ const ADAPTER_KEYS: Readonly<Record<string, readonly string[]>> = {
   lora_dropout: ["lora_dropout"],
   target_modules: ["target_modules", "lora_target_modules", "lora_target"],
   use_rslora: ["use_rslora"],
+  use_dora: ["use_dora", "peft_use_dora"],
 }
 
 /** The whole adapter, of all the keys that the config has for it. */
@@ -157,6 +158,8 @@ const LINES: Readonly<Record<string, Line>> = {
   lora_target_modules: adapter,
   target_modules: adapter,
   use_rslora: adapter,
+  use_dora: adapter,
+  peft_use_dora: adapter,
   evaluation_strategy: write("eval_steps: with a number of steps"),
   eval_strategy: write("eval_steps: with a number of steps"),
   save_strategy: write("save_steps: with a number of steps"),

@@ -20,6 +20,8 @@ import {
   elementCount,
   heldTensors,
   loraInputs,
+  rowSquares,
+  squaredWeight,
 } from "../models/index.ts"
 import { type Meter, progressMeter } from "../report/progress.ts"
 import { refuseMissingRun } from "../run/missing-run.ts"
@@ -215,6 +217,8 @@ export async function openModel(
     let read = 0
     const meter = progressMeter(`loading ${base}`, { unit: "tensors" })
     const weight = async (name: string, into?: Float32Array) => {
+      const squared = squaredWeight(name)
+      if (squared !== undefined) return rowSquares(await source.read(squared), into!.length)
       const data = adapter?.tensors.get(name) ?? (await source.read(name, into))
       const all = source.parameters.length
       onProgress?.(meter(Math.min(all, ++read), all))

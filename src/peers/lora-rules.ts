@@ -61,7 +61,7 @@ export const PEFT: Rules = {
   rank_pattern: pattern("rank_pattern"),
   alpha_pattern: pattern("alpha_pattern"),
   use_rslora: toLora("use_rslora"),
-  use_dora: missing("DoRA is not offered"),
+  use_dora: toLora("use_dora"),
   init_lora_weights: loraStart,
   loraplus_lr_ratio: ratio,
   loraplus_lr_embedding: nothing,

@@ -42,8 +42,6 @@ export const mlx: Peer = {
     (keys.has("model") &&
       ["iters", "fine_tune_type", "lora_parameters", "lora_layers"].some((key) => keys.has(key))),
   refuses: ({ settings }) => {
-    const kind = settings.fine_tune_type
-    if (kind === "dora") return "fine_tune_type dora: only lora and full are offered"
     const mode = settings.train_mode
     return mode === undefined || mode === "sft"
       ? undefined
@@ -75,7 +73,8 @@ export const mlx: Peer = {
     train: nothing,
     test: missing("ask dftune eval --data for it"),
     fine_tune_type: (value, draft) => {
-      draft.useLora = value === "lora"
+      draft.useLora = value === "lora" || value === "dora"
+      if (value === "dora") draft.lora.use_dora = true
     },
     lora_parameters: loraParameters,
     num_layers: (value) =>

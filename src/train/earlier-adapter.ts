@@ -19,8 +19,14 @@ export interface EarlierAdapter {
 
 /** What an adapter brings along, so that a config cannot say otherwise. */
 const ITS_OWN = [
-  ...(["r", "lora_alpha", "use_rslora", "target_modules", "exclude_modules"] as const),
-  ...(["layers_to_transform", "rank_pattern", "alpha_pattern", "modules_to_save"] as const),
+  ...(["r", "lora_alpha", "use_rslora", "use_dora", "target_modules"] as const),
+  ...([
+    "exclude_modules",
+    "layers_to_transform",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+  ] as const),
 ] as const satisfies readonly (keyof AdapterConfig)[]
 
 /**

@@ -139,7 +139,7 @@ export async function miniatureEstimate(
   const times = plan.model.shape.numHiddenLayers / shape.numHiddenLayers
   const { watched, seconds } = layerWatch(device, clock, times, signal)
   const options = signal ? { signal } : {}
-  const ways = { device, quantization }
+  const ways = { device, quantization, lora }
   const frozen = () => frozenWeights(noWeights(model), ways, options)
   const base = lora
     ? await frozenWeights(noWeights(model), ways, { ...options, whole: lora.saved.tensors })

@@ -35,6 +35,7 @@ export function adapterSpec(
     loraAlpha: adapter.lora_alpha,
     loraDropout: adapter.lora_dropout,
     useRslora: adapter.use_rslora,
+    useDora: adapter.use_dora,
     targetModules: adapter.target_modules,
     excludeModules: adapter.exclude_modules ?? undefined,
     layersToTransform: adapter.layers_to_transform ?? undefined,

@@ -1,5 +1,9 @@
 import { assert } from "../errors.ts"
-import { type QuantizedMatrix, quantizeMatrix } from "../models/adapters/quantize.ts"
+import {
+  dequantizeMatrix,
+  type QuantizedMatrix,
+  quantizeMatrix,
+} from "../models/adapters/quantize.ts"
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
 import { elementCount, linearWeights } from "../models/block/parameters.ts"
 import {
@@ -12,13 +16,17 @@ import {
   adapterParameters,
   type DecoderShape,
   decoderName,
+  doraModules,
+  doraNames,
   heldName,
   initialLora,
   initialScore,
   type LoraSpec,
+  loraInputs,
   loraParameters,
   type ModelConfig,
   quantizedTensors,
+  rowSquares,
   SCORE,
 } from "../models/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
@@ -41,18 +49,32 @@ export async function baseWeights(
   )
 }
 
+interface FrozenOptions {
+  readonly device: Device
+  readonly quantization?: WeightQuantization | undefined
+  /** Under DoRA the lengths of its rows are taken before they are packed. */
+  readonly lora?: LoraSpec | undefined
+}
+
 /**
  * A base that nothing trains but `options.whole`. Where the device holds matrices packed, each is packed
  * as it is read, so that the float32 model is never whole in memory; elsewhere this is {@link baseWeights}.
  */
 export async function frozenWeights(
   open: OpenWeights,
-  { device, quantization }: { device: Device; quantization?: WeightQuantization | undefined },
+  { device, quantization, lora }: FrozenOptions,
   options: LoadOptions = {},
 ): Promise<ReadonlyMap<string, HostTensor | DeviceTensor>> {
   if (device.products !== "bf16") return baseWeights(open, quantization, options)
   const coded = quantization ? linearWeights(open.config.shape) : new Set<string>()
+  const dora = lora?.useDora ? doraModules(open.config.shape, loraInputs(lora)) : []
+  const measured = new Set(dora.map(({ path }) => `${path}.weight`))
   const held = new Map<string, HostTensor | DeviceTensor>()
+  const measure = (name: string, rows: number, matrix: () => Float32Array) => {
+    if (!measured.has(name)) return
+    const { squares } = doraNames(name.replace(/\.weight$/, ""))
+    held.set(squares, float32([rows], rowSquares(matrix(), rows)))
+  }
   let read = 0
   let scratch = new Float32Array(0)
   try {
@@ -67,9 +89,14 @@ export async function frozenWeights(
       const tensor = float32(shape, data)
       if (quantization && isMatrix && coded.has(name)) {
         const size = { outFeatures: shape[0]!, inFeatures: shape[1]! }
-        const codes = codedTensors(name, quantizeMatrix(data, size, quantization))
-        for (const [key, coded] of codes) held.set(key, coded)
-      } else if (isTrained) held.set(name, tensor)
+        const matrix = quantizeMatrix(data, size, quantization)
+        measure(name, shape[0]!, () => dequantizeMatrix(matrix))
+        for (const [key, coded] of codedTensors(name, matrix)) held.set(key, coded)
+        options.onProgress?.(++read, open.parameters.length)
+        continue
+      }
+      measure(name, shape[0]!, () => data)
+      if (isTrained) held.set(name, tensor)
       else held.set(name, await (isMatrix ? device.uploadFactor(tensor) : device.upload(tensor)))
       options.onProgress?.(++read, open.parameters.length)
     }
@@ -120,7 +147,7 @@ export function newScore(
 
 /**
  * A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. What a
- * new one has whole is still the base's. `earlier`: the one that it goes on from, by the same names.
+ * new one has whole is still the base's, and so are DoRA's first magnitudes. `earlier`: the one that it goes on from, by the same names.
  */
 export function adapterWeights(
   shape: DecoderShape,
@@ -140,11 +167,9 @@ export function adapterWeights(
   }
   if (!saved) {
     const fresh = initialLora(shape, lora, seed)
+    const matrices = loraParameters(shape, lora).filter(({ name }) => fresh.has(name))
     return new Map(
-      loraParameters(shape, lora).map(({ name, shape }) => [
-        decoderName(name),
-        float32(shape, fresh.get(name)!),
-      ]),
+      matrices.map(({ name, shape }) => [decoderName(name), float32(shape, fresh.get(name)!)]),
     )
   }
   return new Map(

@@ -16,10 +16,12 @@ type Settings = Pick<Config, "adapter" | "learning_rate" | "param_groups">
 
 /**
  * By a tensor's name: its first group in `param_groups`, and LoRA+ (arXiv 2402.12354), by which B learns
- * faster than A.
+ * faster than A; DoRA's magnitudes go with B, as in PEFT's own optimizer for it.
  */
 export function groupOf(name: string, config: Settings): ParameterGroup {
-  const ratio = /\.lora_B\.weight$/.test(name) ? config.adapter?.loraplus_lr_ratio : undefined
+  const ratio = /\.lora_(B\.weight|magnitude_vector)$/.test(name)
+    ? config.adapter?.loraplus_lr_ratio
+    : undefined
   const found = config.param_groups.find(({ params }) => namesTensor(params, name, "param_groups"))
   const own = found?.learning_rate ?? config.learning_rate
   const weightDecay = found?.weight_decay ?? undefined

@@ -42,7 +42,7 @@ export async function openSession(
   const continued = checkpoint && !lora
   const open = await openWeights(continued ? checkpoint.path : plan.modelFolder, kind)
   const base = lora
-    ? await frozenWeights(open, { device, quantization }, options)
+    ? await frozenWeights(open, { device, quantization, lora }, options)
     : await baseWeights(open, undefined, options)
   const earlier = plan.earlier?.tensors
   const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors, earlier)
@@ -58,7 +58,8 @@ export async function openSession(
       const start = adapterWeights(shape, earlier && lora, config.seed, undefined, earlier)
       const whole = new Set([...start.keys()].filter((name) => lora?.saved.tensors.has(name)))
       const stop = signal ? { signal } : {}
-      const held = await frozenWeights(source, { device, quantization }, { ...stop, whole })
+      const ways = { device, quantization, lora: earlier && lora }
+      const held = await frozenWeights(source, ways, { ...stop, whole })
       return new Map([...held, ...start])
     },
   })

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs"
+import { doraTensors } from "../../src/models/adapters/dora.ts"
 import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
 import { PackedModel } from "../../src/models/decoding/packed-model.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
@@ -52,7 +53,11 @@ export async function tinyModel(
     const own = heldName(decoderName(name), shape)
     tensors.set(own, await device.upload(float32(dims, read.tensors.get(name)!)))
   }
-  return { device, shape, weights: tensors, lora: loraInputs(read.spec) }
+  const lora = loraInputs(read.spec)
+  for (const [name, made] of doraTensors({ shape, lora, weights: tensors })) {
+    tensors.set(name, await device.upload(made))
+  }
+  return { device, shape, weights: tensors, lora }
 }
 
 /** The same model with its weights compiled into its graphs. */

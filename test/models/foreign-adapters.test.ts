@@ -39,6 +39,12 @@ async function adapter(
   return folder
 }
 
+/** Magnitudes that the config does not speak of. */
+const magnitudes = (tensors: Tensors) => {
+  const name = "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector"
+  tensors.set(name, { name, dtype: "F32", shape: [24], data: new Uint8Array(96) })
+}
+
 const dropped = (pattern: RegExp) => (tensors: Tensors) => {
   for (const name of [...tensors.keys()]) if (pattern.test(name)) tensors.delete(name)
 }
@@ -52,7 +58,7 @@ describe("starts that change the base, and whatever else is not low-rank updates
       )
       .map(([a, b, c]): [string, Readonly<Record<string, unknown>>, RegExp] => [a, b, c]),
     ["activated LoRA", { alora_invocation_tokens: [5, 6] }, /alora_invocation_tokens.*only from/],
-    ["DoRA", { use_dora: true }, /use_dora.*merge_and_unload/],
+    ["DoRA without its magnitudes", { use_dora: true }, /14 of 42.*lora_magnitude_vector/],
     ["trained biases", { bias: "all" }, /"bias": "all".*merge_and_unload/],
     ["biases of its own", { lora_bias: true }, /lora_bias/],
     [
@@ -67,6 +73,11 @@ describe("starts that change the base, and whatever else is not low-rank updates
     ["a key of a later PEFT", { use_qrazy_lora: true }, /"use_qrazy_lora": true.*does not know/],
     ["another with an object", { kasa_config: { beta: 1 } }, /kasa_config/],
   ]
+  test("magnitudes of DoRA where the config does not say that it is one", async () => {
+    const folder = await adapter({}, magnitudes)
+    await expect(readAdapter(folder, shape)).rejects.toThrow(/use_dora.*lora_magnitude_vector/)
+  })
+
   test.each(refused)("%s", async (_name, keys, message) => {
     const folder = await adapter(keys)
     await expect(readAdapter(folder, shape)).rejects.toThrow(message)

@@ -22,6 +22,7 @@ def attach_adapter(model: nn.Module, adapter: dict, saves_vocabulary: bool = Fal
         lora_alpha=adapter["lora_alpha"],
         lora_dropout=adapter["lora_dropout"],
         use_rslora=adapter.get("use_rslora", False),
+        use_dora=adapter.get("use_dora", False),
         target_modules=_targets(model, adapter["target_modules"]),
         exclude_modules=_excluded(adapter.get("exclude_modules"), saved),
         layers_to_transform=adapter.get("layers_to_transform"),

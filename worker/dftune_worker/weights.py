@@ -139,7 +139,9 @@ def fill_parameters(
         first = _first_row(parameter) if isinstance(parameter, DTensor) else 0
         rows = slice(first, first + len(local))
         with torch.no_grad():
-            if "lora_" in name:
+            if MAGNITUDE in name and (start is None or checkpoint_name(name) not in start):
+                local.copy_(_row_lengths(model, name, weights, rows))
+            elif "lora_" in name:
                 local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])
             elif len(local):
                 read = weights.read_vocabulary if id(parameter) in grown else weights.read
@@ -147,6 +149,19 @@ def fill_parameters(
     for name, buffer in model.named_buffers():
         if (value := weights.buffers.get(checkpoint_name(name))) is not None:
             buffer.copy_(value)
+
+
+MAGNITUDE = ".lora_magnitude_vector"
+"""Of DoRA, by PEFT's name."""
+
+
+def _row_lengths(model: nn.Module, magnitude: str, weights, rows: slice) -> torch.Tensor:
+    """A new DoRA adapter's magnitudes, with which it changes nothing: the lengths of the base's rows."""
+    path = magnitude.split(MAGNITUDE)[0]
+    layer = model.get_submodule(path)
+    shape, turned = layer.base_layer.weight.shape, getattr(layer, "fan_in_fan_out", False)
+    weight = weights.read(checkpoint_name(f"{path}.base_layer.weight"), shape, slice(None) if turned else rows)
+    return (weight.double().T[rows] if turned else weight.double()).norm(dim=1).float()
 
 
 def _first_row(parameter) -> int:
@@ -160,7 +175,8 @@ def checkpoint_name(name: str) -> str:
     """A parameter's name in a checkpoint: without what PEFT and this module put around it."""
     for around in ("lm.", "base_model.model."):
         name = name.removeprefix(around)
-    return name.replace(".base_layer.", ".").replace(".default.", ".")
+    name = name.replace(".base_layer.", ".").replace(".default.", ".")
+    return name.removesuffix(".weight") if name.endswith(f"{MAGNITUDE}.weight") else name
 
 
 def adapter_tensors(path: Path) -> dict[str, torch.Tensor]:

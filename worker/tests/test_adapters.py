@@ -25,6 +25,7 @@ PATTERNS = {
 CASES = {
     "tied": {"modules_to_save": ["lm_head", "model.norm", "layers.1.mlp.up_proj"]},
     "patterns": PATTERNS,
+    "dora": {"use_dora": True, "use_rslora": True, "modules_to_save": ["layers.1.mlp.up_proj"]},
     "patterns-and-whole": {**PATTERNS, "modules_to_save": ["layers.1.mlp.up_proj"]},
 }
 
@@ -50,8 +51,9 @@ def run_here(spec: Path) -> list[dict]:
     return events(spec)
 
 
-def test_two_processes_are_one(make_spec):
-    config = {"adapter": {**ADAPTER, **CASES["tied"], "target_modules": ["q_proj"]}}
+@pytest.mark.parametrize("case", ["tied", "dora"])
+def test_two_processes_are_one(make_spec, case):
+    config = {"adapter": {**ADAPTER, **CASES[case], "target_modules": ["q_proj"]}}
     one = run_here(make_spec("one", objective("asft"), config=config))
     assert_same(steps(one), steps(run_worker(make_spec("two", objective("asft"), config=config), processes=2)))
 

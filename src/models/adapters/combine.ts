@@ -18,13 +18,18 @@ export interface WeightedAdapter {
  * Several adapters over one base as one, exactly: the sum of w_i s_i B_i A_i is the product of B_i
  * beside each other, each times w_i s_i, and A_i below each other (PEFT's `cat`). Its scale is 1.
  *
- * @throws InputError where one trained modules of the base whole: those do not add up
+ * @throws InputError where one is DoRA, or trained modules of the base whole: those do not add up
  */
 export function combinedAdapter(
   adapters: readonly WeightedAdapter[],
   shape: DecoderShape,
 ): { readonly spec: LoraSpec; readonly tensors: Map<string, Float32Array> } {
   for (const { spec, where } of adapters) {
+    if (spec.useDora) {
+      throw new InputError(
+        `${where}: is a DoRA adapter, whose magnitudes do not add up with another adapter; merge it first (dftune export ${where} --to merged), and train the other over the result`,
+      )
+    }
     if (spec.saved.tensors.size === 0) continue
     throw new InputError(
       `${where}: holds whole modules of the base (${spec.saved.names.join(", ")}), which cannot be added to another adapter; merge it first, and train the other over the result`,
@@ -104,6 +109,6 @@ function specOf(layers: readonly ReadonlyMap<string, ModuleLora>[]): LoraSpec {
     ...{ loraRank, loraAlpha: loraRank, targetModules: each.map(([path]) => path) },
     ...{ rankPattern: pattern, alphaPattern: pattern },
   }
-  const plain = { loraRank, loraAlpha: loraRank, loraDropout: 0, useRslora: false }
+  const plain = { loraRank, loraAlpha: loraRank, loraDropout: 0, useRslora: false, useDora: false }
   return { ...plain, layers, saved: NO_SAVED_MODULES, options }
 }

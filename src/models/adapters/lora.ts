@@ -1,8 +1,9 @@
-import { assert, InputError } from "../../errors.ts"
+import { InputError } from "../../errors.ts"
 import { randomStream } from "../../random.ts"
+import { doraNames } from "../block/dora.ts"
 import type { LoraInputs, LoraUpdate } from "../block/layer-plan.ts"
 import { layerPrefix, linearLayers, linearModules, SCORE } from "../block/parameters.ts"
-import type { DecoderShape, Parameter, TensorSource } from "../families/shape.ts"
+import type { DecoderShape, Parameter } from "../families/shape.ts"
 import { type ModuleNames, namesModule, patternValue } from "./peft-patterns.ts"
 import {
   heldName,
@@ -26,6 +27,8 @@ export interface LoraSpec {
   readonly loraDropout: number
   /** scale = alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732). */
   readonly useRslora: boolean
+  /** Each output has a magnitude of its own, which is trained (DoRA, arXiv 2402.09353). */
+  readonly useDora: boolean
   /** [L]: the updates of each layer by module, in the checkpoint's order. */
   readonly layers: readonly ReadonlyMap<string, ModuleLora>[]
   /** Modules of the base that train whole beside it. */
@@ -39,6 +42,7 @@ export interface LoraOptions {
   readonly loraAlpha: number
   readonly loraDropout?: number
   readonly useRslora?: boolean
+  readonly useDora?: boolean
   /** `all-linear`, names as PEFT matches them (`q_proj`, `mlp.up_proj`), or a regular expression for whole paths. */
   readonly targetModules?: ModuleNames
   /** Modules that are left out, named in the same ways. */
@@ -133,12 +137,12 @@ export function checkLoraNumbers(
  */
 export function loraSpec(options: LoraOptions, shape: DecoderShape, where = "adapter"): LoraSpec {
   checkLoraNumbers(options, where)
-  const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
+  const { loraRank, loraAlpha, loraDropout = 0, useRslora = false, useDora = false } = options
   const layers = adaptedModules(options, shape, where).map((modules, layer) =>
     moduleSizes(modules, layer, options, where),
   )
   const saved = savedModules(options.modulesToSave ?? [], shape, where)
-  return { loraRank, loraAlpha, loraDropout, useRslora, layers, saved, options }
+  return { loraRank, loraAlpha, loraDropout, useRslora, useDora, layers, saved, options }
 }
 
 /** Rank and alpha of a layer's modules, where patterns say others than the adapter's own. */
@@ -168,13 +172,17 @@ export function loraScale({ rank, alpha }: ModuleLora, { useRslora }: LoraSpec):
   return alpha / (useRslora ? Math.sqrt(rank) : rank)
 }
 
+/** A module's update as the blocks compute it. */
+export function loraUpdate(of: ModuleLora, spec: LoraSpec): LoraUpdate {
+  const dora = spec.useDora ? { dora: true } : {}
+  return { rank: of.rank, scale: loraScale(of, spec), ...dora }
+}
+
 /** The adapter as a decoder's blocks take it. */
 export function loraInputs(spec: LoraSpec): LoraInputs {
   const layers = spec.layers.map(
     (modules): ReadonlyMap<string, LoraUpdate> =>
-      new Map(
-        [...modules].map(([module, of]) => [module, { rank: of.rank, scale: loraScale(of, spec) }]),
-      ),
+      new Map([...modules].map(([module, of]) => [module, loraUpdate(of, spec)])),
   )
   const { tensors } = spec.saved
   return { layers, dropout: spec.loraDropout, ...(tensors.size > 0 ? { whole: tensors } : {}) }
@@ -190,6 +198,11 @@ export function decoderName(peftName: string): string {
 /** PEFT's names: the base parameter's path under `base_model.model.`, then the factor. */
 export function loraName(layer: number, module: string, factor: "A" | "B"): string {
   return `${PEFT_PREFIX}${layerPrefix(layer)}${module}.lora_${factor}.weight`
+}
+
+/** DoRA's magnitudes of a module. */
+export function magnitudeName(layer: number, module: string): string {
+  return PEFT_PREFIX + layerPrefix(layer) + doraNames(module).magnitude
 }
 
 /** All tensors of an adapter's file: its matrices, then the modules that are saved whole. */
@@ -211,8 +224,8 @@ export function heldTensors(
   )
 }
 
-/** The adapter's matrices: A is [rank, in], B is [out, rank]. */
-export function loraParameters(shape: DecoderShape, { layers }: LoraSpec): Parameter[] {
+/** The adapter's matrices: A is [rank, in], B is [out, rank]; of DoRA the magnitudes [out] too. */
+export function loraParameters(shape: DecoderShape, { layers, useDora }: LoraSpec): Parameter[] {
   return layers.flatMap((modules, layer) => {
     const linears = linearLayers(shape, shape.layers[layer]!)
     return [...modules].flatMap(([module, { rank }]): Parameter[] => {
@@ -220,6 +233,7 @@ export function loraParameters(shape: DecoderShape, { layers }: LoraSpec): Param
       return [
         { name: loraName(layer, module, "A"), shape: [rank, inFeatures] },
         { name: loraName(layer, module, "B"), shape: [outFeatures, rank] },
+        ...(useDora ? [{ name: magnitudeName(layer, module), shape: [outFeatures] }] : []),
       ]
     })
   })
@@ -227,22 +241,25 @@ export function loraParameters(shape: DecoderShape, { layers }: LoraSpec): Param
 
 /**
  * A new adapter as PEFT starts one: A uniform in +-1/sqrt(in) (Kaiming with a = sqrt(5)), B zero, so
- * that the model is unchanged. A tensor's numbers depend on the seed and its name only.
+ * that the model is unchanged. A tensor's numbers depend on the seed and its name only. DoRA's
+ * magnitudes are the base's to say, and not among them.
  */
 export function initialLora(
   shape: DecoderShape,
   spec: LoraSpec,
   seed: number,
 ): Map<string, Float32Array> {
-  const entries = loraParameters(shape, spec).map(({ name, shape: [rows, columns] }) => {
-    const values = new Float32Array(rows! * columns!)
-    if (name.endsWith("lora_A.weight")) {
-      const random = randomStream(seed, name)
-      const bound = 1 / Math.sqrt(columns!)
-      for (let i = 0; i < values.length; i++) values[i] = (2 * random() - 1) * bound
-    }
-    return [name, values] as const
-  })
+  const entries = loraParameters(shape, { ...spec, useDora: false }).map(
+    ({ name, shape: [rows, columns] }) => {
+      const values = new Float32Array(rows! * columns!)
+      if (name.endsWith("lora_A.weight")) {
+        const random = randomStream(seed, name)
+        const bound = 1 / Math.sqrt(columns!)
+        for (let i = 0; i < values.length; i++) values[i] = (2 * random() - 1) * bound
+      }
+      return [name, values] as const
+    },
+  )
   return new Map(entries)
 }
 
@@ -255,92 +272,4 @@ export function initialScore(hiddenSize: number, seed: number): Float32Array {
   // Box and Muller
   const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
   return Float32Array.from({ length: hiddenSize }, () => INITIALIZER_RANGE * normal())
-}
-
-/** weight += scale * B A, in place. weight [out, in], a [rank, in], b [out, rank], all row major. */
-export function mergeLora(
-  weight: Float32Array,
-  a: Float32Array,
-  b: Float32Array,
-  { rank, scale }: LoraUpdate,
-): void {
-  const inFeatures = a.length / rank
-  const outFeatures = b.length / rank
-  assert(weight.length === outFeatures * inFeatures, "mergeLora: A and B do not fit the weight")
-  const delta = new Float64Array(inFeatures)
-  for (let o = 0; o < outFeatures; o++) {
-    delta.fill(0)
-    for (let k = 0; k < rank; k++) {
-      const factor = scale * b[o * rank + k]!
-      const row = k * inFeatures
-      for (let i = 0; i < inFeatures; i++) delta[i]! += factor * a[row + i]!
-    }
-    for (let i = 0; i < inFeatures; i++) weight[o * inFeatures + i]! += delta[i]!
-  }
-}
-
-/** What is added to the base's weights, by their names in the checkpoint. */
-function weightUpdates(
-  adapter: ReadonlyMap<string, Float32Array>,
-  spec: LoraSpec,
-): ReadonlyMap<string, { a: Float32Array; b: Float32Array; update: LoraUpdate }> {
-  const tensor = (name: string): Float32Array => {
-    const found = adapter.get(name)
-    assert(found, `an adapter without ${name}`)
-    return found
-  }
-  return new Map(
-    loraInputs(spec).layers.flatMap((modules, layer) =>
-      [...modules].map(([module, update]) => {
-        const a = tensor(loraName(layer, module, "A"))
-        const b = tensor(loraName(layer, module, "B"))
-        return [`${layerPrefix(layer)}${module}.weight`, { a, b, update }] as const
-      }),
-    ),
-  )
-}
-
-/**
- * Folds an adapter into the base weights, in place, one matrix at a time; saved modules take their places.
- * @param weights by the checkpoint's names, float32; save them in the checkpoint's own dtype
- */
-export function mergeAdapter(
-  weights: Map<string, Float32Array>,
-  adapter: ReadonlyMap<string, Float32Array>,
-  { spec, shape }: { readonly spec: LoraSpec; readonly shape: DecoderShape },
-): void {
-  for (const [name, values] of heldTensors(adapter, shape)) {
-    if (spec.saved.tensors.has(name)) weights.set(name, values)
-  }
-  for (const [name, { a, b, update }] of weightUpdates(adapter, spec)) {
-    const weight = weights.get(name)
-    assert(weight, `mergeAdapter: no tensor ${name}`)
-    mergeLora(weight, a, b, update)
-  }
-}
-
-/**
- * As {@link mergeAdapter}, for tensors that are read when their turn comes: each is merged as it is
- * read, and no more than one is held.
- */
-export function mergedTensors(
-  tensors: readonly TensorSource[],
-  adapter: ReadonlyMap<string, Float32Array>,
-  { spec, shape }: { readonly spec: LoraSpec; readonly shape: DecoderShape },
-): TensorSource[] {
-  const updates = weightUpdates(adapter, spec)
-  const held = heldTensors(adapter, shape)
-  return tensors.map((tensor) => {
-    if (spec.saved.tensors.has(tensor.name)) {
-      return { ...tensor, read: async () => held.get(tensor.name)! }
-    }
-    const merged = updates.get(tensor.name)
-    if (!merged) return tensor
-    const read = async () => {
-      const weight = await tensor.read()
-      mergeLora(weight, merged.a, merged.b, merged.update)
-      return weight
-    }
-    return { ...tensor, read }
-  })
 }

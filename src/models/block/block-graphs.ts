@@ -8,6 +8,7 @@ import {
   type Tensor,
 } from "../../graph/index.ts"
 import {
+  adapterInputs,
   adapterShapes,
   type BlockOptions,
   blockWeights,
@@ -27,10 +28,13 @@ function traceBlock(options: BlockOptions) {
   const { shape, kind, tokens } = options
   const x = input("x", [tokens, shape.hiddenSize])
   const base = blockWeights(options)
-  const adapter = new Map(
-    [...adapterShapes(options)].map(([name, dims]) => [name, input(name, dims)]),
+  const inputs = new Map(
+    [...adapterInputs(options)].map(([name, dims]) => [name, input(name, dims)]),
   )
-  const weights = new Map([...base, ...adapter])
+  const weights = new Map([...base, ...inputs])
+  const adapter = new Map(
+    [...adapterShapes(options).keys()].map((name) => [name, inputs.get(name)!]),
+  )
   return { x, base, adapter, y: packedBlock(x, weights, packInputs(kind, tokens), options) }
 }
 

@@ -14,7 +14,7 @@ import { familyOf } from "../families/table.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "./layer-plan.ts"
 import { cappedLogits, embeddedRows, headInput } from "./outer-parts.ts"
 import {
-  adapterShapes,
+  adapterInputs,
   type BlockWeights,
   blockWeights,
   linearPart,
@@ -178,7 +178,7 @@ function layerInputs(
   { kind, lora }: LayerPlan,
   prefix: string,
 ): BlockWeights {
-  const adapter = [...adapterShapes({ shape, kind, lora })].map(
+  const adapter = [...adapterInputs({ shape, kind, lora })].map(
     ([name, dims]) => [name, input(prefix + name, dims)] as const,
   )
   return new Map([...blockWeights({ shape, kind, lora, quantization }, prefix), ...adapter])

@@ -6,6 +6,8 @@ export interface LoraUpdate {
   readonly rank: number
   /** lora_alpha / r, or lora_alpha / sqrt(r) under rsLoRA. */
   readonly scale: number
+  /** The layer's outputs are scaled to magnitudes of their own (DoRA). */
+  readonly dora?: boolean
 }
 
 /** An adapter of low-rank updates beside frozen linear layers. */
@@ -52,7 +54,10 @@ export function layerPlans(
   const plans = new Map<string, LayerPlan>()
   return shape.layers.map((kind, layer) => {
     const modules = lora?.layers[layer]
-    const updates = [...(modules ?? [])].map(([module, { rank, scale }]) => [module, rank, scale])
+    const updates = [...(modules ?? [])].map(([module, { rank, scale, dora }]) => [
+      ...[module, rank, scale],
+      ...(dora ? ["dora"] : []),
+    ])
     const whole = ofLayer(lora?.whole, layer)
     const still = ofLayer(frozen, layer)
     const key = JSON.stringify([kind.name, updates, whole, still])

@@ -2,6 +2,7 @@ import { concat, type Dim, dequantize, input, type Tensor } from "../../graph/in
 import type { DecoderShape, LayerKind, Rope } from "../families/shape.ts"
 import { familyOf } from "../families/table.ts"
 import { attention, chunkCount } from "./attention.ts"
+import { doraGain, doraInputs, doraNames } from "./dora.ts"
 import type { LayerLora } from "./layer-plan.ts"
 import { blockParameters, linearLayers } from "./parameters.ts"
 import type { BlockParts } from "./parts.ts"
@@ -105,15 +106,25 @@ export function adapterShapes({
 }: Pick<BlockOptions, "shape" | "kind" | "lora">): Map<string, readonly number[]> {
   const linears = linearLayers(shape, kind)
   return new Map(
-    [...(lora?.modules ?? [])].flatMap(([module, { rank }]) => {
+    [...(lora?.modules ?? [])].flatMap(([module, { rank, dora }]) => {
       const { a, b } = loraNames(module)
       const { inFeatures, outFeatures } = linears.get(module)!
-      return [
+      const matrices: [string, readonly number[]][] = [
         [a, [rank, inFeatures]],
         [b, [outFeatures, rank]],
-      ] as const
+      ]
+      return dora ? [...matrices, [doraNames(module).magnitude, [outFeatures]]] : matrices
     }),
   )
+}
+
+/** Those, and what the graphs take of a layer's adapter besides. */
+export function adapterInputs(
+  options: Pick<BlockOptions, "shape" | "kind" | "lora">,
+): Map<string, readonly number[]> {
+  const linears = linearLayers(options.shape, options.kind)
+  const fixed = doraInputs(options.lora, (module) => linears.get(module)!.outFeatures)
+  return new Map([...adapterShapes(options), ...fixed])
 }
 
 /** alpha * x W^T for x [R, in] and W [out, in]. */
@@ -122,7 +133,10 @@ export type Product = (x: Tensor, weight: Tensor, alpha?: number) => Tensor
 export const rowProduct: Product = (x, weight, alpha = 1) =>
   x.matmul(weight, { transB: true, alpha })
 
-/** y = x W^T + b (+ scale (dropout(x) A^T) B^T): x [R, in] -> [R, out]. */
+/**
+ * y = x W^T + b (+ scale (dropout(x) A^T) B^T): x [R, in] -> [R, out]. Under DoRA
+ * y = b + x W^T + (g - 1) (d W^T) + g scale (d A^T) B^T, d = dropout(x).
+ */
 export function linearPart(
   weights: BlockWeights,
   lora: LayerLora | undefined,
@@ -130,14 +144,25 @@ export function linearPart(
   dropped: (x: Tensor, module: string) => Tensor = (x) => x,
 ): BlockParts["linear"] {
   return (x, module) => {
-    const straight = product(x, weights.get(`${module}.weight`)!)
+    const weight = weights.get(`${module}.weight`)!
+    const straight = product(x, weight)
     const bias = weights.get(`${module}.bias`)
-    const y = bias ? straight.add(bias) : straight
     const update = lora?.modules.get(module)
-    if (!update) return y
-    const { a, b } = loraNames(module)
-    const low = product(dropped(x, module), weights.get(a)!) // [R, r]
-    return product(low, weights.get(b)!, update.scale).add(y)
+    const biased = (y: Tensor) => (bias ? y.add(bias) : y)
+    if (!update) return biased(straight)
+    const names = loraNames(module)
+    const [a, b] = [weights.get(names.a)!, weights.get(names.b)!]
+    const seen = dropped(x, module)
+    const low = product(seen, a) // [R, r]
+    if (!update.dora) return product(low, b, update.scale).add(biased(straight))
+    const own = doraNames(module)
+    const kept = { magnitude: weights.get(own.magnitude)!, squares: weights.get(own.squares)! }
+    const gain = doraGain({ a, b, ...kept }, product(a, weight), update.scale)
+    if (seen === x) return biased(product(low, b, update.scale).add(straight).mul(gain))
+    const change = product(seen, weight).mul(gain.sub(1))
+    return biased(straight)
+      .add(change)
+      .add(product(low, b, update.scale).mul(gain))
   }
 }
 

@@ -8,6 +8,7 @@ import {
   float32,
   type HostTensor,
 } from "../../runtime/index.ts"
+import { doraTensors } from "../adapters/dora.ts"
 import { dropoutMasks, embeddingNoise } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
 import type { WeightQuantization } from "../block/packed.ts"
@@ -120,7 +121,8 @@ export class Decoder {
     const weights = new Map<string, DeviceTensor>()
     const { device } = options
     const changing = new Set(trained ? trainedNames(options) : [])
-    for (const [name, host] of options.weights) {
+    const given = new Map([...options.weights, ...doraTensors(options)])
+    for (const [name, host] of given) {
       if ("dispose" in host) {
         assert(!changing.has(name), `${name} is trained, so its host array is needed`)
         weights.set(name, host)
@@ -133,7 +135,7 @@ export class Decoder {
     }
     const gradients = new Map<string, DeviceTensor>()
     for (const name of changing) {
-      const { shape } = options.weights.get(name)!
+      const { shape } = given.get(name)!
       gradients.set(name, await options.device.upload(float32(shape)))
     }
     return new Decoder(options, weights, gradients)

@@ -10,7 +10,7 @@ import {
 } from "../../runtime/index.ts"
 import { HEAD_WEIGHT, LANES, NORM_WEIGHT, packedBlocks, packedLogits } from "../block/cached.ts"
 import { type LoraInputs, layerPlans } from "../block/layer-plan.ts"
-import { adapterShapes } from "../block/packed.ts"
+import { adapterInputs } from "../block/packed.ts"
 import {
   blockParameters,
   EMBEDDING,
@@ -229,7 +229,7 @@ function sectionLayers(shape: DecoderShape): number[][] {
 function layerShapes({ shape, lora }: PackedShapes): NamedShape[][] {
   return layerPlans(shape, lora).map(({ kind, lora }, layer) => {
     const base = blockParameters(shape, kind).map(({ name, shape }) => [name, shape] as const)
-    const adapter = adapterShapes({ shape, kind, lora })
+    const adapter = adapterInputs({ shape, kind, lora })
     return [...base, ...adapter].map(([name, dims]) => [layerPrefix(layer) + name, dims])
   })
 }

@@ -25,6 +25,7 @@ export interface AdapterFiles {
 const HARMLESS: ReadonlySet<string> = new Set([
   ...["peft_type", "task_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout"],
   ...["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "use_rslora"],
+  "use_dora",
   ...["rank_pattern", "alpha_pattern", "auto_mapping", "peft_version", "revision"],
   "modules_to_save",
   ...["inference_mode", "megatron_config", "megatron_core", "runtime_config", "eva_config"],
@@ -47,8 +48,6 @@ const PLAIN_STARTS: readonly unknown[] = [
 
 /** Keys that may be set to nothing, and what to say of them when they are not. */
 const REFUSED: Readonly<Record<string, string>> = {
-  use_dora:
-    "is not applied by dftune; merge it with PEFT (merge_and_unload) and use the merged model",
   bias: "trains the base's biases too; merge it with PEFT (merge_and_unload) and use the merged model",
   lora_bias: "adds biases to the adapter; merge it with PEFT (merge_and_unload)",
   trainable_token_indices: "changes rows of the embedding; merge it with PEFT (merge_and_unload)",
@@ -157,6 +156,7 @@ export function parseAdapterConfig(json: JsonObject, path: string): AdapterConfi
     loraAlpha: keys.number("lora_alpha"),
     loraDropout: keys.number("lora_dropout", 0),
     useRslora: json.use_rslora === true,
+    useDora: json.use_dora === true,
     ...(targets === undefined ? {} : { targetModules: targets }),
     excludeModules: keys.names("exclude_modules"),
     layersToTransform: keys.layers("layers_to_transform"),
@@ -199,7 +199,7 @@ export function adapterConfig({ spec, baseModel, scores }: AdapterFiles): JsonOb
     lora_alpha: spec.loraAlpha,
     lora_dropout: spec.loraDropout,
     use_rslora: spec.useRslora,
-    use_dora: false,
+    use_dora: spec.useDora,
     target_modules: writtenTargets(spec),
     bias: "none",
     fan_in_fan_out: false,

@@ -33,6 +33,9 @@ export const ADAPTER_CONFIG = "adapter_config.json"
 const PREFIX = "adapter_model"
 export const ADAPTER_TENSORS = `${PREFIX}.safetensors`
 
+/** How PEFT calls a module's magnitudes. */
+const MAGNITUDE = ".lora_magnitude_vector"
+
 /** @throws InputError naming the key and what was expected */
 export async function adapterConfigIn(folder: Folder): Promise<AdapterConfig> {
   const json = await requiredObjectIn(folder, ADAPTER_CONFIG)
@@ -49,7 +52,8 @@ function storedModules(
   const strays: string[] = []
   for (const name of tensors.keys()) {
     const inner = name.startsWith("base_model.model.") ? layerTensor(decoderName(name)) : undefined
-    const [, module] = /^(.+)\.lora_[AB]\.weight$/.exec(inner?.name ?? "") ?? []
+    const [, module] =
+      /^(.+)\.(?:lora_[AB]\.weight|lora_magnitude_vector)$/.exec(inner?.name ?? "") ?? []
     if (whole.has(name)) continue
     const ofLayer = inner && stored[inner.layer]
     if (!ofLayer || module === undefined) strays.push(name)
@@ -80,11 +84,18 @@ function storedSpec(
   shape: DecoderShape,
   { config, file }: { readonly config: string; readonly file: string },
 ): LoraSpec {
-  const { loraRank, loraAlpha, loraDropout = 0, useRslora = false } = options
+  const { loraRank, loraAlpha, loraDropout = 0 } = options
+  const { useRslora = false, useDora = false } = options
   const { targetModules: targets } = options
   checkLoraNumbers(options, config)
   const whole = storedWhole(reader, shape, options.modulesToSave ?? [])
   const stored = storedModules(reader, shape.layers.length, { file, whole: new Set(whole.keys()) })
+  const magnitude = [...reader.tensors.keys()].find((name) => name.endsWith(MAGNITUDE))
+  if (!useDora && magnitude !== undefined) {
+    throw new InputError(
+      `${config}: says nothing of "use_dora": true, and ${file} holds ${magnitude}, which only DoRA has`,
+    )
+  }
   const layers = shape.layers.map((kind, layer) => {
     const linears = linearLayers(shape, kind)
     for (const module of stored[layer]!) {
@@ -108,7 +119,8 @@ function storedSpec(
   }
   const saved = storedSaved(whole, options.modulesToSave ?? [], shape, { config, file })
   const named = { ...options, modulesToSave: saved.names }
-  return { loraRank, loraAlpha, loraDropout, useRslora, layers, saved, options: named }
+  const numbers = { loraRank, loraAlpha, loraDropout, useRslora, useDora }
+  return { ...numbers, layers, saved, options: named }
 }
 
 /** A reward model's adapter belongs to a base that is opened as one, and no other does. */

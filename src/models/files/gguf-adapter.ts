@@ -27,6 +27,11 @@ export function ggufAdapter(
       `${where}: holds whole modules beside its matrices (${spec.saved.names.join(", ")}), for which llama.cpp's adapters have no place; export it merged (--to gguf)`,
     )
   }
+  if (spec.useDora) {
+    throw new InputError(
+      `${where}: is a DoRA adapter, which scales outputs; llama.cpp's adapters only add to them. Export it merged (--to gguf)`,
+    )
+  }
   const family = ggufFamily(modelType, where)
   const metadata = new Map<string, GgufScalar>([
     ["general.architecture", { kind: "string", value: family.architecture }],

@@ -62,6 +62,10 @@ const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
     more: { objective: "dft" as const, optimizer, learning_rate: 5e-4, ...GROUPS },
   })),
   { name: "new-tokens", more: { objective: "sft", ...lora, model_tokens: ["what is"] } },
+  {
+    name: "dora",
+    more: { objective: "dft", ...lora, adapter: { ...lora.adapter, use_dora: true } },
+  },
   { name: "lora-whole", more: { objective: "dft", ...whole } },
 ]
 
