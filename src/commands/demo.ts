@@ -33,19 +33,24 @@ const FULL = { questions: 150, trainRows: 640, newFacts: 150, steps: { noisy: 40
 /** Too little to conclude anything from: it shows that all parts work. */
 const QUICK = { questions: 12, trainRows: 64, newFacts: 24, steps: { noisy: 4, facts: 4 } }
 
-const RL_FULL = { questions: 150, trainRows: 640, steps: { supervised: 40, grpo: 60 } }
+const RL_FULL = { questions: 150, trainRows: 640, steps: { supervised: 25, grpo: 30 } }
 const RL_QUICK = { questions: 12, trainRows: 64, steps: { supervised: 4, grpo: 2 } }
 
 /** Marks a folder that a demo made, which the next one may clear of what a demo writes. */
 const MARK = ".dftune-demo"
 const OWN =
-  /^(\.dftune-demo|data|report\.html|results\.json|((noisy|facts)-(sft|dft)|sft|dft|grpo)-\d+)$/
+  /^(\.dftune-demo|data|report\.html|results\.json|((noisy|facts)-(sft|dft)|(sft|dft)(-short|-long)?|grpo)-\d+)$/
 
 export function command(verb: Command): void {
   verb
     .option("--out <dir>", "folder for the data, the runs and report.html", "runs/demo")
-    .option("--seeds <n>", "fine-tuning runs of each objective on the noisy data", wholeNumber, 3)
-    .option("--rl", "sums with answers but no solutions: SFT, DFT and GRPO on the same rows")
+    .option(
+      "--seeds <n>",
+      "fine-tuning runs of each objective (of demo --rl: of each arm)",
+      wholeNumber,
+      3,
+    )
+    .option("--rl", "longer sums than there are solutions for: SFT, DFT and GRPO")
     .option("--quick", "a few steps and questions only: shows that it works, proves nothing")
     .option("--json", "print the results as one JSON document on stdout")
     .action(async ({ out, seeds, quick = false, rl = false, json = false }: Options) => {
@@ -114,7 +119,7 @@ async function showRl(
   say(
     quick
       ? "SFT, DFT and GRPO, a few steps only: this shows that it works, and proves nothing."
-      : "Sums with answers but no solutions, on this machine alone: several minutes on two cores.",
+      : "Longer sums than there are solutions for, on this machine alone: under ten minutes on two cores.",
   )
   const result = await runRlDemo(settings, options)
   line.clear()

@@ -1,5 +1,12 @@
 /** What of `rollout` no single key shows: how it fits the objective and the step. */
-import { definitionOf, normalizedAdvantage, type Objective } from "../objectives/index.ts"
+import {
+  definitionOf,
+  gaeOf,
+  normalizedAdvantage,
+  type Objective,
+  objectiveFromConfig,
+  objectiveProblems,
+} from "../objectives/index.ts"
 import { rewardProblems } from "../rewards/settings.ts"
 import type { ConfigProblem } from "./issues.ts"
 import type { Config } from "./resolve-config.ts"
@@ -104,16 +111,27 @@ function teacherProblems({ teacher }: Config, name: string): ConfigProblem[] {
   return [at("teacher.prompt", `expected ${missing.join(" and ")} in it, for the row's own`)]
 }
 
-function groupProblems({ rollout, batch_size: batch }: Config, name: string): ConfigProblem[] {
+function groupProblems(
+  { rollout, objective, batch_size: batch }: Config,
+  name: string,
+): ConfigProblem[] {
   const found: ConfigProblem[] = []
-  const { num_generations: n, prompts, advantage } = rollout as Rollout
-  const rule = normalizedAdvantage(name, rollout as Rollout)
+  const { num_generations: n, prompts, advantage, scale_rewards } = rollout as Rollout
+  const isRight = objectiveProblems(objective).length === 0
+  const gae = isRight ? gaeOf(objectiveFromConfig(objective)) : undefined
+  const rule = normalizedAdvantage(name, rollout as Rollout, gae)
+  const asked = { advantage, scale_rewards }
+  for (const [key, value] of Object.entries(asked)) {
+    if (!gae || value === null) continue
+    const message = `${value}: ${name} has a critic here, and with one advantages are GAE's, of each token; leave it out, or set objective.value_coefficient to 0`
+    found.push(at(`rollout.${key}`, message))
+  }
   if (n === 1 && (rule.baseline !== "none" || rule.scale === "group")) {
     const baseline = advantage ?? rule.baseline
     found.push(
       at(
         "rollout.num_generations",
-        `1: a group of one has no baseline (advantage: ${baseline}); take 2 or more, or objective: reinforce`,
+        `1: a group of one has no baseline (advantage: ${baseline}); take 2 or more, objective: reinforce, or ppo with a critic (value_coefficient: 0.1)`,
       ),
     )
   }

@@ -3,11 +3,19 @@ import { escapeHtml } from "../report/charts.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { readRun } from "../run/run-folder.ts"
-import { findRlScore, grpoMinus, RL_OBJECTIVES, type RlDemoResult, type RlModel } from "./rl.ts"
+import {
+  findRlScore,
+  grpoMinus,
+  RL_ARMS,
+  type RlArm,
+  type RlDemoResult,
+  type RlModel,
+} from "./rl.ts"
 import { scoreText, signed } from "./table.ts"
 
-const MODELS: readonly RlModel[] = ["base", ...RL_OBJECTIVES]
-const HEAD = ["", "base", "SFT", "DFT", "GRPO", "GRPO − base"] as const
+const ARMS = Object.keys(RL_ARMS) as RlArm[]
+const MODELS: readonly RlModel[] = ["base", ...ARMS]
+const HEAD = ["", "base", ...ARMS.map((arm) => RL_ARMS[arm].title), "GRPO − base"]
 
 /** A line for each set and temperature. */
 export function rlRows({ sets, scores }: RlDemoResult): string[][] {
@@ -36,20 +44,29 @@ export function rlText(result: RlDemoResult): string {
     .join("\n")
 }
 
-/** What the numbers say of the problems in the rows, and of the others. */
+const IN_WORDS: { readonly [Model in Exclude<RlModel, "grpo">]: string } = {
+  base: "the base",
+  "sft-short": "SFT on the short sums' solutions",
+  "dft-short": "DFT on them",
+  "sft-long": "SFT on the long sums' answers",
+  "dft-long": "DFT on them",
+}
+const OTHERS = Object.keys(IN_WORDS) as (keyof typeof IN_WORDS)[]
+
+/** What the numbers say of the long sums, and of the others. */
 export function rlConclusions({ scores, sets }: RlDemoResult): string[] {
-  const [trained, shorter, longer] = sets.map(({ name }) => name)
+  const [long, shorter, longer] = sets.map(({ name }) => name)
   const against = (model: Exclude<RlModel, "grpo">, set: string) => {
     const { difference, ci95, exceedsNoise } = grpoMinus(scores, model, { set, temperature: 1 })
     const points = `${Math.abs(100 * difference).toFixed(0)} points`
     const interval = `[${signed(ci95[0])}, ${signed(ci95[1])}]`
-    const name = model === "base" ? "the base" : model.toUpperCase()
+    const name = IN_WORDS[model]
     if (!exceedsNoise) return `no different from ${name} beyond noise ${interval}`
     return `${points} ${difference > 0 ? "better" : "worse"} than ${name} ${interval}`
   }
   return [
-    `${trained}, T = 1: GRPO is ${["base", "sft", "dft"].map((model) => against(model as "sft", trained!)).join("; ")}.`,
-    `${shorter}, of which the rows have none, T = 1: GRPO is ${against("base", shorter!)}.`,
+    `${long}, longer than any sum with a solution, T = 1: GRPO is ${OTHERS.map((model) => against(model, long!)).join("; ")}.`,
+    `${shorter}, of which GRPO saw none, T = 1: GRPO is ${against("base", shorter!)}; ${against("sft-short", shorter!)}.`,
     `${longer}, longer than anything the base was trained on, T = 1: GRPO is ${against("base", longer!)}.`,
   ]
 }
@@ -57,21 +74,34 @@ export function rlConclusions({ scores, sets }: RlDemoResult): string[] {
 export function rlPage(result: RlDemoResult, conclusions: readonly string[]): string {
   const first = result.runs.filter(({ seed }) => seed === 1)
   const summaries = summarizeRuns(first.map(({ path }) => readRun(path)))
-  const head = HEAD.map((cell) => `<th>${escapeHtml(cell)}</th>`).join("")
-  const body = rlRows(result)
-    .map(([name, ...cells]) => {
-      const numbers = cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("")
-      return `<tr><th>${escapeHtml(name!)}</th>${numbers}</tr>`
-    })
-    .join("")
   const items = conclusions.map((line) => `<li>${escapeHtml(line)}</li>`).join("")
   const sets = result.sets.map(({ name, about }) => `${name}: ${about}`).join("; ")
   const { seeds, questions } = result.settings
   return reportHtml(summaries, {
-    title: "dftune demo --rl: answers without solutions",
+    title: "dftune demo --rl: longer sums than it has solutions for",
     sections: [
-      `<section><h2>What happened</h2><ul>${items}</ul><p class="note">The rows hold a question and its number, no worked solution. SFT and DFT are trained on "The answer is N."; GRPO samples eight answers of a question from the model and is told which end in the right number. ${seeds} runs each, ${questions} questions a set, ${Math.round(result.seconds)} s in all. One small model says nothing of how others fare.</p></section>`,
-      `<section><h2>Percent right</h2><p class="note">${escapeHtml(sets)}. 95 % intervals, resampling problems.</p><div class="wide"><table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div></section>`,
+      `<section><h2>What happened</h2><ul>${items}</ul><p class="note">Sums of two and three steps have worked solutions: on these SFT and DFT are trained (short). Of sums of four steps only the answers are known: SFT and DFT are trained on "The answer is N." (long), GRPO samples eight answers of a question from the model and is told which end in the right number. ${seeds} runs each, ${questions} questions a set, ${Math.round(result.seconds)} s in all. The base has seen four steps in one text of a hundred, and never more. One small model says nothing of how others fare.</p></section>`,
+      `<section><h2>Percent right</h2><p class="note">${escapeHtml(sets)}. 95 % intervals, resampling problems.</p>${table(HEAD, rlRows(result))}</section>`,
+      `<section><h2>Each run</h2><p class="note">Percent right of each seed's run, T = 1 and greedy: how far runs differ.</p>${table(["", ...HEAD.slice(2, -1)], runRows(result))}</section>`,
     ],
   })
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = (kind: "td" | "th", texts: readonly string[]) =>
+    texts.map((text) => `<${kind}>${escapeHtml(text)}</${kind}>`).join("")
+  const body = rows.map(([name, ...rest]) => `<tr>${cells("th", [name!])}${cells("td", rest)}</tr>`)
+  return `<div class="wide"><table><thead><tr>${cells("th", head)}</tr></thead><tbody>${body.join("")}</tbody></table></div>`
+}
+
+function runRows({ sets, scores }: RlDemoResult): string[][] {
+  return sets.flatMap(({ name: set }) =>
+    ([1, 0] as const).map((temperature) => {
+      const cells = ARMS.map((model) => {
+        const found = findRlScore(scores, { set, model, temperature })
+        return (found?.perSeed ?? []).map((share) => (100 * share).toFixed(0)).join(", ")
+      })
+      return [`${set}, ${temperature === 0 ? "greedy" : "T = 1"}`, ...cells]
+    }),
+  )
 }

@@ -1,4 +1,7 @@
-/** Sums with their answers but no solutions: what SFT, DFT and GRPO make of the same rows. */
+/**
+ * Longer sums than anybody has solutions for: SFT and DFT on the solutions of short sums, or on the
+ * long sums' answers alone, beside GRPO on those answers.
+ */
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { type Config, type ConfigInput, parseConfig } from "../config/index.ts"
@@ -14,19 +17,29 @@ import { writeFileAtomic } from "../formats/index.ts"
 import { openGenerator } from "../generate/index.ts"
 import { randomStream } from "../random.ts"
 import { type DemoOptions, fineTune, inLanes, sampleSeed } from "./experiment.ts"
-import { answerOf, type ProblemRange, statedAnswer, wordPrompt } from "./problems.ts"
+import { answerOf, type ProblemRange, solution, statedAnswer, wordPrompt } from "./problems.ts"
 import { LONGER, newProblems, type Question, TRAINED } from "./tasks.ts"
 
-export const RL_OBJECTIVES = ["sft", "dft", "grpo"] as const
-export type RlObjective = (typeof RL_OBJECTIVES)[number]
-export type RlModel = "base" | RlObjective
+/** What is trained, by the name of its runs: an objective on rows of one of three kinds. */
+export const RL_ARMS = {
+  "sft-short": { title: "SFT short", objective: "sft", rows: "solutions" },
+  "dft-short": { title: "DFT short", objective: "dft", rows: "solutions" },
+  "sft-long": { title: "SFT long", objective: "sft", rows: "answers" },
+  "dft-long": { title: "DFT long", objective: "dft", rows: "answers" },
+  grpo: { title: "GRPO", objective: "grpo", rows: "prompts" },
+} as const
+export type RlArm = keyof typeof RL_ARMS
+export type RlModel = "base" | RlArm
+type RowFiles = Readonly<Record<(typeof RL_ARMS)[RlArm]["rows"], string>>
 
 export interface RlDemoSettings {
   /** The folder of the bundled model. */
   readonly model: string
   readonly folder: string
-  /** Runs of each objective. */
+  /** Runs of each arm. */
   readonly seeds: number
+  /** All if left out. */
+  readonly arms?: readonly RlArm[]
   /** Of each set. */
   readonly questions: number
   readonly trainRows: number
@@ -56,7 +69,7 @@ export interface RlDemoResult {
   readonly settings: RlDemoSettings
   readonly sets: readonly RlSet[]
   readonly runs: readonly {
-    readonly objective: RlObjective
+    readonly arm: RlArm
     readonly seed: number
     readonly path: string
   }[]
@@ -69,7 +82,7 @@ const TEMPERATURES = [1, 0] as const
 const MAX_NEW_TOKENS = 100
 const GROUP = 8
 
-/** The rows, once for supervised objectives and once for sampling, and what to ask. */
+/** Short sums with solutions; long ones with answers, as rows to imitate and as prompts; what to ask. */
 async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
   const random = randomStream(6, "demo sums without solutions")
   const taken = new Set<string>()
@@ -78,10 +91,12 @@ async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
       return { prompt: wordPrompt(random, task), answer: String(answerOf(task)) }
     })
   const rows = fresh(trainRows, LONGER)
+  const short = newProblems(random, { count: trainRows, range: TRAINED, taken }).map((task) => {
+    return { prompt: wordPrompt(random, task), said: solution(random, task, { style: "verbose" }) }
+  })
   const user = (content: string) => ({ role: "user", content })
-  const said = ({ prompt, answer }: Question) => {
-    const assistant = { role: "assistant", content: `The answer is ${answer}.` }
-    return { messages: [user(prompt), assistant] }
+  const answered = (prompt: string, content: string) => {
+    return { messages: [user(prompt), { role: "assistant", content }] }
   }
   await mkdir(join(folder, "data"), { recursive: true })
   const write = async (name: string, lines: readonly object[]) => {
@@ -89,20 +104,29 @@ async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
     await writeFileAtomic(path, `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`)
     return path
   }
-  const supervised = await write("answers.jsonl", rows.map(said))
-  const prompts = await write(
-    "prompts.jsonl",
-    rows.map(({ prompt, answer }) => ({ messages: [user(prompt)], answer })),
-  )
+  const files: RowFiles = {
+    solutions: await write(
+      "solutions.jsonl",
+      short.map(({ prompt, said }) => answered(prompt, said)),
+    ),
+    answers: await write(
+      "answers.jsonl",
+      rows.map(({ prompt, answer }) => answered(prompt, `The answer is ${answer}.`)),
+    ),
+    prompts: await write(
+      "prompts.jsonl",
+      rows.map(({ prompt, answer }) => ({ messages: [user(prompt)], answer })),
+    ),
+  }
   const sets: RlSet[] = [
     {
       name: "4 steps",
-      about: "new problems of the kind in the rows",
+      about: "longer than any sum with a solution; of such ones the rows have answers alone",
       questions: fresh(questions, LONGER),
     },
     {
       name: "2 or 3 steps",
-      about: "shorter ones, of which the rows have none: is the old skill kept?",
+      about: "as short as those whose solutions are in the rows",
       questions: fresh(questions, TRAINED),
     },
     {
@@ -111,21 +135,21 @@ async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
       questions: fresh(questions, FIVE),
     },
   ]
-  return { supervised, prompts, sets }
+  return { files, sets }
 }
 
-/** The run of an objective on the rows. */
 export function rlDemoConfig(
   { model, folder, steps }: RlDemoSettings,
-  rows: string,
-  { objective, seed }: { readonly objective: RlObjective; readonly seed: number },
+  files: RowFiles,
+  { arm, seed }: { readonly arm: RlArm; readonly seed: number },
 ): Config {
+  const { objective, rows } = RL_ARMS[arm]
   const samples = objective === "grpo"
   const input: ConfigInput = {
     model,
-    data: { train: [{ path: rows }], max_length: 256 },
+    data: { train: [{ path: files[rows] }], max_length: 256 },
     objective,
-    learning_rate: samples ? 1.5e-4 : 5e-4,
+    learning_rate: samples ? 4e-4 : 5e-4,
     lr_scheduler: samples ? "constant" : "cosine",
     batch_size: samples ? 16 * GROUP : 64,
     micro_batch_tokens: 1024,
@@ -135,15 +159,11 @@ export function rlDemoConfig(
     seed,
     ...(samples
       ? {
-          rollout: {
-            num_generations: GROUP,
-            max_new_tokens: MAX_NEW_TOKENS,
-            filter_groups: "resample",
-          },
+          rollout: { num_generations: GROUP, max_new_tokens: MAX_NEW_TOKENS },
         }
       : {}),
     engine: { name: "onnx", device: "cpu", threads: 1 },
-    output_dir: join(folder, `${objective}-${seed}`),
+    output_dir: join(folder, `${arm}-${seed}`),
   }
   return parseConfig(input)
 }
@@ -161,21 +181,23 @@ export async function runRlDemo(
   options: DemoOptions = {},
 ): Promise<RlDemoResult> {
   const began = performance.now()
-  const { supervised, prompts, sets } = await writeData(settings)
+  const { files, sets } = await writeData(settings)
   const seeds = Array.from({ length: settings.seeds }, (_, i) => i + 1)
   const runs = seeds.flatMap((seed) =>
-    RL_OBJECTIVES.map((objective) => {
-      const rows = objective === "grpo" ? prompts : supervised
-      const config = rlDemoConfig(settings, rows, { objective, seed })
-      return { objective, seed, path: config.output_dir, config }
+    (settings.arms ?? (Object.keys(RL_ARMS) as RlArm[])).map((arm) => {
+      const config = rlDemoConfig(settings, files, { arm, seed })
+      return { arm, seed, path: config.output_dir, config }
     }),
   )
   const progress = new Map<string, string>()
   const jobs = [
     { name: "base", model: "base" as const, seed: 0, config: undefined },
-    ...runs.map(({ objective, seed, config }) => {
-      return { name: `${objective.toUpperCase()}, run ${seed}`, model: objective, seed, config }
-    }),
+    // The longest first, so that no lane waits for it at the end.
+    ...runs
+      .toSorted((a, b) => Number(b.arm === "grpo") - Number(a.arm === "grpo"))
+      .map(({ arm, seed, config }) => {
+        return { name: `${RL_ARMS[arm].title}, run ${seed}`, model: arm, seed, config }
+      }),
   ]
   const answers = await inLanes(jobs, async ({ name, model, seed, config }) => {
     options.onStage?.(name)
@@ -194,7 +216,7 @@ export async function runRlDemo(
   return {
     settings,
     sets,
-    runs: runs.map(({ objective, seed, path }) => ({ objective, seed, path })),
+    runs: runs.map(({ arm, seed, path }) => ({ arm, seed, path })),
     scores: scoresOf(answers.flat()),
     seconds: (performance.now() - began) / 1000,
   }

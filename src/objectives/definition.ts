@@ -77,6 +77,16 @@ export interface AdvantageRule {
   readonly scale: "none" | "group" | "batch"
   /** Then brought to mean 0 and variance 1 over all tokens of the rollout. */
   readonly whiten?: true
+  /** In place of all that: each token's, by what a value head says of the tokens before and behind. */
+  readonly gae?: GaeSettings
+}
+
+/** Generalised advantage estimation (arXiv 1506.02438). */
+export interface GaeSettings {
+  /** How much less a reward counts a token later. */
+  readonly gamma: number
+  /** 1: all that really came; 0: what the value head says of the next token. */
+  readonly lambda: number
 }
 
 export interface Ramp {

@@ -44,11 +44,14 @@ export const TOKEN_INPUTS = [
   "source",
   "score",
   "margin",
+  "value",
+  "old_value",
+  "value_target",
 ] as const
 /** One number per optimizer step. */
 export const RUN_INPUTS = ["progress", "step", "steps", "kl_step"] as const
 /** The inputs through which gradients reach the model; all others are data. */
-export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref", "score"] as const
+export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref", "score", "value"] as const
 /** The inputs that a forward pass measures; the other token inputs come with the rows. */
 export const MEASURED_INPUTS = [
   "logp",
@@ -57,6 +60,7 @@ export const MEASURED_INPUTS = [
   "ref_logp",
   "kl_ref",
   "score",
+  "value",
 ] as const
 
 export type TokenInput = (typeof TOKEN_INPUTS)[number]

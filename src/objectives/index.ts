@@ -1,8 +1,9 @@
-export { type AdvantageSettings, normalizedAdvantage } from "./advantage-rule.ts"
+export { type AdvantageSettings, gaeOf, normalizedAdvantage } from "./advantage-rule.ts"
 export { objectiveBySource } from "./by-source.ts"
 export {
   type AdvantageRule,
   type Definition,
+  type GaeSettings,
   MODIFIERS,
   normalizationsOf,
   type ObjectiveParameter,

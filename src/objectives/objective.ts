@@ -120,14 +120,14 @@ export function rowsOf(expression: Expression): TrainsOn {
   if (names.has("score")) return "scores"
   if (order.some(({ op }) => op === "pair_sum")) return "pairs"
   if (any("kl_step", "pair_sign")) return "labels"
-  if (any("advantage", "sampling_logp", "expert", "reward")) return "rollouts"
+  if (any("advantage", "sampling_logp", "expert", "reward", "value")) return "rollouts"
   return any("row_weight") ? "rewards" : "targets"
 }
 
 export function checkTrains(name: string, expression: Expression): void {
   if (Object.keys(coefficients(expression)).length > 0) return
   throw new InputError(
-    `objective ${name}: no gradient reaches the model; logp, entropy, kl_ref or score must appear outside detach()`,
+    `objective ${name}: no gradient reaches the model; logp, entropy, kl_ref, score or value must appear outside detach()`,
   )
 }
 
@@ -143,6 +143,8 @@ export interface Needs {
   readonly gradients: ReadonlySet<GradientInput>
   /** A frozen reference model (`ref_logp` or `kl_ref`). */
   readonly reference: boolean
+  /** A value head beside the next-token head: what is still to come is worth. */
+  readonly critic: boolean
   /** A forward pass over the whole step before the first backward: what is reduced depends on the model. */
   readonly firstPass: boolean
 }
@@ -163,6 +165,7 @@ export function needs(expression: Expression): Needs {
     inputs,
     gradients: new Set(Object.keys(coefficients(expression)) as GradientInput[]),
     reference: inputs.has("ref_logp") || inputs.has("kl_ref"),
+    critic: inputs.has("value"),
     firstPass: isMeasured(order.filter(({ op }) => isReduction(op))),
   }
 }

@@ -17,6 +17,7 @@ import {
   sequenceRatio,
   tokenRatio,
 } from "./policy-gradient.ts"
+import { valueLoss, valueMeasures } from "./value-loss.ts"
 
 const PPO_PARAMETERS = {
   ...CLIP,
@@ -24,20 +25,44 @@ const PPO_PARAMETERS = {
   entropy: number(0, [0, 10], "bonus for the entropy of the next-token distribution"),
 }
 
+const CRITIC_PARAMETERS = {
+  ...PPO_PARAMETERS,
+  value_coefficient: number(
+    0,
+    [0, 1e3],
+    "weight of the value loss; above 0 the model has a value head, and advantages are GAE's; 0.1 is usual",
+  ),
+  value_clip: number(0.5, [0, 1e3], "how far a value may go from what it was; 0 clips none"),
+  gamma: number(1, [0, 1], "GAE's: how much less a reward counts a token later"),
+  lambda: number(0.95, [0, 1], "GAE's: 1 goes by what came, 0 by what the value head says"),
+}
+
 /**
- * PPO's policy loss (arXiv 1707.06347, equation 7). The advantages come with the tokens: whoever samples computes them
- * (with a value model or without); this is not a value loss.
+ * PPO (arXiv 1707.06347, equation 7). The advantages come with the tokens: without a critic the rewards,
+ * less their group's mean and whitened; with one (`value_coefficient` above 0) GAE's, whitened.
  *
- *     loss = -min(r A, clip(r, 1 - e, 1 + e_high) A),   r = pi_theta / pi_old
+ *     loss = -min(r A, clip(r, 1 - e, 1 + e_high) A) + c_V L_V,   r = pi_theta / pi_old
+ *
+ * L_V is the clipped value loss of a second head on the same trunk.
  */
 export const ppo = defineObjective({
   name: "ppo",
-  formula: "-min(r A, clip(r, 1-e, 1+e_high) A), r = pi / pi_old",
+  formula: "-min(r A, clip(r, 1-e, 1+e_high) A) [+ c (V - G)^2 / 2], r = pi / pi_old",
   trainsOn: "rollouts",
   normalizations: ["tokens", "sequences", "sequence_sums", "max_tokens"],
   advantage: { baseline: "group", scale: "none", whiten: true },
-  parameters: PPO_PARAMETERS,
-  form: (values, inputs) => clippedForm(values, inputs),
+  parameters: CRITIC_PARAMETERS,
+  form: (values, inputs) => {
+    const { value_coefficient: coefficient, value_clip: clip } = values
+    const form = clippedForm(values, inputs)
+    if (coefficient === 0) return form
+    const learnt = valueLoss(inputs, clip).times(coefficient)
+    return {
+      ...form,
+      anchor: form.anchor ? form.anchor.plus(learnt) : learnt,
+      measures: { ...form.measures, ...valueMeasures(inputs, clip) },
+    }
+  },
   modifiers: [],
   signed: true,
   refusal: SIGNED,

@@ -153,6 +153,11 @@ export interface RolloutEvent extends EventBase {
   readonly logp_difference: { readonly mean: number; readonly max: number } | null
   /** Importance weights before they are cut, and the share that is cut. */
   readonly importance?: Range & { readonly cut: number }
+  /** Of a critic, before the rollout's first update: mean over the tokens, and of what it is to say. */
+  readonly value?: number
+  readonly value_target?: number
+  /** 1 where the critic foresees all, 0 or less where nothing; null where all is alike. */
+  readonly explained_variance?: number | null
   /** Optimizer steps done when it was sampled. */
   readonly policy_step: number
   /** Of sampling and grading. */

@@ -74,6 +74,7 @@ export function objectiveHead(
     topkEntropy: wanted.inputs.has("topk_entropy"),
     reference,
     ...(temperature === 1 ? {} : { temperature }),
+    ...(wanted.critic ? { value: true } : {}),
   }
   const settings: HeadSettings = {
     ...shared,
@@ -139,6 +140,11 @@ export const SCORES: HeadSettings = {
   loss: (quantities) => emit(INPUTS.score, GRAPH_OPS, quantities),
 }
 
-/** The same of the distribution at a temperature. Of each temperature hold one: it is compiled. */
-export const crossEntropyAt = (temperature: number): HeadSettings =>
-  temperature === 1 ? CROSS_ENTROPY : { ...CROSS_ENTROPY, temperature }
+/**
+ * The same of the distribution at a temperature, and of a value head. Of each temperature hold one: it
+ * is compiled.
+ */
+export const crossEntropyAt = (temperature: number, { value = false } = {}): HeadSettings =>
+  temperature === 1 && !value
+    ? CROSS_ENTROPY
+    : { ...CROSS_ENTROPY, temperature, ...(value ? { value } : {}) }

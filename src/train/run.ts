@@ -6,6 +6,7 @@ import type { Config } from "../config/index.ts"
 import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
 import { openWeights } from "../models/files/index.ts"
+import { VALUE_HEAD } from "../models/index.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { keepForeignModel } from "../run/clear-run.ts"
@@ -294,18 +295,18 @@ async function saveCheckpoint(
   more: readonly TensorToWrite[],
 ): Promise<string> {
   const { decoder } = policy
-  const adapter = plan.lora
-    ? [...decoder.gradients.keys()].map((name) =>
-        tensorToWrite(`parameter.${name}`, decoder.weights.get(name)!, device),
-      )
-    : []
+  // What the model's own files have no place for.
+  const apart = [...decoder.gradients.keys()].filter((name) => plan.lora || name === VALUE_HEAD)
+  const parameters = apart.map((name) =>
+    tensorToWrite(`parameter.${name}`, decoder.weights.get(name)!, device),
+  )
   return writeCheckpointFolder(
     join(plan.config.output_dir, RUN_FILES.checkpoints),
     {
       progress,
       identity,
       writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
-      tensors: [...adapter, ...policy.momentTensors(), ...more],
+      tensors: [...parameters, ...policy.momentTensors(), ...more],
     },
     {
       limit: plan.config.save_total_limit,
@@ -319,13 +320,12 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
   if (!plan.config.load_best_model_at_end || !best || best.step === step) return
   const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
   const { decoder } = session.policy
-  if (plan.lora) {
-    const { tensors } = await readCheckpoint(await readState(folder))
-    return decoder.replace((name) => tensors.get(`parameter.${name}`)!.data as Float32Array)
-  }
+  const { tensors } = await readCheckpoint(await readState(folder))
+  const apart = (name: string) => tensors.get(`parameter.${name}`)?.data as Float32Array | undefined
+  if (plan.lora) return decoder.replace((name) => apart(name)!)
   const open = await openWeights(folder, { scores: plan.model.shape.scores === true })
   try {
-    await decoder.replace((name) => open.read(name))
+    await decoder.replace((name) => apart(name) ?? open.read(name))
   } finally {
     await open.close()
   }

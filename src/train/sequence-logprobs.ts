@@ -18,6 +18,8 @@ export interface SequenceOutputs {
   readonly logp: Float32Array
   /** Of the next-token distribution. */
   readonly entropy: Float32Array
+  /** What the value head says before each token, where the head asks it. */
+  readonly value?: Float32Array
 }
 
 /** By row: the log-probability of each of its supervised tokens, nats. */
@@ -42,13 +44,17 @@ export async function sequenceOutputs(
   for (const { pack, sequences } of microBatches) {
     signal?.throwIfAborted()
     if (pack.labels.length === 0) continue
-    const { logp, entropy } = await decoder.evaluate(pack, head, {}, { adapter })
+    const { logp, entropy, value } = await decoder.evaluate(pack, head, {}, { adapter })
     let start = 0
     while (start < logp.length) {
       const row = sequences[start]!
       let end = start
       while (end < logp.length && sequences[end] === row) end++
-      found[row] = { logp: logp.slice(start, end), entropy: entropy.slice(start, end) }
+      found[row] = {
+        logp: logp.slice(start, end),
+        entropy: entropy.slice(start, end),
+        ...(value ? { value: value.slice(start, end) } : {}),
+      }
       start = end
     }
   }

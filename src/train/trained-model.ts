@@ -11,9 +11,10 @@ import {
   loraInputs,
   type Reference,
   type TensorSource,
+  VALUE_HEAD,
 } from "../models/index.ts"
-import type { Objective } from "../objectives/index.ts"
-import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
+import { needs, type Objective } from "../objectives/index.ts"
+import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
 import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
@@ -60,7 +61,7 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   const options = { device, shape, quantization, headRows: HEAD_ROWS }
   const decoder = await Decoder.open({
     ...options,
-    weights,
+    weights: new Map([...weights, ...valueHead(parts)]),
     lora: lora && loraInputs(lora),
     ...{ frozen: parts.frozen, noise: parts.config.neftune_noise_alpha ?? 0 },
     keep,
@@ -93,6 +94,13 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
       await frozen?.release()
     },
   }
+}
+
+/** A critic's weight: the checkpoint's, or 0, by which every token is worth nothing; none without a critic. */
+function valueHead({ objective, shape, saved }: TrainedModelParts): [string, HostTensor][] {
+  if (!needs(objective.expression).critic) return []
+  const fresh = float32([1, shape.hiddenSize])
+  return [[VALUE_HEAD, saved?.get(`parameter.${VALUE_HEAD}`) ?? fresh]]
 }
 
 /** What was trained, by the names of its file, read when asked for: the adapter's matrices, or all weights. */

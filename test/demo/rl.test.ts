@@ -9,31 +9,41 @@ import { rlConclusions, rlPage, rlText } from "../../src/demo/rl-page.ts"
 const folder = mkdtempSync(join(tmpdir(), "dftune-rl-demo-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-test("questions with answers alone: three objectives from one start, asked the same", async () => {
+test("short sums with solutions, long ones with answers alone: all from one start, asked the same", async () => {
   const result = await runRlDemo({
     model: fileURLToPath(new URL("../../demo/model", import.meta.url)),
     folder,
     seeds: 1,
+    arms: ["dft-short", "grpo"],
     questions: 4,
     trainRows: 32,
     steps: { supervised: 1, grpo: 1 },
   })
-  // 3 sets, 2 temperatures, 4 models
-  expect(result.scores).toHaveLength(24)
+  // 3 sets, 2 temperatures, 3 models
+  expect(result.scores).toHaveLength(18)
   for (const { ci95, score } of result.scores) {
     expect(ci95[0]).toBeLessThanOrEqual(score)
     expect(ci95[1]).toBeGreaterThanOrEqual(score)
   }
   const supervised = readFileSync(join(folder, "data", "answers.jsonl"), "utf8")
   const prompts = readFileSync(join(folder, "data", "prompts.jsonl"), "utf8")
-  // no solution is shown to anybody, and no question is asked that was trained
+  const solutions = readFileSync(join(folder, "data", "solutions.jsonl"), "utf8")
+  // no long solution is shown to anybody, and no question is asked that was trained
   expect(supervised).toMatch(/"assistant","content":"The answer is \d+\."/)
   expect(prompts).not.toMatch(/assistant/)
+  // solutions are of two or three steps, the rest asks for four
+  const steps = (text: string) =>
+    text
+      .trim()
+      .split("\n")
+      .map((row) => row.match(/makes/g)?.length)
+  expect(new Set(steps(solutions))).toEqual(new Set([2, 3]))
   for (const { questions } of result.sets)
-    for (const { prompt } of questions) expect(prompts).not.toContain(prompt)
+    for (const { prompt } of questions) expect(prompts + solutions).not.toContain(prompt)
   expect(existsSync(join(folder, "grpo-1", "model", "model.safetensors"))).toBe(true)
   const page = rlPage(result, rlConclusions(result))
   expect(page).toContain("Percent right")
+  expect(page.match(/SFT short/g)!.length).toBeGreaterThanOrEqual(2) // of all, and of each run
   expect(page).not.toMatch(/<script|src="http/)
 }, 60_000)
 
@@ -48,7 +58,9 @@ function madeUp(grpo: number): RlDemoResult {
     sets: names.map((name) => ({ name, about: "", questions: [] })),
     runs: [],
     scores: names.flatMap((set) => [
-      ...(["base", "sft", "dft"] as const).map((model) => score(model, set, 40)),
+      ...(["base", "sft-short", "dft-short", "sft-long", "dft-long"] as const).map((model) =>
+        score(model, set, 40),
+      ),
       score("grpo", set, grpo),
     ]),
     seconds: 1,
@@ -57,7 +69,9 @@ function madeUp(grpo: number): RlDemoResult {
 
 test("a difference within noise is not claimed, and one against GRPO is said", () => {
   expect(rlConclusions(madeUp(80))[0]).toMatch(/GRPO is 40 points better than the base/)
-  expect(rlConclusions(madeUp(10))[0]).toMatch(/30 points worse than the base.*worse than SFT/)
+  expect(rlConclusions(madeUp(10))[0]).toMatch(
+    /30 points worse than the base.*worse than SFT on the short sums/,
+  )
   expect(rlConclusions(madeUp(40))[0]).toMatch(/no different from the base beyond noise/)
   expect(rlText(madeUp(80))).toMatch(/4 steps, T = 1 +40 ±\d+ .* 80/)
 })

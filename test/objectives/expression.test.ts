@@ -191,6 +191,7 @@ test("needs names what must be computed", () => {
   expect(needs(anchored)).toEqual({
     inputs: new Set(["logp", "kl_ref"]),
     gradients: new Set(["logp", "kl_ref"]),
+    critic: false,
     reference: true,
     firstPass: false,
   })
@@ -198,6 +199,7 @@ test("needs names what must be computed", () => {
   expect(needs(weighted)).toEqual({
     inputs: new Set(["logp", "entropy"]),
     gradients: new Set(["logp"]),
+    critic: false,
     reference: false,
     firstPass: true,
   })

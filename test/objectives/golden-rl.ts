@@ -246,8 +246,8 @@ export const GOLDEN_CASES: readonly GoldenCase[] = [
   ...HYBRIDS.map((row) => goldenCase(row, asTheyAre)),
 ]
 
-/** Cases that have no objective yet: the value head's. */
-export const WITHOUT_OBJECTIVE = ["ppo-value-clip-None", "ppo-value-clip-0.2", "ppo-value-clip-0.5"]
+/** Cases of a critic: their gradient is by the value, not by logp. */
+export const OF_VALUES = ["ppo-value-clip-None", "ppo-value-clip-0.2", "ppo-value-clip-0.5"]
 
 export const stepTokens = ({ segments, maxTokens }: Step): StepTokens => ({
   segments,

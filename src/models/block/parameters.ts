@@ -7,6 +7,8 @@ export const FINAL_NORM = "model.norm.weight"
 export const HEAD = "lm_head.weight"
 /** Of a reward model, in place of the head. */
 export const SCORE = "score.weight"
+/** Of a critic on the policy's trunk: no part of a model's files. */
+export const VALUE_HEAD = "value_head.weight"
 
 /** `model.layers.N.`: what stands before a block's own tensor names. */
 export const layerPrefix = (layer: number): string => `model.layers.${layer}.`

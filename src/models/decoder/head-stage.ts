@@ -7,6 +7,7 @@ import {
   float32,
   int64,
 } from "../../runtime/index.ts"
+import { VALUE_HEAD } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { type HeadOptions, headLogits } from "./head.ts"
 import type { Pack } from "./pack.ts"
@@ -36,6 +37,8 @@ export interface TokenOutputs {
   readonly kl_ref?: Float32Array
   /** Of each sequence, where the model is a reward model. */
   readonly score?: Float32Array
+  /** What the value head says before each, where the settings ask for it. */
+  readonly value?: Float32Array
 }
 
 /** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
@@ -56,7 +59,7 @@ export interface LossInputs {
 
 type Tensors = Record<string, DeviceTensor>
 
-/** Where the head finds its two weights and their gradients: in the decoder's maps, by name. */
+/** Where the head finds its weights and their gradients: in the decoder's maps, by name. */
 export interface HeadParameters {
   readonly norm: string
   readonly head: string
@@ -129,15 +132,17 @@ export class HeadStage {
       for (const [name, key] of [
         [norm, "norm.weight"],
         [head, "head.weight"],
+        [VALUE_HEAD, "value.weight"],
       ] as const) {
         const gradient = gradients.get(name)
-        if (!gradient) continue
+        if (!gradient || (name === VALUE_HEAD && !settings.value)) continue
         feeds[`acc.${key}`] = gradient
         into[`grad.${key}`] = gradient
       }
       const results = await executable.run(feeds, { into })
       await outputs.add(this.#device, executable, results, start)
       if (results["grad.norm.weight"]) gradients.set(norm, results["grad.norm.weight"])
+      if (results["grad.value.weight"]) gradients.set(VALUE_HEAD, results["grad.value.weight"])
       if (results["grad.head.weight"]) {
         const sum = results["grad.head.weight"]
         const labels = pack.labels.subarray(start, end)
@@ -185,7 +190,7 @@ export class HeadStage {
 
   /** Everything of a chunk but the weights and their gradients, which live on. */
   #dispose(feeds: Tensors, results: Tensors): void {
-    const lasting = /^(acc\.|grad\.|ref\.norm|ref\.head|norm\.|head\.)/
+    const lasting = /^(acc\.|grad\.|ref\.norm|ref\.head|norm\.|head\.|value\.)/
     for (const [name, tensor] of [...Object.entries(feeds), ...Object.entries(results)]) {
       if (!lasting.test(name)) tensor.dispose()
     }
@@ -213,7 +218,11 @@ export class HeadStage {
     const known = ofSettings.get(train)
     if (known) return known
     const options: HeadOptions = { shape: this.#shape, ...settings }
-    const training = { norm: gradients.has(norm), head: gradients.has(head) }
+    const training = {
+      norm: gradients.has(norm),
+      head: gradients.has(head),
+      value: gradients.has(VALUE_HEAD),
+    }
     const outputs = headOutputs(options, train ? training : undefined)
     const made = this.#device.compile(graph("head", outputs))
     ofSettings.set(train, made)
@@ -236,6 +245,7 @@ export class HeadStage {
       "head.weight": weights.get(head)!,
       scale: await column(inputs.scale ?? new Float32Array(end).fill(1)),
     }
+    if (settings.value) feeds["value.weight"] = weights.get(VALUE_HEAD)!
     if (!this.#shape.scores) {
       const labels = int64([rows, 1], pack.labels.slice(start, end))
       feeds.labels = await this.#device.upload(labels)

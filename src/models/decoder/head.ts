@@ -15,6 +15,8 @@ export interface TokenQuantities {
   readonly kl_ref?: Tensor
   /** Of a sequence, where the model is a reward model; it has nothing of the above. */
   readonly score?: Tensor
+  /** What the value head says of a position, before its token. */
+  readonly value?: Tensor
   /** Columns and scalars fed from outside, by name. */
   readonly [column: string]: Tensor | undefined
 }
@@ -27,6 +29,7 @@ export interface TokenLoss {
     readonly entropy?: Tensor
     readonly kl_ref?: Tensor
     readonly score?: Tensor
+    readonly value?: Tensor
   }
 }
 
@@ -39,6 +42,8 @@ export interface HeadOptions {
   readonly topkEntropy?: boolean
   /** Also `ref_logp` and `kl_ref`, from the reference's hidden states, norm and head. */
   readonly reference?: boolean
+  /** Also `value`, from the value head's weight. */
+  readonly value?: boolean
   /** What the logits are divided by, the reference's too: that of the samples' distribution. */
   readonly temperature?: number
   readonly loss: (quantities: TokenQuantities) => TokenLoss
@@ -133,6 +138,9 @@ function headGraph(options: HeadOptions) {
   for (const name of options.scalars ?? []) quantities[name] = input(name, [])
   if (options.topkEntropy) quantities.topk_entropy = topkEntropy(logits)
 
+  const valueHead = options.value ? input("value.weight", [1, C]) : undefined
+  if (valueHead) quantities.value = h.matmul(valueHead, { transB: true, exact: true })
+
   let reference: Distribution | undefined
   if (options.reference) {
     const refHidden = input("ref.hidden", [ROWS, C])
@@ -154,6 +162,7 @@ function headGraph(options: HeadOptions) {
     weight: (coefficients.logp?.neg() ?? scale).add(scale.mul(0)),
     ...(reference ? { kl_ref: quantities.kl_ref!, ref_logp: quantities.ref_logp! } : {}),
     ...(options.topkEntropy ? { topk_entropy: quantities.topk_entropy! } : {}),
+    ...(valueHead ? { value: quantities.value! } : {}),
   }
   return {
     hidden,
@@ -165,6 +174,7 @@ function headGraph(options: HeadOptions) {
     policy,
     reference,
     entropy,
+    valueHead,
     coefficients,
     statistics,
   }
@@ -190,6 +200,8 @@ export interface HeadTraining {
   readonly norm: boolean
   /** The head's weight is trained: `grad.head.weight` grows from `acc.head.weight`, without the one-hot part. */
   readonly head: boolean
+  /** The value head's weight is trained: `grad.value.weight` grows from `acc.value.weight`. */
+  readonly value?: boolean
 }
 
 /** Forward and backward: also `dhidden` [n, C], the trained weights' gradients, and `label_rows` [n, C]. */
@@ -229,6 +241,12 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
     const c = slope ? cLogp.mul(slope.gatherElements(labels)) : cLogp
     dh = add(dh, head.gather(labels.reshape([ROWS])).mul(c))
     if (training.head) outputs.label_rows = h.mul(c)
+  }
+  const cValue = graph.coefficients.value?.mul(scale)
+  if (graph.valueHead && cValue) dh = add(dh, cValue.matmul(graph.valueHead))
+  if (training.value && cValue) {
+    const sum = cValue.matmul(h, { transA: true, exact: true }) // [1, C]
+    outputs["grad.value.weight"] = sum.add(input("acc.value.weight", [1, C]))
   }
   const [dHidden, dNorm] = gradients([{ output: h, gradient: dh ?? h.mul(0) }], [hidden, norm])
   outputs.dhidden = dHidden!

@@ -95,6 +95,15 @@ function whitened(values: Float64Array, samples: readonly RewardedSample[]): Flo
   )
 }
 
+/** The same of advantages that differ by token. */
+export function whitenedTokens(rows: readonly Float64Array[]): Float64Array[] {
+  const all = rows.flatMap((row) => [...row])
+  if (all.length < 2) return rows.map((row) => row.map(() => 0))
+  const average = mean(all)
+  const deviated = Math.sqrt(deviation(all) ** 2 + WHITENING_EPSILON)
+  return rows.map((row) => row.map((value) => (value - average) / deviated))
+}
+
 export function mean(values: readonly number[]): number {
   return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
 }

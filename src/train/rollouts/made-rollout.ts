@@ -8,7 +8,8 @@ import type { EventBody } from "../../run/events.ts"
 import type { HostTensor } from "../../runtime/index.ts"
 import type { StepRow } from "../batches.ts"
 import type { SequenceOutputs } from "../sequence-logprobs.ts"
-import { advantages, allEqual } from "./advantages.ts"
+import { advantages, allEqual, mean } from "./advantages.ts"
+import { tokenAdvantages } from "./gae.ts"
 import type { ReplaySettings } from "./replay.ts"
 import {
   ownTokens,
@@ -209,11 +210,13 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
         ? null
         : sample.reward - penalty(settings.kl_in_reward, outputs[i]!.logp, refs?.[i]),
   }))
-  const found = advantages(rewarded, settings.rule)
+  const valued = valuedRows(settings, kept, outputs, refs)
+  const found = valued ? undefined : advantages(rewarded, settings.rule)
   const all = kept.map(
     (sample, i): RolloutRow => ({
       ...sample,
-      advantage: found[i]!,
+      advantage: found ? found[i]! : mean([...valued![i]!.advantages]),
+      ...valued?.[i],
       oldLogp: outputs[i]!.logp,
       samplingLogp: samplerSaid(sample, outputs[i]!.logp),
       refLogp: refs?.[i],
@@ -225,6 +228,25 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
     rows: all.filter((_, i) => isTrained[i]),
     entropies: outputs.map(({ entropy }) => entropy).filter((_, i) => isTrained[i]),
   }
+}
+
+/** Each token's own advantages, where there is a critic. */
+function valuedRows(
+  { rule, kl_in_reward: strength }: RolloutSettings,
+  kept: readonly RolloutSample[],
+  outputs: readonly SequenceOutputs[],
+  refs: readonly Float32Array[] | undefined,
+) {
+  if (!rule.gae) return undefined
+  const samples = kept.map(({ reward }, i) => {
+    const { logp, value } = outputs[i]!
+    const apart = (t: number) => strength * (logp[t]! - (refs?.[i]?.[t] ?? logp[t]!))
+    const penalties = Float64Array.from(logp, (_, t) => apart(t))
+    return { reward, values: value ?? new Float32Array(logp.length), penalties }
+  })
+  return tokenAdvantages(samples, rule.gae).map(({ advantages, targets }, i) => {
+    return { advantages, valueTarget: targets, oldValue: samples[i]!.values }
+  })
 }
 
 /** A teacher that is the model itself reads each sample behind a prompt that shows the demonstration. */

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { askedIds } from "../../data/render.ts"
 import type { Columns } from "../../data/rows/index.ts"
 import { LocalSource } from "../../generate/local-source.ts"
-import type { Objective } from "../../objectives/index.ts"
+import { needs, type Objective } from "../../objectives/index.ts"
 import { type AskPolicy, openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { Device, DeviceOptions, HostTensor } from "../../runtime/index.ts"
@@ -80,6 +80,10 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     head: crossEntropyAt(settings.temperature),
     ...(signal ? { signal } : {}),
   }
+  const { critic } = needs(objective.expression)
+  const valuing = critic
+    ? { ...measuring, head: crossEntropyAt(settings.temperature, { value: true }) }
+    : measuring
   let frozen: OpenReference | undefined
   const openReference = () =>
     rollout.teacher ? openTeacher(rollout.teacher, parts.device, signal) : model.frozen()
@@ -135,7 +139,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
       ],
       tokenText: tokenizer.tokenText,
     },
-    measure: (rows) => sequenceOutputs(decoder, rows, measuring),
+    measure: (rows) => sequenceOutputs(decoder, rows, valuing),
     ...(compares ? { reference } : {}),
     ...(parts.saved ? { saved: parts.saved } : {}),
     decode: (ids) => tokenizer.decode([...ids]),

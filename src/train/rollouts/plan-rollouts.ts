@@ -9,7 +9,7 @@ import { heldOutPrompts, readPrompts } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
 import { fileHash } from "../../formats/index.ts"
 import { type ModelConfig, weightCount } from "../../models/index.ts"
-import { needs, normalizedAdvantage, type Objective } from "../../objectives/index.ts"
+import { gaeOf, needs, normalizedAdvantage, type Objective } from "../../objectives/index.ts"
 import { rowProblem } from "../../rewards/index.ts"
 import {
   type ChatTemplate,
@@ -215,7 +215,7 @@ export function rolloutSettings(config: Config, objective: Objective): RolloutSe
     },
     weighsSampler: (rollout.importance ?? "none") !== "none",
     isRemote: rollout.source !== "local",
-    rule: normalizedAdvantage(objective.name, rollout),
+    rule: normalizedAdvantage(objective.name, rollout, gaeOf(objective)),
     isOwnTeacherLive: isOwnTeacher(config) && config.teacher!.weights === "live",
     learnsFromRewards: needs(objective.expression).inputs.has("advantage"),
     ...(objective.name === "hpt" ? { gate: Number(objective.parameters.gate ?? 0) } : {}),

@@ -1,6 +1,7 @@
 /** What is told of a rollout. */
 import type { EventBody, RolloutEvent } from "../../run/events.ts"
 import { allEqual, deviation, mean } from "./advantages.ts"
+import { criticFields } from "./gae.ts"
 import { ownTokens, type RolloutRow, type RolloutSample } from "./rollout.ts"
 
 export interface RolloutFacts {
@@ -95,6 +96,7 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     truncated: sampled.length === 0 ? 0 : 1 - ended.length / sampled.length,
     entropy: tokenMean(facts.entropies),
     logp_difference: differences(rows),
+    ...criticFields(rows),
     ...(importance ? { importance: importanceFields(importance, facts.importanceCap) } : {}),
     policy_step: facts.step,
     seconds,

@@ -43,6 +43,9 @@ const LOGPS = {
   samplingLogp: "rollout.sampling_logp",
   oldLogp: "rollout.old_logp",
   refLogp: "rollout.ref_logp",
+  advantages: "rollout.advantages",
+  oldValue: "rollout.old_value",
+  valueTarget: "rollout.value_target",
 } as const
 
 type RowRecord = Omit<RolloutRow, "tokenIds" | keyof typeof LOGPS> & { readonly tokens: number }
@@ -64,13 +67,10 @@ export interface RolloutState {
   readonly kept: readonly RolloutRow[]
 }
 
-const recordOf = ({
-  tokenIds,
-  samplingLogp: _,
-  oldLogp: __,
-  refLogp: ___,
-  ...row
-}: RolloutRow): RowRecord => ({ ...row, tokens: tokenIds.length })
+function recordOf({ tokenIds, ...row }: RolloutRow): RowRecord {
+  const own = Object.entries(row).filter(([key]) => !Object.hasOwn(LOGPS, key))
+  return { ...(Object.fromEntries(own) as typeof row), tokens: tokenIds.length }
+}
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) =>
   new Uint8Array(buffer, byteOffset, byteLength)
@@ -119,20 +119,17 @@ export function savedState(saved: ReadonlyMap<string, HostTensor>): RolloutState
   const bytes = (saved.get(IDS)?.data ?? new Uint8Array()) as Uint8Array
   const ids = new Int32Array(bytes.slice().buffer)
   const logps = (key: keyof typeof LOGPS) => saved.get(LOGPS[key])?.data as Float32Array | undefined
-  const [sampling, old, ref] = [logps("samplingLogp"), logps("oldLogp"), logps("refLogp")]
+  const columns = (Object.keys(LOGPS) as (keyof typeof LOGPS)[]).map(
+    (key) => [key, logps(key)] as const,
+  )
   let [idAt, at] = [0, 0]
   const rowOf = ({ tokens, ...row }: RowRecord): RolloutRow => {
     const tokenIds = [...ids.subarray(idAt, idAt + tokens)]
     idAt += tokens
     const [start, end] = [at, at + ownTokens({ ...row, tokenIds }).length]
     at = end
-    return {
-      ...row,
-      tokenIds,
-      samplingLogp: sampling!.slice(start, end),
-      oldLogp: old!.slice(start, end),
-      refLogp: ref?.slice(start, end),
-    }
+    const own = columns.flatMap(([key, all]) => (all ? [[key, all.slice(start, end)]] : []))
+    return { refLogp: undefined, ...row, tokenIds, ...Object.fromEntries(own) } as RolloutRow
   }
   const rows = rollout?.rows.map(rowOf) ?? []
   return {

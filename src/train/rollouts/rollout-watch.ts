@@ -63,7 +63,8 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
     warnings.push(widerGap(gap, firstGap!))
   }
   const over = equal >= EQUAL_ROLLOUTS && updated
-  const isAlike = watched.learnsFromRewards && zeroVarianceShare(sampled) > MANY_EQUAL
+  const comparesGroups = watched.learnsFromRewards && !rows.some(({ advantages }) => advantages)
+  const isAlike = comparesGroups && zeroVarianceShare(sampled) > MANY_EQUAL
   if (over || isAlike) warnings.push(zeroVariance(watched, equal))
   // Whoever learns from each token learns from answers that were cut as well.
   const stuck = watched.learnsFromRewards && unended >= UNENDED_ROLLOUTS && !everEnded
@@ -96,7 +97,7 @@ export const teaches = (
   { learnsFromRewards }: Pick<Watched, "learnsFromRewards">,
 ): boolean =>
   learnsFromRewards
-    ? rows.some(({ advantage, expert }) => advantage !== 0 || expert)
+    ? rows.some(({ advantage, advantages, expert }) => advantages || advantage !== 0 || expert)
     : rows.length > 0
 
 function widerGap(gap: number, first: number): Warning {

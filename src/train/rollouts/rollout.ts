@@ -40,6 +40,11 @@ export interface RolloutRow extends RolloutSample {
   readonly oldLogp: Float32Array
   /** Under the reference, where there is one. */
   readonly refLogp: Float32Array | undefined
+  /** Where there is a critic, of each token; `advantage` is then their mean. */
+  readonly advantages?: Float32Array
+  /** What the value head said before the first update, and what it is to say. */
+  readonly oldValue?: Float32Array
+  readonly valueTarget?: Float32Array
   /** Of a sample that is kept to be trained once more: updates done when it was sampled. */
   readonly policyStep?: number
 }
@@ -104,14 +109,24 @@ export function trainedRow(
   return {
     ...prepared,
     columns: {
-      advantage: row.advantage,
+      advantage: isTrained && row.advantages ? row.advantages : row.advantage,
       reward: row.reward ?? 0,
       expert: isTrained ? expertTokens(row) : 0,
       old_logp: isTrained ? row.oldLogp : none,
       // An importance weight of the sampler that is trained is 1 to the bit.
       sampling_logp: !isTrained ? none : trustsSampler ? row.oldLogp : row.samplingLogp,
       ...(row.refLogp ? { ref_logp: isTrained ? row.refLogp : none } : {}),
+      ...criticColumns(row, isTrained),
     },
+  }
+}
+
+function criticColumns({ oldValue, valueTarget }: RolloutRow, isTrained: boolean) {
+  if (!oldValue || !valueTarget) return {}
+  const none = new Float32Array(0)
+  return {
+    old_value: isTrained ? oldValue : none,
+    value_target: isTrained ? valueTarget : none,
   }
 }
 
