@@ -184,5 +184,5 @@ export async function run(args: string[]): Promise<void> {
   })
   console.table(result.coverage)
   console.table(result.power)
-  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`)
+  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`)
 }

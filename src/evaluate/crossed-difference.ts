@@ -49,9 +49,10 @@ export const SEEDS_THAT_VARY = 5
  *
  *     var(mean) = var(a) / P + var(b) / S + var(e) / PS,  estimated by (MS_a + max(MS_b - MS_e, 0)) / PS
  *
- * with Satterthwaite's (1946) degrees of freedom. With fewer, the interval speaks of these very
- * runs (seeds fixed): MS_a / PS, with P - 1. Neither resampling nor a t of two to four seeds keeps
- * its promise (`npm run bench -- statistics`).
+ * with Satterthwaite's (1946) degrees of freedom, at most 2S unless the runs differ far less than
+ * chance has it. With fewer, the interval speaks of these very runs (seeds fixed): MS_a / PS, with
+ * P - 1. Neither resampling nor a t of two to four seeds keeps its promise
+ * (`npm run bench -- statistics`).
  */
 export function crossedDifference(table: DifferenceTable): CrossedDifference {
   const [problems, seeds] = [table.length, table[0]?.length ?? 0]
@@ -86,10 +87,13 @@ export function errorOf(
 ): { readonly total: number; readonly degreesOfFreedom: number } {
   const P = problems - 1
   const S = seeds - 1
-  if (seeds < SEEDS_THAT_VARY || ofColumns < rest) return { total: ofRows, degreesOfFreedom: P }
+  if (seeds < SEEDS_THAT_VARY || ofColumns < rest / 2) return { total: ofRows, degreesOfFreedom: P }
+  // runs that are alike by chance give a small error and many degrees of freedom at once
+  const most = Math.min(2 * seeds, P)
+  if (ofColumns < rest) return { total: ofRows, degreesOfFreedom: most }
   const total = ofRows + ofColumns - rest
   const parts = ofRows ** 2 / P + ofColumns ** 2 / S + rest ** 2 / (P * S)
-  return { total, degreesOfFreedom: Math.max(total ** 2 / parts, 1) }
+  return { total, degreesOfFreedom: Math.min(Math.max(total ** 2 / parts, 1), most) }
 }
 
 /**

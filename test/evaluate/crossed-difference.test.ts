@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { coverage, power } from "../../bench/statistics.ts"
-import { crossedDifference, holm } from "../../src/evaluate/crossed-difference.ts"
+import { crossedDifference, errorOf, holm } from "../../src/evaluate/crossed-difference.ts"
 import { tCritical, tTwoSided } from "../../src/evaluate/student-t.ts"
 
 /** scipy.stats.t 1.17.1: t.ppf(0.975, df) and 2 * t.sf(t, df). */
@@ -33,6 +33,21 @@ describe("a table of problems and seeds", () => {
     expect(seedsFixed).toBe(false)
     expect(degreesOfFreedom).toBeLessThan(4.1)
     expect(p).toBeGreaterThan(0.2)
+  })
+
+  // a half and no more of what chance has runs differ by: their small error is not to be trusted
+  test("whose runs are alike has few degrees of freedom, unless they are far too alike", () => {
+    const squares = { ofRows: 1, rest: 1 }
+    const of = (ofColumns: number) =>
+      errorOf({ ...squares, ofColumns }, { problems: 60, seeds: 5 }).degreesOfFreedom
+    expect(of(0.4)).toBe(59)
+    expect(of(0.7)).toBe(10)
+    expect(of(1.2)).toBeLessThanOrEqual(10)
+    expect(of(9)).toBeLessThan(5)
+    expect(errorOf({ ...squares, ofColumns: 0.7 }, { problems: 6, seeds: 5 })).toEqual({
+      total: 1,
+      degreesOfFreedom: 5,
+    })
   })
 
   test("without any difference claims none", () => {
