@@ -1,7 +1,7 @@
 /** Calls of tools in answers, read as the model's own template writes them. */
 import { type StopText, stopText } from "../generate/index.ts"
 import { callForm } from "../text/call-form.ts"
-import { calledTools, mayBeCall, opening } from "../text/called-tools.ts"
+import { calledTools, mayBeCall, opening, spokenTokens } from "../text/called-tools.ts"
 import type { DecodeStream } from "../text/index.ts"
 import type { Part } from "./answer-part.ts"
 import type { Asked } from "./completion-request.ts"
@@ -43,15 +43,7 @@ export function callAnswers(
   const { known, forced, parallel } = tools
   const begun = forced ? form.begun(forced.name) : ""
   const first = opening(form)
-  const marks = [
-    form.open,
-    form.between ?? "",
-    form.close,
-    ...Object.values(form.body).flat(),
-  ].join()
-  const isWord = (id: number) =>
-    !stopTokenIds.has(id) &&
-    (!tokenizer.specialTokenIds.has(id) || marks.includes(tokenizer.tokenText(id)))
+  const isWord = spokenTokens(form, tokenizer, stopTokenIds)
   const answers = new Map<number, Answer>()
   const begin = (): Answer => ({
     stream: tokenizer.decodeStream(),

@@ -1,6 +1,7 @@
 /** The calls in what a model says, as its template writes them. */
 import { type CallForm, place } from "./call-form.ts"
 import { behindSpace, valueEnd } from "./json-extent.ts"
+import type { Tokenizer } from "./tokenizer.ts"
 
 export interface CalledTool {
   readonly name: string
@@ -32,6 +33,16 @@ export function calledTools(text: string, form: CallForm, tools: Tools): Said {
 
 /** The text with which calls begin; "": they begin the answer, with what is theirs. */
 export const opening = ({ open }: CallForm): string => open.trim().split(/\s/)[0]!
+
+/** Tells of a token whether it is text that a model said: calls are written with special ones too. */
+export function spokenTokens(
+  { open, between, close, body }: CallForm,
+  { specialTokenIds, tokenText }: Pick<Tokenizer, "specialTokenIds" | "tokenText">,
+  stopIds: ReadonlySet<number>,
+): (id: number) => boolean {
+  const marks = [open, between ?? "", close, ...Object.values(body).flat()].join()
+  return (id) => !stopIds.has(id) && (!specialTokenIds.has(id) || marks.includes(tokenText(id)))
+}
 
 /** Where nothing opens calls: whether an answer that begins so may be one. */
 export function mayBeCall(text: string, { body }: CallForm, tools: Tools): boolean {

@@ -11,6 +11,7 @@ import type {
 } from "../../generate/sample-source.ts"
 import { ownFunction } from "../../rewards/own-function.ts"
 import type { ChatTemplate, Tokenizer } from "../../text/index.ts"
+import { type CallReader, callReader, type EnvironmentCall } from "./environment-calls.ts"
 
 export interface EnvironmentParts {
   readonly source: SampleSource
@@ -34,6 +35,8 @@ interface Talk {
   readonly request: SampleRequest
   readonly prompt: DataPrompt
   readonly messages: readonly PromptMessage[]
+  /** Of the last answer; null where the template writes none in a form that is understood. */
+  readonly calls: readonly EnvironmentCall[] | null
   /** Behind the prompt. */
   readonly tokenIds: readonly number[]
   readonly logprobs: readonly number[]
@@ -56,18 +59,19 @@ export function environmentSource(
 ): SampleSource & { close(): Promise<void> } {
   const { source, settings, prompts } = parts
   const environment = ownFunction({ ...settings, isEnvironment: true })
+  const heardIn = callReader(parts)
   const byPlace = new Map(prompts.map((prompt) => [prompt.where, prompt]))
   const heard = async (talks: readonly Talk[], turn: number, signal: AbortSignal | undefined) => {
     if (talks.length === 0) return []
-    const said = talks.map(({ messages, last, prompt }) => ({
-      ...{ prompt: null, messages, completion: last.completion, turn },
+    const said = talks.map(({ messages, calls, last, prompt }) => ({
+      ...{ prompt: null, messages, completion: last.completion, tool_calls: calls, turn },
       ...{ token_ids: last.tokenIds, finish_reason: last.finishReason },
       ...{ row: prompt.row, where: prompt.where },
     }))
     const answers = await environment.score(said, signal)
     return talks.flatMap((talk, i): NextTurn[] => {
-      const message = messageOf(answers[i], settings.module, talk.prompt.where)
-      const next = message && continued(talk, message, turn, parts)
+      const said = messagesOf(answers[i], settings.module, talk.prompt.where)
+      const next = said.length > 0 ? continued(talk, said, turn, parts) : undefined
       return next ? [next] : []
     })
   }
@@ -77,7 +81,7 @@ export function environmentSource(
       let talks: Talk[] = []
       for await (const sample of source.sample(requests, options)) {
         const request = requests[sample.requestIndex]!
-        talks.push(begun(sample, request, byPlace.get(request.where!)!))
+        talks.push(begun(sample, request, { prompt: byPlace.get(request.where!)!, heardIn }))
       }
       for (let turn = 1; talks.length > 0; turn++) {
         const isOpen = (talk: Talk) => turn < settings.max_turns && hasEnded(talk, parts)
@@ -88,14 +92,18 @@ export function environmentSource(
         if (next.length === 0) return
         const more = next.map(({ request }) => request)
         for await (const sample of source.sample(more, options)) {
-          talks.push(answered(next[sample.requestIndex]!.talk, sample))
+          talks.push(answered(next[sample.requestIndex]!.talk, sample, heardIn))
         }
       }
     },
   }
 }
 
-function begun(sample: Sample, request: SampleRequest, prompt: DataPrompt): Talk {
+function begun(
+  sample: Sample,
+  request: SampleRequest,
+  { prompt, heardIn }: { readonly prompt: DataPrompt; readonly heardIn: CallReader },
+): Talk {
   const { asked } = prompt
   if (typeof asked === "string") {
     throw new InputError(
@@ -103,37 +111,53 @@ function begun(sample: Sample, request: SampleRequest, prompt: DataPrompt): Talk
     )
   }
   const messages = asked.messages as readonly PromptMessage[]
-  const talk = { first: sample, request, prompt, messages, last: sample }
-  return answered({ ...talk, tokenIds: [], logprobs: [], context: [] }, sample)
+  const talk = { first: sample, request, prompt, messages, calls: null, last: sample }
+  return answered({ ...talk, tokenIds: [], logprobs: [], context: [] }, sample, heardIn)
 }
 
-const answered = (talk: Talk, sample: Sample): Talk => ({
-  ...talk,
-  messages: [...talk.messages, { role: "assistant", content: sample.completion }],
-  tokenIds: [...talk.tokenIds, ...sample.tokenIds],
-  logprobs: [...talk.logprobs, ...sample.logprobs],
-  last: sample,
-})
+function answered(talk: Talk, sample: Sample, heardIn: CallReader): Talk {
+  const { content, calls } = heardIn(sample, talk.prompt)
+  const tool_calls = calls?.map(({ id, name, arguments: given }) => {
+    return { id, type: "function", function: { name, arguments: given } }
+  })
+  const message: PromptMessage = {
+    ...{ role: "assistant", content },
+    ...(tool_calls?.length ? { tool_calls } : {}),
+  }
+  return {
+    ...talk,
+    calls,
+    messages: [...talk.messages, message],
+    tokenIds: [...talk.tokenIds, ...sample.tokenIds],
+    logprobs: [...talk.logprobs, ...sample.logprobs],
+    last: sample,
+  }
+}
 
 /** An answer that was cut gets none. */
 const hasEnded = ({ last }: Talk, { stopIds }: EnvironmentParts) =>
   last.finishReason === "stop" && stopIds.has(last.tokenIds.at(-1) ?? -1)
 
-/** @throws InputError for what is neither a message nor null */
-function messageOf(said: unknown, module: string, where: string): PromptMessage | undefined {
-  if (said === null || said === undefined) return undefined
-  if (isObject(said) && typeof said.role === "string" && typeof said.content === "string") {
-    return said as unknown as PromptMessage
-  }
-  throw new InputError(
-    `${module}: for ${where}: expected a message ({ role, content }) or null, got ${describeValue(said)}`,
-  )
+/** @throws InputError for what is no message, no list of them and not null */
+function messagesOf(said: unknown, module: string, where: string): PromptMessage[] {
+  if (said === null || said === undefined) return []
+  const list = Array.isArray(said) ? said : [said]
+  return list.map((message: unknown) => {
+    if (isObject(message) && isText(message.role) && isText(message.content)) {
+      return message as unknown as PromptMessage
+    }
+    throw new InputError(
+      `${module}: for ${where}: expected a message ({ role, content }), a list of them or null, got ${describeValue(message)}`,
+    )
+  })
 }
+
+const isText = (value: unknown): value is string => typeof value === "string"
 
 /** The next turn; undefined where there is no room for it. */
 function continued(
   talk: Talk,
-  heard: PromptMessage,
+  heard: readonly PromptMessage[],
   turn: number,
   parts: EnvironmentParts,
 ): NextTurn | undefined {
@@ -146,7 +170,7 @@ function continued(
   return {
     talk: {
       ...talk,
-      messages: [...talk.messages, heard],
+      messages: [...talk.messages, ...heard],
       tokenIds: all,
       context: [...talk.context, [tokenIds.length, all.length]],
     },
@@ -169,10 +193,10 @@ function continued(
  */
 function textBetween(
   { messages, last, prompt }: Talk,
-  heard: PromptMessage,
+  heard: readonly PromptMessage[],
   { tokenizer, template }: Pick<EnvironmentParts, "tokenizer" | "template">,
 ): string {
-  const marked = [...messages.slice(0, -1), { role: "assistant", content: MARK }, heard]
+  const marked = [...messages.slice(0, -1), { role: "assistant", content: MARK }, ...heard]
   const conversation = { ...(prompt.asked as Conversation), messages: marked }
   const text = askedText(conversation as Conversation, template!)
   const end = tokenizer.tokenText(last.tokenIds.at(-1)!)

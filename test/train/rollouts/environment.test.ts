@@ -1,8 +1,13 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterAll, expect, test } from "vitest"
 import { parseConfig } from "../../../src/config/index.ts"
 import { programKeys } from "../../../src/config/run-record.ts"
+import type { DataPrompt } from "../../../src/data/prompts.ts"
+import type { PromptTokens, Sample, SampleSource } from "../../../src/generate/sample-source.ts"
+import { loadChatTemplate, loadTokenizer } from "../../../src/text/index.ts"
+import { environmentSource } from "../../../src/train/rollouts/environment.ts"
 import { rolloutsOf, stepsOf, tinyRollouts, withoutTime } from "./tiny-rollouts.ts"
 
 const { root, run, settings } = tinyRollouts()
@@ -86,4 +91,81 @@ test("what is no message, a prompt without a template and a text that ends are r
   expect(() => parseConfig(settings("stop", given))).toThrow(/rollout.stop: a turn ends with a tok/)
   const config = parseConfig(settings("keys", { ...more, batch_size: 16, rollout }))
   expect(programKeys(config).map(({ key }) => key)).toContain("rollout.environment.module")
+})
+
+const HERMES = `{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>
+{{ {"name": c.function.name, "arguments": c.function.arguments} | tojson }}
+</tool_call>{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}a:{% endif %}`
+
+test("an environment gets the tools that are called, as the template writes calls, and may answer each", async () => {
+  const heard: unknown[] = []
+  const answers = join(root, "tools.mjs")
+  writeFileSync(
+    answers,
+    `export default ({ tool_calls, messages, completion }) =>
+  tool_calls.length === 0 ? null : [
+    ...tool_calls.map(({ id, name, arguments: given }) => ({ role: "tool", tool_call_id: id, content: name + JSON.stringify(given) })),
+    { role: "user", content: JSON.stringify({ said: messages.at(-1), completion }) },
+  ]
+`,
+  )
+  writeFileSync(join(root, "hermes.jinja"), HERMES)
+  const tokenizer = await loadTokenizer(
+    fileURLToPath(new URL("../../../demo/model", import.meta.url)),
+  )
+  const end = tokenizer.encode("<|end|>")[0]!
+  const stopIds = new Set([end])
+  const template = await loadChatTemplate(root, { file: join(root, "hermes.jinja") })
+  const tools = [{ type: "function", function: { name: "add", parameters: {} } }]
+  const messages = [{ role: "user", content: "two and two" }]
+  const prompt = {
+    tokenIds: Int32Array.of(1, 5),
+    where: "a:1",
+    row: {},
+    asked: { messages, tools },
+  }
+  const called = 'so <tool_call>\n{"name": "add", "arguments": {"a": [2, 2]}}\n</tool_call>'
+  const said = [called, "four"]
+  const source: SampleSource = {
+    async *sample(requests) {
+      for (const [requestIndex, { prompt }] of requests.entries()) {
+        heard.push(tokenizer.decode([...(prompt as PromptTokens).tokenIds].slice(2)))
+        const completion = said.shift()!
+        const tokenIds = [...tokenizer.encode(completion), end]
+        const logprobs = tokenIds.map(() => -1)
+        yield {
+          ...{ requestIndex, sampleIndex: 0, completion, tokenIds, logprobs, seed: 0 },
+          finishReason: "stop",
+        }
+      }
+    },
+  }
+  const talks = environmentSource({
+    ...{
+      source,
+      tokenizer,
+      template,
+      stopIds,
+      maxNewTokens: 4096,
+      prompts: [prompt as DataPrompt],
+    },
+    settings: { module: answers, export: "default", timeout: 10, max_turns: 3 },
+  })
+  const request = { prompt: { tokenIds: [1, 5] }, n: 1, temperature: 1, seed: 1, where: "a:1" }
+  const found: Sample[] = []
+  try {
+    for await (const sample of talks.sample([{ ...request, maxNewTokens: 4096 }]))
+      found.push(sample)
+  } finally {
+    await talks.close()
+  }
+  const [, call, result, told, last] = found[0]!.messages!
+  const add = { name: "add", arguments: { a: [2, 2] } }
+  const tool_calls = [{ id: "call00000", type: "function", function: add }]
+  expect(call).toEqual({ role: "assistant", content: "so", tool_calls })
+  expect(result).toMatchObject({ role: "tool", content: 'add{"a":[2,2]}' })
+  expect(JSON.parse(told!.content)).toEqual({ said: call, completion: called })
+  expect(last).toEqual({ role: "assistant", content: "four" })
+  // what the model wrote stays as it was sampled, and what was said stands behind it
+  expect(heard[1]).toContain(`${called}<|end|>t:add`)
 })
