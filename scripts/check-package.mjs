@@ -41,6 +41,7 @@ try {
   assert.deepEqual(stray, [], "files that do not belong into the package")
   for (const needed of [
     "dist/commands/main.js",
+    "dist/commands/help-pages.json",
     "dist/index.d.ts",
     "demo/model/model.safetensors",
     "dist/web/play/index.html",

@@ -4,6 +4,7 @@ import { InputError } from "../../errors.ts"
 import { fileSystemError } from "../../formats/atomic.ts"
 import { version } from "../../host/version.ts"
 import { inAnyOrder } from "./any-order.ts"
+import { printedHelp } from "./help-pages.ts"
 import { wasInterrupted } from "./interrupt.ts"
 import { flushed, outputFailed, watchOutputs } from "./output.ts"
 import { say, sayError } from "./terminal.ts"
@@ -36,6 +37,8 @@ export async function runCli(verbs: readonly Verb[], args: readonly string[]): P
 async function run(verbs: readonly Verb[], args: readonly string[]): Promise<number> {
   const words = args[0] === "help" && args[1] !== undefined ? [args[1], "--help"] : args
   const asked = words.find((word) => !word.startsWith("-"))
+  const verb = verbs.find(({ name }) => name === asked)
+  if (verb && (await printedHelp(verb, words))) return EXIT.done
   const program = new Command("dftune")
     .description("A language-model fine-tuner built around Dynamic Fine-Tuning")
     .version(version(), "-v, --version")
