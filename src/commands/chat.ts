@@ -24,7 +24,14 @@ import {
   numberIn,
   wholeFrom,
 } from "./shell/option-values.ts"
-import { colorsFor, progressLine, say, sayWarning, terminalText } from "./shell/terminal.ts"
+import {
+  colorsFor,
+  printJson,
+  progressLine,
+  say,
+  sayWarning,
+  terminalText,
+} from "./shell/terminal.ts"
 
 interface Options {
   readonly system?: string
@@ -40,6 +47,7 @@ interface Options {
   readonly device: DeviceChoice
   readonly dtype: DtypeChoice
   readonly threads?: number
+  readonly json?: boolean
 }
 
 const ALONE =
@@ -85,7 +93,7 @@ async function answer(
   options: Options,
   signal: AbortSignal,
 ): Promise<void> {
-  const { temperature, topK, topP, maxNewTokens, seed, system } = options
+  const { temperature, topK, topP, maxNewTokens, seed, system, json } = options
   const alone = {
     ...typedPrompt(said, asking.trained),
     ...(system === undefined ? {} : { system }),
@@ -102,21 +110,22 @@ async function answer(
     ...(topP === undefined ? {} : { topP }),
   }
   let shown = ""
-  let length = false
+  let ended = "stopped"
   const onToken = ({ text: part }: { readonly text: string }) => {
     shown += part
-    process.stdout.write(process.stdout.isTTY ? printable(part) : part)
+    if (!json) process.stdout.write(process.stdout.isTTY ? printable(part) : part)
   }
   try {
     for await (const sample of generator.sample([request], { signal, onToken })) {
-      length = sample.finishReason === "length"
+      ended = sample.finishReason
     }
   } catch (error) {
     if (!signal.aborted) throw error
   }
-  process.stdout.write("\n")
+  if (json) printJson({ prompt: said, completion: shown, finish_reason: ended })
+  else process.stdout.write("\n")
   if (signal.aborted) say("(stopped)")
-  if (length) say(`(cut off at ${maxNewTokens} tokens: --max-new-tokens)`)
+  if (ended === "length") say(`(cut off at ${maxNewTokens} tokens: --max-new-tokens)`)
   conversation.messages = [...messages, { role: "assistant", content: shown }]
   conversation.text = text + shown
   conversation.turns++
@@ -222,6 +231,7 @@ export function command(verb: Command): void {
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
+    .option("--json", "print each answer as a line of JSON: prompt, completion, finish_reason")
     .addHelpText("after", `\n${HELP}.`)
     .action(chat)
 }

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { isAbsolute, join, relative, resolve } from "node:path"
 import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
+import { parse as parseYaml } from "yaml"
 import { closestName } from "../closest-name.ts"
 import { OBJECTIVES, parseConfig } from "../config/index.ts"
 import { isGlob } from "../data/glob.ts"
@@ -24,7 +25,7 @@ import {
 import { configText } from "./shell/config-text.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { commandLine } from "./shell/invocation.ts"
-import { print, progressLine, say } from "./shell/terminal.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 /** What only the user knows. */
 interface Answers {
@@ -45,6 +46,7 @@ interface InitOptions extends Partial<Answers> {
   readonly from?: string
   readonly yes?: boolean
   readonly force?: boolean
+  readonly json?: boolean
 }
 
 /** What was found of the answers; what could not be looked at is undefined, and said. */
@@ -67,18 +69,20 @@ export function command(verb: Command): void {
       "translate another trainer's config (YAML, JSON, Python or a command line)",
     )
     .option("--force", "replace a dftune.yaml that is there")
-    .action(async (dir: string, { from, yes = false, force = false, ...given }: InitOptions) => {
+    .option("--json", "ask nothing, and print one JSON document: the file, and what it says")
+    .action(async (dir: string, options: InitOptions) => {
+      const { from, yes = false, force = false, json = false, ...given } = options
       const path = join(dir, "dftune.yaml")
       if (existsSync(path) && !force) {
         throw new InputError(`${path}: is there already; --force replaces it`)
       }
       checkPlace(dir, path, from)
       if (from !== undefined) {
-        writeImported(from, path, given)
+        writeImported(from, path, given, json)
         return
       }
       await interruptible(async (signal) => {
-        const asks = process.stdin.isTTY === true && process.stderr.isTTY === true && !yes
+        const asks = process.stdin.isTTY === true && process.stderr.isTTY === true && !yes && !json
         const { answers, facts } = await settled(given, asks, signal)
         const chosen = proposal({ ...facts, objective: answers.objective, lora: answers.lora })
         const keepSpecial = await specialTokens(answers, facts, chosen, signal)
@@ -92,7 +96,8 @@ export function command(verb: Command): void {
         })
         replaceFileNow(path, text)
         for (const line of text.split("\n")) say(`  ${line}`)
-        print(path)
+        if (json) printJson({ file: path, config: parseYaml(text) })
+        else print(path)
         say(`next: ${commandLine("preview", path)}, then ${commandLine("train", path)}`)
       })
     })
@@ -105,7 +110,7 @@ function checkPlace(dir: string, path: string, from: string | undefined): void {
   checkOutputFile(path, { option: "init", reads, wrote: () => true, writer: "dftune init" })
 }
 
-function writeImported(file: string, path: string, given: Partial<Answers>): void {
+function writeImported(file: string, path: string, given: Partial<Answers>, json: boolean): void {
   if (Object.keys(given).length > 0) {
     const options = Object.keys(given).map((key) => `--${key}`)
     throw new InputError(
@@ -115,7 +120,8 @@ function writeImported(file: string, path: string, given: Partial<Answers>): voi
   if (!existsSync(file)) throw new InputError(`${file}: no such file`)
   const { peer, yaml, notes } = importConfig(readFileSync(file, "utf8"), { file })
   replaceFileNow(path, yaml)
-  print(path)
+  if (json) printJson({ file: path, config: parseYaml(yaml), peer, notes: notes.map(noteText) })
+  else print(path)
   say(`imported from ${file} (${peer})`)
   if (notes.length > 0) say("did not carry over, or changed on the way:")
   for (const note of notes) say(`  ${noteText(note)}`)
@@ -183,6 +189,7 @@ async function lookedAtModel(name: string, signal: AbortSignal): Promise<ModelFa
   } catch (error) {
     if (!(error instanceof InputError) || !isHubId(name) || existsSync(name)) throw error
     if (!/cannot reach|not in the cache|HF_HUB_OFFLINE/.test(error.message)) throw error
+    if (!name.includes("/")) throw error
     say(`could not look at ${name}: ${error.message}`)
     return undefined
   }

@@ -4,7 +4,7 @@ import { loadConfig } from "../config/load-config.ts"
 import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
-import { print, progressLine, say } from "./shell/terminal.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 import { followRun } from "./train.ts"
 
 interface Options {
@@ -27,14 +27,15 @@ export function command(verb: Command): void {
         { stopping: "stopping all processes after this step, with a checkpoint" },
       )
     })
-  launcher(verb, "slurm", "prepare the data and write an sbatch file").action(
-    async (path: string, torchrunArgs: string[], options: Options) => {
+  launcher(verb, "slurm", "prepare the data and write an sbatch file")
+    .option("--json", "print one JSON document about what was written")
+    .action(async (path: string, torchrunArgs: string[], options: Options) => {
       const config = await read(path, options)
       const file = await interruptible((signal) => writeSbatch(config, { signal, torchrunArgs }))
       say("written; submit it with sbatch")
-      print(file)
-    },
-  )
+      if (options.json) printJson({ file })
+      else print(file)
+    })
 }
 
 function launcher(verb: Command, name: string, summary: string): Command {

@@ -353,8 +353,10 @@ function explain(error: unknown, { name, type }: Repo, revision: string): unknow
   }
   if (error instanceof TypeError) {
     const why = cause instanceof Error ? cause.message : message
+    // a name without its owner is more often a folder that is not there
+    const local = name.includes("/") ? "" : "no such folder here, and the hub cannot be asked: "
     return new InputError(
-      `${name}: cannot reach ${shownEndpoint()} (${why}); a partial download is kept and continued. ` +
+      `${name}: ${local}cannot reach ${shownEndpoint()} (${why}); a partial download is kept and continued. ` +
         "Without a network, give a local folder or set HF_HUB_OFFLINE=1 to use the cache",
     )
   }

@@ -61,6 +61,9 @@ test("it looks at model and rows, and proposes settings that make enough steps",
   expect(text).toMatch(/learning_rate: .*# /)
   expect(text).toMatch(/Found: qwen2, 1.05M parameters; 60 rows/)
   expect(stderr).toContain("next:")
+  const again = dftune("init", "new", "--json", "--force", ...words.slice(3))
+  const written = { model: "../a b: c", objective: "dft" }
+  expect(JSON.parse(again.stdout)).toMatchObject({ file: path.slice(folder.length + 1), config: written })
   expect(dftune("init", "new", "--yes")).toMatchObject({
     status: 2,
     stderr: expect.stringContaining("--force"),
@@ -71,6 +74,7 @@ test.each([
   [["--model", "no/such/folder"], /no such folder/],
   [["--model", "a b: c", "--train", "absent.jsonl"], /absent.jsonl: no such file/],
   [["--objective", "dtf"], /did you mean "dft"\?/],
+  [["--model", "nosuchmodel"], /nosuchmodel: /],
 ])("what cannot work is refused before anything is written: %j", (words, message) => {
   const { status, stderr } = dftune("init", "refused", "--yes", ...words)
   expect(status).toBe(2)
