@@ -1,6 +1,7 @@
 import type { Command } from "commander"
 import type { Config } from "../config/index.ts"
 import { loadConfig } from "../config/load-config.ts"
+import { writeKubernetes, writeSkypilot } from "../engines/torch/job-files.ts"
 import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
@@ -32,10 +33,58 @@ export function command(verb: Command): void {
     .action(async (path: string, torchrunArgs: string[], options: Options) => {
       const config = await read(path, options)
       const file = await interruptible((signal) => writeSbatch(config, { signal, torchrunArgs }))
-      say("written; submit it with sbatch")
-      if (options.json) printJson({ file })
-      else print(file)
+      told(file, "sbatch", options)
     })
+  elsewhere(verb)
+}
+
+interface KubernetesFlags extends Options {
+  readonly image: string
+  readonly claim: string[]
+  readonly namespace?: string
+}
+
+interface SkypilotFlags extends Options {
+  readonly accelerators: string
+}
+
+function elsewhere(verb: Command): void {
+  launcher(verb, "kubernetes", "prepare the data and write a Kubernetes Job")
+    .option("--image <image>", "container image; what the worker lacks is installed", IMAGE)
+    .option("--claim <claim:/path>", "volume claim and its mount; repeatable", collected, [])
+    .option("--namespace <name>", "of the Job")
+    .option("--json", "print one JSON document about what was written")
+    .addHelpText("after", KUBERNETES_PATHS)
+    .action(async (path: string, torchrunArgs: string[], options: KubernetesFlags) => {
+      const config = await read(path, options)
+      const { image, claim: claims, namespace } = options
+      const own = { image, claims, torchrunArgs, ...(namespace ? { namespace } : {}) }
+      const write = (signal: AbortSignal) => writeKubernetes(config, { signal, ...own })
+      told(await interruptible(write), "kubectl apply -f", options)
+    })
+  launcher(verb, "skypilot", "prepare the data and write a task of SkyPilot")
+    .option("--accelerators <kind:count>", "GPUs of the machine, such as H100:8", "H100")
+    .option("--json", "print one JSON document about what was written")
+    .action(async (path: string, torchrunArgs: string[], options: SkypilotFlags) => {
+      const config = await read(path, options)
+      const { accelerators } = options
+      const write = (signal: AbortSignal) =>
+        writeSkypilot(config, { signal, torchrunArgs, accelerators })
+      told(await interruptible(write), "sky launch", options)
+    })
+}
+
+const IMAGE = "pytorch/pytorch:latest"
+const KUBERNETES_PATHS = `
+The pods find model, prepared rows and output_dir under the same paths as here: in the volumes of
+--claim, or without one in folders of the nodes themselves (one node, or a shared file system).`
+
+const collected = (value: string, before: readonly string[]) => [...before, value]
+
+function told(file: string, submit: string, { json }: Options): void {
+  say(`written; submit it with ${submit}`)
+  if (json) printJson({ file })
+  else print(file)
 }
 
 function launcher(verb: Command, name: string, summary: string): Command {

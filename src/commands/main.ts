@@ -100,7 +100,8 @@ const VERBS: readonly Verb[] = [
   },
   {
     name: "launch",
-    summary: "train on several processes or nodes with engine: torch (torchrun, slurm)",
+    summary:
+      "train on several processes or nodes with engine: torch (torchrun, slurm, kubernetes, skypilot)",
     load: () => import("./launch.ts"),
   },
   {

@@ -3,6 +3,7 @@ import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { shellWord } from "../../host/shell-word.ts"
 import { WORKER_FOLDER } from "./environment.ts"
+import { stoppable } from "./job-script.ts"
 
 export interface SbatchParts {
   readonly config: Config
@@ -77,18 +78,7 @@ export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1} # srun does not take it fro
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a port
-trap ${shellWord(`touch ${shellWord(`${outputDir}/stop`)}`)} USR1 TERM
-
-srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")} &
-worker=$!
-# A signal ends a wait early; the run still has its checkpoint to write.
-while :; do
-  code=0
-  wait "$worker" || code=$?
-  kill -0 "$worker" 2>/dev/null || break
-done
-exit "$code"
-`
+${stoppable(`srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")}`, outputDir)}`
 }
 
 /**

@@ -151,8 +151,15 @@ export function runResult(end: RunEnd, path: string): RunResult {
   }
 }
 
-/** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
-export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
+/** A run that is prepared for a job of somebody else's: what the job is told, and where it writes. */
+export interface PreparedJob {
+  readonly engine: TorchEngineConfig
+  readonly specPath: string
+  readonly outputDir: string
+}
+
+/** Prepares everything but the job's own file. */
+export async function prepareJob(config: Config, options: TorchOptions = {}): Promise<PreparedJob> {
   checkRunPlace(config)
   const engine = torchConfig(config)
   const plan = await planData(config, options)
@@ -166,14 +173,18 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   })
   keepForeignModel(folder.path)
   folder.close()
-  const outputDir = resolve(config.output_dir)
-  const path = join(outputDir, "run.sbatch")
+  const specPath = await writeSpec(plan, resume, samples)
+  return { engine, specPath, outputDir: resolve(config.output_dir) }
+}
+
+/** Prepares everything and writes an sbatch file, to be submitted by the user. Returns its path. */
+export async function writeSbatch(config: Config, options: TorchOptions = {}): Promise<string> {
+  const job = await prepareJob(config, options)
+  const path = join(job.outputDir, "run.sbatch")
   const text = sbatchFile({
+    ...job,
     config,
-    engine,
-    specPath: await writeSpec(plan, resume, samples),
-    outputDir,
-    python: choosePython(engine.python),
+    python: choosePython(job.engine.python),
     torchrunArgs: options.torchrunArgs ?? [],
   })
   await writeFile(path, text)
