@@ -63,7 +63,10 @@ test("it looks at model and rows, and proposes settings that make enough steps",
   expect(stderr).toContain("next:")
   const again = dftune("init", "new", "--json", "--force", ...words.slice(3))
   const written = { model: "../a b: c", objective: "dft" }
-  expect(JSON.parse(again.stdout)).toMatchObject({ file: path.slice(folder.length + 1), config: written })
+  expect(JSON.parse(again.stdout)).toMatchObject({
+    file: path.slice(folder.length + 1),
+    config: written,
+  })
   expect(dftune("init", "new", "--yes")).toMatchObject({
     status: 2,
     stderr: expect.stringContaining("--force"),
