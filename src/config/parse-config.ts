@@ -8,7 +8,8 @@ import {
 } from "../objectives/index.ts"
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
-import { PENDING_KEYS, PENDING_OBJECTIVES, PENDING_TRACKERS } from "./pending.ts"
+import { keyProblems } from "./keys-in-config.ts"
+import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
 import { unquoted } from "./quoted-values.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
 import { rolloutProblems } from "./rollout-checks.ts"
@@ -62,6 +63,8 @@ export type Locate = (path: KeyPath, at: "key" | "value") => string
  */
 export function parseConfig(written: unknown, locate: Locate = () => ""): Config {
   const input = withPlainObjectives(written)
+  const keys = keyProblems(input)
+  if (keys.length > 0) fail(keys, locate)
   const pending = pendingProblems(input)
   if (pending.length > 0) fail(pending, locate)
   const given = withoutIdleKeys(input)
@@ -98,11 +101,6 @@ function pendingProblems(input: unknown): ConfigProblem[] {
   if (typeof name === "string" && Object.hasOwn(PENDING_OBJECTIVES, name)) {
     const message = `objective ${name} ${PENDING_OBJECTIVES[name]}`
     found.push({ path: ["objective"], at: "value", message })
-  }
-  for (const tracker of [input.report_to].flat()) {
-    if (!PENDING_TRACKERS.includes(tracker as string)) continue
-    const message = `report_to: ${tracker} is not built yet; take tensorboard, or read events.jsonl, which holds every event of the run, a line each`
-    found.push({ path: ["report_to"], at: "key", message })
   }
   return found
 }

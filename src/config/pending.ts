@@ -9,6 +9,3 @@ export const PENDING_KEYS: Readonly<Record<string, string>> = {
   reference:
     "another frozen model as reference is not built yet; objectives with a reference compare with the model as it starts",
 }
-
-/** Trackers. */
-export const PENDING_TRACKERS: readonly string[] = ["wandb", "mlflow", "trackio"]

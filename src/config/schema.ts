@@ -88,6 +88,10 @@ export const DEFAULT_WARMUP_RATIO = 0.1
 /** Where a run goes that does not say; of a config file see `outputFolder`. */
 export const DEFAULT_OUTPUT_DIR = "runs/my-run"
 
+/** One name is a list of one; Transformers' `none` is no tracker. */
+const trackerList = (value: unknown) =>
+  value == null || value === "none" ? [] : typeof value === "string" ? [value] : value
+
 export const configFields = z
   .strictObject({
     model: z
@@ -235,9 +239,9 @@ export const configFields = z
       .default(10),
     generate_samples: generateSamples.nullable().default(null),
     report_to: z
-      .preprocess((value) => value ?? [], z.array(z.enum(["tensorboard"])))
+      .preprocess(trackerList, z.array(z.enum(["tensorboard", "wandb", "mlflow", "trackio"])))
       .describe(
-        "Trackers that are told of the run. tensorboard: scalars in output_dir/tensorboard. A tracker that fails is a warning; the run goes on.",
+        "Trackers that are told of the run (docs/events.md): scalars in output_dir/tensorboard, a server of MLflow, the Python packages wandb and trackio. Addresses and keys come from the environment. A tracker that fails is a warning; the run goes on.",
       )
       .default([]),
     rollout: rolloutFields.nullable().default(null),

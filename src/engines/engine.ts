@@ -1,5 +1,6 @@
 import type { Config } from "../config/index.ts"
 import type { RunEvent } from "../run/events.ts"
+import type { Tracker } from "../trackers/index.ts"
 import type { RunResult } from "../train/run.ts"
 
 /** A run that is going on: its events as they happen, and how it ended. */
@@ -15,6 +16,8 @@ export interface RunOptions {
   readonly onProgress?: (message: string) => void
   /** Says how long the run will take, which some seconds are spent on (local engine). */
   readonly timed?: boolean
+  /** Told of every event in order, beside those that `report_to` names. */
+  readonly trackers?: readonly Tracker[]
 }
 
 /** What a run would do, found out without training. */

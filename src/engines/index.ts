@@ -1,7 +1,7 @@
 /** The one door to every engine: the library, the verbs, the demo and the benches come in here. */
 import type { Config, EngineName } from "../config/index.ts"
 import type { RunEvent } from "../run/events.ts"
-import { trackersOf } from "../trackers/index.ts"
+import { openTrackers } from "../trackers/index.ts"
 import { type Engine, type EnginePlan, type Run, type RunOptions, startedRun } from "./engine.ts"
 
 export type { Engine, EnginePlan, Run, RunOptions } from "./engine.ts"
@@ -25,22 +25,30 @@ export function train(config: Config, options: RunOptions = {}): Run {
   return startedRun(async function* () {
     const engine = await ENGINES[config.engine.name]()
     const run = engine.start(config, options)
-    yield* tracked(run, config)
+    yield* tracked(run, config, options)
     return run.result
   })
 }
 
-/** The run's events, told to its trackers on their way. */
-async function* tracked(run: Run, { report_to, output_dir }: Config): AsyncGenerator<RunEvent> {
-  const trackers = trackersOf(report_to, output_dir)
+/** The run's events, told to its trackers on their way. The last one waits until they are done. */
+async function* tracked(
+  run: Run,
+  config: Config,
+  { trackers: own }: RunOptions,
+): AsyncGenerator<RunEvent> {
+  const { report_to, output_dir: outputDir } = config
+  const trackers = await openTrackers(report_to, { outputDir, settings: { ...config } }, own)
   try {
     for await (const event of run) {
       const failures = trackers.see(event)
-      yield event
+      const isLast = event.type === "run.end"
+      if (isLast) failures.push(...(await trackers.close()))
+      else yield event
       for (const failure of failures) yield trackerWarning(event, failure)
+      if (isLast) yield event
     }
   } finally {
-    trackers.close()
+    await trackers.close()
   }
 }
 

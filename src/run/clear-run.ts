@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { clearTensorboard } from "../trackers/index.ts"
+import { clearKeptIds, clearTensorboard } from "../trackers/index.ts"
 import { PAGE_FILES, RUN_FILES, SUPERSEDED_FILES, TORCH_FILES } from "./run-files.ts"
 import { ownCheckpoints, runPlace } from "./run-place.ts"
 
@@ -62,6 +62,7 @@ export function clearRun(path: string): void {
   if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
   const { model, events, samples, rollouts, forgetting, report, config } = RUN_FILES
   clearTensorboard(path)
+  clearKeptIds(path)
   clearPage(join(path, PAGE_FILES.folder))
   // what says that this is a run goes last: a kill on the way leaves a run
   const told = [report, rollouts, forgetting, samples]

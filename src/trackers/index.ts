@@ -1,3 +1,5 @@
+export { clearKeptIds } from "./kept-ids.ts"
+export { KEY_VARIABLES, withoutKeys } from "./keys.ts"
 export { clearTensorboard } from "./tensorboard.ts"
-export type { TrackedEvent, Tracker } from "./tracker.ts"
-export { trackersOf } from "./trackers.ts"
+export type { TrackedEvent, TrackedRun, Tracker } from "./tracker.ts"
+export { openTrackers, type TrackerName, type Trackers } from "./trackers.ts"

@@ -12,6 +12,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { record, records, scalarsEvent, startEvent, stepOf, versionEvent } from "./event-file.ts"
+import { scalars } from "./scalars.ts"
 import type { TrackedEvent, Tracker } from "./tracker.ts"
 
 /** In the run folder. */
@@ -19,9 +20,6 @@ export const TENSORBOARD_FOLDER = "tensorboard"
 
 /** Ours alone; other programs put their host's name last. Sorted by name, they are in order. */
 const OWN_FILE = /^events\.out\.tfevents\.(\d{10})\.dftune$/
-
-const TOLD = new Set(["step", "eval", "rollout"])
-const NOT_SCALARS = new Set(["type", "time", "step", "name", "rollout"])
 
 /** Scalars of every step, evaluation and rollout, in `outputDir`/tensorboard. */
 export function openTensorboard(outputDir: string): Tracker {
@@ -43,7 +41,7 @@ export function openTensorboard(outputDir: string): Tracker {
     name: "tensorboard",
     see(event) {
       if (event.type === "run.start" || event.type === "reset") begin(event)
-      if (file === undefined || !TOLD.has(event.type)) return
+      if (file === undefined) return
       const told = scalars(event)
       if (told.length > 0)
         writeSync(file, record(scalarsEvent(seconds(event.time), event.step, told)))
@@ -92,18 +90,4 @@ function dropAfter(folder: string, step: number): void {
     writeFileSync(temporary, rest)
     renameSync(temporary, path)
   }
-}
-
-/** `train/loss`, `eval/NAME/nll`, `rollout/importance/max`: every finite number of the event. */
-function scalars(event: TrackedEvent): [string, number][] {
-  const name = "name" in event ? `/${event.name}` : ""
-  const root = event.type === "step" ? "train" : `${event.type}${name}`
-  const own = Object.entries(event).filter(([key]) => !NOT_SCALARS.has(key))
-  return own.flatMap(([key, value]) => numbersIn(`${root}/${key}`, value))
-}
-
-function numbersIn(tag: string, value: unknown): [string, number][] {
-  if (typeof value === "number") return Number.isFinite(value) ? [[tag, value]] : []
-  if (typeof value !== "object" || value === null) return []
-  return Object.entries(value).flatMap(([key, inner]) => numbersIn(`${tag}/${key}`, inner))
 }

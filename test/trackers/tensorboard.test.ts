@@ -18,7 +18,7 @@ import type { RunEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { crc32c } from "../../src/trackers/crc32c.ts"
 import { record, records, stepOf } from "../../src/trackers/event-file.ts"
-import { clearTensorboard, trackersOf } from "../../src/trackers/index.ts"
+import { clearTensorboard, openTrackers } from "../../src/trackers/index.ts"
 import { pythonWith } from "../python-with.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
@@ -134,9 +134,12 @@ test("a tracker that cannot write is one warning, and the run is done", async ()
   expect(readFileSync(folderOf("plain"), "utf8")).toBe("somebody's own")
 })
 
-test("every number of step, eval and rollout events is told; a reset begins anew", () => {
+test("every number of step, eval and rollout events is told; a reset begins anew", async () => {
   const out = join(root, "made")
-  const { see, close } = trackersOf(["tensorboard", "tensorboard"], out)
+  const { see, close } = await openTrackers(["tensorboard", "tensorboard"], {
+    outputDir: out,
+    settings: {},
+  })
   const time = "2026-01-01T00:00:00.000Z"
   see({ type: "run.start", time, step: 0 })
   const before = { type: "step", time, step: 300, ratio: { max: 2 }, eos_p: null }
@@ -145,7 +148,7 @@ test("every number of step, eval and rollout events is told; a reset begins anew
   see({ type: "reset", time, step: 0 })
   const evaluation = { type: "eval", time, step: 7, name: "dev", nll: 0.5, loss: Number.NaN }
   see(evaluation)
-  close()
+  await close()
   expect(scalars("made", "train/ratio/max")).toEqual([])
   expect(scalars("made", "eval/dev/nll")).toEqual([[7, 0.5]])
   expect(scalars("made", "eval/dev/loss")).toEqual([])

@@ -1,0 +1,32 @@
+/** By what id each service knows a run, beside it: a resumed run goes on there. */
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { writeFileAtomic } from "../formats/atomic.ts"
+import { isObject } from "../formats/json.ts"
+
+const FILE = "trackers.json"
+
+function all(outputDir: string): Record<string, unknown> {
+  const path = join(outputDir, FILE)
+  if (!existsSync(path)) return {}
+  try {
+    const kept: unknown = JSON.parse(readFileSync(path, "utf8"))
+    return isObject(kept) ? { ...kept } : {}
+  } catch {
+    return {} // damaged: the run is told as a new one
+  }
+}
+
+export function keptId(outputDir: string, tracker: string): string | undefined {
+  const id = all(outputDir)[tracker]
+  return typeof id === "string" ? id : undefined
+}
+
+export async function keepId(outputDir: string, tracker: string, id: string): Promise<void> {
+  mkdirSync(outputDir, { recursive: true })
+  const text = JSON.stringify({ ...all(outputDir), [tracker]: id }, null, 2)
+  await writeFileAtomic(join(outputDir, FILE), `${text}\n`)
+}
+
+export const clearKeptIds = (outputDir: string): void =>
+  rmSync(join(outputDir, FILE), { force: true })
