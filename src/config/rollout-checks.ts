@@ -82,6 +82,11 @@ function demonstrationProblems(rollout: Rollout, name: string): ConfigProblem[] 
     const message = "a turn ends with a token of the template, not with a text; leave stop out"
     found.push(at("rollout.stop", message))
   }
+  if (rollout.explore !== null && rollout.source !== "local") {
+    const message =
+      "a server tells log-probabilities at temperature 1 alone; leave it out, or source: local"
+    found.push(at("rollout.explore", message))
+  }
   if (rollout.environment !== null && prefix !== null) {
     found.push(at("rollout.environment", "prefix-rft begins answers of one turn; leave it out"))
   }
@@ -105,6 +110,10 @@ function teacherProblems({ teacher }: Config, name: string): ConfigProblem[] {
   }
   if (kind === "itself" && teacher?.model) {
     return [at("teacher.model", "self-distill is its own teacher; take distill, or leave it out")]
+  }
+  if (teacher && teacher.rate !== null && teacher.weights !== "average") {
+    const message = `${teacher.rate}: only weights: average follows the model; set that, or leave it out`
+    return [at("teacher.rate", message)]
   }
   const missing = TEACHER_PLACES.filter((place) => !teacher?.prompt.includes(place))
   if (kind === "model" || missing.length === 0) return []

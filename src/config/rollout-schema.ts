@@ -75,6 +75,21 @@ const replayFields = z
   })
   .describe("Which samples are trained on once more, and when.")
 
+const exploreFields = z
+  .strictObject({
+    samples: count.max(1024).describe("More samples of each hard prompt.").default(20),
+    temperature: positive.max(100).describe("Of these samples.").default(1.2),
+    keep: z
+      .number()
+      .min(0)
+      .max(1e6)
+      .describe(
+        "Least |advantage| of a sample that is trained, in groups that were asked for more.",
+      )
+      .default(1),
+  })
+  .describe("How prompts are asked once more that no sample solved.")
+
 const environmentFields = z
   .strictObject({
     module: z
@@ -259,6 +274,12 @@ export const rolloutFields = z
       .nullable()
       .describe(
         "Samples that told most are trained on once more, with the log-probabilities they were drawn with (EFRame); left out: none is.",
+      )
+      .default(null),
+    explore: exploreFields
+      .nullable()
+      .describe(
+        "Prompts that no sample solved are asked for more, at a higher temperature (EFRame); left out: none is.",
       )
       .default(null),
     environment: environmentFields

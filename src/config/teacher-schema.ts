@@ -23,11 +23,20 @@ export const teacherFields = z
       )
       .default(null),
     weights: z
-      .enum(["start", "live"])
+      .enum(["start", "live", "average"])
       .describe(
-        "Of self-distill: whether the teacher is the model as the run began, or as it is now.",
+        "Of self-distill: whether the teacher is the model as the run began, as it is now, or the moving average of what it has been.",
       )
       .default("start"),
+    rate: z
+      .number()
+      .gt(0)
+      .max(1)
+      .nullable()
+      .describe(
+        "Of weights: average: how far it moves towards the model after each rollout; left out: 0.05.",
+      )
+      .default(null),
     prompt: z
       .string()
       .min(1)

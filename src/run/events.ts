@@ -138,6 +138,9 @@ export interface RolloutEvent extends EventBase {
   readonly trained: number
   /** Trained beside them. */
   readonly demonstrations?: number
+  /** Drawn of prompts that no first sample solved, and the share of those prompts whose rewards then differed. */
+  readonly explored?: number
+  readonly explored_found?: number
   /** Tokens of demonstrations that samples went on from, of those that did. */
   readonly prefix_length?: Range
   /** Answers of the model in a sample, where there were several. */

@@ -2,7 +2,10 @@
 import { freemem } from "node:os"
 import type { Config, OnnxEngineConfig } from "../config/index.ts"
 import {
+  adapterParameters,
   compiledSize,
+  decoderParameters,
+  elementCount,
   type LoraSpec,
   loraInputs,
   type ModelConfig,
@@ -10,10 +13,10 @@ import {
 } from "../models/index.ts"
 import { isOfPairs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
-import { type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
+import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { HEAD_ROWS, weightQuantization } from "./model-settings.ts"
-import { runHead } from "./objective-batches.ts"
+import { runHead, storesReference } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
@@ -40,6 +43,29 @@ export interface LocalPlanParts {
   readonly lengths: ArrayLike<number>
   /** What the process holds before a weight is read, in bytes. */
   readonly held: number
+  /** Of a run that samples: the model that says how likely the samples are. */
+  readonly teacher?: ModelConfig | undefined
+  /** An adapter goes on from an earlier one, which the start has too. */
+  readonly startsChanged?: boolean
+}
+
+/** Bytes of the models that stand beside a policy that samples: what `openRollouts` opens. */
+function besideBytes({ config, engine, model, objective, lora, ...parts }: LocalPlanParts): number {
+  const { rollout, teacher } = config
+  const compares = (rollout?.kl_in_reward ?? 0) > 0 || storesReference(objective)
+  if (!rollout || !compares) return 0
+  const precision = engine.dtype
+  if (parts.teacher) return frozenBytes({ shape: parts.teacher.shape, precision })
+  const isItself = teacher !== null && teacher.model === null
+  if (isItself && teacher.weights === "live") return 0
+  const { shape } = model
+  if (isItself && teacher.weights === "average") {
+    const all = lora ? [...adapterParameters(shape, lora)] : decoderParameters(shape)
+    return all.reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0)
+  }
+  const isApart = !lora || lora.saved.tensors.size > 0 || parts.startsChanged === true
+  const quantization = weightQuantization(config)
+  return isApart ? frozenBytes({ shape, quantization, precision }) : 0
 }
 
 export function localPlan(parts: LocalPlanParts): LocalPlan {
@@ -65,6 +91,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
     headSettings: runHead(objective, config.rollout?.temperature).settings,
+    beside: besideBytes(parts),
     process: held + RUNTIME_BYTES,
     precision: engine.dtype,
     optimizer: config.optimizer,

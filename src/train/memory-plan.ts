@@ -71,13 +71,15 @@ export interface MemoryPlanOptions {
   readonly optimizer?: Config["optimizer"]
   /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
   readonly precision?: Precision
+  /** Bytes of other models in memory: a teacher, the model as it was. */
+  readonly beside?: number
   /** What the process holds before a weight is read. */
   readonly process: number
 }
 
 /** Where a run's memory goes, in bytes, and what each layer keeps for its backward. */
 export interface MemoryPlan {
-  /** Of the policy and, for objectives with a reference, of the frozen model beside it. */
+  /** Of the policy, and of the models beside it: a frozen one that it is compared with, a teacher. */
   readonly weights: number
   readonly gradients: number
   readonly moments: number
@@ -171,7 +173,11 @@ function layerBytes(
 }
 
 /** Of the base as an adapter or a reference reads it. */
-function frozenBytes({ shape, quantization, precision = "fp32" }: MemoryPlanOptions): number {
+export function frozenBytes({
+  shape,
+  quantization,
+  precision = "fp32",
+}: Pick<MemoryPlanOptions, "shape" | "quantization" | "precision">): number {
   const matrixBytes = precision === "bf16" ? 2 : BYTES
   if (quantization) return quantizedModelBytes(shape, quantization, matrixBytes)
   const bytes = decoderParameters(shape).map(
@@ -212,7 +218,7 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const copies = headSettings.reference && whole > 0 ? 2 : 1
   const frozen = frozenBytes(options)
   const own = lora ? frozen + whole * BYTES : base * BYTES
-  const weights = own + (copies - 1) * frozen + adapter * BYTES
+  const weights = own + (copies - 1) * frozen + adapter * BYTES + (options.beside ?? 0)
   const gradients = trained * BYTES
   const moments = momentBytes(options.optimizer ?? "adamw", parameters, adapter)
 

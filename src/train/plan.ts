@@ -212,6 +212,8 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     engine: { ...config.engine, dtype },
     lengths: sequenceLengths(rows, longest),
     held: process.memoryUsage.rss(),
+    teacher: data.rollout?.teacher?.model,
+    startsChanged: data.earlier !== undefined,
   })
   checkMemory(config, fitted.memory)
   return {

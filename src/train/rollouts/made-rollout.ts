@@ -1,6 +1,7 @@
 /** One rollout: groups sampled and rewarded, measured, and compared with one another. */
 import type { RunOrder } from "../../data/order.ts"
 import type { DataPrompt } from "../../data/prompts.ts"
+import type { TensorToWrite } from "../../formats/index.ts"
 import type { SampleSource } from "../../generate/sample-source.ts"
 import type { AdvantageRule } from "../../objectives/index.ts"
 import type { Scoring } from "../../rewards/index.ts"
@@ -9,6 +10,7 @@ import type { HostTensor } from "../../runtime/index.ts"
 import type { StepRow } from "../batches.ts"
 import type { SequenceOutputs } from "../sequence-logprobs.ts"
 import { advantages, allEqual, mean } from "./advantages.ts"
+import { type ExploreSettings, exploredGroups, tellingRows } from "./explore.ts"
 import { tokenAdvantages } from "./gae.ts"
 import type { ReplaySettings } from "./replay.ts"
 import {
@@ -39,10 +41,13 @@ export interface RolloutSettings extends SamplingSettings {
    */
   readonly weighsSampler: boolean | "if-apart"
   readonly replay?: ReplaySettings | null
+  readonly explore?: ExploreSettings | null
   /** Whether the objective looks at advantages: one that does not learns from any sample. */
   readonly learnsFromRewards?: boolean
   /** The reference is the policy as it is when it samples (self-distill). */
   readonly isOwnTeacherLive?: boolean
+  /** The reference is the moving average of the policy, which moves so far after each rollout. */
+  readonly teacherRate?: number
   /** A server samples: each rollout's gap is looked at, not the first one's alone. */
   readonly isRemote?: boolean
   readonly rule: AdvantageRule
@@ -69,6 +74,9 @@ export interface RolloutParts {
   readonly measure: (rows: readonly StepRow[]) => Promise<SequenceOutputs[]>
   /** Under the reference, for objectives and rewards that compare with one. */
   readonly reference?: ((rows: readonly StepRow[]) => Promise<Float32Array[]>) | undefined
+  /** Done once a rollout is whole, before the next update; what it changes is in `moreTensors`. */
+  readonly afterRollout?: (() => Promise<void>) | undefined
+  readonly moreTensors?: (() => TensorToWrite[]) | undefined
   /** A checkpoint's tensors. */
   readonly saved?: ReadonlyMap<string, HostTensor> | undefined
   /** Told of each rollout before it is trained. */
@@ -147,15 +155,13 @@ async function sampledGroups(parts: RolloutParts, progress: RolloutProgress, ste
     const missing = wanted - groupsOf(kept).size
     const prompts = Array.from({ length: missing }, () => order.stepRows(cursor++)[0]!)
     if (attempt > 0) resampled += missing
-    const { samples, gradingSeconds } = await rewardedGroups(parts, {
-      prompts,
-      firstGroup: groups,
-      rollout: progress.number,
-      attempt,
-      done,
-    })
+    const place = { firstGroup: groups, rollout: progress.number, attempt, done }
+    const first = await rewardedGroups(parts, { ...place, prompts })
+    const { samples, gradingSeconds } = settings.explore
+      ? await exploredGroups(parts, first.samples, { ...place, prompts }, settings.explore)
+      : { ...first, gradingSeconds: 0 }
     groups += missing
-    grading += gradingSeconds
+    grading += first.gradingSeconds + gradingSeconds
     sampled.push(...samples)
     kept.push(...filtered(samples, settings))
     const isFull = groupsOf(kept).size >= wanted
@@ -223,7 +229,11 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
     }),
   )
   // A masked sample is compared with its group, and that is all: a step of none but such has no tokens.
-  const isTrained = all.map(({ finishReason }) => !marks.maskTruncated || finishReason !== "length")
+  const tells = settings.explore ? tellingRows(all, settings.explore) : undefined
+  const isTrained = all.map(
+    ({ finishReason }, i) =>
+      tells?.[i] !== false && (!marks.maskTruncated || finishReason !== "length"),
+  )
   return {
     rows: all.filter((_, i) => isTrained[i]),
     entropies: outputs.map(({ entropy }) => entropy).filter((_, i) => isTrained[i]),

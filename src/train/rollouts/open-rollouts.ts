@@ -22,6 +22,7 @@ import { sampledRow } from "./rollout.ts"
 import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
 import { type RolloutFileOptions, rolloutFile, type ToldRollout } from "./rollout-file.ts"
 import { type OpenReference, openTeacher } from "./teacher.ts"
+import { keptTensors, type MovingAverage, movingAverage } from "./teacher-average.ts"
 
 /** In the run folder: what a server is given. */
 const DELIVERED = "delivered"
@@ -88,7 +89,19 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
   const openReference = () =>
     rollout.teacher ? openTeacher(rollout.teacher, parts.device, signal) : model.frozen()
   const compares = settings.kl_in_reward > 0 || storesReference(objective)
+  let opened: Promise<MovingAverage> | undefined
+  let average: MovingAverage | undefined
+  const { teacherRate: rate } = settings
+  const openAverage = async (teacherRate: number) => {
+    opened ??= movingAverage(decoder, teacherRate, parts.saved)
+    average = await opened
+    return average
+  }
   const reference: Parameters<typeof rolloutBatches>[0]["reference"] = async (rows) => {
+    if (rate !== undefined) {
+      const followed = await openAverage(rate)
+      return followed.lent(() => sequenceLogprobs(decoder, rows, measuring))
+    }
     if (!rollout.settings.isOwnTeacherLive) frozen ??= await openReference()
     const compared = frozen ?? { decoder, adapter: true }
     return sequenceLogprobs(compared.decoder, rows, {
@@ -142,6 +155,8 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     measure: (rows) => sequenceOutputs(decoder, rows, valuing),
     ...(compares ? { reference } : {}),
     ...(parts.saved ? { saved: parts.saved } : {}),
+    afterRollout: async () => average?.follow(),
+    moreTensors: () => average?.tensors() ?? keptTensors(parts.saved),
     decode: (ids) => tokenizer.decode([...ids]),
     onRollout: (told) => {
       write ??= rolloutFile({ ...file, prompts, next: told.number })
@@ -159,6 +174,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
       }
       await source.release()
       await frozen?.release()
+      average?.release()
     },
   }
 }

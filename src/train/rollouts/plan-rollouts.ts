@@ -217,10 +217,16 @@ export function rolloutSettings(config: Config, objective: Objective): RolloutSe
     isRemote: rollout.source !== "local",
     rule: normalizedAdvantage(objective.name, rollout, gaeOf(objective)),
     isOwnTeacherLive: isOwnTeacher(config) && config.teacher!.weights === "live",
+    ...(isOwnTeacher(config) && config.teacher!.weights === "average"
+      ? { teacherRate: config.teacher!.rate ?? TEACHER_RATE }
+      : {}),
     learnsFromRewards: needs(objective.expression).inputs.has("advantage"),
     ...(objective.name === "hpt" ? { gate: Number(objective.parameters.gate ?? 0) } : {}),
   }
 }
+
+/** As TRL's moving average of a reference has it. */
+const TEACHER_RATE = 0.05
 
 /** Optimizer steps of the passes that the config asks for, were every group trained. */
 function plannedSteps(

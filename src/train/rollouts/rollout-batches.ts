@@ -45,6 +45,7 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
       return { rows: rowsAt(rollout, step), events: [again.event] }
     }
     const made = await madeRollout(parts, progress, step)
+    await parts.afterRollout?.()
     const watched = { ...parts.watch, ...watchedOf(parts, made, step) }
     const outcome = outcomeOf(made.progress, watched)
     progress = outcome.progress
@@ -86,7 +87,7 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     epochAt: () => progress.cursor / order.rowsPerEpoch,
     tensorsAfter(step) {
       const left = rollout && step < lastStep(rollout, settings) ? rollout : undefined
-      return stateTensors({ progress, rollout: left, kept })
+      return [...stateTensors({ progress, rollout: left, kept }), ...(parts.moreTensors?.() ?? [])]
     },
     async trial() {
       const { event, rows } = await madeRollout(parts, ROLLOUTS_BEGIN, 1)

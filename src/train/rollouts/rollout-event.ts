@@ -89,6 +89,7 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     resampled: facts.resampled,
     trained: rows.length,
     ...(rows.length < facts.rows.length ? { demonstrations: facts.rows.length - rows.length } : {}),
+    ...exploredFields(sampled),
     ...(Math.max(...turns, 1) > 1 ? { turns: rangeOf(turns) } : {}),
     ...(prefixes.length > 0 ? { prefix_length: rangeOf(prefixes) } : {}),
     completion_length: lengths(sampled),
@@ -108,6 +109,15 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
   return event
 }
 
+/** How many were drawn of prompts that no first sample solved, and the share of those prompts that one then did. */
+function exploredFields(samples: readonly RolloutSample[]) {
+  const more = samples.filter(({ explored }) => explored)
+  if (more.length === 0) return {}
+  const groups = [...groupsOf(more).values()]
+  const found = groups.filter((group) => !allEqual(group.map(({ reward }) => reward)))
+  return { explored: more.length, explored_found: found.length / groups.length }
+}
+
 function tokenMean(values: readonly Float32Array[]): number | null {
   const count = values.reduce((sum, { length }) => sum + length, 0)
   if (count === 0) return null
@@ -116,10 +126,11 @@ function tokenMean(values: readonly Float32Array[]): number | null {
 
 /** |ln pi_old - ln pi_sampler| of the rows' tokens, nats. */
 export function differences(
-  rows: readonly Pick<RolloutRow, "oldLogp" | "samplingLogp" | "prefix">[],
+  rows: readonly Pick<RolloutRow, "oldLogp" | "samplingLogp" | "prefix" | "explored">[],
 ): { readonly mean: number; readonly max: number } | null {
   let [sum, max, count] = [0, 0, 0]
-  for (const { oldLogp, samplingLogp, prefix = 0 } of rows) {
+  for (const { oldLogp, samplingLogp, prefix = 0, explored } of rows) {
+    if (explored) continue // drawn at another temperature
     oldLogp.forEach((old, t) => {
       if (t < prefix) return // nobody sampled it
       const apart = Math.abs(old - samplingLogp[t]!)

@@ -43,6 +43,7 @@ export function rolloutFile({ folder, keep, prompts, next }: RolloutFileOptions)
         ...{ reward, rewards, advantage },
         ...(sample.context ? { context: sample.context } : {}),
         ...(sample.prefix ? { prefix: sample.prefix } : {}),
+        ...(sample.explored ? { explored: sample.explored } : {}),
       })
     })
   return (rollout: ToldRollout): void => {

@@ -24,6 +24,8 @@ export interface RolloutSample {
   readonly expert?: true
   /** How many tokens of it are the beginning of a demonstration, before what was sampled. */
   readonly prefix?: number
+  /** Drawn at another temperature, because no first sample of its prompt was right. */
+  readonly explored?: true
   /** Of several turns: from where to where its tokens are the environment's. */
   readonly context?: readonly (readonly [start: number, end: number])[]
 }

@@ -41,6 +41,8 @@ export interface Wanted {
   readonly attempt: number
   /** Share of the run that is behind. */
   readonly done: number
+  /** Where its streams of random numbers begin; 0 if left out. */
+  readonly stream?: number
 }
 
 /** Prompts of a run fit beside its seed in 53 bits. */
@@ -123,7 +125,7 @@ function askedSamples(
   wanted: Wanted,
 ): AskedSamples[] {
   const { num_generations: n, temperature, top_p, top_k, max_new_tokens, stop, seed } = settings
-  const { rollout: number, attempt } = wanted
+  const { rollout: number, attempt, stream = 0 } = wanted
   const asked = new Map<number, number>()
   return wanted.prompts.flatMap((index, group) => {
     assert(index < MOST_PROMPTS, `prompt ${index}: at most ${MOST_PROMPTS} have seeds of their own`)
@@ -143,7 +145,7 @@ function askedSamples(
         maxNewTokens: max_new_tokens - (prefix?.length ?? 0),
         stop,
         seed: index * 2 ** 32 + seed,
-        rollout: { number, attempt, first: before * n + firstSample },
+        rollout: { number, attempt, first: stream + before * n + firstSample },
         where,
       },
     })

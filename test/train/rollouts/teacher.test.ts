@@ -82,6 +82,7 @@ test.each([
   { teacher: { prompt: "{demonstration} {question}" } },
   { teacher: { prompt: "{demonstration} {question}", weights: "live" } },
   { teacher: { prompt: "{demonstration} {question}" }, adapter: { r: 4 } },
+  { teacher: { prompt: "{demonstration} {question}", weights: "average", rate: 0.5 } },
 ])("self-distill: ten steps towards itself with the answer in its context, %j", async (more) => {
   const name = JSON.stringify(more).replace(/\W+/g, "-")
   const all = { objective: "self-distill", data, rollout, max_steps: 10, save_steps: 4, ...more }
@@ -90,7 +91,7 @@ test.each([
   expect(steps).toHaveLength(10)
   expect(steps.every(({ loss, grad_norm }) => Number.isFinite(loss + grad_norm))).toBe(true)
   expect(steps[0]!.grad_norm).toBeGreaterThan(1e-4) // the answer in the context changes something
-  if (!("adapter" in more)) return
+  if (!("adapter" in more) && more.teacher.weights !== "average") return
   const stop = new AbortController()
   const onEvent = ({ type, step }: { type: string; step: number }) =>
     type === "step" && step === 6 && stop.abort()
@@ -107,4 +108,50 @@ test("the teacher reads the question and the answer as the config lays them out"
   const { shown: ids, tokenIds } = prompts[3]!
   expect(tokenizer.decode([...ids!], { skipSpecialTokens: true })).toBe("6.#3 + 3? ")
   expect(tokenizer.decode([...tokenIds], { skipSpecialTokens: true })).toBe("3 + 3? ")
+})
+
+test("an average that moves all the way is the live teacher; one that stays is the start", async () => {
+  const prompt = "{demonstration} {question}"
+  const all = (teacher: object) => {
+    return {
+      objective: "self-distill",
+      data,
+      rollout,
+      max_steps: 4,
+      teacher: { prompt, ...teacher },
+    }
+  }
+  const live = await run("live", all({ weights: "live" }))
+  const whole = await run("whole-way", all({ weights: "average", rate: 1 }))
+  // the teacher of a rollout is what it followed after the one before: a step behind the live one
+  expect(gaps(whole)[0]).toBe(gaps(live)[0])
+  expect(gaps(whole)).not.toEqual(gaps(live))
+  const start = await run("start", all({}))
+  const still = await run("still", all({ weights: "average", rate: 1e-12 }))
+  gaps(still).forEach((gap, i) => {
+    expect(gap).toBeCloseTo(gaps(start)[i]!, 4)
+  })
+  expect(() => parseConfig(settings("rate", all({ rate: 0.1 })))).toThrow(
+    /teacher.rate: 0.1: only weights: average follows the model/,
+  )
+})
+
+test("the memory that is planned has the models beside the policy", async () => {
+  const planned = async (more: object) =>
+    (await planRun(parseConfig(settings("memory", { data, rollout, ...more })))).memory.weights
+  const prompt = "{demonstration} {question}"
+  const itself = (weights: string) => ({ objective: "self-distill", teacher: { prompt, weights } })
+  const live = await planned(itself("live"))
+  expect(await planned(itself("start"))).toBe(2 * live)
+  expect(await planned(itself("average"))).toBe(2 * live)
+  const { bytes } = { bytes: readFileSync(join(teacher, "model.safetensors")).length }
+  const distilled = await planned({ objective: "distill", teacher })
+  expect((distilled - live) / bytes).toBeCloseTo(1, 1)
+  const rewards = [{ module: join(root, "digits.mjs") }]
+  const grpo = { rollout: { ...rollout, rewards } }
+  expect(await planned({ ...grpo, objective: "grpo" })).toBe(live)
+  expect(await planned({ ...grpo, objective: { name: "grpo", beta: 0.1 } })).toBe(2 * live)
+  const adapter = { r: 4 }
+  const small = await planned({ ...itself("live"), adapter })
+  expect(await planned({ ...itself("start"), adapter })).toBe(small)
 })
