@@ -3,7 +3,7 @@ import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
-import { checkOutputFolder, isSamePlace } from "../host/output-place.ts"
+import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
 import { RUN_FILES } from "./run-files.ts"
 
 /** What a folder is to a run that wants to write there. */
@@ -94,14 +94,28 @@ function checkRows(path: string, { data }: Config): void {
   }
 }
 
+/** Every model that a run reads: what is a hub id is no place, and is passed over by the check. */
+function modelsRead({ model, adapter, teacher, rollout }: Config): ReadPlace[] {
+  const rewards = (rollout?.rewards ?? []).flatMap((reward) =>
+    "model" in reward && typeof reward.model === "string" ? [reward.model] : [],
+  )
+  const named: readonly (readonly [string | null | undefined, string])[] = [
+    [model, "the model"],
+    [adapter?.path, "the adapter"],
+    [teacher?.model, "the teacher"],
+    ...rewards.map((path) => [path, "a reward model"] as const),
+  ]
+  return named.flatMap(([path, what]) => (path ? [{ path, what }] : []))
+}
+
 /**
  * Refuses an output folder where a run would harm what it did not make. Called before any work.
  *
  * @throws InputError
  */
 export function checkRunPlace(config: Config): RunPlace {
-  const { output_dir: path, model, resume, overwrite_output_dir: overwrite } = config
-  checkOutputFolder(path, { option: "output_dir", reads: [{ path: model, what: "the model" }] })
+  const { output_dir: path, resume, overwrite_output_dir: overwrite } = config
+  checkOutputFolder(path, { option: "output_dir", reads: modelsRead(config) })
   const place = runPlace(path)
   checkRows(path, config)
   if (place === "run" && resume === false && !overwrite) throw new InputError(holdsRun(path))

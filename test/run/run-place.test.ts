@@ -59,6 +59,20 @@ test("a run that would write into, around or inside its model is refused", () =>
   expect(checkRunPlace(config("Qwen/Qwen2.5-0.5B", join(folder, "run")))).toBe("free")
 })
 
+test.each<[string, (base: string) => object]>([
+  ["the adapter", (path) => ({ adapter: { path } })],
+  ["the teacher", (teacher) => ({ objective: "distill", teacher })],
+  ["a reward model", (model) => ({ objective: "grpo", rollout: { rewards: [{ model }] } })],
+])("%s that a run reads is as safe as its model", (what, more) => {
+  const folder = withModel()
+  const base = join(folder, "base")
+  for (const output of [base, folder, join(base, "run")]) {
+    const given = { batch_size: 8, ...more(base) }
+    expect(() => checkRunPlace(config("o/m", output, given)), output).toThrow(`${what} `)
+  }
+  expect(checkRunPlace(config("o/m", join(folder, "run"), more(base)))).toBe("free")
+})
+
 test.each(["config.json", "model", "checkpoints", "samples.jsonl", "events.jsonl", "report.html"])(
   "a project's own %s is not written over",
   (name) => {
