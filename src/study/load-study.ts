@@ -5,6 +5,7 @@ import { type ConfigSource, configFrom, foundPath, readSource } from "../config/
 import { fail, keysBelow, type SchemaNode } from "../config/parse-config.ts"
 import type { Config } from "../config/resolve-config.ts"
 import { InputError } from "../errors.ts"
+import { suiteFile } from "../evaluate/index.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import { type Design, designOf, SEED, type Settings } from "./design.ts"
 import { type StudyFields, studyFields } from "./study-schema.ts"
@@ -95,7 +96,7 @@ function withPaths(fields: StudyFields, folder: string): StudyFields {
     one: T,
   ): T => ({
     ...one,
-    suite: /\.\w+$/.test(extname(one.suite)) ? foundPath(one.suite, folder) : one.suite,
+    suite: suiteIn(one.suite, folder),
     ...(one.suite_dir === undefined ? {} : { suite_dir: foundPath(one.suite_dir, folder) }),
   })
   return {
@@ -110,6 +111,13 @@ function withPaths(fields: StudyFields, folder: string): StudyFields {
   }
 }
 
+/** A suite by name as it is; of `exact:FILE` and its like the file is looked for. */
+function suiteIn(suite: string, folder: string): string {
+  const { path } = suiteFile(suite)
+  if (!/\.\w+$/.test(extname(path))) return suite
+  return suite.slice(0, suite.length - path.length) + foundPath(path, folder)
+}
+
 /** Checks every run's config and that nothing the study reads lies where it writes. */
 function checkStudy({ folder, design, configOf, fields }: Study): void {
   const reads = new Map<string, string>()
@@ -120,7 +128,7 @@ function checkStudy({ folder, design, configOf, fields }: Study): void {
     for (const { path } of [...data.train, ...data.eval]) reads.set(path, "the rows")
   }
   for (const { suite } of [...fields.evaluations, ...(fields.choose ? [fields.choose] : [])]) {
-    reads.set(suite, "the problems")
+    reads.set(suiteFile(suite).path, "the problems")
   }
   const places = [...reads].map(([path, what]) => ({ path, what }))
   checkOutputFolder(folder, { option: "output_dir", reads: places })

@@ -72,6 +72,19 @@ test("of an axis over models each has a base of its own, which contrasts find", 
   ])
 })
 
+test("a suite whose answers are compared as texts is found beside the study", async () => {
+  const suites = ["exact:sums.jsonl", "choices:sums.jsonl", "sums.jsonl", "gsm8k"]
+  const evaluations = suites.map((suite, i) => ({ name: `e${i}`, suite, decodings: ["greedy"] }))
+  const { folder, study } = await studyOf({ evaluations, contrasts: [] })
+  // the file is there since the function wrote the default evaluation's
+  expect(study.fields.evaluations.map(({ suite }) => suite)).toEqual([
+    `exact:${join(folder, "sums.jsonl")}`,
+    `choices:${join(folder, "sums.jsonl")}`,
+    join(folder, "sums.jsonl"),
+    "gsm8k",
+  ])
+})
+
 test("a part of a study runs by itself, and what failed is tried again when that is asked", async () => {
   const { study, train } = await studyOf()
   const good = readFileSync(train, "utf8")

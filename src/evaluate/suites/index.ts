@@ -74,6 +74,12 @@ export interface OpenedSuite {
   readonly problems: readonly Problem[]
 }
 
+/** The file of a suite that is no benchmark by name, and how its answers are judged. */
+export function suiteFile(name: string): { readonly how: string; readonly path: string } {
+  const [, how = "math", path = name] = /^(exact|choices):(.+)$/.exec(name) ?? []
+  return { how, path }
+}
+
 /**
  * A suite by name, or the path of a file of rows; `exact:FILE` compares its answers as
  * texts, `choices:FILE` the probabilities of its choices.
@@ -83,14 +89,14 @@ export interface OpenedSuite {
 export async function openSuite(name: string, options: LoadOptions): Promise<OpenedSuite> {
   const known = SUITES.find((suite) => suite.name === name)
   if (known) return opened(known, options)
-  const [, how, path = name] = /^(exact|choices):(.+)$/.exec(name) ?? []
+  const { how, path } = suiteFile(name)
   if (!existsSync(path)) {
     const names = SUITES.map((suite) => suite.name)
     throw new InputError(
       `--suite ${name}: no such suite or file${didYouMean(name, names) || `; suites are ${names.join(", ")}`}`,
     )
   }
-  return opened(fileSuite(path, (how ?? "math") as JudgeName), {
+  return opened(fileSuite(path, how as JudgeName), {
     ...options,
     folder: dirname(path),
   })
