@@ -17,8 +17,8 @@ export interface ChoiceGold {
   readonly choices: readonly string[]
   /** Of the right one. */
   readonly answer: number
-  /** likeliest: the sum of ln p; per-byte: divided by the answer's bytes, so that length costs nothing. */
-  readonly rule: "likeliest" | "per-byte"
+  /** likeliest: the sum of ln p; per-character: divided by the answer's length, which then costs nothing. */
+  readonly rule: "likeliest" | "per-character"
 }
 
 interface ChoiceOptions {
@@ -32,7 +32,7 @@ interface ChoiceOptions {
   readonly onProgress?: (message: string) => void
 }
 
-const VERSION = "choices-1"
+const VERSION = "choices-2"
 /** Contexts are cut on the right no sooner than that. */
 const MAX_LENGTH = 8192
 
@@ -54,8 +54,7 @@ export async function judgeChoices(options: ChoiceOptions): Promise<EvaluationRe
     const { choices, answer, rule } = golds[i]!
     const nll = choices.map(() => losses[at++]!)
     const sums = nll.map((loss) => loss.nll - loss.endNll)
-    const perByte = sums.map((sum, k) => sum / Buffer.byteLength(choices[k]!))
-    const [likeliest, best] = [leastOf(sums), leastOf(perByte)]
+    const [likeliest, best] = [leastOf(sums), leastOf(perCharacter(sums, choices))]
     const chosen = rule === "likeliest" ? likeliest : best
     const verdict = plainVerdict(
       {
@@ -88,6 +87,10 @@ export async function judgeChoices(options: ChoiceOptions): Promise<EvaluationRe
   })
   return records
 }
+
+/** Code points, as lm-evaluation-harness counts them for acc_norm (task.py of 0.4.13). */
+export const perCharacter = (values: readonly number[], choices: readonly string[]): number[] =>
+  values.map((value, i) => value / [...choices[i]!].length)
 
 const leastOf = (values: readonly number[]): number => values.indexOf(Math.min(...values))
 

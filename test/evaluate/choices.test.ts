@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
-import { type ChoiceGold, judgeChoices } from "../../src/evaluate/choices.ts"
+import { type ChoiceGold, judgeChoices, perCharacter } from "../../src/evaluate/choices.ts"
 import { evaluateSuite } from "../../src/evaluate/index.ts"
 import { openSuite } from "../../src/evaluate/suites/index.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
@@ -60,14 +60,18 @@ test("the likeliest answer, whole or by its length, by the model's own ln p", as
     }
     const [record] = await judgeChoices({ model, called: "m", suite: "own", problems, folder })
     expect(record!.reason).toBe(`ln p: ${sums.map((sum) => sum.toFixed(2)).join(", ")}`)
-    const perByte = sums.map((sum, i) => sum / choices[i]!.length)
+    const byLength = perCharacter(sums, choices)
     const best = (values: number[]) => choices[values.indexOf(Math.max(...values))]
-    expect(record!.completion).toBe(best(perByte))
+    expect(record!.completion).toBe(best(byLength))
     expect(record!.strict).toBe(best(sums) === choices[0])
     expect(JSON.parse(readFileSync(join(folder, "own.jsonl"), "utf8"))).toEqual(record)
   } finally {
     await model.release()
   }
+})
+
+test("an answer's length is counted in characters, not in bytes or UTF-16 units", () => {
+  expect(perCharacter([6, 6, 6], ["abc", "é°C", "𝛼x😀"])).toEqual([2, 2, 2])
 })
 
 test("a server tells no probability of given answers", async () => {

@@ -48,7 +48,7 @@ export const asTexts = ({ question, texts, answer }: ChoiceRow): ChoiceGold => (
   context: `Question: ${question}\nAnswer:`,
   choices: texts,
   answer,
-  rule: "per-byte",
+  rule: "per-character",
 })
 
 /** All answers stand in the question, and their letters are compared. */
