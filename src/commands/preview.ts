@@ -12,7 +12,7 @@ import { checkPage } from "../host/output-place.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { type PageSummary, previewPage } from "../report/preview-page.ts"
 import { previewRollouts, type RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
-import { rowOptions } from "../train/row-options.ts"
+import { picturesOf, rowOptions } from "../train/row-options.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { exampleText, pairText } from "./shell/preview-text.ts"
@@ -116,8 +116,10 @@ async function previewRows(
   signal: AbortSignal,
 ): Promise<PreviewSummary> {
   const tokenizer = await tokenizerFolder(config, signal)
+  const objective = objectiveFromConfig(config.objective)
   return previewData({
-    ...rowOptions(config, tokenizer, sources, objectiveFromConfig(config.objective)),
+    ...rowOptions(config, tokenizer, sources, objective),
+    ...(await picturesOf(config, tokenizer, objective)),
     vocabSize: await vocabSizeOf(tokenizer),
     signal,
     scan: SCANNED_ROWS,

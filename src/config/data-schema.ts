@@ -197,6 +197,12 @@ export const data = z
         "Pairs of texts without a prompt: what both begin with, up to white space, is the prompt.",
       )
       .default(false),
+    image_max_pixels: count
+      .describe(
+        "Pictures of more pixels are made smaller before the model's processor sees them: fewer image tokens a row. null: as its processor has it.",
+      )
+      .nullable()
+      .default(null),
     on_bad_row: z
       .enum(["error", "skip"])
       .describe(

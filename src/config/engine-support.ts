@@ -52,6 +52,16 @@ const LIMITS: readonly Limit[] = [
       coefficient ? `router_aux_loss_coef: ${coefficient}` : undefined,
   },
   {
+    path: ["vision_tower"],
+    engines: ["torch"],
+    asked: ({ vision_tower: tower }) => (tower === "frozen" ? undefined : `vision_tower: ${tower}`),
+  },
+  {
+    path: ["data", "image_max_pixels"],
+    engines: ["torch"],
+    asked: ({ data }) => (data.image_max_pixels === null ? undefined : "data.image_max_pixels"),
+  },
+  {
     path: ["forgetting"],
     engines: ["onnx"],
     asked: ({ forgetting }) => (forgetting === null ? undefined : "forgetting"),

@@ -180,6 +180,12 @@ export const configFields = z
         "Settings of their own for some tensors: the first group that names one counts. Rates follow the schedule.",
       )
       .default([]),
+    vision_tower: z
+      .enum(["frozen", "trained"])
+      .describe(
+        "Of a model of vision and language: whether what makes embeddings of pictures (tower and projector) trains too, or has an adapter too.",
+      )
+      .default("frozen"),
     freeze: z
       .array(z.string().min(1))
       .describe(

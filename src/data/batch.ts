@@ -4,6 +4,8 @@ import { hashOf, rowHash } from "./hash.ts"
 import { type AskedKind, trainedKind } from "./layout.ts"
 import type { RowNote } from "./lints.ts"
 import { pairFault } from "./pair-faults.ts"
+import type { PlacedPicture } from "./pictures/index.ts"
+import { type PictureSettings, pictureReader } from "./pictures/picture-files.ts"
 import { type RawBatch, readBatch } from "./read-batch.ts"
 import {
   layoutParts,
@@ -30,6 +32,8 @@ export interface BatchSetup {
   readonly onLongPair: "drop" | "truncate"
   readonly supervise: Supervise
   readonly maxLength: number
+  /** How pictures are read; null where the model reads none. */
+  readonly pictures: PictureSettings | null
   /** The day that a template which asks for it is told (YYYY-MM-DD); null where none asks. */
   readonly day: string | null
 }
@@ -52,19 +56,23 @@ export interface BatchResult {
   readonly untrained: Readonly<Record<string, readonly number[]>>
   /** Lines of rows with a key that nothing was made of, by key. */
   readonly unused: Readonly<Record<string, readonly number[]>>
+  /** Of kept rows that have some. */
+  readonly pictures: readonly (readonly [line: number, pictures: readonly PlacedPicture[]])[]
   /** Kept rows by how they were laid out. */
   readonly layouts: Readonly<Record<AskedKind, number>>
 }
 
 /** Loads what rendering needs; the folder is read again in each worker. */
 export async function renderOptionsOf(setup: BatchSetup): Promise<RenderOptions> {
+  const { pictures } = setup
   const tokenizer = await loadTokenizer(setup.tokenizer)
   return {
     tokenizer,
-    template: await loadChatTemplate(
-      setup.tokenizer,
-      setup.templateFile === null ? {} : { file: setup.templateFile },
-    ),
+    template: await loadChatTemplate(setup.tokenizer, {
+      ...(setup.templateFile === null ? {} : { file: setup.templateFile }),
+      inParts: pictures !== null,
+    }),
+    pictures: pictures === null ? undefined : pictureReader(pictures, tokenizer),
     plainTexts: setup.plainTexts,
     ...(setup.day === null ? {} : { now: noonOf(setup.day) }),
     supervise: setup.supervise,
@@ -90,6 +98,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     readonly weight: number
     readonly value: number | undefined
   }[] = []
+  const pictures: [number, readonly PlacedPicture[]][] = []
   const dropped: number[] = []
   const leftOut: number[] = []
   const bad: [number, string][] = []
@@ -129,8 +138,16 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     for (const name of new Set(sides.flatMap((side) => side.notes))) note(notes, name, line)
     for (const side of sides) supervised += side.supervised
     layouts[trainedKind(reading.example, layoutParts(options))]++
+    const seen = sides.flatMap((side) => side.pictures ?? [])
+    if (seen.length > 0) pictures.push([line, seen])
     const { weight, value } = reading
-    kept.push({ line, sides, prompt: promptText(reading.example), weight, value })
+    kept.push({
+      line,
+      sides,
+      prompt: promptText(reading.example) + seen.map(({ sha256 }) => sha256).join(""),
+      weight,
+      value,
+    })
   }
   const sideCount = isPaired(setup.purpose) ? 2 : 1
   const sides = Array.from({ length: sideCount }, (_, side) =>
@@ -143,6 +160,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   )
   return {
     sides,
+    pictures,
     rowHashes: BigInt64Array.from(kept, ({ sides }) => rowHash(sides)),
     promptHashes: BigInt64Array.from(kept, ({ prompt }) => hashOf(prompt)),
     supervised,

@@ -43,7 +43,10 @@ interface KeyParts {
 /** Hashes the content of every file that matters, and every option. */
 export async function cacheKey(parts: KeyParts): Promise<CacheKey> {
   const { setup, sources, leaveOut, onBadRow, signal } = parts
-  const { tokenizer: folder, templateFile, ...options } = setup
+  const { tokenizer: folder, templateFile, pictures, ...rest } = setup
+  // where bytes are kept changes no row; without eyes the key is the one that earlier versions gave
+  const seen = pictures && { pictures: { ...pictures, store: undefined } }
+  const options = { ...rest, ...seen }
   const tokenizer = await filesHash(folder, TOKENIZER_FILES)
   const template =
     templateFile !== null ? await fileHash(templateFile) : await filesHash(folder, TEMPLATE_FILES)

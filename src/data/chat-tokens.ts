@@ -1,7 +1,9 @@
 import type { Supervise } from "../config/index.ts"
 import { InputError } from "../errors.ts"
+import { PICTURE } from "../text/chat-message.ts"
 import type { AssistantSpan, ChatTemplate, TextEncoding, Tokenizer } from "../text/index.ts"
 import type { RowNote } from "./lints.ts"
+import type { PlacedPicture } from "./pictures/index.ts"
 import { type Conversation, renderedChat } from "./rendered-chat.ts"
 import type { Message } from "./rows/index.ts"
 import { hasTextArguments, type RenderedChat, unwrittenNotes } from "./unwritten.ts"
@@ -18,6 +20,8 @@ export interface ChatTokens {
   readonly notes: readonly RowNote[]
   /** The answer was cut off, so that it is right that nothing ends it. */
   readonly endsOpen?: true
+  /** Once placeholders are expanded. */
+  readonly pictures?: readonly PlacedPicture[]
 }
 
 interface ChatOptions {
@@ -200,15 +204,17 @@ function contentRanges(
   const ranges: MessageRange[] = []
   let from = 0
   for (const [i, { content }] of messages.entries()) {
-    const said = content.trim()
     const span = spanOf.get(i)
-    // what is said without content, such as tool calls, is content as well
-    if (span === undefined ? said === "" : span.start === span.end) continue
-    const start = span?.start ?? results.get(i) ?? text.indexOf(said, from)
-    if (start === -1) continue
-    const end = span?.end ?? start + said.length
-    ranges.push({ message: i, range: [start, end] })
-    from = Math.max(from, end)
+    const parts = messages[i]!.pictures === undefined ? [content] : content.split(PICTURE)
+    for (const said of parts.map((part) => part.trim())) {
+      // what is said without content, such as tool calls, is content as well
+      if (span === undefined ? said === "" : span.start === span.end) continue
+      const start = span?.start ?? results.get(i) ?? text.indexOf(said, from)
+      if (start === -1) continue
+      const end = span?.end ?? start + said.length
+      ranges.push({ message: i, range: [start, end] })
+      from = Math.max(from, end)
+    }
   }
   return ranges
 }

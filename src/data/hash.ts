@@ -13,6 +13,16 @@ export function hashOf(...parts: readonly (string | Int32Array)[]): bigint {
   return hash.digest().readBigInt64LE(0)
 }
 
-/** Of a row's tokens, its sides in order. */
-export const rowHash = (sides: readonly { readonly tokenIds: readonly number[] }[]): bigint =>
-  hashOf(...sides.map(({ tokenIds }) => Int32Array.from(tokenIds)))
+/** Of a row's tokens and pictures, its sides in order. */
+export const rowHash = (sides: readonly Side[]): bigint =>
+  hashOf(
+    ...sides.flatMap(({ tokenIds, pictures = [] }) => [
+      Int32Array.from(tokenIds),
+      ...pictures.map(({ sha256 }) => sha256),
+    ]),
+  )
+
+interface Side {
+  readonly tokenIds: readonly number[]
+  readonly pictures?: readonly { readonly sha256: string }[]
+}

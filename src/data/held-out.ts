@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { mkdir, rm } from "node:fs/promises"
+import { copyFile, mkdir, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { InputError } from "../errors.ts"
 import { removeLeft, temporaryName } from "../formats/atomic.ts"
@@ -12,6 +12,7 @@ import {
   writeSafetensors,
 } from "../formats/index.ts"
 import { rowsPerEpoch } from "./order.ts"
+import { PICTURES_FILE } from "./pictures/picture-table.ts"
 import { type PreparedData, publish } from "./prepare.ts"
 import { type Manifest, sidesOf } from "./prepared.ts"
 import { preparedState } from "./prepared-check.ts"
@@ -152,10 +153,17 @@ async function writePart(
   if (rowsPerEpoch(manifest) === 0 && name === "train") {
     throw new InputError("data.eval_split: no row is left to train with these weights")
   }
-  const told = { ...manifest, rows_sha256: await hashOfRows(dir, manifest) }
+  const rows = await hashOfRows(dir, manifest)
+  const { pictures_sha256: pictures } = whole
+  // those of both sides: a row finds its own by its place
+  if (pictures !== undefined) await copyFile(join(from, PICTURES_FILE), join(dir, PICTURES_FILE))
+  const rows_sha256 = pictures === undefined ? rows : hashOfText(`${rows} ${pictures}`)
+  const told = { ...manifest, rows_sha256 }
   await writeFileAtomic(join(dir, "manifest.json"), `${JSON.stringify(told, null, 2)}\n`)
   return told
 }
+
+const hashOfText = (text: string) => createHash("sha256").update(text).digest("hex")
 
 /** Tensors with one number a token; the others have one a row. */
 const PER_TOKEN = ["token_ids", "loss_mask", "token_class"]

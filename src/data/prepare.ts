@@ -14,6 +14,8 @@ import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
 import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
 import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
 import { rowsPerEpoch } from "./order.ts"
+import { pictureTable } from "./pictures/picture-table.ts"
+import type { PictureProcessor } from "./pictures/processors.ts"
 import { type Manifest, PREPARED_VERSION } from "./prepared.ts"
 import { preparedState } from "./prepared-check.ts"
 import { counter } from "./row-counter.ts"
@@ -38,6 +40,10 @@ export interface PrepareOptions {
   readonly implicitPrompt?: boolean
   /** As `data.on_long_pair`. */
   readonly onLongPair?: "drop" | "truncate"
+  /** Of a model of vision and language: how its pictures are read. Left out: a row with one is bad. */
+  readonly pictures?: PictureProcessor | undefined
+  /** As `data.image_max_pixels`. */
+  readonly imageMaxPixels?: number | null
   /** The day (YYYY-MM-DD) that a template which asks for it is told; today when left out. */
   readonly day?: string | undefined
   readonly onBadRow?: "error" | "skip"
@@ -66,6 +72,8 @@ export interface PreparedData {
   readonly fromCache: boolean
 }
 
+const preparedCache = () => join(cacheFolder(), "prepared")
+
 const SMALL_BYTES = 4 * 2 ** 20
 /** Each thread holds a tokenizer of its own, some 250 MB; more are for those who ask. */
 const MAX_THREADS = 8
@@ -79,7 +87,7 @@ const MAX_THREADS = 8
  */
 export async function prepareData(options: PrepareOptions): Promise<PreparedData> {
   const { onBadRow = "error", workers = "auto", signal, onProgress } = options
-  const { cache = join(cacheFolder(), "prepared") } = options
+  const { cache = preparedCache() } = options
   removeAllLeft(cache)
   const resolved = await resolveSources(options.sources, { signal })
   const setup = await datedSetup(options)
@@ -143,6 +151,9 @@ export function batchSetup({
   columns = {},
   implicitPrompt = false,
   onLongPair = "drop",
+  pictures,
+  imageMaxPixels = null,
+  cache = preparedCache(),
 }: Omit<PrepareOptions, "sources">): BatchSetup {
   return {
     tokenizer,
@@ -154,6 +165,9 @@ export function batchSetup({
     onLongPair,
     supervise,
     maxLength,
+    pictures: pictures
+      ? { processor: pictures, maxPixels: imageMaxPixels, store: join(cache, "pictures") }
+      : null,
     day: null,
   }
 }
@@ -222,6 +236,7 @@ interface IntoOptions {
 async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest> {
   const { sources, leftOut, setup, key, onBadRow, threads, signal, onProgress } = options
   const writer = shardWriter(dir, setup.purpose)
+  const pictures = pictureTable()
   const files = sources.flatMap(({ files, weight, path: source }) =>
     files.map((file) => ({ ...file, weight, source })),
   )
@@ -240,6 +255,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
       if (firstBad !== undefined && onBadRow === "error") throw badRow(firstBad[1])
       total.add(file, done)
       await writer.append(done.sides, file)
+      pictures.add(file, done.pictures)
       onProgress?.({ rows: total.rows(), tokens: total.tokens(), fraction })
     }
     try {
@@ -299,7 +315,8 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
     sources: prepared,
     shards,
     layouts: total.layouts(),
-    rows_sha256: writer.rowsHash(prepared),
+    rows_sha256: pictures.hashWith(writer.rowsHash(prepared)),
+    ...(await pictures.write(dir)),
     hashes_sha256: hashesSha256,
     files: key.files,
     tokenizer: key.tokenizer,

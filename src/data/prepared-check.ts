@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { fileHash } from "../formats/index.ts"
+import { changedPicture, PICTURES_FILE } from "./pictures/picture-table.ts"
 import { type Manifest, readManifest } from "./prepared.ts"
 import { HASHES_FILE } from "./row-hashes.ts"
 
@@ -32,7 +33,14 @@ export async function preparedState(dir: string): Promise<PreparedState> {
   if (manifest.key !== basename(dir)) return damaged(`${dir}/manifest.json: is another folder's`)
   if (manifest.shards.reduce((sum, { rows }) => sum + rows, 0) !== manifest.rows)
     return damaged(`${dir}/manifest.json: its shards do not add up to its rows`)
-  const files = [...manifest.shards, { file: HASHES_FILE, sha256: manifest.hashes_sha256 }] as const
+  const { pictures_sha256: pictures } = manifest
+  const files = [
+    ...manifest.shards,
+    { file: HASHES_FILE, sha256: manifest.hashes_sha256 },
+    ...(pictures === undefined ? [] : [{ file: PICTURES_FILE, sha256: pictures }]),
+  ] as const
+  const changed = await changedPicture(dir, manifest)
+  if (changed !== undefined) return damaged(changed)
   const missing = files.find(({ file }) => !existsSync(join(dir, file)))
   if (missing !== undefined) return damaged(`${join(dir, missing.file)}: is missing`)
   if (known.has(resolve(dir))) return { state: "whole", manifest }

@@ -30,6 +30,8 @@ export interface Manifest {
   readonly layouts?: Readonly<Record<AskedKind, number>>
   /** What the rows are (`rowsHasher`); version 1 does not say it. */
   readonly rows_sha256?: string
+  /** Of pictures.jsonl; left out where no row has a picture. */
+  readonly pictures_sha256?: string
   /** Of hashes.safetensors; version 1 does not say it. */
   readonly hashes_sha256?: string
   /** The files that the rows come from, as they were. */

@@ -28,6 +28,17 @@ export interface PreviewExample {
   /** 0 content, 1 end of turn, 2 other special or template token. */
   readonly token_class: readonly number[]
   readonly warnings: readonly string[]
+  /** In the order of their tokens; only where the row has some. */
+  readonly pictures?: readonly PreviewPicture[]
+}
+
+/** As the model's processor gets it; its tokens are `at` to `at + tokens`. */
+export interface PreviewPicture {
+  readonly path: string
+  readonly width: number
+  readonly height: number
+  readonly at: number
+  readonly tokens: number
 }
 
 export interface PreviewSummary {
@@ -119,7 +130,7 @@ function shownTokens(
   rendered: Rendered,
   tokenizer: Tokenizer,
 ): Omit<PreviewExample, "source" | "side" | "parts_at"> {
-  const { tokenIds, lossMask, tokenClass, notes, supervised } = rendered
+  const { tokenIds, lossMask, tokenClass, notes, supervised, pictures = [] } = rendered
   return {
     text: tokenizer.decode(tokenIds),
     token_ids: tokenIds,
@@ -127,6 +138,13 @@ function shownTokens(
     loss_mask: lossMask,
     token_class: tokenClass,
     warnings: [...notes, ...(supervised === 0 ? ["no-supervised-tokens"] : [])],
+    ...(pictures.length === 0
+      ? {}
+      : {
+          pictures: pictures.map(({ path, width, height, at, tokens }) => ({
+            ...{ path, width, height, at, tokens },
+          })),
+        }),
   }
 }
 

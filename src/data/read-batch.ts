@@ -42,6 +42,8 @@ export interface ReadOptions {
   readonly format: DataFormat
   readonly columns: Columns
   readonly implicitPrompt: boolean
+  /** As of `ReadRowOptions`. */
+  readonly pictures?: object | null
   /** Rows that say they are not to be trained are rendered too. */
   readonly showRefused?: boolean
 }
@@ -75,7 +77,7 @@ export function* readBatch(
 /** Parses the rows that could be read at all, and tells their shape. */
 export function* parsedRows(
   { path, lines, rows }: RawBatch,
-  { purpose, format, columns, implicitPrompt }: Omit<ReadOptions, "showRefused">,
+  { purpose, format, columns, implicitPrompt, pictures }: Omit<ReadOptions, "showRefused">,
 ): Generator<Parsed> {
   for (const [i, line] of lines.entries()) {
     const where = `${path}:${line}`
@@ -83,7 +85,10 @@ export function* parsedRows(
       const value = rowValue(rows, i, where)
       return {
         line,
-        reading: rowReading(value, { format, purpose, columns, implicitPrompt, where }),
+        reading: rowReading(value, {
+          ...{ format, purpose, columns, implicitPrompt, where },
+          pictures: Boolean(pictures),
+        }),
       }
     })
   }

@@ -4,6 +4,7 @@ import type { ChatTemplate, Tokenizer } from "../text/index.ts"
 import { type ChatTokens, chatTokens } from "./chat-tokens.ts"
 import type { RowNote } from "./lints.ts"
 import { checkSharedPrompt, isInside } from "./pair-faults.ts"
+import { expanded, type PictureReader, type PlacedPicture, readPictures } from "./pictures/index.ts"
 import { askedText, type Conversation } from "./rendered-chat.ts"
 import type { Example, RowPrompt, Sampled, Turns } from "./rows/index.ts"
 
@@ -22,6 +23,8 @@ export interface Rendered {
   readonly supervised: number
   readonly truncated: boolean
   readonly notes: readonly RowNote[]
+  /** In the order of their tokens; left out: none. */
+  readonly pictures?: readonly PlacedPicture[]
 }
 
 /**
@@ -41,6 +44,8 @@ export interface RenderOptions {
   readonly stopIds: ReadonlySet<number>
   /** What a template that asks for the time is told; left out: the clock. */
   readonly now?: Date
+  /** Of a model that reads pictures. */
+  readonly pictures?: PictureReader | undefined
 }
 
 /**
@@ -51,7 +56,11 @@ export interface RenderOptions {
  */
 export function renderExample(example: Example, options: RenderOptions, where: string): Rendered[] {
   try {
-    const sides = sequencesOf(example, options).map((tokens) => finished(tokens, options))
+    const { pictures: reader } = options
+    const pictures = reader ? readPictures(example, reader, where) : []
+    const sides = sequencesOf(example, options)
+      .map((tokens) => (reader ? expanded(tokens, pictures, reader) : tokens))
+      .map((tokens) => finished(tokens, options))
     return isInside(sides) ? sides.map(withNote("side-inside")) : sides
   } catch (error) {
     if (error instanceof InputError) throw new InputError(`${where}: ${error.message}`)
@@ -271,6 +280,12 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
   const { tokenIds, tokenClass, endsOpen = false } = tokens
   const lossMask = tokens.lossMask.map((mask, t) => (t === 0 ? 0 : mask))
   const truncated = tokenIds.length > maxLength
+  const { pictures = [] } = tokens
+  if (pictures.some(({ at, tokens: length }) => at + length > maxLength)) {
+    throw new InputError(
+      `its pictures do not fit data.max_length ${maxLength}: they end at token ${Math.max(...pictures.map(({ at, tokens: length }) => at + length))}; raise it, or lower data.image_max_pixels`,
+    )
+  }
   const last = lossMask.lastIndexOf(1)
   const notes: RowNote[] = []
   if (truncated) {
@@ -294,6 +309,7 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
     supervised,
     truncated,
     notes,
+    ...(pictures.length === 0 ? {} : { pictures }),
   }
 }
 

@@ -170,7 +170,7 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
     for (let rowStart = first; rowStart < end; rowStart += rowsAtOnce) {
       const rowEnd = Math.min(end, rowStart + rowsAtOnce)
       const values = await readable(path, () =>
-        parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd }),
+        parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd, utf8: false }),
       )
       for (let from = 0; from < values.length; from += VALUE_ROWS) {
         const rows = values
@@ -194,12 +194,13 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whole numbers of 64 bits as numbers, bytes as nothing: what JSON would have said. */
+/** Whole numbers of 64 bits as numbers, bytes as text where they are: what JSON would have said. */
 function plain(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value)
   if (Array.isArray(value)) return value.map(plain)
   if (value instanceof Date) return value.toISOString()
-  if (value instanceof Uint8Array || value instanceof DataView) return null
+  if (value instanceof Uint8Array) return textOrBytes(value)
+  if (value instanceof DataView) return null
   if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, plain) // a list of numbers
   if (!isObject(value)) return value
   return Object.fromEntries(
@@ -209,6 +210,17 @@ function plain(value: unknown): unknown {
       return [key, CALL_KEYS.has(key) ? withoutNulls(read) : read]
     }),
   )
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** A column may hold text without saying so. Bytes are copied: a view takes its whole file along to a thread. */
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return strictUtf8.decode(bytes)
+  } catch {
+    return bytes.slice()
+  }
 }
 
 /** Parts of a row where null is padding. */

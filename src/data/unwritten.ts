@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { PICTURE } from "../text/chat-message.ts"
 import { REASONING } from "../text/chat-template.ts"
 import type { AssistantSpan, ChatTemplate } from "../text/index.ts"
 import type { RowNote } from "./lints.ts"
@@ -78,7 +79,11 @@ function variants(text: string): string[] {
 /** A part of a message that is cut at tags which templates take apart (thoughts, calls). */
 const TAG = /(<\/?[A-Za-z_|][\w|-]*>)/
 
-function unwrittenContent({ content }: Message, region: Region): RowNote[] {
+function unwrittenContent({ content, pictures }: Message, region: Region): RowNote[] {
+  if (pictures !== undefined) {
+    const parts = content.split(PICTURE)
+    return parts.flatMap((part) => unwrittenContent({ role: "user", content: part }, region))
+  }
   const said = content.trim()
   if (said === "" || region.has(said)) return []
   const notes: RowNote[] = []

@@ -1,5 +1,5 @@
 import type { Lint } from "../data/lints.ts"
-import type { PreviewExample, PreviewSummary } from "../data/preview-rows.ts"
+import type { PreviewExample, PreviewPicture, PreviewSummary } from "../data/preview-rows.ts"
 
 export interface PageSummary extends Omit<PreviewSummary, "lints"> {
   readonly lints: readonly (Omit<Lint, "code"> & { readonly code: string })[]
@@ -31,8 +31,20 @@ function tokenSpan(
   return `<span class="t ${trained ? "on" : "off"} ${kind}" data-i="${t}" data-id="${token_ids[t]}" data-t="${escaped(JSON.stringify(tokens[t]))}">${shownText(tokens[t]!)}</span>`
 }
 
-const tokenSpans = (example: PreviewExample, from: number, to: number) =>
-  Array.from({ length: to - from }, (_, i) => tokenSpan(example, from + i)).join("")
+/** In the place of a picture's tokens, the picture's name and size. */
+function tokenSpans(example: PreviewExample, from: number, to: number): string {
+  const seen = new Map((example.pictures ?? []).map((picture) => [picture.at, picture]))
+  let html = ""
+  for (let t = from; t < to; ) {
+    const picture = seen.get(t)
+    html += picture ? pictureSpan(picture) : tokenSpan(example, t)
+    t += picture?.tokens ?? 1
+  }
+  return html
+}
+
+const pictureSpan = ({ path, width, height, tokens }: PreviewPicture) =>
+  `<span class="t off picture">[picture ${escaped(path)}: ${width}x${height}, ${tokens} tokens]</span>`
 
 /** How many tokens, how many of them trained, and what is odd. */
 function meta({ loss_mask, warnings }: PreviewExample): string {

@@ -8,7 +8,7 @@ import { findModel } from "../models/files/index.ts"
 import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { RUN_FILES } from "../run/run-files.ts"
 import { loadTokenizer, type Tokenizer } from "../text/index.ts"
-import { rowOptions } from "../train/row-options.ts"
+import { picturesOf, rowOptions } from "../train/row-options.ts"
 import { refusal } from "./refusal.ts"
 import type { NamedRun } from "./run-folders.ts"
 import { lastObjects } from "./run-lines.ts"
@@ -71,7 +71,10 @@ export async function preparedRows(
     throw refusal(404, `set: expected one of ${rowSets(config).join(", ")}, got "${set}"`)
   }
   const sources = source === undefined ? config.data.train : [source]
-  const { dir } = await prepareData(rowOptions(config, textFolder, sources, objective))
+  const { dir } = await prepareData({
+    ...rowOptions(config, textFolder, sources, objective),
+    ...(await picturesOf(config, textFolder, objective)),
+  })
   return openPrepared(dir)
 }
 

@@ -1,3 +1,9 @@
+/**
+ * Stands in a message's content for a picture, where the message has `pictures`: templates of models
+ * with eyes are handed a part for it.
+ */
+export const PICTURE = "\uFFFC"
+
 export interface ChatMessage {
   readonly role: string
   readonly content: string

@@ -1,5 +1,10 @@
 import { InputError } from "../errors.ts"
-import type { AssistantSpan, ChatMessage, RenderOptions } from "./chat-message.ts"
+import {
+  type AssistantSpan,
+  type ChatMessage,
+  PICTURE,
+  type RenderOptions,
+} from "./chat-message.ts"
 import { finishedSpans } from "./finished-spans.ts"
 import { generationSpans } from "./generation-spans.ts"
 import {
@@ -32,6 +37,8 @@ export interface TemplateSource {
   readonly tokens: Readonly<Record<string, string>>
   /** Every special token's text: one of them closes a turn. */
   readonly specialTokens: readonly string[]
+  /** Contents are handed over as lists of parts, as processors of pictures do. */
+  readonly inParts?: boolean | undefined
 }
 
 /** Names of a message's reasoning, the standard one first (transformers, chat_template_utils.py). */
@@ -53,13 +60,23 @@ function templateMessage(message: ChatMessage): ChatMessage {
   return { thinking: reasoning, ...(given as ChatMessage), reasoning_content: reasoning }
 }
 
+/** Texts and pictures in their order, as Transformers hands them to a template. */
+function partsOf({ pictures, ...message }: ChatMessage): object {
+  const texts = pictures === undefined ? [message.content] : message.content.split(PICTURE)
+  const parts = texts.flatMap((text, i) => [
+    ...(i === 0 ? [] : [{ type: "image" }]),
+    ...(text === "" && texts.length > 1 ? [] : [{ type: "text", text }]),
+  ])
+  return { ...message, content: parts }
+}
+
 type Renderer = (
   messages: readonly ChatMessage[],
   options: RenderOptions,
   settings?: Pick<RenderSettings, "marks" | "traced">,
 ) => Rendered
 
-function compiled({ path, source, tokens }: TemplateSource): Renderer {
+function compiled({ path, source, tokens, inParts = false }: TemplateSource): Renderer {
   let template: JinjaTemplate
   try {
     template = jinjaTemplate(source)
@@ -73,7 +90,10 @@ function compiled({ path, source, tokens }: TemplateSource): Renderer {
       tools: tools ?? null, // there, but none: as Transformers passes them
       documents: null,
       ...variables,
-      messages: messages.map(templateMessage),
+      messages: messages.map((message) => {
+        const given = templateMessage(message)
+        return inParts ? partsOf(given) : given
+      }),
       add_generation_prompt: addGenerationPrompt,
     }
     try {

@@ -54,11 +54,13 @@ function namedTemplates(value: unknown, path: string): NamedTemplates | undefine
  * beside it, that is taken for chats with tools. null when there is none.
  *
  * @param own a template to use in place of the model's.
+ * @param inParts contents are handed over as lists of parts
  * @throws InputError naming the file when it is not readable or does not parse
  */
 export async function chatTemplateIn(
   folder: Folder,
   own?: TemplateText,
+  inParts = false,
 ): Promise<ChatTemplate | null> {
   const config = (await objectIn(folder, "tokenizer_config.json", MAX_TOKENIZER_BYTES)) ?? {}
   const found = own === undefined ? await findTemplates(folder, config) : { default: own }
@@ -67,7 +69,7 @@ export async function chatTemplateIn(
   const tokens = namedTokens(config)
   const specialTokens = specialTexts(config, tokenizer)
   const compiled = (text: TemplateText | undefined) =>
-    text && chatTemplate({ ...text, tokens, specialTokens })
+    text && chatTemplate({ ...text, tokens, specialTokens, inParts })
   return chosenTemplate(compiled(found.default), compiled(found.tool_use))
 }
 

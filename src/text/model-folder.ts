@@ -34,11 +34,11 @@ export function stopTokenIds(folder: string, tokenizer: Tokenizer): Promise<Read
  */
 export async function loadChatTemplate(
   folder: string,
-  { file }: { readonly file?: string } = {},
+  { file, inParts }: { readonly file?: string; readonly inParts?: boolean } = {},
 ): Promise<ChatTemplate | null> {
   const own =
     file === undefined
       ? undefined
       : { path: file, source: await readTextFile(file, MAX_TEMPLATE_BYTES) }
-  return chatTemplateIn(diskFolder(folder), own)
+  return chatTemplateIn(diskFolder(folder), own, inParts)
 }

@@ -35,7 +35,7 @@ import { batchesOf, evalBatches, refuseSettings, withSources } from "./objective
 import { padTokenOf, withPadToken } from "./pad-token.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
-import { forgettingTexts, prepareRows, rowOptions } from "./row-options.ts"
+import { forgettingTexts, picturesOf, prepareRows, rowOptions } from "./row-options.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
 
 export interface NamedRows {
@@ -119,8 +119,10 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     )
   }
   const day = dayOfRun(config)
+  const pictures = await picturesOf(config, modelFolder, objective)
   const rowsFor = (sources: readonly SourceConfig[]) => ({
     ...rowOptions(config, modelFolder, sources, objective),
+    ...pictures,
     day,
   })
   const asked = rowsFor(config.data.train)

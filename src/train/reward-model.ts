@@ -130,7 +130,7 @@ async function openRenderer(path: string, { columns = {}, ...options }: ModelRew
   const rendering = await renderOptionsOf({
     ...{ tokenizer: model.textFolder, templateFile: null, plainTexts, columns },
     ...{ purpose: "supervised", format: "auto", implicitPrompt: false, onLongPair: "truncate" },
-    ...{ supervise: "completions", maxLength: Number.MAX_SAFE_INTEGER, day: null },
+    ...{ supervise: "completions", maxLength: Number.MAX_SAFE_INTEGER, day: null, pictures: null },
   } as const)
   const render = ({ row, completion, finish_reason, where }: RewardSample): readonly number[] => {
     const asked = readPrompt(row, { where, columns })

@@ -1,5 +1,6 @@
 import type { Config, SourceConfig } from "../config/index.ts"
 import { openPrepared, type Prepared, type PreparedData, prepareData } from "../data/index.ts"
+import { pictureProcessor } from "../data/pictures/processors.ts"
 import type { PrepareOptions } from "../data/prepare.ts"
 import { PURPOSE_OF } from "../data/purpose.ts"
 import { InputError } from "../errors.ts"
@@ -27,6 +28,34 @@ export function rowOptions(
     ...(sources === data.train ? { leaveOut: data } : {}),
     onBadRow: data.on_bad_row,
   }
+}
+
+/**
+ * How pictures of the rows are read: by engine torch, of a model of vision and language.
+ *
+ * @throws InputError for what such a model is not trained with
+ */
+export async function picturesOf(
+  config: Config,
+  modelFolder: string,
+  { name, trainsOn }: Pick<Objective, "name" | "trainsOn">,
+): Promise<Pick<PrepareOptions, "pictures" | "imageMaxPixels">> {
+  const pictures = config.engine.name === "torch" ? await pictureProcessor(modelFolder) : undefined
+  if (pictures === undefined) return {}
+  const refused =
+    trainsOn !== "targets"
+      ? `objective: ${name}, whose rows are no plain answers`
+      : config.generate_samples
+        ? "generate_samples"
+        : config.model_tokens.length > 0
+          ? "model_tokens"
+          : undefined
+  if (refused !== undefined) {
+    throw new InputError(
+      `model: ${config.model} is a model of vision and language (${pictures.modelType}), which is not trained with ${refused}`,
+    )
+  }
+  return { pictures, imageMaxPixels: config.data.image_max_pixels }
 }
 
 interface ReadOptions {

@@ -31,6 +31,7 @@ async function renderer({ tokenizer, templateFile }: Model) {
     format: "auto",
     supervise: "completions",
     maxLength: 1 << 20,
+    pictures: null,
     day: null,
   })
   return {

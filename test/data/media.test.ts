@@ -46,7 +46,7 @@ test("a pair with a picture is refused", async () => {
 
 test("a bare image part is refused", async () => {
   const row = { messages: [{ role: "user", content: [{ type: "image" }, "what?"] }, said] }
-  await expect(previewed([row])).rejects.toThrow(/text parts only, got a part of type "image"/)
+  await expect(previewed([row])).rejects.toThrow('content[0].type" holds a picture')
 })
 
 test("empty keys are no pictures, nor are a tool's words, nor text that begins like a list", async () => {

@@ -151,7 +151,7 @@ test.each<[string, unknown, RegExp]>([
   [
     "a picture",
     { messages: [{ role: "user", content: [{ type: "image" }] }, assistant] },
-    /text parts only, got a part of type "image"/,
+    /messages\[0\]\.content\[0\]\.type" holds a picture/,
   ],
   [
     "an unknown speaker",

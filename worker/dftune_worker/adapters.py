@@ -10,9 +10,11 @@ from .weights import checkpoint_name
 NAMES_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "gate_up_proj", "w1", "w2", "w3"})
 
 
-def attach_adapter(model: nn.Module, adapter: dict, saves_vocabulary: bool = False) -> nn.Module:
+def attach_adapter(
+    model: nn.Module, adapter: dict, saves_vocabulary: bool = False, frozen: list[str] | None = None
+) -> nn.Module:
     """PEFT's adapter around the model. Modules that are saved whole stay the base's own, and train: PEFT would keep a
-    second copy of each, which a run with a reference loads for itself."""
+    second copy of each, which a run with a reference loads for itself. `frozen`: paths of modules that get no update."""
     from peft import LoraConfig, get_peft_model
 
     names = saved_names(model, adapter, saves_vocabulary)
@@ -23,8 +25,8 @@ def attach_adapter(model: nn.Module, adapter: dict, saves_vocabulary: bool = Fal
         lora_dropout=adapter["lora_dropout"],
         use_rslora=adapter.get("use_rslora", False),
         use_dora=adapter.get("use_dora", False),
-        target_modules=_targets(model, adapter["target_modules"]),
-        exclude_modules=_excluded(adapter.get("exclude_modules"), saved),
+        target_modules=_targets(model, adapter["target_modules"], frozen or []),
+        exclude_modules=_excluded(adapter.get("exclude_modules"), [*saved, *(frozen or [])]),
         layers_to_transform=adapter.get("layers_to_transform"),
         rank_pattern=adapter.get("rank_pattern") or {},
         alpha_pattern=adapter.get("alpha_pattern") or {},
@@ -94,7 +96,7 @@ def _excluded(asked: str | list[str] | None, saved: list[str]) -> str | list[str
     return [*(asked or []), *saved]
 
 
-def _targets(model: nn.Module, asked: str | list[str]) -> str | list[str]:
+def _targets(model: nn.Module, asked: str | list[str], frozen: list[str]) -> str | list[str]:
     """Names of linear layers but the head. Experts are left out: PEFT takes their layers' names for the experts' joined
     weights, dense and shared layers of the same name with them. A regular expression is PEFT's to match."""
     from transformers.pytorch_utils import Conv1D
@@ -105,7 +107,9 @@ def _targets(model: nn.Module, asked: str | list[str]) -> str | list[str]:
     paths = [
         name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D)) and module is not head
     ]
-    linears = {path.rsplit(".", 1)[-1] for path in paths}
+    paths = [path for path in paths if path not in frozen]
+    # a module of a sequence is called 0 or 2, as layers are
+    linears = {path if (last := path.rsplit(".", 1)[-1]).isdigit() else last for path in paths}
     if any(name.rsplit(".", 2)[-2:-1] == ["experts"] and p.ndim == 3 for name, p in model.named_parameters()):
         linears -= NAMES_OF_EXPERTS
     if asked == "all-linear":

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from . import attention
 from .packing import MicroBatch
+from .vision import MODEL_TYPES as VISION
 
 OWN, MASK, PADDED, ALONE = "own", "mask", "padded", "alone"
 OWN_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -25,7 +26,9 @@ IN_WORDS = {
 
 
 def choices(model_type: str) -> tuple[str, ...]:
-    """What to try, the best first."""
+    """What to try, the best first. Rows with pictures are not packed: their positions go by their grids."""
+    if model_type in VISION:
+        return (PADDED, ALONE)
     return (OWN, MASK, PADDED, ALONE) if model_type in OWN_FAMILIES else (MASK, PADDED, ALONE)
 
 

@@ -27,13 +27,17 @@ TOKENIZER_FILES = [
     "tokenizer.model",
     "chat_template.jinja",
     "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "chat_template.json",
 ]
 
 
 def export_model(run, folder: Path) -> None:
     """All ranks call it; rank 0 writes. One tensor at a time is whole, on rank 0's CPU in the end."""
     first, adapter = run.world.first, run.spec.config["adapter"] is not None
-    converted = not adapter and run.model.config.model_type not in OWN_FAMILIES
+    converted = not adapter and run.model.model_type not in OWN_FAMILIES
     writer = _Writer(folder, "adapter_model" if adapter else "model") if first else None
     held: dict[str, torch.Tensor] = {}  # of families whose files are laid out in another way: converted as one
     dtype = torch.float32 if adapter else saved_dtype(run.spec.model)

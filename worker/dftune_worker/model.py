@@ -18,6 +18,9 @@ from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
 from .packing import MicroBatch
 from .recompute import RecomputePlan, activation_bytes_per_token, can_recompute
 from .routers import Routers
+from .vision import MODEL_TYPES as VISION
+from .vision import Eyes, tower_parameters, tower_paths
+from .weights import auto_class
 
 
 class PackedModel(nn.Module):
@@ -29,12 +32,14 @@ class PackedModel(nn.Module):
         self.lm = causal_lm
         self.recompute = RecomputePlan()
         self._tied: TiedGradient | None = None
-        self.kept_apart = apart.choices(self.config.model_type)[0]
+        self.kept_apart = apart.choices(self.model_type)[0]
         """How rows are; `self_check` takes the first way that is exact."""
         self.head_form = PLAIN
         self._head_input = None if self.kept_apart == apart.OWN else apart.HeadInput(self._head_module)
         self.routers: Routers | None = None
-        lists = [m for m in self._plain.modules() if isinstance(m, nn.ModuleList)]
+        self.eyes: Eyes | None = None
+        text = self._plain.get_decoder() if self.model_type in VISION else self._plain
+        lists = [m for m in text.modules() if isinstance(m, nn.ModuleList)]
         most = max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=nn.ModuleList())
         self._layers = (most,)  # no second name for its modules
         for index, layer in enumerate(self.layers):
@@ -83,6 +88,11 @@ class PackedModel(nn.Module):
     def config(self):
         """Of the text part."""
         return self._plain.config.get_text_config()
+
+    @property
+    def model_type(self) -> str:
+        """Of the whole: text parts have types of their own, such as llama."""
+        return self._plain.config.model_type
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -138,7 +148,13 @@ class PackedModel(nn.Module):
         loss = head_pass(self._hidden(batch), self.head, request)
         if self.routers is not None and request.scale is not None:
             loss = loss + self.routers.loss()
+        if self.eyes is not None and request.scale is not None and not any(batch.pictures):
+            loss = loss + self._unseen()
         return loss
+
+    def _unseen(self) -> torch.Tensor:
+        """Zero: gives the tower a gradient where no row has a picture, because other ranks' rows may have some."""
+        return sum(0.0 * p.flatten()[:1].sum() for _, p in tower_parameters(self._plain) if p.requires_grad)
 
     def next_logits(self, token_ids: torch.Tensor, position_ids: torch.Tensor, view, at: slice) -> torch.Tensor:
         """Logits [n, V] in float32 after the tokens `at` of [1, T], whose attention goes through a view of a key-value cache."""
@@ -152,12 +168,13 @@ class PackedModel(nn.Module):
         states, _ = self._head_input.of(self._plain, {"input_ids": token_ids})
         return self.head.logits(states[0, -1:])
 
-    def own_logits(self, token_ids: torch.Tensor):
-        """What Transformers' model itself says of a row [1, T]: its output, logits [1, T, V] among it."""
+    def own_logits(self, batch: MicroBatch):
+        """What Transformers' model itself says of the one row of a micro-batch: its output, logits [1, T, V] among it."""
         before, self._head_input.whole = self._head_input.whole, True
         try:
             extra = {"output_router_logits": True} if self.routers is not None else {}
-            return self._head_input.of(self._plain, {"input_ids": token_ids, **extra})[1]
+            inputs = {"input_ids": batch.token_ids, **self._seen(batch, batch.token_ids), **extra}
+            return self._head_input.of(self._plain, inputs)[1]
         finally:
             self._head_input.whole = before
 
@@ -171,10 +188,13 @@ class PackedModel(nn.Module):
         if self.kept_apart == apart.OWN:
             return self.backbone(use_cache=False, **inputs).last_hidden_state[0]
         extra = {"output_router_logits": True} if self.routers is not None else {}
-        states, out = self._head_input.of(self._plain, inputs | extra)
+        states, out = self._head_input.of(self._plain, inputs | self._seen(batch, inputs["input_ids"]) | extra)
         if self.routers is not None:
             self.routers.saw(out.router_logits, real, batch)
         return states.flatten(0, 1) if real is None else states[real]
+
+    def _seen(self, batch: MicroBatch, token_ids: torch.Tensor) -> dict:
+        return {} if self.eyes is None else self.eyes.inputs(batch.pictures, batch.sources, token_ids)
 
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """[S, C] at the positions that predict a target."""
@@ -230,26 +250,32 @@ def read_config(folder: Path):
     return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 
-def build(folder: Path, adapter: dict | None, saves_vocabulary: bool = False) -> nn.Module:
+def build(folder: Path, adapter: dict | None, saves_vocabulary: bool = False, trains_tower: bool = False) -> nn.Module:
     """The model with parameters on the meta device (no memory), its adapter attached. Buffers are real."""
     from accelerate import init_empty_weights
-    from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     config = read_config(folder)
     check(
-        config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.model_type in VISION,
         f'{folder}/config.json: "model_type": "{config.model_type}" is none that Transformers has a causal language model of',
     )
     without_dropout(config)
     attention.register()
     options = {"attn_implementation": attention.NAME} if config.model_type in apart.OWN_FAMILIES else {}
     with init_empty_weights(include_buffers=False):  # frequencies and the like are computed, not loaded
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=torch.float32, **options)
+        model = auto_class(config.model_type).from_config(
+            config, trust_remote_code=False, dtype=torch.float32, **options
+        )
     model.tie_weights()  # a parameter that moved to the meta device is another one
     model.get_input_embeddings().padding_idx = None  # a row's tokens are tokens: often padding is the end of turn
     model.train()
-    return model if adapter is None else attach_adapter(model, adapter, saves_vocabulary)
+    frozen = [] if trains_tower or config.model_type not in VISION else tower_parameters(model)
+    for _, parameter in frozen:
+        parameter.requires_grad_(False)
+    if adapter is None:
+        return model
+    return attach_adapter(model, adapter, saves_vocabulary, tower_paths(model) if frozen else [])
 
 
 def without_dropout(config) -> None:

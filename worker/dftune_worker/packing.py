@@ -8,6 +8,7 @@ import torch
 
 from .errors import InputError
 from .shards import PreparedRows, Row
+from .vision import Picture
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class MicroBatch:
     weight: torch.Tensor  # [S] float64: how often its row counts
     columns: dict[str, torch.Tensor]  # [S] float64 each: token_class, and what rows bring with them
     sources: tuple[str, ...]  # R
+    pictures: tuple[tuple[Picture, ...], ...] = ()  # R, or none where no row can have any
 
     def to(self, device: torch.device) -> "MicroBatch":
         def move(v):
@@ -136,4 +138,5 @@ def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_name
             **{name: column(name) for name in column_names},
         },
         sources=tuple(row.source for row in chosen),
+        pictures=tuple(row.pictures for row in chosen),
     )

@@ -43,27 +43,27 @@ def settle(model: PackedModel, rows: list[Row], dtype: torch.dtype, device: torc
         _hold(model, both, [model.all_logits(b) for b in single], tolerance)
         model.train()
         return []
-    said = [model.own_logits(batch.token_ids).logits.float() for batch in single]
+    said = [model.own_logits(batch).logits.float() for batch in single]
     findings = []
     if not _settle_head(model, single[0], said[0][0], tolerance):
         model.give_whole_logits(True)
         findings.append(
             Finding(
                 "whole-logits",
-                f"{model.config.model_type}: its head is more than a product, so all logits of a micro-batch exist at once",
+                f"{model.model_type}: its head is more than a product, so all logits of a micro-batch exist at once",
                 "lower micro_batch_tokens if memory is short",
             )
         )
     found = _way(model, single, both, torch.cat(said, 1)[0], tolerance)
     if found is None:
         raise InputError(
-            f"{model.config.model_type}: no way to compute rows gives what Transformers' own model says of them; engine: torch cannot train it"
+            f"{model.model_type}: no way to compute rows gives what Transformers' own model says of them; engine: torch cannot train it"
         )
     if found in (apart.PADDED, apart.ALONE):
         findings.append(
             Finding(
                 "padded-rows",
-                f"{model.config.model_type}: packed rows are not the rows alone (recurrent layers, or a mask of its own), so {apart.IN_WORDS[found]}",
+                f"{model.model_type}: {_why_not_packed(model)}, so {apart.IN_WORDS[found]}",
                 "rows of similar length cost the least; data.packing has no effect",
             )
         )
@@ -71,8 +71,14 @@ def settle(model: PackedModel, rows: list[Row], dtype: torch.dtype, device: torc
     return findings
 
 
+def _why_not_packed(model: PackedModel) -> str:
+    if apart.MASK not in apart.choices(model.model_type):
+        return "rows with pictures are not packed"
+    return "packed rows are not the rows alone (recurrent layers, or a mask of its own)"
+
+
 def _way(model: PackedModel, single: list, both, said: Tensor, tolerance: float) -> str | None:
-    for way in apart.choices(model.config.model_type):
+    for way in apart.choices(model.model_type):
         model.kept_apart = way
         try:
             came = torch.cat([model.all_logits(b) for b in (single if way == apart.ALONE else [both])])
@@ -86,7 +92,7 @@ def _way(model: PackedModel, single: list, both, said: Tensor, tolerance: float)
 def _hold(model: PackedModel, both, single: list[Tensor], tolerance: float) -> None:
     if (off := _distance(model.all_logits(both), torch.cat(single))) > tolerance:
         raise InputError(
-            f"{model.config.model_type}: two packed rows are {off:.2g} nats a token from the rows alone; set data.packing: false, and report it"
+            f"{model.model_type}: two packed rows are {off:.2g} nats a token from the rows alone; set data.packing: false, and report it"
         )
 
 
@@ -96,6 +102,8 @@ def _distance(a: Tensor, b: Tensor) -> float:
 
 
 def _cut(row: Row) -> Row:
+    if row.pictures:
+        return row  # its pictures need all their tokens
     ids, mask, kind = (t[:MOST_TOKENS] for t in (row.token_ids, row.supervised, row.token_class))
     return Row(ids, mask, kind, row.source)
 
@@ -128,12 +136,12 @@ def settle_routers(model: PackedModel, row: Row, device: torch.device) -> None:
     """Holds the auxiliary loss to the model's own, of one row."""
     batch = packed([_cut(row)], [0], model.config.vocab_size).to(device)
     with torch.no_grad():
-        theirs = model.own_logits(batch.token_ids).aux_loss
+        theirs = model.own_logits(batch).aux_loss
         model.states(batch)
     model.routers.settle(model.routers.counts())
     mine = model.routers.part()
     model.routers.shares = None
     if theirs is None or abs(float(theirs) - float(mine)) > 1e-3 * max(1.0, abs(float(theirs))):
         raise InputError(
-            f"router_aux_loss_coef: {model.config.model_type} has no auxiliary loss, or another one than Switch Transformer's; set it to 0"
+            f"router_aux_loss_coef: {model.model_type} has no auxiliary loss, or another one than Switch Transformer's; set it to 0"
         )

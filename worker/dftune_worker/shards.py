@@ -1,6 +1,7 @@
 """Prepared rows (docs/architecture.md, seam 1), by memory map, and the order in which a run sees them."""
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from .errors import InputError, check
 from .safetensors_map import map_safetensors
+from .vision import Picture
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Row:
     """How often it counts, in the loss and in what it is divided by."""
     columns: dict[str, float | np.ndarray] = field(default_factory=dict)
     """What the objective is told of all its tokens: one number, or one for each supervised token."""
+    pictures: tuple[Picture, ...] = ()
+    """In the order of their tokens."""
 
 
 class PreparedRows:
@@ -37,6 +41,7 @@ class PreparedRows:
         self.paired = self.manifest.get("purpose") == "preference"
         self.sides = ("chosen.", "rejected.") if self.paired else ("",)
         self._columns = map_safetensors(row_columns) if row_columns else {}
+        self._pictures = _read_pictures(folder, self.manifest)
         self._shards = [self._open(entry) for entry in self.manifest["shards"]]
         self._first_row = np.cumsum([0] + [len(s[f"{self.sides[0]}row_offsets"]) - 1 for s in self._shards])
         expected, held = self.manifest["rows"], int(self._first_row[-1])
@@ -101,6 +106,7 @@ class PreparedRows:
             self._source(shard, local),
             1.0 if weights is None else float(weights[local]),
             columns,
+            self._pictures.get(self._place(shard, local), ()),
         )
         check(
             len(row.token_ids) > 0 and not row.supervised[0],
@@ -108,10 +114,19 @@ class PreparedRows:
         )
         return row
 
+    def _place(self, shard: dict[str, np.ndarray], local: int) -> tuple[int, int]:
+        """The number of its source, and the line there."""
+        return int(shard[f"{self.sides[0]}row_source"][local]), int(shard[f"{self.sides[0]}row_line"][local])
+
     def _source(self, shard: dict[str, np.ndarray], local: int) -> str:
-        sources, index = self.manifest["sources"], int(shard[f"{self.sides[0]}row_source"][local])
+        sources, (index, line) = self.manifest["sources"], self._place(shard, local)
         path = sources[index]["path"] if 0 <= index < len(sources) else f"source {index}"
-        return f"{path}:{int(shard[f'{self.sides[0]}row_line'][local])}"
+        return f"{path}:{line}"
+
+    def first_with_pictures(self, count: int) -> list[int]:
+        """Of the first rows, up to `count`; fewer where they have none."""
+        seen = (i for i in range(min(len(self), 1000)) if self[i].pictures)
+        return list(itertools.islice(seen, count))
 
     def _open(self, entry: dict) -> dict[str, np.ndarray]:
         name = str(entry.get("file", ""))
@@ -139,6 +154,25 @@ def _check_side(path: Path, shard: dict[str, np.ndarray], side: str) -> None:
         len(mask) == len(kind) == tokens and len(source) == len(line) == rows,
         f"{path}: tensors disagree about the number of rows or tokens",
     )
+
+
+def _read_pictures(folder: Path, manifest: dict) -> dict[tuple[int, int], tuple[Picture, ...]]:
+    """By source and line."""
+    if "pictures_sha256" not in manifest:
+        return {}
+    path = folder / "pictures.jsonl"
+    try:
+        data = path.read_bytes()
+        whole = hashlib.sha256(data).hexdigest() == manifest["pictures_sha256"]
+        check(whole, f"{path}: its SHA-256 is not the manifest's; prepare the data again")
+        return {
+            (row["source"], row["line"]): tuple(
+                Picture(Path(p["path"]), p["sha256"], p["width"], p["height"], p["tokens"]) for p in row["pictures"]
+            )
+            for row in map(json.loads, data.splitlines())
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def _read_manifest(path: Path) -> dict:

@@ -37,6 +37,7 @@ from .self_check import Finding, settle, settle_routers
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import means
+from .vision import eyes_of
 from .weights import ConvertedWeights, Weights, fill_parameters, weights_of
 
 STOP_FILE = "stop"
@@ -170,7 +171,8 @@ def _load_models(
     config = models.read_config(spec.model)
     weights, adapter = weights_of(spec.model, config.model_type), spec.config["adapter"]
     model = _load(spec, world, weights, dtype, adapter=adapter)
-    two = [rows[0], rows[min(1, len(rows) - 1)]]
+    model.eyes = eyes_of(spec.model, config)
+    two = [rows[i] for i in [*rows.first_with_pictures(2), 0, min(1, len(rows) - 1)][:2]]
     # One process still holds float32 here; shards are gathered in what they compute in.
     findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)
     model.routers = routers_of(spec.config, spec.objective, model.config)
@@ -184,6 +186,7 @@ def _load_models(
         return model, None, findings
     reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
     reference.behave_as(model)
+    reference.eyes = model.eyes
     return model, reference, findings
 
 
@@ -196,7 +199,8 @@ def _load(
     frozen: bool = False,
 ) -> models.PackedModel:
     grows = bool(spec.config.get("model_tokens"))
-    model = models.PackedModel(models.build(spec.model, adapter, grows), fuse=world.device.type == "cuda")
+    tower = spec.config.get("vision_tower") == "trained"
+    model = models.PackedModel(models.build(spec.model, adapter, grows, tower), fuse=world.device.type == "cuda")
     if frozen:
         models.freeze(model, dtype)
     elif spec.config.get("freeze"):

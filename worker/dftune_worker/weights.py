@@ -10,6 +10,7 @@ from torch import nn
 
 from .apart import OWN_FAMILIES
 from .errors import check
+from .vision import MODEL_TYPES as VISION
 
 
 class Weights:
@@ -51,15 +52,20 @@ class Weights:
         return self._of[name].get_slice(name).get_shape()[0]
 
 
+def auto_class(model_type: str):
+    """Transformers' class that opens models of this type."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText if model_type in VISION else AutoModelForCausalLM
+
+
 class ConvertedWeights:
     """Tensors as Transformers' own loading makes them of a folder: for families whose files keep other names and shapes
     than their modules (experts one by one, fused projections). All of them are held, in the files' precision."""
 
-    def __init__(self, folder: Path):
-        from transformers import AutoModelForCausalLM
-
+    def __init__(self, folder: Path, model_type: str):
         known = Weights(folder)  # names the file that is missing or damaged
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = auto_class(model_type).from_pretrained(
             str(folder),
             dtype="auto",
             local_files_only=True,
@@ -118,7 +124,7 @@ def weights_of(folder: Path, model_type: str) -> "Weights | ConvertedWeights | W
     if pointer.is_file():
         added = json.loads(pointer.read_text())
         return WithNewTokens(weights_of(Path(added["base"]), model_type), added["ids"])
-    return Weights(folder) if model_type in OWN_FAMILIES else ConvertedWeights(folder)
+    return Weights(folder) if model_type in OWN_FAMILIES else ConvertedWeights(folder, model_type)
 
 
 def fill_parameters(

@@ -1,5 +1,6 @@
 /** Examples of `dftune preview` on a terminal. */
-import type { PreviewExample } from "../../data/preview-rows.ts"
+import { basename } from "node:path"
+import type { PreviewExample, PreviewPicture } from "../../data/preview-rows.ts"
 import { type Piece, sideBySide } from "../../report/side-by-side.ts"
 import { colorsFor } from "./terminal.ts"
 
@@ -36,7 +37,7 @@ export function pairText(chosen: PreviewExample, rejected: PreviewExample): stri
   return `${title.join("\n")}\n${joined(pieces(slice(chosen, 0, at)))}\n${sides}\n`
 }
 
-type Shown = Pick<PreviewExample, "tokens" | "loss_mask" | "token_class">
+type Shown = Pick<PreviewExample, "tokens" | "loss_mask" | "token_class" | "pictures">
 
 function slice({ tokens, loss_mask, token_class }: Shown, from: number, to: number): Shown {
   return {
@@ -74,11 +75,21 @@ interface TokenRun {
   readonly text: string
 }
 
+/** A picture's tokens say nothing: in their place what they stand for. */
+export const pictureText = ({ path, width, height, tokens }: PreviewPicture): string =>
+  `[picture ${basename(path)}: ${width}x${height}, ${tokens} tokens]`
+
 /** Neighbouring tokens of one kind, as one text. Without colour only the mask tells runs apart. */
-function runs({ tokens, loss_mask, token_class }: Shown): TokenRun[] {
+function runs({ tokens, loss_mask, token_class, pictures = [] }: Shown): TokenRun[] {
   const { isColorSupported } = colorsFor(process.stdout)
   const found: { trained: boolean; tokenClass: number; text: string }[] = []
-  for (const [t, text] of tokens.entries()) {
+  const seen = new Map(pictures.map((picture) => [picture.at, picture]))
+  let past = 0
+  for (const [t, token] of tokens.entries()) {
+    const picture = seen.get(t)
+    if (picture) past = t + picture.tokens
+    else if (t < past) continue
+    const text = picture ? pictureText(picture) : token
     const trained = loss_mask[t] === 1
     const last = found.at(-1)
     const same =

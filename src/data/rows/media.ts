@@ -3,11 +3,12 @@ import { InputError } from "../../errors.ts"
 import { parseExactJson } from "../../formats/exact-json.ts"
 import { isObject, type JsonObject } from "../../formats/json.ts"
 import type { Columns } from "./columns.ts"
+import { isPicturePart, PICTURE_KEYS } from "./pictures.ts"
 import { CHAT_KEYS, QUESTION_KEYS } from "./shapes.ts"
 
 /** Keys under which rows, and messages in them, carry them. */
 const MEDIA_KEYS = [
-  ...["images", "image", "image_path", "image_paths", "image_url", "image_urls", "pixel_values"],
+  ...[...PICTURE_KEYS, "pictures", "image_url", "image_urls", "pixel_values"],
   ...["videos", "video", "video_path", "video_url", "audios", "audio", "audio_path", "audio_url"],
 ]
 
@@ -20,29 +21,43 @@ const LIST_KEYS = [
 /**
  * A row with a picture is another question than its text.
  *
- * @throws InputError naming the key, unless `columns` says that pictures are not looked at
+ * @param pictures the model reads them: those that messages and the row's own list name are not refused
+ * @throws InputError naming the key; `columns` may say that the row's own list is not looked at
  */
-export function refuseMedia(row: JsonObject, columns: Columns, where: string): void {
-  if (columns.images === null) return
-  const found = mediaKey(row)
+export function refuseMedia(
+  row: JsonObject,
+  { columns, pictures, where }: { columns: Columns; pictures: boolean; where: string },
+): void {
+  const isPassedOver = columns.images === null
+  const isRead = (key: string) => pictures && PICTURE_KEYS.includes(key)
+  const own = Object.keys(row).find((key) => isMedia(key, row[key]) && !isRead(key))
+  const found = (isPassedOver ? undefined : own) ?? mediaInside(row, pictures && !isPassedOver)
   if (found === undefined) return
   throw new InputError(
-    `${where}: "${found}" holds a picture, a video or sound, and dftune trains text; leave such rows out (data.on_bad_row: skip), or train their text alone (data.columns: { images: null })`,
+    `${where}: "${found}" holds ${
+      pictures
+        ? "a picture where none is read, a video or sound; pictures stand in a message's parts or in the row's images"
+        : "a picture, a video or sound, and this is read for its text; pictures are trained with engine: torch and a model of vision and language. Leave such rows out (data.on_bad_row: skip)"
+    }, or train the text alone (data.columns: { images: null })`,
   )
 }
 
-/** The key of the first one, as `messages[2].images`. */
-function mediaKey(row: JsonObject): string | undefined {
-  const own = Object.entries(row).find(
-    ([key, value]) => (MEDIA_KEYS.includes(key) && says(value)) || isFile(value),
-  )
-  if (own !== undefined) return own[0]
+const isMedia = (key: string, value: unknown): boolean =>
+  (MEDIA_KEYS.includes(key) && says(value)) || isFile(value)
+
+/** The key of the first in the row's messages and their parts, as `messages[2].images`. */
+function mediaInside(row: JsonObject, pictures: boolean): string | undefined {
   for (const key of LIST_KEYS) {
     const held = listed(row[key])
     const list: readonly unknown[] = Array.isArray(held) ? held : [held]
     for (const [i, turn] of list.entries()) {
-      const inside = isObject(turn) ? mediaKey(turn) : undefined
-      if (inside !== undefined) return `${key}${Array.isArray(held) ? `[${i}]` : ""}.${inside}`
+      if (!isObject(turn)) continue
+      const at = `${key}${Array.isArray(held) ? `[${i}]` : ""}`
+      const isPicture = isPicturePart(turn.type)
+      if (isPicture && pictures) continue
+      const own = Object.keys(turn).find((name) => isMedia(name, turn[name]))
+      const inside = own ?? (isPicture ? "type" : mediaInside(turn, pictures))
+      if (inside !== undefined) return `${at}.${inside}`
     }
   }
   return undefined

@@ -1,8 +1,11 @@
 import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
+import { PICTURE } from "../../text/chat-message.ts"
 import { REASONING } from "../../text/chat-template.ts"
+import type { PictureSource } from "../pictures/picture.ts"
 import type { Message } from "./example.ts"
 import { isContextOnly, TRAIN_KEYS } from "./not-trained.ts"
+import { isPicturePart, partPicture } from "./pictures.ts"
 import { callsInText, toolCalls } from "./tool-calls.ts"
 import { has, jsonValue, textValue, wellFormed } from "./values.ts"
 
@@ -45,6 +48,7 @@ const READ_KEYS = new Set<string>([
   ...TRAIN_KEYS,
   "tool_calls",
   "function_call",
+  "pictures",
 ])
 
 /**
@@ -125,6 +129,7 @@ function readMessage(turn: JsonObject, at: string, where: string): Message {
     ...(said.reasoning === undefined ? {} : { reasoning_content: said.reasoning }),
     role,
     content: said.content,
+    ...(said.pictures ? { pictures: said.pictures } : {}),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   }
 }
@@ -153,6 +158,7 @@ interface Content {
   readonly content: string
   readonly reasoning?: string
   readonly calls?: readonly unknown[]
+  readonly pictures?: readonly PictureSource[]
 }
 
 /** Content is text, or the list of parts that newer data sets use. */
@@ -164,8 +170,14 @@ function contentOf(value: unknown, key: string, where: string): Content {
   const texts: string[] = []
   const reasons: string[] = []
   const calls: unknown[] = []
+  const pictures: PictureSource[] = []
   for (const part of value as unknown[]) {
     const kind = isObject(part) ? part.type : "text"
+    if (isObject(part) && isPicturePart(kind)) {
+      texts.push(PICTURE)
+      pictures.push(partPicture(part, key, where))
+      continue
+    }
     const said = typeof part === "string" ? part : isObject(part) ? partText(part) : undefined
     if (said === undefined) throw unreadPart(part, key, where)
     if (["text", "input_text", "output_text"].some((name) => name === kind)) texts.push(said)
@@ -177,6 +189,7 @@ function contentOf(value: unknown, key: string, where: string): Content {
     content: wellFormed(texts.join(""), key, where),
     ...(reasons.length === 0 ? {} : { reasoning: wellFormed(reasons.join("\n"), key, where) }),
     ...(calls.length === 0 ? {} : { calls }),
+    ...(pictures.length === 0 ? {} : { pictures }),
   }
 }
 

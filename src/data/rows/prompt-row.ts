@@ -40,7 +40,7 @@ export function readPrompt(
   const names = known ? columns : {}
   const isTold = system === undefined || systemOf(renamed(given, names, where), where) !== undefined
   const row = isTold ? given : { ...given, system }
-  refuseMedia(renamed(row, names, where), columns, where)
+  refuseMedia(renamed(row, names, where), { columns, pictures: false, where })
   return trainedPrompt(row, names, where) ?? promptAlone(renamed(row, names, where), where)
 }
 

@@ -5,6 +5,7 @@ import { type Columns, renamed } from "./columns.ts"
 import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
 import { refuseMedia, says } from "./media.ts"
 import { agreesToTraining, hasVerdict, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
+import { withPictures } from "./pictures.ts"
 import { PREFERENCE, type Shape, SUPERVISED } from "./shapes.ts"
 import { has } from "./values.ts"
 
@@ -26,6 +27,8 @@ export interface ReadRowOptions {
   readonly purpose: Purpose
   readonly columns?: Columns
   readonly implicitPrompt?: boolean
+  /** Pictures are read, into the messages where they stand; else a row with one is refused. */
+  readonly pictures?: boolean
   /** `file:line`, for messages. */
   readonly where: string
 }
@@ -54,13 +57,20 @@ export function readRow(row: unknown, options: ReadRowOptions): Example {
 /** As `readRow`, with what else the row says. */
 export function rowReading(
   value: unknown,
-  { format, purpose, columns = {}, implicitPrompt = false, where }: ReadRowOptions,
+  {
+    format,
+    purpose,
+    columns = {},
+    implicitPrompt = false,
+    pictures = false,
+    where,
+  }: ReadRowOptions,
 ): RowReading {
   if (!isObject(value)) {
     throw new InputError(`${where}: expected a row to be an object, got ${describeValue(value)}`)
   }
   const row = renamed(value, columns, where)
-  refuseMedia(row, columns, where)
+  refuseMedia(row, { columns, pictures, where })
   const shapes = isPaired(purpose) ? [PREFERENCE] : SUPERVISED
   const shape = shapes.find(
     (candidate) =>
@@ -78,7 +88,11 @@ export function rowReading(
       `${where}: ${unrecognised(row, isPaired(purpose) ? "preference" : format)}`,
     )
   }
-  const { example, used } = shape.read(row, where, { implicitPrompt })
+  const read = shape.read(row, where, { implicitPrompt })
+  const pictured = pictures && columns.images !== null
+  const { example, used } = pictured
+    ? withPictures(read.example, row, where)
+    : { example: read.example, used: [] }
   const weight = weightOf(row, columns, where)
   const refusal =
     weight.value === 0
@@ -96,7 +110,7 @@ export function rowReading(
       : refusal === undefined
         ? {}
         : { refusal }),
-    unused: leftOver(row, [...used, ...weight.used, ...(judged?.used ?? [])]),
+    unused: leftOver(row, [...read.used, ...used, ...weight.used, ...(judged?.used ?? [])]),
   }
 }
 

@@ -1,10 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../../src/config/index.ts"
 import { planOf } from "../../../src/engines/index.ts"
 import { modelConfig } from "../../../src/models/index.ts"
+import { objectiveFromConfig } from "../../../src/objectives/index.ts"
+import { picturesOf } from "../../../src/train/row-options.ts"
 import { sumRows, tinyModel } from "../../train/tiny-model.ts"
 
 let folder: string
@@ -80,6 +82,22 @@ describe("engine torch takes what Transformers has", () => {
     await expect(planned({ model_type: "gpt2", vocab_size: 5 })).rejects.toThrow("vocab_size is 5")
     const short = await planned({ model_type: "gpt2", max_position_embeddings: 2 })
     expect(short.warnings.map(({ code }) => code)).toContain("longer-than-context")
+  })
+
+  test.each([
+    [{ generate_samples: { every: 1 } }, "generate_samples"],
+    [{ model_tokens: ["<new>"] }, "model_tokens"],
+    [{ objective: "dpo" }, "objective: dpo"],
+  ])("with a model of vision and language %j is refused", async (more, message) => {
+    const model = resolve("golden/pictures/smolvlm")
+    const config = parseConfig({
+      ...{ model, engine: "torch", data: { train: [{ path: "rows.jsonl" }] } },
+      ...more,
+    })
+    const objective = objectiveFromConfig(config.objective)
+    await expect(picturesOf(config, model, objective)).rejects.toThrow(message)
+    const local = parseConfig({ ...more, model, data: { train: [{ path: "rows.jsonl" }] } })
+    expect(await picturesOf(local, model, objective)).toEqual({})
   })
 
   test("the local engine still names its own", async () => {

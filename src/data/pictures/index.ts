@@ -1,0 +1,2 @@
+export { expanded, readPictures } from "./expand.ts"
+export type { Picture, PictureReader, PictureSource, PlacedPicture } from "./picture.ts"
