@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { type Command, Option } from "commander"
-import { GGUF_TYPE_NAMES } from "../export/names.ts"
+import { DTYPES, GGUF_TYPE_NAMES } from "../export/names.ts"
 import { weightsFolder } from "../generate/open-model.ts"
-import { DTYPES, type ExportVerbOptions, runExport } from "./export.ts"
+import { type ExportVerbOptions, runExport } from "./export.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { baseOption, roundingOption } from "./shell/option-values.ts"
 

@@ -1,25 +1,21 @@
 import { type Command, Option } from "commander"
 import { InputError } from "../errors.ts"
 import type { ExportResult } from "../export/index.ts"
+import { keptText } from "../export/kept-text.ts"
 import {
+  DTYPES,
   EXPORT_FORMATS,
   type ExportFormat,
   GGUF_TYPE_NAMES,
   type GgufTypeName,
   type Rounding,
 } from "../export/names.ts"
-import type { CheckpointDtype } from "../models/index.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { keptText } from "./shell/kept-effect.ts"
 import { modelOf } from "./shell/model-argument.ts"
 import { baseOption, roundingOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
-
-export const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
-  [name: string]: CheckpointDtype
-}
 
 export interface ExportVerbOptions {
   readonly to: ExportFormat

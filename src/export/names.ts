@@ -1,3 +1,6 @@
+/** The words that an export is asked for in. Runs in a browser too. */
+import type { CheckpointDtype } from "../models/index.ts"
+
 /** What `--to` takes. */
 export const EXPORT_FORMATS = [
   "hf",
@@ -10,6 +13,11 @@ export const EXPORT_FORMATS = [
   "int4",
 ] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+/** What `--dtype` takes, and what a checkpoint calls it. */
+export const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const satisfies {
+  [name: string]: CheckpointDtype
+}
 
 /** What `--type` takes, and what a GGUF file calls it. */
 export const GGUF_TYPE_NAMES = {

@@ -117,6 +117,14 @@ const ROLLOUT_MEASURES: readonly Measure[] = [
   },
   { title: "Importance weights that are cut, share", columns: [["importance.cut", "share"]] },
   { title: "Turns of a sample", columns: [["turns.mean", "mean"]] },
+  {
+    title: "Time of a rollout, seconds",
+    columns: [
+      ["seconds", "sampling and grading"],
+      ["grading_seconds", "rewards beyond it"],
+      ["measuring_seconds", "ln p by training's graphs"],
+    ],
+  },
   { title: "Sampled tokens a second", columns: [["tokens_per_second", "tokens/s"]] },
 ]
 

@@ -1,4 +1,7 @@
-/** One run after the other, each a process of its own that goes on when this server ends. */
+/**
+ * One run after the other, and beside them one export after the other: each a process of its own
+ * that goes on when this server ends.
+ */
 import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs"
@@ -6,7 +9,17 @@ import { join } from "node:path"
 import { ownCommand } from "../host/own-command.ts"
 import { RUN_FILES } from "../run/run-files.ts"
 import { lockHolder } from "../run/run-lock.ts"
-import { type Job, queuePath, readQueue, writeJobConfig, writeQueue } from "./queue-file.ts"
+import {
+  type ExportAsked,
+  exportName,
+  exportResult,
+  type Job,
+  queuePath,
+  readQueue,
+  resultPath,
+  writeJobConfig,
+  writeQueue,
+} from "./queue-file.ts"
 import { linesFrom, sizeOf } from "./run-lines.ts"
 
 const LOOK_EVERY_MS = 500
@@ -19,6 +32,8 @@ interface Asked {
   readonly resume: boolean
   /** Of a run that begins. */
   readonly config?: unknown
+  /** In place of training. */
+  readonly export?: ExportAsked
 }
 
 export class JobQueue {
@@ -47,15 +62,27 @@ export class JobQueue {
     return this.#jobs.some(
       (job) =>
         job.run === run &&
+        !job.export &&
         (job.state === "waiting" ||
           (job.state === "running" && lastEnd(join(this.#dir, run)) === undefined)),
     )
   }
 
-  add({ run, resume, config }: Asked): Job {
+  /** Whether this export waits or is being written. */
+  exports(run: string, asked: ExportAsked): boolean {
+    return this.#jobs.some(
+      (job) =>
+        job.run === run &&
+        job.export &&
+        exportName(job.export) === exportName(asked) &&
+        !isOver(job),
+    )
+  }
+
+  add({ config, ...asked }: Asked): Job {
     const id = randomUUID()
-    if (!resume) writeJobConfig(this.#dir, id, config)
-    const job: Job = { id, run, resume, state: "waiting", added: new Date().toISOString() }
+    if (!asked.resume && !asked.export) writeJobConfig(this.#dir, id, config)
+    const job: Job = { id, ...asked, state: "waiting", added: new Date().toISOString() }
     this.#change([...this.#jobs, job])
     this.#advance()
     return this.#jobs.find((one) => one.id === id)!
@@ -84,21 +111,31 @@ export class JobQueue {
   }
 
   #advance(): void {
-    const running = this.#jobs.find(({ state }) => state === "running")
-    if (running && !this.#isAlive(running)) {
-      const ended = lastEnd(join(this.#dir, running.run))
-      this.#replace(
-        ended === "done" || ended === "interrupted"
-          ? { ...running, state: "done" }
-          : { ...running, state: "failed", message: this.#lastWords(running) },
-      )
-    } else if (running) return
-    const next = this.#jobs.find(({ state }) => state === "waiting")
-    if (next) this.#start(next)
+    for (const isOfKind of [(job: Job) => !job.export, (job: Job) => job.export !== undefined]) {
+      const jobs = this.#jobs.filter(isOfKind)
+      const running = jobs.find(({ state }) => state === "running")
+      if (running && this.#isAlive(running)) continue
+      if (running) {
+        this.#replace(
+          this.#isWell(running)
+            ? { ...running, state: "done" }
+            : { ...running, state: "failed", message: this.#lastWords(running) },
+        )
+      }
+      const next = jobs.find(({ state }) => state === "waiting")
+      if (next) this.#start(next)
+    }
   }
 
-  #isAlive({ id, run, pid }: Job): boolean {
-    if (this.#ended.has(id)) return false
+  /** Whether a job that is over has done what it was for. */
+  #isWell({ id, run, export: asked }: Job): boolean {
+    if (asked) return exportResult(this.#dir, id) !== undefined
+    const ended = lastEnd(join(this.#dir, run))
+    return ended === "done" || ended === "interrupted"
+  }
+
+  #isAlive({ id, run, pid, export: asked }: Job): boolean {
+    if (this.#ended.has(id) || (asked && exportResult(this.#dir, id))) return false
     if (lockHolder(join(this.#dir, run))?.pid === pid) return true
     try {
       process.kill(pid!, 0)
@@ -109,22 +146,35 @@ export class JobQueue {
   }
 
   #start(job: Job): void {
-    const config = job.resume ? join(this.#dir, job.run) : queuePath(this.#dir, `${job.id}.json`)
-    // what it names has been looked at when it was asked for
-    const flags = job.resume ? ["--resume", "--allow-code"] : []
-    const [program, args] = ownCommand("train", config, ...flags)
+    const [program, args] = ownCommand(...this.#words(job))
     const log = openSync(queuePath(this.#dir, `${job.id}.log`), "a")
+    const out = job.export ? openSync(resultPath(this.#dir, job.id), "w") : log
     const child = spawn(program, args, {
       detached: true,
-      stdio: ["ignore", log, log],
+      stdio: ["ignore", out, log],
       env: this.#env,
     })
-    closeSync(log)
+    for (const file of new Set([log, out])) closeSync(file)
     child.on("error", () => this.#ended.add(job.id))
     child.on("exit", () => this.#ended.add(job.id))
     child.unref()
     if (child.pid === undefined) this.#ended.add(job.id)
     this.#replace({ ...job, state: "running", pid: child.pid ?? process.pid })
+  }
+
+  #words({ id, run, resume, export: asked }: Job): string[] {
+    const folder = join(this.#dir, run)
+    if (asked) {
+      const { to, type, dtype, rounding, force } = asked
+      const given = Object.entries({ to, type, dtype, rounding }).flatMap(([name, value]) =>
+        value === undefined ? [] : [`--${name}`, value],
+      )
+      const out = join(folder, "export", exportName(asked))
+      return ["export", folder, ...given, "--out", out, "--json", ...(force ? ["--force"] : [])]
+    }
+    // what it names has been looked at when it was asked for
+    if (resume) return ["train", folder, "--resume", "--allow-code"]
+    return ["train", queuePath(this.#dir, `${id}.json`)]
   }
 
   #lastWords({ id }: Job): string {

@@ -8,6 +8,7 @@ import { bodyLimit } from "hono/body-limit"
 import { InputError } from "../errors.ts"
 import { dataRoutes } from "./data-routes.ts"
 import { evaluationRoutes } from "./evaluation-routes.ts"
+import { exportRoutes } from "./export-routes.ts"
 import {
   hostGuard,
   newSecrets,
@@ -142,6 +143,7 @@ function application(parts: Parts): Hono {
   app.route("/", sessionRoute({ port, secrets }))
   app.route("/", runRoutes({ dir, lanes, indexes, readOnly }))
   app.route("/", oneRunRoutes({ dir, readOnly, queue, allowed }))
+  app.route("/", exportRoutes({ dir, readOnly, queue, allowed }))
   app.route("/", tokens)
   app.route("/", dataRoutes({ dir, lanes }))
   const { jobEnv: env = process.env } = parts

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { DEMO_MODEL, writeSumRows } from "../../scripts/sum-rows.ts"
-import { keptText } from "../../src/commands/shell/kept-effect.ts"
 import { parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
 import {
@@ -12,6 +11,7 @@ import {
   type ExportResult,
   exportModel,
 } from "../../src/export/index.ts"
+import { keptText } from "../../src/export/kept-text.ts"
 import { stochasticallyRounded } from "../../src/export/stochastic-rounding.ts"
 import {
   bf16ToFloat32,

@@ -1,5 +1,5 @@
 /** What a page may start, and what it may not, also by a run's own config. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, test } from "vitest"
 import { checkStart } from "../../src/server/start-checks.ts"
@@ -71,12 +71,15 @@ test.each(PROGRAMS)(
       events: [startEvent, endEvent(1, "interrupted")],
     })
     writeFileSync(join(run, "config.json"), JSON.stringify({ config, versions: {} }))
-    const { status, text } = await post(
-      `/api/runs/${encodeURIComponent(`stranger ${name.replaceAll(".", "-")}`)}/resume`,
-      {},
-    )
-    expect(status).toBe(403)
-    expect(text).toContain(key)
+    const path = `/api/runs/${encodeURIComponent(`stranger ${name.replaceAll(".", "-")}`)}`
+    for (const [what, body] of [
+      ["resume", {}],
+      ["export", { to: "gguf" }],
+    ] as const) {
+      const { status, text } = await post(`${path}/${what}`, body)
+      expect([what, status]).toEqual([what, 403])
+      expect(text).toContain(key)
+    }
   },
 )
 
@@ -148,6 +151,7 @@ test("a server with --read-only starts, stops, probes, tags and makes nothing", 
     ["/api/jobs/x/cancel", {}],
     ["/api/runs/quiet/stop", {}],
     ["/api/runs/quiet/resume", {}],
+    ["/api/runs/quiet/export", { to: "gguf" }],
     ["/api/runs/quiet/marks", { tags: [], archived: true }],
   ] as const) {
     expect([path, (await post(path, body, readOnly)).status]).toEqual([path, 403])
@@ -164,6 +168,7 @@ test("every address that changes or computes asks for this origin, JSON and the 
     ..."runs/quiet/resume runs/quiet/marks runs/quiet/row runs/quiet/tokens runs/quiet/data".split(
       " ",
     ),
+    "runs/quiet/export",
     ..."runs/quiet/row-sets runs/quiet/abandoned".split(" "),
   ].map((name) => `/api/${name}`)) {
     const status = async (method: string, headers: Record<string, string>) =>
@@ -203,4 +208,42 @@ test("tags are texts, a few and short", async () => {
   expect(JSON.parse(readFileSync(join(dir, "quiet/page/marks.json"), "utf8")).tags).toEqual([
     "<img>",
   ])
+})
+
+test("an export goes into the run, by words that the verb has, and not where a link leads", async () => {
+  const run = writeRun(dir, "linked", { events: [startEvent, endEvent(1)] })
+  const asked = (body: object) => post("/api/runs/linked/export", body)
+  for (const body of [
+    { to: "zip" },
+    { to: "gguf", type: "../q8_0" },
+    { to: "gguf", out: "/tmp/x" },
+    { to: "merged", dtype: "f64" },
+    {},
+  ]) {
+    expect([body, (await asked(body)).status]).toEqual([body, 400])
+  }
+  symlinkSync(dir, join(run, "export"))
+  const { status, text } = await asked({ to: "gguf" })
+  expect(status).toBe(409)
+  expect(text).toContain("found a link")
+  rmSync(join(run, "export"))
+  mkdirSync(join(run, "export/gguf"), { recursive: true })
+  expect((await asked({ to: "gguf" })).text).toContain("is there already")
+  expect(existsSync(join(dir, ".dftune-queue/queue.json"))).toBe(false)
+})
+
+test("a run as one file is made of its events, and goes out sandboxed", async () => {
+  const run = writeRun(dir, "reported", { events: [startEvent, endEvent(1)] })
+  writeFileSync(join(run, "report.html"), "<script>alert(1)</script>")
+  const { port, token } = served
+  const headers = { Authorization: `Bearer ${token}` }
+  const answer = await ask(port, "/api/runs/reported/report", { headers })
+  expect(answer.status).toBe(200)
+  expect(answer.headers).toMatchObject({
+    "content-security-policy": "sandbox",
+    "content-disposition": 'attachment; filename="report.html"',
+    "x-content-type-options": "nosniff",
+  })
+  expect(answer.text).toContain("Figures")
+  expect(answer.text).not.toContain("alert(1)")
 })

@@ -1,12 +1,12 @@
-/** From an empty folder to a trained, stopped, resumed and compared model, in the page alone. */
-import { mkdtempSync } from "node:fs"
+/** From an empty folder to a trained, stopped, resumed, compared and exported model, in the page alone. */
+import { existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { beforeAll, describe, expect, test } from "vitest"
 import { isRunFolder, readRun } from "../../src/run/run-folder.ts"
 import { newFolder } from "../server/serving.ts"
 import { CHROMIUM } from "./chromium.ts"
-import { axeViolations, overflow, type Visit, visit } from "./serve-pages.ts"
+import { axeViolations, expectAccessible, overflow, type Visit, visit } from "./serve-pages.ts"
 
 const LONG = 120_000
 
@@ -49,17 +49,15 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       .waitFor()
     expect(await page.getByRole("button", { name: "Start" }).isDisabled()).toBe(true)
     await page.getByLabel("formula", { exact: true }).fill("sg(p) * nll")
-    for (const [width, colorScheme] of [
-      [390, "dark"],
-      [1440, "light"],
-    ] as const) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme })
-      expect(await axeViolations(page)).toEqual([])
-      expect(await overflow(page)).toBe(0)
-    }
+    await expectAccessible(page)
     await page.getByRole("button", { name: "Start" }).press("Enter")
     await page.getByRole("link", { name: "Its page" }).waitFor()
+    await page.getByLabel("name of the run").fill("second")
+    await page.getByRole("combobox", { name: "objective" }).selectOption("sft")
+    await page.getByLabel("steps (empty").fill("3")
+    await page.getByLabel("LoRA rank").fill("4")
+    await page.getByRole("button", { name: "Start" }).press("Enter")
+    await page.getByText("second is in the queue.").waitFor()
   })
 
   test(
@@ -85,8 +83,47 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       await page.locator("header.run .state", { hasText: "interrupted" }).waitFor({ timeout: LONG })
       const steps = stepsOf("first")
       expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b))
+      // The other one waited for its turn, also while no server was there.
+      await expect.poll(() => stepsOf("second"), { timeout: LONG, interval: 500 }).toHaveLength(3)
     },
-    2 * LONG,
+    3 * LONG,
+  )
+
+  test("both are compared, and one leaves as a file that opens anywhere", async () => {
+    const { page } = at
+    await page.getByRole("link", { name: "Runs", exact: true }).click()
+    await page.getByLabel("Compare first").check()
+    await page.getByLabel("Compare second").check()
+    await page.getByRole("link", { name: "Compare 2 runs" }).press("Enter")
+    await page.getByRole("img", { name: /^NLL, nats a token: first .*second/ }).waitFor()
+    await page.getByRole("row", { name: /^objective\.name .* "sft"$/ }).waitFor()
+    await page.getByRole("row", { name: /^NLL .* [\d.]+ → [\d.]+/ }).waitFor()
+    await page.getByRole("link", { name: "second", exact: true }).first().click()
+    const downloaded = page.waitForEvent("download")
+    await page.getByRole("link", { name: "Report as a file" }).press("Enter")
+    const report = await (await downloaded).path()
+    expect(readFileSync(report, "utf8")).toContain("<title>second · dftune</title>")
+  })
+
+  test(
+    "it is exported: read back, with what is left of the adapter, and how to open it",
+    async () => {
+      const { page } = at
+      await page.getByRole("link", { name: "Export", exact: true }).click()
+      await page.getByRole("radio", { name: "merged" }).check()
+      await page.getByLabel("numbers in").selectOption("f32")
+      await page.getByRole("button", { name: "Export" }).press("Enter")
+      const told = page.getByRole("article", { name: "Export merged, f32" })
+      await told
+        .getByText(/^It keeps (100|99)\.\d % of the adapter's effect/)
+        .waitFor({ timeout: LONG })
+      await told.getByText(/^Read back: \d+ tensors, .* every value is the same/).waitFor()
+      expect(existsSync(join(dir, "second/export/merged-f32/model.safetensors"))).toBe(true)
+      await page.getByRole("button", { name: "Export" }).press("Enter")
+      await page.getByRole("button", { name: "Write it again" }).waitFor()
+      await expectAccessible(page)
+    },
+    LONG,
   )
 
   test(
@@ -98,7 +135,7 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       await page.getByLabel("temperature").fill("0")
       await page.getByLabel("Message to all models").fill("calc 2 + 3")
       await page.keyboard.press("Enter")
-      const ours = page.getByRole("region", { name: "Conversation with first" })
+      const ours = page.getByRole("region", { name: "Conversation with second" })
       await ours.locator(".tokens .seen").first().waitFor({ timeout: LONG })
       expect(await ours.locator(".tokens .seen").first().getAttribute("title")).toMatch(/^p = [01]/)
       expect(await axeViolations(page)).toEqual([])

@@ -3,18 +3,25 @@ import { isObject } from "../../../src/formats/json.ts"
 
 export class Refused extends Error {
   readonly status: number
+  /** What kind of refusal it is, where the server says it. */
+  readonly code: string | undefined
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, code?: string) {
     super(message)
     this.status = status
+    this.code = code
   }
 }
 
 async function answered(answer: Response): Promise<Response> {
   if (answer.ok) return answer
   const body: unknown = await answer.json().catch(() => undefined)
-  const told = isObject(body) && isObject(body.error) ? body.error.message : undefined
-  throw new Refused(answer.status, typeof told === "string" ? told : answer.statusText)
+  const { message, code } = isObject(body) && isObject(body.error) ? body.error : {}
+  throw new Refused(
+    answer.status,
+    typeof message === "string" ? message : answer.statusText,
+    typeof code === "string" ? code : undefined,
+  )
 }
 
 const UNREACHABLE = "The server does not answer. Was dftune serve ended?"

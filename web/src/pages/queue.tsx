@@ -30,9 +30,11 @@ export function Queue() {
       <h2>Queue</h2>
       {problem && <p class="problem">{problem}</p>}
       <ul class="queue">
-        {[...jobs].reverse().map(({ id, run, state, resume, added, message }) => (
+        {[...jobs].reverse().map(({ id, run, state, resume, added, message, export: asked }) => (
           <li key={id}>
-            <a href={linkTo("run", run)}>{run}</a> {resume ? "goes on" : ""}{" "}
+            <a href={asked ? linkTo("run", run, "export") : linkTo("run", run)}>{run}</a>{" "}
+            {resume && "goes on"}
+            {asked && `as ${asked.to}`}{" "}
             <span class={`state ${state === "running" ? "training" : state}`}>{state}</span>{" "}
             <span class="note">{ago(added)}</span>{" "}
             {state === "waiting" && (

@@ -7,6 +7,7 @@ import { HistogramOverSteps } from "../run-view/histograms.tsx"
 import { RunLog, Warnings } from "../run-view/run-log.tsx"
 import { post, runPath } from "./api.ts"
 import { Data } from "./data.tsx"
+import { Export } from "./export.tsx"
 import { Microscope } from "./microscope.tsx"
 import { linkTo } from "./routes.ts"
 import { type RunState, toldFigures, useRun } from "./run-state.ts"
@@ -22,6 +23,7 @@ const PARTS = [
   ["samples", "Samples"],
   ["settings", "Settings"],
   ["log", "Log"],
+  ["export", "Export"],
 ] as const
 
 export function RunPage({ name, part = "" }: { readonly name: string; readonly part?: string }) {
@@ -66,6 +68,7 @@ function Part({ part, run }: { readonly part: string; readonly run: RunState }) 
   if (part === "samples") return <Samples name={run.name} version={run.details.evals.length} />
   if (part === "settings") return <Settings name={run.name} />
   if (part === "log") return <RunLog run={run} />
+  if (part === "export") return <Export name={run.name} />
   return (
     <>
       <Warnings run={run} />
@@ -147,6 +150,9 @@ function Head({
           <progress aria-label="Steps done" value={step} max={Math.max(1, steps)} />
         )}
         <Controls described={described} />
+        <a class="button" href={runPath(name, "/report")} download={`${name}-report.html`}>
+          Report as a file
+        </a>
       </div>
       <dl class="facts">
         {facts.map(([key, value]) => (

@@ -1,7 +1,7 @@
-/** What an export says of the adapter it folded in. */
-import type { ExportFormat, ExportResult } from "../../export/index.ts"
-import type { Rounding } from "../../export/names.ts"
-import { shortCount } from "../../report/units.ts"
+/** What an export says of the adapter it folded in. Runs in a browser too. */
+import { shortCount } from "../report/units.ts"
+import type { ExportResult } from "./export.ts"
+import type { ExportFormat, Rounding } from "./names.ts"
 
 /** Below this share of the adapter's effect an export has lost what was learned. */
 const ENOUGH = 0.95
@@ -17,8 +17,10 @@ const FINER: { readonly [Format in ExportFormat]: string } = {
   int4: "--to int8 keeps more",
 }
 
+type Told = Pick<ExportResult, "to" | "stored" | "effect">
+
 /** What keeps more of an adapter than what was written. */
-function remedies({ to, stored }: ExportResult, rounding: Rounding): string {
+function remedies({ to, stored }: Told, rounding: Rounding): string {
   const half = /^(b?f16|b?float16)$/.test(stored)
   const apart = to === "gguf" || to === "ollama" ? "gguf-adapter" : "peft"
   return [
@@ -33,7 +35,7 @@ function remedies({ to, stored }: ExportResult, rounding: Rounding): string {
 
 /** undefined where no adapter was folded in; with a hint where too little of its effect is left. */
 export function keptText(
-  result: ExportResult,
+  result: Told,
   rounding: Rounding = "nearest",
 ): { readonly text: string; readonly hint?: string } | undefined {
   const { effect, stored } = result
