@@ -56,7 +56,7 @@ function withSamples(
 
 function summarySection({ settings, seconds }: DemoResult, conclusions: readonly string[]): string {
   const items = conclusions.map((line) => `<li>${escapeHtml(line)}</li>`).join("")
-  return `<section><h2>What happened</h2><ul>${items}</ul><p class="note">One small model (the bundled base), fine-tuned with both objectives from the same start on the same rows in the same order; ${settings.seeds} fine-tuning seeds on the noisy data (${Math.round(100 * NOISE)} % of its solutions have a wrong step), one on the facts; ${Math.round(seconds)} s in all. One base model says nothing of how other models fare. <b>T = 1</b> samples from the model as it is, as the paper does; <b>greedy</b> takes the likeliest token; <b>base T=½</b> is the base, not fine-tuned, with sharpened sampling: the control for what sharpening alone gives.</p></section>`
+  return `<section><h2>What happened</h2><ul>${items}</ul><p class="note">One small model (the bundled base), fine-tuned with both objectives from the same start on the same rows in the same order; ${settings.seeds === 1 ? "one fine-tuning seed" : `${settings.seeds} fine-tuning seeds`} on the noisy data (${Math.round(100 * NOISE)} % of its solutions have a wrong step), one on the facts; ${Math.round(seconds)} s in all. One base model says nothing of how other models fare. <b>T = 1</b> samples from the model as it is, as the paper does; <b>greedy</b> takes the likeliest token; <b>base T=½</b> is the base, not fine-tuned, with sharpened sampling: the control for what sharpening alone gives.</p></section>`
 }
 
 function tableSection(

@@ -80,7 +80,7 @@ export function rlPage(result: RlDemoResult, conclusions: readonly string[]): st
   return reportHtml(summaries, {
     title: "dftune demo --rl: longer sums than it has solutions for",
     sections: [
-      `<section><h2>What happened</h2><ul>${items}</ul><p class="note">Sums of two and three steps have worked solutions: on these SFT and DFT are trained (short). Of sums of four steps only the answers are known: SFT and DFT are trained on "The answer is N." (long), GRPO samples eight answers of a question from the model and is told which end in the right number. ${seeds} runs each, ${questions} questions a set, ${Math.round(result.seconds)} s in all. The base has seen four steps in one text of a hundred, and never more. One small model says nothing of how others fare.</p></section>`,
+      `<section><h2>What happened</h2><ul>${items}</ul><p class="note">Sums of two and three steps have worked solutions: on these SFT and DFT are trained (short). Of sums of four steps only the answers are known: SFT and DFT are trained on "The answer is N." (long), GRPO samples eight answers of a question from the model and is told which end in the right number. ${seeds === 1 ? "One run" : `${seeds} runs`} each, ${questions} questions a set, ${Math.round(result.seconds)} s in all. The base has seen four steps in one text of a hundred, and never more. One small model says nothing of how others fare.</p></section>`,
       `<section><h2>Percent right</h2><p class="note">${escapeHtml(sets)}. 95 % intervals, resampling problems.</p>${table(HEAD, rlRows(result))}</section>`,
       `<section><h2>Each run</h2><p class="note">Percent right of each seed's run, T = 1 and greedy: how far runs differ.</p>${table(["", ...HEAD.slice(2, -1)], runRows(result))}</section>`,
     ],

@@ -1,4 +1,5 @@
 import { textTable } from "../report/text-table.ts"
+import { embeddedJson, sourceHash } from "../report/view-files.ts"
 import type { SuiteResult } from "./evaluation.ts"
 import { type EvaluationRecord, recordsPath } from "./records.ts"
 import { SCRIPT, STYLE } from "./report-page.ts"
@@ -138,6 +139,7 @@ export async function evaluationHtml(
   const first = results[0]
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="dftune"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${sourceHash(SCRIPT)}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <title>Evaluation of ${escaped(first?.model ?? "")}</title><style>${STYLE}</style></head><body>
 <h1>Evaluation of ${escaped(first?.model ?? "")}</h1>
 <p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.maxNewTokens} new tokens, prompts: ${escaped(first?.settings.prompt ?? "")}. Intervals are over problems.</p>
@@ -145,7 +147,7 @@ export async function evaluationHtml(
 ${more}
 <div class="bar"><span id="filters"></span><input id="search" type="search" placeholder="search problems and samples" aria-label="search"><span id="count" class="dim"></span></div>
 <div id="list"></div>
-<script type="application/json" id="data">${JSON.stringify(problems).replace(/</g, "\\u003c")}</script>
+<script type="application/json" id="data">${embeddedJson(problems)}</script>
 <script>${SCRIPT}</script></body></html>
 `
 }

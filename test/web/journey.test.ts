@@ -130,7 +130,8 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
     "talking to it and to its base, with the probability of each token",
     async () => {
       const { page } = at
-      await page.getByRole("link", { name: "Chat" }).click()
+      await page.getByRole("link", { name: "Talk to it" }).click()
+      expect(await page.getByLabel("Model 2").inputValue()).toBe("second")
       await page.getByLabel("most tokens").fill("6")
       await page.getByLabel("temperature").fill("0")
       await page.getByLabel("Message to all models").fill("calc 2 + 3")
@@ -138,6 +139,11 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       const ours = page.getByRole("region", { name: "Conversation with second" })
       await ours.locator(".tokens .seen").first().waitFor({ timeout: LONG })
       expect(await ours.locator(".tokens .seen").first().getAttribute("title")).toMatch(/^p = [01]/)
+      const base = page.getByRole("region", { name: "Conversation with model" })
+      await base.getByRole("button", { name: "edit the answer" }).press("Enter")
+      await base.getByLabel("Changed answer").fill("It is 5.")
+      await base.getByRole("button", { name: "Go on from here" }).press("Enter")
+      await base.getByText("It is 5.").waitFor()
       expect(await axeViolations(page)).toEqual([])
       expect(await overflow(page)).toBe(0)
     },

@@ -58,7 +58,7 @@ function Page({ parts }: { readonly parts: readonly string[] }) {
     return <Compare names={(name ?? "").split(",").filter((one) => one !== "")} />
   }
   if (page === "new") return <NewRun />
-  if (page === "chat") return <Chat />
+  if (page === "chat") return <Chat {...(name === undefined ? {} : { run: name })} />
   if (page === "run" && name !== undefined) {
     return <RunPage key={name} name={name} {...(part === undefined ? {} : { part })} />
   }

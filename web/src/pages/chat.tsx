@@ -1,7 +1,10 @@
+import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import { isObject } from "../../../src/formats/json.ts"
 import { Tokens } from "../parts/tokens.tsx"
 import { json, post } from "./api.ts"
+import { ModelPlaces, modelGroups, modelsOfRun } from "./chat-models.tsx"
+import { useStore } from "./store.ts"
 
 interface Message {
   readonly role: "user" | "assistant"
@@ -19,9 +22,6 @@ interface ChatAnswer {
     readonly logprobs: { readonly content: readonly { token: string; logprob: number }[] } | null
   }[]
 }
-
-/** Conversations beside each other: each model has its own answers to the same questions. */
-export const MOST_MODELS = 3
 
 interface Sampling {
   readonly temperature: number
@@ -45,7 +45,9 @@ async function answered(
   }
 }
 
-export function Chat() {
+/** Of the run named, or of the newest one that has a model. */
+export function Chat({ run: named }: { readonly run?: string }) {
+  const { runs } = useStore()
   const [all, setAll] = useState<readonly string[]>([])
   const [models, setModels] = useState<readonly string[]>([])
   const [problem, setProblem] = useState("")
@@ -55,12 +57,17 @@ export function Chat() {
   useEffect(() => {
     json<{ data: { id: string }[] }>("/v1/models").then(
       ({ data }) => {
-        setAll(data.map(({ id }) => id))
-        setModels(data.slice(0, 2).map(({ id }) => id))
+        const ids = data.map(({ id }) => id)
+        setAll(ids)
+        const newest = [...runs.values()]
+          .filter(({ name }) => ids.includes(name))
+          .sort((a, b) => ((a.started ?? "") < (b.started ?? "") ? 1 : -1))[0]
+        const about = runs.get(named ?? "") ?? newest
+        setModels(about ? modelsOfRun(about.name, ids, about.model) : ids.slice(0, 1))
       },
       (error: Error) => setProblem(error.message),
     )
-  }, [])
+  }, [named])
   const setting = (key: keyof Sampling, label: string, step: number, min: number) => (
     <label>
       {label}{" "}
@@ -82,28 +89,18 @@ export function Chat() {
       <h1>Chat</h1>
       {problem && <p class="problem">{problem}</p>}
       {!problem && all.length === 0 && (
-        <p>No run has a model yet. A run's result, its base and every --model can be talked to.</p>
+        <p>
+          No run has a model yet. A run's result, its checkpoints, its base and every --model can be
+          talked to.
+        </p>
       )}
-      <fieldset class="row kinds">
-        <legend class="unseen">Models</legend>
-        {all.map((id) => (
-          <label key={id} class="row">
-            <input
-              type="checkbox"
-              checked={models.includes(id)}
-              disabled={!models.includes(id) && models.length >= MOST_MODELS}
-              onChange={(event) =>
-                setModels(
-                  event.currentTarget.checked
-                    ? [...models, id]
-                    : models.filter((one) => one !== id),
-                )
-              }
-            />
-            {id}
-          </label>
-        ))}
-      </fieldset>
+      {all.length > 0 && (
+        <ModelPlaces
+          groups={modelGroups(all, new Set(runs.keys()))}
+          chosen={models}
+          onChange={setModels}
+        />
+      )}
       <div class="row controls">
         {setting("temperature", "temperature", 0.1, 0)}
         {setting("maxTokens", "most tokens", 1, 1)}
@@ -205,15 +202,22 @@ function Conversation({
       <h2>{model}</h2>
       {turns.map((text, i) => (
         <div key={i} class="turn">
-          <EditableTurn text={text} onEdit={(changed) => onEdit(i, changed)} />
+          <Editable text={text} what="question" onEdit={(changed) => onEdit(i, changed)}>
+            {text}
+          </Editable>
           {known[i] ? (
-            <Tokens
-              tokens={known[i].told.tokens.map(({ text, p }) => ({
-                text,
-                value: p,
-                title: `p = ${p.toPrecision(3)}`,
-              }))}
-            />
+            <Editable
+              text={known[i].told.text}
+              what="answer"
+              onEdit={(changed) =>
+                setAnswers([
+                  ...answers.slice(0, i),
+                  { of: keyOf(i), told: { text: changed, tokens: [] } },
+                ])
+              }
+            >
+              <Answer told={known[i].told} />
+            </Editable>
           ) : (
             i === next && <p class="note">{problem ? "" : "writing …"}</p>
           )}
@@ -228,27 +232,43 @@ function Conversation({
   )
 }
 
-/** A question; changed, the conversation goes on from it. */
-function EditableTurn({
+function Answer({ told: { text, tokens } }: { readonly told: Told }) {
+  if (tokens.length === 0) {
+    return <div class="tokens">{text === "" ? "(it ended at once)" : text}</div>
+  }
+  return (
+    <Tokens
+      tokens={tokens.map(({ text, p }) => ({ text, value: p, title: `p = ${p.toPrecision(3)}` }))}
+    />
+  )
+}
+
+/** A question, or a model's answer; changed, the conversation goes on from it. */
+function Editable({
   text,
+  what,
   onEdit,
+  children,
 }: {
   readonly text: string
+  readonly what: "question" | "answer"
   readonly onEdit: (text: string) => void
+  readonly children: ComponentChildren
 }) {
   const [open, setOpen] = useState(false)
   if (!open) {
     return (
-      <p class="question">
-        {text}{" "}
+      <div class={what}>
+        {children}{" "}
         <button type="button" class="plain pale" onClick={() => setOpen(true)}>
-          edit
+          edit<span class="unseen"> the {what}</span>
         </button>
-      </p>
+      </div>
     )
   }
   return (
     <form
+      class="ask"
       onSubmit={(event) => {
         event.preventDefault()
         const changed = String(new FormData(event.target as HTMLFormElement).get("text"))
@@ -256,7 +276,7 @@ function EditableTurn({
         if (changed.trim() !== "") onEdit(changed)
       }}
     >
-      <input type="text" name="text" aria-label="Changed message" defaultValue={text} />
+      <textarea name="text" rows={3} aria-label={`Changed ${what}`} defaultValue={text} />
       <button type="submit">Go on from here</button>
     </form>
   )

@@ -150,6 +150,9 @@ function Head({
           <progress aria-label="Steps done" value={step} max={Math.max(1, steps)} />
         )}
         <Controls described={described} />
+        <a class="button" href={linkTo("chat", name)}>
+          Talk to it
+        </a>
         <a class="button" href={runPath(name, "/report")} download={`${name}-report.html`}>
           Report as a file
         </a>

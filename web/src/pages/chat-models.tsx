@@ -1,0 +1,86 @@
+/** Who takes part in a chat: bases, results and checkpoints, by their names on the server. */
+
+/** Conversations beside each other: each model has its own answers to the same questions. */
+export const MOST_MODELS = 3
+
+/** A run's models, or those that are no run's. */
+interface Group {
+  readonly label: string
+  readonly models: readonly { readonly id: string; readonly words: string }[]
+}
+
+const CHECKPOINT = /^(.+)@(\d+)$/
+
+/** Runs with their result and their checkpoints, then what they were trained from. */
+export function modelGroups(ids: readonly string[], runs: ReadonlySet<string>): Group[] {
+  const ofRuns = new Map<string, { id: string; words: string }[]>()
+  const others: { id: string; words: string }[] = []
+  for (const id of ids) {
+    const [, run = id, step] = CHECKPOINT.exec(id) ?? []
+    if (!runs.has(run)) {
+      others.push({ id, words: id })
+      continue
+    }
+    const own = ofRuns.get(run) ?? []
+    ofRuns.set(run, own)
+    own.push({ id, words: step === undefined ? run : `${run} at step ${step}` })
+  }
+  return [
+    ...(others.length === 0 ? [] : [{ label: "not fine-tuned here", models: others }]),
+    ...[...ofRuns].map(([label, models]) => ({ label, models })),
+  ]
+}
+
+/** Of a run: what it was trained from, how it was on its way, and what came out. */
+export function modelsOfRun(run: string, ids: readonly string[], base: string | null): string[] {
+  const steps = ids
+    .flatMap((id) => {
+      const [, of, step] = CHECKPOINT.exec(id) ?? []
+      return of === run ? [{ id, step: Number(step) }] : []
+    })
+    .sort((a, b) => a.step - b.step)
+  const before = ids.find((id) => id === base || (base ?? "").endsWith(`/${id}`))
+  const found = [before, steps[0]?.id, ids.find((id) => id === run)]
+  return [...new Set(found.filter((id) => id !== undefined))].slice(0, MOST_MODELS)
+}
+
+/** A place for each model, which may stay empty. */
+export function ModelPlaces({
+  groups,
+  chosen,
+  onChange,
+}: {
+  readonly groups: readonly Group[]
+  readonly chosen: readonly string[]
+  readonly onChange: (chosen: readonly string[]) => void
+}) {
+  const places = Array.from({ length: MOST_MODELS }, (_, i) => chosen[i] ?? "")
+  return (
+    <fieldset class="row kinds">
+      <legend class="unseen">Models</legend>
+      {places.map((id, place) => (
+        <label key={place}>
+          <span class="unseen">Model {place + 1}</span>
+          <select
+            value={id}
+            onChange={(event) => {
+              const next = places.map((one, i) => (i === place ? event.currentTarget.value : one))
+              onChange([...new Set(next.filter((one) => one !== ""))])
+            }}
+          >
+            <option value="">nobody</option>
+            {groups.map(({ label, models }) => (
+              <optgroup key={label} label={label}>
+                {models.map((model) => (
+                  <option key={model.id} value={model.id}>
+                    {model.words}
+                  </option>
+                ))}
+              </optgroup>
+            ))}
+          </select>
+        </label>
+      ))}
+    </fieldset>
+  )
+}
