@@ -78,7 +78,9 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       expect(events.some(({ type }) => type === "checkpoint")).toBe(true)
       expect(events.at(-1)).toMatchObject({ type: "run.end", reason: "interrupted" })
       await page.getByRole("button", { name: "Resume" }).press("Enter")
-      await page.locator("header.run .state", { hasText: "training" }).waitFor({ timeout: LONG })
+      // behind the other one
+      const turn = { timeout: 2 * LONG }
+      await page.locator("header.run .state", { hasText: "training" }).waitFor(turn)
       await page.getByRole("button", { name: "Stop with a checkpoint" }).press("Enter")
       await page.locator("header.run .state", { hasText: "interrupted" }).waitFor({ timeout: LONG })
       const steps = stepsOf("first")
@@ -86,7 +88,7 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       // The other one waited for its turn, also while no server was there.
       await expect.poll(() => stepsOf("second"), { timeout: LONG, interval: 500 }).toHaveLength(3)
     },
-    3 * LONG,
+    5 * LONG,
   )
 
   test("both are compared, and one leaves as a file that opens anywhere", async () => {
