@@ -87,6 +87,7 @@ function demonstrationProblems(rollout: Rollout, name: string): ConfigProblem[] 
       "a server tells log-probabilities at temperature 1 alone; leave it out, or source: local"
     found.push(at("rollout.explore", message))
   }
+  found.push(...stalenessProblems(rollout))
   if (rollout.environment !== null && prefix !== null) {
     found.push(at("rollout.environment", "prefix-rft begins answers of one turn; leave it out"))
   }
@@ -94,6 +95,26 @@ function demonstrationProblems(rollout: Rollout, name: string): ConfigProblem[] 
     found.push(at("rollout.rewards", `expected one at least: ${name} learns from nothing else`))
   }
   return found
+}
+
+/** What cannot be while the policy trains. */
+function stalenessProblems({ max_staleness: most, source, replay, rewards }: Rollout) {
+  const refused = (why: string) => [at("rollout.max_staleness", `${most}: ${why}`)]
+  if (most === 0) return []
+  if (source === "local") {
+    return refused(
+      "the local engine samples with the weights that are trained, so never ahead of them; leave it out, or let a server sample (rollout.source)",
+    )
+  }
+  if (replay !== null) {
+    return refused("replay trains older samples between two rollouts; take one of the two out")
+  }
+  if (rewards.some(({ name }) => name === "self-score")) {
+    return refused(
+      "self-score asks the policy, which is being trained meanwhile; take one of the two out",
+    )
+  }
+  return []
 }
 
 function teacherProblems({ teacher }: Config, name: string): ConfigProblem[] {

@@ -290,6 +290,15 @@ export const rolloutFields = z
       .union([z.literal("local"), endpointSource])
       .describe("Who samples: the engine that trains, or a server.")
       .default("local"),
+    max_staleness: z
+      .number()
+      .int()
+      .min(0)
+      .max(1e6)
+      .describe(
+        "Of a server that samples: optimizer steps that may lie between the weights that draw a rollout and those that it trains; above 0 the next rollout is drawn while this one is trained.",
+      )
+      .default(0),
     eval_samples: z
       .number()
       .int()

@@ -163,8 +163,11 @@ export interface RolloutEvent extends EventBase {
   readonly explained_variance?: number | null
   /** Optimizer steps done when it was sampled. */
   readonly policy_step: number
+  /** Steps between then and its first update, where a server may sample ahead. */
+  readonly staleness?: number
   /** Of sampling and grading. */
   readonly seconds: number
+  /** What training waited for sampling. */
   readonly sampling_seconds?: number
   /** What rewards took beyond sampling, beside which they run. */
   readonly grading_seconds?: number

@@ -230,13 +230,16 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
 /**
  * A server's probabilities are not training's, and in bfloat16 the sampler's are not either: unless
  * the config says otherwise, tokens are weighed by how far they are apart, where the first rollout
- * finds them apart at all.
+ * finds them apart at all; those of older weights are.
  */
 function weighingSampler(data: DataPlan): DataPlan {
   const { rollout } = data.config
   if (!data.rollout || rollout === null || rollout.importance !== null) return data
   const config: Config = { ...data.config, rollout: { ...rollout, importance: "token-truncate" } }
-  const settings = { ...data.rollout.settings, weighsSampler: "if-apart" as const }
+  const settings = {
+    ...data.rollout.settings,
+    weighsSampler: rollout.max_staleness > 0 || ("if-apart" as const),
+  }
   return { ...data, config, objective: objectiveOf(config), rollout: { ...data.rollout, settings } }
 }
 

@@ -20,7 +20,12 @@ const PROBE_TOKENS = 16
 /** Nats apart on average, over the probe's tokens, that are no rounding. */
 const WRONG_MODEL = 0.1
 
-export function deliveredSource(parts: DeliveredSourceParts): SampleSource {
+export interface DeliveredSource extends SampleSource {
+  /** Gives the server the policy as it is, and asks whether it has it. */
+  ready(rollout: number, signal?: AbortSignal): Promise<void>
+}
+
+export function deliveredSource(parts: DeliveredSourceParts): DeliveredSource {
   const { config } = parts
   const key = config.api_key_env === null ? undefined : process.env[config.api_key_env]
   if (config.api_key_env !== null && key === undefined) {
@@ -31,14 +36,17 @@ export function deliveredSource(parts: DeliveredSourceParts): SampleSource {
   })
   /** The rollout that the server has the weights of. */
   let delivered: number | undefined
+  const ready = async (number: number, signal: AbortSignal | undefined) => {
+    if (number === delivered) return
+    await deliver(parts, number, signal)
+    await checkServer(server, parts, signal)
+    delivered = number
+  }
   return {
+    ready,
     async *sample(requests, options = {}) {
       const number = requests[0]?.rollout?.number
-      if (number !== undefined && number !== delivered) {
-        await deliver(parts, number, options.signal)
-        await checkServer(server, parts, options.signal)
-        delivered = number
-      }
+      if (number !== undefined) await ready(number, options.signal)
       for await (const sample of server.sample(requests.map(seeded), options)) {
         checkEnd(sample, parts)
         yield sample

@@ -35,6 +35,8 @@ export interface RolloutSettings extends SamplingSettings {
   readonly max_resamples: number
   readonly kl_in_reward: number
   readonly importance_cap: number
+  /** Optimizer steps that may lie between a server's weights and those that its samples train. */
+  readonly max_staleness?: number
   /**
    * Whether the objective weighs tokens by what the sampler had: `if-apart` where the first rollout's
    * gap decides.
@@ -74,6 +76,8 @@ export interface RolloutParts {
   readonly measure: (rows: readonly StepRow[]) => Promise<SequenceOutputs[]>
   /** Under the reference, for objectives and rewards that compare with one. */
   readonly reference?: ((rows: readonly StepRow[]) => Promise<Float32Array[]>) | undefined
+  /** Gives a server the weights that are to draw a rollout, before any of it is drawn. */
+  readonly ready?: ((rollout: number) => Promise<void>) | undefined
   /** Done once a rollout is whole, before the next update; what it changes is in `moreTensors`. */
   readonly afterRollout?: (() => Promise<void>) | undefined
   readonly moreTensors?: (() => TensorToWrite[]) | undefined
@@ -90,20 +94,53 @@ export interface Made {
   readonly sampled: readonly RolloutSample[]
   readonly rows: readonly RolloutRow[]
   readonly event: EventBody
+  /** Optimizer steps between the weights that drew it and these. */
+  readonly staleness: number
 }
 
+/** Samples with their rewards, not yet measured. */
+export interface Drawn {
+  readonly sampled: readonly RolloutSample[]
+  /** Those that are trained. */
+  readonly kept: readonly RolloutSample[]
+  /** Prompts taken of the running order, with these. */
+  readonly cursor: number
+  readonly resampled: number
+  /** Optimizer steps done when it was begun. */
+  readonly policyStep: number
+  /** Of drawing them, grading with it, and of what grading took beyond. */
+  readonly seconds: number
+  readonly grading: number
+}
+
+/** Draws the next rollout from the policy that is to come to `step`; touches nothing that trains. */
+export async function drawnRollout(
+  parts: RolloutParts,
+  progress: RolloutProgress,
+  step: number,
+): Promise<Drawn> {
+  const began = performance.now()
+  const groups = await sampledGroups(parts, progress, step)
+  return { ...groups, policyStep: step - 1, seconds: (performance.now() - began) / 1000 }
+}
+
+/** `drawn` ahead of time, or now where it is left out. */
 export async function madeRollout(
   parts: RolloutParts,
   progress: RolloutProgress,
   step: number,
+  drawn?: Promise<Drawn>,
 ): Promise<Made> {
   const { settings, scoring } = parts
   const began = performance.now()
-  const { sampled, kept, cursor, resampled, grading } = await sampledGroups(parts, progress, step)
-  const seconds = (performance.now() - began) / 1000
+  const { sampled, kept, cursor, resampled, grading, policyStep, seconds } = await (drawn ??
+    drawnRollout(parts, progress, step))
+  const waited = (performance.now() - began) / 1000
   const { rows, entropies } = await measuredRows(parts, kept)
-  const measuring = (performance.now() - began) / 1000 - seconds
-  if (progress.number === 0 || settings.isRemote) checkSampler(rows)
+  const measuring = (performance.now() - began) / 1000 - waited
+  const staleness = step - 1 - policyStep
+  // of older weights the probe has told; these are apart by what was learnt since
+  if (progress.number === 0 || (settings.isRemote && staleness === 0)) checkSampler(rows)
   const weighs = weighsNow(settings, progress, rows)
   const event = rolloutEvent({
     number: progress.number,
@@ -113,7 +150,11 @@ export async function madeRollout(
     entropies,
     labels: scoring.labels,
     resampled,
-    seconds: { sampling: seconds - grading, grading, measuring },
+    policyStep,
+    ...((settings.max_staleness ?? 0) > 0 ? { staleness } : {}),
+    seconds: drawn
+      ? { whole: seconds, sampling: waited, grading: 0, measuring }
+      : { whole: seconds, sampling: seconds - grading, grading, measuring },
     importance: (weighs ?? settings.weighsSampler) ? importanceWeights(rows) : undefined,
     importanceCap: settings.importance_cap,
   })
@@ -123,7 +164,7 @@ export async function madeRollout(
     cursor,
     ...(weighs === undefined ? {} : { weighs }),
   }
-  return { number: progress.number, progress: after, sampled, rows, event }
+  return { number: progress.number, progress: after, sampled, rows, event, staleness }
 }
 
 /** |ln p| apart on average under which the sampler counts as the model that is trained, nats. */

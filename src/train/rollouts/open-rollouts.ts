@@ -117,14 +117,15 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     return (await sequenceLogprobs(decoder, [row], measuring))[0]!
   }
   const { write: deliver } = parts
-  const sampler =
+  const delivered =
     rollout.source === undefined || deliver === undefined
-      ? source
+      ? undefined
       : deliveredSource({
           ...{ config: rollout.source, folder: join(file.folder, DELIVERED), write: deliver },
           ...{ measure: measureSampled, probe: [...prompts[0]!.tokenIds], stopIds },
           stop: settings.stop,
         })
+  const sampler = delivered ?? source
   const { environment } = rollout
   const talked = environment
     ? environmentSource({
@@ -155,6 +156,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     measure: (rows) => sequenceOutputs(decoder, rows, valuing),
     ...(compares ? { reference } : {}),
     ...(parts.saved ? { saved: parts.saved } : {}),
+    ready: delivered && ((number) => delivered.ready(number, signal)),
     afterRollout: async () => average?.follow(),
     moreTensors: () => average?.tensors() ?? keptTensors(parts.saved),
     decode: (ids) => tokenizer.decode([...ids]),
@@ -167,6 +169,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     batches,
     evaluate: (step) => scoredPrompts({ source, scoring, evalSets, settings, signal }, step),
     async release() {
+      await batches.release()
       await scoring.close()
       await talked?.close()
       if (sampler !== source) {

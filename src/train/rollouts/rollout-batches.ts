@@ -3,7 +3,14 @@ import type { TensorToWrite } from "../../formats/index.ts"
 import { randomStream } from "../../random.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { BatchSource, StepRow, StepRows } from "../batches.ts"
-import { type Made, madeRollout, type RolloutParts, type RolloutSettings } from "./made-rollout.ts"
+import {
+  type Drawn,
+  drawnRollout,
+  type Made,
+  madeRollout,
+  type RolloutParts,
+  type RolloutSettings,
+} from "./made-rollout.ts"
 import { isReplayDue, keptSamples, replayOf } from "./replay.ts"
 import {
   ownTokens,
@@ -21,6 +28,8 @@ export interface RolloutBatches extends BatchSource {
   tensorsAfter(step: number): TensorToWrite[]
   /** A rollout of the first prompts as it would be trained, whether it teaches anything or not. */
   trial(): Promise<{ readonly event: EventBody; readonly rows: readonly StepRow[] }>
+  /** Ends what is drawn ahead. */
+  release(): Promise<void>
 }
 
 export function rolloutBatches(parts: RolloutParts): RolloutBatches {
@@ -31,6 +40,24 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   let rollout: Rollout | undefined = saved?.rollout
   let kept: readonly RolloutRow[] = saved?.kept ?? []
   let failure: Error | undefined
+  let ahead: { readonly drawn: Promise<Drawn>; readonly stop: AbortController } | undefined
+
+  /**
+   * Has the next rollout drawn by the weights that are about to come to `step`, beside the steps that
+   * are left of this one, where they are no more than may lie between.
+   */
+  const drawAhead = async (step: number) => {
+    const most = settings.max_staleness ?? 0
+    if (ahead || !rollout || most === 0) return
+    const last = lastStep(rollout, settings)
+    if (last - step + 1 > most || last >= parts.steps) return
+    await parts.ready?.(progress.number)
+    const stop = new AbortController()
+    const stops = AbortSignal.any([stop.signal, ...(signal ? [signal] : [])])
+    const drawn = drawnRollout({ ...parts, signal: stops }, progress, step)
+    drawn.catch(() => {}) // told to whoever asks for it
+    ahead = { drawn, stop }
+  }
 
   const trained = (row: RolloutRow) =>
     trainedRow(prompts[row.prompt]!, row, marks, { trustsSampler: progress.weighs === false })
@@ -44,7 +71,9 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
       progress = { ...progress, replayed: progress.number }
       return { rows: rowsAt(rollout, step), events: [again.event] }
     }
-    const made = await madeRollout(parts, progress, step)
+    const drawn = ahead?.drawn
+    ahead = undefined
+    const made = await madeRollout(parts, progress, step, drawn)
     await parts.afterRollout?.()
     const watched = { ...parts.watch, ...watchedOf(parts, made, step) }
     const outcome = outcomeOf(made.progress, watched)
@@ -76,13 +105,15 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     steps: parts.steps,
     async batch(step) {
       if (failure) throw failure
-      if (rollout && step <= lastStep(rollout, settings)) return { rows: rowsAt(rollout, step) }
+      const isLeft = rollout !== undefined && step <= lastStep(rollout, settings)
+      let taken: StepRows | undefined
       try {
-        return await next(step)
+        taken = isLeft ? { rows: rowsAt(rollout!, step) } : await next(step)
+        await drawAhead(step)
       } catch (error) {
-        if (signal?.aborted) return undefined
-        throw error
+        if (!signal?.aborted) throw error
       }
+      return taken
     },
     epochAt: () => progress.cursor / order.rowsPerEpoch,
     tensorsAfter(step) {
@@ -92,6 +123,10 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
     async trial() {
       const { event, rows } = await madeRollout(parts, ROLLOUTS_BEGIN, 1)
       return { event, rows: rows.map(trained) }
+    },
+    async release() {
+      ahead?.stop.abort()
+      await ahead?.drawn.catch(() => {})
     },
   }
 }
@@ -129,12 +164,16 @@ function passOrder(
   return keyed.sort((a, b) => a.key - b.key).map(({ group }) => group)
 }
 
-function tell({ onRollout }: RolloutParts, { number, sampled, rows }: Made, step: number): void {
+function tell(
+  { onRollout }: RolloutParts,
+  { number, sampled, rows, staleness }: Made,
+  step: number,
+): void {
   const advantage = new Map(rows.map((row) => [placeOf(row), row.advantage]))
   const samples = sampled.map((sample) => {
     return { ...sample, advantage: advantage.get(placeOf(sample)) ?? null }
   })
-  onRollout?.({ number, policyStep: step - 1, samples })
+  onRollout?.({ number, policyStep: step - 1 - staleness, samples })
 }
 
 const placeOf = ({ group, sampleIndex }: RolloutSample) => `${group}:${sampleIndex}`
@@ -167,7 +206,7 @@ function sampleEvents(parts: RolloutParts, { number, rows }: Made, step: number)
 
 const watchedOf = (
   { prompts, settings }: RolloutParts,
-  { sampled, rows }: Made,
+  { sampled, rows, staleness }: Made,
   step: number,
 ): Omit<Watched, "stops" | "tokenText"> => ({
   sampled: sampled.filter(({ expert }) => !expert),
@@ -176,5 +215,6 @@ const watchedOf = (
   maxNewTokens: settings.max_new_tokens,
   updated: step > 1,
   learnsFromRewards: settings.learnsFromRewards ?? true,
-  isRemote: settings.isRemote ?? false,
+  // what stale samples are apart by was learnt since
+  isRemote: (settings.isRemote ?? false) && staleness === 0,
 })

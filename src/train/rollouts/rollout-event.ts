@@ -17,8 +17,15 @@ export interface RolloutFacts {
   readonly labels: readonly string[]
   /** Groups asked for in place of equal ones. */
   readonly resampled: number
-  /** Grading: what it took beyond sampling. Measuring: by training's own graphs. */
+  /** Optimizer steps done when it was drawn. */
+  readonly policyStep: number
+  readonly staleness?: number
+  /**
+   * Whole: of drawing and grading it. Sampling: what training waited for that. Grading: what it took
+   * beyond sampling. Measuring: by training's own graphs.
+   */
   readonly seconds: {
+    readonly whole: number
     readonly sampling: number
     readonly grading: number
     readonly measuring: number
@@ -60,8 +67,7 @@ export function zeroVarianceShare(samples: readonly RolloutSample[]): number {
 
 export function rolloutEvent(facts: RolloutFacts): EventBody {
   const { labels, importance } = facts
-  const { sampling, grading, measuring } = facts.seconds
-  const seconds = sampling + grading
+  const { whole: seconds, sampling, grading, measuring } = facts.seconds
   const own = <Sample extends RolloutSample>(all: readonly Sample[]) =>
     all.filter(({ expert }) => !expert)
   const [sampled, rows] = [own(facts.sampled), own(facts.rows)]
@@ -99,7 +105,8 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
     logp_difference: differences(rows),
     ...criticFields(rows),
     ...(importance ? { importance: importanceFields(importance, facts.importanceCap) } : {}),
-    policy_step: facts.step,
+    policy_step: facts.policyStep,
+    ...(facts.staleness === undefined ? {} : { staleness: facts.staleness }),
     seconds,
     sampling_seconds: sampling,
     grading_seconds: grading,

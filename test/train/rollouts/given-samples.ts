@@ -16,6 +16,7 @@ const PROMPTS = Array.from({ length: 4 }, (_, i) => ({
 export function givenRollouts(
   apart: number | (() => number),
   settings: Partial<GivenSettings> = {},
+  more: Partial<Parameters<typeof rolloutBatches>[0]> = {},
 ) {
   return rolloutBatches({
     prompts: PROMPTS,
@@ -59,5 +60,6 @@ export function givenRollouts(
       rule: { baseline: "group", scale: "none" },
       ...settings,
     },
+    ...more,
   })
 }

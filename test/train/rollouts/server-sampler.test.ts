@@ -46,6 +46,29 @@ test("dftune serve samples: each rollout from the weights of that moment, ids an
   expect(existsSync(join(root, "served", "delivered"))).toBe(false)
 })
 
+test("a rollout is drawn while the one before is trained, a step stale, and weighed for it", async () => {
+  cpSync(model, live, { recursive: true })
+  const rollout = { source, max_staleness: 1 }
+  const more = { max_steps: 4, save_steps: 2, learning_rate: 1e-3, rollout }
+  const events = await run("ahead", more)
+  const rollouts = rolloutsOf(events)
+  expect(rollouts.map(({ staleness }) => staleness)).toEqual([0, 1, 1, 1])
+  expect(rollouts.map(({ policy_step }) => policy_step)).toEqual([0, 0, 1, 2])
+  for (const { importance } of rollouts) expect(importance!.mean).toBeCloseTo(1, 1)
+  // the policy has learnt since
+  expect(rollouts[1]!.logp_difference!.max).toBeGreaterThan(rollouts[0]!.logp_difference!.max)
+  // the ratio is to the policy before the step, whoever drew the samples
+  for (const { ratio } of stepsOf(events)) expect(ratio!.max).toBeCloseTo(1, 3)
+  const stop = new AbortController()
+  const onEvent = ({ type, step }: { type: string; step: number }) =>
+    type === "step" && step === 2 && stop.abort()
+  await run("ahead-stopped", more, onEvent, stop.signal)
+  // what was drawn ahead is drawn again, by the weights that are resumed with
+  const resumed = rolloutsOf(await run("ahead-stopped", { ...more, resume: true }))
+  expect(resumed.map(({ rollout }) => rollout)).toEqual([0, 1, 2, 3])
+  expect(resumed.map(({ staleness }) => staleness)).toEqual([0, 1, 0, 1])
+})
+
 test("a server that never gets the weights is noticed by the probe, and the run stops", async () => {
   const stale = { ...source, sync: "true" }
   cpSync(model, live, { recursive: true })
