@@ -66,6 +66,14 @@ function expectation(issue: Issue): string {
   }
 }
 
+/** A union that stands in a union at the same place is more branches of it. */
+const flatBranches = (branches: readonly (readonly Issue[])[]): (readonly Issue[])[] =>
+  branches.flatMap((issues) => {
+    const [only, ...others] = issues
+    const isUnion = only?.code === "invalid_union" && only.path.length === 0
+    return isUnion && others.length === 0 ? flatBranches(only.errors) : [issues]
+  })
+
 /** The branch of a union that the user was writing: the one that accepts the kind of value given. */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const inside = branches.filter((issues) => issues.every(({ path }) => path.length > 0))
@@ -97,9 +105,10 @@ export function problems(
         const message = `expected ${options.join(" or ")}, got ${shown(value)}`
         return [{ path, at: "value", message }]
       }
-      const meant = branchMeant(issue.errors)
+      const branches = flatBranches(issue.errors)
+      const meant = branchMeant(branches)
       if (meant !== undefined) return problems(meant, input, known, path)
-      const expected = [...new Set(issue.errors.flat().map(expectation))].join(" or ")
+      const expected = [...new Set(branches.flat().map(expectation))].join(" or ")
       return [
         {
           path,

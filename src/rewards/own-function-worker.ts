@@ -1,8 +1,10 @@
 /** The thread of ./own-function.ts: samples in, what the user's function says out. */
 import { parentPort, workerData } from "node:worker_threads"
 import { assert } from "../errors.ts"
+import { describeValue } from "../formats/json.ts"
 import { importOwnModule } from "../host/own-module.ts"
 import type { OwnReply, OwnRequest } from "./own-function.ts"
+import type { Unfit } from "./reward.ts"
 
 assert(parentPort !== null, "own-function-worker.ts is started as a worker thread")
 const port = parentPort
@@ -51,6 +53,7 @@ port.on("message", async ({ samples }: OwnRequest) => {
 /** What can be sent and shown: a function's own values may hold anything. */
 function plain(score: unknown): unknown {
   if (isEnvironment) return score === undefined ? null : JSON.parse(JSON.stringify(score))
-  if (score === null || typeof score === "number" || score === undefined) return score
-  return typeof score === "string" ? JSON.stringify(score.slice(0, 80)) : `a ${typeof score}`
+  if (score === null || typeof score === "number") return score
+  const isWord = ["bigint", "symbol", "function"].includes(typeof score)
+  return { unfit: isWord ? `a ${typeof score}` : describeValue(score) } satisfies Unfit
 }

@@ -99,10 +99,12 @@ function replied(
       clearTimeout(timer)
       worker.off("message", onMessage)
       worker.off("error", onError)
+      worker.off("exit", onExit)
       signal?.removeEventListener("abort", onAbort)
       settle()
     }
     const onError = (error: Error) => end(() => reject(new Failure(error.message, current)))
+    const onExit = () => end(() => reject(new Failure("ended its thread (process.exit?)", current)))
     const onAbort = () => end(() => reject(signal!.reason))
     const onMessage = (reply: OwnReply) => {
       if ("began" in reply) {
@@ -113,6 +115,7 @@ function replied(
     }
     worker.on("message", onMessage)
     worker.on("error", onError)
+    worker.on("exit", onExit)
     signal?.addEventListener("abort", onAbort, { once: true })
     wait(LOADING_SECONDS)
     worker.postMessage(request)

@@ -20,6 +20,14 @@ export interface RewardSample {
 /** null: cannot be said; such a sample is trained neither up nor down. */
 export type Score = number | null
 
+/** What a function gave in place of a score, in words: its own values may not leave its thread. */
+export interface Unfit {
+  readonly unfit: string
+}
+
+export const isUnfit = (value: unknown): value is Unfit =>
+  typeof value === "object" && value !== null && "unfit" in value
+
 /** A reward that is open: threads and connections are its own until it is closed. */
 export interface Scorer {
   /** In the order of the samples. */

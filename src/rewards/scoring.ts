@@ -1,7 +1,13 @@
 /** Several rewards as one: each sample scored by all, summed with their weights. */
 import { InputError } from "../errors.ts"
 import { describeValue } from "../formats/json.ts"
-import type { RewardContext, RewardSample, Score, Scorer } from "./reward.ts"
+import {
+  isUnfit,
+  type RewardContext,
+  type RewardSample,
+  type Score,
+  type Scorer,
+} from "./reward.ts"
 import { asksPolicy, openScorer } from "./scorers.ts"
 import { type RewardSettings, rewardLabels } from "./settings.ts"
 
@@ -60,7 +66,8 @@ export function openScoring(settings: readonly RewardSettings[], context: Reward
 function checked(came: unknown, label: string, { where, completion }: RewardSample): Score {
   if (came === null || came === undefined) return null
   if (typeof came === "number" && Number.isFinite(came)) return came
-  const shown = typeof came === "number" ? String(came) : describeValue(came)
+  const shown =
+    typeof came === "number" ? String(came) : isUnfit(came) ? came.unfit : describeValue(came)
   throw new InputError(
     `${where}: the reward ${label} gave ${shown} for the completion ${JSON.stringify(completion.slice(0, 80))}; expected a finite number, or null where it cannot say`,
   )

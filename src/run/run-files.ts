@@ -26,6 +26,8 @@ export const TORCH_FILES = [
   STOP_FILE,
   "adapter-start.safetensors",
   "run.sbatch",
+  "run.kubernetes.yaml",
+  "run.skypilot.yaml",
 ] as const
 
 /** What the page of `dftune serve` keeps beside a run. */

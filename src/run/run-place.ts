@@ -4,7 +4,7 @@ import type { Config } from "../config/index.ts"
 import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
-import { RUN_FILES } from "./run-files.ts"
+import { RUN_FILES, TORCH_FILES } from "./run-files.ts"
 
 /** What a folder is to a run that wants to write there. */
 export type RunPlace =
@@ -62,7 +62,12 @@ export function runPlace(path: string): RunPlace {
   if (isRecord(at("config")) || isEventLog(at("events"))) {
     return existsSync(at("model")) || ownCheckpoints(path).length > 0 ? "run" : "begun"
   }
-  for (const name of Object.values(RUN_FILES)) {
+  refuseForeign(path, Object.values(RUN_FILES))
+  return "free"
+}
+
+function refuseForeign(path: string, names: readonly string[]): void {
+  for (const name of names) {
     const file = statSync(join(path, name), { throwIfNoEntry: false })
     if (file === undefined || (file.isFile() && file.size === 0)) continue
     const kind = file.isDirectory() ? "a folder" : "a file"
@@ -70,7 +75,6 @@ export function runPlace(path: string): RunPlace {
       `output_dir ${path}: holds ${kind} ${name} that no run wrote, and a run would write its own there; give another output_dir`,
     )
   }
-  return "free"
 }
 
 export const holdsRun = (path: string): string =>
@@ -114,9 +118,10 @@ function modelsRead({ model, adapter, teacher, rollout }: Config): ReadPlace[] {
  * @throws InputError
  */
 export function checkRunPlace(config: Config): RunPlace {
-  const { output_dir: path, resume, overwrite_output_dir: overwrite } = config
+  const { output_dir: path, resume, overwrite_output_dir: overwrite, engine } = config
   checkOutputFolder(path, { option: "output_dir", reads: modelsRead(config) })
   const place = runPlace(path)
+  if (place === "free" && engine.name === "torch") refuseForeign(path, TORCH_FILES)
   checkRows(path, config)
   if (place === "run" && resume === false && !overwrite) throw new InputError(holdsRun(path))
   return place

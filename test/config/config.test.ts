@@ -132,6 +132,14 @@ engine: { name: torch, device: cpu }
     'FILE:8:9: unknown key "pth"; did you mean "path"?',
     'FILE:9:11: data.format: expected one of "auto", "messages", "prompt-completion", "alpaca", "sharegpt", "problem-solution", "text", "preference", "unpaired", got "message"; did you mean "messages"?',
   ])
+  const one =
+    "model: m\ndata:\n  train: { path: a.jsonl, noise: { kind: wrong, share: 2 } }\n  eval: { pth: b }\n"
+  expect((await complaints("one.yaml", one)).sort()).toEqual([
+    'FILE:3:42: data.train.noise.kind: expected one of "wrong-answers", "wrong-steps", "swapped-labels", got "wrong"',
+    "FILE:3:56: data.train.noise.share: expected a number of at most 1, got 2",
+    'FILE:4:11: unknown key "pth"; did you mean "path"?',
+    "FILE:4:9: data.eval.path: missing: expected text",
+  ])
 })
 
 test.each([

@@ -139,7 +139,11 @@ test.each([
     /^prompts.jsonl:3: the reward nan.mjs gave NaN for the completion "abc"/,
   ],
   ["infinite", "export default () => 1 / 0", /gave Infinity/],
-  ["text", "export default () => 'good'", /gave .*expected a finite number, or null/],
+  ["text", "export default () => 'good'", /gave "good" for .*expected a finite number, or null/],
+  ["nothing", "export default () => {}", /gave nothing for .*expected a finite number, or null/],
+  ["true", "export default () => true", /gave true for /],
+  ["a bigint", "export default () => 1n", /gave a bigint for /],
+  ["process", "export default () => process.exit(0)", /: ended its thread \(process.exit\?\) for /],
   [
     "short",
     "export const batch = () => []",

@@ -87,6 +87,20 @@ test.each(["config.json", "model", "checkpoints", "samples.jsonl", "events.jsonl
   },
 )
 
+test.each(["torch", "run.sbatch", "run.kubernetes.yaml"])(
+  "a project's own %s is not written over by engine torch",
+  (name) => {
+    const folder = newFolder()
+    const path = join(folder, name)
+    if (name.includes(".")) writeFileSync(path, "mine\n")
+    else mkdirSync(path)
+    expect(checkRunPlace(config("m", folder))).toBe("free")
+    expect(() => checkRunPlace(config("m", folder, { engine: "torch" }))).toThrow(
+      new RegExp(`holds a (file|folder) ${name} that no run wrote`),
+    )
+  },
+)
+
 test("other files of a folder are no reason to refuse it", () => {
   const folder = newFolder()
   writeFileSync(join(folder, "notes.txt"), "mine")
