@@ -67,6 +67,12 @@ export const adapterFields = z
       .boolean()
       .describe("Rank-stabilised scaling: lora_alpha / sqrt(r).")
       .default(false),
+    init_lora_weights: z
+      .union([z.literal(true), z.literal("pissa")])
+      .describe(
+        "How it begins. true: A uniform, B zero. pissa: with the largest singular values of each matrix, which its base then lacks; saved as an adapter over the whole base, of twice the rank.",
+      )
+      .default(true),
     use_dora: z
       .boolean()
       .describe(

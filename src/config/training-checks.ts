@@ -11,6 +11,17 @@ export function trainingProblems(config: Config): ConfigProblem[] {
       "is for a full fine-tune; under an adapter the base is frozen, and layers_to_transform and exclude_modules leave modules out"
     found.push({ path: ["freeze"], at, message: `freeze: ${message}` })
   }
+  if (adapter?.init_lora_weights === "pissa") {
+    const path = ["adapter"]
+    const problem = (message: string) =>
+      found.push({ path, at, message: `adapter.init_lora_weights: pissa: ${message}` })
+    if (adapter.use_dora) {
+      problem("its result is a sum, which magnitudes (use_dora) would scale; leave one of them out")
+    }
+    if (Math.max(adapter.r, ...Object.values(adapter.rank_pattern)) > 2048) {
+      problem("is saved with twice its rank, so r may be 2048 at most")
+    }
+  }
   const watched = [
     ...(config.load_best_model_at_end ? ["load_best_model_at_end"] : []),
     ...(config.early_stopping_patience === null ? [] : ["early_stopping_patience"]),

@@ -40,7 +40,11 @@ export const layers: Rule = (value, draft) => {
 }
 
 /** How A and B begin. */
-export const loraStart: Rule = (value) => {
+export const loraStart: Rule = (value, draft) => {
+  if (/^pissa(_niter_\d+)?$/.test(String(value))) {
+    draft.lora.init_lora_weights = "pissa"
+    return undefined
+  }
   const plain = [true, "true", "True", "kaiming", "default", null, undefined]
   return plain.includes(value as string)
     ? undefined

@@ -19,8 +19,9 @@ export interface EarlierAdapter {
 
 /** What an adapter brings along, so that a config cannot say otherwise. */
 const ITS_OWN = [
-  ...(["r", "lora_alpha", "use_rslora", "use_dora", "target_modules"] as const),
+  ...(["r", "lora_alpha", "use_rslora", "use_dora", "init_lora_weights"] as const),
   ...([
+    "target_modules",
     "exclude_modules",
     "layers_to_transform",
     "rank_pattern",

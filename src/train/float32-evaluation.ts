@@ -8,6 +8,7 @@ import { isOfPairs } from "../objectives/index.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
 import { type DeviceTensor, float32 } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
+import { besideStart } from "./adapter-start.ts"
 import { type EvalSet, evaluations } from "./held-out-loss.ts"
 import { HEAD_ROWS } from "./model-settings.ts"
 import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
@@ -38,7 +39,7 @@ export async function* float32Evaluation(parts: Float32EvaluationParts): AsyncGe
   const kept = weightsOf(session)
   await session.release()
   collectGarbage()
-  const model = await openFloat32(plan, kept)
+  const model = await openFloat32(plan, kept, session.begun)
   const head = { ...objectiveHead(objective, parts), settings: CROSS_ENTROPY, firstPass: undefined }
   const events = evaluations(
     {
@@ -84,10 +85,15 @@ function weightsOf({ policy }: Session): Map<string, Kept> {
 }
 
 /** The model in float32, a layer at a time; what was packed is read from the base's file again. */
-async function openFloat32(plan: RunPlan, kept: ReadonlyMap<string, Kept>) {
+async function openFloat32(
+  plan: RunPlan,
+  kept: ReadonlyMap<string, Kept>,
+  begun: Session["begun"],
+) {
   const { shape } = plan.model
   const device = await openDevice({ device: "cpu", threads: plan.engine.threads, dtype: "fp32" })
-  const file = await openWeights(plan.modelFolder, { scores: shape.scores === true })
+  const opened = await openWeights(plan.modelFolder, { scores: shape.scores === true })
+  const file = besideStart(opened, plan, begun)
   const tensor = async (name: string, place: (count: number) => Float32Array) => {
     const own = kept.get(name)!
     if ("dispose" in own) return own

@@ -13,6 +13,7 @@ import {
 } from "../models/index.ts"
 import { isOfPairs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
+import { beginsPrincipal } from "./adapter-start.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { HEAD_ROWS, weightQuantization } from "./model-settings.ts"
@@ -85,6 +86,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     shape: model.shape,
     frozen,
     lora: lora && loraInputs(lora),
+    startsChanged: beginsPrincipal({ config, lora }) || (config.adapter?.path ?? null) !== null,
     quantization,
     tokens: compiledSize(largestSplit(lengths, sequences * config.batch_size, split)),
     recompute: config.recompute,

@@ -56,6 +56,8 @@ function momentBytes(
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
+  /** The adapter begins as something, so that a reference is a model of its own. */
+  readonly startsChanged?: boolean
   /** Without an adapter: tensors that do not train. */
   readonly frozen?: ReadonlySet<string> | undefined
   readonly quantization?: WeightQuantization | undefined
@@ -215,7 +217,7 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const parameters = decoderParameters(shape).filter(({ name }) => isTrained(options, name))
   const whole = sum(parameters.map(({ shape }) => elementCount(shape)))
   const trained = adapter + whole
-  const copies = headSettings.reference && whole > 0 ? 2 : 1
+  const copies = headSettings.reference && (whole > 0 || options.startsChanged) ? 2 : 1
   const frozen = frozenBytes(options)
   const own = lora ? frozen + whole * BYTES : base * BYTES
   const weights = own + (copies - 1) * frozen + adapter * BYTES + (options.beside ?? 0)

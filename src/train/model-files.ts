@@ -3,25 +3,35 @@ import { join } from "node:path"
 import { LAYOUT_FILE, layoutOf, layoutText, templateSetup } from "../data/index.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { copySideFiles, saveAdapter, saveModel } from "../models/files/index.ts"
-import type { Decoder } from "../models/index.ts"
+import {
+  type AdapterStart,
+  type Decoder,
+  startSubtracted,
+  subtractedTensors,
+} from "../models/index.ts"
 import type { DataPlan, RunPlan } from "./plan.ts"
 import { trainedTensors } from "./trained-model.ts"
 
 /**
  * Writes what was trained: the adapter, or the whole model. `exact` keeps float32, which a resumed
- * run needs; otherwise the model goes back to what its checkpoint was stored in.
+ * run needs; otherwise the model goes back to what its checkpoint was stored in. `begun` is what an
+ * adapter began with, where that was taken from the base: the file's is one over the whole base.
  */
 export async function writeTrainedModel(
   folder: string,
   plan: RunPlan,
   decoder: Decoder,
-  { exact }: { readonly exact: boolean },
+  { exact, begun }: { readonly exact: boolean; readonly begun: AdapterStart | undefined },
 ): Promise<void> {
   const { model, lora, modelFolder, config } = plan
   if (lora) {
-    const tensors = trainedTensors(decoder, lora)
+    const held = trainedTensors(decoder, lora)
     const scores = model.shape.scores === true
-    await saveAdapter(folder, { spec: lora, baseModel: config.model, scores, tensors })
+    const spec = begun ? startSubtracted(lora) : lora
+    const tensors = begun
+      ? subtractedTensors(held, { shape: model.shape, spec: lora }, begun)
+      : held
+    await saveAdapter(folder, { spec, baseModel: config.model, scores, tensors })
     await copySideFiles(modelFolder, folder)
     await writeRowsLayout(folder, plan)
     return

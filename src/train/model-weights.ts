@@ -159,9 +159,10 @@ export function adapterWeights(
   if (!lora) return new Map()
   if (!saved && earlier) {
     return new Map(
-      adapterParameters(shape, lora).map(({ name, shape: dims }) => {
+      adapterParameters(shape, lora).flatMap(({ name, shape: dims }) => {
         const key = heldName(decoderName(name), shape)
-        return [key, float32(dims, earlier.get(key)!.slice())] // it is trained in place
+        const values = earlier.get(key)?.slice() // it is trained in place
+        return values ? [[key, float32(dims, values)] as const] : [] // whole modules of a new one
       }),
     )
   }

@@ -1,4 +1,5 @@
 import { weightsHash } from "../models/files/weights-hash.ts"
+import { beginsPrincipal } from "./adapter-start.ts"
 import type { FixedBatches } from "./batches.ts"
 import type { EvalSet } from "./held-out-loss.ts"
 import { storesReference } from "./objective-batches.ts"
@@ -37,6 +38,8 @@ export async function runRows(
       ...[weightsHash(plan.modelFolder), plan.quantization ?? null, split],
       ...(plan.engine.dtype === "fp32" ? [] : [plan.engine.dtype]),
       ...(plan.earlier ? [plan.earlier.hash] : []),
+      // a part of the base that is kept in another form is rounded otherwise
+      ...(beginsPrincipal(plan) ? [JSON.stringify([plan.config.adapter, plan.config.seed])] : []),
     ],
     model,
     signal,

@@ -15,6 +15,7 @@ import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-fo
 import { checkRunPlace } from "../run/run-place.ts"
 import { stopRequest } from "../run/stop-request.ts"
 import { timeShares } from "../run/time-shares.ts"
+import { startTensors } from "./adapter-start.ts"
 import type { BatchSource } from "./batches.ts"
 import {
   type Checkpoint,
@@ -276,7 +277,7 @@ async function runSteps(
     device: session.device,
     maskTruncated: settings.mask_truncated_completions,
     file: { folder: plan.config.output_dir, keep: settings.keep },
-    write: (folder) => writeTrainedModel(folder, plan, session.policy.decoder, { exact: false }),
+    write: (folder) => writeTrainedModel(folder, plan, session.policy.decoder, result(session)),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     signal: planned.signal,
   })
@@ -290,7 +291,7 @@ function rolloutTraining({ rollout }: RunPlan) {
 }
 
 async function saveCheckpoint(
-  { plan, identity, session: { policy, device } }: Running,
+  { plan, identity, session: { policy, device, begun } }: Running,
   progress: Progress,
   more: readonly TensorToWrite[],
 ): Promise<string> {
@@ -305,8 +306,11 @@ async function saveCheckpoint(
     {
       progress,
       identity,
-      writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true }),
-      tensors: [...parameters, ...policy.momentTensors(), ...more],
+      writeModel: (folder) => writeTrainedModel(folder, plan, decoder, { exact: true, begun }),
+      tensors: [
+        ...[...parameters, ...startTensors(begun, (name) => decoder.weights.get(name)!.shape)],
+        ...[...policy.momentTensors(), ...more],
+      ],
     },
     {
       limit: plan.config.save_total_limit,
@@ -331,14 +335,17 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
   }
 }
 
+/** How the result is written. */
+const result = ({ begun }: Session) => ({ exact: false, begun })
+
 /** Writes `model/` whole or not at all. */
-async function finish(plan: RunPlan, { policy }: Session): Promise<string> {
+async function finish(plan: RunPlan, session: Session): Promise<string> {
   const path = join(plan.config.output_dir, RUN_FILES.model)
   const temporary = `${path}.${randomUUID()}.tmp`
   await mkdir(temporary, { recursive: true })
   let failure: Failure | undefined
   try {
-    await writeTrainedModel(temporary, plan, policy.decoder, { exact: false })
+    await writeTrainedModel(temporary, plan, session.policy.decoder, result(session))
     keepForeignModel(plan.config.output_dir)
     await rm(path, { recursive: true, force: true })
     await rename(temporary, path)

@@ -1,7 +1,9 @@
 import { openWeights } from "../models/files/index.ts"
+import type { AdapterStart } from "../models/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
+import { adapterStart, besideStart } from "./adapter-start.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import { adapterWeights, baseWeights, frozenWeights, newScore } from "./model-weights.ts"
 import type { RunPlan } from "./plan.ts"
@@ -10,6 +12,8 @@ import { openTrainedModel, type TrainedModel } from "./trained-model.ts"
 /** A device of this machine with the model on it, ready to train. */
 export interface Session extends TrainedModel {
   readonly device: Device
+  /** What the adapter began with, where that is a part of the base. */
+  readonly begun: AdapterStart | undefined
   /** Lets go of the arrays too; a second time it does nothing. */
   release(): Promise<void>
 }
@@ -40,12 +44,15 @@ export async function openSession(
   }
   const device = await openDevice({ device: name, threads, dtype })
   const continued = checkpoint && !lora
-  const open = await openWeights(continued ? checkpoint.path : plan.modelFolder, kind)
+  const saved = checkpoint?.tensors
+  const begun = await adapterStart(plan, { device, saved, signal, onProgress })
+  const opened = await openWeights(continued ? checkpoint.path : plan.modelFolder, kind)
+  const open = besideStart(opened, plan, begun)
   const base = lora
     ? await frozenWeights(open, { device, quantization, lora }, options)
     : await baseWeights(open, undefined, options)
-  const earlier = plan.earlier?.tensors
-  const adapter = adapterWeights(shape, lora, config.seed, checkpoint?.tensors, earlier)
+  const earlier = begun ?? plan.earlier?.tensors
+  const adapter = adapterWeights(shape, lora, config.seed, saved, earlier)
   const fresh = continued ? [] : newScore(plan.model, config.seed)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
@@ -54,7 +61,7 @@ export async function openSession(
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     startsChanged: earlier !== undefined,
     frozenWeights: async () => {
-      const source = await openWeights(plan.modelFolder, kind)
+      const source = besideStart(await openWeights(plan.modelFolder, kind), plan, begun)
       const start = adapterWeights(shape, earlier && lora, config.seed, undefined, earlier)
       const whole = new Set([...start.keys()].filter((name) => lora?.saved.tensors.has(name)))
       const stop = signal ? { signal } : {}
@@ -66,7 +73,7 @@ export async function openSession(
   let isOpen = true
   return {
     ...model,
-    device,
+    ...{ device, begun },
     async release() {
       if (!isOpen) return
       isOpen = false

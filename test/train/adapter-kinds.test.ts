@@ -107,3 +107,47 @@ test.skipIf(bf16Kernel() === undefined)("DoRA in bf16 begins as the base does", 
   const [lora] = await losses("lora-bf16", { adapter, engine, ...first })
   expect(Math.abs(dora! - lora!)).toBeLessThan(1e-5)
 })
+
+describe.each(["none", "int8"])("PiSSA over a base held as %s", (quantization) => {
+  const name = `pissa-${quantization}`
+  const pissa = { adapter: { ...adapter, init_lora_weights: "pissa" as const }, quantization }
+
+  test("begins as the base, is resumed to the same bits, and answers as its file does", async () => {
+    const whole = await losses(name, { ...pissa, adapter: { ...pissa.adapter, lora_dropout: 0 } })
+    const plain = { ...adapter, lora_dropout: 0 }
+    const [base] = await losses(`${name}-base`, { adapter: plain, quantization, ...first })
+    // codes of what is left of a matrix are rounded otherwise than those of the whole
+    expect(Math.abs(whole[0]! - base!)).toBeLessThan(quantization === "none" ? 1e-5 : 2e-2)
+    expect(whole[3]!).toBeLessThan(whole[0]!)
+    const resume = join(root, `${name}/checkpoints/step-000002`)
+    const more = { ...pissa, adapter: { ...pissa.adapter, lora_dropout: 0 }, resume }
+    await losses(`${name}-resumed`, more)
+    expect(file(`${name}-resumed`).equals(file(name))).toBe(true)
+    const { shape } = await readModelConfig(model)
+    const { spec } = await readAdapter(join(root, name, "model"), shape)
+    expect([spec.loraRank, spec.loraAlpha]).toEqual([4, 8])
+  })
+
+  test("a reference is the run's own start", async () => {
+    const kl = { ...pissa, adapter: { ...pissa.adapter, lora_dropout: 0 }, ...first }
+    const [asft] = await losses(`${name}-asft`, { ...kl, objective: "asft" })
+    const [dft] = await losses(`${name}-dft`, { ...kl, objective: "dft" })
+    expect(Math.abs(asft! - dft!)).toBeLessThan(1e-5) // KL to itself is 0
+  })
+})
+
+test("PiSSA: going on from its file is a plain adapter where the run was", async () => {
+  const settings = { ...adapter, lora_dropout: 0, init_lora_weights: "pissa" as const }
+  const all = await losses("pissa-whole", { adapter: settings, max_steps: 5, save_steps: 0 })
+  const path = join(root, "pissa-none")
+  const [on] = await losses("pissa-further", { adapter: { path }, ...first })
+  expect(Math.abs(on! - all[4]!)).toBeLessThan(1e-4)
+})
+
+test("PiSSA with magnitudes, and beside an earlier adapter, is refused", async () => {
+  const both = { ...adapter, use_dora: true, init_lora_weights: "pissa" as const }
+  expect(() => config("both", { adapter: both })).toThrow(/pissa.*use_dora/)
+  const path = join(root, "pissa-none")
+  const on = losses("on", { adapter: { path, init_lora_weights: "pissa" } })
+  await expect(on).rejects.toThrow(/init_lora_weights: is that of the adapter/)
+})

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from .adapters import head_name, saved_names, written_names
 from .apart import OWN_FAMILIES
 from .errors import check
+from .principal import as_saved, saved_config
 from .weights import checkpoint_name
 
 PEFT_PREFIX = "base_model.model."
@@ -50,6 +51,8 @@ def export_model(run, folder: Path) -> None:
         if first:
             key = f"{PEFT_PREFIX}{checkpoint_name(name)}" if adapter else checkpoint_name(name)
             value = whole.detach().to("cpu", dtype, copy=True)
+            if adapter:
+                value = as_saved(checkpoint_name(name), value, run.model.begun)
             if converted:
                 held[key] = value
             else:
@@ -64,6 +67,8 @@ def export_model(run, folder: Path) -> None:
     writer.close()
     if adapter:
         config = run.model.lm.peft_config["default"].to_dict()
+        if run.model.begun:
+            config = saved_config(config)
         config |= {"base_model_name_or_path": run.spec.config["model"], "inference_mode": True}
         plain, tokens = run.model.lm.get_base_model(), bool(run.spec.config.get("model_tokens"))
         if names := saved_names(plain, run.spec.config["adapter"], tokens):

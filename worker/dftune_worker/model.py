@@ -38,6 +38,8 @@ class PackedModel(nn.Module):
         self._head_input = None if self.kept_apart == apart.OWN else apart.HeadInput(self._head_module)
         self.routers: Routers | None = None
         self.eyes: Eyes | None = None
+        self.begun: dict[str, torch.Tensor] = {}
+        """What an adapter began with, where that was taken from the base."""
         text = self._plain.get_decoder() if self.model_type in VISION else self._plain
         lists = [m for m in text.modules() if isinstance(m, nn.ModuleList)]
         most = max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=nn.ModuleList())

@@ -28,6 +28,7 @@ from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, place, precision_in_words, reshard
 from .passes import Passes
 from .preferences import fields_of
+from .principal import begin_principal, is_principal
 from .reference import StoredReference, is_measured_once, mismatch
 from .routers import routers_of
 from .rules import RuleSettings, rule_of
@@ -181,7 +182,7 @@ def _load_models(
     reshard(model)
     model.join_tied_gradients()
     saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
-    changes_base = adapter is None or bool(saves)  # which cannot be switched off
+    changes_base = adapter is None or bool(saves) or bool(model.begun)  # which cannot be switched off
     if not needs_reference or not changes_base:
         return model, None, findings
     reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
@@ -207,6 +208,8 @@ def _load(
         freeze_tensors(model, spec.config["freeze"])
     place(model, world, dtype)
     fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary)
+    if adapter is not None and is_principal(spec.config):
+        model.begun = begin_principal(model, weights, spec.resume)
     return model
 
 

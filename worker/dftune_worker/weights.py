@@ -136,14 +136,10 @@ def fill_parameters(
 ) -> None:
     """Gives every parameter its value; of a sharded one, this rank's part alone is read. `vocabulary`: the embedding's and
     the head's weights."""
-    from torch.distributed.tensor import DTensor
-
     grown = [id(p) for p in vocabulary] if isinstance(weights, WithNewTokens) else []
     start = adapter_tensors(adapter_start) if adapter_start else None
     for name, parameter in model.named_parameters():
-        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-        first = _first_row(parameter) if isinstance(parameter, DTensor) else 0
-        rows = slice(first, first + len(local))
+        local, rows = local_rows(parameter)
         with torch.no_grad():
             if MAGNITUDE in name and (start is None or checkpoint_name(name) not in start):
                 local.copy_(_row_lengths(model, name, weights, rows))
@@ -168,6 +164,16 @@ def _row_lengths(model: nn.Module, magnitude: str, weights, rows: slice) -> torc
     shape, turned = layer.base_layer.weight.shape, getattr(layer, "fan_in_fan_out", False)
     weight = weights.read(checkpoint_name(f"{path}.base_layer.weight"), shape, slice(None) if turned else rows)
     return (weight.double().T[rows] if turned else weight.double()).norm(dim=1).float()
+
+
+def local_rows(parameter: torch.Tensor) -> tuple[torch.Tensor, slice]:
+    """This rank's part of a parameter, and which of its rows that is."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(parameter, DTensor):
+        return parameter, slice(0, len(parameter))
+    local, first = parameter.to_local(), _first_row(parameter)
+    return local, slice(first, first + len(local))
 
 
 def _first_row(parameter) -> int:

@@ -26,6 +26,7 @@ CASES = {
     "tied": {"modules_to_save": ["lm_head", "model.norm", "layers.1.mlp.up_proj"]},
     "patterns": PATTERNS,
     "dora": {"use_dora": True, "use_rslora": True, "modules_to_save": ["layers.1.mlp.up_proj"]},
+    "pissa": {"init_lora_weights": "pissa", "rank_pattern": {"q_proj": 2}, "modules_to_save": ["model.norm"]},
     "patterns-and-whole": {**PATTERNS, "modules_to_save": ["layers.1.mlp.up_proj"]},
 }
 
@@ -51,7 +52,7 @@ def run_here(spec: Path) -> list[dict]:
     return events(spec)
 
 
-@pytest.mark.parametrize("case", ["tied", "dora"])
+@pytest.mark.parametrize("case", ["tied", "dora", "pissa"])
 def test_two_processes_are_one(make_spec, case):
     config = {"adapter": {**ADAPTER, **CASES[case], "target_modules": ["q_proj"]}}
     one = run_here(make_spec("one", objective("asft"), config=config))

@@ -66,6 +66,10 @@ const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
     name: "dora",
     more: { objective: "dft", ...lora, adapter: { ...lora.adapter, use_dora: true } },
   },
+  {
+    name: "pissa",
+    more: { objective: "asft", ...lora, adapter: { ...lora.adapter, init_lora_weights: "pissa" } },
+  },
   { name: "lora-whole", more: { objective: "dft", ...whole } },
 ]
 
