@@ -23,6 +23,11 @@ const LIMITS: readonly Limit[] = [
     asked: ({ adapter }) => (adapter?.path ? "adapter.path" : undefined),
   },
   {
+    path: ["ema_decay"],
+    engines: ["onnx"],
+    asked: ({ ema_decay: decay }) => (decay === null ? undefined : `ema_decay: ${decay}`),
+  },
+  {
     path: ["neftune_noise_alpha"],
     engines: ["onnx"],
     asked: ({ neftune_noise_alpha: alpha }) =>

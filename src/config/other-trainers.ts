@@ -141,7 +141,6 @@ const LINES: Readonly<Record<string, Line>> = {
   gradient_accumulation_steps: batch,
   micro_batch_size: batch,
   per_device_eval_batch_size: write("micro_batch_tokens:, or leave it out"),
-  gradient_checkpointing: on("recompute: always"),
   bf16: on("engine: { name: torch, dtype: bf16 }"),
   fp16: on("engine: { name: torch, dtype: bf16 }; float16 is not offered"),
   tf32: write("nothing: it is the torch engine's own choice"),

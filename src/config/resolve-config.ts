@@ -126,6 +126,7 @@ export function resolve(parsed: Parsed): Config {
         : engine === "onnx"
           ? onnxEngine.parse({ name: engine })
           : torchEngine.parse({ name: engine }),
+    recompute: recomputeOf(parsed),
     num_train_epochs: parsed.max_steps === null ? (parsed.num_train_epochs ?? 1) : null,
     device_memory: memoryBytes(parsed.device_memory),
   }
@@ -137,6 +138,11 @@ export function resolve(parsed: Parsed): Config {
     teacher: teacherOf(parsed.teacher, resolved.objective),
     micro_batch_tokens: microBatchTokens(parsed.micro_batch_tokens, resolved),
   }
+}
+
+function recomputeOf({ recompute, gradient_checkpointing: asked }: Parsed): Parsed["recompute"] {
+  if (asked === null || recompute !== "auto") return recompute
+  return asked ? "always" : "never"
 }
 
 /** Objectives on samples have rollouts whether or not the config says more of them. */

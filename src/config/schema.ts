@@ -174,6 +174,15 @@ export const configFields = z
       .lt(1)
       .describe("Decay of Muon's momentum (Nesterov's).")
       .default(0.95),
+    ema_decay: z
+      .number()
+      .gt(0)
+      .lt(1)
+      .nullable()
+      .describe(
+        "An exponential moving average of the weights with this decay (0.999). Evaluations, samples and the result are the average's; training goes on with the weights. null: none.",
+      )
+      .default(null),
     param_groups: z
       .array(paramGroup)
       .describe(
@@ -298,6 +307,13 @@ export const configFields = z
         "Recompute each block's activations in the backward pass, or keep them; auto decides by memory.",
       )
       .default("auto"),
+    gradient_checkpointing: z
+      .boolean()
+      .nullable()
+      .describe(
+        "Transformers' name for it: true is recompute: always, false recompute: never. null: as recompute says.",
+      )
+      .default(null),
     device_memory: memory.default("auto"),
     engine: engine.default("onnx"),
     resume: z

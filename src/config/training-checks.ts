@@ -22,6 +22,11 @@ export function trainingProblems(config: Config): ConfigProblem[] {
       problem("is saved with twice its rank, so r may be 2048 at most")
     }
   }
+  const { gradient_checkpointing: asked, recompute } = config
+  if (asked !== null && recompute !== (asked ? "always" : "never")) {
+    const message = `gradient_checkpointing: ${asked} is recompute: ${asked ? "always" : "never"}, and recompute says ${recompute}; leave one of them out`
+    found.push({ path: ["gradient_checkpointing"], at, message })
+  }
   const watched = [
     ...(config.load_best_model_at_end ? ["load_best_model_at_end"] : []),
     ...(config.early_stopping_patience === null ? [] : ["early_stopping_patience"]),

@@ -10,6 +10,7 @@ export {
   zeroMoments,
 } from "./adamw-8bit.ts"
 export * from "./adamw-graph.ts"
+export { createAverage, type WeightedMean } from "./average.ts"
 export * from "./clip.ts"
 export * from "./decays.ts"
 export * from "./elementwise.ts"

@@ -4,14 +4,12 @@ import { type OpenWeights, openWeights } from "../models/files/index.ts"
 import { type AdapterStart, baseBeside, principalStart } from "../models/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import type { Device, HostTensor } from "../runtime/index.ts"
+import { beginsPrincipal } from "./model-settings.ts"
 import type { RunPlan } from "./plan.ts"
 
 const SAVED = "start."
 
 type StartPlan = Pick<RunPlan, "config" | "lora" | "model" | "modelFolder">
-
-export const beginsPrincipal = ({ config, lora }: Pick<RunPlan, "config" | "lora">): boolean =>
-  lora !== undefined && config.adapter?.init_lora_weights === "pissa"
 
 /**
  * The start of a run's adapter, by the decoder's names, or what its checkpoint says that it was;

@@ -13,10 +13,9 @@ import {
 } from "../models/index.ts"
 import { isOfPairs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
-import { beginsPrincipal } from "./adapter-start.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
-import { HEAD_ROWS, weightQuantization } from "./model-settings.ts"
+import { beginsPrincipal, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
 import { runHead, storesReference } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
@@ -46,7 +45,7 @@ export interface LocalPlanParts {
   readonly held: number
   /** Of a run that samples: the model that says how likely the samples are. */
   readonly teacher?: ModelConfig | undefined
-  /** An adapter goes on from an earlier one, which the start has too. */
+  /** An adapter goes on from an earlier one, which the start has too. What begins as a part of the base is known. */
   readonly startsChanged?: boolean
 }
 
@@ -82,21 +81,24 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
   const split = { capacity, packing: config.data.packing }
   const sequences = isOfPairs(objective) ? 2 : 1
   const frozen = lora ? undefined : frozenTensors(config, model.shape)
+  const goesOn = parts.startsChanged === true || (config.adapter?.path ?? null) !== null
+  const startsChanged = goesOn || beginsPrincipal({ config, lora })
   const memory = memoryPlan({
     shape: model.shape,
     frozen,
     lora: lora && loraInputs(lora),
-    startsChanged: beginsPrincipal({ config, lora }) || (config.adapter?.path ?? null) !== null,
+    startsChanged,
     quantization,
     tokens: compiledSize(largestSplit(lengths, sequences * config.batch_size, split)),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
     headSettings: runHead(objective, config.rollout?.temperature).settings,
-    beside: besideBytes(parts),
+    beside: besideBytes({ ...parts, startsChanged }),
     process: held + RUNTIME_BYTES,
     precision: engine.dtype,
     optimizer: config.optimizer,
+    averages: config.ema_decay !== null,
   })
   return { engine, quantization, frozen, split, memory }
 }

@@ -71,6 +71,8 @@ export interface MemoryPlanOptions {
   /** What the objective computes there. */
   readonly headSettings: HeadSettings
   readonly optimizer?: Config["optimizer"]
+  /** An average of the weights is kept beside them. */
+  readonly averages?: boolean
   /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
   readonly precision?: Precision
   /** Bytes of other models in memory: a teacher, the model as it was. */
@@ -84,6 +86,7 @@ export interface MemoryPlan {
   /** Of the policy, and of the models beside it: a frozen one that it is compared with, a teacher. */
   readonly weights: number
   readonly gradients: number
+  /** Of the optimizer, and the average of the weights. */
   readonly moments: number
   /** Arrays between the blocks' graphs: each layer's input, what it keeps, gradients of both. */
   readonly activations: number
@@ -222,7 +225,8 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const own = lora ? frozen + whole * BYTES : base * BYTES
   const weights = own + (copies - 1) * frozen + adapter * BYTES + (options.beside ?? 0)
   const gradients = trained * BYTES
-  const moments = momentBytes(options.optimizer ?? "adamw", parameters, adapter)
+  const average = options.averages ? trained * BYTES : 0
+  const moments = average + momentBytes(options.optimizer ?? "adamw", parameters, adapter)
 
   const workspace =
     ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))

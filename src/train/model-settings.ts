@@ -47,6 +47,15 @@ export function adapterSpec(
   return loraSpec(options, shape)
 }
 
+/** Whether the adapter begins as a part of the base. */
+export const beginsPrincipal = ({
+  config,
+  lora,
+}: {
+  readonly config: Config
+  readonly lora: LoraSpec | undefined
+}): boolean => lora !== undefined && config.adapter?.init_lora_weights === "pissa"
+
 export function optimizerSettings(config: Config): OptimizerSettings {
   return {
     beta1: config.adam_beta1,
@@ -55,6 +64,7 @@ export function optimizerSettings(config: Config): OptimizerSettings {
     weightDecay: config.weight_decay,
     optimizer: config.optimizer,
     momentum: config.muon_momentum,
+    averageDecay: config.ema_decay ?? undefined,
     groupOf: (name) => groupOf(name, config),
   }
 }

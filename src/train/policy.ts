@@ -20,6 +20,8 @@ import {
 } from "../optim/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 import type { ParameterGroup } from "./parameter-groups.ts"
+import { tensorToWrite } from "./tensor-to-write.ts"
+import { WeightAverage } from "./weight-average.ts"
 
 export interface OptimizerSettings {
   readonly beta1: number
@@ -29,6 +31,8 @@ export interface OptimizerSettings {
   /** `adamw-8bit`: moments of tensors of 4,096 elements and more take a byte a number. */
   readonly optimizer?: "adamw" | "adamw-8bit" | "adafactor" | "lion" | "muon"
   readonly momentum?: number
+  /** Of an average of the weights, beside them; left out: none is kept. */
+  readonly averageDecay?: number | undefined
   /** What a tensor has otherwise. */
   readonly groupOf?: (name: string) => ParameterGroup
 }
@@ -75,6 +79,7 @@ export class Policy {
   readonly #whole: WholeUpdate | undefined
   /** Of the tensors that are updated whole. */
   readonly #states: Map<string, WholeState>
+  readonly #average: WeightAverage | undefined
   readonly #squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>
 
   private constructor(
@@ -84,7 +89,9 @@ export class Policy {
     rule: ElementwiseUpdate<"first">,
     whole: WholeUpdate | undefined,
     squaredNorm: Awaited<ReturnType<typeof createSquaredNorm>>,
+    average: WeightAverage | undefined,
   ) {
+    this.#average = average
     this.decoder = decoder
     this.#settings = settings
     this.#moments = moments.single
@@ -145,6 +152,9 @@ export class Policy {
       rule,
       whole,
       await createSquaredNorm(device),
+      settings.averageDecay === undefined
+        ? undefined
+        : await WeightAverage.open(device, settings.averageDecay, state),
     )
   }
 
@@ -187,9 +197,18 @@ export class Policy {
       weights.set(name, parameter)
       this.#moments.set(name, updated)
     }
+    await this.#average?.take(weights, gradients.keys())
   }
 
-  /** The moments for a checkpoint: `first.NAME`, `second.NAME`, read from the device when written. */
+  /**
+   * Puts the average of the weights, where one is kept, in their place; a second time the weights
+   * themselves. Updates are for the weights.
+   */
+  exchangeAverage(): void {
+    this.#average?.exchange(this.decoder.weights)
+  }
+
+  /** The moments for a checkpoint: `first.NAME`, `second.NAME`, and averages, read from the device when written. */
   momentTensors(): TensorToWrite[] {
     const whole = [...this.#moments, ...this.#states].flatMap(([name, own]) =>
       Object.entries(own).map(([kind, moment]) =>
@@ -206,13 +225,14 @@ export class Policy {
         ] as const
       }),
     )
-    return [...whole, ...blocks]
+    return [...whole, ...blocks, ...(this.#average?.tensors() ?? [])]
   }
 
   async release(): Promise<void> {
     await this.#rule.release()
     await this.#whole?.release()
     await this.#squaredNorm.release()
+    await this.#average?.release()
     for (const own of [...this.#moments.values(), ...this.#states.values()]) {
       for (const moment of Object.values(own)) moment.dispose()
     }
@@ -244,17 +264,4 @@ function blockKernel({ adamw8 }: Device): BlockKernel | undefined {
         ]),
       ))
   )
-}
-
-/** A float32 tensor of a device as a file takes it: downloaded when its turn comes. */
-export function tensorToWrite(name: string, tensor: DeviceTensor, device: Device): TensorToWrite {
-  return {
-    name,
-    dtype: "F32",
-    shape: tensor.shape,
-    data: async () => {
-      const { data } = await device.download(tensor)
-      return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    },
-  }
 }

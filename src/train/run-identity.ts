@@ -34,7 +34,7 @@ const FREE = [
   ...(["keep_rows", "overwrite_output_dir"] as const),
   ...(["save_steps", "save_total_limit", "eval_steps", "generate_samples", "report_to"] as const),
   "forgetting",
-  ...(["on_nonfinite", "recompute", "device_memory", "engine"] as const),
+  ...(["on_nonfinite", "recompute", "gradient_checkpointing", "device_memory", "engine"] as const),
 ] as const satisfies readonly (keyof Config)[]
 
 /** Of `data`, what decides more than the rows. */

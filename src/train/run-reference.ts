@@ -1,7 +1,7 @@
 import { weightsHash } from "../models/files/weights-hash.ts"
-import { beginsPrincipal } from "./adapter-start.ts"
 import type { FixedBatches } from "./batches.ts"
 import type { EvalSet } from "./held-out-loss.ts"
+import { beginsPrincipal } from "./model-settings.ts"
 import { storesReference } from "./objective-batches.ts"
 import type { PlanOptions, RunPlan } from "./plan.ts"
 import { type ReferenceModel, withReference } from "./reference-logprobs.ts"

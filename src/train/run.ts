@@ -32,7 +32,6 @@ import { writeTrainedModel } from "./model-files.ts"
 import { storesReference } from "./objective-batches.ts"
 import { oldLogprobsFor } from "./old-logprobs.ts"
 import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
-import { tensorToWrite } from "./policy.ts"
 import { runWatch } from "./preference-watch.ts"
 import { type OpenRollouts, openRollouts } from "./rollouts/open-rollouts.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
@@ -41,8 +40,10 @@ import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } f
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
 import { sourceNames } from "./source-losses.ts"
+import { tensorToWrite } from "./tensor-to-write.ts"
 import { type Progress, START, trainSteps } from "./trainer.ts"
 import { runVersions } from "./versions.ts"
+import { savedAverage } from "./weight-average.ts"
 
 export interface RunResult {
   readonly reason: "done" | "interrupted"
@@ -319,13 +320,19 @@ async function saveCheckpoint(
   )
 }
 
-/** Brings back the weights of the best evaluation, where the result is to be those. */
+/** What the result is: the average of the weights where there is one; of the best evaluation where it is to be that. */
 async function takeBest(plan: RunPlan, session: Session, { step, best }: Progress): Promise<void> {
-  if (!plan.config.load_best_model_at_end || !best || best.step === step) return
+  if (!plan.config.load_best_model_at_end || !best || best.step === step) {
+    session.policy.exchangeAverage()
+    return
+  }
   const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
   const { decoder } = session.policy
   const { tensors } = await readCheckpoint(await readState(folder))
   const apart = (name: string) => tensors.get(`parameter.${name}`)?.data as Float32Array | undefined
+  if (plan.config.ema_decay !== null) {
+    return decoder.replace((name) => savedAverage(tensors, name)!)
+  }
   if (plan.lora) return decoder.replace((name) => apart(name)!)
   const open = await openWeights(folder, { scores: plan.model.shape.scores === true })
   try {

@@ -171,7 +171,8 @@ export async function* trainSteps(
     }
     const every = settings.generate_samples?.every
     if (parts.sample && every && (last || step % every === 0)) {
-      yield* parts.sample(step, signal)
+      const { sample } = parts
+      yield* averaged(parts, () => sample(step, signal))
     }
     if (isOver) {
       yield stoppedEarly(step, progress.best!, settings)
@@ -211,8 +212,23 @@ async function* evaluated(
   head: ObjectiveHead,
   step: number,
 ): AsyncGenerator<EventBody> {
-  yield* evaluations(evaluationParts(parts, head), step)
-  if (parts.evaluate) yield* parts.evaluate(step)
+  yield* averaged(parts, async function* () {
+    yield* evaluations(evaluationParts(parts, head), step)
+    if (parts.evaluate) yield* parts.evaluate(step)
+  })
+}
+
+/** What a run says of its model it says of the average of its weights, where it keeps one. */
+async function* averaged(
+  { policy }: TrainerParts,
+  events: () => AsyncIterable<EventBody>,
+): AsyncGenerator<EventBody> {
+  policy.exchangeAverage()
+  try {
+    yield* events()
+  } finally {
+    policy.exchangeAverage()
+  }
 }
 
 function evaluationParts(parts: TrainerParts, head: ObjectiveHead): EvaluationParts {

@@ -81,8 +81,6 @@ test.each<[string, string]>([
   ["optim: adamw_torch_fused", "optimizer: adamw"],
   ["random_state: 3407", "seed: 3407"],
   ["steps_per_eval: 200", "eval_steps: 200"],
-  ["gradient_checkpointing: true", "recompute: always"],
-  ["gradient_checkpointing: false", "leave it out"],
   ["iters: 600", "max_steps: 600"],
   ["lr_scheduler_type: linear", "lr_scheduler: linear"],
   ["adapter: qlora", "write adapter: lora and quantization: int4"],

@@ -52,6 +52,79 @@ describe.each(["adafactor", "muon"])("%s", (optimizer) => {
   })
 })
 
+describe.each([
+  ["the model", {}, "model.safetensors"],
+  ["an adapter", { adapter: { r: 2, lora_alpha: 4 } }, ADAPTER],
+])("ema_decay over %s", (what, more, own) => {
+  const name = `ema ${what}`
+  const averaged = { ...more, ema_decay: 0.5, save_steps: 1, save_total_limit: null }
+
+  test("the result is the average, and a resumed run has the same bits", async () => {
+    await run(name, averaged)
+    const weights = async (folder: string) => {
+      const reader = await openSafetensors(join(root, name, folder, own))
+      const names = [...reader.tensors.keys()]
+      const read = names.map(async (key) => [key, await reader.readFloat32(key)] as const)
+      const found = new Map(await Promise.all(read))
+      await reader.close()
+      return found
+    }
+    const steps = [1, 2, 3].map((step) => weights(`checkpoints/step-00000${step}`))
+    const [first, ...later] = await Promise.all(steps)
+    // the weights after the last step are not written: those of the same run without an average
+    await run(`${name} plain`, more)
+    const reader = await openSafetensors(join(root, `${name} plain`, "model", own))
+    for (const [key, values] of await weights("model")) {
+      const last = await reader.readFloat32(key)
+      const all = [...later.map((one) => one.get(key)!), last]
+      const expected = all.reduce<number[]>(
+        (mean, now) => mean.map((e, i) => e + 0.5 * (now[i]! - e)),
+        [...first!.get(key)!],
+      )
+      const worst = Math.max(...values.map((value, i) => Math.abs(value - expected[i]!)))
+      expect(worst, key).toBeLessThan(1e-6)
+    }
+    await reader.close()
+    expect(result(name, own).equals(result(`${name} plain`, own))).toBe(false)
+
+    const resume = join(root, name, "checkpoints", "step-000002")
+    await run(`${name} resumed`, { ...averaged, resume })
+    expect(result(`${name} resumed`, own).equals(result(name, own))).toBe(true)
+  })
+})
+
+test("the last evaluation and the best step are the average's", async () => {
+  const evaluated = {
+    ...{
+      objective: "sft",
+      ema_decay: 0.5,
+      learning_rate: 1e-2,
+      load_best_model_at_end: true,
+      eval_steps: 1,
+    },
+    data: { train: [{ path: join(root, "sums.jsonl") }], eval_split: 4, max_length: 64 },
+  }
+  const { events } = await run("ema evaluated", evaluated)
+  const plain = await run("ema not", { ...evaluated, ema_decay: null })
+  const nlls = (all: typeof events) =>
+    all.flatMap((event) => (event.type === "eval" ? [event.nll!] : []))
+  const [averages, weights] = [nlls(events), nlls(plain.events)]
+  // nothing is averaged before the first step, and one step's weights are their own average
+  expect(averages.slice(0, 2)).toEqual(weights.slice(0, 2))
+  expect(averages[2]).not.toBe(weights[2])
+  const best = Math.min(...averages.slice(1))
+  const again = { model: join(root, "ema evaluated", "model"), max_steps: 1, eval_steps: 0 }
+  const started = await run("ema again", { data: evaluated.data, ...again })
+  expect(Math.abs(nlls(started.events)[0]! - best)).toBeLessThan(1e-5)
+})
+
+test("gradient_checkpointing is recompute by Transformers' name", () => {
+  expect(config("gc", { gradient_checkpointing: true }).recompute).toBe("always")
+  expect(config("gc", { gradient_checkpointing: false }).recompute).toBe("never")
+  const both = { gradient_checkpointing: true, recompute: "never" }
+  expect(() => config("gc", both)).toThrow(/gradient_checkpointing: true is recompute: always/)
+})
+
 test("frozen tensors stay as they are, all others change", async () => {
   await run("frozen", { freeze: ["embed_tokens", "layers.0", "input_layernorm"] })
   const [before, after] = [await loadModel(model), await loadModel(join(root, "frozen/model"))]

@@ -3,7 +3,7 @@ import { assert } from "../../errors.ts"
 import type { TensorToWrite } from "../../formats/index.ts"
 import type { Decoder } from "../../models/index.ts"
 import { type DeviceTensor, float32, type HostTensor } from "../../runtime/index.ts"
-import { tensorToWrite } from "../policy.ts"
+import { tensorToWrite } from "../tensor-to-write.ts"
 
 export interface MovingAverage {
   /** Lends the decoder the average's weights for as long as `use` takes. */
