@@ -11,6 +11,7 @@ import {
   type Rounding,
 } from "../export/names.ts"
 import { shortBytes, shortCount } from "../report/units.ts"
+import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { modelOf } from "./shell/model-argument.ts"
 import { baseOption, roundingOption } from "./shell/option-values.ts"
@@ -19,6 +20,11 @@ import { print, printJson, progressLine, say, sayWarning } from "./shell/termina
 
 export interface ExportVerbOptions {
   readonly to: ExportFormat
+  readonly repo?: string
+  readonly public?: boolean
+  readonly withSamples?: boolean
+  readonly evaluation?: readonly string[]
+  readonly yes?: boolean
   readonly out?: string
   readonly dtype?: keyof typeof DTYPES
   readonly type?: GgufTypeName
@@ -82,13 +88,71 @@ export async function runExport(
   }
 }
 
-const several = (value: string, before: readonly string[]): string[] => [...before, value]
+/** Options that say how files are made; the hub takes the model as it is. */
+const NOT_FOR_HUB = ["out", "dtype", "type", "rounding", "pre", "base", "add", "weight", "revision"]
+const FOR_HUB = ["repo", "public", "withSamples", "evaluation", "yes"]
+
+/** Lists what would be sent, asks, and sends it. */
+async function runHub(
+  run: string,
+  { repo, public: isPublic, withSamples, evaluation, yes, json, ...rest }: ExportVerbOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  outliveReaders()
+  const given = Object.entries(rest).filter(
+    ([name, value]) =>
+      NOT_FOR_HUB.includes(name) && ![undefined, "nearest"].includes(value as never),
+  )
+  const foreign = given.find(([, value]) => !(Array.isArray(value) && value.length === 0))
+  if (foreign)
+    throw new InputError(
+      `--${foreign[0]} is not for --to hub, which sends the run's model as it is`,
+    )
+  if (repo === undefined) throw new InputError("--to hub needs --repo OWNER/NAME")
+  const approve = approval(yes === true)
+  if (!approve) {
+    throw new InputError(
+      "--to hub lists the files and asks on a terminal; elsewhere --yes says that they may be sent",
+    )
+  }
+  const { exportToHub } = await import("../export/index.ts") // --help answers without it
+  const { show, clear } = progressLine()
+  try {
+    const result = await exportToHub(run, {
+      repo,
+      ...(isPublic ? { isPublic } : {}),
+      ...(withSamples ? { withSamples } : {}),
+      ...(evaluation ? { evaluations: evaluation } : {}),
+      signal,
+      onProgress: show,
+      approve: async (files) => {
+        clear()
+        for (const { file, bytes } of files) say(`${file} (${shortBytes(bytes)})`)
+        const who = isPublic ? "everybody" : "nobody but you, where it is made now"
+        return approve(`send these files to ${repo} on the hub, for ${who}?`)
+      },
+    })
+    clear()
+    for (const note of result.notes) sayWarning("export", note, "")
+    sayResult({ ...result, files: [] })
+    const { uploaded } = result
+    if (!uploaded) say(`nothing was sent; the files lie in ${result.out}`)
+    if (json) printJson({ ...resultJson(result), uploaded: uploaded ?? null })
+    else print(uploaded?.url ?? result.out)
+  } finally {
+    clear()
+  }
+}
+
+const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
 export function command(verb: Command): void {
   verb
     .argument("<run>", "run folder, model folder, adapter folder, config file or hub id")
     .addOption(
-      new Option("--to <format>", "what to write").choices(EXPORT_FORMATS).makeOptionMandatory(),
+      new Option("--to <format>", "what to write, or the hub")
+        .choices([...EXPORT_FORMATS, "hub"])
+        .makeOptionMandatory(),
     )
     .option("--out <folder>", "where to; of a run, its export/<format> without")
     .addOption(
@@ -113,6 +177,15 @@ export function command(verb: Command): void {
     .option("--weight <number>", "what the run's own adapter counts, beside --add", Number)
     .option("--revision <revision>", "of a hub id: branch, tag or commit")
     .option("--force", "write into a folder that is not empty")
+    .option("--repo <owner/name>", "hub: where to; made, and private, if it is not there")
+    .option("--public", "hub: a repository that is made is for everybody")
+    .option(
+      "--evaluation <folder>",
+      "hub: of dftune eval --out, for the card (repeatable)",
+      several,
+    )
+    .option("--with-samples", "hub: also the run's samples, which hold texts of its rows")
+    .option("--yes", "hub: send without asking")
     .option("--json", "print one JSON document about what was written")
     .addHelpText(
       "after",
@@ -124,9 +197,18 @@ gguf    one file for llama.cpp and what is built on it
 gguf-adapter  the adapter alone, for llama.cpp's --lora
 ollama  the same with a Modelfile: ollama create NAME -f Modelfile
 int8, int4  linear layers in 8 or 4 bits (compressed-tensors): vLLM, Transformers
+hub     a run's model or adapter and a card made from the run, to the Hugging Face hub (HF_TOKEN)
 Everything is read back and compared before it is put in place. See docs/export.md.`,
     )
     .action((model: string, options: ExportVerbOptions) =>
-      interruptible((signal) => runExport(model, options, signal)),
+      interruptible((signal) => {
+        if ((options.to as string) === "hub") return runHub(model, options, signal)
+        const foreign = FOR_HUB.find((name) => name in options)
+        if (foreign)
+          throw new InputError(
+            `--${foreign === "withSamples" ? "with-samples" : foreign} is for --to hub`,
+          )
+        return runExport(model, options, signal)
+      }),
     )
 }

@@ -6,6 +6,7 @@ export {
   type ExportResult,
   exportModel,
 } from "./export.ts"
+export { exportToHub, type HubExportOptions, type HubExportResult } from "./hub.ts"
 export { EXPORT_FORMATS, type ExportFormat, GGUF_TYPE_NAMES, type GgufTypeName } from "./names.ts"
 export { addedAdapter } from "./source-adapter.ts"
 export type { Verified } from "./verify.ts"

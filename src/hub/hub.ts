@@ -222,7 +222,7 @@ function checkedStorage(repo: Repo, revision: string): string {
   return join(getHFHubCachePath(), `${repo.type}s--${repo.name.replace("/", "--")}`)
 }
 
-async function signedRequester({ token, signal }: HubOptions): Promise<Request> {
+export async function signedRequester({ token, signal }: HubOptions): Promise<Request> {
   const accessToken = token ?? process.env.HF_TOKEN ?? (await savedToken())
   return requester({ accessToken, signal })
 }
@@ -321,7 +321,7 @@ async function checkDisk(storage: string, files: readonly { size: number }[]): P
   )
 }
 
-function explain(error: unknown, { name, type }: Repo, revision: string): unknown {
+export function explain(error: unknown, { name, type }: Repo, revision: string): unknown {
   if (error instanceof InputError) return error
   const page = `${shownEndpoint()}/${type === "dataset" ? "datasets/" : ""}${name}`
   if (error instanceof HubApiError) {
