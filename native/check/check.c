@@ -113,7 +113,7 @@ static void try_sizes(const kernel *set, sizes s, int isRounding) {
     ptrdiff_t rows = s.transB ? s.n : s.k, columns = s.transB ? s.k : s.n;
     operand all = {b, columns, 1};
     uint8_t *panels = malloc(packed_bytes(set, rows, columns));
-    pack_all(set, &all, rows, columns, panels, &here);
+    pack_lanes(set, &all, rows, columns, panels, 0, rows, &here);
     p.stored = PACKED, p.panels = panels, p.turned = !s.transB;
     both_ways("packed", &p, a, b, s, most);
     float *row = malloc((size_t)columns * sizeof *row);

@@ -313,9 +313,13 @@ static void here(void *pool, void (*body)(void *, size_t), size_t count, void *d
   for (size_t i = 0; i < count; i++) body(data, i);
 }
 
-/* A matrix [rows, columns] as panels of bfloat16. */
-EXPORT void dftune_pack(const float *x, int64_t rows, int64_t columns, uint8_t *panels) {
-  const operand all = {x, columns, 1};
+/* Rows that can be packed apart from those after them are a multiple of this. */
+EXPORT int dftune_panel_rows(void) { return bf16_kernel()->right; }
+
+/* `count` rows x of a matrix [rows, columns], from `first` on, into its panels of bfloat16. */
+EXPORT void dftune_pack(const float *x, int64_t count, int64_t columns, uint8_t *panels,
+                        int64_t first, int64_t rows) {
+  const operand some = {x, columns, 1};
   const threads alone = {here, NULL};
-  pack_all(bf16_kernel(), &all, rows, columns, panels, &alone);
+  pack_lanes(bf16_kernel(), &some, count, columns, panels, first, rows, &alone);
 }

@@ -53,6 +53,7 @@ typedef struct {
   ptrdiff_t lanes, k, panels;
   int width, step, isLeft; /* step: lanes taken by a panel, at most its width */
   uint8_t *out;
+  ptrdiff_t first;         /* of the panels, where x has not all lanes */
 } packing;
 
 static void pack_panel(void *data, size_t i) {
@@ -61,15 +62,16 @@ static void pack_panel(void *data, size_t i) {
   int lanes = (int)least(p->step, p->lanes - lane);
   for (ptrdiff_t at = 0; at < p->k; at += p->set->block) {
     int count = (int)least(p->set->block, p->k - at);
-    uint8_t *to = p->out + panel_offset(p->set, p->width, p->panels, p->k, panel, at);
+    uint8_t *to = p->out + panel_offset(p->set, p->width, p->panels, p->k, p->first + panel, at);
     (p->isLeft ? p->set->packLeft : p->set->packRight)(p->x, lane, lanes, at, count, to);
   }
 }
 
-void pack_all(const kernel *set, const operand *x, ptrdiff_t lanes, ptrdiff_t k, uint8_t *panels,
-              const threads *pool) {
-  packing p = {set, x, lanes, k, parts(lanes, set->right), set->right, set->right, 0, panels};
-  pool->run(pool->pool, pack_panel, (size_t)p.panels, &p);
+void pack_lanes(const kernel *set, const operand *x, ptrdiff_t lanes, ptrdiff_t k, uint8_t *panels,
+                ptrdiff_t first, ptrdiff_t all, const threads *pool) {
+  packing p = {set, x, lanes, k, parts(all, set->right), set->right, set->right, 0, panels,
+               first / set->right};
+  pool->run(pool->pool, pack_panel, (size_t)parts(lanes, set->right), &p);
 }
 
 static uint16_t packed_at(const kernel *set, const uint8_t *panels, ptrdiff_t lanes, ptrdiff_t k,
@@ -287,14 +289,14 @@ int multiply(const product *p, const threads *pool) {
   if (w.rightTasks > 1) {
     size_t bytes = panel_offset(set, set->left, w.leftPanels, p->k, 0, p->k);
     w.left = left = scratch(bytes);
-    packing all = {set, &p->a, p->m, p->k, w.leftPanels, set->left, w.leftStep, 1, left};
+    packing all = {set, &p->a, p->m, p->k, w.leftPanels, set->left, w.leftStep, 1, left, 0};
     if (left) pool->run(pool->pool, pack_panel, (size_t)w.leftPanels, &all);
   }
   if (p->stored == PACKED && !p->turned) {
     w.right = (uint8_t *)p->panels;
   } else if (w.leftTasks > 1 && p->stored == PLAIN) {
     w.right = right = scratch(packed_bytes(set, p->n, p->k));
-    packing all = {set, &p->b, p->n, p->k, w.rightPanels, set->right, set->right, 0, right};
+    packing all = {set, &p->b, p->n, p->k, w.rightPanels, set->right, set->right, 0, right, 0};
     if (right) pool->run(pool->pool, pack_panel, (size_t)w.rightPanels, &all);
   }
   pool->run(pool->pool, one_task, tasks, &w);

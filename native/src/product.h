@@ -84,8 +84,9 @@ int multiply_each(const product *, size_t count, const threads *);
 
 /* A matrix [lanes, k] as panels: for each block of k, one panel after another. */
 size_t packed_bytes(const kernel *, ptrdiff_t lanes, ptrdiff_t k);
-void pack_all(const kernel *, const operand *, ptrdiff_t lanes, ptrdiff_t k, uint8_t *panels,
-              const threads *);
+/* Of `all` lanes those from `first` on, which is a whole number of panels before them. */
+void pack_lanes(const kernel *, const operand *, ptrdiff_t lanes, ptrdiff_t k, uint8_t *panels,
+                ptrdiff_t first, ptrdiff_t all, const threads *);
 /* Numbers k0 .. k0 + count of one lane of packed panels, as float32. */
 void unpack(const kernel *, const uint8_t *panels, ptrdiff_t lanes, ptrdiff_t k, ptrdiff_t lane,
             ptrdiff_t k0, ptrdiff_t count, float *out);

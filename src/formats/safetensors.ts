@@ -25,8 +25,8 @@ export interface TensorReader {
    * @throws InputError for any other dtype.
    */
   readFloat32(name: string, into?: Float32Array): Promise<Float32Array>
-  /** Row `row` of a matrix, as `readFloat32`, into an array of its columns. */
-  readRow(name: string, row: number, into: Float32Array): Promise<void>
+  /** Rows of a matrix from `row` on, as `readFloat32`, as many as `into` holds. */
+  readRows(name: string, row: number, into: Float32Array): Promise<void>
   close(): Promise<void>
 }
 
@@ -158,14 +158,15 @@ export async function readSafetensors(source: ByteSource): Promise<TensorReader>
       }
       return target
     },
-    async readRow(name, row, into) {
+    async readRows(name, row, into) {
       const { dtype, shape, begin } = entry(name)
       const [rows, columns] = shape as [number, number]
-      const fits = shape.length === 2 && row >= 0 && row < rows && into.length === columns
-      assert(fits, `readRow of "${name}" [${shape}]: row ${row} into ${into.length} elements`)
-      const bytes = columns * DTYPE_BYTES[dtype]
-      const start = begin + row * bytes
-      await readFloats({ dtype, shape: [columns], begin: start, end: start + bytes }, into, name)
+      const count = into.length / columns
+      const fits = shape.length === 2 && Number.isInteger(count) && row >= 0 && row + count <= rows
+      assert(fits, `readRows of "${name}" [${shape}]: row ${row} into ${into.length} elements`)
+      const start = begin + row * columns * DTYPE_BYTES[dtype]
+      const end = start + into.length * DTYPE_BYTES[dtype]
+      await readFloats({ dtype, shape: [into.length], begin: start, end }, into, name)
     },
     close: () => source.close(),
   }

@@ -79,7 +79,7 @@ async function openShards(
     metadata,
     read: async (name) => readerOf(name).read(name),
     readFloat32: async (name, into) => readerOf(name).readFloat32(name, into),
-    readRow: async (name, row, into) => readerOf(name).readRow(name, row, into),
+    readRows: async (name, row, into) => readerOf(name).readRows(name, row, into),
     close,
   }
 }

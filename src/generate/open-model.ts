@@ -7,6 +7,7 @@ import { decodingShapes, PackedModel, type PackOptions } from "../models/decodin
 import {
   adaptedBase,
   findModel,
+  isReadByRows,
   type ModelKind,
   openWeights,
   readAdapter,
@@ -226,10 +227,15 @@ export async function openModel(
     }
     const rows = adapter?.tensors.get(EMBEDDING)
     const embeddingRow = (id: number, into: Float32Array) => {
-      if (!rows) return source.readRow(EMBEDDING, id, into)
+      if (!rows) return source.readRows(EMBEDDING, id, into)
       into.set(rows.subarray(id * into.length, (id + 1) * into.length))
     }
-    const parts = { device, shape, lora: adapter?.lora, weight, embeddingRow, signal }
+    const rowsOf = (name: string) => {
+      if (adapter?.tensors.has(name) || !isReadByRows(source, name)) return undefined
+      return (row: number, into: Float32Array) => source.readRows(name, row, into)
+    }
+    const lora = adapter?.lora
+    const parts = { device, shape, lora, weight, embeddingRow, rows: rowsOf, signal }
     const model = device.sharesHostMemory ? await PackedModel.pack(parts) : await uploaded(parts)
     return {
       folder,

@@ -34,9 +34,12 @@ export interface CompileOptions {
   /**
    * Inputs that never change, by name; runs are not given them. On the CPU, products keep a copy
    * packed the way they read it, which makes them faster for few rows and gives a row the same bits
-   * whatever the other rows are. The arrays may be written over afterwards.
+   * whatever the other rows are. The arrays may be written over afterwards. A function is asked when its turn
+   * comes, and its array may be written over when the next is asked.
    */
-  readonly constants?: Readonly<Record<string, HostTensor>>
+  readonly constants?: Readonly<
+    Record<string, HostTensor | (() => Promise<HostTensor | MatrixRows>)>
+  >
 }
 
 /** A graph compiled for one device. */
@@ -73,9 +76,16 @@ export interface Device {
    * or read rows of. Where products are bfloat16 it is held packed and the array is not needed any
    * more; elsewhere this is `upload`.
    */
-  uploadFactor(host: HostTensor): Promise<DeviceTensor>
+  uploadFactor(matrix: HostTensor | MatrixRows): Promise<DeviceTensor>
   download(tensor: DeviceTensor): Promise<HostTensor>
   release(): Promise<void>
+}
+
+/** A float32 matrix that is read some rows at a time, so that it need not be whole in memory. */
+export interface MatrixRows {
+  readonly shape: readonly [rows: number, columns: number]
+  /** Rows from `row` on, as many as `into` holds. */
+  readonly read: (row: number, into: Float32Array) => Promise<void>
 }
 
 /** What the factors of products are rounded to; sums are float32 either way. */

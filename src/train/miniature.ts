@@ -60,7 +60,7 @@ function noWeights(config: ModelConfig): OpenWeights {
     parameters,
     dtype: "float32",
     read: async (name, into = new Float32Array(sizes.get(name)!)) => filled(into),
-    readRow: async (_, _row, into) => void filled(into),
+    readRows: async (_, _row, into) => void filled(into),
     close: async () => {},
   }
 }

@@ -7,6 +7,7 @@ import {
 import { quantizedNames, type WeightQuantization } from "../models/block/packed.ts"
 import { elementCount, linearWeights } from "../models/block/parameters.ts"
 import {
+  isReadByRows,
   type LoadOptions,
   loadQuantizedWeights,
   loadWeights,
@@ -75,7 +76,7 @@ export async function frozenWeights(
     const { squares } = doraNames(name.replace(/\.weight$/, ""))
     held.set(squares, float32([rows], rowSquares(matrix(), rows)))
   }
-  let read = 0
+  let done = 0
   let scratch = new Float32Array(0)
   try {
     for (const { name, shape } of open.parameters) {
@@ -83,6 +84,11 @@ export async function frozenWeights(
       const count = elementCount(shape)
       const isTrained = options.whole?.has(name) === true
       const isMatrix = name.endsWith(".weight") && shape.length === 2 && !isTrained
+      if (isMatrix && isReadByRows(open, name)) {
+        held.set(name, await factorByRows(open, device, name, shape))
+        options.onProgress?.(++done, open.parameters.length)
+        continue
+      }
       if (isMatrix && scratch.length < count) scratch = new Float32Array(count)
       const into = isMatrix ? scratch.subarray(0, count) : new Float32Array(count)
       const data = await open.read(name, into)
@@ -92,18 +98,24 @@ export async function frozenWeights(
         const matrix = quantizeMatrix(data, size, quantization)
         measure(name, shape[0]!, () => dequantizeMatrix(matrix))
         for (const [key, coded] of codedTensors(name, matrix)) held.set(key, coded)
-        options.onProgress?.(++read, open.parameters.length)
+        options.onProgress?.(++done, open.parameters.length)
         continue
       }
       measure(name, shape[0]!, () => data)
       if (isTrained) held.set(name, tensor)
       else held.set(name, await (isMatrix ? device.uploadFactor(tensor) : device.upload(tensor)))
-      options.onProgress?.(++read, open.parameters.length)
+      options.onProgress?.(++done, open.parameters.length)
     }
   } finally {
     await open.close()
   }
   return held
+}
+
+function factorByRows(open: OpenWeights, device: Device, name: string, shape: readonly number[]) {
+  const [rows, columns] = shape as [number, number]
+  const read = (row: number, into: Float32Array) => open.readRows(name, row, into)
+  return device.uploadFactor({ shape: [rows, columns], read })
 }
 
 /** What stands for a quantised matrix, by the names that graphs know. */

@@ -41,9 +41,12 @@ test.each(files)(
       const bits = (x: Float32Array) => [...x].map((v) => (Object.is(v, -0) ? 0 : v))
       expect(bits(values)).toEqual(bits(meant))
       const columns = reader.tensors.get("values")!.shape[1]!
-      const row = new Float32Array(columns)
-      await read.readRow("m.weight", 1, row)
-      expect(row).toEqual(values.slice(columns, 2 * columns))
+      const rows = new Float32Array(2 * columns)
+      await read.readRows("m.weight", 0, rows)
+      expect(rows).toEqual(values.slice(0, 2 * columns))
+      const second = rows.subarray(columns)
+      await read.readRows("m.weight", 1, second.fill(0))
+      expect(second).toEqual(values.slice(columns, 2 * columns))
       expect([...read.tensors.keys()].sort()).toEqual(["m.weight", "values"])
     })
   },

@@ -40,7 +40,7 @@ describe.each(Object.entries(models))("%s, real weights", (name, reference) => {
         device,
         shape: source.config.shape,
         weight: source.read,
-        embeddingRow: (id, into) => source.readRow(EMBEDDING, id, into),
+        embeddingRow: (id, into) => source.readRows(EMBEDDING, id, into),
       })
       const decoder = new CachedDecoder(model)
       for (const { prompt, token_ids, logprobs } of reference.greedy) {

@@ -41,6 +41,26 @@ test.skipIf(bf16Kernel() === undefined)(
   },
 )
 
+test.skipIf(bf16Kernel() === undefined)(
+  "a matrix that is read some rows at a time is packed to the bytes of the whole",
+  async () => {
+    const device = await openDevice({ device: "cpu", dtype: "bf16" })
+    const [rows, columns] = [1001, 2500]
+    const data = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i))
+    const asked: number[] = []
+    const read = async (row: number, into: Float32Array) => {
+      asked.push(row)
+      into.set(data.subarray(row * columns, row * columns + into.length))
+    }
+    const some = await device.uploadFactor({ shape: [rows, columns], read })
+    const whole = await device.uploadFactor({ dtype: "f32", shape: [rows, columns], data })
+    expect(asked.length).toBeGreaterThan(1)
+    const [a, b] = [some, whole].map((tensor) => Buffer.from(bytesOf(tensor).data as Uint8Array))
+    expect(a!.equals(b!)).toBe(true)
+    await device.release()
+  },
+)
+
 test("in float32 it is the base as it lies in memory", async () => {
   const device = await openDevice({ device: "cpu", dtype: "fp32" })
   expect(await frozenWeights(await open(), { device })).toEqual(

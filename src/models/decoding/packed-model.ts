@@ -7,6 +7,7 @@ import {
   float32,
   type HostTensor,
   int64,
+  type MatrixRows,
 } from "../../runtime/index.ts"
 import { HEAD_WEIGHT, LANES, NORM_WEIGHT, packedBlocks, packedLogits } from "../block/cached.ts"
 import { type LoraInputs, layerPlans } from "../block/layer-plan.ts"
@@ -51,6 +52,8 @@ export interface PackOptions extends PackedShapes {
    * use the memory given.
    */
   readonly weight: (name: string, into: Float32Array) => Float32Array | Promise<Float32Array>
+  /** A reader of a matrix some rows at a time; undefined where it can only be read whole. */
+  readonly rows?: (name: string) => MatrixRows["read"] | undefined
   /** The adapter's matrices are given at each run, to {@link PackedModel.under}. */
   readonly fedAdapter?: boolean
   /** A row of the embedding, into an array of its columns; asked for as long as the model lives. */
@@ -113,7 +116,7 @@ export class PackedModel implements DecodingStages {
         signal?.throwIfAborted()
         const traced = packedBlocks(options, layers)
         const names = layers.flatMap((layer) => ofLayers[layer]!)
-        const bytes = weightBytes(traced, names)
+        const bytes = options.device.products === "bf16" ? 0 : weightBytes(traced, names)
         if (!memory || memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
         const own = Object.fromEntries(names.map((name) => [name, name]))
         sections.push({ layers, executable: await compiledWith(options, traced, own, memory) })
@@ -192,11 +195,14 @@ function weightBytes({ inputs }: Graph, names: readonly string[]): number {
 
 /** A graph with some of its inputs, by the names of their weights, made constants. */
 async function compiledWith(
-  { device, weight }: PackOptions,
+  { device, weight, ...options }: PackOptions,
   traced: Graph,
   names: Readonly<Record<string, string>>,
-  memory = new ArrayBuffer(weightBytes(traced, Object.keys(names))),
+  memory?: ArrayBuffer,
 ): Promise<Executable> {
+  if (device.products === "bf16")
+    return compiledAsRead({ device, weight, ...options }, traced, names)
+  memory ??= new ArrayBuffer(weightBytes(traced, Object.keys(names)))
   const constants: Record<string, HostTensor> = {}
   let offset = 0
   for (const { name, shape } of traced.inputs) {
@@ -204,6 +210,29 @@ async function compiledWith(
     const place = new Float32Array(memory, offset, elementCount(shape as number[]))
     offset += place.byteLength
     constants[name] = float32(shape as number[], await weight(names[name], place))
+  }
+  return device.compile(traced, { constants })
+}
+
+/** The same where matrices are held as bfloat16: each is packed when it was read, into one place. */
+function compiledAsRead(
+  { device, weight, rows }: PackOptions,
+  traced: Graph,
+  names: Readonly<Record<string, string>>,
+): Promise<Executable> {
+  let place = new Float32Array(0)
+  const constants: Record<string, () => Promise<HostTensor | MatrixRows>> = {}
+  for (const { name, shape } of traced.inputs) {
+    const own = names[name]
+    if (own === undefined) continue
+    const dims = shape as number[]
+    constants[name] = async () => {
+      const read = dims.length === 2 ? rows?.(own) : undefined
+      if (read) return { shape: dims as [number, number], read }
+      const count = elementCount(dims)
+      if (place.length < count) place = new Float32Array(count)
+      return float32(dims, await weight(own, place.subarray(0, count)))
+    }
   }
   return device.compile(traced, { constants })
 }

@@ -60,9 +60,11 @@ export function adaptedBase(open: OpenWeights, shape: DecoderShape): OpenWeights
       rows.fill(0, known)
       return rows
     },
-    async readRow(name, row, into) {
-      if (row < open.config.shape.vocabSize) await open.readRow(stored(name), row, into)
-      else into.fill(0)
+    async readRows(name, row, into) {
+      if (name !== EMBEDDING && name !== HEAD) return open.readRows(name, row, into)
+      const known = Math.max(0, open.config.shape.vocabSize - row) * shape.hiddenSize
+      if (known > 0) await open.readRows(stored(name), row, into.subarray(0, known))
+      into.fill(0, known)
     },
   }
 }

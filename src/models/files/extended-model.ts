@@ -119,9 +119,13 @@ export function openExtended(
       for (const id of ids) rows.set(await meanOf(name), id * C)
       return rows
     },
-    async readRow(name, row, into) {
-      if (ids.includes(row)) into.set(await meanOf(name))
-      else await open.readRow(name, row, into)
+    async readRows(name, row, into) {
+      if (name !== EMBEDDING && name !== HEAD) return open.readRows(name, row, into)
+      const known = Math.max(0, open.config.shape.vocabSize - row) * C
+      if (known > 0) await open.readRows(name, row, into.subarray(0, known))
+      into.fill(0, known)
+      const asked = ids.filter((id) => id >= row && (id - row) * C < into.length)
+      for (const id of asked) into.set(await meanOf(name), (id - row) * C)
     },
   }
 }
@@ -132,7 +136,7 @@ async function meanRow(open: OpenWeights, name: string, rows: number): Promise<F
   const count = Math.min(rows, open.config.shape.vocabSize)
   const [row, sum] = [new Float32Array(C), new Float64Array(C)]
   for (let r = 0; r < count; r++) {
-    await open.readRow(name, r, row)
+    await open.readRows(name, r, row)
     for (let c = 0; c < C; c++) sum[c]! += row[c]!
   }
   return Float32Array.from(sum, (x) => x / count)

@@ -200,8 +200,10 @@ export async function openGgufWeights(folder: string, file: string): Promise<Ope
       parameters,
       dtype: dtypeOf(reader),
       read,
-      async readRow(name, row, into) {
-        await reader.readRows(names.get(name)!, row * into.length, into.length, into)
+      async readRows(name, row, into) {
+        const own = names.get(name)!
+        const columns = reader.tensors.get(own)!.shape.at(-1)!
+        await reader.readRows(own, row * columns, into.length, into)
       },
       close: () => reader.close(),
     }

@@ -8,6 +8,7 @@ import {
   EMBEDDING,
   elementCount,
   HEAD,
+  layerTensor,
   linearWeights,
   SCORE,
 } from "../block/parameters.ts"
@@ -168,7 +169,7 @@ export async function isSameMatrix(reader: TensorReader, a: string, b: string): 
   const [rows, columns] = one.shape as [number, number]
   const [x, y] = [new Float32Array(columns), new Float32Array(columns)]
   for (let row = 0; row < rows; row++) {
-    await Promise.all([reader.readRow(a, row, x), reader.readRow(b, row, y)])
+    await Promise.all([reader.readRows(a, row, x), reader.readRows(b, row, y)])
     if (x.some((value, i) => value !== y[i])) return false
   }
   return true
@@ -202,10 +203,17 @@ export interface OpenWeights {
   readonly dtype: CheckpointDtype
   /** A tensor by the checkpoint's name, as float32, into memory of its size if given. */
   read(name: string, into?: Float32Array): Promise<Float32Array>
-  /** One row of a matrix, into an array of its columns. */
-  readRow(name: string, row: number, into: Float32Array): Promise<void>
+  /** Rows of a matrix from `row` on, as many as `into` holds. */
+  readRows(name: string, row: number, into: Float32Array): Promise<void>
   close(): Promise<void>
 }
+
+/**
+ * Whether a matrix is to be read some rows at a time where it need not be whole: embedding and head, the
+ * largest. The blocks' are small, and of some formats their rows lie in another order than here.
+ */
+export const isReadByRows = ({ config }: OpenWeights, name: string): boolean =>
+  layerTensor(name) === undefined && !config.quantization
 
 /** The tensors that a config asks for, and a reader of them: checked by their names and shapes. */
 function checkedTensors(stored: TensorReader, config: ModelConfig, where: string) {
@@ -240,7 +248,7 @@ export async function openWeightsIn(folder: Folder, kind: ModelKind = {}): Promi
     parameters,
     dtype: storedDtype(reader, parameters),
     read: (name, into) => reader.readFloat32(name, into),
-    readRow: (name, row, into) => reader.readRow(name, row, into),
+    readRows: (name, row, into) => reader.readRows(name, row, into),
     close: () => reader.close(),
   }
 }

@@ -43,10 +43,11 @@ export function dequantized(
       into?.set(found)
       return into ?? found
     },
-    async readRow(name, row, into) {
+    async readRows(name, row, into) {
       const found = await values(name)
-      if (found === undefined) return reader.readRow(name, row, into)
-      into.set(found.subarray(row * into.length, (row + 1) * into.length))
+      if (found === undefined) return reader.readRows(name, row, into)
+      const columns = weights.get(name)!.parameter.shape[1]!
+      into.set(found.subarray(row * columns, row * columns + into.length))
     },
     close: () => reader.close(),
   }

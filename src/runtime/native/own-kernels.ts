@@ -17,11 +17,19 @@ export interface OwnKernels {
 
 type Adamw8 = { async: (...args: unknown[]) => void }
 
+type PackRows = (
+  ...given: [
+    ...[x: Float32Array, count: number, columns: number],
+    ...[panels: Uint8Array, first: number, rows: number],
+  ]
+) => void
+
 interface Library extends OwnKernels {
   readonly adamw8: Adamw8
   domain(table: Pointer, threads: number): Pointer | null
   packedBytes(rows: number, columns: number): number
-  pack(x: Float32Array, rows: number, columns: number, panels: Uint8Array): void
+  readonly panelRows: () => number
+  readonly pack: PackRows
 }
 
 const FILE = process.platform === "win32" ? "dftune.dll" : "dftune.so"
@@ -53,12 +61,17 @@ function load(): Library | OwnKernels {
       domain: named("void *dftune_domain(const void *table, int threads)"),
       packedBytes: named("double dftune_packed_bytes(int64_t rows, int64_t columns)"),
       adamw8: named(ADAMW8),
-      pack: named("void dftune_pack(const void *x, int64_t rows, int64_t columns, void *panels)"),
+      panelRows: named("int dftune_panel_rows()"),
+      pack: named(PACK),
     }
   } catch (error) {
     return none((error as Error).message) // another C library than the one it was built for
   }
 }
+
+const PACK =
+  "void dftune_pack(const void *x, int64_t count, int64_t columns, void *panels, " +
+  "int64_t first, int64_t rows)"
 
 const isLibrary = (kernels: OwnKernels): kernels is Library => "domain" in kernels
 
@@ -85,10 +98,10 @@ export function ownPanels(): Panels | undefined {
   if (!isLibrary(kernels) || kernels.bf16 === undefined) return undefined
   return {
     bytes: (rows, columns) => kernels.packedBytes(rows, columns),
-    pack(matrix, rows, columns) {
-      const panels = panelMemory(kernels.packedBytes(rows, columns))
-      kernels.pack(matrix, rows, columns, panels)
-      return panels
+    together: kernels.panelRows(),
+    place: (rows, columns) => panelMemory(kernels.packedBytes(rows, columns)),
+    fill(place, some, { first, rows, columns }) {
+      kernels.pack(some, some.length / columns, columns, place, first, rows)
     },
   }
 }

@@ -15,7 +15,18 @@ export type ConstantType = "f32" | "i64" | "i32"
 /** A matrix [rows, columns] of bfloat16 numbers as products read it: opaque bytes. */
 export interface Panels {
   bytes(rows: number, columns: number): number
-  pack(matrix: Float32Array, rows: number, columns: number): Uint8Array
+  /** Rows that can be packed apart from those after them are a multiple of this. */
+  readonly together: number
+  /** A place for a matrix, to be filled. */
+  place(rows: number, columns: number): Uint8Array
+  /** Packs some rows of a matrix [rows, columns], from `first` on, into its place. */
+  fill(place: Uint8Array, some: Float32Array, of: PanelRows): void
+}
+
+export interface PanelRows {
+  readonly first: number
+  readonly rows: number
+  readonly columns: number
 }
 
 /** Which products are computed by operators of the domain `dftune` (native/). */

@@ -18,6 +18,7 @@ import type {
   HostData,
   HostKernel,
   HostTensor,
+  MatrixRows,
   Precision,
   RunOptions,
 } from "../device.ts"
@@ -149,6 +150,14 @@ class OnnxExecutable implements Executable {
   }
 }
 
+async function wholeOf(matrix: HostTensor | MatrixRows): Promise<HostTensor> {
+  if (!("read" in matrix)) return matrix
+  const [rows, columns] = matrix.shape
+  const data = new Float32Array(rows * columns)
+  await matrix.read(0, data)
+  return { dtype: "f32", shape: matrix.shape, data }
+}
+
 /** Whether all that is done with an input is to multiply by it from the right. */
 function isOnlyRightFactor(graph: Graph, name: string): boolean {
   return graph.nodes.every(({ op, inputs }) =>
@@ -175,6 +184,9 @@ export interface OnnxDeviceOptions {
  * wrong rows without a word where subgroups have four lanes (SwiftShader).
  */
 const WEBGPU_QUERIES = 8
+
+/** Numbers of a matrix that are in memory as float32 while it is packed. */
+const PIECE_ELEMENTS = 2 ** 20
 
 /** A device of ONNX Runtime; the same code for Node and for a browser. */
 export class OnnxDevice implements Device {
@@ -213,15 +225,18 @@ export class OnnxDevice implements Device {
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
     const tensors: Record<string, OnnxTensor> = {}
     const held = new Map<string, OnnxTensor | undefined>()
-    for (const [name, host] of Object.entries(constants)) {
+    for (const [name, given] of Object.entries(constants)) {
       const port = graph.inputs.find((port) => port.name === name)
       assert(port, `${graph.name}: the constant ${name} is no input`)
+      const isAsked = typeof given === "function"
+      const asked = isAsked ? await given() : given
       if (this.#own?.bf16 && isFactorOrTable(graph, name)) {
-        tensors[name] = checkFeed(graph, port, await this.uploadFactor(host))
+        tensors[name] = checkFeed(graph, port, await this.uploadFactor(asked))
         held.set(name, tensors[name])
         continue
       }
-      const packs = this.#holdsConstants && (await this.#packsFactors())
+      const host = await wholeOf(asked)
+      const packs = !isAsked && this.#holdsConstants && (await this.#packsFactors())
       const packed = packs && isOnlyRightFactor(graph, name)
       const own = !this.sharesHostMemory || packed ? host : { ...host, data: host.data.slice() }
       tensors[name] = checkFeed(graph, port, await this.upload(own))
@@ -297,12 +312,30 @@ export class OnnxDevice implements Device {
     return remoteTensor(await this.#copy(tensor, dtype, "gpu-buffer"), dtype)
   }
 
-  async uploadFactor(host: HostTensor): Promise<DeviceTensor> {
-    const { shape, data } = host
-    const panels = this.#own?.bf16
-    if (!panels || !(data instanceof Float32Array) || shape.length !== 2) return this.upload(host)
+  async uploadFactor(matrix: HostTensor | MatrixRows): Promise<DeviceTensor> {
+    const { shape } = matrix
     const [rows, columns] = shape as [number, number]
-    const bytes = panels.pack(data, rows, columns)
+    const panels = this.#own?.bf16
+    if ("read" in matrix) {
+      if (!panels) return this.upload(await wholeOf(matrix))
+      const place = panels.place(rows, columns)
+      const most = Math.ceil(PIECE_ELEMENTS / columns / panels.together) * panels.together
+      const piece = new Float32Array(Math.min(most, rows) * columns)
+      for (let first = 0; first < rows; first += most) {
+        const some = piece.subarray(0, Math.min(most, rows - first) * columns)
+        await matrix.read(first, some)
+        panels.fill(place, some, { first, rows, columns })
+      }
+      return this.#packed(shape, place)
+    }
+    const { data } = matrix
+    if (!panels || !(data instanceof Float32Array) || shape.length !== 2) return this.upload(matrix)
+    const place = panels.place(rows, columns)
+    panels.fill(place, data, { first: 0, rows, columns })
+    return this.#packed(shape, place)
+  }
+
+  #packed(shape: readonly number[], bytes: Uint8Array): DeviceTensor {
     return packedTensor(shape, new this.#ort.Tensor("uint8", bytes, [bytes.length]))
   }
 
