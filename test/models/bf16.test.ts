@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
 import { quantizedTensors, quantizeMatrix } from "../../src/models/adapters/quantize.ts"
+import { blockGraphs } from "../../src/models/block/block-graphs.ts"
+import { layerPlans } from "../../src/models/block/layer-plan.ts"
 import { quantizedNames } from "../../src/models/block/packed.ts"
 import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
 import { loadModel } from "../../src/models/files/index.ts"
@@ -16,7 +18,9 @@ import {
   packSequences,
 } from "../../src/models/index.ts"
 import { type Device, float32, type HostTensor } from "../../src/runtime/index.ts"
+import { ownPanels } from "../../src/runtime/native/own-kernels.ts"
 import { openDevice } from "../../src/runtime/node.ts"
+import { onnxModel } from "../../src/runtime/onnx/onnx-model.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "../generate/tiny-models.ts"
 import { deviceOrSay } from "../runtime/devices.ts"
 import { dftSettings } from "./losses.ts"
@@ -107,6 +111,22 @@ const blocks = ["llama-bias", "qwen2", "qwen3", "gemma3_text", "olmo2", "phi3"]
 const dense = families.filter((name) => blocks.includes(name))
 
 describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => {
+  test.each([8, 4] as const)("codes of %s bits are never made whole", async (bits) => {
+    const [shape] = await base(family)
+    const lora = loraInputs(loraSpec({ loraRank: 4, loraAlpha: 8 }, shape))
+    const quantization = { bits, groupSize: 32 }
+    for (const plan of layerPlans(shape, lora)) {
+      const options = { shape, quantization, tokens: 16, ...plan }
+      const { forward, backward } = blockGraphs(options, "recompute")
+      for (const graph of [forward, backward]) {
+        const model = onnxModel(graph, "cpu", { own: { bf16: ownPanels(), tall: false } })
+        const operators = Buffer.from(model).toString("latin1")
+        expect(operators).toContain("QuantizedProduct")
+        expect(operators).not.toContain("DequantizeLinear")
+      }
+    }
+  })
+
   test("loss and every gradient of full training are near float32's", async () => {
     const run = async (device: Device) => {
       const [shape, weights] = await base(family)
