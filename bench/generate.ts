@@ -2,9 +2,11 @@
  * Generation beside Transformers' `generate`: tokens a second, prompts included.
  *
  *     npm run bench -- generate [--model FOLDER] [--repeats 3] [--sequences 1,16] [--prompt 128] [--new 64]
+ *                               [--group 8 --temperature 1] [--dtype fp32]
  *
+ * As rollouts sample: --group samples of each prompt, drawn at --temperature (0 is greedy).
  * Without --model a folder of Qwen2.5-0.5B's shape is made once in the temporary folder
- * (../shared/bench/make_model.py). The measurements alternate; medians count. Greedy, float32.
+ * (../shared/bench/make_model.py). The measurements alternate; medians count. float32, or --dtype bf16.
  * Transformers runs when Python does (DFTUNE_PYTHON, or /opt/torch-venv/bin/python).
  */
 import { type ChildProcess, spawn } from "node:child_process"
@@ -34,21 +36,32 @@ interface Sizes {
   readonly promptTokens: number
   readonly newTokens: number
   readonly threads: number
+  /** Samples of each prompt. */
+  readonly group: number
+  readonly temperature: number
 }
 
 /** The same ids as bench/generate.py. */
 const prompt = (index: number, { promptTokens }: Sizes) =>
-  Array.from({ length: promptTokens }, (_, t) => 1000 + ((index * 131 + t * 7) % 50000))
+  Array.from({ length: promptTokens }, (_, t) => 1000 + ((index * 131 + t * 7) % 40000))
 
-function ours(open: OpenModel, sequences: number, sizes: Sizes): Case {
+const NAMES = { fp32: "float32", bf16: "bfloat16" } as const
+
+function ours(
+  open: OpenModel,
+  { sequences, sizes, dtype }: { sequences: number; sizes: Sizes; dtype: keyof typeof NAMES },
+): Case {
   const encode = (text: string) => prompt(Number(text), sizes)
   const tokenizer = { ...open.tokenizer, addsBos: false, encode }
   const source = new LocalSource({ ...open, tokenizer, stopTokenIds: new Set() })
-  const requests = Array.from({ length: sequences }, (_, i): SampleRequest => {
-    return { prompt: `${i}`, n: 1, temperature: 0, maxNewTokens: sizes.newTokens, seed: i }
+  const { group: n, temperature, newTokens: maxNewTokens } = sizes
+  const requests = Array.from({ length: sequences / n }, (_, i): SampleRequest => {
+    const seed = i * 2 ** 32
+    const rollout = { number: 0, attempt: 0, first: 0 }
+    return { prompt: `${i}`, n, temperature, maxNewTokens, seed, ...(n > 1 ? { rollout } : {}) }
   })
   return {
-    name: "dftune float32",
+    name: `dftune ${NAMES[dtype]}`,
     sequences,
     async measure() {
       const begun = performance.now()
@@ -61,9 +74,18 @@ function ours(open: OpenModel, sequences: number, sizes: Sizes): Case {
 }
 
 /** Transformers in a process of its own, asked line by line; undefined where it does not run. */
-async function transformers(folder: string, { promptTokens, newTokens, threads }: Sizes) {
+async function transformers(folder: string, sizes: Sizes) {
+  const { promptTokens, newTokens, threads, group, temperature } = sizes
   if (!existsSync(PYTHON)) return undefined
-  const args = [here("generate.py"), folder, threads, promptTokens, newTokens].map(String)
+  const args = [
+    here("generate.py"),
+    folder,
+    threads,
+    promptTokens,
+    newTokens,
+    group,
+    temperature,
+  ].map(String)
   const child: ChildProcess = spawn(PYTHON, args, { stdio: ["pipe", "pipe", "inherit"] })
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
   if ((await lines.next()).value !== "ready") return undefined
@@ -91,6 +113,9 @@ export async function run(args: string[]): Promise<void> {
       prompt: { type: "string", default: "128" },
       new: { type: "string", default: "64" },
       threads: { type: "string", default: `${availableParallelism()}` },
+      group: { type: "string", default: "1" },
+      temperature: { type: "string", default: "0" },
+      dtype: { type: "string", default: "fp32" },
     },
   })
   const folder = values.model ?? qwenModel()
@@ -99,14 +124,18 @@ export async function run(args: string[]): Promise<void> {
     return
   }
   const threads = Number(values.threads)
-  const sizes = { promptTokens: Number(values.prompt), newTokens: Number(values.new), threads }
-  const open = await openModel(folder, { threads })
+  const dtype = values.dtype === "bf16" ? "bf16" : "fp32"
+  const sizes = {
+    ...{ promptTokens: Number(values.prompt), newTokens: Number(values.new), threads },
+    ...{ group: Number(values.group), temperature: Number(values.temperature) },
+  }
+  const open = await openModel(folder, { threads, dtype })
   const python = await transformers(folder, sizes)
   if (!python) console.log(`Transformers: absent (${PYTHON}); its rows are left out`)
   const rows = []
   for (const sequences of values.sequences.split(",").map(Number)) {
     const cases = [
-      ours(open, sequences, sizes),
+      ours(open, { sequences, sizes, dtype }),
       ...["float32", "bfloat16"].flatMap((dtype) => python?.of(dtype, sequences) ?? []),
     ]
     const seconds = cases.map((): number[] => [])
@@ -127,5 +156,5 @@ export async function run(args: string[]): Promise<void> {
   }
   python?.end()
   await open.release()
-  console.log(JSON.stringify({ bench: "generate", model: folder, ...sizes, rows }))
+  console.log(JSON.stringify({ bench: "generate", model: folder, dtype, ...sizes, rows }))
 }

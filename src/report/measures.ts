@@ -116,11 +116,26 @@ const ROLLOUT_MEASURES: readonly Measure[] = [
     ],
   },
   { title: "Importance weights that are cut, share", columns: [["importance.cut", "share"]] },
+  { title: "Steps between a rollout's weights and its use", columns: [["staleness", "steps"]] },
+  {
+    title: "Samples drawn more of prompts that none solved",
+    columns: [["explored", "samples"]],
+  },
+  { title: "Of these prompts then told apart, share", columns: [["explored_found", "share"]] },
+  {
+    title: "The critic before a rollout's updates, mean",
+    columns: [
+      ["value", "says"],
+      ["value_target", "is to say"],
+    ],
+  },
+  { title: "Variance that the critic explains, share", columns: [["explained_variance", "share"]] },
   { title: "Turns of a sample", columns: [["turns.mean", "mean"]] },
   {
     title: "Time of a rollout, seconds",
     columns: [
       ["seconds", "sampling and grading"],
+      ["sampling_seconds", "waited for sampling"],
       ["grading_seconds", "rewards beyond it"],
       ["measuring_seconds", "ln p by training's graphs"],
     ],
