@@ -50,6 +50,8 @@ export const SHOWN_PAGES: readonly ShownPage[] = [
       const token = page.locator("[role=option].seen:not(.context)").nth(6)
       await token.waitFor(LONG)
       await token.hover()
+      const base = page.locator("dt", { hasText: "p of the base" }).locator("xpath=../dd")
+      await base.filter({ hasText: /\d/ }).waitFor(LONG)
       await page
         .getByRole("list", { name: "Likeliest tokens here" })
         .getByRole("listitem")
@@ -63,7 +65,7 @@ export const SHOWN_PAGES: readonly ShownPage[] = [
   },
   {
     ...{ name: "samples", at: "/run/sums-dft/samples" },
-    until: (page) => there(page, "the row's answer"),
+    until: (page) => there(page, "coloured by"),
   },
   {
     ...{ name: "compare", at: "/compare/sums-sft,sums-dft" },

@@ -43,7 +43,8 @@ export function Abandoned({
     <section class="card" aria-label="Abandoned tokens">
       <div class="row head">
         <h2>
-          Which tokens does {objective} abandon at {momentName(at)}?
+          Which tokens does {objective} abandon at{" "}
+          {at === "base" || at === "result" ? `the ${at}` : momentName(at)}?
         </h2>
         <button type="button" onClick={look}>
           Look at the first {ROWS} rows

@@ -1,5 +1,5 @@
 import type { RunSettings } from "../../../src/server/one-run-routes.ts"
-import { number, stateOf } from "../parts/words.ts"
+import { measureName, number, stateOf } from "../parts/words.ts"
 import { Curves, colorAt } from "../run-view/curves.tsx"
 import { Figures } from "../run-view/figures.tsx"
 import { SamplesBeside } from "../run-view/samples-beside.tsx"
@@ -40,7 +40,7 @@ export function Compare({ names }: { readonly names: readonly string[] }) {
                 <span class="note">
                   {stateOf(run)}, {run.objective ?? "–"}, NLL {number(run.last_step?.nll)}
                   {run.best_eval &&
-                    `, best ${run.best_eval.measure} ${number(run.best_eval.value)}`}
+                    `, best ${measureName(run.best_eval.measure)} ${number(run.best_eval.value)}`}
                 </span>
               </li>
             )

@@ -1,6 +1,8 @@
 import { useMemo, useState } from "preact/hooks"
+import { precisionText, shortCount } from "../../../src/report/units.ts"
+import type { RunStart } from "../../../src/run/events.ts"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
-import { bytesText, duration, number, shortName, stateOf } from "../parts/words.ts"
+import { bytesText, duration, measureName, number, shortName, stateOf } from "../parts/words.ts"
 import { Curves } from "../run-view/curves.tsx"
 import { Figures } from "../run-view/figures.tsx"
 import { HistogramOverSteps } from "../run-view/histograms.tsx"
@@ -116,17 +118,19 @@ function Head({
 }) {
   const { name, step, steps, objective, model, engine, last_step, best_eval } = described
   const state = stateOf(described)
+  const start = run?.details.starts.at(-1)
   const left = state === "training" ? secondsLeft(run, steps) : undefined
   const facts: readonly (readonly [string, string])[] = [
     ["objective", objective ?? "–"],
     ["model", model ? shortName(model) : "–"],
-    ["engine", engine ?? "–"],
+    ["engine", start ? engineText(start) : (engine ?? "–")],
+    ...(start ? [["trained", parametersText(start.parameters)] as const] : []),
     ["NLL", number(last_step?.nll)],
     ["mean p", number(last_step?.mean_p)],
     ...(best_eval
       ? [
           [
-            `best ${best_eval.measure} of ${best_eval.name}`,
+            `best ${measureName(best_eval.measure)} of ${best_eval.name}`,
             `${number(best_eval.value)}, step ${best_eval.step}`,
           ] as const,
         ]
@@ -168,6 +172,12 @@ function Head({
     </header>
   )
 }
+
+const engineText = ({ engine, device, dtype }: RunStart) =>
+  `${engine}${precisionText(dtype)}, ${device}`
+
+const parametersText = ({ trained, total }: RunStart["parameters"]) =>
+  `${trained === total ? "" : `${shortCount(trained)} of `}${shortCount(total)} parameters`
 
 /** Ends a run with a checkpoint, or goes on from the newest one. */
 function Controls({ described }: { readonly described: DescribedRun }) {

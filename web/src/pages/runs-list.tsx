@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { Sparkline } from "../parts/sparkline.tsx"
-import { ago, number, shortName, stateOf } from "../parts/words.ts"
+import { ago, measureName, number, shortName, stateOf } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
 import { linkTo } from "./routes.ts"
 import { store, useStore } from "./store.ts"
@@ -218,7 +218,7 @@ function Row({
       </td>
       <td data-label="Best evaluation">
         {best_eval
-          ? `${shortName(best_eval.name)}: ${best_eval.measure} ${number(best_eval.value)}`
+          ? `${shortName(best_eval.name)}: ${measureName(best_eval.measure)} ${number(best_eval.value)}`
           : "–"}
       </td>
       <td data-label="Last told">

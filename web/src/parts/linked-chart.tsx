@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import { colorOf } from "./chart.tsx"
+import { fourDigits, shownRange, tickText } from "./ticks.ts"
 
 export interface LinkedSeries {
   readonly label: string
@@ -58,11 +59,10 @@ export function LinkedChart(props: LinkedChartProps) {
   const shape = ordered.map(({ label, color, faint }) => `${label} ${color} ${faint}`).join()
   useEffect(() => {
     const element = place.current!
-    const axis = {
-      stroke: colorOf(element, "--pale"),
-      grid: { stroke: colorOf(element, "--line"), width: 1 },
-      size: 58,
-    }
+    // Asked for at each drawing: a canvas knows nothing of the theme, which may turn dark.
+    const themed = (color: string) => () => colorOf(element, color)
+    const line = { stroke: themed("--line"), width: 1 }
+    const axis = { stroke: themed("--pale"), grid: line, ticks: line, size: 58 }
     const made = new uPlot(
       {
         width: Math.max(200, element.clientWidth),
@@ -71,7 +71,12 @@ export function LinkedChart(props: LinkedChartProps) {
         cursor: { y: false, sync: { key: sync }, drag: { x: true, y: false, setScale: false } },
         scales: {
           x: { time: isTime, range: (_, low, high) => [...(now.current.range ?? [low, high])] },
-          y: { distr: log ? 3 : 1 },
+          y: {
+            distr: log ? 3 : 1,
+            ...(log
+              ? {}
+              : { range: (_: uPlot, low: number, high: number) => shownRange(low, high) }),
+          },
         },
         axes: [
           { ...axis, size: 28 },
@@ -85,7 +90,7 @@ export function LinkedChart(props: LinkedChartProps) {
           {},
           ...ordered.map(({ label, color, faint, points }) => ({
             label,
-            stroke: colorOf(element, color),
+            stroke: themed(color),
             width: faint ? 1 : 2,
             ...(faint ? { alpha: 0.3 } : {}),
             spanGaps: true,
@@ -116,7 +121,11 @@ export function LinkedChart(props: LinkedChartProps) {
       made.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }),
     )
     sizes.observe(element)
+    const theme = matchMedia("(prefers-color-scheme: dark)")
+    const redraw = () => made.redraw()
+    theme.addEventListener("change", redraw)
     return () => {
+      theme.removeEventListener("change", redraw)
       element.removeEventListener("dblclick", reset)
       sizes.disconnect()
       made.destroy()
@@ -145,33 +154,6 @@ export function LinkedChart(props: LinkedChartProps) {
       <div ref={place} role="img" aria-label={`${title}: ${last}`} />
     </figure>
   )
-}
-
-const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 })
-
-/** As many digits as neighbours need to differ; `step` is 0 where they are powers of ten. */
-function tickText(tick: number | null, step: number): string {
-  if (tick === null) return "" // between the decades of a logarithmic axis
-  if (step === 0) return fourDigits(tick)
-  if (tick !== 0 && Math.abs(tick) >= 1e4) return compactText(tick, step)
-  if (tick !== 0 && step < 1e-4) return tick.toExponential(1)
-  return tick.toFixed(Math.min(4, Math.max(0, Math.ceil(-Math.log10(step || 1)))))
-}
-
-/** `2.1B`, `2.105B`: thousands, millions or billions of which steps can be told apart. */
-function compactText(tick: number, step: number): string {
-  const unit = 10 ** (3 * Math.floor(Math.log10(Math.abs(tick)) / 3))
-  const digits = Math.min(4, Math.max(0, Math.ceil(-Math.log10(step / unit))))
-  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: digits }).format(
-    tick,
-  )
-}
-
-/** Four digits, whatever the size. */
-export const fourDigits = (value: number): string => {
-  const size = Math.abs(value)
-  if (size >= 1e5) return COMPACT.format(value)
-  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)))
 }
 
 function lastOf(ys: LinkedSeries["ys"]): string {

@@ -34,3 +34,7 @@ export const bytesText = (bytes: number): string =>
 
 /** The end of a path, or of an id: what tells runs apart. */
 export const shortName = (path: string): string => path.split("/").filter(Boolean).at(-1) ?? path
+
+/** What of an evaluation was measured. */
+export const measureName = (measure: "score" | "nll"): string =>
+  measure === "nll" ? "NLL" : measure

@@ -1,0 +1,49 @@
+/** Numbers beside an axis, and how much of it is shown. */
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 })
+
+/** As many digits as neighbours need to differ; `step` is 0 where they are powers of ten. */
+export function tickText(tick: number | null, step: number): string {
+  if (tick === null) return "" // between the decades of a logarithmic axis
+  if (tick === 0 && step < 1e-4) return "0"
+  if (step === 0) return fourDigits(tick)
+  if (tick !== 0 && Math.abs(tick) >= 1e4) return compactText(tick, step)
+  if (tick !== 0 && step < 1e-4) return tick.toExponential(1)
+  return tick.toFixed(digitsOf(step))
+}
+
+/** Of steps of 0.25 two, of 0.2 one, of 50 none. */
+function digitsOf(step: number): number {
+  for (let digits = 0; digits < 4; digits++) {
+    const scaled = step * 10 ** digits
+    if (Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled) return digits
+  }
+  return 4
+}
+
+/** All values with some room; about values that are all the same, a tenth of their size or one. */
+export function shownRange(
+  low: number | null,
+  high: number | null,
+): [number, number] | [null, null] {
+  if (low === null || high === null) return [null, null]
+  const room = low === high ? 0.1 * Math.abs(low) || 1 : 0.06 * (high - low)
+  const from = low >= 0 ? Math.max(0, low - room) : low - room
+  return [from, high + room]
+}
+
+/** `2.1B`, `2.105B`: thousands, millions or billions of which steps can be told apart. */
+function compactText(tick: number, step: number): string {
+  const unit = 10 ** (3 * Math.floor(Math.log10(Math.abs(tick)) / 3))
+  const digits = digitsOf(step / unit)
+  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: digits }).format(
+    tick,
+  )
+}
+
+/** Four digits, whatever the size. */
+export const fourDigits = (value: number): string => {
+  const size = Math.abs(value)
+  if (size >= 1e5) return COMPACT.format(value)
+  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)))
+}
