@@ -84,8 +84,6 @@ export const SHOWN_PAGES: readonly ShownPage[] = [
         () => false,
       )
       if (isWritten) return
-      await page.getByRole("radio", { name: "gguf", exact: false }).first().check()
-      await page.getByLabel("numbers in").selectOption("q8_0")
       await page.getByRole("button", { name: "Export" }).click()
       await told.waitFor(LONG)
     },
@@ -104,7 +102,7 @@ export const SHOWN_PAGES: readonly ShownPage[] = [
     },
   },
   {
-    ...{ name: "chat", at: "/chat" },
+    ...{ name: "chat", at: "/chat/sums-dft" },
     until: async (page) => {
       if ((await page.locator(".question").count()) > 0) return
       await page.getByLabel("temperature").fill("0")

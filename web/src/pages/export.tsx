@@ -128,7 +128,7 @@ function ExportForm({
   const formats = FORMATS.filter(
     ({ of }) => of === "either" || of === (isAdapter ? "adapter" : "whole model"),
   )
-  const [to, setTo] = useState<ExportFormat>("gguf")
+  const [to, setTo] = useState<ExportFormat>(formats[0]!.to)
   const [precision, setPrecision] = useState("")
   const [problem, setProblem] = useState("")
   const [isThere, setIsThere] = useState(false)
