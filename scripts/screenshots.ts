@@ -24,7 +24,7 @@ const DESK = { width: 1440, height: 900 }
 const PHONE = { width: 390, height: 844 }
 /** As wide as a README is shown, and down to the end of the first table. */
 const REPORT = { width: 1100, height: 1130 }
-const PLAYGROUND_MS = 120_000
+const PLAYGROUND_MS = 400_000
 
 const { values } = parseArgs({
   options: {
@@ -48,7 +48,7 @@ async function shot(page: Page, size: typeof DESK, colorScheme: Scheme): Promise
 
 /** A desk's picture and a phone's beside each other. */
 async function besideEachOther(browser: Browser, desk: Buffer, phone: Buffer): Promise<Buffer> {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 640 } })
+  const page = await browser.newPage({ viewport: { width: 1302, height: 640 } })
   const image = (bytes: Buffer) =>
     `<img style="height:600px;border:1px solid #8884;border-radius:8px" src="data:image/png;base64,${bytes.toString("base64")}">`
   await page.setContent(

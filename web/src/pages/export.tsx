@@ -1,9 +1,9 @@
 import { useEffect, useState } from "preact/hooks"
 import { keptText } from "../../../src/export/kept-text.ts"
 import { DTYPES, type ExportFormat, GGUF_TYPE_NAMES } from "../../../src/export/names.ts"
-import { shortCount } from "../../../src/report/units.ts"
+import { shortBytes, shortCount } from "../../../src/report/units.ts"
 import type { ToldExports } from "../../../src/server/export-routes.ts"
-import { ago, bytesText } from "../parts/words.ts"
+import { ago } from "../parts/words.ts"
 import { json, post, Refused, runPath } from "./api.ts"
 import { useSettings } from "./settings.tsx"
 import { useStore } from "./store.ts"
@@ -211,7 +211,7 @@ function Written({ told: { jobs, folders } }: { readonly told: ToldExports }) {
   const others = folders.filter(({ path }) => !shown.has(path))
   if (jobs.length + others.length === 0) return null
   return (
-    <section aria-label="Exports">
+    <section aria-label="Exports" class="apart">
       <h2>Exports</h2>
       {jobs.map((job) => (
         <Told key={job.id} job={job} />
@@ -220,7 +220,7 @@ function Written({ told: { jobs, folders } }: { readonly told: ToldExports }) {
         <article key={path} class="card sample">
           <h3>{name}</h3>
           <p class="note">
-            {bytesText(bytes)} in <code>{path}</code>
+            {shortBytes(bytes)} in <code>{path}</code>
           </p>
         </article>
       ))}
@@ -247,7 +247,7 @@ function Told({ job }: { readonly job: ToldExports["jobs"][number] }) {
       {result && (
         <>
           <p>
-            {result.files.map(({ file, bytes }) => `${file} (${bytesText(bytes)})`).join(", ")} in{" "}
+            {result.files.map(({ file, bytes }) => `${file} (${shortBytes(bytes)})`).join(", ")} in{" "}
             <code>{result.out}</code>
           </p>
           <p class="note">
