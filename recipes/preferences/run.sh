@@ -30,11 +30,13 @@ try_model() {
 try_model base "$model"
 for objective in dpo kto dft; do
   case $objective in dpo) rows=pairs ;; kto) rows=labels ;; dft) rows=correct ;; esac
-  $dftune train "$here/$objective.yaml" --resume --set "model=$model" --set "data.train=$rows.jsonl" \
-    --set "max_steps=$steps" --set "output_dir=runs/$objective"
+  if [ ! -d "runs/$objective/model" ]; then
+    $dftune train "$here/$objective.yaml" --resume --set "model=$model" \
+      --set "data.train=$rows.jsonl" --set "max_steps=$steps" --set "output_dir=runs/$objective"
+  fi
   try_model "$objective" "runs/$objective"
 done
 for objective in dpo kto dft; do
-  $dftune compare "evals/$objective-greedy" evals/base-greedy
-  $dftune compare "evals/$objective-sampled" evals/base-sampled
+  $dftune compare evals/base-greedy "evals/$objective-greedy"
+  $dftune compare evals/base-sampled "evals/$objective-sampled"
 done

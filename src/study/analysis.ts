@@ -213,6 +213,7 @@ function differenceTable({ a, b, on, at, bAt }: Contrast, found: Found): number[
   return ids.map((id) => pairs.map(([x, y]) => x.get(id)! - y.get(id)!))
 }
 
+const pText = (p: number) => (p < 0.0005 ? "< 0.001" : p.toFixed(3))
 const percent = (share: number) => (100 * share).toFixed(1)
 const signed = (share: number, digits: (x: number) => string) =>
   `${share < 0 ? "−" : "+"}${digits(Math.abs(share))}`
@@ -236,15 +237,14 @@ export function studyTables(result: StudyResult): Table[] {
         ...contrasts.map(({ contrast, difference, ci95, p, adjusted, problems, seeds }) => {
           const text = (x: number) =>
             signed(x, contrast.at === null ? (one) => one.toFixed(3) : percent)
-          return [
-            contrast.name,
-            text(difference),
-            `${text(ci95[0])} to ${text(ci95[1])}`,
-            p.toFixed(3),
-            adjusted === null ? "named after results" : adjusted.toFixed(3),
-            String(problems),
-            String(seeds),
-          ]
+          const family = adjusted === null ? "named after results" : pText(adjusted)
+          // of one problem alone there is a difference, and nothing to tell how sure it is
+          const interval = problems < 2 ? "" : `${text(ci95[0])} to ${text(ci95[1])}`
+          const found =
+            problems === 0
+              ? ["no results yet", "", "", adjusted === null ? family : ""]
+              : [text(difference), interval, pText(p), family]
+          return [contrast.name, ...found, String(problems), String(seeds)]
         }),
       ],
     },

@@ -35,7 +35,8 @@ export function questionsOf(
 ): { asked: Asked; decodings: readonly Decoding[] }[] {
   const { evaluations, choose, base } = study.fields
   if (cell.stage === "choose") {
-    const { decoding, ...asked } = choose as Choose
+    // on which runs it is asked is no part of what is asked: more seeds later leave them as they are
+    const { decoding, seeds: _, ...asked } = choose as Choose
     return [{ asked: { ...asked, name: VALIDATION }, decodings: [decoding] }]
   }
   const more = cell.stage === "base" && base !== false ? base.temperatures : []

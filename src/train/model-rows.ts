@@ -71,3 +71,20 @@ export async function modelRowLints(
     },
   ]
 }
+
+/** How many answers are labelled good, and how many bad. */
+export async function labelCounts({ dir, manifest }: Prepared) {
+  let [good, bad] = [0, 0]
+  for (const { file } of manifest.shards) {
+    const reader = await openSafetensors(join(dir, file))
+    try {
+      const values = new Float32Array((await reader.read("row_value")).buffer)
+      const ones = values.reduce((sum, value) => sum + Number(value > 0), 0)
+      good += ones
+      bad += values.length - ones
+    } finally {
+      await reader.close()
+    }
+  }
+  return { good, bad }
+}

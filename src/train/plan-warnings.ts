@@ -37,6 +37,8 @@ export interface PlanFacts {
   readonly parameters: number | undefined
   /** Of pairs, labels or samples, where small rates are usual. */
   readonly preference: boolean
+  /** Answers labelled good and bad; undefined where rows have no labels. */
+  readonly labels?: { readonly good: number; readonly bad: number }
 }
 
 export function planWarnings(facts: PlanFacts): PlanWarning[] {
@@ -45,8 +47,40 @@ export function planWarnings(facts: PlanFacts): PlanWarning[] {
     ...truncationWarnings(facts),
     ...rateWarnings(facts),
     ...objectiveWarnings(facts.config),
+    ...labelWarnings(facts),
   ]
 }
+
+/** What one side may outweigh the other by; 1 to 4/3 is advised (arXiv 2402.01306, 5.2). */
+const OUTWEIGHED = 2
+
+function labelWarnings({ config, labels }: PlanFacts): PlanWarning[] {
+  const { name, parameters } = objectiveFromConfig(config.objective)
+  if (name !== "kto" || labels === undefined) return []
+  const { good, bad } = labels
+  const code = "unbalanced-labels"
+  if (good === 0 || bad === 0) {
+    const message = `all ${good + bad} answers are labelled ${bad === 0 ? "good" : "bad"}`
+    const hint =
+      "KTO learns from both; add rows of the other kind, or take another objective (sft for good answers)"
+    return [{ code, message, hint }]
+  }
+  const [desirable, undesirable] = [
+    Number(parameters.desirable_weight ?? 1),
+    Number(parameters.undesirable_weight ?? 1),
+  ]
+  const [up, down] = [desirable * good, undesirable * bad]
+  if (up <= OUTWEIGHED * down && down <= OUTWEIGHED * up) return []
+  const message = `${good} answers are labelled good and ${bad} bad: with objective.desirable_weight ${desirable} and undesirable_weight ${undesirable} the ${up > down ? "good" : "bad"} ones outweigh the others`
+  const even =
+    bad > good
+      ? `desirable_weight: ${round((undesirable * bad) / good)}`
+      : `undesirable_weight: ${round((desirable * good) / bad)}`
+  const hint = `the larger side decides what is learnt, and bad answers teach only what not to say; objective: { name: kto, ${even} } makes the sides even`
+  return [{ code, message, hint }]
+}
+
+const round = (x: number) => Number(x.toPrecision(2))
 
 /** Of objectives of one's own, the run's and those of its sources: those that push targets away. */
 export function objectiveWarnings({ objective, data }: Config): PlanWarning[] {

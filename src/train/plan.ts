@@ -29,7 +29,7 @@ import { type EarlierAdapter, earlierAdapter } from "./earlier-adapter.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type LocalPlan, localPlan } from "./local-plan.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
-import { modelRowLints } from "./model-rows.ts"
+import { labelCounts, modelRowLints } from "./model-rows.ts"
 import { adapterSpec } from "./model-settings.ts"
 import { batchesOf, evalBatches, refuseSettings, withSources } from "./objective-batches.ts"
 import { padTokenOf, withPadToken } from "./pad-token.ts"
@@ -170,6 +170,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     rowsSeen: order.rows,
     parameters: own && weightCount(own.shape),
     preference: objective.trainsOn === "pairs" || objective.trainsOn === "labels",
+    ...(objective.trainsOn === "labels" ? { labels: await labelCounts(rows) } : {}),
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)

@@ -7,6 +7,7 @@ import { expect, test } from "vitest"
 import { stringify } from "yaml"
 import { analyse } from "../../src/study/analysis.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
+import { questionsOf } from "../../src/study/run-cell.ts"
 import { runStudy } from "../../src/study/run-study.ts"
 import { readStudyEvents } from "../../src/study/study-events.ts"
 import { writeStudyJobs } from "../../src/study/study-slurm.ts"
@@ -83,6 +84,15 @@ test("a suite whose answers are compared as texts is found beside the study", as
     join(folder, "sums.jsonl"),
     "gsm8k",
   ])
+})
+
+test("more runs to choose by leave what a run was asked as it is", async () => {
+  const asked = async (seeds: readonly number[]) => {
+    const choose = { axes: "learning_rate", suite: "gsm8k", seeds }
+    const axes = { learning_rate: [1e-4, 2e-4], objective: ["sft", "dft"], seed: [1] }
+    return questionsOf((await studyOf({ axes, choose })).study, { stage: "choose" })
+  }
+  expect(await asked([8, 9])).toEqual(await asked([8]))
 })
 
 test("a part of a study runs by itself, and what failed is tried again when that is asked", async () => {

@@ -130,6 +130,7 @@ test("differences are paired by problem and seed; a later contrast is no part of
     }
   }
   const contrast = { name: "a − b", a: "a", b: "b", on: "e", at: 1, bAt: 1 } as const
+  const unasked = { ...contrast, name: "a − b, the rest", on: "rest" } as const
   const named = {
     type: "study.contrasts",
     time,
@@ -144,8 +145,11 @@ test("differences are paired by problem and seed; a later contrast is no part of
     score("b", 1, { y: "00", x: "10", z: "11" }),
     score("a", 2, { x: "11", y: "00" }),
     { ...named, seeds: [1, 2], contrasts: [{ ...contrast, name: "later" }], after_results: true },
+    { ...named, seeds: [1, 2], contrasts: [unasked], after_results: true },
   ]
   const [first, later] = analyse(events).contrasts
   expect(first).toMatchObject({ difference: 0.5, problems: 2, seeds: 1, seedsFixed: true })
   expect(later!.adjusted).toBe(null)
+  expect(studyMarkdown(analyse(events))).toContain("| a − b, the rest | no results yet |")
+  expect(studyMarkdown(analyse(events))).not.toContain("NaN")
 })

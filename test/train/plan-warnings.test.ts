@@ -29,6 +29,34 @@ test.each<[string, Partial<ConfigInput>, Partial<PlanFacts>, string[]]>([
   expect(codes(input, facts)).toEqual(expected)
 })
 
+const kto = (weights: object, good: number, bad: number) =>
+  codes(
+    { objective: { name: "kto", ...weights }, learning_rate: 1e-6 },
+    { preference: true, labels: { good, bad } },
+  )
+
+test.each<[object, number, number, boolean]>([
+  [{}, 50, 100, false],
+  [{}, 49, 100, true],
+  [{}, 100, 49, true],
+  [{ desirable_weight: 4 }, 25, 100, false],
+  [{ desirable_weight: 4 }, 100, 100, true],
+  [{ undesirable_weight: 0.25 }, 25, 100, false],
+  [{}, 10, 0, true],
+  [{}, 0, 10, true],
+])("KTO with %o of %i good answers and %i bad ones: %s", (weights, good, bad, warned) => {
+  expect(kto(weights, good, bad)).toEqual(warned ? ["unbalanced-labels"] : [])
+})
+
+test("labels that are not even come with the weight that evens them", () => {
+  const config = parseConfig({ model: "m", data: { train: "a.jsonl" }, objective: "kto" })
+  const facts = { rows: 501, truncated: 0, steps: 60, rowsSeen: 501, parameters: 1e6 }
+  const told = { config, preference: true, ...facts, labels: { good: 89, bad: 412 } }
+  const [warning] = planWarnings(told)
+  expect(warning?.message).toContain("89 answers are labelled good and 412 bad")
+  expect(warning?.hint).toContain("desirable_weight: 4.6 }")
+})
+
 test("few steps come with a batch size that makes more", () => {
   const config = parseConfig({ model: "m", data: { train: "a.jsonl" } })
   const facts = { config, rows: 1000, truncated: 0, steps: 4, rowsSeen: 1000, parameters: 1e6 }
