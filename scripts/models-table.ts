@@ -14,6 +14,7 @@ import {
   decoderName,
   decoderParameters,
   FAMILIES,
+  linearModules,
   loraInputs,
   loraParameters,
   MODEL_TYPES,
@@ -122,14 +123,23 @@ for (const type of MODEL_TYPES) {
     await worstGradient(device, folder, "adapter"),
   ].map((x) => x.toExponential(0))
   const gguf = family.gguf?.architecture ?? "no"
-  rows.push(`| \`${type}\` | ${family.about} | ${numbers.join(" | ")} | ${gguf} |`)
+  const { config } = await loadModel(folder)
+  const linears = [...linearModules(config.shape).values()].filter(({ isExpert }) => !isExpert)
+  const adapted = linears.map(({ module }) =>
+    module
+      .split(".")
+      .at(-1)!
+      .replace(/_proj$/, ""),
+  )
+  const cells = [family.about, ...numbers, gguf, [...new Set(adapted)].join(" ")]
+  rows.push(`| \`${type}\` | ${cells.join(" | ")} |`)
 }
 await device.release()
 
 const page = readFileSync(PAGE, "utf8")
 const head = [
-  "| `model_type` | checkpoints | logits | gradients | adapter's gradients | GGUF |",
-  "| --- | --- | --- | --- | --- | --- |",
+  "| `model_type` | checkpoints | logits | gradients | adapter's gradients | GGUF | adapters on |",
+  "| --- | --- | --- | --- | --- | --- | --- |",
 ]
 const table = [...head, ...rows].join("\n")
 writeFileSync(PAGE, page.replace(/\| `model_type`[\s\S]*?(?=\n\n)/, table))

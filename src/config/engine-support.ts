@@ -18,20 +18,9 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
-    path: ["adapter"],
-    engines: ["onnx"],
-    asked: ({ adapter }) => (adapter?.path ? "adapter.path" : undefined),
-  },
-  {
     path: ["ema_decay"],
     engines: ["onnx"],
     asked: ({ ema_decay: decay }) => (decay === null ? undefined : `ema_decay: ${decay}`),
-  },
-  {
-    path: ["neftune_noise_alpha"],
-    engines: ["onnx"],
-    asked: ({ neftune_noise_alpha: alpha }) =>
-      alpha === null ? undefined : `neftune_noise_alpha: ${alpha}`,
   },
   {
     path: ["load_best_model_at_end"],

@@ -14,12 +14,13 @@ import {
   headName,
   type LoraInputs,
   layerKinds,
+  layerPrefix,
   linearLayers,
   type Parameter,
   quantizedModelBytes,
   type WeightQuantization,
 } from "../models/index.ts"
-import { BLOCK, isMuonMatrix } from "../optim/index.ts"
+import { BLOCK, isMuonMatrix, LEAST_ELEMENTS } from "../optim/index.ts"
 import type { Precision } from "../runtime/index.ts"
 
 const BYTES = 4 // float32
@@ -38,19 +39,39 @@ const MOMENT_BYTES = {
   ...{ adafactor: BYTES, muon: BYTES },
 }
 
-/** Of tensors of the base, and of an adapter's elements. */
-function momentBytes(
-  optimizer: Config["optimizer"],
-  parameters: readonly Parameter[],
-  adapter: number,
-): number {
+/** Of the tensors that train, an adapter's among them. */
+function momentBytes(optimizer: Config["optimizer"], parameters: readonly Parameter[]): number {
   const ofTensor = ({ name, shape }: Parameter) => {
     const [rows, columns] = shape
+    const count = elementCount(shape)
     if (optimizer === "adafactor" && shape.length === 2) return BYTES * (rows! + columns!)
-    const isAdamW = optimizer === "muon" && !isMuonMatrix(name, shape)
-    return elementCount(shape) * MOMENT_BYTES[isAdamW ? "adamw" : optimizer]
+    const isSmall = optimizer === "adamw-8bit" && count < LEAST_ELEMENTS
+    const isAdamW = isSmall || (optimizer === "muon" && !isMuonMatrix(name, shape))
+    return count * MOMENT_BYTES[isAdamW ? "adamw" : optimizer]
   }
-  return sum(parameters.map(ofTensor)) + adapter * MOMENT_BYTES[optimizer]
+  return sum(parameters.map(ofTensor))
+}
+
+/** Copies of a matrix beside it while Adafactor or Muon updates it whole. */
+const COPIES_OF_UPDATE = 3
+
+/** Of the largest matrix that is updated whole; other optimizers go in pieces that stay in cache. */
+function updateBytes(optimizer: Config["optimizer"], parameters: readonly Parameter[]): number {
+  const isWhole = ({ name, shape }: Parameter) =>
+    optimizer === "adafactor" || (optimizer === "muon" && isMuonMatrix(name, shape))
+  const sizes = parameters.filter(isWhole).map(({ shape }) => elementCount(shape))
+  return COPIES_OF_UPDATE * BYTES * Math.max(0, ...sizes)
+}
+
+/** The tensors of an adapter that train. */
+function adapterTensors({ shape, lora }: MemoryPlanOptions): Parameter[] {
+  if (!lora) return []
+  return layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>
+    [...adapterShapes({ shape, kind, lora })].map(([name, dims]) => ({
+      name: layerPrefix(layer) + name,
+      shape: dims,
+    })),
+  )
 }
 
 export interface MemoryPlanOptions {
@@ -90,7 +111,7 @@ export interface MemoryPlan {
   readonly moments: number
   /** Arrays between the blocks' graphs: each layer's input, what it keeps, gradients of both. */
   readonly activations: number
-  /** Inside the graph of a block or of the head, whichever has more: they share it. */
+  /** Inside the graph of a block, of the head or of an update, whichever has most: they share it. */
   readonly workspace: number
   readonly process: number
   readonly total: number
@@ -156,8 +177,6 @@ interface LayerBytes {
   readonly more: number
   /** Inside its graphs. */
   readonly workspace: number
-  /** Elements of its adapter. */
-  readonly adapter: number
 }
 
 function layerBytes(
@@ -173,7 +192,6 @@ function layerBytes(
     lean: resultBytes(lean.forward),
     more: resultBytes(kept.forward) - resultBytes(lean.forward),
     workspace: Math.max(...graphs.map((each) => blockWorkspace(each, tokens))),
-    adapter: sum([...adapterShapes(options).values()].map(elementCount)),
   }
 }
 
@@ -216,7 +234,8 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const layers = plans.map(({ key }) => bytes.get(key)!)
   const count = layers.length
   const base = sum(decoderParameters(shape).map(({ shape }) => elementCount(shape)))
-  const adapter = sum(layers.map((layer) => layer.adapter))
+  const ofAdapter = adapterTensors(options)
+  const adapter = sum(ofAdapter.map(({ shape }) => elementCount(shape)))
   const parameters = decoderParameters(shape).filter(({ name }) => isTrained(options, name))
   const whole = sum(parameters.map(({ shape }) => elementCount(shape)))
   const trained = adapter + whole
@@ -225,11 +244,13 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const own = lora ? frozen + whole * BYTES : base * BYTES
   const weights = own + (copies - 1) * frozen + adapter * BYTES + (options.beside ?? 0)
   const gradients = trained * BYTES
+  const { optimizer = "adamw" } = options
   const average = options.averages ? trained * BYTES : 0
-  const moments = average + momentBytes(options.optimizer ?? "adamw", parameters, adapter)
+  const moments = average + momentBytes(optimizer, [...ofAdapter, ...parameters])
 
-  const workspace =
-    ARENA_GAPS * Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))
+  const inGraphs = Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))
+  const inUpdate = updateBytes(optimizer, [...ofAdapter, ...parameters])
+  const workspace = ARENA_GAPS * Math.max(inGraphs, inUpdate)
   const between = betweenBytes(options)
   const fixed = weights + gradients + moments + workspace + between + options.process
   const lean = sum(layers.map((layer) => layer.lean))

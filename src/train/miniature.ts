@@ -8,6 +8,8 @@ import {
   elementCount,
   type LoraSpec,
   layerKinds,
+  layerPrefix,
+  layerTensor,
   type ModelConfig,
   weightCount,
 } from "../models/index.ts"
@@ -39,10 +41,29 @@ function withLayers(model: ModelConfig, chosen: readonly number[]): ModelConfig 
   return { ...model, shape: { ...model.shape, numHiddenLayers: layers.length, layers } }
 }
 
-const trainedCount = (shape: DecoderShape, lora: LoraSpec | undefined): number =>
-  lora
-    ? adapterParameters(shape, lora).reduce((sum, { shape }) => sum + elementCount(shape), 0)
-    : weightCount(shape)
+function trainedCount(
+  shape: DecoderShape,
+  lora: LoraSpec | undefined,
+  frozen: ReadonlySet<string> | undefined,
+): number {
+  const parameters = lora ? adapterParameters(shape, lora) : decoderParameters(shape)
+  const trained = parameters.filter(({ name }) => !frozen?.has(name))
+  return trained.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+}
+
+/** Of the tensors that do not train, those of the layers that stand for all, by their names there. */
+function frozenOf(
+  frozen: ReadonlySet<string> | undefined,
+  chosen: readonly number[],
+): ReadonlySet<string> | undefined {
+  const names = [...(frozen ?? [])].flatMap((name) => {
+    const at = layerTensor(name)
+    if (!at) return [name]
+    const place = chosen.indexOf(at.layer)
+    return place < 0 ? [] : [layerPrefix(place) + at.name]
+  })
+  return frozen && new Set(names)
+}
 
 /** Small numbers without zeros; the same ones for every tensor. */
 function filled(into: Float32Array): Float32Array {
@@ -140,18 +161,19 @@ export async function miniatureEstimate(
   const { watched, seconds } = layerWatch(device, clock, times, signal)
   const options = signal ? { signal } : {}
   const ways = { device, quantization, lora }
-  const frozen = () => frozenWeights(noWeights(model), ways, options)
+  const frozen = frozenOf(plan.frozen, chosen)
   const base = lora
     ? await frozenWeights(noWeights(model), ways, { ...options, whole: lora.saved.tensors })
     : await baseWeights(noWeights(model), undefined, options)
   const trained = await openTrainedModel({
     ...{ device: watched, config, shape, objective, lora, quantization },
-    keep: (layer) => memory.keep(chosen[layer]!),
+    ...{ frozen, keep: (layer) => memory.keep(chosen[layer]!) },
     weights: new Map([...base, ...adapterWeights(shape, lora, config.seed)]),
-    frozenWeights: frozen,
+    frozenWeights: () => frozenWeights(noWeights(model), ways, options),
   })
   try {
-    const ratio = trainedCount(plan.model.shape, plan.lora) / trainedCount(shape, lora)
+    const all = trainedCount(plan.model.shape, plan.lora, plan.frozen)
+    const ratio = all / trainedCount(shape, lora, frozen)
     const miniature = { seconds, trained: ratio }
     return await estimateRun(plan, trained, { load: 0, clock, miniature })
   } finally {

@@ -109,6 +109,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   )
   await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
   const own = "isForeign" in model ? undefined : model
+  if (adapter?.path && !own) {
+    throw new InputError(
+      `adapter.path: ${adapter.path}: an adapter is gone on from over the families that the local engine knows, and ${config.model} is none of them; merge it (dftune export ${adapter.path} --to merged) and train a new one over the result`,
+    )
+  }
   const earlier =
     adapter?.path && own ? await earlierAdapter({ ...adapter, path: adapter.path }, own) : undefined
   const lora =

@@ -1,6 +1,14 @@
 import { afterAll, describe, expect, test } from "vitest"
+import type { Config } from "../../src/config/index.ts"
 import { readModelConfig } from "../../src/models/files/index.ts"
-import { packSequences, parameterCount, quantizedModelBytes } from "../../src/models/index.ts"
+import {
+  loraInputs,
+  loraParameters,
+  loraSpec,
+  packSequences,
+  parameterCount,
+  quantizedModelBytes,
+} from "../../src/models/index.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { Device, HostTensor } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
@@ -113,6 +121,61 @@ test("an untied head and a reference are counted", () => {
   const beside = memoryPlan({ ...options, headSettings: head.settings })
   expect(beside.weights).toBe(2 * alone.weights)
   expect(alone.weights).toBe(4 * parameterCount(shape))
+})
+
+describe("moments, averages and updates of an adapter", () => {
+  const spec = loraSpec({ loraRank: 4, loraAlpha: 8, targetModules: ["q_proj"] }, SHAPE)
+  const of = (optimizer: Config["optimizer"], more: object = {}, adapter = spec) =>
+    memoryPlan({
+      ...{ shape: SHAPE, lora: loraInputs(adapter), tokens: TOKENS, recompute: "always" },
+      ...{ bytes: Number.POSITIVE_INFINITY, headRows: TOKENS, headSettings: settings, process: 0 },
+      ...{ optimizer, ...more },
+    })
+  const matrices = loraParameters(SHAPE, spec).map(({ shape }) => shape as [number, number])
+  const elements = matrices.reduce((sum, [rows, columns]) => sum + rows * columns, 0)
+  const sides = matrices.reduce((sum, [rows, columns]) => sum + rows + columns, 0)
+
+  test.each<[Config["optimizer"], number]>([
+    ["adamw", 8 * elements],
+    ["lion", 4 * elements],
+    ["adafactor", 4 * sides],
+    ["muon", 4 * elements],
+    ["adamw-8bit", 8 * elements], // matrices of fewer than 4,096 numbers keep float32
+  ])("%s", (optimizer, bytes) => {
+    expect(of(optimizer).moments).toBe(bytes)
+    expect(of(optimizer, { averages: true }).moments).toBe(bytes + 4 * elements)
+  })
+
+  test("DoRA's magnitudes train, and are AdamW's beside Muon", () => {
+    const dora = { ...spec, useDora: true }
+    const magnitudes = matrices.length / 2
+    const out = matrices[1]![0]
+    expect(of("muon", {}, dora).moments).toBe(4 * elements + 8 * magnitudes * out)
+    expect(of("muon", {}, dora).gradients).toBe(4 * (elements + magnitudes * out))
+  })
+
+  test("a reference of an adapter that began as something is a model of its own", () => {
+    const { settings: headSettings } = objectiveHead(objectiveFromConfig("asft"))
+    const [alone, beside] = [false, true].map((startsChanged) =>
+      of("adamw", { headSettings, startsChanged }),
+    )
+    expect(beside!.weights - alone!.weights).toBe(4 * parameterCount(SHAPE))
+  })
+
+  test("an optimizer that takes a matrix whole is counted with its copies", () => {
+    const shape = { ...SHAPE, vocabSize: 100_000 }
+    const options = {
+      ...{ shape, tokens: 16, bytes: Number.POSITIVE_INFINITY },
+      ...{ headRows: 1, headSettings: settings, process: 0 },
+      recompute: "always",
+    } as const
+    const [whole, pieces] = (["adafactor", "adamw"] as const).map((optimizer) =>
+      memoryPlan({ ...options, optimizer }),
+    )
+    const embedding = 4 * shape.vocabSize * shape.hiddenSize
+    expect(whole!.workspace).toBeGreaterThan(3 * embedding)
+    expect(pieces!.workspace).toBeLessThan(whole!.workspace)
+  })
 })
 
 test("what does not fit is recomputed, layer by layer", () => {

@@ -15,6 +15,7 @@ from .adapters import attach_adapter
 from .errors import check
 from .fusion import fused
 from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
+from .noise import EmbeddingNoise, noisy
 from .packing import MicroBatch
 from .recompute import RecomputePlan, activation_bytes_per_token, can_recompute
 from .routers import Routers
@@ -38,6 +39,7 @@ class PackedModel(nn.Module):
         self._head_input = None if self.kept_apart == apart.OWN else apart.HeadInput(self._head_module)
         self.routers: Routers | None = None
         self.eyes: Eyes | None = None
+        self.noise: EmbeddingNoise | None = None
         self.begun: dict[str, torch.Tensor] = {}
         """What an adapter began with, where that was taken from the base."""
         text = self._plain.get_decoder() if self.model_type in VISION else self._plain
@@ -50,6 +52,10 @@ class PackedModel(nn.Module):
                 layer.forward = _by_packing(packed, layer.forward)
             elif can_recompute(layer):
                 layer.forward = self.recompute.wrap(layer.forward, index)
+
+    def add_noise(self, alpha: float) -> None:
+        """NEFTune, while training."""
+        self.noise = EmbeddingNoise(self._plain.get_input_embeddings(), alpha)
 
     def join_tied_gradients(self) -> None:
         """Where embedding and head are one weight: one gradient [V, C] for both, not one each and a sum."""
@@ -147,7 +153,9 @@ class PackedModel(nn.Module):
             with torch.no_grad(), self.lm.disable_adapter():
                 request.reference = Reference(self._hidden(batch), self.head.detached(), without_adapter == "all")
         request.tied = self._tied
-        loss = head_pass(self._hidden(batch), self.head, request)
+        with noisy(self.noise, batch if request.scale is not None else None):
+            hidden = self._hidden(batch)
+        loss = head_pass(hidden, self.head, request)
         if self.routers is not None and request.scale is not None:
             loss = loss + self.routers.loss()
         if self.eyes is not None and request.scale is not None and not any(batch.pictures):

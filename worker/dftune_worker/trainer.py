@@ -181,11 +181,14 @@ def _load_models(
         settle_routers(model, rows[0], world.device)
     reshard(model)
     model.join_tied_gradients()
+    if alpha := spec.config.get("neftune_noise_alpha"):
+        model.add_noise(alpha)
     saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
-    changes_base = adapter is None or bool(saves) or bool(model.begun)  # which cannot be switched off
+    goes_on = adapter is not None and bool(adapter.get("path"))  # its reference is that adapter as it was
+    changes_base = adapter is None or bool(saves) or bool(model.begun) or goes_on  # which cannot be switched off
     if not needs_reference or not changes_base:
         return model, None, findings
-    reference = _load(spec, world, weights, dtype, adapter=None, frozen=True)
+    reference = _load(spec, world, weights, dtype, adapter=adapter if goes_on else None, frozen=True)
     reference.behave_as(model)
     reference.eyes = model.eyes
     return model, reference, findings

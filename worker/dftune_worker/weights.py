@@ -145,6 +145,8 @@ def fill_parameters(
                 local.copy_(_row_lengths(model, name, weights, rows))
             elif "lora_" in name:
                 local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])
+            elif start is not None and checkpoint_name(name) in start:  # what an adapter has whole
+                local.copy_(start[checkpoint_name(name)][rows])
             elif len(local):
                 read = weights.read_vocabulary if id(parameter) in grown else weights.read
                 local.copy_(read(checkpoint_name(name), parameter.shape, rows))

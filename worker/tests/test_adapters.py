@@ -59,6 +59,21 @@ def test_two_processes_are_one(make_spec, case):
     assert_same(steps(one), steps(run_worker(make_spec("two", objective("asft"), config=config), processes=2)))
 
 
+def test_training_goes_on_from_an_adapter(make_spec, tmp_path):
+    """Its start is where the other ended, with modules that it has whole; its reference is that, not the base."""
+    adapter = {**ADAPTER, "use_dora": True, "target_modules": ["q_proj"], "modules_to_save": ["model.norm"]}
+    plain = {"learning_rate": 1e-2, "lr_scheduler": "constant", "warmup_ratio": 0}
+    first = make_spec("first", objective("sft"), config={"adapter": adapter, **plain})
+    last = [e for e in run_here(first) if e["type"] == "eval"][-1]["nll"]
+    start = Path(json.loads(first.read_text())["output_dir"]) / "model" / "adapter_model.safetensors"
+    on = {"adapter": {**adapter, "path": "first"}, **plain}
+    spec = make_spec("on", objective("asft"), config=on)
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"adapter_start": str(start)}))
+    told = run_here(spec)
+    assert next(e for e in told if e["type"] == "eval")["nll"] == pytest.approx(last, rel=1e-5)
+    assert steps(told)[0]["kl_ref"] == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_peft_opens_what_was_trained(make_spec, tiny_model, case):
     from peft import PeftModel

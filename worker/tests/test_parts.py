@@ -285,3 +285,32 @@ def test_what_is_kept_in_which_precision_is_said():
         torch.bfloat16, True, True
     )
     assert "the frozen base float32 in shards" in precision_in_words(torch.bfloat16, False, True)
+
+
+def test_noise_is_within_what_a_rows_length_allows():
+    from dftune_worker.noise import EmbeddingNoise, noisy
+
+    embedding = torch.nn.Embedding(11, 16)
+    noise = EmbeddingNoise(embedding, alpha=5.0)
+    lengths = (3, 24)
+    ids = torch.arange(27) % 11
+
+    class Batch:
+        pass
+
+    batch = Batch()
+    batch.lengths = lengths
+    plain = embedding(ids[None])
+    with noisy(noise, batch):
+        torch.manual_seed(0)
+        packed = (embedding(ids[None]) - plain)[0].detach()
+        torch.manual_seed(0)
+        assert torch.equal(packed, (embedding(ids[None]) - plain)[0].detach())
+        rows = torch.zeros(2, 24, dtype=torch.long)
+        padded = (embedding(rows) - embedding.weight[0]).detach()
+    assert torch.equal(embedding(ids[None]), plain)
+    for row, of_pack, of_pad in ((0, packed[:3], padded[0]), (1, packed[3:], padded[1])):
+        bound = 5.0 / (lengths[row] * 16) ** 0.5
+        for found in (of_pack, of_pad):
+            assert found.abs().max() <= bound * (1 + 1e-5)
+            assert found.abs().max() > 0.8 * bound

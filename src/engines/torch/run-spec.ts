@@ -58,6 +58,8 @@ export interface RunSpecParts {
   readonly layout?: string
   /** The model has a head of its own, against its config. */
   readonly hasOwnHead?: boolean | undefined
+  /** The adapter that training goes on from. */
+  readonly earlier?: { readonly hash: string } | undefined
   /** The checkpoint is quantised. */
   readonly isQuantized?: boolean
 }
@@ -94,7 +96,10 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
-    reference_key: weightsHash(parts.modelFolder),
+    reference_key: [
+      weightsHash(parts.modelFolder),
+      ...(parts.earlier ? [parts.earlier.hash] : []),
+    ].join("-"),
     normalization_in_words: NORMALIZATION_IN_WORDS[objective.normalization],
     rows_per_epoch: order.rowsPerEpoch,
     layout: parts.layout ?? null,

@@ -4,7 +4,13 @@ import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
-import { initialLora, loraParameters } from "../../models/index.ts"
+import {
+  adapterParameters,
+  decoderName,
+  heldTensors,
+  initialLora,
+  layerPrefix,
+} from "../../models/index.ts"
 import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
@@ -196,12 +202,15 @@ async function writeSpec(
   resume: string | null,
   samples: SampleSpec | undefined,
 ): Promise<string> {
-  const adapterStart = resume === null ? await writeAdapterStart(plan) : undefined
+  // what an adapter goes on from is its reference too, however far the run is
+  const asks = resume === null || plan.earlier !== undefined
+  const adapterStart = asks ? await writeAdapterStart(plan) : undefined
   const own = "isForeign" in plan.model ? undefined : plan.model
   return writeRunSpec({
     ...(adapterStart ? { adapterStart } : {}),
     ...(samples ? { samples } : {}),
-    config: plan.config,
+    config: workerConfig(plan),
+    earlier: plan.earlier,
     modelFolder: plan.modelFolder,
     objective: plan.objective,
     order: plan.order,
@@ -241,18 +250,40 @@ async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
 }
 
 /** The adapter's first values, the local engine's own: both engines start from the same numbers. */
-async function writeAdapterStart({ model, lora, config }: DataPlan): Promise<string | undefined> {
+async function writeAdapterStart(plan: DataPlan): Promise<string | undefined> {
+  const { model, lora, config, earlier } = plan
   if (!lora || "isForeign" in model) return undefined // the worker draws it
   const path = join(config.output_dir, "adapter-start.safetensors")
-  const shapes = new Map(loraParameters(model.shape, lora).map(({ name, shape }) => [name, shape]))
-  const tensors = [...initialLora(model.shape, lora, config.seed)].map(([name, values]) => ({
-    name,
-    dtype: "F32" as const,
-    shape: [...shapes.get(name)!],
-    data: new Uint8Array(values.buffer),
-  }))
+  const { shape } = model
+  const start = earlier?.tensors ?? heldTensors(initialLora(shape, lora, config.seed), shape)
+  const tensors = adapterParameters(shape, lora).flatMap(({ name, shape: dims }) => {
+    const held = decoderName(name)
+    const values = start.get(held)
+    if (!values) return [] // the base's own, or (a tied head) under its other name
+    const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    return [{ name: held, dtype: "F32" as const, shape: [...dims], data }]
+  })
   await writeSafetensors(path, tensors)
   return path
+}
+
+/** The config as the worker reads it: an adapter that goes on is spelt out. */
+function workerConfig({ config, earlier }: DataPlan): Config {
+  if (!earlier || !config.adapter) return config
+  const { spec } = earlier
+  const { rankPattern = {}, alphaPattern = {} } = spec.options
+  const paths = spec.layers.flatMap((modules, layer) =>
+    [...modules.keys()].map((module) => layerPrefix(layer) + module),
+  )
+  const adapter = {
+    ...config.adapter,
+    ...{ r: spec.loraRank, lora_alpha: spec.loraAlpha },
+    ...{ use_rslora: spec.useRslora, use_dora: spec.useDora, target_modules: paths },
+    ...{ exclude_modules: null, layers_to_transform: null },
+    ...{ rank_pattern: { ...rankPattern }, alpha_pattern: { ...alphaPattern } },
+    modules_to_save: spec.saved.names.length > 0 ? [...spec.saved.names] : null,
+  }
+  return { ...config, adapter }
 }
 
 export function torchConfig({ engine }: Config): TorchEngineConfig {

@@ -158,4 +158,28 @@ describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
       expectSameSamples(one.samples, two.samples)
     },
   )
+
+  test("both go on from an adapter, and compare with it as it was", {
+    timeout: 400_000,
+  }, async () => {
+    const config = (engine: ConfigInput["engine"], run: string, more: Partial<ConfigInput>) =>
+      parseConfig({
+        model: tinyModel(folder),
+        data: { train: [{ path: sumRows(folder, 40) }], max_length: 64 },
+        ...{ learning_rate: 1e-2, batch_size: 6, micro_batch_tokens: 128, max_steps: 3 },
+        ...{ save_steps: 0, eval_steps: 0, engine, output_dir: join(folder, `on-${run}`), ...more },
+      })
+    const local = { name: "onnx", device: "cpu" } as const
+    const torch = { name: "torch", dtype: "fp32", nproc_per_node: 1, python: PYTHON! } as const
+    const adapter = { ...whole.adapter, use_dora: true }
+    await eventsOf(train(config(local, "first", { objective: "sft", adapter })))
+    const on = { objective: "asft", adapter: { path: join(folder, "on-first") } } as const
+    const [here] = (await eventsOf(train(config(local, "local", on)))).steps
+    const there = (await eventsOf(trainWithTorch(config(torch, "torch", on)))).steps
+    expect(there).toHaveLength(3)
+    for (const key of SAME) {
+      const error = Math.abs(here![key]! - there[0]![key]!) / Math.max(1e-6, Math.abs(here![key]!))
+      expect(error, `${key}: ${here![key]} and ${there[0]![key]}`).toBeLessThan(1e-4)
+    }
+  })
 })
