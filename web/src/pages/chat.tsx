@@ -3,7 +3,8 @@ import { useEffect, useState } from "preact/hooks"
 import { isObject } from "../../../src/formats/json.ts"
 import { Tokens } from "../parts/tokens.tsx"
 import { json, post } from "./api.ts"
-import { ModelPlaces, modelGroups, modelsOfRun } from "./chat-models.tsx"
+import { modelGroups, modelsOfRun } from "./chat-models.ts"
+import { ModelPlaces } from "./model-places.tsx"
 import { useStore } from "./store.ts"
 
 interface Message {

@@ -4,7 +4,7 @@
 export const MOST_MODELS = 3
 
 /** A run's models, or those that are no run's. */
-interface Group {
+export interface ModelGroup {
   readonly label: string
   readonly models: readonly { readonly id: string; readonly words: string }[]
 }
@@ -12,11 +12,12 @@ interface Group {
 const CHECKPOINT = /^(.+)@(\d+)$/
 
 /** Runs with their result and their checkpoints, then what they were trained from. */
-export function modelGroups(ids: readonly string[], runs: ReadonlySet<string>): Group[] {
+export function modelGroups(ids: readonly string[], runs: ReadonlySet<string>): ModelGroup[] {
   const ofRuns = new Map<string, { id: string; words: string }[]>()
   const others: { id: string; words: string }[] = []
   for (const id of ids) {
-    const [, run = id, step] = CHECKPOINT.exec(id) ?? []
+    // a run may itself be named as checkpoints are
+    const [, run = id, step] = runs.has(id) ? [] : (CHECKPOINT.exec(id) ?? [])
     if (!runs.has(run)) {
       others.push({ id, words: id })
       continue
@@ -42,45 +43,4 @@ export function modelsOfRun(run: string, ids: readonly string[], base: string | 
   const before = ids.find((id) => id === base || (base ?? "").endsWith(`/${id}`))
   const found = [before, steps[0]?.id, ids.find((id) => id === run)]
   return [...new Set(found.filter((id) => id !== undefined))].slice(0, MOST_MODELS)
-}
-
-/** A place for each model, which may stay empty. */
-export function ModelPlaces({
-  groups,
-  chosen,
-  onChange,
-}: {
-  readonly groups: readonly Group[]
-  readonly chosen: readonly string[]
-  readonly onChange: (chosen: readonly string[]) => void
-}) {
-  const places = Array.from({ length: MOST_MODELS }, (_, i) => chosen[i] ?? "")
-  return (
-    <fieldset class="row kinds">
-      <legend class="unseen">Models</legend>
-      {places.map((id, place) => (
-        <label key={place}>
-          <span class="unseen">Model {place + 1}</span>
-          <select
-            value={id}
-            onChange={(event) => {
-              const next = places.map((one, i) => (i === place ? event.currentTarget.value : one))
-              onChange([...new Set(next.filter((one) => one !== ""))])
-            }}
-          >
-            <option value="">nobody</option>
-            {groups.map(({ label, models }) => (
-              <optgroup key={label} label={label}>
-                {models.map((model) => (
-                  <option key={model.id} value={model.id}>
-                    {model.words}
-                  </option>
-                ))}
-              </optgroup>
-            ))}
-          </select>
-        </label>
-      ))}
-    </fieldset>
-  )
 }
