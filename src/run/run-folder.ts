@@ -125,7 +125,8 @@ export function parseEvents(text: string): Pick<RunRead, "events" | "badLines"> 
   return { events, badLines }
 }
 
-function parseEvent(line: string): RunEvent | undefined {
+/** The event of one line; undefined for what is none. */
+export function parseEvent(line: string): RunEvent | undefined {
   try {
     const value: unknown = JSON.parse(line)
     return isRunEvent(value) ? value : undefined

@@ -113,27 +113,33 @@ function takeBest(best: RunSummary["best"], { name, step, score, nll }: EvalEven
 /** Every number of a step event, those in groups as `group.name`. */
 export function stepNumbers(event: Of<"step">): [name: string, value: number][] {
   const found: [string, number][] = []
-  for (const [key, value] of Object.entries(event)) {
-    if (key === "time") found.push([key, Date.parse(value as string)])
-    else if (typeof value === "number") found.push([key, value])
+  eachNumber(event, (name, value) => found.push([name, value]))
+  return found
+}
+
+/** Without lists of pairs: every step of a long run comes through here. */
+function eachNumber(event: Of<"step">, told: (name: string, value: number) => void): void {
+  for (const key in event) {
+    const value: unknown = event[key as keyof typeof event]
+    if (typeof value === "number") told(key, value)
+    else if (key === "time") told(key, Date.parse(value as string))
     else if (typeof value === "object" && value !== null) {
       for (const [name, inner] of Object.entries(value)) {
-        if (typeof inner === "number") found.push([`${key}.${name}`, inner])
+        if (typeof inner === "number") told(`${key}.${name}`, inner)
       }
     }
   }
-  return found
 }
 
 function takeStep(columns: RunDetails["columns"], event: Of<"step">): void {
   const before = columns.get("step")?.length ?? 0
-  for (const [name, value] of stepNumbers(event)) {
+  eachNumber(event, (name, value) => {
     let column = columns.get(name)
     if (column === undefined) {
       column = new Array<number>(before).fill(Number.NaN)
       columns.set(name, column)
     }
     column.push(value)
-  }
+  })
   for (const column of columns.values()) if (column.length === before) column.push(Number.NaN)
 }

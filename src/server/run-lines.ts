@@ -4,7 +4,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { isObject, type JsonObject } from "../formats/json.ts"
 import type { RunEvent } from "../run/events.ts"
-import { parseEvents } from "../run/run-folder.ts"
+import { parseEvent } from "../run/run-folder.ts"
 
 export interface RunLine {
   /** Where the line lies, and what it is: one of another file at this place has another id. */
@@ -43,17 +43,39 @@ export const sizeOf = (path: string): number => bytesAt(path, 0, 0).size
 
 const hashOf = (line: Buffer) => createHash("sha256").update(line).digest("hex").slice(0, 16)
 
+/** Its id is made when it is asked for: an index asks for the last one alone. */
+class PieceLine implements RunLine {
+  readonly event: RunEvent
+  readonly #bytes: Buffer
+  readonly #from: number
+  readonly #start: number
+  readonly #end: number
+
+  constructor(event: RunEvent, bytes: Buffer, from: number, start: number, end: number) {
+    this.event = event
+    this.#bytes = bytes
+    this.#from = from
+    this.#start = start
+    this.#end = end
+  }
+
+  get id(): string {
+    const line = this.#bytes.subarray(this.#start, this.#end)
+    return `${this.#from + this.#start}-${this.#from + this.#end}-${hashOf(line)}`
+  }
+}
+
 /** Whole lines from a byte on; a last line without its newline is still being written. */
 export function linesFrom(path: string, from: number, length = PIECE_BYTES): Piece {
   const { bytes, size } = bytesAt(path, from, length)
   const whole = bytes.lastIndexOf(0x0a) + 1
   if (whole === 0 && from + bytes.length < size) return linesFrom(path, from, 2 * length)
   const lines: RunLine[] = []
-  for (let start = 0; start < whole; ) {
+  const texts = bytes.toString("utf8", 0, whole).split("\n")
+  for (let start = 0, i = 0; start < whole; i++) {
     const end = bytes.indexOf(0x0a, start) + 1
-    const line = bytes.subarray(start, end)
-    const [event] = parseEvents(line.toString("utf8")).events
-    if (event) lines.push({ id: `${from + start}-${from + end}-${hashOf(line)}`, event })
+    const event = parseEvent(texts[i]!)
+    if (event) lines.push(new PieceLine(event, bytes, from, start, end))
     start = end
   }
   return { lines, end: from + whole, more: from + bytes.length < size }
