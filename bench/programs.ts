@@ -8,9 +8,9 @@
  */
 import { spawnSync } from "node:child_process"
 import { parseArgs } from "node:util"
+import { rowsOf } from "../src/data/row-objects.ts"
 import { programJudge } from "../src/evaluate/judges/programs.ts"
 import { openSuite } from "../src/evaluate/suites/index.ts"
-import { rowsOf } from "../src/evaluate/suites/suite.ts"
 import { randomStream } from "../src/random.ts"
 
 /** One change of a solution, each of a kind that a model's mistakes have. */

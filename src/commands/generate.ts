@@ -3,7 +3,7 @@ import { typedPrompt } from "../data/layout.ts"
 import type { RowPrompt } from "../data/rows/index.ts"
 import { InputError } from "../errors.ts"
 import type { JsonObject } from "../formats/json.ts"
-import { readTextFile } from "../formats/json-files.ts"
+import { openToRead } from "../formats/json-files.ts"
 import {
   type Asking,
   askingOf,
@@ -22,7 +22,7 @@ import {
   type PromptRow,
   promptOf,
   type RowSample,
-  readPromptRows,
+  readPromptFile,
   type SampleFile,
   type SampleOrigin,
   type SampleSource,
@@ -79,29 +79,25 @@ interface Options {
 /** `\n` typed in a shell is two characters. */
 const typed = (text: string) => text.replaceAll("\\n", "\n").replaceAll("\\t", "\t")
 
-/** Far above any prompts file. */
-const MAX_PROMPT_BYTES = 500e6
-
-/** The text of the prompts file; null for a prompt on the command line. */
-async function promptsText({ prompts, prompt }: Options): Promise<string | null> {
+/** What is asked is there, before a model is looked for. */
+async function checkPrompts({ prompts, prompt }: Options): Promise<void> {
   if ((prompts === undefined) === (prompt === undefined)) {
     throw new InputError("generate: expected either --prompts FILE.jsonl or --prompt TEXT")
   }
-  return prompts === undefined ? null : readTextFile(prompts, MAX_PROMPT_BYTES)
+  if (prompts !== undefined) await (await openToRead(prompts)).close()
 }
 
 /** The prompts laid out as the model is asked, and the first of them before that. */
-function laidOut(
-  text: string | null,
+async function laidOut(
   { prompts, prompt, system }: Options,
   asking: Asking,
-): { readonly rows: readonly PromptRow[]; readonly first: RowPrompt } {
-  if (text === null) {
+): Promise<{ readonly rows: readonly PromptRow[]; readonly first: RowPrompt }> {
+  if (prompts === undefined) {
     const first = typedPrompt(prompt!, asking.trained, system)
     const row = { where: "--prompt", fields: { prompt: prompt! }, prompt: promptOf(first, asking) }
     return { rows: [row], first }
   }
-  const read = readPromptRows(text, prompts!, asking.columns, system)
+  const read = await readPromptFile(prompts, asking.columns, system)
   const rows = read.map(({ where, fields, asked }) => ({
     where,
     fields,
@@ -224,13 +220,13 @@ async function openOutput(
 async function run(word: string, options: Options, signal: AbortSignal): Promise<void> {
   if (options.out !== undefined) outliveReaders()
   const model = options.endpoint === undefined ? await modelOf(word) : word
-  const text = await promptsText(options)
+  await checkPrompts(options)
   const { show, clear } = progressLine()
   const asking = await askingOf(model, {
     ...{ signal, onProgress: show, base: options.base, template: templateAsked(options) },
     endpoint: options.endpoint !== undefined,
   })
-  const { rows, first } = laidOut(text, options, asking)
+  const { rows, first } = await laidOut(options, asking)
   const warning = askingWarning(first, asking)
   if (warning) sayWarning("layout", warning.message, warning.hint)
   const local = await localModel(model, options, signal)
@@ -321,7 +317,7 @@ export function command(verb: Command): void {
     )
     .option(
       "--prompts <file>",
-      "JSONL with prompt (text or messages), messages, or a question, as training rows have it",
+      "rows (JSONL, JSON, CSV, parquet) with prompt (text or messages), messages, or a question",
     )
     .option("--prompt <text>", "one prompt")
     .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)

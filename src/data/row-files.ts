@@ -1,11 +1,10 @@
 import { closeSync, openSync, readSync } from "node:fs"
-import { open } from "node:fs/promises"
 import { Readable } from "node:stream"
 import { parse } from "csv-parse"
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import { readError } from "../formats/json-files.ts"
+import { openToRead, readError } from "../formats/json-files.ts"
 import { arrowRows } from "./arrow-rows.ts"
 import { jsonRows } from "./json-rows.ts"
 import { foreign } from "./json-text.ts"
@@ -79,15 +78,13 @@ export async function* rawRows(path: string, kind: RowFileKind): AsyncGenerator<
 }
 
 async function fileSize(path: string): Promise<number> {
+  const file = await openToRead(path)
   try {
-    const file = await open(path, "r")
-    try {
-      return (await file.stat()).size
-    } finally {
-      await file.close()
-    }
+    return (await file.stat()).size
   } catch (error) {
     throw readError(error, path)
+  } finally {
+    await file.close()
   }
 }
 
@@ -228,7 +225,7 @@ const CALL_KEYS = new Set(["tool_calls", "function_call", "tools", "functions"])
 
 /** The beginning of a file as text, to see what it is. */
 async function firstText(path: string): Promise<string> {
-  const file = await open(path, "r")
+  const file = await openToRead(path)
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
     return buffer.subarray(0, bytesRead).toString("latin1")

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
+import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
 import { readJsonFile } from "../formats/json-files.ts"
 import { recordsPath } from "./records.ts"
 import type { ComparedSuite } from "./report.ts"
 import { type Outcomes, pairedDifference } from "./statistics.ts"
-import { rowsOf } from "./suites/suite.ts"
 
 /** Whether a folder holds an evaluation (`dftune eval --out`). */
 export const isEvaluation = (folder: string): boolean => existsSync(join(folder, "eval.json"))

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import type { LayoutParts } from "../data/render.ts"
+import { rowsOf } from "../data/row-objects.ts"
 import { assert, InputError } from "../errors.ts"
 import { makeFolder, replaceFile } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
@@ -23,7 +24,6 @@ import {
   paperScore,
 } from "./statistics.ts"
 import type { Problem } from "./suites/suite.ts"
-import { rowsOf } from "./suites/suite.ts"
 
 export interface EvaluationSettings {
   readonly n: number

@@ -1,5 +1,6 @@
 import { existsSync, renameSync, rmSync } from "node:fs"
 import { dirname } from "node:path"
+import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { makeFolder, removeLeft, temporaryName, writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
@@ -20,7 +21,6 @@ import {
   type PairOptions,
 } from "./preference-rows.ts"
 import { type GradedMark, gradedMark, type SelectionOptions, selectCorrect } from "./selection.ts"
-import { rowsOf } from "./suites/suite.ts"
 
 export interface GradeFileOptions {
   readonly mode: Mode

@@ -1,10 +1,10 @@
 /** Two evaluations of the same problems, problem by problem: who won what, and whether it is more than luck. */
 import { basename, join } from "node:path"
+import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
 import { readJsonFile } from "../formats/json-files.ts"
 import { recordsPath } from "./records.ts"
-import { rowsOf } from "./suites/suite.ts"
 
 export interface ComparedItem {
   readonly id: string

@@ -1,10 +1,10 @@
+import { rowsOf } from "../data/row-objects.ts"
 import { textTable } from "../report/text-table.ts"
 import { embeddedJson, sourceHash } from "../report/view-files.ts"
 import type { SuiteResult } from "./evaluation.ts"
 import { type EvaluationRecord, recordsPath } from "./records.ts"
 import { SCRIPT, STYLE } from "./report-page.ts"
 import type { Difference } from "./statistics.ts"
-import { rowsOf } from "./suites/suite.ts"
 
 const percent = (share: number): string => (100 * share).toFixed(2)
 

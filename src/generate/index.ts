@@ -27,6 +27,7 @@ export {
   type PromptRow,
   promptOf,
   promptRows,
+  readPromptFile,
   readPromptRows,
 } from "./prompt-rows.ts"
 export { openSampleFile, type SampleFile, type SamplePlan, sampleRow } from "./sample-file.ts"

@@ -1,4 +1,5 @@
 import { askedOf, type LayoutParts } from "../data/render.ts"
+import { rowsOf } from "../data/row-objects.ts"
 import type { Columns } from "../data/rows/columns.ts"
 import { type RowPrompt, readPrompt } from "../data/rows/prompt-row.ts"
 import { InputError } from "../errors.ts"
@@ -43,10 +44,43 @@ export function promptRows(text: string, file: string, layout: PromptLayout): Pr
   }))
 }
 
-/** The same before they are laid out; `system` is told to rows that have no system text. */
+/** Text of a prompts file at most, unpacked: its rows are held. */
+const MAX_PROMPT_BYTES = 500e6
+
+/** A row before it is laid out. */
+export interface AskedRow {
+  readonly where: string
+  readonly fields: JsonObject
+  readonly asked: RowPrompt
+}
+
+/**
+ * The rows of a file of any kind that training reads, before they are laid out; `system` is told to
+ * rows that have no system text.
+ *
+ * @throws InputError naming file and line
+ */
+export async function readPromptFile(
+  path: string,
+  columns: Columns,
+  system?: string,
+): Promise<AskedRow[]> {
+  const rows: AskedRow[] = []
+  let held = 0
+  for await (const { where, row, bytes } of rowsOf(path)) {
+    held += bytes
+    if (held > MAX_PROMPT_BYTES) {
+      throw new InputError(`${where}: expected at most ${MAX_PROMPT_BYTES / 1e6} MB of prompts`)
+    }
+    rows.push({ where, fields: row, asked: readPrompt(row, { columns, where, system }) })
+  }
+  if (rows.length === 0) throw new InputError(`${path}: expected at least one row, found none`)
+  return rows
+}
+
+/** The same of a text of JSON lines; `system` is told to rows that have no system text. */
 export function readPromptRows(text: string, file: string, columns: Columns, system?: string) {
-  const rows: { readonly where: string; readonly fields: JsonObject; readonly asked: RowPrompt }[] =
-    []
+  const rows: AskedRow[] = []
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue
     const where = `${file}:${i + 1}`

@@ -1,11 +1,14 @@
+import { execFileSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { gzipSync } from "node:zlib"
 import { afterAll, describe, expect, test } from "vitest"
 import {
   generate,
   openSampleFile,
   promptRows,
+  readPromptFile,
   type Sample,
   type SampleRequest,
   type SampleSource,
@@ -152,6 +155,36 @@ describe("prompts", () => {
     ])
   })
 
+  const [one, two] = [
+    { prompt: "p", id: 1 },
+    { prompt: "q", id: 2 },
+  ]
+  const lines = `${JSON.stringify(one)}\n${JSON.stringify(two)}\n`
+  test.each<[string, string | Uint8Array]>([
+    ["marked.jsonl", `\ufeff${lines.replaceAll("\n", "\r\n")}`],
+    ["list.json", JSON.stringify([one, two])],
+    ["list.jsonl", JSON.stringify([one, two])],
+    ["packed.jsonl.gz", gzipSync(lines)],
+    ["table.csv", "prompt,id\np,1\nq,2\n"],
+  ])("a file of any kind that training reads: %s", async (name, content) => {
+    const path = join(folder, name)
+    writeFileSync(path, content)
+    const rows = await readPromptFile(path, {})
+    expect(rows.map(({ asked }) => asked.prompt)).toEqual(["p", "q"])
+    expect(rows.map(({ fields }) => Number(fields.id))).toEqual([1, 2])
+  })
+
+  test.skipIf(process.platform === "win32")(
+    "a pipe is no file, and is not waited for",
+    async () => {
+      const path = join(folder, "pipe")
+      execFileSync("mkfifo", [path])
+      await expect(readPromptFile(path, {})).rejects.toThrow(
+        /expected a file, got a device or pipe/,
+      )
+    },
+  )
+
   const bad: readonly [line: string, message: RegExp][] = [
     [
       '{"text":"x"}',
@@ -163,6 +196,7 @@ describe("prompts", () => {
     ['{"messages":"x"}', /"messages" to be a list, got "x"/],
     ['{"messages":[{"role":"user"}]}', /"messages\[0\].content" to be text, got nothing/],
     ['{"messages":[{"role":"assistant","content":"x"}]}', /not the assistant's/],
+    ['{"prompt":null}', /the row has prompt \(null\)$/],
     ["", /f: expected at least one row/],
   ]
   test.each(bad)("%s is refused", (line, message) => {

@@ -8,7 +8,7 @@ import { chatMessages } from "./messages.ts"
 import { questionOf, systemOf } from "./questions.ts"
 import { rowReading } from "./read-row.ts"
 import { CHAT_KEYS, QUESTION_KEYS } from "./shapes.ts"
-import { has, text } from "./values.ts"
+import { has, shownKeys, text } from "./values.ts"
 
 /** What a row asks, whether or not an answer stands beside it. */
 export type RowPrompt = Omit<
@@ -65,8 +65,9 @@ function trainedPrompt(row: JsonObject, columns: Columns, where: string): RowPro
 function promptAlone(row: JsonObject, where: string): RowPrompt {
   const key = KEYS.find((name) => has(row, name))
   if (key === undefined) {
-    const came = Object.keys(row).slice(0, 8).join(", ") || "no keys"
-    throw new InputError(`${where}: expected one of ${KEYS.join(", ")}; the row has ${came}`)
+    throw new InputError(
+      `${where}: expected one of ${KEYS.join(", ")}; the row has ${shownKeys(row)}`,
+    )
   }
   const { extras } = extrasOf(row, where)
   const value = row[key]

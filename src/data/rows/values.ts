@@ -73,3 +73,10 @@ export function isSameJson(a: unknown, b: unknown): boolean {
     left.every(([key, value]) => right.has(key) && isSameJson(value, right.get(key)))
   )
 }
+
+/** The keys of a row, for messages: those that say nothing are marked. */
+export const shownKeys = (row: JsonObject): string =>
+  Object.entries(row)
+    .slice(0, 8)
+    .map(([key, value]) => `${key}${value === null ? " (null)" : value === "" ? " (empty)" : ""}`)
+    .join(", ") || "no keys"

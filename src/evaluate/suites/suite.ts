@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs"
 import { basename, join } from "node:path"
-import { type RawRow, rawRows, rowFileKind } from "../../data/row-files.ts"
+import { rowsOf } from "../../data/row-objects.ts"
+import { shownKeys } from "../../data/rows/values.ts"
 import { InputError } from "../../errors.ts"
-import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"
+import type { JsonObject } from "../../formats/json.ts"
 import { boxedGroups } from "../../grading/grader/boxes.ts"
 import { type Gold, goldString } from "../../grading/grader/verdict.ts"
 import { resolveDataset } from "../../hub/hub.ts"
@@ -40,9 +41,7 @@ export function field(row: JsonObject, keys: readonly string[], where: string): 
     if (typeof value === "string" && value.trim() !== "") return value
     if (typeof value === "number") return String(value)
   }
-  throw new InputError(
-    `${where}: expected ${keys.join(" or ")}; the row has ${Object.keys(row).slice(0, 8).join(", ")}`,
-  )
+  throw new InputError(`${where}: expected ${keys.join(" or ")}; the row has ${shownKeys(row)}`)
 }
 
 /** `answer`, or the last box of the worked solution. */
@@ -99,22 +98,4 @@ async function suiteFiles(suite: Suite, folder: string | undefined): Promise<rea
   if (suite.hub === undefined) throw new InputError(`${suite.name}: give --suite-dir`)
   const { id, ...options } = suite.hub
   return resolveDataset(id, options)
-}
-
-/** Objects of a jsonl, json, csv or parquet file, in order. */
-export async function* rowsOf(path: string): AsyncGenerator<{ where: string; row: JsonObject }> {
-  const kind = rowFileKind(path) ?? "jsonl"
-  for await (const { rows } of rawRows(path, kind)) {
-    for (const raw of rows) {
-      const where = `${path}:${raw.line}`
-      const row = rowValue(raw, where)
-      if (!isObject(row)) throw new InputError(`${where}: expected an object`)
-      yield { where, row }
-    }
-  }
-}
-
-function rowValue(raw: RawRow, where: string): unknown {
-  if ("problem" in raw) throw new InputError(`${where}: ${raw.problem}`)
-  return "value" in raw ? raw.value : parseJson(new TextDecoder().decode(raw.json), where)
 }
