@@ -14,7 +14,7 @@ import {
 } from "../formats/index.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import type { Fingerprint } from "./identity-0.1.0.ts"
-import type { Identity } from "./run-identity.ts"
+import { type Identity, isIdentity } from "./run-identity.ts"
 import type { Progress } from "./trainer.ts"
 
 const VERSION = 2
@@ -173,7 +173,7 @@ export async function readState(path: string): Promise<CheckpointState> {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
   const state: unknown = parsedState(await readFile(file, "utf8"), file)
-  if (!isObject(state) || !isObject(state.files) || !isProgress(state.progress)) {
+  if (!isObject(state) || !isFiles(state.files) || !isProgress(state.progress)) {
     throw new InputError(`${file}: is damaged; ${REMOVE}`)
   }
   const { version, progress, identity, fingerprint, files, sha256 } =
@@ -191,6 +191,8 @@ export async function readState(path: string): Promise<CheckpointState> {
   if (sha256 !== hashOf({ version, progress, identity, files })) {
     throw new InputError(`${file}: is damaged, or was changed by hand; ${REMOVE}`)
   }
+  // a checksum that fits says nothing of what was written with it
+  if (!isIdentity(identity)) throw new InputError(`${file}: is damaged; ${REMOVE}`)
   return { path, progress, files, run: { identity } }
 }
 
@@ -226,6 +228,9 @@ function isProgress(value: unknown): value is Progress {
     Number(value.step) > 0
   )
 }
+
+const isFiles = (value: unknown): value is CheckpointFiles =>
+  isObject(value) && Object.values(value).every(isObject)
 
 async function verifyFiles({ path, files }: CheckpointState): Promise<void> {
   for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {

@@ -24,6 +24,17 @@ export interface Identity {
   readonly code?: Readonly<Record<string, string>>
 }
 
+/** Whether a value read from a file is one: what is compared is there. */
+export function isIdentity(value: unknown): value is Identity {
+  if (!isObject(value) || !isObject(value.settings)) return false
+  const { micro_batch_tokens: tokens, weights, model, rows, code = {} } = value
+  const texts = [weights, model, rows].every((text) => typeof text === "string")
+  return texts && typeof tokens === "number" && isObject(code)
+}
+
+/** Sources that a config may have objectives for; a changed file may name any. */
+const MAX_SOURCES = 10_000
+
 /**
  * Settings that a resumed run may change: they decide what is written, shown or used of the
  * machine, or are held by what they lead to (the model's weights, the rows, the micro-batches).
@@ -96,6 +107,7 @@ function withDefaults(settings: JsonObject): JsonObject {
     const { objectives, ...own } = isObject(settings.data) ? settings.data : {}
     const places = isObject(objectives) ? objectives : {}
     const count = Math.max(0, ...Object.keys(places).map(Number)) + 1
+    if (count > MAX_SOURCES) return settings
     const train = Array.from({ length: count }, (_, place) => {
       const objective = places[`${place}`]
       return objective === undefined ? "rows" : { path: "rows", objective }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -57,6 +58,13 @@ test("every setting is held but those that are named as free", () => {
   expect(heldSettings({ ...all, later: 1 })).toMatchObject({ later: 1, seed: 0 })
 })
 
+/** The state with something else in it, and the checksum made to fit. */
+const signed = (other: object) => (text: string) => {
+  const { sha256: _, ...state } = { ...JSON.parse(text), ...other }
+  const sha256 = createHash("sha256").update(JSON.stringify(state)).digest("hex")
+  return JSON.stringify({ ...state, sha256 })
+}
+
 const trainerJson = /trainer\.json: is damaged/
 test.each([
   ["cut off", (text: string) => text.slice(0, 100), trainerJson],
@@ -67,6 +75,9 @@ test.each([
   ["no files", (text: string) => text.replace('"files"', '"filed"'), trainerJson],
   ["a list", () => "[]", trainerJson],
   ["another version", (text: string) => text.replace('"version": 2', '"version": 9'), /version 9/],
+  ["no identity, and a checksum that fits", signed({ identity: null }), trainerJson],
+  ["no settings", signed({ identity: { ...noIdentity, settings: 3 } }), trainerJson],
+  ["a file of nothing", signed({ files: { "trainer.safetensors": null } }), trainerJson],
   ["no checkpoint of ours", () => '{"version":1,"files":{},"progress":null}', trainerJson],
 ])("a trainer.json that is damaged, %s: refused with what to do", async (_, change, reason) => {
   const path = await writeCheckpointFolder(

@@ -21,6 +21,7 @@ import { readStudyEvents } from "../../src/study/study-events.ts"
 import { studyHtml, studyMarkdown } from "../../src/study/study-report.ts"
 import { readState } from "../../src/train/checkpoint.ts"
 import { mutatedBytes, mutatedJson, mutatedJsonFile } from "../mutate.ts"
+import { checkpointState } from "./checkpoint-state.ts"
 import { CONVERSATION, copied, fileOf, golden, mutatedLines, type Targets } from "./target.ts"
 
 const CONFIG = {
@@ -129,6 +130,7 @@ export const RUN_FILES: Targets = {
     const folder = copied(golden("0.1.0/full/checkpoints/step-000003"), work, "step-000003")
     return fileOf(folder, "trainer.json", async () => void (await readState(folder)))
   },
+  "trainer.json of today": checkpointState,
   prepared(work) {
     const [name] = readdirSync(golden("0.1.0/cache/prepared"))
     const folder = copied(join(golden("0.1.0/cache/prepared"), name!), work, "prepared")
