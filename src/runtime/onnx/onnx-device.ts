@@ -224,6 +224,7 @@ export class OnnxDevice implements Device {
 
   async compile(graph: Graph, { constants = {} }: CompileOptions = {}): Promise<Executable> {
     const tensors: Record<string, OnnxTensor> = {}
+    const panels: Record<string, OnnxTensor> = {}
     const held = new Map<string, OnnxTensor | undefined>()
     for (const [name, given] of Object.entries(constants)) {
       const port = graph.inputs.find((port) => port.name === name)
@@ -231,8 +232,8 @@ export class OnnxDevice implements Device {
       const isAsked = typeof given === "function"
       const asked = isAsked ? await given() : given
       if (this.#own?.bf16 && isFactorOrTable(graph, name)) {
-        tensors[name] = checkFeed(graph, port, await this.uploadFactor(asked))
-        held.set(name, tensors[name])
+        // Fed to each run: of an initializer a session keeps a copy beside the one that is given.
+        panels[name] = checkFeed(graph, port, await this.uploadFactor(asked))
         continue
       }
       const host = await wholeOf(asked)
@@ -247,11 +248,12 @@ export class OnnxDevice implements Device {
       this.#createSession(graph, given, packed).catch((error: unknown) => {
         throw explain(graph, error)
       })
-    const ofRuns = this.#holdsConstants ? { held } : { fed: tensors }
+    const ofRuns = this.#holdsConstants ? { held, fed: panels } : { fed: tensors }
     const executable = new OnnxExecutable(graph, make, this.#target, ofRuns)
     // Where inputs may come packed, only a run tells which: its session is made then.
     const isKnown = !this.#own?.bf16 || Object.keys(constants).length > 0
-    if (isKnown) await executable.session()
+    const fedPacked = graph.inputs.flatMap(({ name }) => (panels[name] ? [name] : []))
+    if (isKnown) await executable.session(fedPacked)
     return executable
   }
 
@@ -285,11 +287,9 @@ export class OnnxDevice implements Device {
       for (const name of fedPacked) {
         assert(isFactorOrTable(graph, name), `${graph.name}: more than products read ${name}`)
       }
-      const heldPacked = Object.keys(constants).filter((name) => constants[name]!.isPacked)
-      const packed = new Set([...fedPacked, ...heldPacked])
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
       const names = new Set(Object.keys(constants))
-      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own, packed })
+      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own, packed: fedPacked })
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))
     }
