@@ -14,25 +14,36 @@ export class WeightAverage {
   readonly #device: Device
   readonly #mean: WeightedMean
   readonly #held: Map<string, DeviceTensor>
+  readonly #saved: string
 
-  private constructor(device: Device, mean: WeightedMean, held: Map<string, DeviceTensor>) {
+  private constructor(
+    device: Device,
+    mean: WeightedMean,
+    held: Map<string, DeviceTensor>,
+    saved: string,
+  ) {
     this.#device = device
     this.#mean = mean
     this.#held = held
+    this.#saved = saved
   }
 
-  /** `saved`: a checkpoint's tensors (`ema.NAME`); without them nothing has been averaged yet. */
+  /**
+   * `saved`: a checkpoint's tensors, `prefix` before their names; without them nothing has been
+   * averaged yet.
+   */
   static async open(
     device: Device,
     decay: number,
     saved: ReadonlyMap<string, HostTensor>,
+    prefix = SAVED,
   ): Promise<WeightAverage> {
     const held = new Map<string, DeviceTensor>()
     for (const [name, tensor] of saved) {
-      if (!name.startsWith(SAVED)) continue
-      held.set(name.slice(SAVED.length), await device.upload(tensor))
+      if (!name.startsWith(prefix)) continue
+      held.set(name.slice(prefix.length), await device.upload(tensor))
     }
-    return new WeightAverage(device, await createAverage(device, decay), held)
+    return new WeightAverage(device, await createAverage(device, decay), held, prefix)
   }
 
   /** After an update: `names` of the weights are those that train. */
@@ -61,7 +72,7 @@ export class WeightAverage {
   /** For a checkpoint. */
   tensors(): TensorToWrite[] {
     return [...this.#held].map(([name, tensor]) =>
-      tensorToWrite(SAVED + name, tensor, this.#device),
+      tensorToWrite(this.#saved + name, tensor, this.#device),
     )
   }
 

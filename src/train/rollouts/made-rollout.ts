@@ -228,9 +228,10 @@ function filtered(
   samples: readonly RolloutSample[],
   { filter_groups, rule, kl_in_reward, gate }: RolloutSettings,
 ): readonly RolloutSample[] {
-  if (gate !== undefined) return gated(samples, gate)
+  const isShown = samples.some(({ expert }) => expert)
+  if (gate !== undefined && isShown) return gated(samples, gate)
   if (filter_groups === "none" || rule.baseline === "none" || kl_in_reward > 0) return samples
-  if (samples.some(({ expert }) => expert)) return samples
+  if (isShown) return samples
   const differ = [...groupsOf(samples).values()].filter(
     (group) => !allEqual(group.map(({ reward }) => reward)),
   )

@@ -177,7 +177,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
       }
       await source.release()
       await frozen?.release()
-      average?.release()
+      await average?.release()
     },
   }
 }

@@ -1,9 +1,8 @@
 /** A teacher that follows the policy: the moving average of its weights. */
-import { assert } from "../../errors.ts"
 import type { TensorToWrite } from "../../formats/index.ts"
 import type { Decoder } from "../../models/index.ts"
-import { type DeviceTensor, float32, type HostTensor } from "../../runtime/index.ts"
-import { tensorToWrite } from "../tensor-to-write.ts"
+import type { HostTensor } from "../../runtime/index.ts"
+import { WeightAverage } from "../weight-average.ts"
 
 export interface MovingAverage {
   /** Lends the decoder the average's weights for as long as `use` takes. */
@@ -12,56 +11,37 @@ export interface MovingAverage {
   follow(): Promise<void>
   /** For a checkpoint. */
   tensors(): TensorToWrite[]
-  release(): void
+  release(): Promise<void>
 }
 
 /** In a checkpoint, before a tensor's name. */
 const PREFIX = "teacher."
 
 /**
- * Of everything that trains, float32; it begins as the policy is, or as a checkpoint has it.
+ * Of everything that trains; it begins as the policy is, or as a checkpoint has it.
  *
  *     average <- (1 - rate) average + rate policy
  */
 export async function movingAverage(
-  decoder: Decoder,
+  { device, weights, gradients }: Decoder,
   rate: number,
-  saved?: ReadonlyMap<string, HostTensor>,
+  saved: ReadonlyMap<string, HostTensor> = new Map(),
 ): Promise<MovingAverage> {
-  const { device, weights, gradients } = decoder
-  const averages = new Map<string, DeviceTensor>()
-  const values = async (tensor: DeviceTensor) =>
-    (await device.download(tensor)).data as Float32Array
-  for (const [name, { shape }] of gradients) {
-    const before = saved?.get(PREFIX + name)?.data
-    assert(!saved || before, `a checkpoint without the teacher's ${name}`)
-    const data = (before as Float32Array | undefined) ?? (await values(weights.get(name)!)).slice()
-    averages.set(name, await device.upload(float32(shape, data)))
-  }
+  const average = await WeightAverage.open(device, 1 - rate, saved, PREFIX)
+  const follow = () => average.take(weights, gradients.keys())
+  if (saved.size === 0) await follow()
   return {
     async lent(use) {
-      const own = new Map([...averages.keys()].map((name) => [name, weights.get(name)!]))
-      for (const [name, average] of averages) weights.set(name, average)
+      average.exchange(weights)
       try {
         return await use()
       } finally {
-        for (const [name, tensor] of own) weights.set(name, tensor)
+        average.exchange(weights)
       }
     },
-    async follow() {
-      for (const [name, average] of averages) {
-        const policy = await values(weights.get(name)!)
-        const before = await values(average)
-        const moved = before.map((value, i) => value + rate * (policy[i]! - value))
-        average.dispose()
-        averages.set(name, await device.upload(float32(average.shape, moved)))
-      }
-    },
-    tensors: () =>
-      [...averages].map(([name, tensor]) => tensorToWrite(PREFIX + name, tensor, device)),
-    release() {
-      for (const tensor of averages.values()) tensor.dispose()
-    },
+    follow,
+    tensors: () => average.tensors(),
+    release: () => average.release(),
   }
 }
 

@@ -40,7 +40,13 @@ test.each(["luffy-rl", "rl-plus", "srft", "chord", "hpt", "dft-rl"])(
   },
 )
 
-const rule = { advantage: "group", scale_rewards: "group", filter_groups: "drop" }
+// so coarse that some groups are all alike, and are left out
+const coarse = join(root, "coarse.mjs")
+writeFileSync(coarse, `export default ({ completion }) => (/[0-4]/.test(completion) ? 1 : 0)`)
+const rule = {
+  ...{ advantage: "group", scale_rewards: "group", filter_groups: "drop" },
+  rewards: [{ module: coarse }],
+}
 const told = async (name: string, objective: object, rollout: object) => {
   const events = await run(name, { data, max_steps: 4, objective, rollout })
   return stepsOf(events).map(({ loss, grad_norm }) => ({ loss, grad_norm }))
