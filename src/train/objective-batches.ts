@@ -97,15 +97,20 @@ export function withSources(
   }
 }
 
-function refuseForScores(name: string, { generate_samples, engine }: Config): void {
+function refuseForScores(
+  name: string,
+  { generate_samples, engine, model_tokens, adapter }: Config,
+): void {
   if (generate_samples !== null) {
     throw new InputError(
       `generate_samples: objective ${name} trains a reward model, which writes no text; take it out`,
     )
   }
-  if (engine.name === "torch") {
+  const missing =
+    model_tokens.length > 0 ? "model_tokens" : adapter?.path ? "adapter.path" : undefined
+  if (engine.name === "torch" && missing !== undefined) {
     throw new InputError(
-      `engine: torch trains no reward model yet; engine: onnx does objective ${name}`,
+      `${missing}: engine: torch trains no reward model with it; engine: onnx does objective ${name}`,
     )
   }
 }

@@ -5,6 +5,8 @@ import re
 from torch import nn
 
 from .errors import check
+from .scores import NAME as SCORE
+from .scores import head_of
 from .weights import checkpoint_name
 
 NAMES_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "gate_up_proj", "w1", "w2", "w3"})
@@ -30,7 +32,7 @@ def attach_adapter(
         layers_to_transform=adapter.get("layers_to_transform"),
         rank_pattern=adapter.get("rank_pattern") or {},
         alpha_pattern=adapter.get("alpha_pattern") or {},
-        task_type="CAUSAL_LM",
+        task_type=None if hasattr(model, SCORE) else "CAUSAL_LM",  # for SEQ_CLS PEFT would keep a copy of the score
     )
     try:
         adapted = get_peft_model(model, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
@@ -45,6 +47,8 @@ def attach_adapter(
 def saved_names(model: nn.Module, adapter: dict, saves_vocabulary: bool) -> list[str]:
     """`modules_to_save`, and the embedding and the head where there are new tokens."""
     names = list(adapter.get("modules_to_save") or [])
+    if hasattr(model, SCORE) and SCORE not in names:
+        names.append(SCORE)  # a new one is no base's
     if saves_vocabulary:
         pair = (model.get_input_embeddings(), model.get_output_embeddings())
         names += [n for n, m in model.named_modules(remove_duplicate=False) if m in pair and n not in names]
@@ -62,7 +66,7 @@ def is_saved(names: list[str], parameter: str) -> bool:
 
 def written_names(model: nn.Module, names: list[str]) -> list[str]:
     """As adapter_config.json names them: a head that is the embedding under both names, because PEFT parts them."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    embedding, head = model.get_input_embeddings(), head_of(model)
     if head is None or embedding.weight is not head.weight or not embedding.weight.requires_grad:
         return names
     both = {m: n.rsplit(".", 1)[-1] for n, m in model.named_modules() if m in (embedding, head)}
@@ -103,7 +107,7 @@ def _targets(model: nn.Module, asked: str | list[str], frozen: list[str]) -> str
 
     if isinstance(asked, str) and asked != "all-linear":
         return asked
-    head = model.get_output_embeddings()
+    head = head_of(model)
     paths = [
         name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D)) and module is not head
     ]

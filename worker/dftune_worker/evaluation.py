@@ -21,7 +21,7 @@ def divisor_of(run: Run, totals: dict[str, float]) -> float:
 
 def evaluate(run: Run) -> None:
     for entry in run.spec.eval:
-        rows = PreparedRows(entry.prepared, entry.row_columns)
+        rows = run.spec.rows_of(entry.prepared, entry.row_columns)
         if entry.name in run.references:
             run.references[entry.name].bring_to(rows)
         brought = run.passes.objective.inputs & set(BROUGHT)
@@ -56,7 +56,7 @@ def evaluate_preferences(run: Run, name: str, rows: PreparedRows) -> None:
         nll=numbers["nll"],
         mean_p=numbers["mean_p"],
         **({} if told.loss is None else {"loss": told.loss}),
-        **fields_of(told, rows.paired),
+        **fields_of(told, rows.paired, rows.scored),
         supervised_tokens=round(totals["supervised"]),
     )
     run.events.write("histogram", run.step, name=name, bins=bins, small_bins=small_bins)

@@ -70,13 +70,18 @@ def export_model(run, folder: Path) -> None:
         if run.model.begun:
             config = saved_config(config)
         config |= {"base_model_name_or_path": run.spec.config["model"], "inference_mode": True}
+        if run.model.gives_scores:
+            config["task_type"] = "SEQ_CLS"
         plain, tokens = run.model.lm.get_base_model(), bool(run.spec.config.get("model_tokens"))
         if names := saved_names(plain, run.spec.config["adapter"], tokens):
             config["modules_to_save"] = written_names(plain, names)
         plain = {k: sorted(v) if isinstance(v, set) else getattr(v, "value", v) for k, v in config.items()}
         write_whole(folder / "adapter_config.json", json.dumps(plain, indent=2, default=str))
     else:
-        shutil.copyfile(run.spec.model / "config.json", folder / "config.json")
+        if run.spec.model_json is None:
+            shutil.copyfile(run.spec.model / "config.json", folder / "config.json")
+        else:
+            write_whole(folder / "config.json", run.spec.model_json)
     for name in TOKENIZER_FILES:
         if (run.spec.model / name).is_file():
             shutil.copyfile(run.spec.model / name, folder / name)

@@ -7,7 +7,7 @@ import torch
 
 from .errors import InputError, check
 
-GRADIENT_INPUTS = ("logp", "entropy", "kl_ref")
+GRADIENT_INPUTS = ("logp", "entropy", "kl_ref", "score")
 MEASURED_INPUTS = (*GRADIENT_INPUTS, "topk_entropy", "ref_logp")
 TOKEN_INPUTS = (
     *MEASURED_INPUTS,
@@ -21,6 +21,7 @@ TOKEN_INPUTS = (
     "row_weight",
     "position",
     "source",
+    "margin",
 )
 RUN_INPUTS = ("progress", "step", "steps", "kl_step")
 FROM_ROLLOUTS = ("old_logp", "sampling_logp", "expert", "reward")

@@ -19,6 +19,8 @@ from .noise import EmbeddingNoise, noisy
 from .packing import MicroBatch
 from .recompute import RecomputePlan, activation_bytes_per_token, can_recompute
 from .routers import Routers
+from .scores import NAME as SCORE
+from .scores import head_of, score_pass
 from .vision import MODEL_TYPES as VISION
 from .vision import Eyes, tower_parameters, tower_paths
 from .weights import auto_class
@@ -122,6 +124,11 @@ class PackedModel(nn.Module):
     def gives_whole_logits(self) -> bool:
         return self._head_input is not None and self._head_input.whole
 
+    @property
+    def gives_scores(self) -> bool:
+        """A reward model: its head's one number is no logit."""
+        return hasattr(self._plain, SCORE)
+
     def give_whole_logits(self, yes: bool) -> None:
         """Logits of all of a micro-batch's tokens as the model makes them, for heads that are more than a product."""
         self._head_input.whole = yes
@@ -132,7 +139,7 @@ class PackedModel(nn.Module):
 
     @property
     def _head_module(self) -> nn.Module:
-        return self._plain.get_output_embeddings()
+        return head_of(self._plain)
 
     def behave_as(self, other: "PackedModel") -> None:
         """A reference computes as the model that was looked at."""
@@ -152,6 +159,8 @@ class PackedModel(nn.Module):
         if without_adapter:
             with torch.no_grad(), self.lm.disable_adapter():
                 request.reference = Reference(self._hidden(batch), self.head.detached(), without_adapter == "all")
+        if self.gives_scores:
+            return score_pass(self._hidden(batch), self._head_module.weight, request)
         request.tied = self._tied
         with noisy(self.noise, batch if request.scale is not None else None):
             hidden = self._hidden(batch)
@@ -260,7 +269,13 @@ def read_config(folder: Path):
     return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 
-def build(folder: Path, adapter: dict | None, saves_vocabulary: bool = False, trains_tower: bool = False) -> nn.Module:
+def build(
+    folder: Path,
+    adapter: dict | None,
+    saves_vocabulary: bool = False,
+    trains_tower: bool = False,
+    scores: bool = False,
+) -> nn.Module:
     """The model with parameters on the meta device (no memory), its adapter attached. Buffers are real."""
     from accelerate import init_empty_weights
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -270,11 +285,17 @@ def build(folder: Path, adapter: dict | None, saves_vocabulary: bool = False, tr
         config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.model_type in VISION,
         f'{folder}/config.json: "model_type": "{config.model_type}" is none that Transformers has a causal language model of',
     )
+    if scores:
+        check(
+            config.model_type in apart.OWN_FAMILIES,
+            f"{folder}: engine: torch trains reward models of {', '.join(sorted(apart.OWN_FAMILIES))}, got {config.model_type}; engine: onnx may have it",
+        )
+        config.num_labels = 1
     without_dropout(config)
     attention.register()
     options = {"attn_implementation": attention.NAME} if config.model_type in apart.OWN_FAMILIES else {}
     with init_empty_weights(include_buffers=False):  # frequencies and the like are computed, not loaded
-        model = auto_class(config.model_type).from_config(
+        model = auto_class(config.model_type, scores).from_config(
             config, trust_remote_code=False, dtype=torch.float32, **options
         )
     model.tie_weights()  # a parameter that moved to the meta device is another one

@@ -110,10 +110,13 @@ def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_name
     lengths = [len(row.token_ids) for row in chosen]
     starts = np.cumsum([0, *lengths])
     token_ids = np.concatenate([row.token_ids for row in chosen]).astype(np.int64)
-    supervised = np.flatnonzero(np.concatenate([row.supervised for row in chosen]))
+    scored = any(row.scored_at is not None for row in chosen)
+    places = [np.arange(len(row.token_ids)) == row.scored_at if scored else row.supervised for row in chosen]
+    supervised = np.flatnonzero(np.concatenate(places))
     sequence = np.repeat(np.asarray(positions, np.int64), lengths)
-    counts = [int(row.supervised.sum()) for row in chosen]
-    token_class = torch.from_numpy(np.concatenate([row.token_class for row in chosen])[supervised].astype(np.int64))
+    counts = [int(place.sum()) for place in places]
+    kinds = np.concatenate([row.token_class for row in chosen])[supervised].astype(np.int64)
+    token_class = torch.from_numpy(kinds * 0 if scored else kinds)  # a score is of no token
 
     def by_row(values: list[float]) -> torch.Tensor:
         return torch.from_numpy(np.repeat(np.asarray(values, np.float64), counts))
@@ -127,7 +130,7 @@ def packed(chosen: list[Row], positions: list[int], vocab_size: int, column_name
         position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
         lengths=tuple(lengths),
         row_starts=torch.from_numpy(starts.astype(np.int32)),
-        predicting=torch.from_numpy(supervised - 1),
+        predicting=torch.from_numpy(supervised if scored else supervised - 1),
         targets=torch.from_numpy(token_ids[supervised]),
         token_class=token_class,
         sequence=torch.from_numpy(sequence[supervised]),

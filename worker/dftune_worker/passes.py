@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .apart import ALONE, PADDED
-from .expression import Objective
+from .expression import Objective, _reduce
 from .head import HeadRequest, Reference
 from .model import PackedModel
 from .optimizer import Optimizer
@@ -16,6 +16,8 @@ from .packing import MicroBatch, micro_batch, packed, plan_step
 from .parallel import DTYPES, World
 from .preferences import Told, all_tokens, joined, mismatched, told_of
 from .recompute import activation_bytes_per_token, kept_layers
+from .scores import NAME as SCORE
+from .scores import VERDICT, verdict_columns
 from .shards import PreparedRows
 from .statistics import TokenSums
 
@@ -155,15 +157,21 @@ class Passes:
         self.model.eval()
         sums, told = TokenSums(self.world.device), []
         for order in rows.batches(batch_size):
-            batches, seen = self._micro_batches(rows, order), []
+            batches, seen, requests = self._micro_batches(rows, order), [], []
             given = self._run_columns(0.0, 1, 1) | self._kl_step(rows, order)
             for batch in batches:
                 request = self._request(batch, given, None, None)
                 loss = self.model(batch, request, self._adapter_reference())
                 zeros = torch.zeros_like(request.columns["logp"])
                 request.columns |= {"loss": zeros, "weight": zeros}
-                self._count(sums, batch, request, loss * 0)
                 seen.append(request.columns)
+                requests.append((request, loss * 0))
+            if self.model.gives_scores:
+                self._bring_verdicts(batches, seen)
+            for batch, (request, loss) in zip(batches, requests, strict=True):
+                if VERDICT in batch.columns:
+                    request.columns |= verdict_columns(batch.columns[VERDICT])
+                self._count(sums, batch, request, loss)
             told.append(told_of(self.objective, self.world, batches, seen, given, self._scales(batches)))
         self.model.train()
         return sums, joined(told)
@@ -248,10 +256,19 @@ class Passes:
                     request = self._request(batch, given, None, None)
                     self.model(batch, request, self._adapter_reference())
                     seen[index] = request.columns
+        if self.model.gives_scores:
+            self._bring_verdicts(batches, seen)
         columns = all_tokens(batches, seen) | given
         reduced = self.objective.reduce(columns, torch.cat([b.sequence for b in batches]), self.world.gather)
         bounds = np.cumsum([0, *(len(b.targets) for b in batches)])
         return [{node: values[lo:hi] for node, values in reduced.items()} for lo, hi in itertools.pairwise(bounds)]
+
+    def _bring_verdicts(self, batches: list[MicroBatch], seen: list[Columns]) -> None:
+        """s_chosen - s_rejected of each sequence's pair, which may lie in two micro-batches or on two ranks."""
+        signed = torch.cat([s[SCORE] * b.columns["pair_sign"] for s, b in zip(seen, batches, strict=True)])
+        margins = _reduce("pair_sum", signed, torch.cat([b.sequence for b in batches]), self.world.gather)
+        for batch, own in zip(batches, margins.split([len(b.targets) for b in batches]), strict=True):
+            batch.columns[VERDICT] = own
 
     def _request(
         self, batch: MicroBatch, given: Columns, reduced: dict[int, torch.Tensor] | None, scale: torch.Tensor | None

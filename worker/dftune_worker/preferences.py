@@ -111,8 +111,8 @@ def mismatched(rows: list[Row], max_length: int) -> list[Row]:
     return [part(row, rows[i - 1]) for i, row in enumerate(rows)]
 
 
-def fields_of(told: Told | None, paired: bool) -> dict:
-    """The fields of a step or eval event."""
+def fields_of(told: Told | None, paired: bool, scored: bool = False) -> dict:
+    """The fields of a step or eval event. Texts that are scored have no log-probability."""
     if told is None:
         return {}
     measures = dict(told.measures)
@@ -121,17 +121,18 @@ def fields_of(told: Told | None, paired: bool) -> dict:
         fields["measures"] = measures
     if told.kl_step is not None:
         fields["kl_step"] = told.kl_step
-    return fields | _pair_fields(told.outcomes, paired)
+    return fields | _pair_fields(told.outcomes, paired, scored)
 
 
-def _pair_fields(outcomes: list[Outcome], paired: bool) -> dict[str, float]:
+def _pair_fields(outcomes: list[Outcome], paired: bool, scored: bool) -> dict[str, float]:
     sides = {"chosen": [o for o in outcomes if o.chosen], "rejected": [o for o in outcomes if not o.chosen]}
     fields: dict[str, float] = {}
     for name, of in sides.items():
         if of:
             fields[f"reward_{name}"] = float(np.mean([o.reward for o in of]))
-            fields[f"logp_{name}"] = float(np.mean([o.logp for o in of]))
-    if sides["chosen"]:
+            if not scored:
+                fields[f"logp_{name}"] = float(np.mean([o.logp for o in of]))
+    if sides["chosen"] and not scored:
         fields["nll_chosen"] = -sum(o.logp for o in sides["chosen"]) / sum(o.tokens for o in sides["chosen"])
     if paired:
         by_place = {o.sequence: o for o in outcomes}

@@ -98,6 +98,8 @@ def _hold(model: PackedModel, both, single: list[Tensor], tolerance: float) -> N
 
 def _distance(a: Tensor, b: Tensor) -> float:
     """Mean difference of log-probabilities at the token where it is largest."""
+    if a.shape == b.shape and a.shape[-1] == 1:
+        return (a - b).abs().max().item()  # scores
     return (a.log_softmax(-1) - b.log_softmax(-1)).abs().mean(-1).max().item() if a.shape == b.shape else float("inf")
 
 

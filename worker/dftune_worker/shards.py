@@ -27,6 +27,8 @@ class Row:
     """What the objective is told of all its tokens: one number, or one for each supervised token."""
     pictures: tuple[Picture, ...] = ()
     """In the order of their tokens."""
+    scored_at: int | None = None
+    """Of a text that is scored: the token whose hidden state is read."""
 
 
 class PreparedRows:
@@ -38,7 +40,10 @@ class PreparedRows:
     def __init__(self, folder: Path, row_columns: Path | None = None):
         self.folder = folder
         self.manifest = _read_manifest(folder / "manifest.json")
-        self.paired = self.manifest.get("purpose") == "preference"
+        self.scored = self.manifest.get("purpose") == "scores"
+        """Whole texts are, each at its last token that is not `pad_token`."""
+        self.pad_token: int | None = None
+        self.paired = self.scored or self.manifest.get("purpose") == "preference"
         self.sides = ("chosen.", "rejected.") if self.paired else ("",)
         self._columns = map_safetensors(row_columns) if row_columns else {}
         self._pictures = _read_pictures(folder, self.manifest)
@@ -74,7 +79,8 @@ class PreparedRows:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        return (*self._columns, *self._tokens, *(("pair_sign",) if self.paired else ()))
+        own = (*(("pair_sign",) if self.paired else ()), *(("margin",) if self.scored else ()))
+        return (*self._columns, *self._tokens, *own)
 
     def bring(self, name: str, values: dict[int, np.ndarray]) -> None:
         """One more column: by sequence, a number for each supervised token."""
@@ -99,6 +105,8 @@ class PreparedRows:
         columns |= {name: values[sequence] for name, values in self._tokens.items() if sequence in values}
         if self.paired:
             columns["pair_sign"] = 1.0 if which == 0 else -1.0
+        if self.scored:
+            columns["margin"] = float(shard[f"{side}row_value"][local]) if f"{side}row_value" in shard else 0.0
         row = Row(
             shard[f"{side}token_ids"][part],
             shard[f"{side}loss_mask"][part],
@@ -107,12 +115,18 @@ class PreparedRows:
             1.0 if weights is None else float(weights[local]),
             columns,
             self._pictures.get(self._place(shard, local), ()),
+            self._scored_at(shard[f"{side}token_ids"][part]) if self.scored else None,
         )
         check(
             len(row.token_ids) > 0 and not row.supervised[0],
             f"{row.source}: the first token of a row is never a target",
         )
         return row
+
+    def _scored_at(self, ids: np.ndarray) -> int:
+        """The last token that is no padding, the first where all are: where Transformers reads a text's score."""
+        real = np.flatnonzero(ids != self.pad_token) if self.pad_token is not None else np.arange(len(ids))
+        return int(real[-1]) if len(real) else 0
 
     def _place(self, shard: dict[str, np.ndarray], local: int) -> tuple[int, int]:
         """The number of its source, and the line there."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .errors import InputError, check
 from .samples import SamplePlan, SamplePrompt
+from .shards import PreparedRows
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,24 @@ class RunSpec:
     samples: SamplePlan | None
     layout: str | None
     """How the rows were rendered, for `model/dftune.json`."""
+    score_start: Path | None
+    """A new reward model's first score, [1, C]."""
+    model_json: str | None
+    """config.json of the result, where it is another than the base's."""
+    pad_token: int | None
+    """Of texts that are scored."""
     template: Path | None
     """The chat template that the run was given a file of."""
+
+    @property
+    def scores(self) -> bool:
+        """A reward model is trained."""
+        return any(node.get("name") == "score" for node in self.objective["nodes"] if node["op"] == "input")
+
+    def rows_of(self, prepared: Path, row_columns: Path | None) -> PreparedRows:
+        rows = PreparedRows(prepared, row_columns)
+        rows.pad_token = self.pad_token
+        return rows
 
     @property
     def engine(self) -> dict:
@@ -79,6 +96,9 @@ def read_spec(path: Path) -> RunSpec:
             rows_per_epoch=raw["rows_per_epoch"],
             samples=sample_plan(raw["samples"]),
             layout=raw.get("layout"),
+            score_start=optional("score_start"),
+            model_json=raw.get("model_json"),
+            pad_token=raw.get("pad_token"),
             template=optional("template"),
         )
     except KeyError as error:

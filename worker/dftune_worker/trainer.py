@@ -91,7 +91,7 @@ class Run:
 
 def start(spec: RunSpec, world: World) -> Run:
     """Everything before the first step. Raises InputError for what the user can fix."""
-    rows = PreparedRows(spec.prepared, spec.row_columns)
+    rows = spec.rows_of(spec.prepared, spec.row_columns)
     order = RunOrder(spec.order, rows)
     if world.first and spec.resume is None:
         verify_shards(rows)
@@ -149,14 +149,14 @@ def stored_references(
     steps = [rows.sequences_of(order.rows_of(step)) for step in range(1, order.steps + 1)]
     found = {"": StoredReference(spec, rows, steps, objective, world)}
     for entry in spec.eval:
-        held = PreparedRows(entry.prepared, entry.row_columns)
+        held = spec.rows_of(entry.prepared, entry.row_columns)
         found[entry.name] = StoredReference(spec, held, held.batches(spec.config["batch_size"]), objective, world)
     return found
 
 
 def _measure_reference(spec: RunSpec, passes: Passes, rows: PreparedRows, stored: dict[str, StoredReference]) -> None:
     """What is not known yet, with the reference that is there now; afterwards nobody needs it."""
-    held = {"": rows} | {entry.name: PreparedRows(entry.prepared, entry.row_columns) for entry in spec.eval}
+    held = {"": rows} | {entry.name: spec.rows_of(entry.prepared, entry.row_columns) for entry in spec.eval}
     for name, one in stored.items():
         if not one.is_complete:
             one.measure(passes, held[name])
@@ -204,13 +204,15 @@ def _load(
 ) -> models.PackedModel:
     grows = bool(spec.config.get("model_tokens"))
     tower = spec.config.get("vision_tower") == "trained"
-    model = models.PackedModel(models.build(spec.model, adapter, grows, tower), fuse=world.device.type == "cuda")
+    model = models.PackedModel(
+        models.build(spec.model, adapter, grows, tower, spec.scores), fuse=world.device.type == "cuda"
+    )
     if frozen:
         models.freeze(model, dtype)
     elif spec.config.get("freeze"):
         freeze_tensors(model, spec.config["freeze"])
     place(model, world, dtype)
-    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary)
+    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary, spec.score_start)
     if adapter is not None and is_principal(spec.config):
         model.begun = begin_principal(model, weights, spec.resume)
     return model
@@ -391,7 +393,7 @@ def train_step(run: Run) -> None:
         memory_bytes=int(world.largest(memory_bytes(world))),
         **extra,
         **aux,
-        **fields_of(told, run.rows.paired),
+        **fields_of(told, run.rows.paired, run.rows.scored),
     )
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
 

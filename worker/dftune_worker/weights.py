@@ -52,10 +52,12 @@ class Weights:
         return self._of[name].get_slice(name).get_shape()[0]
 
 
-def auto_class(model_type: str):
+def auto_class(model_type: str, scores: bool = False):
     """Transformers' class that opens models of this type."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification
 
+    if scores:
+        return AutoModelForSequenceClassification
     return AutoModelForImageTextToText if model_type in VISION else AutoModelForCausalLM
 
 
@@ -133,6 +135,7 @@ def fill_parameters(
     seed: int,
     adapter_start: Path | None,
     vocabulary: list[nn.Parameter] = (),
+    score_start: Path | None = None,
 ) -> None:
     """Gives every parameter its value; of a sharded one, this rank's part alone is read. `vocabulary`: the embedding's and
     the head's weights."""
@@ -141,7 +144,9 @@ def fill_parameters(
     for name, parameter in model.named_parameters():
         local, rows = local_rows(parameter)
         with torch.no_grad():
-            if MAGNITUDE in name and (start is None or checkpoint_name(name) not in start):
+            if score_start is not None and checkpoint_name(name) == "score.weight":
+                local.copy_(adapter_tensors(score_start)["score.weight"][rows])
+            elif MAGNITUDE in name and (start is None or checkpoint_name(name) not in start):
                 local.copy_(_row_lengths(model, name, weights, rows))
             elif "lora_" in name:
                 local.copy_(_adapter_start(name, parameter.shape, seed, start)[rows])

@@ -9,7 +9,13 @@ export {
   WORKER_FOLDER,
 } from "./environment.ts"
 export { followEvents } from "./follow.ts"
-export { type RunSpecParts, runSpecPath, type SampleSpec, writeRunSpec } from "./run-spec.ts"
+export {
+  type RunSpecParts,
+  runSpecPath,
+  type SampleSpec,
+  type ScoreSpec,
+  writeRunSpec,
+} from "./run-spec.ts"
 export { type SbatchParts, sbatchFile } from "./slurm.ts"
 export { jobThatLeft } from "./slurm-job.ts"
 export { type LaunchCommand, launchCommand, nodeRank, processesPerNode } from "./torchrun.ts"

@@ -19,6 +19,16 @@ import {
 import type { FixedBatches } from "../../train/batches.ts"
 import { writeRowColumns } from "./row-columns.ts"
 
+/** What a reward model is beside its base. */
+export interface ScoreSpec {
+  /** A safetensors file with the first `score.weight`; left out: the base has one. */
+  readonly start?: string
+  /** config.json of the result. */
+  readonly modelJson: string
+  /** The token that texts are filled up with, which has no score. */
+  readonly padToken: number | null
+}
+
 /** Completions that the worker makes during the run, as the local engine would. */
 export interface SampleSpec {
   readonly every: number
@@ -54,6 +64,8 @@ export interface RunSpecParts {
   /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
   readonly adapterStart?: string
   readonly samples?: SampleSpec
+  /** Of a reward model. */
+  readonly scores?: ScoreSpec
   /** The text of the model's `dftune.json`. */
   readonly layout?: string
   /** The model has a head of its own, against its config. */
@@ -96,6 +108,9 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     output_dir: resolve(config.output_dir),
     resume: parts.resume === null ? null : resolve(parts.resume),
     adapter_start: parts.adapterStart === undefined ? null : resolve(parts.adapterStart),
+    score_start: parts.scores?.start === undefined ? null : resolve(parts.scores.start),
+    model_json: parts.scores?.modelJson ?? null,
+    pad_token: parts.scores?.padToken ?? null,
     reference_key: [
       weightsHash(parts.modelFolder),
       ...(parts.earlier ? [parts.earlier.hash] : []),

@@ -10,6 +10,7 @@ import {
   heldTensors,
   initialLora,
   layerPrefix,
+  type ModelConfig,
 } from "../../models/index.ts"
 import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
@@ -29,6 +30,8 @@ import {
   summarizeRuns,
 } from "../../train/index.ts"
 import { rowsLayout } from "../../train/model-files.ts"
+import { newScore } from "../../train/model-weights.ts"
+import { padTokenOf } from "../../train/pad-token.ts"
 import { runWatch } from "../../train/preference-watch.ts"
 import { referenceOf, samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
@@ -40,6 +43,7 @@ import {
   nodeRank,
   runSpecPath,
   type SampleSpec,
+  type ScoreSpec,
   sbatchFile,
   workerRun,
   writeRunSpec,
@@ -206,9 +210,11 @@ async function writeSpec(
   const asks = resume === null || plan.earlier !== undefined
   const adapterStart = asks ? await writeAdapterStart(plan) : undefined
   const own = "isForeign" in plan.model ? undefined : plan.model
+  const scores = own?.shape.scores ? await scoreSpec(own, plan) : undefined
   return writeRunSpec({
     ...(adapterStart ? { adapterStart } : {}),
     ...(samples ? { samples } : {}),
+    ...(scores ? { scores } : {}),
     config: workerConfig(plan),
     earlier: plan.earlier,
     modelFolder: plan.modelFolder,
@@ -247,6 +253,24 @@ async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
     stopTokenIds: [...(await stopTokenIds(plan.modelFolder, tokenizer))],
     tokenTexts: Array.from(texts, (_, id) => tokenizer.tokenText(id)),
   }
+}
+
+/** A new score's first values are the local engine's own. */
+async function scoreSpec(
+  model: ModelConfig,
+  { config, modelFolder }: DataPlan,
+): Promise<ScoreSpec> {
+  const known = {
+    modelJson: JSON.stringify(model.json, null, 2),
+    padToken: await padTokenOf(modelFolder),
+  }
+  const [first] = newScore(model, config.seed)
+  if (first === undefined) return known
+  const [name, { shape, data }] = first
+  const start = join(config.output_dir, "score-start.safetensors")
+  const bytes = new Uint8Array((data as Float32Array).buffer)
+  await writeSafetensors(start, [{ name, dtype: "F32", shape: [...shape], data: bytes }])
+  return { ...known, start }
 }
 
 /** The adapter's first values, the local engine's own: both engines start from the same numbers. */

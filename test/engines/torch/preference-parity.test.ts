@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -7,8 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type ConfigInput, parseConfig } from "../../../src/config/index.ts"
 import { train } from "../../../src/engines/index.ts"
 import { trainWithTorch } from "../../../src/engines/torch/torch-run.ts"
+import { pairScores, sourceScores } from "../../../src/evaluate/pair-scores.ts"
 import { objectiveToJson, tokenScales } from "../../../src/objectives/index.ts"
 import type { EvalEvent, RunEvent, StepEvent } from "../../../src/run/events.ts"
+import { openRewardModel } from "../../../src/train/reward-model.ts"
 import { GOLDEN_CASES, stepTokens } from "../../objectives/golden-rl.ts"
 import { preferenceRows } from "../../train/preference-rows.ts"
 import { tinyModel } from "../../train/tiny-model.ts"
@@ -20,6 +22,9 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "dftune-torch-preference-"))
   process.env.DFTUNE_CACHE = join(folder, "cache")
   preferenceRows(folder)
+  const rows = readFileSync(join(folder, "pairs.jsonl"), "utf8").trim().split("\n")
+  const margins = rows.map((row, i) => JSON.stringify({ ...JSON.parse(row), margin: i % 3 }))
+  writeFileSync(join(folder, "margins.jsonl"), margins.join("\n"))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -112,6 +117,18 @@ const CASES: readonly {
     more: { objective: "dpo", adapter: { r: 4 }, learning_rate: 1e-2 },
   },
   { name: "kto", processes: 2, file: "labels", more: { objective: "kto" } },
+  {
+    name: "reward",
+    processes: 2,
+    file: "margins",
+    more: { objective: { name: "reward", center_rewards_coefficient: 0.01 } as never },
+  },
+  {
+    name: "reward-lora",
+    processes: 1,
+    file: "pairs",
+    more: { objective: "reward", adapter: { r: 4 }, learning_rate: 1e-2 },
+  },
   { name: "offline-pg", processes: 1, file: "rewards", more: { objective: "offline-pg" } },
 ]
 
@@ -160,9 +177,29 @@ describe.skipIf(!PYTHON)(`6 steps in float32, ${WITH_PYTHON}`, () => {
           expect(apart(one[key], there[key], 1e-2), what).toBeLessThan(1e-4)
         }
       })
+      if (!name.startsWith("reward")) return
+      const scores = await Promise.all(
+        ["local", "torch"].map((run) => scoresOf(join(folder, `${name}-${run}`))),
+      )
+      scores[0]!.forEach((score, i) => {
+        expect(Math.abs(score - scores[1]![i]!)).toBeLessThan(1e-4)
+      })
     },
   )
 })
+
+/** What a trained reward model says of the pairs, as its folder is opened again. */
+async function scoresOf(run: string): Promise<number[]> {
+  const model = await openRewardModel(run)
+  try {
+    const files = [join(folder, "pairs.jsonl")]
+    const found = await pairScores(model, { files, maxLength: 64 })
+    const [source] = sourceScores(found)
+    return [source!.reward_chosen!, source!.reward_rejected!, source!.reward_margin!]
+  } finally {
+    await model.release()
+  }
+}
 
 async function eventsOf(run: AsyncIterable<RunEvent> & { result: Promise<unknown> }) {
   const steps: StepEvent[] = []
