@@ -56,6 +56,23 @@ test("a page header with other numbers is refused", async () => {
   expect(refused).toBeGreaterThan(4)
 })
 
+test("a page of the second version that says that it has more nulls than values is refused", async () => {
+  // written by pyarrow: data_page_version 2.0, six texts of which two are null, nothing packed
+  const own = readFileSync(new URL("pages-v2.parquet", import.meta.url))
+  const right = own.buffer.slice(own.byteOffset, own.byteOffset + own.length)
+  const about = { metadata: parquetMetadata(right), compressors }
+  const [group] = about.metadata.row_groups
+  await checkPages(right, group!, about)
+  const at = Number(group!.columns[0]!.meta_data!.data_page_offset)
+  const reasons = new Set<string>()
+  for (let offset = at; offset < at + 24; offset++) {
+    const damaged = right.slice(0)
+    new Uint8Array(damaged)[offset] = 0x1e // 15, as the header's numbers are written
+    await checkPages(damaged, group!, about).catch((error: Error) => reasons.add(error.message))
+  }
+  expect([...reasons].join("\n")).toMatch(/a page says that 15 of 6 values are null/)
+})
+
 /** A page of an optional text, as it lies in a file that is not packed. */
 const OPTIONAL = {
   codec: "UNCOMPRESSED",
