@@ -43,9 +43,7 @@ export function ownFunction({
   }
   const scored = async (samples: readonly RewardSample[], signal: AbortSignal | undefined) => {
     signal?.throwIfAborted()
-    worker ??= startWorker(new URL("./own-function-worker.ts", import.meta.url), {
-      workerData: { module, name, isEnvironment },
-    })
+    worker ??= ownThread({ module, name, isEnvironment })
     const asked = worker
     asked.ref()
     const own = samples.map(({ where: _, ...sample }) => sample)
@@ -72,6 +70,16 @@ export function ownFunction({
       return next
     },
   }
+}
+
+/** What the module prints goes to stderr: stdout holds results alone. */
+function ownThread(workerData: object): Worker {
+  const thread = startWorker(new URL("./own-function-worker.ts", import.meta.url), {
+    workerData,
+    stdout: true,
+  })
+  thread.stdout.pipe(process.stderr, { end: false })
+  return thread
 }
 
 class Failure extends Error {

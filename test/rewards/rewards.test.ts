@@ -3,7 +3,8 @@ import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, expect, test } from "vitest"
+import { afterAll, expect, test, vi } from "vitest"
+import { importOwnModule } from "../../src/host/own-module.ts"
 import {
   openScoring,
   type RewardSettings,
@@ -153,6 +154,28 @@ test.each([
 ] as const)("a function that is wrong is named: %s", async (name, text, message) => {
   const path = module(`${name}.mjs`, text)
   await expect(of({ module: path, timeout: 0.3 }, "abc")).rejects.toThrow(message)
+})
+
+test("what a module prints goes to stderr, as it is loaded and as it is called", async () => {
+  const path = module(
+    "printing.mjs",
+    "console.log('loaded'); export default () => { console.log('called'); return 1 }",
+  )
+  const out = vi.spyOn(process.stdout, "write").mockImplementation(() => true)
+  const told = vi.spyOn(process.stderr, "write").mockImplementation(() => true)
+  try {
+    expect(await of({ module: path }, "x")).toEqual([1])
+    await importOwnModule(path)
+    await vi.waitFor(() => {
+      const text = told.mock.calls.map(([piece]) => String(piece)).join("")
+      expect(text.split("loaded")).toHaveLength(3)
+      expect(text).toContain("called")
+    })
+    expect(out.mock.calls).toEqual([])
+  } finally {
+    out.mockRestore()
+    told.mockRestore()
+  }
 })
 
 test("a server: samples in, rewards out; asked again when it fails", async () => {
