@@ -363,6 +363,7 @@ function refuse({ config, model }: TabRunOptions): void {
     ...(engine.name === "onnx" ? [] : [`engine: ${engine.name} is no engine of a browser`]),
     ...(save_steps === 0 ? [] : ["save_steps: a tab saves no checkpoints; set it to 0"]),
     ...(model_tokens.length > 0 ? ["model_tokens: a tab adds none to its model"] : []),
+    ...(config.reference === null ? [] : ["reference: a tab holds one model"]),
     ...(config.ema_decay === null ? [] : ["ema_decay: a tab keeps no average of the weights"]),
     ...(config.adapter?.init_lora_weights === "pissa"
       ? ["adapter.init_lora_weights: pissa is not for a tab"]

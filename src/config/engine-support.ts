@@ -18,6 +18,11 @@ const LIMITS: readonly Limit[] = [
       quantization === "none" ? undefined : `quantization: ${quantization}`,
   },
   {
+    path: ["reference"],
+    engines: ["onnx"],
+    asked: ({ reference }) => (reference === null ? undefined : `reference: ${reference}`),
+  },
+  {
     path: ["ema_decay"],
     engines: ["onnx"],
     asked: ({ ema_decay: decay }) => (decay === null ? undefined : `ema_decay: ${decay}`),

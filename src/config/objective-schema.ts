@@ -9,12 +9,9 @@ import {
   normalizationsOf,
   type ObjectiveParameter,
 } from "../objectives/index.ts"
-import { PENDING_OBJECTIVES } from "./pending.ts"
 
-/** Objectives that an engine trains, in the order of their table. */
-export const OBJECTIVES: readonly string[] = Object.keys(FAMILY).filter(
-  (name) => !Object.hasOwn(PENDING_OBJECTIVES, name),
-)
+/** In the order of their table. */
+export const OBJECTIVES: readonly string[] = Object.keys(FAMILY)
 
 type Node = Record<string, unknown>
 

@@ -9,7 +9,6 @@ import {
 import { engineProblems } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
 import { keyProblems } from "./keys-in-config.ts"
-import { PENDING_KEYS, PENDING_OBJECTIVES } from "./pending.ts"
 import { unquoted } from "./quoted-values.ts"
 import { type Config, configJsonSchema, resolve } from "./resolve-config.ts"
 import { rolloutProblems } from "./rollout-checks.ts"
@@ -65,44 +64,13 @@ export function parseConfig(written: unknown, locate: Locate = () => ""): Config
   const input = withPlainObjectives(written)
   const keys = keyProblems(input)
   if (keys.length > 0) fail(keys, locate)
-  const pending = pendingProblems(input)
-  if (pending.length > 0) fail(pending, locate)
-  const given = withoutIdleKeys(input)
-  const first = configFields.safeParse(given)
-  const parsed = first.success ? first : configFields.safeParse(unquoted(given, first.error.issues))
+  const first = configFields.safeParse(input)
+  const parsed = first.success ? first : configFields.safeParse(unquoted(input, first.error.issues))
   if (!parsed.success) fail(problems(parsed.error.issues, input, knownKeys), locate)
   const config = resolve(parsed.data)
   const found = [...crossChecks(config, parsed.data), ...engineProblems(config)]
   if (found.length > 0) fail(found, locate)
   return config
-}
-
-/** A pending key whose value asks for nothing. */
-const isIdle = (value: unknown): boolean =>
-  value == null || (Array.isArray(value) && value.length === 0)
-
-/** The config without the keys that are not built yet, where they ask for nothing. */
-function withoutIdleKeys(input: unknown): unknown {
-  if (!isObject(input)) return input
-  const idle = ([key, value]: [string, unknown]) =>
-    Object.hasOwn(PENDING_KEYS, key) && isIdle(value)
-  return Object.fromEntries(Object.entries(input).filter((entry) => !idle(entry)))
-}
-
-/** Names that are known and not built yet. */
-function pendingProblems(input: unknown): ConfigProblem[] {
-  if (!isObject(input)) return []
-  const keys = Object.keys(PENDING_KEYS).filter((key) => !isIdle(input[key]))
-  const found: ConfigProblem[] = keys.map((key) => {
-    return { path: [key], at: "key", message: `${key}: ${PENDING_KEYS[key]}` }
-  })
-  const { objective } = input
-  const name = isObject(objective) ? objective.name : objective
-  if (typeof name === "string" && Object.hasOwn(PENDING_OBJECTIVES, name)) {
-    const message = `objective ${name} ${PENDING_OBJECTIVES[name]}`
-    found.push({ path: ["objective"], at: "value", message })
-  }
-  return found
 }
 
 /** @throws InputError with all that was found, a line each */

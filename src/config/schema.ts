@@ -262,6 +262,14 @@ export const configFields = z
     rollout: rolloutFields.nullable().default(null),
     forgetting: forgettingFields.nullable().default(null),
     teacher: teacherField,
+    reference: z
+      .string()
+      .min(1)
+      .nullable()
+      .describe(
+        "Another frozen model that objectives compare with (a Hugging Face folder, a GGUF file or a hub id, with the model's own tokenizer); left out: the model as the run begins.",
+      )
+      .default(null),
     on_nonfinite: z
       .enum(["stop", "skip"])
       .describe(

@@ -99,7 +99,7 @@ function checkRows(path: string, { data }: Config): void {
 }
 
 /** Every model that a run reads: what is a hub id is no place, and is passed over by the check. */
-function modelsRead({ model, adapter, teacher, rollout }: Config): ReadPlace[] {
+function modelsRead({ model, adapter, teacher, reference, rollout }: Config): ReadPlace[] {
   const rewards = (rollout?.rewards ?? []).flatMap((reward) =>
     "model" in reward && typeof reward.model === "string" ? [reward.model] : [],
   )
@@ -107,6 +107,7 @@ function modelsRead({ model, adapter, teacher, rollout }: Config): ReadPlace[] {
     [model, "the model"],
     [adapter?.path, "the adapter"],
     [teacher?.model, "the teacher"],
+    [reference, "the reference"],
     ...rewards.map((path) => [path, "a reward model"] as const),
   ]
   return named.flatMap(([path, what]) => (path ? [{ path, what }] : []))

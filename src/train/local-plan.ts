@@ -44,7 +44,7 @@ export interface LocalPlanParts {
   /** What the process holds before a weight is read, in bytes. */
   readonly held: number
   /** Of a run that samples: the model that says how likely the samples are. */
-  readonly teacher?: ModelConfig | undefined
+  readonly measuredBy?: ModelConfig | undefined
   /** An adapter goes on from an earlier one, which the start has too. What begins as a part of the base is known. */
   readonly startsChanged?: boolean
 }
@@ -55,7 +55,7 @@ function besideBytes({ config, engine, model, objective, lora, ...parts }: Local
   const compares = (rollout?.kl_in_reward ?? 0) > 0 || storesReference(objective)
   if (!rollout || !compares) return 0
   const precision = engine.dtype
-  if (parts.teacher) return frozenBytes({ shape: parts.teacher.shape, precision })
+  if (parts.measuredBy) return frozenBytes({ shape: parts.measuredBy.shape, precision })
   const isItself = teacher !== null && teacher.model === null
   if (isItself && teacher.weights === "live") return 0
   const { shape } = model

@@ -34,6 +34,23 @@ export interface BatchSettings extends Pick<Config, "data"> {
   readonly padTokenId?: number | null
 }
 
+/** Another model as reference is measured once: where nothing is stored, nothing would ask it. */
+function refuseReference(objective: Objective, { reference, teacher, rollout }: Config): void {
+  if (reference === null) return
+  if (teacher) {
+    throw new InputError(
+      `reference: ${reference}: ${objective.name} compares with its teacher; leave one of the two out`,
+    )
+  }
+  if (storesReference(objective) || (rollout?.kl_in_reward ?? 0) > 0) return
+  const asks = needs(objective.expression).reference
+  throw new InputError(
+    asks
+      ? `reference: ${reference}: ${objective.name} needs the reference's whole distribution, which only the model as it starts gives; leave it out`
+      : `reference: ${reference}: ${objective.name} as it is set compares with no reference; leave it out`,
+  )
+}
+
 /** The steps of an objective. */
 export function batchesOf(
   objective: Objective,
@@ -136,6 +153,7 @@ function refuseNoise({ name, trainsOn, expression }: Objective, config: Config):
 export function refuseSettings(objective: Objective, config: Config): void {
   const { name, trainsOn } = objective
   refuseNoise(objective, config)
+  refuseReference(objective, config)
   if (trainsOn === "targets" || trainsOn === "rewards") return
   if (trainsOn === "scores") {
     refuseForScores(name, config)

@@ -24,8 +24,10 @@ import { resolvedPrecision } from "../models/files/precision.ts"
 import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
+import { loadTokenizer } from "../text/index.ts"
 import type { FixedBatches } from "./batches.ts"
 import { type EarlierAdapter, earlierAdapter } from "./earlier-adapter.ts"
+import { type FrozenModelPlan, otherModel } from "./frozen-model.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type LocalPlan, localPlan } from "./local-plan.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
@@ -69,6 +71,8 @@ export interface DataPlan {
   readonly forgettingTexts?: Prepared
   /** Of a run that samples: its prompts. `rows` are them too, and `batches` only their steps. */
   readonly rollout?: RolloutPlan
+  /** Of rows that are compared with another model than the start: that one. */
+  readonly measuredBy?: FrozenModelPlan | undefined
 }
 
 /** And what the local engine needs besides. */
@@ -191,7 +195,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     objective,
     await placesOfFiles(config.data.train, signal),
   )
-  const known = { config, modelFolder, model, objective, lora, earlier, dataKey }
+  const { vocabSize } = model.shape
+  const measuredBy = config.reference
+    ? await otherModel(config, { tokenizer: await loadTokenizer(modelFolder), vocabSize }, signal)
+    : undefined
+  const known = { config, modelFolder, model, objective, lora, earlier, measuredBy, dataKey }
   return { ...known, prepared, rows, order, batches, evalSets, lints }
 }
 
@@ -220,7 +228,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     engine: { ...config.engine, dtype },
     lengths: sequenceLengths(rows, longest),
     held: process.memoryUsage.rss(),
-    teacher: data.rollout?.teacher?.model,
+    measuredBy: data.rollout?.measuredBy?.model,
     startsChanged: data.earlier !== undefined,
   })
   checkMemory(config, fitted.memory)

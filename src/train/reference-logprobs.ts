@@ -61,17 +61,16 @@ async function measuredRows(
   options: ReferenceOptions,
 ): Promise<Map<number, Float32Array[]>> {
   const { dir, key, model, split, signal, onProgress } = options
-  const path = join(dir, `reference-${shortHash(key)}.safetensors`)
+  const order = Array.from({ length: batches.steps }, (_, i) => batches.indices(i + 1))
+  const wanted = [...new Set(order.flat())].sort((a, b) => a - b)
+  // Which rows are packed together decides how they round: a file holds what was measured at once.
+  const path = join(dir, `reference-${shortHash([...key, wanted])}.safetensors`)
   const known = await readRows(path)
-  const wanted = new Set<number>()
-  for (let step = 1; step <= batches.steps; step++)
-    for (const index of batches.indices(step)) wanted.add(index)
-  const missing = [...wanted].filter((index) => !known.has(index)).sort((a, b) => a - b)
-  if (missing.length === 0) return known
+  if (known.size === wanted.length) return known
   const { decoder, adapter } = await model()
-  for (let at = 0; at < missing.length; at += ROWS) {
-    const part = missing.slice(at, at + ROWS)
-    onProgress?.(`measuring the reference: row ${at} of ${missing.length}`)
+  for (let at = 0; at < wanted.length; at += ROWS) {
+    const part = wanted.slice(at, at + ROWS)
+    onProgress?.(`measuring the reference: row ${at} of ${wanted.length}`)
     const rows = part.map((index) => batches.sequences(index))
     const logprobs = await sequenceLogprobs(decoder, rows.flat(), { split, adapter, signal })
     let next = 0

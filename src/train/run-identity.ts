@@ -20,6 +20,8 @@ export interface Identity {
   readonly rows: string
   /** Of the teacher's weights, where there is one. */
   readonly teacher?: string
+  /** Of the weights of another model as reference. */
+  readonly reference?: string
   /** By file: SHA-256 of the reward modules, where there are any. */
   readonly code?: Readonly<Record<string, string>>
 }
@@ -77,11 +79,12 @@ export function identityOf({
   modelFolder,
   dataKey,
   rollout,
+  measuredBy = rollout?.measuredBy,
 }: RunPlan): Identity {
   const code = rollout?.code ?? {}
   return {
     ...(Object.keys(code).length > 0 ? { code } : {}),
-    ...(rollout?.teacher ? { teacher: rollout.teacher.hash } : {}),
+    ...(measuredBy ? { [config.reference ? "reference" : "teacher"]: measuredBy.hash } : {}),
     settings: heldSettings(config),
     micro_batch_tokens: split.capacity,
     weights: weightsHash(modelFolder),
@@ -149,6 +152,7 @@ export function differences(there: Identity, here: Identity): string[] {
   }
   if (there.rows !== here.rows) found.push(OTHER_ROWS)
   if (there.teacher !== here.teacher) found.push("the teacher's weights are others")
+  if (there.reference !== here.reference) found.push("the reference's weights are others")
   for (const [file, hash] of Object.entries(here.code ?? {})) {
     const then = there.code?.[file]
     if (then !== undefined && then !== hash)

@@ -1,5 +1,6 @@
 import { weightsHash } from "../models/files/weights-hash.ts"
 import type { FixedBatches } from "./batches.ts"
+import { openFrozenModel } from "./frozen-model.ts"
 import type { EvalSet } from "./held-out-loss.ts"
 import { beginsPrincipal } from "./model-settings.ts"
 import { storesReference } from "./objective-batches.ts"
@@ -11,36 +12,42 @@ import type { Session } from "./session.ts"
 export interface RunRows {
   readonly batches: FixedBatches
   readonly evalSets: readonly EvalSet[]
-  /** The reference came with them, and it is how the run began. */
+  /** The reference came with them. */
   readonly storedReference: boolean
 }
 
 /**
- * The rows of a run; where its objective compares with how the model began, with the log-probabilities
- * that it had then, measured before the first update and kept beside the rows.
+ * The rows of a run; where its objective compares with a reference, with the log-probabilities of that one
+ * (another model, or how this one began), measured before the first update and kept beside the rows.
  */
 export async function runRows(
   plan: RunPlan,
-  session: Pick<Session, "start">,
+  session: Pick<Session, "start" | "device">,
   { signal, onProgress }: PlanOptions,
 ): Promise<RunRows> {
-  const { batches, evalSets, objective, split } = plan
+  const { batches, evalSets, objective, split, measuredBy } = plan
   if (!storesReference(objective)) return { batches, evalSets, storedReference: false }
   let opened: Awaited<ReturnType<Session["start"]>> | undefined
   const model = async (): Promise<ReferenceModel> => {
-    opened ??= await session.start()
+    opened ??= measuredBy
+      ? await openFrozenModel(measuredBy, session.device, signal)
+      : await session.start()
     return opened
   }
   const options = {
     split,
     // Another split into micro-batches rounds otherwise, and so do products in bfloat16.
-    key: [
-      ...[weightsHash(plan.modelFolder), plan.quantization ?? null, split],
-      ...(plan.engine.dtype === "fp32" ? [] : [plan.engine.dtype]),
-      ...(plan.earlier ? [plan.earlier.hash] : []),
-      // a part of the base that is kept in another form is rounded otherwise
-      ...(beginsPrincipal(plan) ? [JSON.stringify([plan.config.adapter, plan.config.seed])] : []),
-    ],
+    key: measuredBy
+      ? ["another", measuredBy.hash, split, plan.engine.dtype]
+      : [
+          ...[weightsHash(plan.modelFolder), plan.quantization ?? null, split],
+          ...(plan.engine.dtype === "fp32" ? [] : [plan.engine.dtype]),
+          ...(plan.earlier ? [plan.earlier.hash] : []),
+          // a part of the base that is kept in another form is rounded otherwise
+          ...(beginsPrincipal(plan)
+            ? [JSON.stringify([plan.config.adapter, plan.config.seed])]
+            : []),
+        ],
     model,
     signal,
     ...(onProgress ? { onProgress } : {}),

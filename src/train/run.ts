@@ -218,7 +218,8 @@ async function* steps(run: Running, planned: PlanOptions) {
       split,
       evalSets,
       storedReference,
-      referenceIsStart: storedReference && checkpoint === undefined && !rollouts,
+      referenceIsStart:
+        storedReference && checkpoint === undefined && !rollouts && !plan.measuredBy,
       ...(rollouts ? rolloutTraining(plan) : {}),
       evaluate: async function* (step) {
         if (rollouts) yield* rollouts.evaluate(step)

@@ -328,7 +328,7 @@ test.each([
   )
 })
 
-test("keys that are not built yet are no error where they ask for nothing", () => {
+test("keys that ask for nothing change nothing", () => {
   const idle = { rollout: null, reference: null, report_to: [], model_tokens: [] }
   expect(parseConfig({ ...minimal, ...idle })).toEqual(parseConfig(minimal))
 })

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-/** Sums with a right and a wrong answer, as pairs, labelled answers and answers with rewards. */
+/** Sums with a right and a wrong answer, as pairs, answers to imitate, labelled ones and ones with rewards. */
 export function preferenceRows(folder: string): void {
   const sums = Array.from({ length: 24 }, (_, i) => {
     const [a, b] = [(7 * i) % 50, (13 * i + 5) % 50]
@@ -23,6 +23,10 @@ export function preferenceRows(folder: string): void {
       completion: i % 2 ? wrong : right,
       label: i % 2 === 0,
     })),
+  )
+  write(
+    "sft",
+    sums.map(({ prompt, right }) => ({ prompt, completion: right })),
   )
   write(
     "rewards",

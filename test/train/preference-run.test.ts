@@ -95,6 +95,32 @@ test("an adapter is compared with the model under it, whatever the base is kept 
   }
 })
 
+test("another model as reference: compared with it, and with the model itself as with its start", async () => {
+  const start = join(root, "model-start")
+  await run("taught", "pairs.jsonl", { objective: "sft", data: settings("", "sft.jsonl").data })
+  const taught = join(root, "taught", "model")
+  const before = async (name: string, more: object) =>
+    evalsOf(await run(name, "pairs.jsonl", { max_steps: 1, ...more }))[0]!
+  const plain = await before("with-start", {})
+  const itself = await before("with-itself", { reference: start })
+  expect(itself.loss).toBeCloseTo(plain.loss!, 7)
+  expect(itself.reward_margin).toBeCloseTo(0, 7)
+  const one = await before("start-to-taught", { reference: taught })
+  const other = await before("taught-to-start", { model: taught, reference: start })
+  expect(Math.abs(one.reward_margin!)).toBeGreaterThan(1e-3)
+  expect(one.reward_margin).toBeCloseTo(-other.reward_margin!, 4)
+  expect(stepsOf(readRun(join(root, "start-to-taught")).events)[0]!.reward_margin).not.toBe(0)
+})
+
+test.each([
+  ["sft", "sft as it is set compares with no reference"],
+  ["asft", "asft needs the reference's whole distribution"],
+  [{ name: "dpo", reference: "none" }, "dpo as it is set compares with no reference"],
+])("a reference that nothing would ask is refused: %j", async (objective, message) => {
+  const more = { objective, reference: join(root, "model-start") }
+  await expect(run("refused", "pairs.jsonl", more)).rejects.toThrow(message)
+})
+
 test("a resumed run gives the same bits, its reference measured again or not", async () => {
   const whole = await run("whole", "pairs.jsonl")
   const model = (name: string) => readFileSync(join(root, name, "model", "model.safetensors"))

@@ -8,6 +8,7 @@ import { needs, type Objective } from "../../objectives/index.ts"
 import { type AskPolicy, openScoring, type Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import type { Device, DeviceOptions, HostTensor } from "../../runtime/index.ts"
+import { type OpenReference, openFrozenModel } from "../frozen-model.ts"
 import { storesReference } from "../objective-batches.ts"
 import { crossEntropyAt } from "../objective-head.ts"
 import { modelReward } from "../reward-model.ts"
@@ -21,7 +22,6 @@ import type { RolloutPlan } from "./plan-rollouts.ts"
 import { sampledRow } from "./rollout.ts"
 import { type RolloutBatches, rolloutBatches } from "./rollout-batches.ts"
 import { type RolloutFileOptions, rolloutFile, type ToldRollout } from "./rollout-file.ts"
-import { type OpenReference, openTeacher } from "./teacher.ts"
 import { keptTensors, type MovingAverage, movingAverage } from "./teacher-average.ts"
 
 /** In the run folder: what a server is given. */
@@ -87,7 +87,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
     : measuring
   let frozen: OpenReference | undefined
   const openReference = () =>
-    rollout.teacher ? openTeacher(rollout.teacher, parts.device, signal) : model.frozen()
+    rollout.measuredBy ? openFrozenModel(rollout.measuredBy, parts.device, signal) : model.frozen()
   const compares = settings.kl_in_reward > 0 || storesReference(objective)
   let opened: Promise<MovingAverage> | undefined
   let average: MovingAverage | undefined

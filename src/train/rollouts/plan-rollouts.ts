@@ -19,11 +19,11 @@ import {
   type Tokenizer,
 } from "../../text/index.ts"
 import type { FixedBatches } from "../batches.ts"
+import { type FrozenModelPlan, otherModel } from "../frozen-model.ts"
 import { planWarnings } from "../plan-warnings.ts"
 import { rewardModelHash } from "../reward-model.ts"
 import { checkDelivery } from "./delivery.ts"
 import type { RolloutSettings } from "./made-rollout.ts"
-import { planTeacher, type TeacherPlan } from "./teacher.ts"
 
 export interface RolloutPlan {
   readonly prompts: readonly DataPrompt[]
@@ -41,7 +41,7 @@ export interface RolloutPlan {
   /** A server that samples. */
   readonly source?: EndpointSourceConfig
   /** Another model that says how likely the samples are. */
-  readonly teacher?: TeacherPlan
+  readonly measuredBy?: FrozenModelPlan
   /** By file: SHA-256 of the modules whose functions reward. */
   readonly code: Readonly<Record<string, string>>
 }
@@ -75,9 +75,7 @@ export async function planRollouts(
   const { eval: evalSources, eval_split: split } = config.data
   const all = await read(config.data.train, needsDemonstrations(config))
   checkPrompts(all, limits, tokenizer)
-  const teacher = config.teacher?.model
-    ? await planTeacher(config.teacher.model, { tokenizer, vocabSize: limits.vocabSize }, signal)
-    : undefined
+  const measuredBy = await otherModel(config, { tokenizer, ...limits }, signal)
   const parts =
     split > 0 && evalSources.length === 0
       ? heldOutPrompts(all, { split, seed: config.seed })
@@ -124,7 +122,7 @@ export async function planRollouts(
     stopIds,
     evalSets,
     code,
-    ...(teacher ? { teacher } : {}),
+    ...(measuredBy ? { measuredBy } : {}),
     ...(config.rollout!.environment ? { environment: config.rollout!.environment } : {}),
     ...(config.rollout!.source === "local" ? {} : { source: config.rollout!.source }),
   }
