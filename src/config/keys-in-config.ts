@@ -9,6 +9,9 @@ const KEY_VALUE =
   /\b(hf_[A-Za-z0-9]{30,}|sk-[\w-]{20,}|wandb_v\d_\w{20,}|gh[pousr]_\w{30,}|AKIA[0-9A-Z]{16})\b/
 const USER_IN_ADDRESS = /^[a-z][a-z+.-]*:\/\/[^/@\s]+@/i
 
+/** A data source's columns are anybody's names; a new token stands under `token`. */
+const OWN_NAMES: ReadonlySet<KeyPath[number]> = new Set(["data", "model_tokens"])
+
 const WHERE = "a config is copied into run folders and reports"
 const ENVIRONMENT =
   "leave it out and set it in the environment (HF_TOKEN, WANDB_API_KEY, MLFLOW_TRACKING_TOKEN, OPENAI_API_KEY)"
@@ -38,9 +41,8 @@ export function keyProblems(input: unknown, path: KeyPath = []): ConfigProblem[]
   if (!isObject(input)) return []
   return Object.entries(input).flatMap(([name, value]): ConfigProblem[] => {
     const at = [...path, name]
-    // a data source's columns are anybody's names
     const isKey =
-      path[0] !== "data" && KEY_NAME.test(name) && typeof value === "string" && value !== ""
+      !OWN_NAMES.has(path[0]!) && KEY_NAME.test(name) && typeof value === "string" && value !== ""
     if (isKey)
       return [
         {

@@ -1,6 +1,6 @@
 /** Calls of tools in answers, read as the model's own template writes them. */
 import { type StopText, stopText } from "../generate/index.ts"
-import { callForm } from "../text/call-form.ts"
+import { callForm, showsTools } from "../text/call-form.ts"
 import { calledTools, mayBeCall, opening, spokenTokens } from "../text/called-tools.ts"
 import type { DecodeStream } from "../text/index.ts"
 import type { Part } from "./answer-part.ts"
@@ -24,23 +24,31 @@ interface Answer {
 }
 
 /**
- * undefined for a request without tools.
+ * undefined for a request without tools, and where the template writes calls in no form that is
+ * understood: the model is shown the tools, and what it says stays text.
  *
- * @throws the 400 of tools for a model whose template writes no calls
+ * @throws the 400 of a forced call for such a model, and of tools that a template does not show
  */
 export function callAnswers(
   { tools, settings }: Asked,
   { template, tokenizer, stopTokenIds }: ModelLease["open"],
 ): CallAnswers | undefined {
   if (!tools || !template) return undefined // messages without a template are refused elsewhere
+  const { known, forced, parallel } = tools
   const form = callForm(template)
   if (!form) {
-    const why = `${template.path}: this chat template writes no calls of tools in a form that is understood`
-    throw refusal(400, `tools: ${why}; leave them out, or set tool_choice to "none"`, {
-      param: "tools",
+    if (!showsTools(template)) {
+      const why = `${template.path}: this chat template shows the model no tools`
+      throw refusal(400, `tools: ${why}; leave them out, or set tool_choice to "none"`, {
+        param: "tools",
+      })
+    }
+    if (!forced) return undefined
+    const why = `${template.path}: this chat template writes no calls of tools in a form that is understood, so none can be begun for the model`
+    throw refusal(400, `tool_choice: ${why}; leave it out, and read calls from the answer's text`, {
+      param: "tool_choice",
     })
   }
-  const { known, forced, parallel } = tools
   const begun = forced ? form.begun(forced.name) : ""
   const first = opening(form)
   const isWord = spokenTokens(form, tokenizer, stopTokenIds)

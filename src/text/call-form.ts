@@ -68,19 +68,27 @@ function learned(template: ChatTemplate): CallForm | null {
   return null
 }
 
+const TOOLS = NAMES.map((name) => ({
+  type: "function",
+  function: {
+    name,
+    description: name,
+    parameters: {
+      type: "object",
+      properties: Object.fromEntries(KEYS.map((key) => [key, { type: "string" }])),
+    },
+  },
+}))
+
+/** Whether the template tells the model of the tools at all. */
+export function showsTools(template: ChatTemplate): boolean {
+  const asked: ChatMessage[] = [{ role: "user", content: "zqask" }]
+  const rendered = attempt(() => template.renderWithSpans(asked, { tools: TOOLS }))
+  return rendered !== undefined && NAMES.every((name) => rendered.text.includes(name))
+}
+
 /** What the assistant says who calls the first `count` tools. */
 function said(template: ChatTemplate, content: string, count: number): string | undefined {
-  const tools = NAMES.map((name) => ({
-    type: "function",
-    function: {
-      name,
-      description: name,
-      parameters: {
-        type: "object",
-        properties: Object.fromEntries(KEYS.map((key) => [key, { type: "string" }])),
-      },
-    },
-  }))
   const calls = NAMES.slice(0, count).map((name, i) => ({
     id: `${ID}${i}`, // nine characters, as Mistral's templates want them
     type: "function",
@@ -90,7 +98,7 @@ function said(template: ChatTemplate, content: string, count: number): string | 
     { role: "user", content: "zqask" },
     { role: "assistant", content, tool_calls: calls },
   ]
-  const rendered = attempt(() => template.renderWithSpans(messages, { tools }))
+  const rendered = attempt(() => template.renderWithSpans(messages, { tools: TOOLS }))
   const span = rendered?.spans.at(-1)
   if (!span) return undefined
   const text = rendered!.text.slice(span.start, span.end)

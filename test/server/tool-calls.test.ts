@@ -34,7 +34,8 @@ function saying(words: string, source = QWEN) {
     asked.push(tokenizer.decode(prompt.tokenIds))
     const place = { requestIndex: 0, sampleIndex: 0 }
     for (const tokenId of [...tokenizer.encode(words), tokenizer.eosTokenId!]) {
-      onToken?.({ ...place, tokenId, logprob: 0, text: "" })
+      const text = tokenId === tokenizer.eosTokenId ? "" : tokenizer.decode([tokenId])
+      onToken?.({ ...place, tokenId, logprob: 0, text })
     }
     yield { ...place, finishReason: "stop" } as Sample
   }
@@ -158,10 +159,22 @@ test("a stop text ends an answer, also inside a call", async () => {
   expect([told.message.content, told.finish_reason]).toEqual(["It rains. <", "stop"])
 })
 
-test("a template that writes no calls refuses tools", async () => {
+test("a template that shows no tools refuses them", async () => {
   const { client } = saying("", "{% for m in messages %}{{ m.content }}{% endfor %}")
   await expect(client.chat.completions.create(request)).rejects.toMatchObject({
     status: 400,
-    message: expect.stringMatching(/own: this chat template writes no calls/),
+    message: expect.stringMatching(/own: this chat template shows the model no tools/),
+  })
+})
+
+test("where a template writes no calls, answers stay text, and none can be asked for", async () => {
+  const shown = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}"
+  const { client } = saying("weather(Oslo)", shown)
+  const { choices } = await client.chat.completions.create(request)
+  expect(choices[0]!.message).toMatchObject({ content: "weather(Oslo)" })
+  const required = { ...request, tool_choice: "required" as const }
+  await expect(client.chat.completions.create(required)).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringMatching(/tool_choice: own: this chat template writes no calls/),
   })
 })
