@@ -44,7 +44,8 @@ test("short sums with solutions, long ones with answers alone: all from one star
   const page = rlPage(result, rlConclusions(result))
   expect(page).toContain("Percent right")
   expect(page.match(/SFT short/g)!.length).toBeGreaterThanOrEqual(2) // of all, and of each run
-  expect(page).not.toMatch(/<script|src="http/)
+  expect(page).toContain("default-src 'none'")
+  expect(page).not.toMatch(/<link|<img|<script[^>]*\ssrc=|@import/)
 }, 60_000)
 
 function madeUp(grpo: number): RlDemoResult {
