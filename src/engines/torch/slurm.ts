@@ -76,7 +76,7 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-${CPUS_PER_PROCESS}}
 export SRUN_CPUS_PER_TASK=\${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch by itself
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p) # reads to the end: scontrol is not cut off
 port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a port
 ${stoppable(`srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")}`, outputDir)}`
 }

@@ -160,7 +160,7 @@ describe("sbatch", () => {
     const script = (file: string, text: string) =>
       writeFileSync(join(bin, file), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
     script("srun", srun)
-    script("scontrol", "echo node-1; echo node-2")
+    script("scontrol", "seq -f node-%.0f 1 50000") // more than a pipe holds
     const asked = {
       ...parts,
       outputDir: bin,
