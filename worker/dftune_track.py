@@ -43,7 +43,7 @@ def main() -> None:
                 answer(done=True)
         if run is not None:
             finish(package, run, 1)
-    except BaseException as error:  # noqa: BLE001: whatever the package raises is told
+    except BaseException as error:  # whatever the package raises is told
         answer(error=f"{type(error).__name__}: {error}")
 
 
