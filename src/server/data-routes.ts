@@ -25,7 +25,7 @@ export type ToldData = Awaited<ReturnType<typeof toldData>>
 
 export function dataRoutes({ dir, lanes }: { readonly dir: string; readonly lanes: Lanes }): Hono {
   return new Hono().post("/api/runs/:name/data", async (c) => {
-    const { set, ...part } = bodyAs(asked, await c.req.json().catch(() => undefined))
+    const { set, ...part } = await bodyAs(asked, c)
     const run = namedRun(c, dir)
     const giveBack = await lanes.take(c.req.raw.signal)
     try {

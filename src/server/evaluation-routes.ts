@@ -51,7 +51,7 @@ export function evaluationRoutes({ dir }: { readonly dir: string }): Hono {
       return c.json({ evaluations: told })
     })
     .post("/api/evaluations/compare", async (c) => {
-      const { a, b, suite } = bodyAs(asked, await c.req.json().catch(() => undefined))
+      const { a, b, suite } = await bodyAs(asked, c)
       const all = evaluationsIn(dir)
       const folders = [a, b].map((name) => {
         const folder = all.get(name)

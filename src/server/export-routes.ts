@@ -52,7 +52,7 @@ export function exportRoutes({ dir, readOnly, queue, allowed }: ExportRoutesOpti
     .post("/api/runs/:name/export", async (c) => {
       const run = namedRun(c, dir)
       changing(readOnly)
-      const asked = bodyAs(exportAsked, await c.req.json().catch(() => undefined))
+      const asked = await bodyAs(exportAsked, c)
       const name = exportName(asked)
       checkStart(configOf(run.path), allowed)
       checkOwnFolders(run, name)

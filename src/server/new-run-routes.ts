@@ -86,7 +86,7 @@ export function newRunRoutes(options: NewRunOptions): Hono {
     })
     .post("/api/jobs", async (c) => {
       changing(readOnly)
-      const { name, config } = bodyAs(runAsked, await c.req.json().catch(() => undefined))
+      const { name, config } = await bodyAs(runAsked, c)
       const output = join(dir, name)
       if (existsSync(output) || queue.has(name)) {
         throw refusal(409, `name: "${name}" is taken in this folder; give another`, {
@@ -97,7 +97,7 @@ export function newRunRoutes(options: NewRunOptions): Hono {
     })
     .post("/api/probe", async (c) => {
       changing(readOnly)
-      const { config } = bodyAs(probeAsked, await c.req.json().catch(() => undefined))
+      const { config } = await bodyAs(probeAsked, c)
       const id = `probe-${randomUUID()}`
       const whole = checked(config, join(dir, id))
       const giveBack = await lanes.take(c.req.raw.signal)

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { type Context, Hono } from "hono"
 import { detailsBytes } from "../run/run-details.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
+import { jsonBody } from "./body.ts"
 import { describedRun } from "./described-run.ts"
 import { EventStreams } from "./event-stream.ts"
 import { followAll } from "./follow-runs.ts"
@@ -74,7 +75,7 @@ export function runRoutes({ dir, lanes, indexes, readOnly }: RunRoutesOptions): 
     .post("/api/runs/:name/marks", async (c) => {
       const run = namedRun(c, dir)
       changing(readOnly)
-      const marks = runMarks.safeParse(await c.req.json().catch(() => undefined))
+      const marks = runMarks.safeParse(await jsonBody(c))
       if (!marks.success) throw refusal(400, "expected { tags: [texts], archived: true or false }")
       writeMarks(run.path, marks.data)
       return c.json(marks.data)

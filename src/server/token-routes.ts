@@ -110,7 +110,7 @@ export function tokenRoutes({ dir, lanes, indexes, ...options }: TokenRoutesOpti
       })
     })
     .post("/api/runs/:name/row", async (c) => {
-      const asked = bodyAs(rowAsked, await c.req.json().catch(() => undefined))
+      const asked = await bodyAs(rowAsked, c)
       const looked = await lookedRun(namedRun(c, dir))
       return computed(c, async () => {
         const rows = await lookedRows(looked, asked)
@@ -118,7 +118,7 @@ export function tokenRoutes({ dir, lanes, indexes, ...options }: TokenRoutesOpti
       })
     })
     .post("/api/runs/:name/tokens", async (c) => {
-      const asked = bodyAs(tokensAsked, await c.req.json().catch(() => undefined))
+      const asked = await bodyAs(tokensAsked, c)
       const looked = await lookedRun(namedRun(c, dir))
       return computed(c, async () => {
         const row = (await lookedRows(looked, asked))[asked.side]
@@ -128,11 +128,7 @@ export function tokenRoutes({ dir, lanes, indexes, ...options }: TokenRoutesOpti
       })
     })
     .post("/api/runs/:name/abandoned", async (c) => {
-      const {
-        set,
-        rows: wanted,
-        at,
-      } = bodyAs(abandonedAsked, await c.req.json().catch(() => undefined))
+      const { set, rows: wanted, at } = await bodyAs(abandonedAsked, c)
       const looked = await lookedRun(namedRun(c, dir))
       return computed(c, async () => {
         const prepared = await preparedRows(looked, set)
