@@ -12,6 +12,18 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
+/**
+ * The values in nested objects by dotted keys, `a.b.c`, in their order; lists are values, and so is an
+ * object without keys. A value that is no object has the key `under`; with none, it is left out.
+ */
+export function dottedValues(value: unknown, under = ""): [key: string, value: unknown][] {
+  if (!isObject(value) || Object.keys(value).length === 0)
+    return under === "" ? [] : [[under, value]]
+  return Object.entries(value).flatMap(([name, inner]) =>
+    dottedValues(inner, under === "" ? name : `${under}.${name}`),
+  )
+}
+
 /** How a JSON value is named in a message: its type, or the value itself when it is short. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return "nothing"

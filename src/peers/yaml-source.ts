@@ -1,5 +1,6 @@
 import { parse as parseYaml, type ScalarTag, YAMLParseError } from "yaml"
 import { InputError } from "../errors.ts"
+import { dottedValues, isObject } from "../formats/json.ts"
 
 /** Timestamps and the like stay texts: a run called 2026-01-01 is a name. Truths are PyYAML's, below. */
 const OTHER_TAGS = /bool|timestamp|binary|omap|pairs|set$/
@@ -45,12 +46,5 @@ export function yamlRecord(text: string, file: string): Record<string, unknown> 
 }
 
 /** Nested mappings as dotted keys, `a.b.c`; lists are values. */
-export function dotted(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(record).flatMap(([key, value]): [string, unknown][] => {
-      if (typeof value !== "object" || value === null || Array.isArray(value)) return [[key, value]]
-      const inner = dotted(value as Record<string, unknown>)
-      return Object.entries(inner).map(([below, part]) => [`${key}.${below}`, part])
-    }),
-  )
-}
+export const dotted = (record: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(dottedValues(record).filter(([, value]) => !isObject(value)))

@@ -1,4 +1,5 @@
 /** What runs were told otherwise. Runs in a browser too. */
+import { dottedValues, isObject } from "../formats/json.ts"
 
 export interface Setting {
   readonly key: string
@@ -20,17 +21,7 @@ export function differingSettings(runs: readonly { readonly config: unknown }[])
 }
 
 /** A config's values as JSON, by dotted key. */
-export function flatten(
-  value: unknown,
-  key = "",
-  into = new Map<string, string>(),
-): Map<string, string> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    for (const [name, inner] of Object.entries(value)) {
-      flatten(inner, key === "" ? name : `${key}.${name}`, into)
-    }
-  } else if (key !== "") {
-    into.set(key, JSON.stringify(value))
-  }
-  return into
+export function flatten(value: unknown, under = ""): Map<string, string> {
+  const values = dottedValues(value, under).filter(([, one]) => !isObject(one))
+  return new Map(values.map(([key, one]) => [key, JSON.stringify(one)]))
 }

@@ -5,12 +5,11 @@
  */
 import { basename, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { isObject } from "../formats/json.ts"
+import { dottedValues, isObject } from "../formats/json.ts"
 import { keepId, keptId } from "./kept-ids.ts"
 import { withoutKeys } from "./keys.ts"
 import { Outbox } from "./outbox.ts"
 import { scalars } from "./scalars.ts"
-import { flatSettings } from "./settings.ts"
 import type { TrackedEvent, TrackedRun, Tracker } from "./tracker.ts"
 
 const NAME = "mlflow"
@@ -58,9 +57,9 @@ export async function openMlflow({ outputDir, settings }: TrackedRun): Promise<T
     })
     run = textAt(created, "run", "info", "run_id")
     await keepId(outputDir, NAME, run)
-    const params = flatSettings(settings).map(([key, value]) => ({
+    const params = dottedValues(settings).map(([key, value]) => ({
       key: allowed(key),
-      value: value.slice(0, MOST_CHARACTERS),
+      value: (typeof value === "string" ? value : JSON.stringify(value)).slice(0, MOST_CHARACTERS),
     }))
     for (const some of inParts(params, MOST_PARAMS)) {
       await ask("runs/log-batch", { run_id: run, params: some })

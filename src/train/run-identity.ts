@@ -1,5 +1,5 @@
 import { type Config, parseConfig } from "../config/index.ts"
-import { isObject, type JsonObject } from "../formats/json.ts"
+import { dottedValues, isObject, type JsonObject } from "../formats/json.ts"
 import { weightsHash } from "../models/files/weights-hash.ts"
 import type { Precision } from "../runtime/index.ts"
 import { withFormerDefaults } from "./kept-settings.ts"
@@ -94,14 +94,10 @@ export function identityOf({
   }
 }
 
-/** `a.b.c` and its value as JSON; lists are values. */
-function flat(value: unknown, key = ""): Map<string, string> {
-  if (!isObject(value)) return new Map([[key, JSON.stringify(value ?? null)]])
-  return new Map(
-    Object.entries(value).flatMap(([name, part]) => [
-      ...flat(part, key === "" ? name : `${key}.${name}`),
-    ]),
-  )
+/** Settings as JSON, by dotted key. */
+function flat(settings: JsonObject): Map<string, string> {
+  const values = dottedValues(settings).filter(([, value]) => !isObject(value))
+  return new Map(values.map(([key, value]) => [key, JSON.stringify(value ?? null)]))
 }
 
 /** Settings that came later than `settings` was written take their default, or what it was then. */
