@@ -16,11 +16,22 @@ export async function importOwnModule(path: string): Promise<Readonly<Record<str
     interopDefault: false,
     alias: { "dftune/objectives": own("objectives/index"), dftune: own("index") },
   })
-  const before = globalThis.console
-  globalThis.console = new Console(process.stderr) // stdout holds results alone
+  return printingToStderr(() => jiti.import(resolve(path)))
+}
+
+/** Modules that are loading at the moment. */
+let loading = 0
+let console = globalThis.console
+
+/** stdout holds results alone; the console of before is back when the last of several is loaded. */
+async function printingToStderr<T>(work: () => Promise<T>): Promise<T> {
+  if (loading++ === 0) {
+    console = globalThis.console
+    globalThis.console = new Console(process.stderr)
+  }
   try {
-    return await jiti.import(resolve(path))
+    return await work()
   } finally {
-    globalThis.console = before
+    if (--loading === 0) globalThis.console = console
   }
 }

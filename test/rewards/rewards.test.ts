@@ -178,6 +178,15 @@ test("what a module prints goes to stderr, as it is loaded and as it is called",
   }
 })
 
+test("modules that are loaded at once leave the console as it was", async () => {
+  const before = globalThis.console
+  const paths = [1, 2].map((i) =>
+    module(`slow-${i}.mjs`, `await new Promise((r) => setTimeout(r, ${40 * i})); export default 1`),
+  )
+  await Promise.all(paths.map(importOwnModule))
+  expect(globalThis.console).toBe(before)
+})
+
 test("a server: samples in, rewards out; asked again when it fails", async () => {
   let asked = 0
   const server = createServer((request, response) => {
