@@ -21,17 +21,17 @@ export async function importOwnModule(path: string): Promise<Readonly<Record<str
 
 /** Modules that are loading at the moment. */
 let loading = 0
-let console = globalThis.console
+let outer = globalThis.console
 
 /** stdout holds results alone; the console of before is back when the last of several is loaded. */
 async function printingToStderr<T>(work: () => Promise<T>): Promise<T> {
   if (loading++ === 0) {
-    console = globalThis.console
+    outer = globalThis.console
     globalThis.console = new Console(process.stderr)
   }
   try {
     return await work()
   } finally {
-    if (--loading === 0) globalThis.console = console
+    if (--loading === 0) globalThis.console = outer
   }
 }

@@ -23,8 +23,8 @@ export interface Float32EvaluationParts extends PlanOptions {
   readonly progress: Progress
   readonly evalSets: readonly EvalSet[]
   readonly storedReference: boolean
-  /** What the run has told, the evaluation of these weights among it. */
-  readonly told: readonly RunEvent[]
+  /** Reads what the run has told, the evaluation of these weights among it. */
+  readonly told: () => readonly RunEvent[]
 }
 
 /**
@@ -32,9 +32,10 @@ export interface Float32EvaluationParts extends PlanOptions {
  * in memory, not as `model/` rounds them, so only the products' precision differs.
  */
 export async function* float32Evaluation(parts: Float32EvaluationParts): AsyncGenerator<EventBody> {
-  const { plan, session, progress, evalSets, told, onProgress, signal } = parts
+  const { plan, session, progress, evalSets, onProgress, signal } = parts
   if (plan.engine.dtype !== "bf16" || evalSets.length === 0 || signal?.aborted) return
   const { config, objective, order, split } = plan
+  const told = parts.told()
   const measuredAt = (config.load_best_model_at_end && progress.best?.step) || progress.step
   const kept = weightsOf(session)
   await session.release()

@@ -136,7 +136,7 @@ export async function* runHere(
     if (result.reason === "done") await takeBest(plan, session, result.progress)
     const model = result.reason === "done" ? await finish(plan, session) : null
     if (model) {
-      const { events: told } = readRun(folder.path)
+      const told = () => readRun(folder.path).events
       const parts = { ...options, ...result, signal, plan, session, told }
       for await (const event of float32Evaluation(parts)) yield tell(event)
     }
