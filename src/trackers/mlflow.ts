@@ -115,9 +115,12 @@ type Ask = (path: string, body?: object) => Promise<unknown>
 /** An answer that is not what was asked for. */
 class Refused extends Error {
   readonly code: string
-  constructor(message: string, code: string) {
+  /** The server is at fault, and may be well the next time. */
+  readonly mayPass: boolean
+  constructor(message: string, code: string, mayPass: boolean) {
     super(message)
     this.code = code
+    this.mayPass = mayPass
   }
 }
 
@@ -161,14 +164,14 @@ function client(uri: string | undefined): Ask {
     const why = withoutKeys(`${url.origin} answered ${response.status} ${code}: ${message}`, [
       password,
     ])
-    throw Object.assign(new Refused(why, code), { mayPass: response.status >= 500 })
+    throw new Refused(why, code, response.status >= 500)
   }
   return async (path, body) => {
     for (let attempt = 1; ; attempt++) {
       try {
         return await once(path, body)
       } catch (error) {
-        const mayPass = error instanceof Refused ? (error as { mayPass?: boolean }).mayPass : true
+        const mayPass = error instanceof Refused ? error.mayPass : true
         if (mayPass && attempt < ATTEMPTS) {
           await sleep(WAIT_MS * 2 ** attempt)
           continue
