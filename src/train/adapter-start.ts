@@ -6,6 +6,7 @@ import { progressMeter } from "../report/progress.ts"
 import type { Device, HostTensor } from "../runtime/index.ts"
 import { beginsPrincipal } from "./model-settings.ts"
 import type { RunPlan } from "./plan.ts"
+import { heldTensor } from "./tensor-to-write.ts"
 
 const SAVED = "start."
 
@@ -76,10 +77,5 @@ export function startTensors(
   start: AdapterStart | undefined,
   shapeOf: (name: string) => readonly number[],
 ): TensorToWrite[] {
-  return [...(start ?? [])].map(([name, values]) => ({
-    name: SAVED + name,
-    dtype: "F32",
-    shape: shapeOf(name),
-    data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-  }))
+  return [...(start ?? [])].map(([name, values]) => heldTensor(SAVED + name, shapeOf(name), values))
 }

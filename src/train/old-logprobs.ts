@@ -12,6 +12,7 @@ import {
 } from "./micro-batches.ts"
 import { CROSS_ENTROPY, objectiveHead } from "./objective-head.ts"
 import type { SplitOptions } from "./split-rows.ts"
+import { heldTensor } from "./tensor-to-write.ts"
 
 const PREFIX = "old_logp."
 
@@ -67,12 +68,7 @@ export class OldLogprobs {
   tensorsAfter(step: number): TensorToWrite[] {
     return [...this.#measured]
       .filter(([s]) => s > step)
-      .map(([s, values]) => ({
-        name: `${PREFIX}${s}`,
-        dtype: "F32",
-        shape: [values.length],
-        data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-      }))
+      .map(([s, values]) => heldTensor(`${PREFIX}${s}`, [values.length], values))
   }
 }
 

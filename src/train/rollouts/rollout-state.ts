@@ -1,6 +1,7 @@
 /** What a checkpoint holds of rollouts: how far they are, and what is left of one half used. */
 import type { TensorToWrite } from "../../formats/index.ts"
 import type { HostTensor } from "../../runtime/index.ts"
+import { bytesOf, heldTensor } from "../tensor-to-write.ts"
 import { ownTokens, type Rollout, type RolloutRow } from "./rollout.ts"
 
 /** How far the rollouts of a run are. Numbers alone: a sample that is made again is the same. */
@@ -72,9 +73,6 @@ function recordOf({ tokenIds, ...row }: RolloutRow): RowRecord {
   return { ...(Object.fromEntries(own) as typeof row), tokens: tokenIds.length }
 }
 
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) =>
-  new Uint8Array(buffer, byteOffset, byteLength)
-
 export function stateTensors({ progress, rollout, kept }: RolloutState): TensorToWrite[] {
   const rows = [...(rollout?.rows ?? []), ...kept]
   const record: StateRecord = {
@@ -105,7 +103,7 @@ export function stateTensors({ progress, rollout, kept }: RolloutState): TensorT
         all.set(part, at)
         at += part.length
       }
-      return [{ name, dtype: "F32", shape: [all.length], data: bytesOf(all) }]
+      return [heldTensor(name, [all.length], all)]
     }),
   ]
 }

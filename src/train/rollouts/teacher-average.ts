@@ -2,6 +2,7 @@
 import type { TensorToWrite } from "../../formats/index.ts"
 import type { Decoder } from "../../models/index.ts"
 import type { HostTensor } from "../../runtime/index.ts"
+import { heldTensor } from "../tensor-to-write.ts"
 import { WeightAverage } from "../weight-average.ts"
 
 export interface MovingAverage {
@@ -47,9 +48,7 @@ export async function movingAverage(
 
 /** A checkpoint's, for the next one, as long as nothing has asked for the average. */
 export function keptTensors(saved: ReadonlyMap<string, HostTensor> | undefined): TensorToWrite[] {
-  return [...(saved ?? [])].flatMap(([name, { shape, data }]): TensorToWrite[] => {
-    if (!name.startsWith(PREFIX)) return []
-    const { buffer, byteOffset, byteLength } = data as Float32Array
-    return [{ name, dtype: "F32", shape, data: new Uint8Array(buffer, byteOffset, byteLength) }]
-  })
+  return [...(saved ?? [])]
+    .filter(([name]) => name.startsWith(PREFIX))
+    .map(([name, { shape, data }]) => heldTensor(name, shape, data as Float32Array))
 }
