@@ -45,12 +45,13 @@ export interface LocalPlanParts {
   readonly held: number
   /** Of a run that samples: the model that says how likely the samples are. */
   readonly measuredBy?: ModelConfig | undefined
-  /** An adapter goes on from an earlier one, which the start has too. What begins as a part of the base is known. */
-  readonly startsChanged?: boolean
 }
 
 /** Bytes of the models that stand beside a policy that samples: what `openRollouts` opens. */
-function besideBytes({ config, engine, model, objective, lora, ...parts }: LocalPlanParts): number {
+function besideBytes(
+  { config, engine, model, objective, lora, ...parts }: LocalPlanParts,
+  startsChanged: boolean,
+): number {
   const { rollout, teacher } = config
   const compares = (rollout?.kl_in_reward ?? 0) > 0 || storesReference(objective)
   if (!rollout || !compares) return 0
@@ -63,7 +64,7 @@ function besideBytes({ config, engine, model, objective, lora, ...parts }: Local
     const all = lora ? [...adapterParameters(shape, lora)] : decoderParameters(shape)
     return all.reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0)
   }
-  const isApart = !lora || lora.saved.tensors.size > 0 || parts.startsChanged === true
+  const isApart = !lora || lora.saved.tensors.size > 0 || startsChanged
   const quantization = weightQuantization(config)
   return isApart ? frozenBytes({ shape, quantization, precision }) : 0
 }
@@ -81,7 +82,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
   const split = { capacity, packing: config.data.packing }
   const sequences = isOfPairs(objective) ? 2 : 1
   const frozen = lora ? undefined : frozenTensors(config, model.shape)
-  const goesOn = parts.startsChanged === true || (config.adapter?.path ?? null) !== null
+  const goesOn = (config.adapter?.path ?? null) !== null
   const startsChanged = goesOn || beginsPrincipal({ config, lora })
   const memory = memoryPlan({
     shape: model.shape,
@@ -94,7 +95,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: HEAD_ROWS,
     headSettings: runHead(objective, config.rollout?.temperature).settings,
-    beside: besideBytes({ ...parts, startsChanged }),
+    beside: besideBytes(parts, startsChanged),
     process: held + RUNTIME_BYTES,
     precision: engine.dtype,
     optimizer: config.optimizer,

@@ -229,7 +229,6 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     lengths: sequenceLengths(rows, longest),
     held: process.memoryUsage.rss(),
     measuredBy: data.rollout?.measuredBy?.model,
-    startsChanged: data.earlier !== undefined,
   })
   checkMemory(config, fitted.memory)
   return {
