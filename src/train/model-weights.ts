@@ -26,6 +26,7 @@ import {
   loraInputs,
   loraParameters,
   type ModelConfig,
+  type Parameter,
   quantizedTensors,
   rowSquares,
   SCORE,
@@ -76,35 +77,35 @@ export async function frozenWeights(
     const { squares } = doraNames(name.replace(/\.weight$/, ""))
     held.set(squares, float32([rows], rowSquares(matrix(), rows)))
   }
-  let done = 0
   let scratch = new Float32Array(0)
+  const hold = async ({ name, shape }: Parameter) => {
+    const count = elementCount(shape)
+    const isTrained = options.whole?.has(name) === true
+    const isMatrix = name.endsWith(".weight") && shape.length === 2 && !isTrained
+    if (isMatrix && isReadByRows(open, name)) {
+      held.set(name, await factorByRows(open, device, name, shape))
+      return
+    }
+    if (isMatrix && scratch.length < count) scratch = new Float32Array(count)
+    const into = isMatrix ? scratch.subarray(0, count) : new Float32Array(count)
+    const data = await open.read(name, into)
+    const tensor = float32(shape, data)
+    if (quantization && isMatrix && coded.has(name)) {
+      const size = { outFeatures: shape[0]!, inFeatures: shape[1]! }
+      const matrix = quantizeMatrix(data, size, quantization)
+      measure(name, shape[0]!, () => dequantizeMatrix(matrix))
+      for (const [key, coded] of codedTensors(name, matrix)) held.set(key, coded)
+      return
+    }
+    measure(name, shape[0]!, () => data)
+    if (isTrained) held.set(name, tensor)
+    else held.set(name, await (isMatrix ? device.uploadFactor(tensor) : device.upload(tensor)))
+  }
   try {
-    for (const { name, shape } of open.parameters) {
+    for (const [done, parameter] of open.parameters.entries()) {
       options.signal?.throwIfAborted()
-      const count = elementCount(shape)
-      const isTrained = options.whole?.has(name) === true
-      const isMatrix = name.endsWith(".weight") && shape.length === 2 && !isTrained
-      if (isMatrix && isReadByRows(open, name)) {
-        held.set(name, await factorByRows(open, device, name, shape))
-        options.onProgress?.(++done, open.parameters.length)
-        continue
-      }
-      if (isMatrix && scratch.length < count) scratch = new Float32Array(count)
-      const into = isMatrix ? scratch.subarray(0, count) : new Float32Array(count)
-      const data = await open.read(name, into)
-      const tensor = float32(shape, data)
-      if (quantization && isMatrix && coded.has(name)) {
-        const size = { outFeatures: shape[0]!, inFeatures: shape[1]! }
-        const matrix = quantizeMatrix(data, size, quantization)
-        measure(name, shape[0]!, () => dequantizeMatrix(matrix))
-        for (const [key, coded] of codedTensors(name, matrix)) held.set(key, coded)
-        options.onProgress?.(++done, open.parameters.length)
-        continue
-      }
-      measure(name, shape[0]!, () => data)
-      if (isTrained) held.set(name, tensor)
-      else held.set(name, await (isMatrix ? device.uploadFactor(tensor) : device.upload(tensor)))
-      options.onProgress?.(++done, open.parameters.length)
+      await hold(parameter)
+      options.onProgress?.(done + 1, open.parameters.length)
     }
   } finally {
     await open.close()

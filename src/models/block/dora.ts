@@ -4,16 +4,19 @@ import type { LayerLora } from "./layer-plan.ts"
 /** Below this a row's squared length is taken for it: nothing is divided by zero. */
 const LEAST = 1e-30
 
+/** How PEFT calls a module's magnitudes, behind its path. */
+export const MAGNITUDE = ".lora_magnitude_vector"
+const SQUARES = ".base_squares"
+
 /** What DoRA has beside A and B: magnitudes m [out], and the squared lengths of the base's rows [out]. */
 export function doraNames(module: string) {
-  return { magnitude: `${module}.lora_magnitude_vector`, squares: `${module}.base_squares` }
+  return { magnitude: module + MAGNITUDE, squares: module + SQUARES }
 }
 
 /** The base's matrix whose rows' squared lengths a tensor of that name holds; undefined for others. */
 export function squaredWeight(name: string): string | undefined {
   return name.endsWith(SQUARES) ? `${name.slice(0, -SQUARES.length)}.weight` : undefined
 }
-const SQUARES = ".base_squares"
 
 /** The tensors beside the trained ones that a layer's graphs take, with their shapes. */
 export function doraInputs(

@@ -16,6 +16,7 @@ import {
   type SavedModules,
   savedModules,
 } from "../adapters/saved-modules.ts"
+import { MAGNITUDE } from "../block/dora.ts"
 import {
   decoderParameters,
   EMBEDDING,
@@ -32,9 +33,6 @@ import { checkTensors, listed } from "./checkpoint-tensors.ts"
 export const ADAPTER_CONFIG = "adapter_config.json"
 const PREFIX = "adapter_model"
 export const ADAPTER_TENSORS = `${PREFIX}.safetensors`
-
-/** How PEFT calls a module's magnitudes. */
-const MAGNITUDE = ".lora_magnitude_vector"
 
 /** @throws InputError naming the key and what was expected */
 export async function adapterConfigIn(folder: Folder): Promise<AdapterConfig> {
