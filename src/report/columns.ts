@@ -5,6 +5,15 @@ import { stepNumbers } from "../run/run-index.ts"
 /** One number an event, by the field's name, those in groups as `group.name`; NaN for none. */
 export type Columns = ReadonlyMap<string, readonly number[]>
 
+/** Columns of steps that only rise; axes are of them, and no chart draws them. */
+export const COUNTERS: ReadonlySet<string> = new Set([
+  "step",
+  "time",
+  "epoch",
+  "tokens",
+  "supervised_tokens",
+])
+
 export function columnsOf(rows: readonly (readonly (readonly [string, number])[])[]): Columns {
   const columns = new Map<string, number[]>()
   for (const [i, row] of rows.entries()) {

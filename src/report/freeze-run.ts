@@ -1,6 +1,6 @@
 /** Makes what a report holds of a run. */
 import { addHistogram, emptyHistograms, type ThinnedHistograms } from "../run/thinned.ts"
-import { type Columns, stepColumns } from "./columns.ts"
+import { COUNTERS, type Columns, stepColumns } from "./columns.ts"
 import type { FrozenRun } from "./frozen-run.ts"
 import { type RunSummary, runFigures } from "./run-summary.ts"
 
@@ -38,9 +38,7 @@ export function frozenRun(run: RunSummary): FrozenRun {
   }
 }
 
-/** Of counters, which only rise, the last of each group; of all else the mean. */
-const COUNTERS = new Set(["step", "time", "epoch", "tokens", "supervised_tokens"])
-
+/** Of counters the last of each group; of all else the mean. */
 function thinned(columns: Columns, every: number): Columns {
   if (every <= 1) return columns
   return new Map(

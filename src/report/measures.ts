@@ -1,5 +1,5 @@
 /** What is drawn of a run, and how it is called: on the page and in the report. Runs in a browser too. */
-import { type Columns, effectiveShare } from "./columns.ts"
+import { COUNTERS, type Columns, effectiveShare } from "./columns.ts"
 
 export interface Measure {
   readonly title: string
@@ -151,9 +151,6 @@ const NAMED: readonly (readonly [prefix: string, title: (name: string) => string
   ["measures.", (name) => `${name}, mean over the step's tokens`],
 ]
 
-/** Counters, and what the axes show. */
-const NOT_DRAWN = new Set(["step", "time", "epoch", "tokens", "supervised_tokens"])
-
 /** Those of which there are numbers; columns that nobody named are drawn by their own names. */
 export function stepMeasures(columns: Columns, evaluated: ReadonlySet<string>): Measure[] {
   const known = STEP_MEASURES.map((measure) => ({
@@ -162,7 +159,7 @@ export function stepMeasures(columns: Columns, evaluated: ReadonlySet<string>): 
   })).filter(({ columns, evaluated: field }) => columns.length > 0 || evaluated.has(field ?? ""))
   const named = new Set(STEP_MEASURES.flatMap(({ columns }) => columns.map(([column]) => column)))
   const others = [...columns.keys()].filter(
-    (column) => !named.has(column) && !NOT_DRAWN.has(column) && isDrawn(columns, column),
+    (column) => !named.has(column) && !COUNTERS.has(column) && isDrawn(columns, column),
   )
   return [...known, ...others.map((column) => ownMeasure(column))]
 }
