@@ -6,11 +6,8 @@ import type { RowNote } from "./lints.ts"
 import type { PlacedPicture } from "./pictures/index.ts"
 import { type Conversation, renderedChat } from "./rendered-chat.ts"
 import type { Message } from "./rows/index.ts"
+import { TOKEN_CLASS } from "./token-class.ts"
 import { hasTextArguments, type RenderedChat, unwrittenNotes } from "./unwritten.ts"
-
-const CONTENT = 0
-const END_OF_TURN = 1
-const TEMPLATE = 2
 
 /** A tokenised sequence before it is cut to length. */
 export interface ChatTokens {
@@ -72,11 +69,11 @@ export function chatTokens(
   const closing = new Set(ids.filter((id, t) => isEnd[t] === 1 && tokenizer.addedTokens.has(id)))
   if (tokenizer.eosTokenId !== null) closing.add(tokenizer.eosTokenId)
   const tokenClass = ids.map((id, t) => {
-    if (closing.has(id)) return END_OF_TURN
-    if (tokenizer.specialTokenIds.has(id)) return TEMPLATE
-    if (isContent[t] === 1) return CONTENT
+    if (closing.has(id)) return TOKEN_CLASS.endOfTurn
+    if (tokenizer.specialTokenIds.has(id)) return TOKEN_CLASS.template
+    if (isContent[t] === 1) return TOKEN_CLASS.content
     const says = isEnd[t] === 1 && text.slice(starts[t], ends[t]).trim() !== ""
-    return says ? END_OF_TURN : TEMPLATE
+    return says ? TOKEN_CLASS.endOfTurn : TOKEN_CLASS.template
   })
   const notes = unwrittenNotes(rendered, template)
   if (conversation.messages.some(hasTextArguments)) notes.push("text-arguments")

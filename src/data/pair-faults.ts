@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts"
+import { TOKEN_CLASS } from "./token-class.ts"
 
 /** One side of a pair, tokenised. */
 interface Side {
@@ -31,15 +32,12 @@ export function isInside(
   sides: readonly (Side & { /** [T] */ readonly tokenClass: readonly number[] })[],
 ): boolean {
   const [chosen, rejected] = sides.map(({ tokenIds, lossMask, tokenClass }) =>
-    tokenIds.filter((_, t) => lossMask[t] === 1 && tokenClass[t] === CONTENT),
+    tokenIds.filter((_, t) => lossMask[t] === 1 && tokenClass[t] === TOKEN_CLASS.content),
   )
   if (!chosen || !rejected || chosen.length === rejected.length) return false
   const [short, long] = chosen.length < rejected.length ? [chosen, rejected] : [rejected, chosen]
   return short.every((id, t) => id === long[t])
 }
-
-/** `TOKEN_CLASS.content`. */
-const CONTENT = 0
 
 /**
  * Both answers stand behind the same prompt, token by token: what differs before them would be

@@ -7,9 +7,7 @@ import { checkSharedPrompt, isInside } from "./pair-faults.ts"
 import { expanded, type PictureReader, type PlacedPicture, readPictures } from "./pictures/index.ts"
 import { askedText, type Conversation } from "./rendered-chat.ts"
 import type { Example, RowPrompt, Sampled, Turns } from "./rows/index.ts"
-
-/** Token classes beside the mask, for objectives that treat tokens differently. */
-export const TOKEN_CLASS = { content: 0, endOfTurn: 1, template: 2 } as const
+import { TOKEN_CLASS } from "./token-class.ts"
 
 /** A tokenised sequence. */
 export interface Rendered {

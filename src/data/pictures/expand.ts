@@ -1,6 +1,7 @@
 /** A picture's place in a row's tokens. */
 import { InputError } from "../../errors.ts"
 import type { Example, Message } from "../rows/index.ts"
+import { TOKEN_CLASS } from "../token-class.ts"
 import type { Picture, PictureReader, PictureSource, PlacedPicture } from "./picture.ts"
 
 /**
@@ -20,8 +21,6 @@ export function readPictures(example: Example, reader: PictureReader, where: str
     ((pictures as readonly PictureSource[] | undefined) ?? []).map((one) => reader.read(one, file)),
   )
 }
-
-const TEMPLATE = 2
 
 interface RowTokens {
   readonly tokenIds: readonly number[]
@@ -63,7 +62,7 @@ export function expanded<Tokens extends RowTokens>(
     for (const own of ids) {
       tokenIds!.push(own)
       lossMask!.push(isPicture ? 0 : tokens.lossMask[t]!)
-      tokenClass!.push(isPicture ? TEMPLATE : tokens.tokenClass[t]!)
+      tokenClass!.push(isPicture ? TOKEN_CLASS.template : tokens.tokenClass[t]!)
     }
   }
   return {
