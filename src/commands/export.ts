@@ -14,7 +14,7 @@ import { shortBytes, shortCount } from "../report/units.ts"
 import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { modelOf } from "./shell/model-argument.ts"
-import { baseOption, roundingOption } from "./shell/option-values.ts"
+import { baseOption, collected, roundingOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
 
@@ -144,8 +144,6 @@ async function runHub(
   }
 }
 
-const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
-
 export function command(verb: Command): void {
   verb
     .argument("<run>", "run folder, model folder, adapter folder, config file or hub id")
@@ -171,7 +169,7 @@ export function command(verb: Command): void {
     .option(
       "--add <adapter>",
       "another adapter over the same base: FOLDER or FOLDER:0.5",
-      several,
+      collected,
       [],
     )
     .option("--weight <number>", "what the run's own adapter counts, beside --add", Number)
@@ -182,7 +180,7 @@ export function command(verb: Command): void {
     .option(
       "--evaluation <folder>",
       "hub: of dftune eval --out, for the card (repeatable)",
-      several,
+      collected,
     )
     .option("--with-samples", "hub: also the run's samples, which hold texts of its rows")
     .option("--yes", "hub: send without asking")

@@ -4,7 +4,7 @@ import { loadConfig } from "../config/load-config.ts"
 import { writeKubernetes, writeSkypilot } from "../engines/torch/job-files.ts"
 import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { setOption } from "./shell/option-values.ts"
+import { collected, setOption } from "./shell/option-values.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 import { followRun } from "./train.ts"
 
@@ -78,8 +78,6 @@ const IMAGE = "pytorch/pytorch:latest"
 const KUBERNETES_PATHS = `
 The pods find model, prepared rows and output_dir under the same paths as here: in the volumes of
 --claim, or without one in folders of the nodes themselves (one node, or a shared file system).`
-
-const collected = (value: string, before: readonly string[]) => [...before, value]
 
 function told(file: string, submit: string, { json }: Options): void {
   say(`written; submit it with ${submit}`)

@@ -6,6 +6,7 @@ import { serve } from "../server/index.ts"
 import { openBrowser } from "./shell/browser.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
+  collected,
   type DeviceChoice,
   type DtypeChoice,
   deviceOption,
@@ -72,8 +73,6 @@ async function run(dir: string, options: Options, signal: AbortSignal): Promise<
     await server.close()
   }
 }
-
-const collected = (value: string, before: readonly string[]) => [...before, value]
 
 /** Where hub ids lead. */
 const HUB = "https://huggingface.co"

@@ -25,6 +25,12 @@ export function topKOption(text: string): number | undefined {
   return value <= 0 ? undefined : value
 }
 
+/** Of a repeatable option: the texts so far and one more. */
+export const collected = (value: string, before: readonly string[] = []): string[] => [
+  ...before,
+  value,
+]
+
 /** `--stop`, repeatable; the texts so far and one more. */
 export function stopOption(value: string, before: readonly string[]): string[] {
   if (value !== "") return [...before, value]
@@ -66,5 +72,5 @@ export function setOption(): Option {
   return new Option(
     "--set <key=value>",
     "override a setting, e.g. --set learning_rate=1e-5 (repeatable)",
-  ).argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value])
+  ).argParser(collected)
 }
