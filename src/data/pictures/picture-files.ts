@@ -39,11 +39,11 @@ export function pictureReader(
   return {
     placeholder,
     read(source, file) {
-      const { path, bytes, stats } = fileOf(source, file, store)
+      const { path, bytes, sha256, stats } = fileOf(source, file, store)
       const size = upright(bytes, path)
       return {
         path,
-        sha256: createHash("sha256").update(bytes).digest("hex"),
+        sha256,
         size: stats.size,
         mtimeMs: Math.trunc(stats.mtimeMs),
         ...bounded(size, maxPixels),
@@ -62,24 +62,27 @@ export function pictureReader(
 function fileOf(source: PictureSource, file: string, store: string) {
   if (source.kind === "bytes") {
     checkLength(source.bytes.length, "a picture's bytes")
-    const path = stored(source.bytes, store)
-    return { path, bytes: source.bytes, stats: statSync(path) }
+    const sha256 = sha256Of(source.bytes)
+    const path = join(store, sha256)
+    keepBytes(source.bytes, path)
+    return { path, bytes: source.bytes, sha256, stats: statSync(path) }
   }
   if (source.kind === "next") throw new InputError("a picture without a name or bytes")
   const path = inside(source.path, file)
   const stats = found(path, source.path)
   if (!stats.isFile()) throw new InputError(`picture ${source.path}: is no file`)
   checkLength(stats.size, `picture ${source.path}`)
-  return { path, bytes: readFileSync(path), stats }
+  const bytes = readFileSync(path)
+  return { path, bytes, sha256: sha256Of(bytes), stats }
 }
 
+const sha256Of = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+
 /** Bytes under the name of their hash, where the worker finds them. */
-function stored(bytes: Uint8Array, store: string): string {
-  const path = join(store, createHash("sha256").update(bytes).digest("hex"))
-  if (statSync(path, { throwIfNoEntry: false })?.size === bytes.length) return path
-  mkdirSync(store, { recursive: true })
+function keepBytes(bytes: Uint8Array, path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.size === bytes.length) return
+  mkdirSync(dirname(path), { recursive: true })
   replaceFileNow(path, bytes)
-  return path
 }
 
 /** The real path, links followed. @throws InputError where it leads out of the data file's folder */
