@@ -279,9 +279,11 @@ function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderO
   const lossMask = tokens.lossMask.map((mask, t) => (t === 0 ? 0 : mask))
   const truncated = tokenIds.length > maxLength
   const { pictures = [] } = tokens
-  if (pictures.some(({ at, tokens: length }) => at + length > maxLength)) {
+  const lastPicture = pictures.at(-1)
+  const picturesEnd = lastPicture ? lastPicture.at + lastPicture.tokens : 0
+  if (picturesEnd > maxLength) {
     throw new InputError(
-      `its pictures do not fit data.max_length ${maxLength}: they end at token ${Math.max(...pictures.map(({ at, tokens: length }) => at + length))}; raise it, or lower data.image_max_pixels`,
+      `its pictures do not fit data.max_length ${maxLength}: they end at token ${picturesEnd}; raise it, or lower data.image_max_pixels`,
     )
   }
   const last = lossMask.lastIndexOf(1)
