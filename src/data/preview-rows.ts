@@ -141,9 +141,9 @@ function shownTokens(
     ...(pictures.length === 0
       ? {}
       : {
-          pictures: pictures.map(({ path, width, height, at, tokens }) => ({
-            ...{ path, width, height, at, tokens },
-          })),
+          pictures: pictures.map(({ path, width, height, at, tokens }) => {
+            return { path, width, height, at, tokens }
+          }),
         }),
   }
 }

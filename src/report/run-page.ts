@@ -152,16 +152,12 @@ function allMeasures(
 }
 
 const EVALUATED = [
-  ...([
-    ["nll", "NLL"],
-    ["mean_p", "mean p"],
-    ["score", "score"],
-  ] as const),
-  ...([["nll_rise", "NLL above that of the start"]] as const),
-  ...([
-    ["reward_margin", "reward margin"],
-    ["reward_accuracy", "reward accuracy"],
-  ] as const),
+  ["nll", "NLL"],
+  ["mean_p", "mean p"],
+  ["score", "score"],
+  ["nll_rise", "NLL above that of the start"],
+  ["reward_margin", "reward margin"],
+  ["reward_accuracy", "reward accuracy"],
 ] as const
 
 function evaluationCharts(runs: readonly RunSummary[]): string[] {
