@@ -153,10 +153,9 @@ const NAMED: readonly (readonly [prefix: string, title: (name: string) => string
 
 /** Those of which there are numbers; columns that nobody named are drawn by their own names. */
 export function stepMeasures(columns: Columns, evaluated: ReadonlySet<string>): Measure[] {
-  const known = STEP_MEASURES.map((measure) => ({
-    ...measure,
-    columns: measure.columns.filter(([column]) => isDrawn(columns, column)),
-  })).filter(({ columns, evaluated: field }) => columns.length > 0 || evaluated.has(field ?? ""))
+  const known = withDrawnLines(STEP_MEASURES, columns).filter(
+    ({ columns, evaluated: field }) => columns.length > 0 || evaluated.has(field ?? ""),
+  )
   const named = new Set(STEP_MEASURES.flatMap(({ columns }) => columns.map(([column]) => column)))
   const others = [...columns.keys()].filter(
     (column) => !named.has(column) && !COUNTERS.has(column) && isDrawn(columns, column),
@@ -166,10 +165,9 @@ export function stepMeasures(columns: Columns, evaluated: ReadonlySet<string>): 
 
 /** Of rollouts; with several rewards each has a chart of its own. */
 export function rolloutMeasures(columns: Columns): Measure[] {
-  const known = ROLLOUT_MEASURES.map((measure) => ({
-    ...measure,
-    columns: measure.columns.filter(([column]) => isDrawn(columns, column)),
-  })).filter((measure) => measure.columns.length > 0)
+  const known = withDrawnLines(ROLLOUT_MEASURES, columns).filter(
+    (measure) => measure.columns.length > 0,
+  )
   const rewards = [...columns.keys()].filter((column) => column.startsWith("rewards."))
   if (rewards.length < 2) return known
   return [
@@ -180,6 +178,12 @@ export function rolloutMeasures(columns: Columns): Measure[] {
     }),
   ]
 }
+
+const withDrawnLines = (measures: readonly Measure[], columns: Columns): Measure[] =>
+  measures.map((measure) => ({
+    ...measure,
+    columns: measure.columns.filter(([column]) => isDrawn(columns, column)),
+  }))
 
 const isDrawn = (columns: Columns, column: string) =>
   columns.get(column)?.some(Number.isFinite) === true
