@@ -1,5 +1,6 @@
 /** Makes what a report holds of a run. */
-import { addHistogram, emptyHistograms, type ThinnedHistograms } from "../run/thinned.ts"
+import { takeHistogram } from "../run/run-index.ts"
+import type { ThinnedHistograms } from "../run/thinned.ts"
 import { COUNTERS, type Columns, stepColumns } from "./columns.ts"
 import type { FrozenRun } from "./frozen-run.ts"
 import { type RunSummary, runFigures } from "./run-summary.ts"
@@ -13,11 +14,7 @@ export function frozenRun(run: RunSummary): FrozenRun {
   const every = Math.ceil(steps.length / MOST_ROWS)
   const columns = thinned(stepColumns(steps), every)
   const histograms = new Map<string, ThinnedHistograms>()
-  for (const { name: set, step, bins, small_bins } of run.histograms) {
-    const all = histograms.get(set) ?? emptyHistograms()
-    histograms.set(set, all)
-    addHistogram(all, { step, counts: [...small_bins, ...bins] })
-  }
+  for (const event of run.histograms) takeHistogram(histograms, event)
   const stride = Math.ceil(rollouts.length / MOST_ROLLOUTS)
   return {
     name,

@@ -71,12 +71,8 @@ export function take({ summary, details }: RunIndex, event: RunEvent): void {
     summary.step = event
     if (Number.isFinite(event.nll)) addValue(summary.nll, event.nll)
     takeStep(details.columns, event)
-  } else if (event.type === "histogram") {
-    const { name, step, bins, small_bins } = event
-    const all = details.histograms.get(name) ?? emptyHistograms()
-    details.histograms.set(name, all)
-    addHistogram(all, { step, counts: [...small_bins, ...bins] })
-  } else if (event.type === "eval") {
+  } else if (event.type === "histogram") takeHistogram(details.histograms, event)
+  else if (event.type === "eval") {
     summary.evaluation = event
     takeBest(summary.best, event)
     keep(details.evals, event)
@@ -92,6 +88,15 @@ export function take({ summary, details }: RunIndex, event: RunEvent): void {
     keep(details.warnings, event)
   } else if (event.type === "checkpoint") keep(details.checkpoints, event)
   else if (event.type === "rollout") keep(details.rollouts, event)
+}
+
+export function takeHistogram(
+  histograms: RunDetails["histograms"],
+  { name, step, bins, small_bins }: Of<"histogram">,
+): void {
+  const all = histograms.get(name) ?? emptyHistograms()
+  histograms.set(name, all)
+  addHistogram(all, { step, counts: [...small_bins, ...bins] })
 }
 
 function keep<Event>(events: Event[], event: Event): void {
