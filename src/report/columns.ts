@@ -1,6 +1,6 @@
 /** Events as columns of numbers. Runs in a browser too. */
 import type { RolloutEvent, StepEvent } from "../run/events.ts"
-import { stepNumbers } from "../run/run-index.ts"
+import { eventNumbers } from "../run/run-index.ts"
 
 /** One number an event, by the field's name, those in groups as `group.name`; NaN for none. */
 export type Columns = ReadonlyMap<string, readonly number[]>
@@ -30,7 +30,7 @@ export function columnsOf(rows: readonly (readonly (readonly [string, number])[]
 }
 
 export const stepColumns = (steps: readonly StepEvent[]): Columns =>
-  columnsOf(steps.map(stepNumbers))
+  columnsOf(steps.map(eventNumbers))
 
 /** Rollouts, of which each reward is a spread of its own: `rewards.NAME` is its mean. */
 export const rolloutColumns = (rollouts: readonly RolloutEvent[]): Columns =>
@@ -40,18 +40,9 @@ export const rolloutColumns = (rollouts: readonly RolloutEvent[]): Columns =>
       const means = Object.entries(rewards ?? {}).map(
         ([name, { mean }]) => [`rewards.${name}`, mean] as const,
       )
-      return [...numbersOf(rest), ...means]
+      return [...eventNumbers(rest), ...means]
     }),
   )
-
-function numbersOf(event: object): [string, number][] {
-  return Object.entries(event).flatMap(([key, value]): [string, number][] => {
-    if (key === "time") return [[key, Date.parse(value as string)]]
-    if (typeof value === "number") return [[key, value]]
-    if (typeof value !== "object" || value === null) return []
-    return numbersOf(value).map(([name, inner]) => [`${key}.${name}`, inner])
-  })
-}
 
 /** Effective tokens over the step's own supervised tokens (events count those of the run so far). */
 export function effectiveShare(columns: Columns): readonly number[] {

@@ -115,15 +115,18 @@ function takeBest(best: RunSummary["best"], { name, step, score, nll }: EvalEven
   }
 }
 
-/** Every number of a step event, those in groups as `group.name`. */
-export function stepNumbers(event: Of<"step">): [name: string, value: number][] {
+/** Numbers, and groups of them, of which none holds a group. */
+type NumberedEvent = Of<"step"> | Omit<Of<"rollout">, "rewards">
+
+/** Every number of an event, those in groups as `group.name`. */
+export function eventNumbers(event: NumberedEvent): [name: string, value: number][] {
   const found: [string, number][] = []
   eachNumber(event, (name, value) => found.push([name, value]))
   return found
 }
 
 /** Without lists of pairs: every step of a long run comes through here. */
-function eachNumber(event: Of<"step">, told: (name: string, value: number) => void): void {
+function eachNumber(event: NumberedEvent, told: (name: string, value: number) => void): void {
   for (const key in event) {
     const value: unknown = event[key as keyof typeof event]
     if (typeof value === "number") told(key, value)
