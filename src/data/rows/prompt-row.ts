@@ -40,8 +40,9 @@ export function readPrompt(
   const names = known ? columns : {}
   const isTold = system === undefined || systemOf(renamed(given, names, where), where) !== undefined
   const row = isTold ? given : { ...given, system }
-  refuseMedia(renamed(row, names, where), { columns, pictures: false, where })
-  return trainedPrompt(row, names, where) ?? promptAlone(renamed(row, names, where), where)
+  const read = renamed(row, names, where)
+  refuseMedia(read, { columns, pictures: false, where })
+  return trainedPrompt(row, names, where) ?? promptAlone(read, where)
 }
 
 function trainedPrompt(row: JsonObject, columns: Columns, where: string): RowPrompt | undefined {
