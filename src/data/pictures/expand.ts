@@ -1,8 +1,8 @@
 /** A picture's place in a row's tokens. */
 import { InputError } from "../../errors.ts"
-import type { Example, Message } from "../rows/index.ts"
+import type { Example } from "../rows/index.ts"
 import { TOKEN_CLASS } from "../token-class.ts"
-import type { Picture, PictureReader, PictureSource, PlacedPicture } from "./picture.ts"
+import type { Picture, PictureReader, PlacedPicture } from "./picture.ts"
 
 /**
  * The pictures of a row, in the order of its messages.
@@ -17,9 +17,7 @@ export function readPictures(example: Example, reader: PictureReader, where: str
         ? example.prompt
         : []
   const file = where.slice(0, where.lastIndexOf(":"))
-  return messages.flatMap(({ pictures }: Message) =>
-    ((pictures as readonly PictureSource[] | undefined) ?? []).map((one) => reader.read(one, file)),
-  )
+  return messages.flatMap(({ pictures = [] }) => pictures.map((one) => reader.read(one, file)))
 }
 
 interface RowTokens {

@@ -1,7 +1,11 @@
+import type { PictureSource } from "../pictures/picture.ts"
+
 /** A message of a chat; keys beyond these (tool_calls, name, ...) go to the template as they are. */
 export interface Message {
   readonly role: string
   readonly content: string
+  /** In the order of their places in the content (`PICTURE`). */
+  readonly pictures?: readonly PictureSource[]
   readonly [key: string]: unknown
 }
 

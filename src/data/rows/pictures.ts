@@ -105,8 +105,7 @@ export function withPictures(example: Example, row: JsonObject, where: string): 
   const said = chat.kind === "chat" ? [] : (chat.completion as readonly Message[])
   const placed = placedIn(asked, list, where)
   for (const { content, pictures } of [...placed, ...said]) {
-    const places = pictures === undefined ? 0 : content.split(PICTURE).length - 1
-    if (places !== picturesIn({ pictures }).length)
+    if (pictures !== undefined && content.split(PICTURE).length - 1 !== pictures.length)
       throw new InputError(
         `${where}: expected no U+FFFC in a text beside pictures: it is their place`,
       )
@@ -122,8 +121,7 @@ export function withPictures(example: Example, row: JsonObject, where: string): 
   }
 }
 
-const picturesIn = ({ pictures }: Readonly<Record<string, unknown>>): readonly PictureSource[] =>
-  (pictures as readonly PictureSource[] | undefined) ?? []
+const picturesIn = ({ pictures = [] }: Message): readonly PictureSource[] => pictures
 
 function holdsPictures(example: Example): boolean {
   const parts =
