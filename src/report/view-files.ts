@@ -2,21 +2,15 @@
 import { createHash } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert } from "../errors.ts"
+import { builtFolder } from "../host/built-folder.ts"
 
 export interface ReportView {
   readonly script: string
   readonly style: string
 }
 
-/** What `npm run build` made: beside this file's folder in dist/, or in dist/ of a checkout. */
-export const BUILT_VIEW = fileURLToPath(
-  new URL(
-    import.meta.url.includes("/src/") ? "../../dist/report-view" : "../report-view",
-    import.meta.url,
-  ),
-)
+export const BUILT_VIEW = builtFolder("report-view")
 
 /** Undefined in a checkout that was not built: its reports are without scripts. */
 export function builtView(folder: string = BUILT_VIEW): ReportView | undefined {

@@ -3,13 +3,11 @@ import { readdirSync, readFileSync } from "node:fs"
 import { extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type Context, Hono } from "hono"
+import { builtFolder } from "../host/built-folder.ts"
 import { CONTENT_SECURITY_POLICY } from "./guard.ts"
 import { refusal } from "./refusal.ts"
 
-/** What `npm run build` made: beside this file's folder in dist/, or in dist/ of a checkout. */
-export const BUILT_PAGES = fileURLToPath(
-  new URL(import.meta.url.includes("/src/") ? "../../dist/web" : "../web", import.meta.url),
-)
+export const BUILT_PAGES = builtFolder("web")
 /** The npm package holds the bundled model once, outside the pages. */
 export const BUNDLED_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 const MODEL_FILES = [
