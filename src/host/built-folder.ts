@@ -1,10 +1,5 @@
 import { fileURLToPath } from "node:url"
 
-/** What `npm run build` made beside the compiled files: in this package, or in dist/ of a checkout. */
+/** What `npm run build` made for browsers: in dist/, of the package and of a checkout alike. */
 export const builtFolder = (name: string): string =>
-  fileURLToPath(
-    new URL(
-      import.meta.url.includes("/src/") ? `../../dist/${name}` : `../${name}`,
-      import.meta.url,
-    ),
-  )
+  fileURLToPath(new URL(`../../dist/${name}`, import.meta.url))
