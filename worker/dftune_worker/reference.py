@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from .errors import InputError
 from .expression import Objective
 from .safetensors_map import map_safetensors
-from .shards import PreparedRows
+from .shards import PreparedRows, RunOrder
 
 if TYPE_CHECKING:
     from .parallel import World
@@ -112,3 +112,27 @@ def mismatch(expected: float, loss: float) -> str | None:
         f"as {loss:.6g}; the reference's log-probabilities belong to another model, template or adapter. Remove the files "
         "reference-torch-*.safetensors beside the prepared rows, and they are measured again"
     )
+
+
+def stored_references(
+    spec: RunSpec, world: World, objective: Objective, rows: PreparedRows, order: RunOrder
+) -> dict[str, StoredReference]:
+    """By eval set, and "" for the training rows; empty where the reference runs beside the policy, or there is none."""
+    if not is_measured_once(objective, rows):
+        return {}
+    steps = [rows.sequences_of(order.rows_of(step)) for step in range(1, order.steps + 1)]
+    found = {"": StoredReference(spec, rows, steps, objective, world)}
+    for entry in spec.eval:
+        held = spec.rows_of(entry.prepared, entry.row_columns)
+        found[entry.name] = StoredReference(spec, held, held.batches(spec.config["batch_size"]), objective, world)
+    return found
+
+
+def measure_references(spec: RunSpec, passes: Passes, rows: PreparedRows, stored: dict[str, StoredReference]) -> None:
+    """What is not known yet, with the reference that is there now; afterwards nobody needs it."""
+    held = {"": rows} | {entry.name: spec.rows_of(entry.prepared, entry.row_columns) for entry in spec.eval}
+    for name, one in stored.items():
+        if not one.is_complete:
+            one.measure(passes, held[name])
+    stored[""].bring_to(rows)
+    passes.reference, passes.stored_reference = None, True

@@ -22,24 +22,21 @@ from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
 from .fusion import fusion_in_words
-from .groups import check_groups, freeze_tensors, group_of
+from .groups import check_groups, group_of
+from .loading import load_models
 from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer
-from .parallel import DTYPES, World, place, precision_in_words, reshard
+from .parallel import DTYPES, World, precision_in_words
 from .passes import Passes
 from .preferences import fields_of
-from .principal import begin_principal, is_principal
-from .reference import StoredReference, is_measured_once, mismatch
-from .routers import routers_of
+from .reference import StoredReference, measure_references, mismatch, stored_references
 from .rules import RuleSettings, rule_of
 from .samples import Sampler
 from .schedule import learning_rate, warmup_steps
-from .self_check import Finding, settle, settle_routers
+from .self_check import Finding
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import means
-from .vision import eyes_of
-from .weights import ConvertedWeights, Weights, fill_parameters, weights_of
 
 STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
@@ -98,7 +95,7 @@ def start(spec: RunSpec, world: World) -> Run:
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
     stored = stored_references(spec, world, objective, rows, order)
     is_needed = objective.needs_reference and not (stored and all(one.is_complete for one in stored.values()))
-    model, reference, findings = _load_models(spec, world, dtype, is_needed, rows)
+    model, reference, findings = load_models(spec, world, dtype, is_needed, rows)
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(
         *(spec.config[f"adam_{k}"] for k in ("beta1", "beta2", "epsilon")), spec.config["weight_decay"]
@@ -113,7 +110,7 @@ def start(spec: RunSpec, world: World) -> Run:
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
     passes.paired = rows.paired
     if stored:
-        _measure_reference(spec, passes, rows, stored)
+        measure_references(spec, passes, rows, stored)
         del reference
     run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings, references=stored)
     if spec.resume is not None:
@@ -138,84 +135,6 @@ def _rules(config: dict, model: models.PackedModel):
     settings = RuleSettings(*betas, config.get("muon_momentum", 0.95))
     in_layers = {id(p) for layer in model.layers for p in layer.parameters()}
     return lambda name, p: rule_of(optimizer, settings, p.shape, id(p) in in_layers)
-
-
-def stored_references(
-    spec: RunSpec, world: World, objective: Objective, rows: PreparedRows, order: RunOrder
-) -> dict[str, StoredReference]:
-    """By eval set, and "" for the training rows; empty where the reference runs beside the policy, or there is none."""
-    if not is_measured_once(objective, rows):
-        return {}
-    steps = [rows.sequences_of(order.rows_of(step)) for step in range(1, order.steps + 1)]
-    found = {"": StoredReference(spec, rows, steps, objective, world)}
-    for entry in spec.eval:
-        held = spec.rows_of(entry.prepared, entry.row_columns)
-        found[entry.name] = StoredReference(spec, held, held.batches(spec.config["batch_size"]), objective, world)
-    return found
-
-
-def _measure_reference(spec: RunSpec, passes: Passes, rows: PreparedRows, stored: dict[str, StoredReference]) -> None:
-    """What is not known yet, with the reference that is there now; afterwards nobody needs it."""
-    held = {"": rows} | {entry.name: spec.rows_of(entry.prepared, entry.row_columns) for entry in spec.eval}
-    for name, one in stored.items():
-        if not one.is_complete:
-            one.measure(passes, held[name])
-    stored[""].bring_to(rows)
-    passes.reference, passes.stored_reference = None, True
-
-
-def _load_models(
-    spec: RunSpec, world: World, dtype: torch.dtype, needs_reference: bool, rows: PreparedRows
-) -> tuple[models.PackedModel, models.PackedModel | None, list[Finding]]:
-    """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
-    was read of it counts as this process's memory until then."""
-    config = models.read_config(spec.model)
-    weights, adapter = weights_of(spec.model, config.model_type), spec.config["adapter"]
-    model = _load(spec, world, weights, dtype, adapter=adapter)
-    model.eyes = eyes_of(spec.model, config)
-    two = [rows[i] for i in [*rows.first_with_pictures(2), 0, min(1, len(rows) - 1)][:2]]
-    # One process still holds float32 here; shards are gathered in what they compute in.
-    findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)
-    model.routers = routers_of(spec.config, spec.objective, model.config)
-    if model.routers is not None:
-        settle_routers(model, rows[0], world.device)
-    reshard(model)
-    model.join_tied_gradients()
-    if alpha := spec.config.get("neftune_noise_alpha"):
-        model.add_noise(alpha)
-    saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
-    goes_on = adapter is not None and bool(adapter.get("path"))  # its reference is that adapter as it was
-    changes_base = adapter is None or bool(saves) or bool(model.begun) or goes_on  # which cannot be switched off
-    if not needs_reference or not changes_base:
-        return model, None, findings
-    reference = _load(spec, world, weights, dtype, adapter=adapter if goes_on else None, frozen=True)
-    reference.behave_as(model)
-    reference.eyes = model.eyes
-    return model, reference, findings
-
-
-def _load(
-    spec: RunSpec,
-    world: World,
-    weights: Weights | ConvertedWeights,
-    dtype: torch.dtype,
-    adapter: dict | None,
-    frozen: bool = False,
-) -> models.PackedModel:
-    grows = bool(spec.config.get("model_tokens"))
-    tower = spec.config.get("vision_tower") == "trained"
-    model = models.PackedModel(
-        models.build(spec.model, adapter, grows, tower, spec.scores), fuse=world.device.type == "cuda"
-    )
-    if frozen:
-        models.freeze(model, dtype)
-    elif spec.config.get("freeze"):
-        freeze_tensors(model, spec.config["freeze"])
-    place(model, world, dtype)
-    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary, spec.score_start)
-    if adapter is not None and is_principal(spec.config):
-        model.begun = begin_principal(model, weights, spec.resume)
-    return model
 
 
 def settle_micro_batch(spec: RunSpec, world: World, rows: PreparedRows, bytes_per_token: int, budget: int) -> None:

@@ -1,0 +1,66 @@
+"""What trains, and its frozen reference: built, placed, filled with weights, and checked against Transformers' own."""
+
+import torch
+
+from .groups import freeze_tensors
+from .model import PackedModel, build, freeze, read_config
+from .parallel import World, place, reshard
+from .principal import begin_principal, is_principal
+from .routers import routers_of
+from .self_check import Finding, settle, settle_routers
+from .shards import PreparedRows
+from .spec import RunSpec
+from .vision import eyes_of
+from .weights import ConvertedWeights, Weights, fill_parameters, weights_of
+
+
+def load_models(
+    spec: RunSpec, world: World, dtype: torch.dtype, needs_reference: bool, rows: PreparedRows
+) -> tuple[PackedModel, PackedModel | None, list[Finding]]:
+    """What trains, and the frozen reference where the objective needs one. The weights' file is unmapped on return: what
+    was read of it counts as this process's memory until then."""
+    config = read_config(spec.model)
+    weights, adapter = weights_of(spec.model, config.model_type), spec.config["adapter"]
+    model = _load(spec, world, weights, dtype, adapter=adapter)
+    model.eyes = eyes_of(spec.model, config)
+    two = [rows[i] for i in [*rows.first_with_pictures(2), 0, min(1, len(rows) - 1)][:2]]
+    # One process still holds float32 here; shards are gathered in what they compute in.
+    findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)
+    model.routers = routers_of(spec.config, spec.objective, model.config)
+    if model.routers is not None:
+        settle_routers(model, rows[0], world.device)
+    reshard(model)
+    model.join_tied_gradients()
+    if alpha := spec.config.get("neftune_noise_alpha"):
+        model.add_noise(alpha)
+    saves = adapter is not None and (adapter.get("modules_to_save") or spec.config.get("model_tokens"))
+    goes_on = adapter is not None and bool(adapter.get("path"))  # its reference is that adapter as it was
+    changes_base = adapter is None or bool(saves) or bool(model.begun) or goes_on  # which cannot be switched off
+    if not needs_reference or not changes_base:
+        return model, None, findings
+    reference = _load(spec, world, weights, dtype, adapter=adapter if goes_on else None, frozen=True)
+    reference.behave_as(model)
+    reference.eyes = model.eyes
+    return model, reference, findings
+
+
+def _load(
+    spec: RunSpec,
+    world: World,
+    weights: Weights | ConvertedWeights,
+    dtype: torch.dtype,
+    adapter: dict | None,
+    frozen: bool = False,
+) -> PackedModel:
+    grows = bool(spec.config.get("model_tokens"))
+    tower = spec.config.get("vision_tower") == "trained"
+    model = PackedModel(build(spec.model, adapter, grows, tower, spec.scores), fuse=world.device.type == "cuda")
+    if frozen:
+        freeze(model, dtype)
+    elif spec.config.get("freeze"):
+        freeze_tensors(model, spec.config["freeze"])
+    place(model, world, dtype)
+    fill_parameters(model, weights, spec.config["seed"], spec.adapter_start, model.vocabulary, spec.score_start)
+    if adapter is not None and is_principal(spec.config):
+        model.begun = begin_principal(model, weights, spec.resume)
+    return model
