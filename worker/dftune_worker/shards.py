@@ -139,6 +139,8 @@ class PreparedRows:
 
     def first_with_pictures(self, count: int) -> list[int]:
         """Of the first rows, up to `count`; fewer where they have none."""
+        if not self._pictures:
+            return []
         seen = (i for i in range(min(len(self), 1000)) if self[i].pictures)
         return list(itertools.islice(seen, count))
 
