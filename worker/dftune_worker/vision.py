@@ -46,6 +46,7 @@ class Eyes:
         options = {"local_files_only": True, "trust_remote_code": False, "backend": "pil"}
         self._processor = AutoImageProcessor.from_pretrained(str(folder), **options)
         self._image_token, self._is_qwen = config.image_token_id, config.model_type in QWEN
+        self._tile_tokens = 0 if self._is_qwen else _tile_tokens(config)
 
     def inputs(self, rows: tuple[tuple[Picture, ...], ...], sources: tuple[str, ...], ids: torch.Tensor) -> dict:
         """What the model is called with beside the tokens [R, L] of rows with these pictures."""
@@ -74,22 +75,19 @@ class Eyes:
         return {
             "pixel_values": made["pixel_values"],
             "pixel_attention_mask": made["pixel_attention_mask"],
-            "tokens": [n * self.tokens_of_tile for n in tiles],
+            "tokens": [n * self._tile_tokens for n in tiles],
         }
-
-    tokens_of_tile = 0
-    """Of SmolVLM: the model's own number, set by `eyes_of`."""
 
 
 def eyes_of(folder: Path, config) -> Eyes | None:
     """None where the model reads no pictures."""
-    if config.model_type not in MODEL_TYPES:
-        return None
-    eyes = Eyes(folder, config)
-    if config.model_type in SMOL:
-        tower = config.vision_config
-        eyes.tokens_of_tile = (tower.image_size // tower.patch_size) ** 2 // config.scale_factor**2
-    return eyes
+    return Eyes(folder, config) if config.model_type in MODEL_TYPES else None
+
+
+def _tile_tokens(config) -> int:
+    """That stand for a tile of SmolVLM."""
+    tower = config.vision_config
+    return (tower.image_size // tower.patch_size) ** 2 // config.scale_factor**2
 
 
 def load(picture: Picture):
