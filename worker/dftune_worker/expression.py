@@ -130,7 +130,7 @@ class Objective:
         """What is reported of all of this rank's tokens, [S] each: the value, and the measures whose inputs are there."""
 
         def all_of(root: int) -> Tensor:
-            run = self._run(columns, {}, lambda op, values: _reduce(op, values, sequence, gather), root)
+            run = self._run(columns, {}, lambda op, values: sequence_reduction(op, values, sequence, gather), root)
             return run.expand(columns["logp"].shape)
 
         with torch.no_grad():
@@ -148,7 +148,7 @@ class Objective:
         """Each reduction's values [S] over all of this rank's tokens of the step. `gather` concatenates [n] over the ranks."""
         reduced: dict[int, Tensor] = {}
         with torch.no_grad():
-            self._run(columns, reduced, lambda op, values: _reduce(op, values, sequence, gather))
+            self._run(columns, reduced, lambda op, values: sequence_reduction(op, values, sequence, gather))
         return reduced
 
     def __call__(
@@ -196,7 +196,7 @@ class Objective:
         return values[self.output if root is None else root]
 
 
-def _reduce(op: str, values: Tensor, sequence: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
+def sequence_reduction(op: str, values: Tensor, sequence: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
     """A sequence lies within one rank; a pair, sequences 2k and 2k + 1 of the step, and a batch do not."""
     if op == "batch_sum":
         return gather(values.sum()[None]).sum().expand(values.shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .errors import check
-from .weights import checkpoint_name
+from .weights import MAGNITUDE, checkpoint_name
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def names_tensor(pattern: str, name: str, where: str) -> bool:
 
 def group_of(parameter: str, config: dict) -> Group:
     name, ratio, base = checkpoint_name(parameter), 1.0, config["learning_rate"]
-    if name.endswith((".lora_B.weight", ".lora_magnitude_vector")):
+    if name.endswith((".lora_B.weight", MAGNITUDE)):
         ratio = (config["adapter"] or {}).get("loraplus_lr_ratio") or 1.0
     for group in config.get("param_groups") or []:
         if names_tensor(group["params"], name, "param_groups"):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .apart import ALONE, PADDED
-from .expression import Objective, _reduce
+from .expression import Objective, sequence_reduction
 from .head import HeadRequest, Reference
 from .model import PackedModel
 from .optimizer import Optimizer
@@ -266,7 +266,7 @@ class Passes:
     def _bring_verdicts(self, batches: list[MicroBatch], seen: list[Columns]) -> None:
         """s_chosen - s_rejected of each sequence's pair, which may lie in two micro-batches or on two ranks."""
         signed = torch.cat([s[SCORE] * b.columns["pair_sign"] for s, b in zip(seen, batches, strict=True)])
-        margins = _reduce("pair_sum", signed, torch.cat([b.sequence for b in batches]), self.world.gather)
+        margins = sequence_reduction("pair_sum", signed, torch.cat([b.sequence for b in batches]), self.world.gather)
         for batch, own in zip(batches, margins.split([len(b.targets) for b in batches]), strict=True):
             batch.columns[VERDICT] = own
 

@@ -37,12 +37,12 @@ class PreparedRows:
     A row is one sequence, or a pair: then sequence 2r is the chosen and 2r + 1 the rejected answer of row r.
     """
 
-    def __init__(self, folder: Path, row_columns: Path | None = None):
+    def __init__(self, folder: Path, row_columns: Path | None = None, pad_token: int | None = None):
         self.folder = folder
         self.manifest = _read_manifest(folder / "manifest.json")
         self.scored = self.manifest.get("purpose") == "scores"
         """Whole texts are, each at its last token that is not `pad_token`."""
-        self.pad_token: int | None = None
+        self.pad_token = pad_token
         self.paired = self.scored or self.manifest.get("purpose") == "preference"
         self.sides = ("chosen.", "rejected.") if self.paired else ("",)
         self._columns = map_safetensors(row_columns) if row_columns else {}

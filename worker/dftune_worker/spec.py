@@ -53,9 +53,7 @@ class RunSpec:
         return any(node.get("name") == "score" for node in self.objective["nodes"] if node["op"] == "input")
 
     def rows_of(self, prepared: Path, row_columns: Path | None) -> PreparedRows:
-        rows = PreparedRows(prepared, row_columns)
-        rows.pad_token = self.pad_token
-        return rows
+        return PreparedRows(prepared, row_columns, self.pad_token)
 
     @property
     def engine(self) -> dict:

@@ -56,9 +56,7 @@ def write_pairs(folder: Path, rows: int = 12) -> Path:
 
 @pytest.fixture()
 def rows(tmp_path) -> PreparedRows:
-    made = PreparedRows(write_pairs(tmp_path / "pairs"))
-    made.pad_token = PAD
-    return made
+    return PreparedRows(write_pairs(tmp_path / "pairs"), pad_token=PAD)
 
 
 @pytest.fixture()

@@ -72,8 +72,7 @@ def write_rows(folder: Path, model: Path, rows: int = 16, seed: int = 0) -> Path
             image.save(path)
             tokens = image_tokens(model, config, image)
             own += [*tokens, *random.integers(32, 127, 2).tolist()]
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            pictures.append({"path": str(path), "sha256": sha256, "width": width, "height": height})
+            pictures.append({"path": str(path), "sha256": sha_of(path), "width": width, "height": height})
             pictures[-1] |= {"at": 0, "tokens": len(tokens)}
         answer = random.integers(32, 127, random.integers(4, 9)).tolist()
         ids += [*own, *answer]
