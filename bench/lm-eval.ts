@@ -78,14 +78,10 @@ function harness(kind: Kind, folder: string, { origin, token }: Served, model: s
   )
   if (status !== 0) throw new Error(`lm_eval ended with ${status}:\n${stderr.slice(-2000)}`)
   const files = readdirSync(out, { recursive: true, encoding: "utf8" })
-  const read = (name: RegExp) =>
-    readFileSync(join(out, files.find((file) => name.test(file))!), "utf8")
-  const samples = read(/samples_.*\.jsonl$/)
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as { doc_id: number; resps: string[][] })
-    .sort((a, b) => a.doc_id - b.doc_id)
-  const { results } = JSON.parse(read(/results_.*\.json$/)) as {
+  const find = (name: RegExp) => join(out, files.find((file) => name.test(file))!)
+  const samples = readRows<{ doc_id: number; resps: string[][] }>(find(/samples_.*\.jsonl$/))
+  samples.sort((a, b) => a.doc_id - b.doc_id)
+  const { results } = JSON.parse(readFileSync(find(/results_.*\.json$/), "utf8")) as {
     results: Record<string, Record<string, number>>
   }
   return {
@@ -94,17 +90,20 @@ function harness(kind: Kind, folder: string, { origin, token }: Served, model: s
   }
 }
 
-function dftune(...args: string[]): void {
-  const [program, own] = ownCommand(...(args as [string]))
+function dftune(verb: string, ...args: string[]): void {
+  const [program, own] = ownCommand(verb, ...args)
   const { status, stderr } = spawnSync(program, own, { encoding: "utf8" })
-  if (status !== 0) throw new Error(`dftune ${args[0]} ended with ${status}:\n${stderr}`)
+  if (status !== 0) throw new Error(`dftune ${verb} ended with ${status}:\n${stderr}`)
 }
 
-const jsonl = (path: string) =>
+const readRows = <T>(path: string): T[] =>
   readFileSync(path, "utf8")
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line))
+
+const writeRows = (path: string, rows: readonly object[]) =>
+  writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
 
 /** By lm-evaluation-harness' rule: the last number is the gold one. */
 function lastNumberScore(texts: readonly string[], rows: readonly Row[]): number {
@@ -134,11 +133,11 @@ export async function run(args: string[]): Promise<void> {
   const [limit, tokens] = [Number(values.limit), Number(values.tokens)]
   const dir = mkdtempSync(join(tmpdir(), "dftune-lm-eval-"))
   try {
-    const rows = jsonl(values.data).slice(0, limit) as Row[]
+    const rows = readRows<Row>(values.data).slice(0, limit)
     mkdirSync(join(dir, "suites", "gsm8k"), { recursive: true })
     mkdirSync(join(dir, "runs"))
     const file = join(dir, "suites", "gsm8k", "test.jsonl")
-    writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
+    writeRows(file, rows)
     let differing = 0
     for (const kind of KINDS) {
       const folder = join(dir, kind.prompt)
@@ -150,29 +149,24 @@ export async function run(args: string[]): Promise<void> {
       )
       const graded = join(folder, "graded.jsonl")
       const asked = join(folder, "asked.jsonl")
-      const answered = rows.map(({ answer }, i) => ({ answer, completion: served.texts[i] }))
-      writeFileSync(asked, answered.map((row) => `${JSON.stringify(row)}\n`).join(""))
+      writeRows(
+        asked,
+        rows.map(({ answer }, i) => ({ answer, completion: served.texts[i] })),
+      )
       dftune("grade", asked, "--out", graded)
       const own = join(folder, "eval")
       dftune(
-        ...["eval", values.model, "--suite", "gsm8k", "--suite-dir", join(dir, "suites")],
-        ...[
-          "--temperature",
-          "0",
-          "--prompt",
-          kind.prompt,
-          "--max-new-tokens",
-          `${tokens}`,
-          "--out",
-          own,
-        ],
+        "eval",
+        ...[values.model, "--suite", "gsm8k", "--suite-dir", join(dir, "suites")],
+        ...["--temperature", "0", "--prompt", kind.prompt],
+        ...["--max-new-tokens", `${tokens}`, "--out", own],
       )
-      const items = jsonl(join(own, "gsm8k.jsonl")) as { completion: string; correct: boolean }[]
+      const items = readRows<{ completion: string; correct: boolean }>(join(own, "gsm8k.jsonl"))
       const texts = items.map(({ completion }) => completion)
       const same = texts.filter((text, i) => text === served.texts[i]).length
       const scores = {
         "lm-eval's rule": [served.score, lastNumberScore(texts, rows)],
-        "dftune's grader": [share(jsonl(graded)), share(items)],
+        "dftune's grader": [share(readRows(graded)), share(items)],
       }
       console.log(`${kind.model}: ${same} of ${rows.length} answers are the same`)
       for (const [rule, [theirs, ours]] of Object.entries(scores)) {
