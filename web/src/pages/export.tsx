@@ -3,7 +3,7 @@ import { keptText } from "../../../src/export/kept-text.ts"
 import { DTYPES, type ExportFormat, GGUF_TYPE_NAMES } from "../../../src/export/names.ts"
 import { shortBytes, shortCount } from "../../../src/report/units.ts"
 import type { ToldExports } from "../../../src/server/export-routes.ts"
-import { ago } from "../parts/words.ts"
+import { ago, jobClass } from "../parts/words.ts"
 import { json, post, Refused, runPath } from "./api.ts"
 import { useSettings } from "./settings.tsx"
 import { useStore } from "./store.ts"
@@ -238,7 +238,7 @@ function Told({ job }: { readonly job: ToldExports["jobs"][number] }) {
     <article class="card sample" aria-label={`Export ${title}`}>
       <div class="row">
         <h3>{title}</h3>
-        <span class={`state ${state === "running" ? "training" : state}`} role="status">
+        <span class={jobClass(state)} role="status">
           {state === "running" ? "being written" : state === "done" ? "written" : state}
         </span>
         <span class="note">{ago(added)}</span>

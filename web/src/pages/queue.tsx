@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks"
 import type { Job } from "../../../src/server/queue-file.ts"
-import { ago } from "../parts/words.ts"
+import { ago, jobClass } from "../parts/words.ts"
 import { json, post } from "./api.ts"
 import { linkTo } from "./routes.ts"
 
@@ -34,8 +34,7 @@ export function Queue() {
           <li key={id}>
             <a href={asked ? linkTo("run", run, "export") : linkTo("run", run)}>{run}</a>{" "}
             {resume && "goes on"}
-            {asked && `as ${asked.to}`}{" "}
-            <span class={`state ${state === "running" ? "training" : state}`}>{state}</span>{" "}
+            {asked && `as ${asked.to}`} <span class={jobClass(state)}>{state}</span>{" "}
             <span class="note">{ago(added)}</span>{" "}
             {state === "waiting" && (
               <button type="button" onClick={() => cancel(id)}>

@@ -1,5 +1,6 @@
 /** Numbers and times as people read them. */
 import type { DescribedRun } from "../../../src/server/described-run.ts"
+import type { Job } from "../../../src/server/queue-file.ts"
 
 export type RunState = "training" | "done" | "interrupted" | "failed" | "stopped" | "empty"
 
@@ -8,6 +9,10 @@ export function stateOf({ state, running }: Pick<DescribedRun, "state" | "runnin
   if (running) return "training"
   return state === "open" ? "stopped" : (state as RunState)
 }
+
+/** A job of the queue in the colours of runs. */
+export const jobClass = (state: Job["state"]): string =>
+  `state ${state === "running" ? "training" : state}`
 
 export const number = (value: number | null | undefined, digits = 3): string =>
   value === null || value === undefined || !Number.isFinite(value)

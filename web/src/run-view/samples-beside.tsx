@@ -101,8 +101,7 @@ function Cell({
       {texts.map((sample, i) => (
         <div key={i}>
           <p class="note">
-            step {sample.step}
-            {rewardText(sample) && `, ${rewardText(sample)}`}
+            {[`step ${sample.step}`, rewardText(sample)].filter(Boolean).join(", ")}
           </p>
           <SampleText sample={sample} config={run.config} shade={shade} />
         </div>

@@ -1,11 +1,8 @@
 import { differingSettings, flatten } from "../../../src/report/differing-settings.ts"
+import type { RunSettings } from "../../../src/server/one-run-routes.ts"
 import { Scroll } from "../parts/scroll.tsx"
 
-export interface ToldSettings {
-  readonly config: Readonly<Record<string, unknown>>
-  /** Versions and hashes of model, data, template and code, by name. */
-  readonly versions: Readonly<Record<string, unknown>>
-}
+type ToldSettings = Pick<RunSettings, "config" | "versions">
 
 /** All that a run was told, and what it ran with. */
 export function AllSettings({ config, versions }: ToldSettings) {
