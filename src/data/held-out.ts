@@ -12,7 +12,7 @@ import {
   writeSafetensors,
 } from "../formats/index.ts"
 import { rowsPerEpoch } from "./order.ts"
-import { PICTURES_FILE } from "./pictures/picture-table.ts"
+import { hashWithPictures, PICTURES_FILE } from "./pictures/picture-table.ts"
 import { type PreparedData, publish } from "./prepare.ts"
 import { type Manifest, sidesOf } from "./prepared.ts"
 import { preparedState } from "./prepared-check.ts"
@@ -157,13 +157,11 @@ async function writePart(
   const { pictures_sha256: pictures } = whole
   // those of both sides: a row finds its own by its place
   if (pictures !== undefined) await copyFile(join(from, PICTURES_FILE), join(dir, PICTURES_FILE))
-  const rows_sha256 = pictures === undefined ? rows : hashOfText(`${rows} ${pictures}`)
+  const rows_sha256 = pictures === undefined ? rows : await hashWithPictures(rows, dir)
   const told = { ...manifest, rows_sha256 }
   await writeFileAtomic(join(dir, "manifest.json"), `${JSON.stringify(told, null, 2)}\n`)
   return told
 }
-
-const hashOfText = (text: string) => createHash("sha256").update(text).digest("hex")
 
 /** Tensors with one number a token; the others have one a row. */
 const PER_TOKEN = ["token_ids", "loss_mask", "token_class"]

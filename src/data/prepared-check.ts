@@ -39,15 +39,13 @@ export async function preparedState(dir: string): Promise<PreparedState> {
     { file: HASHES_FILE, sha256: manifest.hashes_sha256 },
     ...(pictures === undefined ? [] : [{ file: PICTURES_FILE, sha256: pictures }]),
   ] as const
-  const changed = await changedPicture(dir, manifest)
-  if (changed !== undefined) return damaged(changed)
   const missing = files.find(({ file }) => !existsSync(join(dir, file)))
   if (missing !== undefined) return damaged(`${join(dir, missing.file)}: is missing`)
-  if (known.has(resolve(dir))) return { state: "whole", manifest }
-  for (const { file, sha256 } of files) {
+  for (const { file, sha256 } of known.has(resolve(dir)) ? [] : files) {
     if (sha256 === undefined || (await fileHash(join(dir, file))) === sha256) continue
     return damaged(`${join(dir, file)}: its content is not what was written`)
   }
   known.add(resolve(dir))
-  return { state: "whole", manifest }
+  const changed = await changedPicture(dir, manifest)
+  return changed === undefined ? { state: "whole", manifest } : damaged(changed)
 }

@@ -1,8 +1,16 @@
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { deflateSync } from "node:zlib"
 import { expect, test } from "vitest"
+import { heldOut } from "../../src/data/held-out.ts"
 import { pictureReader } from "../../src/data/pictures/picture-files.ts"
 import { expansion, pictureProcessor } from "../../src/data/pictures/processors.ts"
 import { type PrepareOptions, prepareData } from "../../src/data/prepare.ts"
@@ -221,6 +229,33 @@ test("a prepared row knows its pictures, and another picture under the same name
   const again = await prepareData(options)
   expect(again.fromCache).toBe(false)
   expect(again.manifest.rows_sha256).not.toBe(first.manifest.rows_sha256)
+})
+
+test("a damaged table of pictures is made anew", async () => {
+  const folder = cat()
+  const options = await optionsFor("smolvlm", folder, [
+    ask({ type: "image", path: "cat.png" }, "q"),
+  ])
+  const table = join((await prepareData(options)).dir, "pictures.jsonl")
+  const text = readFileSync(table, "utf8")
+  writeFileSync(table, "no JSON\n")
+  expect((await prepareData(options)).fromCache).toBe(false)
+  expect(readFileSync(table, "utf8")).toBe(text)
+})
+
+test("rows held out are the same rows when a picture was only touched, and others with another picture", async () => {
+  const folder = folderWith({ "cat.png": png(20, 28) })
+  const rows = Array.from({ length: 8 }, (_, i) => ask({ type: "image", path: "cat.png" }, `${i}`))
+  const options = await optionsFor("smolvlm", folder, rows)
+  const identity = async () => {
+    const { train, held } = await heldOut(await prepareData(options), { split: 2, seed: 0 })
+    return [train, held].map(({ manifest }) => manifest.rows_sha256)
+  }
+  const first = await identity()
+  utimesSync(join(folder, "cat.png"), 1e9, 1e9)
+  expect(await identity()).toEqual(first)
+  writeFileSync(join(folder, "cat.png"), png(20, 28, 9))
+  expect(await identity()).not.toEqual(first)
 })
 
 test("bytes in a Parquet file are pictures", async () => {
