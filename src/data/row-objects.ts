@@ -1,6 +1,6 @@
 /** Rows of any file, each an object: prompts, samples, benchmarks. */
 import { InputError } from "../errors.ts"
-import { describeValue, isObject, type JsonObject, parseJson } from "../formats/json.ts"
+import { describeValue, isObject, type JsonObject, parseJson, utf8 } from "../formats/json.ts"
 import { type RawRow, rawRows, rowFileKind } from "./row-files.ts"
 
 export interface RowObject {
@@ -32,5 +32,5 @@ export async function* rowsOf(path: string): AsyncGenerator<RowObject> {
 
 function rowValue(raw: RawRow, where: string): unknown {
   if ("problem" in raw) throw new InputError(`${where}: ${raw.problem}`)
-  return "value" in raw ? raw.value : parseJson(new TextDecoder().decode(raw.json), where)
+  return "value" in raw ? raw.value : parseJson(utf8(raw.json, where), where)
 }

@@ -174,6 +174,12 @@ describe("prompts", () => {
     expect(rows.map(({ fields }) => Number(fields.id))).toEqual([1, 2])
   })
 
+  test("bytes that are no UTF-8 are told by their line, as training tells them", async () => {
+    const path = fresh()
+    writeFileSync(path, Buffer.from('{"prompt":"p"}\n{"prompt":"caf\xe9"}\n', "latin1"))
+    await expect(readPromptFile(path, {})).rejects.toThrow(/:2: expected UTF-8 text/)
+  })
+
   test.skipIf(process.platform === "win32")(
     "a pipe is no file, and is not waited for",
     async () => {
