@@ -1,8 +1,8 @@
 /**
- * `npm run bench -- lm-eval --model MODEL --data gsm8k.jsonl [--limit 20] [--tokens 128]`: asks
- * `dftune serve` through lm-evaluation-harness (`pip install "lm-eval[api]"`), as completions and as
- * chats, four requests at once, and compares every answer and both scores with `dftune eval`. Exit
- * code 1 where they differ. Needs no network.
+ * `npm run bench -- lm-eval --model MODEL --data gsm8k.jsonl [--limit 20] [--tokens 128]
+ * [--only raw|chat]`: asks `dftune serve` through lm-evaluation-harness
+ * (`pip install "lm-eval[api]"`), as completions and as chats, four requests at once, and compares
+ * every answer and both scores with `dftune eval`. Exit code 1 where they differ. Needs no network.
  */
 import { spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -126,6 +126,7 @@ export async function run(args: string[]): Promise<void> {
       data: { type: "string" },
       limit: { type: "string", default: "20" },
       tokens: { type: "string", default: "128" },
+      only: { type: "string" },
     },
   })
   if (!values.model || !values.data)
@@ -139,7 +140,7 @@ export async function run(args: string[]): Promise<void> {
     const file = join(dir, "suites", "gsm8k", "test.jsonl")
     writeRows(file, rows)
     let differing = 0
-    for (const kind of KINDS) {
+    for (const kind of KINDS.filter(({ prompt }) => (values.only ?? prompt) === prompt)) {
       const folder = join(dir, kind.prompt)
       mkdirSync(folder)
       writeFileSync(join(folder, `${TASK}.yaml`), task(file, kind.prompt, tokens))

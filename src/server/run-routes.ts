@@ -95,5 +95,7 @@ export function runRoutes({ dir, lanes, indexes, readOnly }: RunRoutesOptions): 
         more,
       })
     })
-    .get("/metrics", async (c) => c.text(metrics(await all(), lanes)))
+    .get("/metrics", async (c) =>
+      c.text(metrics({ runs: await all(), lanes, streams: streams.open })),
+    )
 }

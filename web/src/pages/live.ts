@@ -17,10 +17,15 @@ type Message =
   | { readonly kind: "told"; readonly told: Told }
   | { readonly kind: "wants"; readonly tab: string; readonly wanted: Wanted }
   | { readonly kind: "who" }
+  | { readonly kind: "follows"; readonly runs: readonly string[] }
   | { readonly kind: "lost" }
 
 /** Until a stream that the server ended is asked for again. */
 const AGAIN_MS = 2000
+/** In which all tabs say what they want of a stream, so that it is opened once for all of them. */
+const GATHER_MS = 50
+/** Runs of one stream; of the others tabs ask for themselves (`src/server/run-routes.ts`). */
+const MOST_FOLLOWED = 16
 
 export class Live {
   readonly #tab = crypto.randomUUID()
@@ -34,6 +39,9 @@ export class Live {
   #stream: EventSource | undefined
   /** What the open stream follows. */
   #followed = new Map<string, string | undefined>()
+  /** The same, as the tab that holds the stream has told it. */
+  #told: ReadonlySet<string> = new Set()
+  #gathering: ReturnType<typeof setTimeout> | undefined
 
   /** `onLost`: the server refuses the stream, or has ended. */
   constructor(onLost: () => void) {
@@ -43,8 +51,10 @@ export class Live {
     // held until this tab is closed
     void navigator.locks.request("dftune-live", () => {
       this.#leads = true
+      this.#ofTabs.clear() // what was said to another; some of it long ago
       this.#say({ kind: "who" })
-      this.#open()
+      this.#want()
+      this.#gather()
       return new Promise(() => {})
     })
   }
@@ -64,6 +74,11 @@ export class Live {
     }
   }
 
+  /** Whether its events come by themselves; what is said of it in the list always does. */
+  isFollowed(run: string): boolean {
+    return this.#told.has(run)
+  }
+
   #want(): void {
     const wanted = [...this.#wanted].map(([run, last]) => [run, last()] as const)
     this.#say({ kind: "wants", tab: this.#tab, wanted })
@@ -78,9 +93,11 @@ export class Live {
     if (message.kind === "told") this.#tell(message.told)
     else if (message.kind === "who") this.#want()
     else if (message.kind === "lost") this.#onLost()
+    else if (message.kind === "follows") this.#told = new Set(message.runs)
     else {
-      this.#ofTabs.set(message.tab, message.wanted)
-      if (this.#leads) this.#open()
+      this.#ofTabs.delete(message.tab)
+      if (message.wanted.length > 0) this.#ofTabs.set(message.tab, message.wanted)
+      if (this.#leads) this.#gather()
     }
   }
 
@@ -88,11 +105,24 @@ export class Live {
     for (const listener of this.#listeners) listener(told)
   }
 
+  #gather(): void {
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined
+      this.#open()
+    }, GATHER_MS)
+  }
+
   /** Opens the stream, anew where somebody wants a run that it does not follow. */
   #open(): void {
-    const all = new Map([...this.#ofTabs.values()].flat())
+    const all = new Map([...new Map([...this.#ofTabs.values()].flat())].slice(-MOST_FOLLOWED))
     const isFollowed = [...all.keys()].every((run) => this.#followed.has(run))
-    if (this.#stream && isFollowed) return
+    if (!this.#stream || !isFollowed) this.#follow(all)
+    const follows = { kind: "follows", runs: [...this.#followed.keys()] } as const
+    this.#say(follows)
+    this.#hear(follows)
+  }
+
+  #follow(all: ReadonlyMap<string, string | undefined>): void {
     this.#stream?.close()
     this.#followed = new Map([...all].map(([run, last]) => [run, this.#followed.get(run) ?? last]))
     const query = new URLSearchParams()

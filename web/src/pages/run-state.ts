@@ -47,6 +47,7 @@ export class FollowedRun {
   readonly #changed: () => void
   /** One thing after the other. */
   #turn: Promise<void>
+  #isClosed = false
   readonly #ends: (() => void)[] = []
 
   constructor(name: string, changed: () => void) {
@@ -61,6 +62,7 @@ export class FollowedRun {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const end of this.#ends) end()
   }
 
@@ -69,14 +71,30 @@ export class FollowedRun {
     if (!found) throw new Error("this page is of another version than its server: load it again")
     this.index = { ...emptyIndex(), details: found.details }
     this.last = found.last
+    if (this.#isClosed) return
     this.#ends.push(store.live.follow(this.#name, () => this.last))
     this.#changed()
   }
 
   #hear(told: Told): void {
-    if (!("run" in told) || told.run !== this.#name) return
-    this.#turn = this.#turn.then(() => this.#take(told))
-    this.#turn.catch(() => {}) // the next event tries again
+    if ("run" in told) {
+      if (told.run === this.#name) this.#then(() => this.#take(told))
+    } else if (told.runs.some(({ name }) => name === this.#name)) {
+      this.#then(() => this.#ask())
+    }
+  }
+
+  #then(work: () => Promise<void>): void {
+    const turn = () => (this.#isClosed ? Promise.resolve() : work())
+    this.#turn = this.#turn.then(turn, turn) // what failed is tried again by the next event
+    this.#turn.catch(() => {})
+  }
+
+  /** One of more runs than a stream follows: the list tells that it went on. */
+  async #ask(): Promise<void> {
+    if (store.live.isFollowed(this.#name)) return
+    await this.#catchUp()
+    this.#changed()
   }
 
   async #take(told: Exclude<Told, { runs: unknown }>): Promise<void> {
