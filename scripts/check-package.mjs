@@ -34,6 +34,24 @@ const run = (command, args, cwd) =>
     env: { ...env, NO_COLOR: "1" },
   })
 
+/** Imports every function that the page names, and calls those that are done in seconds. */
+function libraryProgram(page) {
+  const names = [...page.matchAll(/^### `(\w+)`/gm)].map(([, name]) => name)
+  return `import { ${names.join(", ")} } from "dftune"
+import { parseConfig, fitConfig } from "dftune"
+const all = { ${names.join(", ")} }
+const missing = Object.entries(all).filter(([, each]) => typeof each !== "function")
+if (missing.length > 0) throw new Error(String(missing))
+const config = parseConfig({ model: "node_modules/dftune/demo/model", data: { train: ["train.jsonl"] } })
+const { examples, rows } = await preview(config, { rows: 2 })
+const { ways } = await fit(await fitConfig(config.model), { timed: false })
+const compared = await compare(["run", "run"])
+const runs = "runs" in compared ? compared.runs.map(({ run }) => run) : []
+const stated = (await doctor()).findings.length
+console.log(examples.length, rows?.rows, ways.map(({ name }) => name).join(), runs.join(), stated)
+`
+}
+
 try {
   const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], root))
   const names = packed.files.map(({ path }) => path)
@@ -132,13 +150,23 @@ export type { Sample }
   const roots = ["--typeRoots", join(root, "node_modules", "@types")]
   const [, example] = /^```ts\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))
   writeFileSync(join(folder, "readme.ts"), example)
-  run(process.execPath, [tsc, ...flags, ...roots, "use.ts", "doors.ts", "readme.ts"], folder)
+  // Each example of the library's page compiles, and so does a program that imports all of it.
+  const page = readFileSync(join(root, "docs", "library.md"), "utf8")
+  const examples = [...page.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code], i) => {
+    writeFileSync(join(folder, `library-${i}.ts`), code)
+    return `library-${i}.ts`
+  })
+  assert(examples.length > 5, "docs/library.md has no examples")
+  writeFileSync(join(folder, "library.ts"), libraryProgram(page))
+  const sources = ["use.ts", "doors.ts", "readme.ts", "library.ts", ...examples]
+  run(process.execPath, [tsc, ...flags, ...roots, ...sources], folder)
   assert.equal(run(process.execPath, ["use.js"], folder).trim(), "done string")
   const doors = run(process.execPath, ["doors.js"], folder).trim()
   assert.equal(
     doors,
     "function function function function function 0 ERR_PACKAGE_PATH_NOT_EXPORTED",
   )
+  assert.equal(run(process.execPath, ["library.js"], folder), "2 8 full,lora,int4 1/run,2/run 11\n")
   say("the library trains, its types hold, and its doors are those it names")
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -1,7 +1,60 @@
+/**
+ * The library: every verb of the command line is a thin shell over one of these (docs/library.md).
+ * They return what `--json` prints, write nothing to stdout or stderr, and throw InputError for what
+ * the user can mend.
+ */
+
+import type { check as checkNow } from "./check/check.ts"
+import type { doctor as examine } from "./check/machine.ts"
+import type { compare as compareNow } from "./evaluate/compare.ts"
+import { later } from "./host/later.ts"
+import type { fit as fitNow } from "./train/fit.ts"
+import type { fitConfig as fitConfigNow } from "./train/fit-config.ts"
+import type { preview as previewNow } from "./train/preview.ts"
+import type { probe as probeNow } from "./train/probe.ts"
+
+export type { CheckOptions, CheckResult } from "./check/check.ts"
+export type { Finding, MachineReport } from "./check/machine.ts"
 export { type LoadConfigOptions, loadConfig } from "./config/load-config.ts"
+export type { PreviewExample, PreviewSummary } from "./data/preview-rows.ts"
 export type { Run, RunOptions } from "./engines/engine.ts"
 export { planOf, train } from "./engines/index.ts"
+export type { CompareOptions, EvaluationsComparison } from "./evaluate/compare.ts"
+export type { Told, Warning } from "./host/told.ts"
 export * from "./objectives/index.ts"
+export type { RunsComparison } from "./report/comparison.ts"
 export * from "./run/index.ts"
 export type { TrackedEvent, Tracker } from "./trackers/index.ts"
+export type { Fit, FitOptions, FitWay } from "./train/fit.ts"
+export type { FitConfigOptions } from "./train/fit-config.ts"
+export type { Preview, PreviewOptions } from "./train/preview.ts"
+export type { ProbeOptions, ProbeResult } from "./train/probe.ts"
+export type { RolloutPreview } from "./train/rollouts/preview-rollouts.ts"
 export type { RunResult } from "./train/run.ts"
+
+/** `dftune preview`: the rows as tokens, and which of them are trained. */
+export const preview: typeof previewNow = later(
+  async () => (await import("./train/preview.ts")).preview,
+)
+
+/** `dftune probe`: how probable the model finds the rows, what a run will cost, which rate suits. */
+export const probe: typeof probeNow = later(async () => (await import("./train/probe.ts")).probe)
+
+/** `dftune probe --fit`: memory and time of full, LoRA and int4 training, before a download. */
+export const fit: typeof fitNow = later(async () => (await import("./train/fit.ts")).fit)
+
+/** The config that `fit` takes, of a model's name alone. */
+export const fitConfig: typeof fitConfigNow = later(
+  async () => (await import("./train/fit-config.ts")).fitConfig,
+)
+
+/** `dftune compare`: runs, or evaluations, side by side. */
+export const compare: typeof compareNow = later(
+  async () => (await import("./evaluate/compare.ts")).compare,
+)
+
+/** `dftune check`: fast against plain, on this machine, with the config's model and rows. */
+export const check: typeof checkNow = later(async () => (await import("./check/check.ts")).check)
+
+/** `dftune doctor`: what this machine can run. */
+export const doctor: typeof examine = later(async () => (await import("./check/machine.ts")).doctor)

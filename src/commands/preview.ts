@@ -1,23 +1,17 @@
-import { existsSync } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { basename, dirname } from "node:path"
 import type { Command } from "commander"
-import { type Config, loadConfig } from "../config/index.ts"
-import { type PreviewExample, type PreviewSummary, previewData } from "../data/preview-rows.ts"
+import { loadConfig } from "../config/index.ts"
+import type { PreviewExample, PreviewSummary } from "../data/preview-rows.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
-import { isObject } from "../formats/json.ts"
-import { readJsonObject } from "../formats/json-files.ts"
-import { refuseLinkOut } from "../formats/link-out.ts"
 import { checkPage } from "../host/output-place.ts"
-import { objectiveFromConfig } from "../objectives/index.ts"
 import { type PageSummary, previewPage } from "../report/preview-page.ts"
-import { previewRollouts, type RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
-import { picturesOf, rowOptions } from "../train/row-options.ts"
+import { type Preview, preview, SHOWN_ROWS } from "../train/preview.ts"
+import type { RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { exampleText, pairText } from "./shell/preview-text.ts"
 import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
-import { tokenizerFolder } from "./tokenizer-folder.ts"
 
 interface PreviewFlags {
   readonly rows?: number
@@ -27,11 +21,6 @@ interface PreviewFlags {
   readonly set?: string[]
 }
 
-/** Rows shown to a person. */
-const SHOWN_ROWS = 8
-/** Rows looked at for lints when not all are printed. */
-const SCANNED_ROWS = 2000
-
 export function command(verb: Command): void {
   verb
     .argument("<config>", "YAML, JSON or TypeScript")
@@ -40,7 +29,7 @@ export function command(verb: Command): void {
     .option("--json", "one JSON object a line for each example")
     .option("--html <file>", "write one self-contained page")
     .addOption(setOption())
-    .action(preview)
+    .action(show)
 }
 
 function countOf(text: string): number {
@@ -49,41 +38,34 @@ function countOf(text: string): number {
   throw new InputError(`--rows ${text}: expected a whole number of at least 1`)
 }
 
-async function preview(path: string, flags: PreviewFlags): Promise<void> {
+async function show(path: string, flags: PreviewFlags): Promise<void> {
   const config = await loadConfig(path, { set: flags.set ?? [] })
-  const sources = flags.eval ? config.data.eval : config.data.train
-  if (sources.length === 0) throw new InputError(`${path}: data.eval names no rows`)
-  if (flags.html !== undefined) {
+  const { rows, json = false, html, eval: isEval = false } = flags
+  if (html !== undefined) {
+    const sources = isEval ? config.data.eval : config.data.train
     checkPage(
-      flags.html,
+      html,
       sources.map((source) => ({ path: source.path, what: "the rows" })),
     )
   }
-  const shown: PreviewExample[] = []
-  const { rows, json = false, html } = flags
   const printText = printer()
-  const looked: Looked = {
-    examples: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
-    show: async (example) => {
-      if (json) await printed(example)
-      else if (html === undefined) printText(example)
-      if (html !== undefined) shown.push(example)
-    },
-  }
-  const found = await interruptible(async (signal) =>
-    config.rollout
-      ? { rollouts: await previewPrompts(config, flags.eval === true, looked, signal) }
-      : { rows: await previewRows(config, sources, looked, signal) },
+  const found = await interruptible((signal) =>
+    preview(config, {
+      rows: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
+      isEval,
+      signal,
+      ...(json && html === undefined ? { onExample: printed } : {}),
+      ...(!json && html === undefined ? { onExample: printText } : {}),
+    }),
   )
   if (html !== undefined) {
-    const title =
-      basename(dirname(path)) === "."
-        ? basename(path)
-        : `${basename(dirname(path))}/${basename(path)}`
-    await writeFileAtomic(html, previewPage(title, shown, summaryOf(found)))
+    const folder = basename(dirname(path))
+    const title = folder === "." ? basename(path) : `${folder}/${basename(path)}`
+    if (json) for (const example of found.examples) await printed(example)
+    await writeFileAtomic(html, previewPage(title, found.examples, summaryOf(found)))
     say(`wrote ${html}`)
   }
-  if ("rows" in found) tell(found.rows)
+  if (found.rows) tell(found.rows)
   else tellRollouts(found.rollouts)
 }
 
@@ -96,42 +78,9 @@ function printer(): (example: PreviewExample) => void {
   }
 }
 
-/** What is shown, and how. */
-type Looked = Pick<Parameters<typeof previewData>[0], "examples" | "show">
-
-async function previewPrompts(
-  config: Config,
-  isEval: boolean,
-  looked: Looked,
-  signal: AbortSignal,
-): Promise<RolloutPreview> {
-  const modelFolder = await tokenizerFolder(config, signal)
-  return previewRollouts(config, { modelFolder, isEval, ...looked, signal })
-}
-
-async function previewRows(
-  config: Config,
-  sources: Config["data"]["train"],
-  looked: Looked,
-  signal: AbortSignal,
-): Promise<PreviewSummary> {
-  const tokenizer = await tokenizerFolder(config, signal)
-  const objective = objectiveFromConfig(config.objective)
-  return previewData({
-    ...rowOptions(config, tokenizer, sources, objective),
-    ...(await picturesOf(config, tokenizer, objective)),
-    vocabSize: await vocabSizeOf(tokenizer),
-    signal,
-    scan: SCANNED_ROWS,
-    ...looked,
-  })
-}
-
 /** As the page has it: prompts are rows of which samples are trained. */
-function summaryOf(
-  found: { readonly rows: PreviewSummary } | { readonly rollouts: RolloutPreview },
-): PageSummary {
-  if ("rows" in found) return found.rows
+function summaryOf(found: Preview): PageSummary {
+  if (found.rows) return found.rows
   const { prompts, tokens, warnings } = found.rollouts
   return {
     rows: prompts,
@@ -160,16 +109,6 @@ function tellRollouts({ prompts, tokens, layout, warnings }: RolloutPreview): vo
     `${weighed.length === 0 ? "not rewarded" : `rewarded by ${weighed.join(" + ")}`}; ${layout.steps} update${layout.steps === 1 ? "" : "s"} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
   )
   for (const { code, message, hint } of warnings) sayWarning(code, message, hint)
-}
-
-/** Of a model's config.json, whatever its family; undefined where it does not say. */
-async function vocabSizeOf(folder: string): Promise<number | undefined> {
-  const path = join(folder, "config.json")
-  if (!existsSync(path)) return undefined
-  refuseLinkOut(folder, "config.json")
-  const { vocab_size: own, text_config: text } = await readJsonObject(path)
-  const size = own ?? (isObject(text) ? text.vocab_size : undefined)
-  return typeof size === "number" ? size : undefined
 }
 
 /** Waits while the reader of a pipe is behind, so that rows do not pile up in memory. */

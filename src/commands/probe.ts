@@ -1,5 +1,5 @@
 import type { Command } from "commander"
-import { configFrom, loadConfig } from "../config/load-config.ts"
+import { loadConfig } from "../config/load-config.ts"
 import { InputError } from "../errors.ts"
 import { cells } from "../evaluate/report.ts"
 import {
@@ -11,6 +11,7 @@ import {
 } from "../report/units.ts"
 import type { EstimatedParts } from "../train/estimate.ts"
 import { type Fit, fit } from "../train/fit.ts"
+import { fitConfig } from "../train/fit-config.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
@@ -56,23 +57,10 @@ export function command(verb: Command): void {
     })
 }
 
-/** Steps that are told of where no config says others. */
-const FIT_DEFAULTS = {
-  data: { train: "rows.jsonl", max_length: 512 },
-  batch_size: 8,
-}
-
 /** Whether, and how fast, a model that need not be here yet could be trained. */
 async function showFit(model: string, path: string | undefined, options: Options): Promise<void> {
   if (options.lrRange) throw new InputError("probe: --lr-range needs the model itself, not --fit")
-  const set = [...(options.set ?? []), `model=${JSON.stringify(model)}`]
-  const config =
-    path === undefined
-      ? configFrom(
-          { value: FIT_DEFAULTS, locate: () => "" },
-          { set, folder: ".", fixedOutput: true },
-        )
-      : await loadConfig(path, { set, fixedOutput: true })
+  const config = await fitConfig(model, { config: path, set: options.set ?? [] })
   const line = progressLine()
   const found = await interruptible((signal) => fit(config, { signal, onProgress: line.show }))
   line.clear()

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto"
 import picocolors from "picocolors"
 import { printable, printableJson, printableLine } from "../../host/printable.ts"
+import type { Warning } from "../../host/told.ts"
 import { write } from "./output.ts"
 
 /**
@@ -71,6 +72,9 @@ export function sayWarning(
     `${bold(colour(`${severity}:`))} ${message} ${dim(`[${code}]`)}${hint === "" ? "" : `\n  ${hint}`}`,
   )
 }
+
+/** A warning of the library. */
+export const sayWarned = ({ code, message, hint }: Warning) => sayWarning(code, message, hint)
 
 /** A result, on stdout. */
 export function print(text: string): void {

@@ -1,7 +1,7 @@
-/** A process of its own that tries one device and tells its parent; see ./doctor.ts. */
-import { graph, input } from "../../graph/index.ts"
-import { float32 } from "../../runtime/index.ts"
-import { openDevice } from "../../runtime/node.ts"
+/** A process of its own that tries one device and tells its parent; see ./machine.ts. */
+import { graph, input } from "../graph/index.ts"
+import { float32 } from "../runtime/index.ts"
+import { openDevice } from "../runtime/node.ts"
 
 async function probe(kind: "cpu" | "webgpu"): Promise<string> {
   const device = await openDevice({ device: kind })

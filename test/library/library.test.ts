@@ -1,0 +1,97 @@
+/** Every verb as a function: it returns what `--json` prints, and leaves the process as it was. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import * as library from "../../src/index.ts"
+import { quietly } from "./quiet.ts"
+
+const { InputError, loadConfig, parseConfig } = library
+const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
+
+let folder: string
+let rows: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dftune-library-"))
+  rows = join(folder, "rows.jsonl")
+  const texts = Array.from({ length: 12 }, (_, i) => ({
+    messages: [
+      { role: "user", content: `calc ${i} + 4` },
+      { role: "assistant", content: `${i} + 4 = ${i + 4}. The answer is ${i + 4}.` },
+    ],
+  }))
+  writeFileSync(rows, texts.map((row) => `${JSON.stringify(row)}\n`).join(""))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const config = (more: object = {}) =>
+  parseConfig({
+    ...{ model: DEMO, data: { train: [rows], max_length: 64 }, batch_size: 4, max_steps: 2 },
+    ...{ eval_steps: 0, engine: { name: "onnx", threads: 1 }, output_dir: join(folder, "run") },
+    ...more,
+  })
+
+test("the page names each function, and the package has each that the page names", () => {
+  const page = readFileSync(new URL("../../docs/library.md", import.meta.url), "utf8")
+  const named = [...page.matchAll(/^### `(\w+)`/gm)].map(([, name]) => name!)
+  expect(named.length).toBeGreaterThan(5)
+  const exported: Record<string, unknown> = { ...library }
+  for (const name of named) expect(typeof exported[name], name).toBe("function")
+})
+
+test("preview shows rows as tokens", async () => {
+  const { examples, rows: found } = await quietly(() => library.preview(config(), { rows: 2 }))
+  expect(examples).toHaveLength(2)
+  expect(examples[0]!.loss_mask).toHaveLength(examples[0]!.token_ids.length)
+  expect(found).toMatchObject({ rows: 12, complete: true })
+  const given: unknown[] = []
+  const streamed = await library.preview(config(), {
+    rows: 3,
+    onExample: (e) => void given.push(e),
+  })
+  expect(streamed.examples).toEqual([])
+  expect(given).toHaveLength(3)
+  await expect(library.preview(config(), { isEval: true })).rejects.toThrow(InputError)
+})
+
+test("probe and fit tell what a run would be", async () => {
+  const { sources } = await quietly(() => library.probe(config(), { timed: false, rows: 4 }))
+  expect(sources[0]).toMatchObject({ rows: 4 })
+  const set = ["batch_size=2", "data.max_length=32"]
+  const { ways, batch_size } = await quietly(async () =>
+    library.fit(await library.fitConfig(DEMO, { set }), { timed: false }),
+  )
+  expect(ways.map(({ name }) => name)).toEqual(["full", "lora", "int4"])
+  expect(batch_size).toBe(2)
+  await expect(library.fit(await library.fitConfig(join(folder, "none")))).rejects.toThrow(
+    InputError,
+  )
+})
+
+test("a run that is aborted stops, and compare has its figures", async () => {
+  const path = join(folder, "aborted")
+  const stop = new AbortController()
+  const run = library.train(config({ output_dir: path, max_steps: 50 }), { signal: stop.signal })
+  await quietly(async () => {
+    for await (const event of run) if (event.type === "step") stop.abort()
+  })
+  expect(await run.result).toMatchObject({ reason: "interrupted" })
+  const html = join(folder, "compare.html")
+  const found = await quietly(() => library.compare([path, path], { html }))
+  expect(found).toMatchObject({ runs: [{ state: "interrupted" }, {}], settings: {} })
+  expect(readFileSync(html, "utf8")).toContain("<html")
+  await expect(library.compare([folder])).rejects.toThrow(InputError)
+})
+
+test("doctor looks at the machine", async () => {
+  const { dftune, findings } = await quietly(() => library.doctor())
+  expect(dftune).toMatch(/^\d/)
+  expect(findings.map(({ name }) => name)).toContain("device cpu")
+})
+
+test("the schema and a checked config", async () => {
+  expect(library.configJsonSchema()).toHaveProperty("properties.learning_rate")
+  expect(library.defineConfig({ model: "m", data: { train: "x.jsonl" } })).toHaveProperty("model")
+  await expect(loadConfig(join(folder, "none.yaml"))).rejects.toThrow(/no such config/)
+})
