@@ -16,17 +16,25 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url))
 const BUILT = join(ROOT, "dist/commands/main.js")
 const NODE = existsSync(BUILT) ? [BUILT] : ["--import", "tsx", join(ROOT, "src/commands/main.ts")]
 
-/** Where in a run's life a kill is aimed: what must be on the disk, below the run or the cache. */
-const PHASES = ["anywhere", "preparation", "checkpoint", "result"] as const
+/** What a run is doing while such a name lies below it or the cache; a kill leaves it there. */
+const WRITES = ["preparation", "checkpoint", "result"] as const
+/** Where in a run's life a kill is aimed. */
+const PHASES = ["anywhere", ...WRITES] as const
 type Phase = (typeof PHASES)[number]
+type Write = (typeof WRITES)[number]
 
-const hasName = (folder: string, pattern: RegExp) =>
-  existsSync(folder) && readdirSync(folder).some((name) => pattern.test(name))
+const named = (folder: string, pattern: RegExp) =>
+  existsSync(folder) ? readdirSync(folder).filter((name) => pattern.test(name)) : []
 
-function isThere(phase: Phase, output: string, cache: string): boolean {
-  if (phase === "preparation") return hasName(join(cache, "prepared"), /\.tmp$/)
-  if (phase === "checkpoint") return hasName(join(output, "checkpoints"), /^\.step-/)
-  return hasName(output, /^model\..*\.tmp$/)
+function halfWritten(write: Write, { output, cache }: Scene): string[] {
+  if (write === "preparation") return named(join(cache, "prepared"), /\.tmp$/)
+  if (write === "checkpoint") return named(join(output, "checkpoints"), /^\.step-/)
+  return named(output, /^model\..*\.tmp$/)
+}
+
+/** Whether something is half written now that was not when the process began. */
+function underWay(write: Write, scene: Scene, before: readonly string[]): boolean {
+  return halfWritten(write, scene).some((name) => !before.includes(name))
 }
 
 interface Scene {
@@ -62,8 +70,20 @@ function start({ folder, variant, output, cache }: Scene): ChildProcess {
   })
 }
 
-/** Kills the run when its moment has come; false when it ended before. */
-async function killed(scene: Scene, phase: Phase, draw: Draw, life: number): Promise<boolean> {
+interface Kill {
+  /** What it was really doing: aimed kills come late at times. */
+  readonly during: Phase
+  /** Whether it had itself gone on from a checkpoint. */
+  readonly resumed: boolean
+}
+
+/** Kills the run when its moment has come; undefined when it ended before. */
+async function killed(
+  scene: Scene,
+  { aim, draw, life }: { aim: Phase; draw: Draw; life: number },
+): Promise<Kill | undefined> {
+  const before = WRITES.map((write) => halfWritten(write, scene))
+  const resumed = named(join(scene.output, "checkpoints"), /^step-/).length > 0
   const child = start(scene)
   let ended = false
   const end = new Promise<void>((done) => {
@@ -74,18 +94,21 @@ async function killed(scene: Scene, phase: Phase, draw: Draw, life: number): Pro
   })
   child.stderr!.resume()
   const pause = (ms: number) => Promise.race([end, new Promise((done) => setTimeout(done, ms))])
-  if (phase === "anywhere") await pause(draw() * life)
+  if (aim === "anywhere") await pause(draw() * life)
   else {
-    while (!ended && !isThere(phase, scene.output, scene.cache)) {
-      await new Promise((done) => setImmediate(done))
-    }
-    await pause(draw() * 12)
+    while (!ended && !underWay(aim, scene, before[WRITES.indexOf(aim)]!)) await pause(1)
+    await pause(draw() * AIMED_MS)
   }
   const alive = !ended
   child.kill("SIGKILL")
   await end
-  return alive
+  if (!alive) return undefined
+  const during = WRITES.find((write, i) => underWay(write, scene, before[i]!))
+  return { during: during ?? "anywhere", resumed }
 }
+
+/** From a write's beginning: about as long as one takes. */
+const AIMED_MS = 12
 
 async function finished(scene: Scene): Promise<{ code: number | null; said: string; ms: number }> {
   const began = Date.now()
@@ -113,12 +136,6 @@ function leftovers(output: string): string[] {
   return [...own, ...checkpoints]
 }
 
-/** Folders of preparations that were killed. */
-function leftInCache(cache: string): string[] {
-  const prepared = join(cache, "prepared")
-  return existsSync(prepared) ? readdirSync(prepared).filter((name) => name.endsWith(".tmp")) : []
-}
-
 function twice(output: string): string | undefined {
   const seen = new Set<string>()
   for (const event of readRun(output).events) {
@@ -144,6 +161,7 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
   const done: Record<Phase, number> = { anywhere: 0, preparation: 0, checkpoint: 0, result: 0 }
   const whole = new Map<string, { outcome: string; life: number }>()
   let runs = 0
+  let resumed = 0
   const total = () => Object.values(done).reduce((sum, one) => sum + one, 0)
   while (total() < count && Date.now() < until) {
     const names = kinds ?? Object.keys(RUNS)
@@ -170,10 +188,12 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
     const told = `seed ${seed}, run ${runs} (${variant})`
     mkdirSync(here.cache, { recursive: true })
     for (let left = 1 + draw.whole(4); left > 0 && total() < count; left--) {
-      const phase = draw.of(PHASES)
-      if (phase === "preparation") rmSync(here.cache, { recursive: true, force: true })
-      if (!(await killed(here, phase, draw, expected.life))) continue
-      done[phase]++
+      const aim = draw.of(PHASES)
+      if (aim === "preparation") rmSync(here.cache, { recursive: true, force: true })
+      const kill = await killed(here, { aim, draw, life: expected.life })
+      if (kill === undefined) continue
+      done[kill.during]++
+      resumed += Number(kill.resumed)
       kindsKilled[variant] = (kindsKilled[variant] ?? 0) + 1
     }
     const { code, said } = await finished(here)
@@ -181,7 +201,7 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
     if (code !== 0) failures.push(`${told}: exit ${code}: ${said.slice(-300)}`)
     else {
       if (outcome(here.output) !== expected.outcome) failures.push(`${told}: other bytes or losses`)
-      const left = [...leftovers(here.output), ...leftInCache(here.cache)]
+      const left = [...leftovers(here.output), ...halfWritten("preparation", here)]
       if (left.length > 0) failures.push(`${told}: left ${left.join(", ")}`)
       const again = twice(here.output)
       if (again !== undefined) failures.push(`${told}: told twice of ${again}`)
@@ -195,7 +215,9 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
   const figures = {
     runs,
     ...kindsKilled,
-    ...Object.fromEntries(Object.entries(done).map(([k, n]) => [`killed ${k}`, n])),
+    ...{ "killed in preparation": done.preparation, "in a checkpoint": done.checkpoint },
+    ...{ "in the final write": done.result, elsewhere: done.anywhere },
+    "of processes that had resumed": resumed,
   }
   return { tried: total(), figures, failures }
 }

@@ -74,8 +74,11 @@ function readBatch(
   return new Promise((done) => {
     child.on("exit", (code, signal) => {
       clearInterval(watch)
-      const whole = code === 0 || Date.now() > until
-      done({ next, death: death ?? (whole ? undefined : `died (${signal ?? code})`) })
+      const late = Date.now() > until
+      // Node ends well when nothing is left to wait for, and so it does behind a lost promise
+      const lost = code === 0 && next < Number(args[2]) ? "waits for what never comes" : undefined
+      const died = code === 0 || late ? undefined : `died (${signal ?? code})`
+      done({ next, death: death ?? (late ? undefined : (lost ?? died)) })
     })
   })
 }
@@ -99,7 +102,8 @@ export const mutants: Trial = async ({ seed, count, until, folder, say, kinds })
   }
   const names = kinds ?? affordable(Object.keys(TARGETS), { seed, ms: until - Date.now() })
   for (const [i, name] of names.entries()) {
-    const share = Date.now() + (until - Date.now()) / (names.length - i)
+    const began = Date.now()
+    const share = began + (until - began) / (names.length - i)
     const work = join(folder, String(i))
     mkdirSync(work)
     const seen = { accepted: 0, refused: 0, uncontrolled: 0, deaths: 0, slowest: 0, slow: 0 }
@@ -132,7 +136,7 @@ export const mutants: Trial = async ({ seed, count, until, folder, say, kinds })
     const read = seen.accepted + seen.refused + seen.uncontrolled
     tried += read + seen.deaths
     figures[name] =
-      `${read} (accepted ${seen.accepted}, refused ${seen.refused}, uncontrolled ${seen.uncontrolled}, deaths ${seen.deaths}, slowest ${seen.slowest.toFixed(0)} ms: ${seen.slow})`
+      `${read} (accepted ${seen.accepted}, refused ${seen.refused}, uncontrolled ${seen.uncontrolled}, deaths ${seen.deaths}, slowest ${seen.slowest.toFixed(0)} ms: ${seen.slow}; ${Math.round((Date.now() - began) / 1000)} s)`
     say(`mutants: ${name}: ${figures[name]}`)
   }
   return { tried, figures, failures }

@@ -1,7 +1,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs"
 import { dirname } from "node:path"
 import { rowsOf } from "../data/row-objects.ts"
-import { InputError } from "../errors.ts"
+import { assert, InputError } from "../errors.ts"
 import { makeFolder, removeLeft, temporaryName, writeError } from "../formats/atomic.ts"
 import type { JsonObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
@@ -34,6 +34,8 @@ export interface GradeFileOptions {
   readonly out: string | ((row: JsonObject) => void)
   readonly signal?: AbortSignal
   readonly onProgress?: (graded: number) => void
+  /** Of this mode, for several files one after the other; without one, this file has its own. */
+  readonly grader?: Grader
 }
 
 export interface GradeSummary {
@@ -59,7 +61,7 @@ const CHUNK = 512
  * @throws InputError naming file and line of a row without completion or answer.
  */
 export async function gradeFile(path: string, options: GradeFileOptions): Promise<GradeSummary> {
-  const { mode, keep, pairs, labels, out, signal, onProgress } = options
+  const { keep, pairs, labels, out, onProgress } = options
   const later = keep ?? pairs ?? labels
   if (typeof out === "string") {
     checkOutputFile(out, {
@@ -76,7 +78,7 @@ export async function gradeFile(path: string, options: GradeFileOptions): Promis
   const held: Verdict[] = []
   let written = 0
   try {
-    for await (const { row, verdict } of gradedRows(path, mode, signal)) {
+    for await (const { row, verdict } of gradedRows(path, options)) {
       marks.push(gradedMark(row, verdict))
       tally.rows++
       tally.correct += Number(verdict.correct)
@@ -172,10 +174,11 @@ async function askedAsText(path: string): Promise<boolean> {
 
 async function* gradedRows(
   path: string,
-  mode: Mode,
-  signal: AbortSignal | undefined,
+  { mode, signal, grader: shared }: GradeFileOptions,
 ): AsyncGenerator<{ row: JsonObject; verdict: Verdict }> {
-  await using grader = new Grader({ mode })
+  await using own = shared === undefined ? new Grader({ mode }) : undefined
+  const grader = shared ?? own!
+  assert(grader.mode === mode, `grader: expected one that judges ${mode}`)
   let rows: JsonObject[] = []
   let items: GradeItem[] = []
   for await (const { where, row } of rowsOf(path)) {

@@ -8,6 +8,7 @@ import { InputError } from "../../src/errors.ts"
 import { compareEvaluations, gradeFile } from "../../src/evaluate/index.ts"
 import { readChoice } from "../../src/generate/endpoint-answer.ts"
 import { openSampleFile } from "../../src/generate/sample-file.ts"
+import { Grader } from "../../src/grading/grader/grader.ts"
 import { gradeUnbounded } from "../../src/grading/grader/verdict.ts"
 import { objectiveFromConfig, objectiveToJson } from "../../src/objectives/index.ts"
 import { importConfig } from "../../src/peers/import-config.ts"
@@ -162,9 +163,10 @@ export const RUN_FILES: Targets = {
   },
   "graded samples"(work) {
     const path = join(work, "g.jsonl")
+    const grader = new Grader({ mode: "strict" }) // one a file starts a thread a file
     return async (draw) => {
       writeFileSync(path, mutatedLines([GRADED], draw))
-      await gradeFile(path, { mode: "strict", out: () => {} })
+      await gradeFile(path, { mode: "strict", grader, out: () => {} })
     }
   },
   answers() {

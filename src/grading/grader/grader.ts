@@ -32,7 +32,7 @@ const CHECK_MS = 50
  * the limit is given up as undecided, its thread is ended, and the rest go on in a fresh one.
  */
 export class Grader {
-  readonly #mode: Mode
+  readonly mode: Mode
   readonly #limitMs: number
   #worker: Worker | undefined
   #current: Int32Array | undefined
@@ -42,7 +42,7 @@ export class Grader {
   #seen = { id: 0, since: 0 }
 
   constructor({ mode = "lenient", limitMs = LIMIT_MS }: { mode?: Mode; limitMs?: number } = {}) {
-    this.#mode = mode
+    this.mode = mode
     this.#limitMs = limitMs
   }
 
@@ -51,7 +51,7 @@ export class Grader {
     const verdicts: Promise<Verdict>[] = []
     for (let start = 0; start < items.length; start += BATCH) {
       const requests = items.slice(start, start + BATCH).map((item): GradeRequest => {
-        const request = { ...item, id: this.#nextId++, mode: this.#mode }
+        const request = { ...item, id: this.#nextId++, mode: this.mode }
         verdicts.push(
           new Promise((done) => {
             this.#waiting.set(request.id, { request, done })
@@ -125,7 +125,7 @@ export class Grader {
       const { request, done } = culprit
       this.#waiting.delete(request.id)
       const gold = goldString(request.gold) ?? null
-      done(verdict(this.#mode, "nothing", null, gold, { equal: undefined, reason }))
+      done(verdict(this.mode, "nothing", null, gold, { equal: undefined, reason }))
     }
     const rest = [...this.#waiting.values()].map(({ request }) => request)
     if (rest.length > 0) this.#ready().postMessage(rest)
