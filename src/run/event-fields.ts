@@ -96,19 +96,24 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
 const MEASURED: ReadonlySet<string> = new Set(["step", "eval", "rollout", "replay"])
 const BASE: ReadonlySet<string> = new Set(["type", "time", "step"])
 
+interface Known {
+  readonly fields: ReadonlyMap<string, Kind>
+  /** Of those that may not be left out: looked at whether they are there or not. */
+  readonly required: readonly (readonly [key: string, kind: Kind])[]
+  readonly isMeasured: boolean
+  /** Whether a number is right wherever it stands. */
+  readonly takesNumbers: boolean
+}
+
 const KNOWN: ReadonlyMap<string, Known> = new Map(
-  Object.entries(FIELDS).map(([type, fields]) => {
-    const entries = Object.entries(fields)
-    const names = new Set(entries.map(([key]) => key))
-    return [type, { entries, names, isMeasured: MEASURED.has(type) }]
+  Object.entries(FIELDS).map(([type, kinds]) => {
+    const fields = new Map(Object.entries(kinds))
+    const required = [...fields].filter(([, kind]) => !kind(undefined))
+    const isMeasured = MEASURED.has(type)
+    const takesNumbers = isMeasured && [...fields.values()].every((kind) => kind(0))
+    return [type, { fields, required, isMeasured, takesNumbers }]
   }),
 )
-
-interface Known {
-  readonly entries: readonly (readonly [key: string, kind: Kind])[]
-  readonly names: ReadonlySet<string>
-  readonly isMeasured: boolean
-}
 
 /** Whether a value is an event whose fields are of their kinds; one of a type to come is let pass. */
 export function isRunEvent(value: unknown): value is RunEvent {
@@ -117,11 +122,15 @@ export function isRunEvent(value: unknown): value is RunEvent {
   if (value.time !== undefined && typeof value.time !== "string") return false
   const known = KNOWN.get(value.type)
   if (known === undefined) return true
-  // plain loops: every line of a long run comes through here
-  for (const [key, kind] of known.entries) if (!kind(value[key])) return false
-  if (!known.isMeasured) return true
+  const { fields, required, isMeasured, takesNumbers } = known
+  // plain loops, and nothing looked up for a number: every line of a long run comes through here
+  for (const [key, kind] of required) if (!kind(value[key])) return false
   for (const key in value) {
-    if (!known.names.has(key) && !BASE.has(key) && !measure(value[key])) return false
+    const one = value[key]
+    if (takesNumbers && typeof one === "number") continue
+    if (BASE.has(key)) continue
+    const kind = fields.get(key) ?? (isMeasured ? measure : undefined)
+    if (kind !== undefined && !kind(one)) return false
   }
   return true
 }

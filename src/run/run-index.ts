@@ -139,15 +139,38 @@ function eachNumber(event: NumberedEvent, told: (name: string, value: number) =>
   }
 }
 
+interface Told {
+  /** By its place among the numbers of the last step: the next one tells them in the same order. */
+  readonly names: string[]
+  readonly lists: number[][]
+}
+
+const LAST_TOLD = new WeakMap<RunDetails["columns"], Told>()
+
 function takeStep(columns: RunDetails["columns"], event: Of<"step">): void {
   const before = columns.get("step")?.length ?? 0
+  const last = LAST_TOLD.get(columns) ?? { names: [], lists: [] }
+  LAST_TOLD.set(columns, last)
+  let place = 0
+  let filled = 0
   eachNumber(event, (name, value) => {
-    let column = columns.get(name)
-    if (column === undefined) {
-      column = new Array<number>(before).fill(Number.NaN)
-      columns.set(name, column)
+    if (last.names[place] !== name) {
+      last.names[place] = name
+      last.lists[place] = columnOf(columns, name, before)
     }
-    column.push(value)
+    const list = last.lists[place++]!
+    if (list.length > before) return // a group's number with the name of one outside
+    list.push(value)
+    filled++
   })
+  if (filled === columns.size) return
   for (const column of columns.values()) if (column.length === before) column.push(Number.NaN)
+}
+
+function columnOf(columns: RunDetails["columns"], name: string, rows: number): number[] {
+  const found = columns.get(name)
+  if (found !== undefined) return found
+  const column = new Array<number>(rows).fill(Number.NaN)
+  columns.set(name, column)
+  return column
 }

@@ -51,18 +51,21 @@ export function addHistogram(
     all.steps.push(step)
     all.filled = 1
   } else {
-    all.counts[last] = sums(all.counts[last]!, counts)
+    addTo(all.counts[last]!, counts)
     all.steps[last] = step
     all.filled++
   }
   if (all.counts.length < MOST || all.filled < all.every) return
-  all.counts = pairs(all.counts).map(([a, b]) => sums(a, b))
+  all.counts = pairs(all.counts).map(([a, b]) => addTo(a, b))
   all.steps = pairs(all.steps).map(([, b]) => b)
   all.every *= 2
   all.filled = all.every
 }
 
-const sums = (a: readonly number[], b: readonly number[]) => a.map((x, i) => x + (b[i] ?? 0))
+function addTo(sums: number[], counts: readonly number[]): number[] {
+  for (let i = 0; i < sums.length; i++) sums[i]! += counts[i] ?? 0
+  return sums
+}
 
 /** MOST is even: nothing is left over. */
 const pairs = <T>(values: readonly T[]): [T, T][] =>

@@ -1,4 +1,5 @@
 /** The lines of an events.jsonl that another process writes, each with an id to go on from. */
+import { isAscii } from "node:buffer"
 import { createHash } from "node:crypto"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -71,7 +72,8 @@ export function linesFrom(path: string, from: number, length = PIECE_BYTES): Pie
   const whole = bytes.lastIndexOf(0x0a) + 1
   if (whole === 0 && from + bytes.length < size) return linesFrom(path, from, 2 * length)
   const lines: RunLine[] = []
-  const texts = bytes.toString("utf8", 0, whole).split("\n")
+  const encoding = isAscii(bytes.subarray(0, whole)) ? "latin1" : "utf8" // the same text, sooner
+  const texts = bytes.toString(encoding, 0, whole).split("\n")
   for (let start = 0, i = 0; start < whole; i++) {
     const end = bytes.indexOf(0x0a, start) + 1
     const event = parseEvent(texts[i]!)

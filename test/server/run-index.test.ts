@@ -19,6 +19,7 @@ import {
   shownMeans,
 } from "../../src/run/thinned.ts"
 import { RunIndexes } from "../../src/server/run-indexes.ts"
+import { linesFrom } from "../../src/server/run-lines.ts"
 import { endEvent, evalEvent, linesOf, startEvent, stepEvent } from "./run-events.ts"
 import { newFolder, writeRun } from "./serving.ts"
 
@@ -65,6 +66,42 @@ test("an index has each step's numbers, the best of each evaluation, and no name
   expect(details.columns.get("step")).toEqual([1, 2, 3])
   const { details: read, last } = detailsOf(detailsBytes(details, "x"))!
   expect([read, last]).toEqual([details, "x"])
+})
+
+test("steps that tell other numbers, or in another order, fill the columns of their names", () => {
+  const { columns } = wanted([
+    { ...stepEvent(1), a: 1, b: 2 },
+    { ...stepEvent(2), b: 3, a: 4 },
+    { b: 5, ...stepEvent(3) },
+    { ...stepEvent(4), "c.d": 6, c: { d: 7, e: 8 } },
+    { ...stepEvent(5), a: 9 },
+  ]).details
+  const { NaN: none } = Number
+  expect(columns.get("a")).toEqual([1, 4, none, none, 9])
+  expect(columns.get("b")).toEqual([2, 3, 5, none, none])
+  expect(columns.get("c.d")).toEqual([none, none, none, 6, none])
+  expect(columns.get("c.e")).toEqual([none, none, none, 8, none])
+  expect(columns.get("step")).toEqual([1, 2, 3, 4, 5])
+  for (const column of columns.values()) expect(column).toHaveLength(5)
+})
+
+test("a line whose fields are of another kind is no event", () => {
+  const { nll: _, ...noNll } = stepEvent(1)
+  const lines = [
+    stepEvent(1),
+    noNll,
+    ...[{ nll: "1" }, { mean_p: { a: 1 } }, { extra: "1" }, { time: 5 }, { type: 5 }].map((wrong) =>
+      stepEvent(1, wrong),
+    ),
+    { ...startEvent, run_id: 5 },
+    { ...startEvent, note: "free" },
+    stepEvent(2, { extra: { a: 1, b: null }, eos_p: null }),
+    stepEvent(3, { note: "größer" }),
+    stepEvent(3, { größer: 1 }),
+  ]
+  const path = join(writeRun(dir, "kinds", { events: lines }), "events.jsonl")
+  const told = linesFrom(path, 0).lines.map(({ event }) => event)
+  expect(told).toEqual([0, 8, 9, 11].map((i) => lines[i]))
 })
 
 test("a new server goes on from the index beside the run; what a resumed run put there is read anew", async () => {
