@@ -121,14 +121,13 @@ RUNS = {
 }
 
 
-def run(family, name, rows, adapter=False):
+def run(family, name, dataset, tokenizer, check, adapter=False, max_length=64):
+    """What a trainer logs over the dataset's steps; `check` gets its first batch."""
     trainer_class, config_class, more = RUNS[name]
     model = load(family)
     if adapter:
         model = PeftModel.from_pretrained(model, os.path.join(MODELS, family, "adapter"), is_trainable=True)
     size, steps = SETTINGS["batch_size"], SETTINGS["steps"]
-    order = [i % len(rows) for i in range(steps * size)]
-    chosen = [labelled(rows[i], k) if name == "kto" else answers(rows[i]) for k, i in enumerate(order)]
     shared = {key: SETTINGS[key] for key in ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm")}
     with tempfile.TemporaryDirectory() as out:
         config = config_class(
@@ -136,23 +135,31 @@ def run(family, name, rows, adapter=False):
             per_device_train_batch_size=size,
             max_steps=steps,
             learning_rate=SETTINGS["learning_rate"],
-            max_length=64,
+            max_length=max_length,
             disable_dropout=True,
             remove_unused_columns=False,
             **PLAIN,
             **shared,
             **more,
         )
-        trainer = trainer_class(
-            model=model, args=config, train_dataset=Dataset.from_list(chosen), processing_class=tokenizer_of(model.config.vocab_size)
-        )
-        check(name, next(iter(trainer.get_train_dataloader())), [rows[i] for i in order[:size]])
+        trainer = trainer_class(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
+        check(next(iter(trainer.get_train_dataloader())))
         trainer.train()
         keys = ("loss", "grad_norm", "rewards/chosen", "rewards/rejected", "rewards/margins", "kl", "train/kl")
         logs = [{k: float(log[k]) for k in keys if k in log} for log in trainer.state.log_history if "grad_norm" in log]
     assert len(logs) == steps, logs
     print(family, name, "lora" if adapter else "full", [round(log["loss"], 4) for log in logs[:4]])
     return logs
+
+
+def run_ids(family, name, rows, adapter=False):
+    """On rows of ids."""
+    size, steps = SETTINGS["batch_size"], SETTINGS["steps"]
+    order = [i % len(rows) for i in range(steps * size)]
+    given = [labelled(rows[i], k) if name == "kto" else answers(rows[i]) for k, i in enumerate(order)]
+    vocabulary = load(family).config.vocab_size
+    first = [rows[i] for i in order[:size]]
+    return run(family, name, Dataset.from_list(given), tokenizer_of(vocabulary), lambda batch: check(name, batch, first), adapter)
 
 
 def check(name, batch, rows):
@@ -169,9 +176,9 @@ if __name__ == "__main__":
     result = {"versions": versions() | {"trl": trl.__version__}, "settings": SETTINGS, "families": {}}
     for family in ("qwen2", "llama"):
         rows = rows_of(load(family).config.vocab_size)
-        runs = {name: run(family, name, rows) for name in RUNS}
+        runs = {name: run_ids(family, name, rows) for name in RUNS}
         if family == "qwen2":
-            runs["dpo.lora"] = run(family, "dpo", rows, adapter=True)
+            runs["dpo.lora"] = run_ids(family, "dpo", rows, adapter=True)
         result["families"][family] = {"rows": rows, "runs": runs}
     write_json(os.path.join(HERE, "trl_preferences.json"), result)
     with open(os.path.join(HERE, "trl_preferences.json")) as file:
