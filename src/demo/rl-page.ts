@@ -1,4 +1,5 @@
 /** What `demo --rl` says: a table for the terminal, conclusions, and its page. */
+import type { Difference } from "../evaluate/index.ts"
 import { escapeHtml } from "../report/charts.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
@@ -10,6 +11,7 @@ import {
   type RlArm,
   type RlDemoResult,
   type RlModel,
+  type RlScore,
 } from "./rl.ts"
 import { scoreText, signed } from "./table.ts"
 
@@ -56,19 +58,24 @@ const OTHERS = Object.keys(IN_WORDS) as (keyof typeof IN_WORDS)[]
 /** What the numbers say of the long sums, and of the others. */
 export function rlConclusions({ scores, sets }: RlDemoResult): string[] {
   const [long, shorter, longer] = sets.map(({ name }) => name)
-  const against = (model: Exclude<RlModel, "grpo">, set: string) => {
-    const { difference, ci95, exceedsNoise } = grpoMinus(scores, model, { set, temperature: 1 })
-    const points = `${Math.abs(100 * difference).toFixed(0)} points`
-    const interval = `[${signed(ci95[0])}, ${signed(ci95[1])}]`
-    const name = IN_WORDS[model]
-    if (!exceedsNoise) return `no different from ${name} beyond noise ${interval}`
-    return `${points} ${difference > 0 ? "better" : "worse"} than ${name} ${interval}`
-  }
+  const against = (where: Where, models: readonly (keyof typeof IN_WORDS)[]) =>
+    models.map((model) => standing(grpoMinus(scores, model, where), IN_WORDS[model])).join("; ")
+  const both = (set: string, about: string, models: readonly (keyof typeof IN_WORDS)[]) =>
+    `${set}, ${about}. T = 1: GRPO is ${against({ set, temperature: 1 }, models)}. Greedy: ${against({ set, temperature: 0 }, models)}.`
   return [
-    `${long}, longer than any sum with a solution, T = 1: GRPO is ${OTHERS.map((model) => against(model, long!)).join("; ")}.`,
-    `${shorter}, of which GRPO saw none, T = 1: GRPO is ${against("base", shorter!)}; ${against("sft-short", shorter!)}.`,
-    `${longer}, longer than anything the base was trained on, T = 1: GRPO is ${against("base", longer!)}.`,
+    both(long!, "longer than any sum with a solution", OTHERS),
+    both(shorter!, "of which GRPO saw none", ["base", "sft-short"]),
+    both(longer!, "longer than anything the base was trained on", ["base"]),
   ]
+}
+
+type Where = Pick<RlScore, "set" | "temperature">
+
+function standing({ difference, ci95, exceedsNoise }: Difference, name: string): string {
+  const interval = `[${signed(ci95[0])}, ${signed(ci95[1])}]`
+  if (!exceedsNoise) return `no different from ${name} beyond noise ${interval}`
+  const points = `${Math.abs(100 * difference).toFixed(0)} points`
+  return `${points} ${difference > 0 ? "better" : "worse"} than ${name} ${interval}`
 }
 
 export function rlPage(result: RlDemoResult, conclusions: readonly string[]): string {

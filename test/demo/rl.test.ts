@@ -48,21 +48,23 @@ test("short sums with solutions, long ones with answers alone: all from one star
   expect(page).not.toMatch(/<link|<img|<script[^>]*\ssrc=|@import/)
 }, 60_000)
 
-function madeUp(grpo: number): RlDemoResult {
-  const score = (model: RlScore["model"], set: string, right: number): RlScore => ({
-    ...{ set, model, temperature: 1, score: right / 100, ci95: [0, 1], perSeed: [], problems: 100 },
-    outcomes: Array.from({ length: 100 }, (_, i) => [i < right]),
-  })
+function madeUp(grpo: number, greedy = grpo): RlDemoResult {
+  const score = (model: RlScore["model"], set: string, right: number, cold = right): RlScore[] =>
+    ([right, cold] as const).map((share, i) => ({
+      ...{ set, model, temperature: i === 0 ? 1 : 0, score: share / 100, ci95: [0, 1] },
+      ...{ perSeed: [], problems: 100 },
+      outcomes: Array.from({ length: 100 }, (_, k) => [k < share]),
+    }))
   const names = ["4 steps", "2 or 3 steps", "5 steps"]
   return {
     settings: { seeds: 1, questions: 100 } as RlDemoResult["settings"],
     sets: names.map((name) => ({ name, about: "", questions: [] })),
     runs: [],
     scores: names.flatMap((set) => [
-      ...(["base", "sft-short", "dft-short", "sft-long", "dft-long"] as const).map((model) =>
+      ...(["base", "sft-short", "dft-short", "sft-long", "dft-long"] as const).flatMap((model) =>
         score(model, set, 40),
       ),
-      score("grpo", set, grpo),
+      ...score("grpo", set, grpo, greedy),
     ]),
     seconds: 1,
   }
@@ -74,5 +76,9 @@ test("a difference within noise is not claimed, and one against GRPO is said", (
     /30 points worse than the base.*worse than SFT on the short sums/,
   )
   expect(rlConclusions(madeUp(40))[0]).toMatch(/no different from the base beyond noise/)
+  // what is gained at T = 1 and lost greedily is both said
+  expect(rlConclusions(madeUp(80, 10))[1]).toMatch(
+    /T = 1: GRPO is 40 points better than the base.*Greedy: 30 points worse than the base/,
+  )
   expect(rlText(madeUp(80))).toMatch(/4 steps, T = 1 +40 ±\d+ .* 80/)
 })
