@@ -19,6 +19,8 @@ import { besideProject, PYTHON, qwenModel } from "./setup/qwen-model.ts"
 export const ROWS_PER_STEP = 4
 export const MAX_LENGTH = 1024
 
+export const PRECISIONS = { fp32: "float32", bf16: "bfloat16" } as const
+
 export interface Measured {
   readonly rates: readonly number[]
   readonly peakGb: number
@@ -62,42 +64,71 @@ function ours(
     engine: { name: "onnx", device: "cpu", dtype },
     output_dir: join(folder, `run-${mode}`),
   }
-  const path = join(folder, `${mode}-${dtype}.json`)
-  writeFileSync(path, JSON.stringify(config))
   return {
-    name: `dftune ${dtype === "fp32" ? "float32" : "bfloat16"}, ${mode}`,
-    async measure() {
-      const out = await scriptLines("train-once.ts", [path])
-      const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
-      const rates = values.filter((v) => v.step > 1).map((v) => v.real / v.seconds)
-      return { rates, peakGb: values.at(-1).peak_gb }
-    },
+    name: `dftune ${PRECISIONS[dtype]}, ${mode}`,
+    measure: () => trainedOnce(folder, `${mode}-${dtype}`, config),
   }
+}
+
+/** Trains a config in a process of its own. */
+export async function trainedOnce(folder: string, name: string, config: object): Promise<Measured> {
+  const path = join(folder, `${name}.json`)
+  writeFileSync(path, JSON.stringify(config))
+  const out = await scriptLines("train-once.ts", [path])
+  const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+  const rates = values.filter((v) => v.step > 1).map((v) => v.real / v.seconds)
+  return { rates, peakGb: values.at(-1).peak_gb }
 }
 
 export function theirs(
   { folder, model, source, steps }: Setup,
-  precision: string,
+  precision: keyof typeof PRECISIONS,
   mode: string,
 ): Contender {
   const script = besideProject("shared/bench/trl_dft.py")
   return {
-    name: `TRL ${precision === "fp32" ? "float32" : "bfloat16"}, ${mode}`,
+    name: `TRL ${PRECISIONS[precision]}, ${mode}`,
     async measure() {
       const args = [script, model, source, precision, mode, `${ROWS_PER_STEP}`, `${steps}`]
-      const out = await outputLines(PYTHON, [...args, `${MAX_LENGTH}`], folder)
-      const real = out
-        .filter((line) => line.startsWith("batch"))
-        .map((line) => Number(/real (\d+)/.exec(line)![1]))
-      const seconds = out
-        .filter((line) => line.startsWith("step"))
-        .map((line) => Number(/seconds ([\d.]+)/.exec(line)![1]))
-      const peak = out.find((line) => line.startsWith("peak_rss_gb"))!
-      const rates = seconds.map((s, i) => real[i]! / s).slice(1)
-      return { rates, peakGb: Number(peak.split(" ")[1]) }
+      return measuredTrl(await outputLines(PYTHON, [...args, `${MAX_LENGTH}`], folder))
     },
   }
 }
+
+/** What a script over a trainer of TRL's printed. */
+export function measuredTrl(out: readonly string[]): Measured {
+  const numbers = (start: string, number: RegExp) =>
+    out.filter((line) => line.startsWith(start)).map((line) => Number(number.exec(line)![1]))
+  const real = numbers("batch", /real (\d+)/)
+  const seconds = numbers("step", /seconds ([\d.]+)/)
+  const [peakGb] = numbers("peak_rss_gb", /([\d.]+)/)
+  return { rates: seconds.map((s, i) => real[i]! / s).slice(1), peakGb: peakGb! }
+}
+
+/** Each contender in turn, so often; the median of all rates and the highest peak. */
+export async function inTurns(contenders: readonly Contender[], repeats: number): Promise<Results> {
+  const measured = new Map<string, Measured[]>()
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const { name, measure } of contenders) {
+      const result = await measure()
+      console.error(
+        `${name}: ${median(result.rates).toFixed(1)} tokens/s, ${result.peakGb.toFixed(2)} GB`,
+      )
+      measured.set(name, [...(measured.get(name) ?? []), result])
+    }
+  }
+  return Object.fromEntries(
+    [...measured].map(([name, runs]) => [
+      name,
+      {
+        tokens_per_second: median(runs.flatMap(({ rates }) => rates)),
+        peak_gb: Math.max(...runs.map(({ peakGb }) => peakGb)),
+      },
+    ]),
+  )
+}
+
+type Results = Record<string, { readonly tokens_per_second: number; readonly peak_gb: number }>
 
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
@@ -116,29 +147,14 @@ export async function run(args: string[]): Promise<void> {
   }
   const folder = mkdtempSync(join(tmpdir(), "dftune-bench-trl-"))
   const setup = { folder, model, source, steps: Number(values.steps) }
-  const results: Record<string, { tokens_per_second: number; peak_gb: number }> = {}
-  for (const mode of (["full", "lora"] as const).filter((m) => !values.only || m === values.only)) {
-    const contenders = (bf16Kernel() ? (["fp32", "bf16"] as const) : (["fp32"] as const)).map(
-      (dtype) => ours(setup, dtype, mode),
-    )
-    contenders.push(theirs(setup, "fp32", mode), theirs(setup, "bf16", mode))
-    const measured = new Map<string, Measured[]>()
-    for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
-      for (const { name, measure } of contenders) {
-        const result = await measure()
-        console.error(
-          `${name}: ${median(result.rates).toFixed(1)} tokens/s, ${result.peakGb.toFixed(2)} GB`,
-        )
-        measured.set(name, [...(measured.get(name) ?? []), result])
-      }
-    }
-    for (const [name, runs] of measured) {
-      results[name] = {
-        tokens_per_second: median(runs.flatMap(({ rates }) => rates)),
-        peak_gb: Math.max(...runs.map(({ peakGb }) => peakGb)),
-      }
-    }
-  }
+  const dtypes = bf16Kernel() ? (["fp32", "bf16"] as const) : (["fp32"] as const)
+  const contenders = (["full", "lora"] as const)
+    .filter((mode) => !values.only || mode === values.only)
+    .flatMap((mode) => [
+      ...dtypes.map((dtype) => ours(setup, dtype, mode)),
+      ...(["fp32", "bf16"] as const).map((dtype) => theirs(setup, dtype, mode)),
+    ])
+  const results = await inTurns(contenders, Number(values.repeats))
   rmSync(folder, { recursive: true, force: true })
   console.table(results)
   console.log(JSON.stringify(results))
