@@ -4,9 +4,28 @@ import { z } from "zod"
 export const ENGINES = ["onnx", "torch"] as const
 export type EngineName = (typeof ENGINES)[number]
 
+/** An execution provider of ONNX Runtime in a library of its own. */
+const libraryDevice = z.strictObject({
+  library: z
+    .string()
+    .min(1)
+    .describe("The library's file. Its code runs with your rights; see docs/devices.md."),
+  name: z
+    .string()
+    .min(1)
+    .describe(
+      "Which of its devices: the provider's name, or CPU, GPU or NPU. Left out: the only one.",
+    )
+    .optional(),
+  options: z.record(z.string(), z.string()).describe("The provider's own options.").optional(),
+})
+
 export const onnxEngine = z.strictObject({
   name: z.literal("onnx").describe("The local engine: ONNX Runtime."),
-  device: z.enum(["auto", "cpu", "webgpu"]).describe("Where it computes.").default("auto"),
+  device: z
+    .union([z.enum(["auto", "cpu", "webgpu"]), libraryDevice])
+    .describe("Where it computes, or an execution provider's library: { library: FILE }.")
+    .default("auto"),
   threads: z
     .union([z.literal("auto"), z.number().int().min(1).max(1024)])
     .describe("CPU threads; auto takes one a core.")

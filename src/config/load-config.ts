@@ -283,6 +283,12 @@ function foundTemplate(
   )
 }
 
+function withFoundLibrary(engine: Config["engine"], folder: string): Config["engine"] {
+  if (engine.name !== "onnx" || typeof engine.device === "string") return engine
+  const library = foundPath(engine.device.library, folder)
+  return { ...engine, device: { ...engine.device, library } }
+}
+
 function withFoundPaths(config: Config, folder: string): Config {
   const sources = (list: Config["data"]["train"]) =>
     list.map((source) => ({ ...source, path: foundPath(source.path, folder) }))
@@ -291,6 +297,7 @@ function withFoundPaths(config: Config, folder: string): Config {
   return {
     ...config,
     model: foundPath(config.model, folder),
+    engine: withFoundLibrary(config.engine, folder),
     rollout: config.rollout && {
       ...config.rollout,
       environment: config.rollout.environment && {

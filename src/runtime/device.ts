@@ -94,8 +94,18 @@ export type Precision = "bf16" | "fp32"
 /** Part of an optimizer's update that the host computes faster than JavaScript; see src/optim. */
 export type HostKernel = (...arrays: readonly (Float32Array | Uint8Array)[]) => Promise<void>
 
+/** An execution provider of ONNX Runtime in a library of its own. */
+export interface LibraryDevice {
+  /** The file. */
+  readonly library: string
+  /** Which, where it offers several: its name, or CPU, GPU or NPU. */
+  readonly name?: string | undefined
+  /** The provider's own. */
+  readonly options?: Readonly<Record<string, string>> | undefined
+}
+
 export interface DeviceOptions {
-  readonly device?: "auto" | "cpu" | "webgpu"
+  readonly device?: "auto" | "cpu" | "webgpu" | LibraryDevice
   /** "auto": one per core. Results are the same bits only for the same number. */
   readonly threads?: "auto" | number
   /** Of products; fp32 when left out. bf16 only on a CPU that multiplies it. */

@@ -6,8 +6,10 @@ import type { Device, DeviceOptions, Precision } from "./device.ts"
 import { deviceTrial } from "./device-trial.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
 import { ownAdamw8, ownKernels, ownPanels } from "./native/own-kernels.ts"
+import { nameOf } from "./native/plugin-provider.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
 import { webgpuDevice } from "./onnx/webgpu-device.ts"
+import { type MakeDevice, openPluginDevice } from "./plugin-device.ts"
 
 /**
  * Opens a device of this machine with onnxruntime-node. "auto" takes the GPU where there is one
@@ -22,7 +24,12 @@ export async function openDevice({
     throw new InputError(`threads: expected "auto" or a whole number from 1 on, got ${threads}`)
   }
   if (dtype === "bf16") refuseWithoutBf16(device)
-  const cpu = cpuDevice(threads === "auto" ? availableParallelism() : threads, dtype)
+  const count = threads === "auto" ? availableParallelism() : threads
+  if (typeof device === "object") {
+    startOnnxRuntime(count)
+    return openPluginDevice(device, pluginSessions(count))
+  }
+  const cpu = cpuDevice(count, dtype)
   if (dtype === "bf16") return cpu
   if (device === "cpu") return cpu
   if (device === "auto" && !mayHaveGpu()) return cpu
@@ -41,9 +48,10 @@ const GPU_ADVICE =
   "Metal on macOS; Direct3D 12 on Windows). Set device: cpu, or auto, to go on without it."
 
 function refuseWithoutBf16(device: DeviceOptions["device"]): void {
-  if (device === "webgpu") {
+  if (device === "webgpu" || typeof device === "object") {
+    const name = device === "webgpu" ? device : device.library
     throw new InputError(
-      "dtype: bf16 is for the CPU; on device: webgpu products are float32. Set dtype: fp32, or device: cpu.",
+      `dtype: bf16 is for the CPU; on device: ${name} products are float32. Set dtype: fp32, or device: cpu.`,
     )
   }
   const { bf16, problem } = ownKernels()
@@ -69,6 +77,32 @@ function cpuDevice(threads: number, dtype: Precision): Device {
       session: {},
     },
   )
+}
+
+/** As many new tokens of a sequence as the cases of attention over a cache have. */
+const CACHED_QUERIES = 8
+
+/** Devices of a library: tensors are arrays of this program, copied at each run. */
+function pluginSessions(threads: number): MakeDevice {
+  return ({ plugin, options, lacks, strict = false }) => {
+    const provider = { device: plugin.pointer, options, strict }
+    const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
+      new NativeSession(model, threads, ort.Tensor, constants, provider)
+    const adamw8 = ownAdamw8()
+    return new OnnxDevice(
+      { InferenceSession: { create }, Tensor: ort.Tensor },
+      {
+        target: "cpu",
+        holdsConstants: true,
+        keepsInputs: true,
+        cachedQueries: CACHED_QUERIES,
+        description: nameOf(plugin),
+        lacks,
+        ...(adamw8 ? { adamw8 } : {}),
+        session: {},
+      },
+    )
+  }
 }
 
 export { ownKernels }

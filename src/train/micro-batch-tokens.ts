@@ -24,7 +24,7 @@ export function chosenMicroBatchTokens(
     quantized,
   }: { readonly device: OnnxEngineConfig["device"]; readonly quantized: boolean },
 ): number {
-  if (device === "webgpu") return MICRO_BATCH_TOKENS
+  if (device === "webgpu" || typeof device === "object") return MICRO_BATCH_TOKENS
   const weights = Math.max(
     ...layerKinds(shape).map((kind) =>
       [...linearLayers(shape, kind).values()].reduce(

@@ -1,8 +1,15 @@
 import { expect, test } from "vitest"
 import { ops } from "../../src/graph/ops.ts"
+import { difference, seedFor, traced } from "../../src/runtime/conformance/judge.ts"
+import {
+  type OpCase,
+  opCases,
+  opsWithCases,
+  samples,
+  symbols,
+} from "../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../src/runtime/index.ts"
-import { difference, finiteDifferences, seedFor, traced } from "./gradcheck.ts"
-import { type OpCase, opCases, opsWithCases, samples, symbols } from "./op-cases.ts"
+import { finiteDifferences } from "./gradcheck.ts"
 
 test("every op of the closed list has a case", () => {
   expect([...opsWithCases].sort()).toEqual(Object.keys(ops).sort())

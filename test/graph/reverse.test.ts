@@ -9,9 +9,10 @@ import {
   partition,
   type Tensor,
 } from "../../src/graph/index.ts"
+import { difference, traced } from "../../src/runtime/conformance/judge.ts"
+import { opCases, samples, spread, symbols } from "../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../src/runtime/index.ts"
-import { difference, finiteDifferences, traced } from "./gradcheck.ts"
-import { opCases, samples, spread, symbols } from "./op-cases.ts"
+import { finiteDifferences } from "./gradcheck.ts"
 
 const real = (shape: readonly number[], seed: number) => {
   const length = shape.reduce((product, dim) => product * dim, 1)

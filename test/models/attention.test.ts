@@ -12,9 +12,9 @@ import {
 import { attention, tanh } from "../../src/models/block/attention.ts"
 import type { AttentionOptions } from "../../src/models/block/parts.ts"
 import { keyBegins, packLayout } from "../../src/models/decoder/pack.ts"
+import { difference } from "../../src/runtime/conformance/judge.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../src/runtime/index.ts"
-import { difference } from "../graph/gradcheck.ts"
-import { spread } from "../graph/op-cases.ts"
 
 const [K, G, D] = [2, 2, 3]
 

@@ -3,9 +3,10 @@ import { input, type NdArray, ndarray, type Tensor } from "../../src/graph/index
 import { doraNames, rowSquares } from "../../src/models/block/dora.ts"
 import { linearPart, loraNames } from "../../src/models/block/packed.ts"
 import { mergeLora } from "../../src/models/index.ts"
+import { difference, seedFor, traced } from "../../src/runtime/conformance/judge.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../src/runtime/index.ts"
-import { difference, finiteDifferences, seedFor, traced } from "../graph/gradcheck.ts"
-import { spread } from "../graph/op-cases.ts"
+import { finiteDifferences } from "../graph/gradcheck.ts"
 
 const [R, IN, OUT, RANK, SCALE] = [3, 5, 4, 2, 1.7]
 const names = { ...loraNames("q"), ...doraNames("q") }

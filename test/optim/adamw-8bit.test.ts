@@ -8,9 +8,9 @@ import {
   updateBlocks,
   zeroMoments,
 } from "../../src/optim/index.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
 import { float32 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
-import { spread } from "../graph/op-cases.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { graph, input } from "../../src/graph/index.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
+import { fromDevice } from "../../src/runtime/conformance/transfer.ts"
 import { type Device, float32 } from "../../src/runtime/index.ts"
 import { interpret } from "../../src/runtime/reference.ts"
-import { spread } from "../graph/op-cases.ts"
 import { DEVICES, deviceOrSay } from "./devices.ts"
-import { fromDevice } from "./transfer.ts"
 
 const [IN, OUT] = [96, 80]
 const numbers = (length: number, seed: number) => Float32Array.from(spread(length, [-1, 1], seed))

@@ -1,11 +1,11 @@
 import * as ort from "onnxruntime-node"
 import { afterAll, expect, test } from "vitest"
 import { graph, input } from "../../src/graph/index.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
 import { NativeSession } from "../../src/runtime/native/native-session.ts"
 import { ownKernels } from "../../src/runtime/native/own-kernels.ts"
 import { openDevice } from "../../src/runtime/node.ts"
 import { onnxModel } from "../../src/runtime/onnx/onnx-model.ts"
-import { spread } from "../graph/op-cases.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())

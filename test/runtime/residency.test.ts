@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { graph, input } from "../../src/graph/index.ts"
+import { spread } from "../../src/runtime/conformance/op-cases.ts"
+import { fromDevice } from "../../src/runtime/conformance/transfer.ts"
 import { type Device, type DeviceTensor, float32, int64 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
-import { spread } from "../graph/op-cases.ts"
 import { DEVICES, deviceOrSay } from "./devices.ts"
-import { fromDevice } from "./transfer.ts"
 
 const real = (shape: readonly number[], seed: number) => {
   const length = shape.reduce((product, dim) => product * dim, 1)

@@ -16,7 +16,7 @@ import { type Device, interpret } from "../../src/runtime/index.ts"
 import { GRAPH_OPS } from "../../src/train/graph-ops.ts"
 import { GOLDEN_CASES, stepTokens } from "../objectives/golden-rl.ts"
 import { deviceOrSay } from "../runtime/devices.ts"
-import { fromDevice, toDevice } from "../runtime/transfer.ts"
+import { fromDevice, toDevice } from "../../src/runtime/conformance/transfer.ts"
 
 const golden = JSON.parse(
   readFileSync(new URL("../../golden/objectives.json", import.meta.url), "utf8"),

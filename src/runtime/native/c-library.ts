@@ -1,4 +1,4 @@
-import koffi from "koffi"
+import { koffi } from "./koffi.ts"
 
 const MADVISE = "int madvise(void *, size_t, int)"
 

@@ -26,7 +26,7 @@ interface Environment {
 
 const LOG_ERRORS = 3
 const ALL_OPTIMIZATIONS = 99
-let environment: Environment | undefined
+let started: Environment | undefined
 
 /**
  * Starts ONNX Runtime with one pool of threads for all sessions: each session's own would go on
@@ -34,19 +34,19 @@ let environment: Environment | undefined
  * Runtime is used; the first call's number of threads counts.
  */
 export function startOnnxRuntime(threads: number): void {
-  if (environment) return
+  if (started) return
   const api = ortApi()
   const threading = api.make("CreateThreadingOptions")
   try {
     api.check("SetGlobalIntraOpNumThreads", threading, threads)
     api.check("SetGlobalInterOpNumThreads", threading, 1)
-    environment = {
+    started = {
       api,
       env: api.make("CreateEnvWithGlobalThreadPools", LOG_ERRORS, "dftune", threading),
       memory: api.make("CreateCpuMemoryInfo", 1, 0),
       threads,
     }
-    shareArena(environment)
+    shareArena(started)
   } finally {
     api.release("ReleaseThreadingOptions", threading)
   }
@@ -70,9 +70,9 @@ function shareArena({ api, env, memory }: Environment): void {
   api.release("ReleaseArenaCfg", settings)
 }
 
-function open(): Environment {
-  assert(environment, "startOnnxRuntime comes first")
-  return environment
+export function environment(): Environment {
+  assert(started, "startOnnxRuntime comes first")
+  return started
 }
 
 type TensorClass = typeof OrtTensor
@@ -96,6 +96,8 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
   #freed = false
 
   /**
+   * With a `provider`, what it has no kernel for is left to the CPU, or is an error.
+   *
    * `constants` are the data of the model's initializers that have none; their memory must outlive
    * the session unless all that reads them keeps a packed copy.
    */
@@ -104,8 +106,9 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
     threads: number,
     Tensor: TensorClass,
     constants: Readonly<Record<string, OrtTensor>> = {},
+    provider?: Provider,
   ) {
-    const { api, env, threads: shared } = open()
+    const { api, env, threads: shared } = environment()
     this.#Tensor = Tensor
     this.#alone = threads === shared && threads > 1
     const options = api.make("CreateSessionOptions")
@@ -123,6 +126,7 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
       api.check("DisableMemPattern", options)
       api.check("AddSessionConfigEntry", options, "session.use_env_allocators", "1")
       api.check("SetSessionLogSeverityLevel", options, LOG_ERRORS)
+      if (provider) addProvider(options, provider)
       const operators = ownOperators(shared)
       if (operators !== null) api.check("AddCustomOpDomain", options, operators)
       const weights = Object.values(constants).reduce((sum, x) => sum + bytesOf(x), 0)
@@ -139,7 +143,7 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
     feeds: Readonly<Record<string, OrtTensor>>,
     fetches: Readonly<Record<string, OrtTensor | null>>,
   ): Promise<Record<string, OrtTensor>> {
-    const { api } = open()
+    const { api } = environment()
     const names = Object.keys(fetches)
     const inputs = BigUint64Array.from(Object.values(feeds), valueOver)
     const given = names.map((name) => fetches[name])
@@ -183,7 +187,7 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
   #free(): void {
     if (!this.#released || this.#freed || this.#running.size > 0) return
     this.#freed = true
-    const { api } = open()
+    const { api } = environment()
     api.release("ReleaseSession", this.#session)
     for (const value of this.#initializers) api.release("ReleaseValue", value)
   }
@@ -195,6 +199,25 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
     return known
   }
 }
+
+/** An execution provider that is asked before the CPU's. */
+export interface Provider {
+  readonly device: Pointer
+  readonly options: Readonly<Record<string, string>>
+  /** Whether what it has no kernel for is an error. */
+  readonly strict: boolean
+}
+
+function addProvider(sessionOptions: Pointer, { device, options, strict }: Provider): void {
+  const { api, env } = environment()
+  const [keys, values] = [cStrings(Object.keys(options)), cStrings(Object.values(options))]
+  const [pairs, devices] = [keys.pointers.length, BigUint64Array.of(device)]
+  const append = "SessionOptionsAppendExecutionProvider_V2"
+  api.check(append, sessionOptions, env, devices, 1, keys.pointers, values.pointers, pairs)
+  if (strict) api.check("AddSessionConfigEntry", sessionOptions, NO_FALLBACK, "1")
+}
+
+const NO_FALLBACK = "session.disable_cpu_ep_fallback"
 
 /**
  * A run that took less the last time is made on this thread. Handing it to another costs one or two
@@ -234,7 +257,7 @@ const bytesOf = ({ data }: OrtTensor) => (data as HostArray).byteLength
 
 /** A value over the tensor's own memory, which must outlive it. */
 function valueOver({ type, data, dims }: OrtTensor): Pointer {
-  const { api, memory } = open()
+  const { api, memory } = environment()
   const array = data as HostArray
   const shape = BigInt64Array.from(dims, BigInt)
   const [number] = TYPES[type as TypeName]
@@ -245,7 +268,7 @@ function valueOver({ type, data, dims }: OrtTensor): Pointer {
 
 /** A copy of a value that ONNX Runtime made. */
 function tensorOf(value: Pointer, Tensor: TensorClass): OrtTensor {
-  const { api } = open()
+  const { api } = environment()
   const info = api.make("GetTensorTypeAndShape", value)
   try {
     const rank = api.number("GetDimensionsCount", info)

@@ -1,12 +1,36 @@
 import { readdirSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
-import koffi from "koffi"
+import { koffi } from "./koffi.ts"
 
 /** A pointer of the C side. */
 export type Pointer = bigint
 
 type Status = Pointer | null
+
+/** Those of execution providers in libraries of their own; the strings that they give are theirs. */
+const PLUGIN_FUNCTIONS = {
+  GetKeyValuePairs: [
+    298,
+    "void GetKeyValuePairs(void *pairs, _Out_ void **keys, _Out_ void **values, _Out_ size_t *count)",
+  ],
+  RegisterExecutionProviderLibrary: [
+    301,
+    "void *RegisterExecutionProviderLibrary(void *env, const char *name, " +
+      `${process.platform === "win32" ? "const char16_t" : "const char"} *path)`,
+  ],
+  GetEpDevices: [303, "void *GetEpDevices(void *env, _Out_ void **devices, _Out_ size_t *count)"],
+  SessionOptionsAppendExecutionProvider_V2: [
+    304,
+    "void *SessionOptionsAppendExecutionProvider_V2(void *options, void *env, void *devices, " +
+      "size_t count, void *keys, void *values, size_t valueCount)",
+  ],
+  HardwareDevice_Type: [307, "int HardwareDevice_Type(void *hardware)"],
+  HardwareDevice_Vendor: [309, "const char *HardwareDevice_Vendor(void *hardware)"],
+  EpDevice_EpName: [312, "const char *EpDevice_EpName(void *device)"],
+  EpDevice_EpMetadata: [314, "void *EpDevice_EpMetadata(void *device)"],
+  EpDevice_Device: [316, "void *EpDevice_Device(void *device)"],
+} as const
 
 /**
  * The functions used of ONNX Runtime's C interface (onnxruntime_c_api.h), each by its place in the
@@ -85,6 +109,7 @@ const FUNCTIONS = {
     210,
     "void *AddExternalInitializers(void *options, void *names, void *values, size_t count)",
   ],
+  ...PLUGIN_FUNCTIONS,
 } as const
 type FunctionName = keyof typeof FUNCTIONS
 type CFunction = ((...args: unknown[]) => unknown) & {
@@ -92,9 +117,11 @@ type CFunction = ((...args: unknown[]) => unknown) & {
 }
 
 /** The version of the table that holds all of the above; newer libraries still offer it. */
-const API_VERSION = 20
+const API_VERSION = 22
 
 export interface OrtApi {
+  /** ONNX Runtime's. */
+  readonly version: string
   /** Calls a function that returns a status; throws its message. */
   check(name: FunctionName, ...args: unknown[]): void
   /** The same, away from the event loop. */
@@ -102,6 +129,10 @@ export interface OrtApi {
   /** Calls a function whose last parameter receives a pointer. */
   make(name: FunctionName, ...args: unknown[]): Pointer
   number(name: FunctionName, ...args: unknown[]): number
+  /** Calls a function that receives an array of pointers and their number, after what it is about. */
+  list(name: FunctionName, ...args: unknown[]): Pointer[]
+  /** Calls a function that returns what it is asked for, and no status. */
+  value<T>(name: FunctionName, ...args: unknown[]): T
   release(name: FunctionName, pointer: Pointer): void
   address(array: ArrayBufferView): Pointer
   /** Host memory of the C side, copied. */
@@ -130,13 +161,34 @@ function pointerAt(table: Pointer, index: number, prototype: string): CFunction 
   return koffi.decode(place, koffi.proto(prototype)) as CFunction
 }
 
+/** The pointers of a C array. */
+function pointersAt(array: Pointer | null, count: number): Pointer[] {
+  if (array === null) return []
+  const size = koffi.sizeof("void *")
+  return Array.from({ length: count }, (_, i) => koffi.decode(array, i * size, "void *") as Pointer)
+}
+
+/** The pairs of an OrtKeyValuePairs. */
+export function keyValuePairs(api: OrtApi, pairs: Pointer): Record<string, string> {
+  const [keys, values, count] = [[null], [null], [0]]
+  api.value("GetKeyValuePairs", pairs, keys, values, count)
+  const strings = (array: Pointer | null) =>
+    pointersAt(array, Number(count[0])).map((each) => koffi.decode(each, "char", -1) as string)
+  const named = strings(values[0]!)
+  return Object.fromEntries(strings(keys[0]!).map((key, i) => [key, named[i]!]))
+}
+
 let openedTable: Pointer | undefined
+
+const apiBase = () => koffi.load(libraryPath()).func("const void *OrtGetApiBase()")() as Pointer
 
 /** The table OrtApi itself, for other C code. */
 export function runtimeTable(): Pointer {
   if (openedTable !== undefined) return openedTable
-  const base = koffi.load(libraryPath()).func("const void *OrtGetApiBase()")() as Pointer
-  openedTable = pointerAt(base, 0, "const void *GetApi(uint32_t version)")(API_VERSION) as Pointer
+  const base = apiBase()
+  const table = pointerAt(base, 0, "const void *GetApi(uint32_t version)")(API_VERSION)
+  if (!table) throw new Error(`${libraryPath()} is older than ONNX Runtime 1.${API_VERSION}`)
+  openedTable = table as Pointer
   return openedTable
 }
 
@@ -157,6 +209,7 @@ function load(): OrtApi {
   }
   const check: OrtApi["check"] = (name, ...args) => refuse(functions[name](...args) as Status)
   return {
+    version: pointerAt(apiBase(), 1, "const char *GetVersionString()")() as string,
     check,
     checkAsync: (name, ...args) =>
       new Promise((resolve, reject) => {
@@ -180,6 +233,12 @@ function load(): OrtApi {
       check(name, ...args, out)
       return Number(out[0])
     },
+    list(name, ...args) {
+      const [array, count] = [[null] as [Pointer | null], [0]]
+      check(name, ...args, array, count)
+      return pointersAt(array[0], Number(count[0]))
+    },
+    value: <T>(name: FunctionName, ...args: unknown[]) => functions[name](...args) as T,
     release(name, pointer) {
       functions[name](pointer)
     },

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import koffi from "koffi"
 import type { HostKernel } from "../device.ts"
 import type { Panels } from "../onnx/lowering.ts"
 import { adviseHugePages } from "./c-library.ts"
+import { koffi } from "./koffi.ts"
 import { type Pointer, runtimeTable } from "./ort-api.ts"
 
 /** Our own kernels for products (native/), as this processor has them. */

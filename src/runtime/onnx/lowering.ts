@@ -37,10 +37,15 @@ export interface OwnProducts {
   readonly tall: boolean
 }
 
+/** What some kernels of an op do not do, though they take it: with it the result is wrong. */
+export type Feature = "softcap"
+
 /** What an op's lowering writes into: nodes and constants, each with a fresh name. */
 export interface Emitter {
   readonly target: Target
   readonly own: OwnProducts | undefined
+  /** What the device's kernels do not do. */
+  readonly lacks: ReadonlySet<Feature>
   /** Whether an input is held as panels of bfloat16. */
   isPacked(node: Tensor): boolean
   /** The name of a node that was lowered before. */

@@ -23,7 +23,7 @@ import type {
   RunOptions,
 } from "../device.ts"
 import { isFactorOrTable } from "./lowering/own-products.ts"
-import type { OwnProducts, Target } from "./lowering.ts"
+import type { Feature, OwnProducts, Target } from "./lowering.ts"
 import { explain, sessionWithoutFallback } from "./onnx-errors.ts"
 import { onnxModel } from "./onnx-model.ts"
 import type { OnnxRuntime, Session } from "./onnx-session.ts"
@@ -68,6 +68,7 @@ class OnnxExecutable implements Executable {
   readonly #held: ReadonlyMap<string, OnnxTensor | undefined>
   /** Inputs that every run is given. */
   readonly #fed: Feeds
+  readonly #keepsInputs: boolean
   /** Pairs of an input and an output that were found to be safe in one place. */
   readonly #inPlace = new Set<string>()
 
@@ -78,8 +79,14 @@ class OnnxExecutable implements Executable {
     {
       held = new Map(),
       fed = {},
-    }: { readonly held?: ReadonlyMap<string, OnnxTensor | undefined>; readonly fed?: Feeds },
+      keepsInputs = false,
+    }: {
+      readonly held?: ReadonlyMap<string, OnnxTensor | undefined>
+      readonly fed?: Feeds
+      readonly keepsInputs?: boolean
+    },
   ) {
+    this.#keepsInputs = keepsInputs
     this.graph = graph
     this.#make = make
     this.#target = target
@@ -101,10 +108,12 @@ class OnnxExecutable implements Executable {
     }
     const inPlace = this.#target === "cpu"
     if (inPlace) this.#checkInto(feeds, into)
+    const read = new Set(this.#keepsInputs ? Object.values(feeds).map(({ data }) => data) : [])
     const fetches: Record<string, OrtTensor | null> = {}
     for (const { name, dtype } of this.graph.outputs) {
       const target = into[name]
-      fetches[name] = inPlace && isOnnxTensor(target) ? target.ort(dtype) : null
+      const isFree = inPlace && isOnnxTensor(target) && !read.has(target.data)
+      fetches[name] = isFree ? target.ort(dtype) : null
     }
     const session = await this.session(packed)
     const results = await session.run(inputs, fetches).catch((error: unknown) => {
@@ -114,6 +123,7 @@ class OnnxExecutable implements Executable {
     const outputs: Record<string, DeviceTensor> = {}
     for (const { name, dtype } of this.graph.outputs) {
       const made = results[name] as OrtTensor
+      if (inPlace && into[name] && !fetches[name]) write(into[name], made)
       if (inPlace) outputs[name] = into[name] ?? hostTensor(made)
       else outputs[name] = remoteTensor(made, dtype)
     }
@@ -150,6 +160,10 @@ class OnnxExecutable implements Executable {
   }
 }
 
+function write({ data }: DeviceTensor, { data: made }: OrtTensor): void {
+  ;(data as Float32Array).set(made as Float32Array)
+}
+
 async function wholeOf(matrix: HostTensor | MatrixRows): Promise<HostTensor> {
   if (!("read" in matrix)) return matrix
   const [rows, columns] = matrix.shape
@@ -177,6 +191,10 @@ export interface OnnxDeviceOptions {
   /** Products that the sessions' own operators compute. */
   readonly own?: OwnProducts
   readonly adamw8?: HostKernel
+  readonly lacks?: ReadonlySet<Feature>
+  /** Where kernels may write a result before they have read all inputs: none takes an input's place. */
+  readonly keepsInputs?: boolean
+  readonly cachedQueries?: number
 }
 
 /**
@@ -204,16 +222,22 @@ export class OnnxDevice implements Device {
   readonly #placed = new Map<string, boolean>()
   readonly #holdsConstants: boolean
   readonly #own: OwnProducts | undefined
+  readonly #lacks: Pick<OnnxDeviceOptions, "lacks">
+  readonly #keepsInputs: boolean
   #packs: Promise<boolean> | undefined
 
   constructor(
     ort: OnnxRuntime,
-    { target, description, session, holdsConstants = false, own, adamw8 }: OnnxDeviceOptions,
+    { target, description, session, holdsConstants = false, own, ...more }: OnnxDeviceOptions,
   ) {
+    const { adamw8, lacks, keepsInputs = false, cachedQueries } = more
+    const queries = target === "cpu" ? Number.POSITIVE_INFINITY : WEBGPU_QUERIES
     this.#ort = ort
     this.#target = target
     this.sharesHostMemory = target === "cpu"
-    this.limits = { cachedQueries: target === "cpu" ? Number.POSITIVE_INFINITY : WEBGPU_QUERIES }
+    this.limits = { cachedQueries: cachedQueries ?? queries }
+    this.#lacks = lacks ? { lacks } : {}
+    this.#keepsInputs = keepsInputs
     this.description = description
     this.#session = session
     this.#holdsConstants = holdsConstants
@@ -249,7 +273,8 @@ export class OnnxDevice implements Device {
         throw explain(graph, error)
       })
     const ofRuns = this.#holdsConstants ? { held, fed: panels } : { fed: tensors }
-    const executable = new OnnxExecutable(graph, make, this.#target, ofRuns)
+    const keepsInputs = this.#keepsInputs
+    const executable = new OnnxExecutable(graph, make, this.#target, { ...ofRuns, keepsInputs })
     // Where inputs may come packed, only a run tells which: its session is made then.
     const isKnown = !this.#own?.bf16 || Object.keys(constants).length > 0
     const fedPacked = graph.inputs.flatMap(({ name }) => (panels[name] ? [name] : []))
@@ -289,7 +314,9 @@ export class OnnxDevice implements Device {
       }
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
       const names = new Set(Object.keys(constants))
-      const model = onnxModel(graph, "cpu", { constants: names, own: this.#own, packed: fedPacked })
+      const own = this.#own
+      const given = { constants: names, own, packed: fedPacked, ...this.#lacks }
+      const model = onnxModel(graph, "cpu", given)
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))
     }

@@ -2,7 +2,7 @@ import protobuf from "protobufjs/minimal.js"
 import { assert } from "../../errors.ts"
 import type { Graph, Port, Tensor } from "../../graph/index.ts"
 import { codesOfFactors, OWN_DOMAIN } from "./lowering/own-products.ts"
-import type { Emitter, Lowering, OwnProducts, Target } from "./lowering.ts"
+import type { Emitter, Feature, Lowering, OwnProducts, Target } from "./lowering.ts"
 import { lowerings } from "./lowerings.ts"
 import {
   DATA_TYPE,
@@ -32,13 +32,20 @@ export interface ModelOptions {
   readonly own?: OwnProducts | undefined
   /** Names of inputs that are held as panels of bfloat16: factors, and tables that rows are read of. */
   readonly packed?: ReadonlySet<string>
+  readonly lacks?: ReadonlySet<Feature>
+}
+
+/** WebGPU's attention over a cache ignores the attribute. */
+const LACKING: { readonly [Kind in Target]: ReadonlySet<Feature> } = {
+  cpu: new Set(),
+  webgpu: new Set(["softcap"]),
 }
 
 /** The bytes of an ONNX model that computes `graph` with the kernels of `target`. */
 export function onnxModel(
   graph: Graph,
   target: Target,
-  { constants = new Set(), own, packed = new Set() }: ModelOptions = {},
+  { constants = new Set(), own, packed = new Set(), lacks = LACKING[target] }: ModelOptions = {},
 ): Uint8Array {
   const writer = protobuf.Writer.create()
   const bodies: ((writer: Writer) => void)[] = []
@@ -58,6 +65,7 @@ export function onnxModel(
   const emitter: Emitter = {
     target,
     own,
+    lacks,
     isPacked: (node) => node.op === "input" && packed.has(node.label),
     nameOf: (node) => names.get(node)!,
     dataType: (dtype) => DATA_TYPE[target === "webgpu" && dtype === "i64" ? "i32" : dtype],

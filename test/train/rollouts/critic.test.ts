@@ -7,11 +7,11 @@ import { headBackward } from "../../../src/models/decoder/head.ts"
 import { modelConfig } from "../../../src/models/families/model-config.ts"
 import { evaluate, INPUTS, objectiveFromConfig } from "../../../src/objectives/index.ts"
 import { valueLoss } from "../../../src/objectives/value-loss.ts"
+import { difference } from "../../../src/runtime/conformance/judge.ts"
+import { spread } from "../../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../../src/runtime/index.ts"
 import { objectiveHead } from "../../../src/train/objective-head.ts"
 import { tokenAdvantages } from "../../../src/train/rollouts/gae.ts"
-import { difference } from "../../graph/gradcheck.ts"
-import { spread } from "../../graph/op-cases.ts"
 import { rolloutsOf, stepsOf, tinyRollouts, withoutTime } from "./tiny-rollouts.ts"
 
 type Rows = readonly (readonly number[])[]

@@ -10,8 +10,7 @@ export const cache = {
     const [batch, kvHeads, , headDim] = past.shape as [Dim, number, unknown, number]
     const [rows, width] = q.shape as [Dim, number]
     const { scale, softcap, window } = node.attributes
-    if (softcap !== undefined && emit.target === "webgpu") {
-      // Its kernel ignores the attribute.
+    if (softcap !== undefined && emit.lacks.has("softcap")) {
       throw new InputError(`${SOFTCAP} has no kernel on this device; set device: cpu`)
     }
     const [queries, keys, values, ...rest] = inputs

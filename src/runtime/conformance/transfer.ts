@@ -1,5 +1,5 @@
-import type { DType, Graph, NdArray } from "../../src/graph/index.ts"
-import type { Device, DeviceTensor, Feeds, HostData } from "../../src/runtime/index.ts"
+import type { DType, Graph, NdArray } from "../../graph/index.ts"
+import type { Device, DeviceTensor, Feeds, HostData } from "../device.ts"
 
 /** A float64 array as the device's type. */
 export function hostData(dtype: DType, data: Float64Array): HostData {

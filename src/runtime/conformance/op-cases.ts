@@ -12,7 +12,8 @@ import {
   range,
   type Shape,
   type Tensor,
-} from "../../src/graph/index.ts"
+} from "../../graph/index.ts"
+import type { Feature } from "../onnx/lowering.ts"
 
 /** An input of a case: a shape and what to fill it with. */
 export interface Argument {
@@ -31,6 +32,8 @@ export interface OpCase {
   readonly f: (...args: Tensor[]) => Tensor
   /** Set where the op has no gradient. */
   readonly constant?: true
+  /** What a device may lack. */
+  readonly needs?: Feature
 }
 
 /** Float32 numbers in a range, spread without order. */
@@ -52,7 +55,11 @@ const numbers = (...values: number[]): Argument => {
   return { shape: [values.length], dtype: "f32", values }
 }
 
-type Line = readonly [args: readonly Argument[], f: (...args: Tensor[]) => Tensor]
+type Line = readonly [
+  args: readonly Argument[],
+  f: (...args: Tensor[]) => Tensor,
+  needs?: Feature | undefined,
+]
 
 const table: { readonly [Op in OpName]: readonly Line[] } = {
   input: [[[real(2, 3)], (x) => x]],
@@ -209,11 +216,15 @@ const table: { readonly [Op in OpName]: readonly Line[] } = {
     [cacheArguments(2, 1), (...x) => cached(x, [3, 1]).y],
     [cacheArguments(1, 3), (...x) => cached(x, [3]).y],
     [cacheArguments(1, 4), (...x) => cached(x, [3]).y],
+    [cacheArguments(1, 8, 8), (...x) => cached(x, [7]).y],
     ...[{ window: 2 }, { window: 1 }, { window: 3 }, { softcap: 0.4 }, { scale: 0.9 }].flatMap(
-      (attributes): Line[] => [
-        [cacheArguments(2, 1), (...x) => cached(x, [3, 1], attributes).y],
-        [cacheArguments(1, 3), (...x) => cached(x, [3], attributes).y],
-      ],
+      (attributes): Line[] => {
+        const needs = "softcap" in attributes ? ("softcap" as const) : undefined
+        return [
+          [cacheArguments(2, 1), (...x) => cached(x, [3, 1], attributes).y, needs],
+          [cacheArguments(1, 3), (...x) => cached(x, [3], attributes).y, needs],
+        ]
+      },
     ),
   ],
   dequantize: [
@@ -259,10 +270,10 @@ function decoded(args: readonly Tensor[], bits: 4 | 8, inFeatures: number) {
   )
 }
 
-/** Two query heads, one key-value head of 8, a cache of four places. */
-function cacheArguments(batch: number, steps: number): Argument[] {
+/** Two query heads, one key-value head of 8, a cache of some places. */
+function cacheArguments(batch: number, steps: number, places = 4): Argument[] {
   const rows = batch * steps
-  const cache = real(batch, 1, 4, 8)
+  const cache = real(batch, 1, places, 8)
   return [real(rows, 16), real(rows, 8), real(rows, 8), cache, cache]
 }
 function cached(
@@ -294,11 +305,12 @@ interface GemmAttributes {
 export const opCases: readonly OpCase[] = (
   Object.entries(table) as [OpName, readonly Line[]][]
 ).flatMap(([op, lines]) =>
-  lines.map(([args, f], i) => ({
+  lines.map(([args, f, needs], i) => ({
     name: lines.length > 1 ? `${op} ${i + 1}` : op,
     args,
     f,
     ...(NO_GRADIENT.has(op) && { constant: true as const }),
+    ...(needs && { needs }),
   })),
 )
 
