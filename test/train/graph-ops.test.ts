@@ -12,11 +12,11 @@ import {
   tokenScales,
   weightOf,
 } from "../../src/objectives/index.ts"
+import { fromDevice, toDevice } from "../../src/runtime/conformance/transfer.ts"
 import { type Device, interpret } from "../../src/runtime/index.ts"
 import { GRAPH_OPS } from "../../src/train/graph-ops.ts"
 import { GOLDEN_CASES, stepTokens } from "../objectives/golden-rl.ts"
 import { deviceOrSay } from "../runtime/devices.ts"
-import { fromDevice, toDevice } from "../../src/runtime/conformance/transfer.ts"
 
 const golden = JSON.parse(
   readFileSync(new URL("../../golden/objectives.json", import.meta.url), "utf8"),
