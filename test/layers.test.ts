@@ -85,7 +85,7 @@ test.each([
 })
 
 test("the search for Node finds it", () => {
-  expect(nodeIn("runtime/node.ts").join("\n")).toMatch(/native-session\.ts -> .*: koffi/)
+  expect(nodeIn("runtime/node.ts").join("\n")).toMatch(/ -> runtime\/native\/koffi\.ts: koffi/)
   expect(nodeIn("formats/json-files.ts")).toContain("formats/json-files.ts: node:fs/promises")
   expect(nodeIn("train/run.ts").join("\n")).toContain("train/run.ts: process")
 })
