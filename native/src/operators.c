@@ -5,6 +5,8 @@
  *   PackedProduct(A f32 [M, K], panels u8 [bytes], S f32)     panels of a matrix [rows, columns]
  *   QuantizedProduct(A f32 [M, K], codes u8, scales f32, zeros u8, S f32)
  *   PackedRows(panels u8 [bytes], ids i64 [n]) -> f32 [n, columns]
+ *   Narrowed(x f32 [...]) -> u16 [...]                  bfloat16, to nearest, ties to even
+ *   Widened(x u16 [...]) -> f32 [...]
  *
  * Attributes: transA, transB, alpha; exact (1: float32 kernels); rows, columns of the matrix that
  * panels or codes stand for; bits, group. S is [N], [1, N] or [M, N], or left out.
@@ -16,7 +18,7 @@
 #include "product.h"
 
 enum { MOST_RANK = 8 };
-typedef enum { PRODUCT, PACKED_PRODUCT, QUANTIZED_PRODUCT, PACKED_ROWS } role;
+typedef enum { PRODUCT, PACKED_PRODUCT, QUANTIZED_PRODUCT, PACKED_ROWS, NARROWED, WIDENED } role;
 
 static const void *api;
 
@@ -65,10 +67,14 @@ static status input(const void *context, size_t i, tensor *t) {
   return s || !value ? s : described(value, t);
 }
 
-static status output(void *context, const int64_t *dims, size_t rank, float **data) {
+static status any_output(void *context, const int64_t *dims, size_t rank, void **data) {
   void *value;
   status s = API(api, 91, output_at)(context, 0, dims, rank, &value);
-  return s ? s : API(api, 51, tensor_data)(value, (void **)data);
+  return s ? s : API(api, 51, tensor_data)(value, data);
+}
+
+static status output(void *context, const int64_t *dims, size_t rank, float **data) {
+  return any_output(context, dims, rank, (void **)data);
 }
 
 static void on_pool(void *context, void (*body)(void *, size_t), size_t count, void *data) {
@@ -207,8 +213,46 @@ static status packed_rows(const settings *set, const kernel *kernel, void *conte
   return NULL;
 }
 
+/* Numbers that one task rounds or widens. */
+enum { PIECE = 1 << 18 };
+
+typedef struct {
+  const void *from;
+  void *to;
+  ptrdiff_t count;
+} copying;
+
+static void narrow_piece(void *data, size_t i) {
+  const copying *all = data;
+  ptrdiff_t start = (ptrdiff_t)i * PIECE, count = least(PIECE, all->count - start);
+  const float *restrict from = (const float *)all->from + start;
+  uint16_t *restrict to = (uint16_t *)all->to + start;
+  for (ptrdiff_t j = 0; j < count; j++) to[j] = bf16(from[j]);
+}
+
+static void widen_piece(void *data, size_t i) {
+  const copying *all = data;
+  ptrdiff_t start = (ptrdiff_t)i * PIECE, count = least(PIECE, all->count - start);
+  const uint16_t *restrict from = (const uint16_t *)all->from + start;
+  float *restrict to = (float *)all->to + start;
+  for (ptrdiff_t j = 0; j < count; j++) to[j] = widened(from[j]);
+}
+
+static status copied(const settings *set, void *context) {
+  tensor x;
+  status bad = input(context, 0, &x);
+  if (bad) return bad;
+  copying all = {x.data, NULL, 1};
+  for (size_t i = 0; i < x.rank; i++) all.count *= x.dims[i];
+  if ((bad = any_output(context, x.dims, x.rank, &all.to))) return bad;
+  size_t pieces = (size_t)parts(all.count, PIECE);
+  if (pieces) on_pool(context, set->role == NARROWED ? narrow_piece : widen_piece, pieces, &all);
+  return NULL;
+}
+
 static status compute(void *kernelSettings, void *context) {
   const settings *set = kernelSettings;
+  if (set->role == NARROWED || set->role == WIDENED) return copied(set, context);
   const kernel *kernel = set->exact ? f32_kernel() : bf16_kernel();
   if (!kernel) return refused("this processor has no kernel for it");
   switch (set->role) {
@@ -233,22 +277,25 @@ static const char *name(const custom_op *op) { return op->opName; }
 static const char *provider(const custom_op *op) { return op ? NULL : NULL; }
 static int input_type(const custom_op *op, size_t i) { return op->types[i]; }
 static size_t most_inputs(const custom_op *op) { return (size_t)op->most; }
-static int output_type(const custom_op *op, size_t i) { return op && !i ? FLOAT : FLOAT; }
+static int output_type(const custom_op *op, size_t i) { return i ? FLOAT : op->result; }
 static size_t one_output(const custom_op *op) { return op ? 1 : 1; }
 static int input_kind(const custom_op *op, size_t i) { return (int)i >= op->needed; /* optional */ }
 static int zero(const custom_op *op, size_t i) { return op && i ? 0 : 0; }
 static int one(const custom_op *op) { return op ? 1 : 1; }
 
-#define OPERATOR(opName, needed, most, ...) \
+#define OPERATOR(opName, result, needed, most, ...) \
   {OP_VERSION, create_unchecked, name, provider, input_type, most_inputs, output_type, one_output, \
    compute_unchecked, free, input_kind, zero, zero, one, one, one, one, create, compute, \
-   opName, {__VA_ARGS__}, needed, most}
+   opName, {__VA_ARGS__}, result, needed, most}
 
 static const custom_op operators[] = {
-    [PRODUCT] = OPERATOR("Product", 2, 3, FLOAT, FLOAT, FLOAT),
-    [PACKED_PRODUCT] = OPERATOR("PackedProduct", 2, 3, FLOAT, UINT8, FLOAT),
-    [QUANTIZED_PRODUCT] = OPERATOR("QuantizedProduct", 4, 5, FLOAT, UINT8, FLOAT, UINT8, FLOAT),
-    [PACKED_ROWS] = OPERATOR("PackedRows", 2, 2, UINT8, INT64),
+    [PRODUCT] = OPERATOR("Product", FLOAT, 2, 3, FLOAT, FLOAT, FLOAT),
+    [PACKED_PRODUCT] = OPERATOR("PackedProduct", FLOAT, 2, 3, FLOAT, UINT8, FLOAT),
+    [QUANTIZED_PRODUCT] = OPERATOR("QuantizedProduct", FLOAT, 4, 5, FLOAT, UINT8, FLOAT, UINT8,
+                                   FLOAT),
+    [PACKED_ROWS] = OPERATOR("PackedRows", FLOAT, 2, 2, UINT8, INT64),
+    [NARROWED] = OPERATOR("Narrowed", UINT16, 1, 1, FLOAT),
+    [WIDENED] = OPERATOR("Widened", FLOAT, 1, 1, UINT16),
 };
 
 static status create(const custom_op *op, const void *table, const void *info, void **out) {

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 typedef void *status;
-enum { API_VERSION = 20, OP_VERSION = 16, FLOAT = 1, UINT8 = 2, INT64 = 7, RUNTIME_EXCEPTION = 6 };
+enum { API_VERSION = 20, OP_VERSION = 16, FLOAT = 1, UINT8 = 2, UINT16 = 4, INT64 = 7, RUNTIME_EXCEPTION = 6 };
 
 #define API(table, place, type) ((type)((void **)(table))[place])
 typedef status (*create_status)(int code, const char *message);                      /* 0 */
@@ -51,7 +51,7 @@ typedef struct custom_op {
   status (*computeChecked)(void *kernel, void *context);
   /* Our own, behind what ONNX Runtime reads. */
   const char *opName;
-  int types[5];
+  int types[5], result;
   int needed, most;
 } custom_op;
 #endif

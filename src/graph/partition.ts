@@ -30,6 +30,16 @@ export interface ForwardBackward {
 
 type Outputs = Readonly<Record<string, Tensor>>
 
+export interface PartitionOptions {
+  readonly level: KeepLevel
+  /**
+   * Kept values are rounded to bfloat16, which halves them; and so are the inputs named, which the
+   * backward then takes from what is saved. What a comparison is made of stays as it is: it must come
+   * out as it did.
+   */
+  readonly narrowed?: readonly string[] | undefined
+}
+
 /**
  * Cuts a traced function and its gradient into two graphs at the values that `level` keeps.
  * Inputs that both need (weights, the function's own arguments) are inputs of both.
@@ -38,31 +48,36 @@ export function partition(
   name: string,
   forward: Outputs,
   backward: Outputs,
-  level: KeepLevel,
+  { level, narrowed }: PartitionOptions,
 ): ForwardBackward {
   const both = simplify({ ...forward, ...backward })
   const pick = (keys: Outputs) => Object.fromEntries(Object.keys(keys).map((k) => [k, both[k]!]))
   const forwardNodes = new Set(topologicalOrder(Object.values(pick(forward))))
 
   const kept = new Map<Tensor, string>()
-  const seen = new Set<Tensor>()
-  const visit = (node: Tensor) => {
-    if (seen.has(node)) return
-    seen.add(node)
+  const again = reachable(Object.values(pick(backward)), (node) => {
     // Probabilities over a dynamic range of keys are what `products` computes again.
     const large = level === "products" && node.shape.some((dim) => typeof dim === "string")
-    if (forwardNodes.has(node) && KEPT[level].has(node.op) && !large) {
-      kept.set(node, `saved.${kept.size}`)
-      return
-    }
-    node.inputs.forEach(visit)
+    if (!forwardNodes.has(node) || !KEPT[level].has(node.op) || large) return false
+    kept.set(node, `saved.${kept.size}`)
+    return true
+  })
+  const whole = narrowed && comparedValues(again, kept)
+  for (const node of again) {
+    const isNamed = node.op === "input" && narrowed?.includes(node.label)
+    if (isNamed && !whole?.has(node)) kept.set(node, `saved.${node.label}`)
   }
-  Object.values(pick(backward)).forEach(visit)
+  const isNarrow = (node: Tensor) => whole !== undefined && !whole.has(node) && canBeNarrow(node)
 
-  const saved = Object.fromEntries([...kept].map(([node, key]) => [key, node]))
+  const saved = Object.fromEntries(
+    [...kept].map(([node, key]) => [key, isNarrow(node) ? node.cast("bf16") : node]),
+  )
   const cut = rewrite(new Map(Object.entries(pick(backward))), (node, inputs) => {
     const key = kept.get(node)
-    return key ? input(key, node.shape, node.dtype) : node.withInputs(inputs)
+    if (!key) return node.withInputs(inputs)
+    return isNarrow(node)
+      ? input(key, node.shape, "bf16").cast("f32")
+      : input(key, node.shape, node.dtype)
   })
   assert(cut.size === Object.keys(backward).length, `${name}: lost an output of the backward`)
   return {
@@ -71,3 +86,44 @@ export function partition(
     saved: Object.keys(saved),
   }
 }
+
+/** Nodes that `roots` are computed from, without those at which `stop` says to go no further. */
+function reachable(roots: readonly Tensor[], stop: (node: Tensor) => boolean): Set<Tensor> {
+  const found = new Set<Tensor>()
+  const stopped = new Set<Tensor>()
+  const visit = (node: Tensor) => {
+    if (found.has(node) || stopped.has(node)) return
+    if (stop(node)) {
+      stopped.add(node)
+      return
+    }
+    found.add(node)
+    node.inputs.forEach(visit)
+  }
+  roots.forEach(visit)
+  return found
+}
+
+/** Ops whose result jumps: of a rounded argument it may be another. */
+const JUMPS: ReadonlySet<OpName> = new Set<OpName>([
+  ...(["less", "lessOrEqual", "equal", "argMax", "topK"] as const),
+])
+
+/** Of kept values and inputs, those of which a comparison is made in the backward. */
+function comparedValues(
+  again: ReadonlySet<Tensor>,
+  kept: ReadonlyMap<Tensor, string>,
+): ReadonlySet<Tensor> {
+  const found = new Set<Tensor>()
+  const compared = [...again].filter(({ op }) => JUMPS.has(op)).flatMap(({ inputs }) => inputs)
+  const before = reachable(compared, (node) => {
+    if (kept.has(node)) found.add(node)
+    return kept.has(node)
+  })
+  for (const node of before) if (node.op === "input") found.add(node)
+  return found
+}
+
+/** Probabilities are not: the backward of a softmax takes differences of them that nearly cancel. */
+const canBeNarrow = ({ op, dtype, shape }: Tensor) =>
+  dtype === "f32" && op !== "softmax" && shape.every((dim) => typeof dim === "number")

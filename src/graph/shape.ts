@@ -3,7 +3,8 @@ import { InputError } from "../errors.ts"
 /** A dimension: a fixed size, or a name that takes its size when the graph runs. */
 export type Dim = number | string
 export type Shape = readonly Dim[]
-export type DType = "f32" | "i64" | "i32" | "u8" | "bool"
+/** `bf16`, bfloat16, is what values are kept as: it can only be cast from `f32` and back. */
+export type DType = "f32" | "bf16" | "i64" | "i32" | "u8" | "bool"
 
 export interface TensorType {
   readonly dtype: DType

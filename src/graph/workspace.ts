@@ -3,7 +3,9 @@ import { worksInPlace } from "./in-place.ts"
 import type { DType, Shape } from "./shape.ts"
 import type { Tensor } from "./tensor.ts"
 
-const BYTES: Readonly<Record<DType, number>> = { f32: 4, i64: 8, i32: 4, u8: 1, bool: 1 }
+const BYTES: Readonly<Record<DType, number>> = {
+  ...{ f32: 4, bf16: 2, i64: 8, i32: 4, u8: 1, bool: 1 },
+}
 
 /** Sizes of named dimensions. */
 export type Sizes = (name: string) => number

@@ -1,8 +1,8 @@
 import type { DType, Graph } from "../graph/index.ts"
 
-export type HostData = Float32Array | BigInt64Array | Int32Array | Uint8Array
+export type HostData = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array
 
-/** A tensor in host memory; bool is a Uint8Array of 0 and 1. */
+/** A tensor in host memory; bf16 is a Uint16Array of its bits, bool a Uint8Array of 0 and 1. */
 export interface HostTensor {
   readonly dtype: DType
   readonly shape: readonly number[]

@@ -7,6 +7,19 @@ type Unary = "neg" | "exp" | "log" | "sqrt" | "reciprocal" | "sigmoid" | "silu" 
 type Compare = "less" | "lessOrEqual" | "equal" | "and"
 type Binary = "add" | "sub" | "mul" | "div" | "pow" | "max" | "min" | Compare
 
+const BITS = new Uint32Array(1)
+const VALUE = new Float32Array(BITS.buffer)
+
+/** To nearest, ties to even; NaN stays NaN. */
+function roundedToBfloat16(value: number): number {
+  if (Number.isNaN(value)) return value
+  VALUE[0] = value
+  BITS[0] = (BITS[0]! + 0x7fff + ((BITS[0]! >>> 16) & 1)) & 0xffff0000
+  return VALUE[0]
+}
+
+const isReal = (dtype: DType) => dtype === "f32" || dtype === "bf16"
+
 /** Sums `dy` over the axes along which `x` was broadcast to `dy`'s shape. */
 export function unbroadcast(dy: Tensor, x: Tensor): Tensor {
   const offset = dy.rank - x.rank
@@ -145,12 +158,19 @@ export const elementwise = {
   } satisfies OpRow<"where">,
 
   cast: {
-    type: ([x], { dtype }) => ({ dtype, shape: x!.shape }),
-    gradient: (dy, node) => [node.inputs[0]!.dtype === "f32" && node.dtype === "f32" ? dy : null],
-    evaluate: ([x], node) =>
+    type([x], { dtype }) {
+      if (dtype === "bf16") expectType(x!, "f32")
+      if (x!.dtype === "bf16" && dtype !== "f32") {
+        throw new InputError(`bf16 is cast to f32 alone, not to ${dtype}`)
+      }
+      return { dtype, shape: x!.shape }
+    },
+    gradient: (dy, { dtype, inputs: [x] }) => [isReal(x!.dtype) && isReal(dtype) ? dy : null],
+    evaluate: ([x], { attributes: { dtype } }) =>
       mapElements((v) => {
-        if (node.attributes.dtype === "bool") return +(v !== 0)
-        return node.attributes.dtype === "f32" ? v : Math.trunc(v)
+        if (dtype === "bool") return +(v !== 0)
+        if (dtype === "bf16") return roundedToBfloat16(v)
+        return dtype === "f32" ? v : Math.trunc(v)
       }, x!),
   } satisfies OpRow<"cast">,
 } satisfies Partial<{ [Op in OpName]: OpRow<Op> }>

@@ -9,6 +9,7 @@ import { ownOperators } from "./own-kernels.ts"
 const TYPES = {
   float32: [1, Float32Array],
   uint8: [2, Uint8Array],
+  uint16: [4, Uint16Array],
   int32: [6, Int32Array],
   int64: [7, BigInt64Array],
   bool: [9, Uint8Array],

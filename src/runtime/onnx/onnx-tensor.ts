@@ -5,6 +5,7 @@ import type { DeviceTensor, HostData } from "../device.ts"
 
 export const ORT_TYPE = {
   f32: "float32",
+  bf16: "uint16",
   i64: "int64",
   i32: "int32",
   u8: "uint8",
@@ -12,6 +13,7 @@ export const ORT_TYPE = {
 } as const
 const DTYPE: Readonly<Record<string, DType>> = {
   float32: "f32",
+  uint16: "bf16",
   int64: "i64",
   int32: "i32",
   uint8: "u8",

@@ -1,4 +1,5 @@
 import type { Lowering, LoweringTable } from "../lowering.ts"
+import { ownCast } from "./own-products.ts"
 
 /** One ONNX node of the same inputs. */
 const node =
@@ -28,6 +29,8 @@ export const elementwise = {
   equal: node("Equal"),
   and: node("And"),
   where: node("Where"),
-  cast: (emit, inputs, { attributes: { dtype } }) =>
-    emit.node("Cast", inputs, { to: { i: emit.dataType(dtype) } }),
+  cast: (emit, inputs, { attributes: { dtype }, inputs: [x] }) =>
+    dtype === "bf16" || x!.dtype === "bf16"
+      ? ownCast(emit, inputs, dtype)
+      : emit.node("Cast", inputs, { to: { i: emit.dataType(dtype) } }),
 } satisfies Partial<LoweringTable>

@@ -1,4 +1,5 @@
-import type { Graph, ProductAttributes, Shape, Tensor } from "../../../graph/index.ts"
+import { assert } from "../../../errors.ts"
+import type { DType, Graph, ProductAttributes, Shape, Tensor } from "../../../graph/index.ts"
 import type { Attribute, Emitter } from "../lowering.ts"
 
 /** The domain of the operators of native/src/operators.c. */
@@ -88,6 +89,12 @@ export function rowsOfPanels(
 ): string | undefined {
   if (!emit.isPacked(table!)) return undefined
   return emit.node("PackedRows", inputs, sizes(table!.shape), OWN_DOMAIN)
+}
+
+/** To bfloat16 and back, which ONNX Runtime's own kernels do one number at a time. */
+export function ownCast(emit: Emitter, inputs: readonly string[], dtype: DType): string {
+  assert(emit.own, "bfloat16 numbers are kept only where operators of our own read them")
+  return emit.node(dtype === "bf16" ? "Narrowed" : "Widened", inputs, {}, OWN_DOMAIN)
 }
 
 function ownAttributes({ own }: Emitter, node: Tensor<"matmul"> | Tensor<"gemm">) {
