@@ -34,8 +34,8 @@ export interface PartitionOptions {
   readonly level: KeepLevel
   /**
    * Kept values are rounded to bfloat16, which halves them; and so are the inputs named, which the
-   * backward then takes from what is saved. What a comparison is made of stays as it is: it must come
-   * out as it did.
+   * backward then takes from what is saved. Two kinds stay as they are: what a comparison is made of,
+   * which must come out as it did, and what an exact product takes, which may be a small difference.
    */
   readonly narrowed?: readonly string[] | undefined
 }
@@ -62,7 +62,7 @@ export function partition(
     kept.set(node, `saved.${kept.size}`)
     return true
   })
-  const whole = narrowed && comparedValues(again, kept)
+  const whole = narrowed && unroundedValues(again, kept)
   for (const node of again) {
     const isNamed = node.op === "input" && narrowed?.includes(node.label)
     if (isNamed && !whole?.has(node)) kept.set(node, `saved.${node.label}`)
@@ -109,18 +109,28 @@ const JUMPS: ReadonlySet<OpName> = new Set<OpName>([
   ...(["less", "lessOrEqual", "equal", "argMax", "topK"] as const),
 ])
 
-/** Of kept values and inputs, those of which a comparison is made in the backward. */
-function comparedValues(
+const isProduct = ({ op }: Tensor) => op === "matmul" || op === "gemm"
+const isExact = (node: Tensor) => isProduct(node) && (node as Tensor<"matmul">).attributes.exact
+
+/** Of kept values and inputs, those that the backward must find as they were. */
+function unroundedValues(
   again: ReadonlySet<Tensor>,
   kept: ReadonlyMap<Tensor, string>,
 ): ReadonlySet<Tensor> {
   const found = new Set<Tensor>()
-  const compared = [...again].filter(({ op }) => JUMPS.has(op)).flatMap(({ inputs }) => inputs)
-  const before = reachable(compared, (node) => {
-    if (kept.has(node)) found.add(node)
-    return kept.has(node)
-  })
-  for (const node of before) if (node.op === "input") found.add(node)
+  const collect = (of: (node: Tensor) => unknown, stop: (node: Tensor) => boolean) => {
+    const roots = [...again].filter(of).flatMap(({ inputs }) => inputs)
+    const before = reachable(roots, (node) => {
+      if (kept.has(node)) found.add(node)
+      return kept.has(node) || stop(node)
+    })
+    for (const node of before) if (node.op === "input") found.add(node)
+  }
+  collect(
+    ({ op }) => JUMPS.has(op),
+    () => false,
+  )
+  collect(isExact, isProduct) // the factors of another product are rounded in any case
   return found
 }
 

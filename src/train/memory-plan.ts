@@ -1,6 +1,6 @@
 import type { Config } from "../config/index.ts"
 import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
-import { blockGraphs } from "../models/block/block-graphs.ts"
+import { type BlockGraphs, blockGraphs } from "../models/block/block-graphs.ts"
 import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
 import { adapterShapes } from "../models/block/packed.ts"
 import { blockWorkspace } from "../models/decoder/compiled-blocks.ts"
@@ -94,7 +94,7 @@ export interface MemoryPlanOptions {
   readonly optimizer?: Config["optimizer"]
   /** An average of the weights is kept beside them. */
   readonly averages?: boolean
-  /** Of products: a frozen matrix is held as bfloat16 alone where they are. */
+  /** Of products: a frozen matrix is held as bfloat16 alone where they are, and kept values are. */
   readonly precision?: Precision
   /** Bytes of other models in memory: a teacher, the model as it was. */
   readonly beside?: number
@@ -125,11 +125,11 @@ const isTrained = ({ lora, frozen }: MemoryPlanOptions, name: string): boolean =
 
 const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0)
 
-/** Bytes of the results of fixed size: attention's probabilities are left out. */
-function resultBytes({ outputs }: Graph): number {
+/** Bytes of the results that are `own`, of fixed size: attention's probabilities are left out. */
+function resultBytes({ outputs }: Graph, own: (name: string) => boolean): number {
   return sum(
     outputs
-      .filter(({ shape }) => shape.every((dim) => typeof dim === "number"))
+      .filter(({ name, shape }) => own(name) && shape.every((dim) => typeof dim === "number"))
       .map((port) => tensorBytes(port)),
   )
 }
@@ -149,8 +149,9 @@ function headWorkspace(options: MemoryPlanOptions): number {
  * take turns, the rotary tables, and the head's rows with their gradients.
  */
 function betweenBytes(options: MemoryPlanOptions): number {
-  const { tokens, headRows, shape } = options
-  const states = 4 * tokens * shape.hiddenSize
+  const { tokens, headRows, shape, precision } = options
+  // In bf16 a layer keeps its input rounded: two places in turn are what it is computed in.
+  const states = (precision === "bf16" ? 6 : 4) * tokens * shape.hiddenSize
   const turned = layerKinds(shape).map(({ rope }) => rope?.rotaryDim ?? 0)
   const tables = tokens * sum(turned)
   const head =
@@ -180,17 +181,20 @@ interface LayerBytes {
 }
 
 function layerBytes(
-  { shape, tokens, quantization }: MemoryPlanOptions,
+  { shape, tokens, quantization, precision }: MemoryPlanOptions,
   { kind, lora, frozen }: LayerPlan,
   level: KeepLevel,
 ): LayerBytes {
   const options = { shape, tokens, quantization, kind, lora, frozen }
-  const kept = blockGraphs(options, level)
-  const lean = blockGraphs(options, "recompute")
+  const narrows = precision === "bf16"
+  const kept = blockGraphs(options, level, { narrows })
+  const lean = blockGraphs(options, "recompute", { narrows })
+  const ownBytes = ({ forward, backward }: BlockGraphs) =>
+    resultBytes(forward, (name) => name !== "y" || backward.inputs.some(({ name }) => name === "x"))
   const graphs = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
   return {
-    lean: resultBytes(lean.forward),
-    more: resultBytes(kept.forward) - resultBytes(lean.forward),
+    lean: ownBytes(lean),
+    more: ownBytes(kept) - ownBytes(lean),
     workspace: Math.max(...graphs.map((each) => blockWorkspace(each, tokens))),
   }
 }

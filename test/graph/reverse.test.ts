@@ -94,7 +94,7 @@ function network() {
 test.each(KEEP_LEVELS)("kept or computed again (%s): the same gradients", (level) => {
   const { y, backward, feeds } = network()
   const whole = interpret(graph("whole", { y, ...backward }), feeds)
-  const parts = partition("net", { y }, backward, level)
+  const parts = partition("net", { y }, backward, { level })
   const forward = interpret(parts.forward, feeds)
   expect(difference(forward.y!.data, whole.y!.data)).toBe(0)
   const saved = Object.fromEntries(parts.saved.map((name) => [name, forward[name]!]))
@@ -103,6 +103,56 @@ test.each(KEEP_LEVELS)("kept or computed again (%s): the same gradients", (level
   for (const name of Object.keys(backward)) {
     expect(difference(result[name]!.data, whole[name]!.data), name).toBeLessThan(1e-14)
   }
+})
+
+/** What crosses from the forward to the backward, by the type that it is kept as. */
+function keptTypes(y: Tensor, wrt: readonly Tensor[], level: (typeof KEEP_LEVELS)[number]) {
+  const found = gradients([{ output: y, gradient: input("dy", y.shape) }], wrt)
+  const backward = Object.fromEntries(wrt.map((each, i) => [`d.${each.label}`, found[i]!]))
+  const parts = partition("net", { y }, backward, { level, narrowed: ["x"] })
+  const saved = parts.backward.inputs.filter(({ name }) => name.startsWith("saved."))
+  return { parts, types: Object.fromEntries(saved.map(({ name, dtype }) => [name, dtype])) }
+}
+
+test.each(KEEP_LEVELS)(
+  "kept as bfloat16 (%s): half the bytes, gradients to its rounding",
+  (level) => {
+    const { y, backward, feeds } = network()
+    const whole = interpret(graph("whole", { y, ...backward }), feeds)
+    const parts = partition("net", { y }, backward, { level, narrowed: ["x"] })
+    const forward = interpret(parts.forward, feeds)
+    expect(difference(forward.y!.data, whole.y!.data)).toBe(0)
+    const saved = Object.fromEntries(parts.saved.map((name) => [name, forward[name]!]))
+    const { x, ...others } = feeds
+    expect(Object.keys(saved)).toContain("saved.x")
+    expect(saved["saved.x"]!.data).not.toEqual(x!.data)
+    const result = interpret(parts.backward, { ...others, ...saved })
+    for (const name of Object.keys(backward)) {
+      const error = difference(result[name]!.data, whole[name]!.data)
+      expect(error, name).toBeLessThan(2e-2)
+      expect(error, name).toBeGreaterThan(0)
+    }
+  },
+)
+
+test("probabilities, and what a comparison is made of, are kept as they are", () => {
+  const x = input("x", [4, 6])
+  const [router, w] = [input("router", [3, 6]), input("w", [6, 6])]
+  const p = x.matmul(router, { transB: true }).softmax()
+  const chosen = p.topK(2).slice(1, 1, 2).lessOrEqual(p).where(p, 0)
+  const y = x
+    .matmul(w, { transB: true })
+    .silu()
+    .mul(chosen.sum(1, { keepDims: true }))
+  const kept = keptTypes(y, [x, router, w], "products").types
+  // the router's logits, of which the backward chooses again; the other product
+  expect(Object.values(kept).toSorted()).toEqual(["bf16", "bf16", "f32"])
+  expect(kept["saved.x"]).toBe("bf16")
+  expect(Object.values(keptTypes(y, [x, router, w], "keep").types)).toContain("f32")
+  // recomputed from the input, so that one stays as well
+  const { parts, types } = keptTypes(y, [x, router, w], "recompute")
+  expect(types).toEqual({})
+  expect(parts.backward.inputs.map(({ name }) => name)).toContain("x")
 })
 
 test("simplifying shares equal nodes and folds additions into products", () => {

@@ -113,7 +113,7 @@ describe.each(packs)(named, ({ lengths, tokens, window, options = {} }) => {
     const found = gradients([{ output: y, gradient: dy }], wrt)
     const backward = Object.fromEntries(wrt.map((x, i) => [`d.${x.label}`, found[i]!]))
     const [first, ...others] = KEEP_LEVELS.map((level) => {
-      const parts = partition("attention", { y }, backward, level)
+      const parts = partition("attention", { y }, backward, { level })
       expect(level === "recompute" ? parts.saved : [level]).toHaveLength(
         level === "recompute" ? 0 : 1,
       )

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
+import { KEEP_LEVELS, tensorBytes } from "../../src/graph/index.ts"
 import { quantizedTensors, quantizeMatrix } from "../../src/models/adapters/quantize.ts"
 import { blockGraphs } from "../../src/models/block/block-graphs.ts"
 import { layerPlans } from "../../src/models/block/layer-plan.ts"
@@ -111,6 +112,22 @@ const blocks = ["llama-bias", "qwen2", "qwen3", "gemma3_text", "olmo2", "phi3"]
 const dense = families.filter((name) => blocks.includes(name))
 
 describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => {
+  test("what is kept takes half, the block's input too", async () => {
+    const [shape] = await base(family)
+    for (const plan of layerPlans(shape, undefined)) {
+      const options = { shape, tokens: 16, ...plan }
+      const { saved, backward } = blockGraphs(options, "products", { narrows: true })
+      const kept = backward.inputs.filter(({ name }) => saved.includes(name))
+      // attention's values and its result, of which the backward takes a difference, stay float32
+      expect(kept.filter(({ dtype }) => dtype === "f32")).toHaveLength(2)
+      const bytes = kept.map((port) => tensorBytes(port)).reduce((sum, each) => sum + each)
+      const whole = kept.map((port) => tensorBytes({ ...port, dtype: "f32" }))
+      expect(bytes / whole.reduce((sum, each) => sum + each)).toBeLessThan(0.75) // phi3 has queries and keys with them
+      expect(saved).toContain("saved.x")
+      expect(backward.inputs.map(({ name }) => name)).not.toContain("x")
+    }
+  })
+
   test.each([8, 4] as const)("codes of %s bits are never made whole", async (bits) => {
     const [shape] = await base(family)
     const lora = loraInputs(loraSpec({ loraRank: 4, loraAlpha: 8 }, shape))
@@ -127,15 +144,18 @@ describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => 
     }
   })
 
-  test("loss and every gradient of full training are near float32's", async () => {
-    const run = async (device: Device) => {
-      const [shape, weights] = await base(family)
-      return trained({ device, shape, weights }, family)
-    }
-    const fast = await run(rounding!)
-    expectClose(fast, await run(plain))
-    expect(fast.held).toEqual([])
-  })
+  test.each(KEEP_LEVELS)(
+    "loss and every gradient of full training are near float32's (%s)",
+    async (level) => {
+      const run = async (device: Device) => {
+        const [shape, weights] = await base(family)
+        return trained({ device, shape, weights, keep: () => level }, family)
+      }
+      const fast = await run(rounding!)
+      expectClose(fast, await run(plain))
+      expect(fast.held).toEqual([])
+    },
+  )
 
   test.each([undefined, 8, 4] as const)(
     "an adapter on a frozen base, quantised to %s bits, too, and the base is held packed",

@@ -62,6 +62,25 @@ test.skipIf(bf16 === undefined)("bfloat16 products are those of rounded factors"
   await fast.release()
 })
 
+test.skipIf(bf16 === undefined)(
+  "numbers are rounded and widened as they are one by one",
+  async () => {
+    const odd = [0, -0, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 3.3e38, Infinity, -Infinity, NaN, 1e-40]
+    const x = Float32Array.from([...odd, ...numbers(300_000, 1)]) // more than one thread's piece
+    const fast = await openDevice({ device: "cpu", threads: 2, dtype: "bf16" })
+    const kept = input("x", ["n"]).cast("bf16")
+    const executable = await fast.compile(graph("kept", { kept, again: kept.cast("f32") }))
+    const fed = await fast.upload({ dtype: "f32", shape: [x.length], data: x })
+    const results = await executable.run({ x: fed })
+    const again = results.again!.data as Float32Array
+    expect(again).toEqual(x.map((value) => (Number.isNaN(value) ? value : toBf16(value))))
+    const bits = new Uint32Array(again.buffer, again.byteOffset, again.length)
+    expect(results.kept!.data).toEqual(Uint16Array.from(bits, (value) => value >>> 16))
+    await executable.release()
+    await fast.release()
+  },
+)
+
 /** Round to nearest, ties to even. */
 function toBf16(value: number): number {
   const bits = new Uint32Array(Float32Array.of(value).buffer)

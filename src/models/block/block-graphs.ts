@@ -46,8 +46,13 @@ export function blockForward(options: BlockOptions): Graph {
 /**
  * Forward with what the backward wants kept, and the backward: from `dy` to `dx` and, for each
  * trained weight, `grad.NAME` = `acc.NAME` + its gradient. No other gradient is computed.
+ * `narrows`: what is kept is bfloat16, x too, which the backward then takes from `saved`.
  */
-export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraphs {
+export function blockGraphs(
+  options: BlockOptions,
+  level: KeepLevel,
+  { narrows = false }: { readonly narrows?: boolean } = {},
+): BlockGraphs {
   const { x, base, adapter, y } = traceBlock({ ...options, training: true })
   const trained = trainedOf(options, base, adapter)
   const dy = input("dy", y.shape)
@@ -57,7 +62,8 @@ export function blockGraphs(options: BlockOptions, level: KeepLevel): BlockGraph
     const part = parts[i]!
     Object.assign(backward, { [`grad.${name}`]: part.add(input(`acc.${name}`, part.shape)) })
   }
-  return partition("block", { y }, backward, level)
+  const narrowed = narrows ? ["x"] : undefined
+  return partition("block", { y }, backward, { level, narrowed })
 }
 
 /** The adapter's matrices and what trains whole beside it; without one all but the frozen. */

@@ -11,6 +11,8 @@ export interface BlockExecutables {
   readonly backward: Executable
   /** Outputs of `forward` that `backward` takes, by name. */
   readonly saved: readonly string[]
+  /** Whether `backward` takes the block's input itself, not what is saved of it. */
+  readonly needsInput: boolean
 }
 
 /** Sizes that stay compiled. One takes 40 ms to compile and 2 to 4 MB; intermediates are shared by all. */
@@ -22,6 +24,12 @@ type Compiled = Map<string, Promise<Executable | BlockExecutables>>
 export function blockWorkspace(graph: Graph, tokens: number): number {
   return workspaceBytes(graph, (keys) => Math.min(tokens, mostKeys(keys)))
 }
+
+/**
+ * Whether what a block leaves for its backward is bfloat16: products round most of it in any case
+ * where they are, and it is half of the memory.
+ */
+export const narrowsKept = ({ products }: Pick<Device, "products">): boolean => products === "bf16"
 
 /** The block without its adapter's updates. */
 function withoutUpdates({ lora, ...options }: BlockOptions): BlockOptions {
@@ -60,11 +68,13 @@ export class CompiledBlocks {
   /** Forward that keeps, and backward. */
   training(tokens: number, plan: LayerPlan, level: KeepLevel): Promise<BlockExecutables> {
     return this.#once(tokens, `training ${level} ${plan.key}`, async () => {
-      const graphs = blockGraphs(this.#options(tokens, plan), level)
+      const narrows = narrowsKept(this.#device)
+      const graphs = blockGraphs(this.#options(tokens, plan), level, { narrows })
       return {
         forward: await this.#device.compile(graphs.forward),
         backward: await this.#device.compile(graphs.backward),
         saved: graphs.saved,
+        needsInput: graphs.backward.inputs.some(({ name }) => name === "x"),
       }
     })
   }

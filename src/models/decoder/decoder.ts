@@ -4,7 +4,6 @@ import {
   type Device,
   type DeviceTensor,
   disposeAll,
-  type Executable,
   float32,
   type HostTensor,
 } from "../../runtime/index.ts"
@@ -25,6 +24,7 @@ import {
 } from "./head-stage.ts"
 import { compiledSize, type Pack } from "./pack.ts"
 import { PackFeeds, type PackTensors } from "./pack-feeds.ts"
+import { ResultPlaces } from "./result-places.ts"
 import { RowOps } from "./rows.ts"
 import { lowestTrained, trainedNames } from "./trained-names.ts"
 
@@ -58,7 +58,10 @@ type Tensors = Record<string, DeviceTensor>
 interface Activations {
   readonly tokens: number
   readonly pack: PackTensors
-  /** Each layer's input, then the last one's output. */
+  /**
+   * Each layer's input, then the last one's output. Those that no backward needs have been written
+   * over.
+   */
   readonly states: readonly DeviceTensor[]
   readonly saved: readonly Tensors[]
   /** Seeds the dropout masks, which are made again for the backward. */
@@ -84,7 +87,7 @@ export class Decoder {
   readonly #noise: number
   readonly #plans: readonly LayerPlan[]
   readonly #blocks: CompiledBlocks
-  readonly #pool = new Map<string, Float32Array>()
+  readonly #places: ResultPlaces
   /** The backward pass ends with this layer: nothing below it trains. */
   readonly #lowest: number
 
@@ -102,6 +105,7 @@ export class Decoder {
     this.#options = { lora: options.lora, quantization: options.quantization }
     this.#keep = keep
     this.#noise = options.noise ?? 0
+    this.#places = new ResultPlaces(device)
     const rowOps = new RowOps(device)
     this.#embedding = new EmbeddingStage(shape, rowOps)
     this.#packFeeds = new PackFeeds(device, shape)
@@ -228,7 +232,7 @@ export class Decoder {
       for (const tensor of tensors.values()) tensor.dispose()
       tensors.clear()
     }
-    this.#pool.clear()
+    this.#places.clear()
   }
 
   /** A layer's tensors by their names inside a block. */
@@ -267,12 +271,9 @@ export class Decoder {
       }
       const executables = await this.#blocks.training(tokens, plan, this.#keep(layer))
       const dropout = await this.#dropout(seed, layer, tokens)
-      const results = await executables.forward.run(
-        { ...feeds, ...dropout },
-        {
-          into: await this.#pooled(executables.forward, `layer ${layer}`),
-        },
-      )
+      const place = await this.#statePlace(tokens, layer + 1)
+      const into = await this.#places.all(executables.forward, `layer ${layer}`, place)
+      const results = await executables.forward.run({ ...feeds, ...dropout }, { into })
       disposeAll(Object.values(dropout))
       states.push(results.y!)
       saved.push(Object.fromEntries(executables.saved.map((name) => [name, results[name]!])))
@@ -281,25 +282,14 @@ export class Decoder {
   }
 
   /**
-   * Places for results of fixed shape, kept from step to step so that memory does not grow; a smaller
-   * pack uses the front of a larger one's.
+   * Where the input of a layer, or the last one's output, is written: two places in turn for those
+   * that no backward needs again.
    */
-  async #pooled(executable: Executable, owner: string, given: Tensors = {}): Promise<Tensors> {
-    if (!this.device.sharesHostMemory) return given
-    const into: Tensors = { ...given }
-    for (const { name, dtype, shape } of executable.graph.outputs) {
-      if (into[name] || dtype !== "f32" || shape.some((dim) => typeof dim === "string")) continue
-      const dims = shape as readonly number[]
-      const size = dims.reduce((product, dim) => product * dim, 1)
-      const key = `${owner} ${name}`
-      let place = this.#pool.get(key)
-      if (!place || place.length < size) {
-        place = new Float32Array(size)
-        this.#pool.set(key, place)
-      }
-      into[name] = await this.device.upload(float32(dims, place.subarray(0, size)))
-    }
-    return into
+  async #statePlace(tokens: number, layer: number): Promise<Tensors> {
+    const plan = this.#plans[layer]
+    const block = plan && (await this.#blocks.training(tokens, plan, this.#keep(layer)))
+    const owner = block?.needsInput ? `layer ${layer}` : `turn ${layer % 2}`
+    return this.#places.one("y", `${owner} x`, [tokens, this.shape.hiddenSize])
   }
 
   async #backward(
@@ -316,7 +306,7 @@ export class Decoder {
         ([name, tensor]) => [name.replace("acc.", "grad."), tensor] as const,
       )
       // Two places in turn: what a layer reads is not where it writes.
-      const into = await this.#pooled(
+      const into = await this.#places.all(
         backward,
         `backward ${layer % 2}`,
         Object.fromEntries(accumulated),
