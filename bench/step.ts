@@ -1,5 +1,6 @@
 import { availableParallelism, cpus } from "node:os"
 import { graph, input } from "../src/graph/index.ts"
+import { peakMemory } from "../src/host/peak-memory.ts"
 import { decoderParameters, elementCount, parameterCount } from "../src/models/block/parameters.ts"
 import { Decoder, type HeadSettings } from "../src/models/decoder/decoder.ts"
 import { packSequences } from "../src/models/decoder/pack.ts"
@@ -160,7 +161,7 @@ async function fullStep(device: Device, layers: number) {
   }
   await step(1)
   const milliseconds = await timed(() => step(2))
-  const peak = process.resourceUsage().maxRSS * 1024
+  const peak = peakMemory()
   await decoder.release()
   return { milliseconds, peak, held: parameterCount(shape) * 16, tokens: TOKENS }
 }

@@ -1,6 +1,7 @@
 /** Reads or loads a model folder once and prints seconds and memory as JSON: `load.ts` runs it in turns. */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
+import { peakMemory } from "../../src/host/peak-memory.ts"
 import { loadModel, loadQuantizedModel } from "../../src/models/files/index.ts"
 
 /** One read call, far above what makes a call's cost matter. */
@@ -30,5 +31,5 @@ const before = process.memoryUsage().rss
 const start = performance.now()
 const held = await WAYS[way!]!(folder!)
 const seconds = (performance.now() - start) / 1000
-const peak = process.resourceUsage().maxRSS * 1024 - before
+const peak = peakMemory() - before
 console.log(JSON.stringify({ seconds, peak_bytes: peak, held: held !== undefined }))

@@ -5,8 +5,9 @@ export async function outputLines(
   command: string,
   args: readonly string[],
   cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
 ): Promise<string[]> {
-  const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] })
   let out = ""
   let err = ""
   child.stdout.on("data", (part) => {

@@ -1,6 +1,6 @@
 /** The process that ../prepare.ts measures: prepares one file, then reads it as training does. */
-import { readFileSync } from "node:fs"
 import { epochOrder, openPrepared, prepareData } from "../../src/data/index.ts"
+import { peakMemory } from "../../src/host/peak-memory.ts"
 
 export interface PrepareTask {
   readonly path: string
@@ -29,16 +29,6 @@ export interface PrepareReport {
 
 const ROWS_READ = 20_000
 
-/** The most memory that the process ever held, from the kernel where it says so. */
-function peakBytes(): number {
-  try {
-    const status = readFileSync("/proc/self/status", "utf8")
-    return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1])
-  } catch {
-    return 1024 * process.resourceUsage().maxRSS // not Linux
-  }
-}
-
 const secondsSince = (start: number) => (performance.now() - start) / 1000
 
 async function report({ path, workers, tokenizer, template, cache }: PrepareTask) {
@@ -65,7 +55,7 @@ async function report({ path, workers, tokenizer, template, cache }: PrepareTask
     duplicates: lints.find(({ code }) => code === "duplicate-rows")?.count ?? 0,
     seconds,
     cpuSeconds: (user + system) / 1e6,
-    peakBytes: peakBytes(),
+    peakBytes: peakMemory(),
   }
   return { ...prepared, reading: await read(dir) } satisfies PrepareReport
 }
@@ -86,7 +76,7 @@ async function read(dir: string): Promise<PrepareReport["reading"]> {
   const expected = taken.reduce((sum, row) => sum + rows.lengths[row]!, 0)
   if (tokens !== expected) throw new Error(`${tokens} tokens read, ${expected} expected`)
   rows.close()
-  return { openSeconds, orderSeconds, rowsPerSecond, peakBytes: peakBytes() }
+  return { openSeconds, orderSeconds, rowsPerSecond, peakBytes: peakMemory() }
 }
 
 process.send!(await report(JSON.parse(process.env.DFTUNE_BENCH!) as PrepareTask))

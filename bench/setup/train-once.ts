@@ -1,6 +1,7 @@
 /** Trains a config in this process and prints a line of JSON a step, then the peak memory: `trl.ts` runs it in turns. */
 import { rmSync } from "node:fs"
 import { loadConfig } from "../../src/config/load-config.ts"
+import { peakMemory } from "../../src/host/peak-memory.ts"
 import { runHere } from "../../src/train/run.ts"
 import { cpuClock } from "./cpu-clock.ts"
 
@@ -34,6 +35,6 @@ for (;;) {
 }
 const seconds = (performance.now() - began) / 1000
 const cpu_seconds = cpuClock() - cpuBegan
-const peak_gb = (process.resourceUsage().maxRSS * 1024) / 1e9
+const peak_gb = peakMemory() / 1e9
 console.log(JSON.stringify({ peak_gb, seconds, cpu_seconds }))
 rmSync(config.output_dir, { recursive: true, force: true })

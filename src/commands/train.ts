@@ -6,6 +6,7 @@ import { planOf, train } from "../engines/index.ts"
 import { InputError } from "../errors.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
 import type { RunEvent } from "../run/events.ts"
+import type { RunResult } from "../train/run.ts"
 import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
@@ -111,6 +112,7 @@ export async function followRun(run: Run, json: boolean, view = runView(json)): 
     keepBelow(undefined)
   }
   const result = await run.result
+  if (result.wasDone) say(doneLine(result))
   if (json) return
   if (result.reason === "interrupted") {
     say(`stopped after step ${result.steps}; to go on:\n  ${continuation(result)}`)
@@ -120,6 +122,10 @@ export async function followRun(run: Run, json: boolean, view = runView(json)): 
     if (!process.stdout.isTTY || !process.stderr.isTTY) print(result.model ?? result.path)
   }
 }
+
+/** Of a finished run that was to go on. */
+const doneLine = ({ path, steps }: RunResult): string =>
+  `${path}: this run is done, after ${steps} step${steps === 1 ? "" : "s"}; nothing was changed. For more steps give another output_dir, or start over with --overwrite`
 
 async function showPlan(config: Config, signal: AbortSignal, json: boolean): Promise<void> {
   const line = progressLine()

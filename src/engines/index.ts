@@ -2,6 +2,7 @@
 import type { Config, EngineName } from "../config/index.ts"
 import type { RunEvent } from "../run/events.ts"
 import { openTrackers } from "../trackers/index.ts"
+import { finishedRun } from "../train/finished-run.ts"
 import { type Engine, type EnginePlan, type Run, type RunOptions, startedRun } from "./engine.ts"
 
 export type { Engine, EnginePlan, Run, RunOptions } from "./engine.ts"
@@ -23,6 +24,8 @@ const ENGINES: { readonly [Name in EngineName]: () => Promise<Engine> } = {
  */
 export function train(config: Config, options: RunOptions = {}): Run {
   return startedRun(async function* () {
+    const done = await finishedRun(config)
+    if (done) return done
     const engine = await ENGINES[config.engine.name]()
     const run = engine.start(config, options)
     yield* tracked(run, config, options)

@@ -94,7 +94,8 @@ export interface SuiteResult {
   /** What a local model computed in, never auto; a server does not say. */
   readonly dtype?: string
   readonly grader_version: string
-  readonly settings: EvaluationSettings
+  /** As records name them: `max_new_tokens`, `top_p`, ... */
+  readonly settings: JsonObject
 }
 
 /**
@@ -298,8 +299,12 @@ function summary(
     mode: settings.mode,
     ...(origin?.dtype === undefined ? {} : { dtype: String(origin.dtype) }),
     grader_version: GRADER_VERSION,
-    settings,
+    settings: settingsRecord(settings),
   }
+}
+
+function settingsRecord({ n, seed, prompt, mode, ...asked }: EvaluationSettings): JsonObject {
+  return { n, seed, ...samplingRecord(asked), prompt, mode }
 }
 
 function unanswered(records: readonly EvaluationRecord[]) {

@@ -142,7 +142,7 @@ export async function evaluationHtml(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${sourceHash(SCRIPT)}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <title>Evaluation of ${escaped(first?.model ?? "")}</title><style>${STYLE}</style></head><body>
 <h1>Evaluation of ${escaped(first?.model ?? "")}</h1>
-<p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.maxNewTokens} new tokens, prompts: ${escaped(first?.settings.prompt ?? "")}. Intervals are over problems.</p>
+<p class="dim">grader ${escaped(first?.mode ?? "")}, version ${escaped(first?.grader_version ?? "")}; temperature ${first?.settings.temperature}, at most ${first?.settings.max_new_tokens} new tokens, prompts: ${escaped(String(first?.settings.prompt ?? ""))}. Intervals are over problems.</p>
 <div class="scroll"><table><thead><tr>${columns.map(({ title }) => `<th>${title}</th>`).join("")}</tr></thead><tbody>${figures.join("")}</tbody></table></div>
 ${more}
 <div class="bar"><span id="filters"></span><input id="search" type="search" placeholder="search problems and samples" aria-label="search"><span id="count" class="dim"></span></div>

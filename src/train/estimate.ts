@@ -4,6 +4,7 @@ import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { fileHash } from "../formats/index.ts"
+import { peakMemory } from "../host/peak-memory.ts"
 import { SIZES_KEPT } from "../models/decoder/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
 import { progressMeter } from "../report/progress.ts"
@@ -130,7 +131,7 @@ export async function estimateRun(
     checkpoints: await checkpointSeconds(plan, seconds),
   }
   return {
-    memory_bytes: process.resourceUsage().maxRSS * 1024,
+    memory_bytes: peakMemory(),
     seconds: Object.values(parts).reduce((sum, part) => sum + part, 0),
     parts,
     seconds_per_step: perStep,

@@ -3,6 +3,7 @@ export { reportHtml } from "../report/run-page.ts"
 export { type RunSummary, summarizeRuns } from "../report/run-summary.ts"
 export { checkpointFolders, checkpointStep, readCheckpoint, readState } from "./checkpoint.ts"
 export type { Estimate, EstimatedParts } from "./estimate.ts"
+export { finishedRun } from "./finished-run.ts"
 export type { LearningRateRange, RangePoint } from "./learning-rate-range.ts"
 export { type MemoryPlan, memoryPlan } from "./memory-plan.ts"
 export {

@@ -250,11 +250,11 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const gradients = trained * BYTES
   const { optimizer = "adamw" } = options
   const average = options.averages ? trained * BYTES : 0
-  const moments = average + momentBytes(optimizer, [...ofAdapter, ...parameters])
+  const moments = average + Math.ceil(momentBytes(optimizer, [...ofAdapter, ...parameters]))
 
   const inGraphs = Math.max(headWorkspace(options), ...layers.map((layer) => layer.workspace))
   const inUpdate = updateBytes(optimizer, [...ofAdapter, ...parameters])
-  const workspace = ARENA_GAPS * Math.max(inGraphs, inUpdate)
+  const workspace = Math.ceil(ARENA_GAPS * Math.max(inGraphs, inUpdate))
   const between = betweenBytes(options)
   const fixed = weights + gradients + moments + workspace + between + options.process
   const lean = sum(layers.map((layer) => layer.lean))

@@ -52,6 +52,8 @@ export interface RunResult {
   readonly path: string
   /** The finished model or adapter; null when interrupted. */
   readonly model: string | null
+  /** It was done before it was resumed: nothing was computed, and nothing touched. */
+  readonly wasDone?: true
 }
 
 const stamp = (body: EventBody): RunEvent =>

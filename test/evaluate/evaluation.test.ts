@@ -90,6 +90,9 @@ test("a suite is sampled, graded and summed up; a second call samples nothing", 
   expect(result.score).toBeCloseTo(2 / 3, 12)
   expect(result.pass_at).toEqual({ 1: result.score, 2: 1, 3: 1 })
   expect(asked()).toBe(24)
+  const { settings: told } = result
+  expect(Object.keys(told).filter((key) => !/^[a-z0-9_]+$/.test(key))).toEqual([])
+  expect(told).toMatchObject({ max_new_tokens: 8, n: settings.n, mode: settings.mode })
   const again = await evaluateSuite(options(source, "a"))
   expect(asked()).toBe(24)
   expect({ ...again, tokens_per_second: 0 }).toEqual({ ...result, tokens_per_second: 0 })

@@ -12,7 +12,7 @@ import {
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { Device, HostTensor } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
-import { memoryPlan } from "../../src/train/memory-plan.ts"
+import { type MemoryPlanOptions, memoryPlan } from "../../src/train/memory-plan.ts"
 import { objectiveHead } from "../../src/train/objective-head.ts"
 import type { Policy } from "../../src/train/policy.ts"
 import { GOLDEN, GROUP_SIZE, goldenPolicy } from "./golden-run.ts"
@@ -176,6 +176,19 @@ describe("moments, averages and updates of an adapter", () => {
     expect(whole!.workspace).toBeGreaterThan(3 * embedding)
     expect(pieces!.workspace).toBeLessThan(whole!.workspace)
   })
+})
+
+test.each<[string, Partial<MemoryPlanOptions>]>([
+  ["moments of 8 bits", { optimizer: "adamw-8bit" }],
+  ["codes of 4 bits", { quantization: { bits: 4, groupSize: 32 } }],
+  ["a workspace with gaps", { tokens: 77 }],
+])("bytes are whole numbers: %s", (_, more) => {
+  const { keep: _keep, ...plan } = memoryPlan({
+    ...{ shape: { ...SHAPE, vocabSize: 1031 }, tokens: TOKENS, recompute: "auto", bytes: 1e9 },
+    ...{ headRows: TOKENS, headSettings: settings, process: 0 },
+    ...more,
+  })
+  expect(Object.entries(plan).filter(([, bytes]) => !Number.isInteger(bytes))).toEqual([])
 })
 
 test("what does not fit is recomputed, layer by layer", () => {

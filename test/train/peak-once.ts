@@ -1,5 +1,6 @@
 /** Trains a config in this process: what its plan says of memory, and what the process then held. */
 import { loadConfig } from "../../src/config/load-config.ts"
+import { peakMemory } from "../../src/host/peak-memory.ts"
 import { fit } from "../../src/train/fit.ts"
 import { planRun } from "../../src/train/plan.ts"
 import { runHere } from "../../src/train/run.ts"
@@ -13,6 +14,6 @@ console.log(
   JSON.stringify({
     planned: plan.memory.total,
     fit: ways.find(({ name }) => name === way)?.memory_bytes,
-    peak: process.resourceUsage().maxRSS * 1024,
+    peak: peakMemory(),
   }),
 )

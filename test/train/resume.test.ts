@@ -1,11 +1,21 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
+import { prepareJob } from "../../src/engines/torch/torch-run.ts"
 import type { RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
@@ -79,6 +89,33 @@ test("an uninterrupted run ends with a model", async () => {
   const result = await finished(whole)
   expect(result).toMatchObject({ reason: "done", steps: 12 })
   expect(losses(whole)).toHaveLength(12)
+})
+
+test("a run that is done is not gone on with: nothing is computed, nothing touched", async () => {
+  const path = join(root, whole)
+  const files = () =>
+    readdirSync(path, { recursive: true, encoding: "utf8" })
+      .sort()
+      .map((name) => [name, statSync(join(path, name)).mtimeMs])
+  const before = files()
+  const done = { reason: "done", steps: 12, path, model: join(path, "model"), wasDone: true }
+  expect(await finished(whole, { resume: true })).toEqual(done)
+  const shown = { eval_steps: 5, save_steps: 2, report_to: ["tensorboard"] }
+  expect(await finished(whole, { resume: true, ...shown })).toEqual(done)
+  await expect(finished(whole, { resume: true, max_steps: 14 })).rejects.toThrow(
+    /max_steps 12 there, 14 here/,
+  )
+  const config = parseConfig(settings(whole, { resume: true }))
+  await expect(prepareJob(config)).rejects.toThrow(/is done, after 12 steps.*its result is/)
+  writeFileSync(join(root, "done.json"), JSON.stringify(settings(whole)))
+  const child = cli(["train", join(root, "done.json"), "--resume"])
+  let told = ""
+  child.stderr!.on("data", (text) => {
+    told += text
+  })
+  expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0)
+  expect(told).toContain("this run is done, after 12 steps; nothing was changed")
+  expect(files()).toEqual(before)
 })
 
 test("a killed run, resumed, gives the same bits", async () => {
@@ -199,7 +236,7 @@ test("a damaged checkpoint is named, and so is a checkpoint of another run", asy
   const bytes = readFileSync(newest)
   bytes[bytes.length - 1]! ^= 1
   writeFileSync(newest, bytes)
-  await expect(finished("killed", { resume: true })).rejects.toThrow(
+  await expect(finished("killed", { resume: dirname(newest) })).rejects.toThrow(
     /trainer\.safetensors: is damaged/,
   )
   await expect(finished("stopped", { resume: true, seed: 5 })).rejects.toThrow(

@@ -23,6 +23,7 @@ import {
   closeRows,
   type DataPlan,
   FROM_THE_BEGINNING,
+  finishedRun,
   type PlanOptions,
   planData,
   type RunResult,
@@ -67,6 +68,8 @@ async function* torchRun(
   options: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
   const { signal, onProgress, torchrunArgs = [] } = options
+  const done = await finishedRun(config)
+  if (done) return done
   checkRunPlace(config)
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
@@ -136,6 +139,8 @@ async function* joinRun(
   config: Config,
   { signal, onProgress, torchrunArgs = [] }: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
+  const done = await finishedRun(config)
+  if (done) return done
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
   const specPath = runSpecPath(config.output_dir)
@@ -168,8 +173,18 @@ export interface PreparedJob {
   readonly outputDir: string
 }
 
-/** Prepares everything but the job's own file. */
+/**
+ * Prepares everything but the job's own file.
+ *
+ * @throws InputError also for a run that is done, which a job would not go on with
+ */
 export async function prepareJob(config: Config, options: TorchOptions = {}): Promise<PreparedJob> {
+  const done = await finishedRun(config)
+  if (done) {
+    throw new InputError(
+      `${done.path}: this run is done, after ${done.steps} steps, so there is nothing to go on with; its result is ${done.model}`,
+    )
+  }
   checkRunPlace(config)
   const engine = torchConfig(config)
   const plan = await planData(config, options)

@@ -212,6 +212,6 @@ export function quantizedModelBytes(
     }
     const [outFeatures, inFeatures] = shape as [number, number]
     const filled = Math.ceil(inFeatures / groupSize) * groupSize
-    return sum + outFeatures * filled * quantizedBytesPerWeight(options)
+    return sum + Math.ceil(outFeatures * filled * quantizedBytesPerWeight(options))
   }, 0)
 }

@@ -1,5 +1,6 @@
 /** What a run that samples will take and find, measured on one rollout of its first prompts. */
 import { InputError } from "../../errors.ts"
+import { peakMemory } from "../../host/peak-memory.ts"
 import type { RolloutEvent } from "../../run/events.ts"
 import type { StepRow } from "../batches.ts"
 import {
@@ -117,7 +118,7 @@ async function estimateRollouts(
   }
   const tokens = rows.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
   return {
-    memory_bytes: process.resourceUsage().maxRSS * 1024,
+    memory_bytes: peakMemory(),
     seconds: Object.values(parts).reduce((sum, part) => sum + part, 0),
     parts,
     seconds_per_step: perStep + parts.sampling / order.steps,
