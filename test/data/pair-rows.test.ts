@@ -84,3 +84,17 @@ test("one answer inside the other is named and kept", async () => {
   expect(found!.severity).toBe("warning")
   expect(examples).toHaveLength(6)
 })
+
+test("equal sides are left out one by one, until they are more than half: then nothing is trained", async () => {
+  const rows = (equal: number) =>
+    Array.from({ length: 8 }, (_, i) => {
+      return { prompt: `q${i} `, chosen: "yes", rejected: i < equal ? "yes" : "no" }
+    })
+  const told = async (equal: number) => {
+    const { lints } = await previewed(rows(equal), { purpose: "preference" })
+    return lints.find(({ code }) => code === "equal-sides")?.severity
+  }
+  expect(await told(0)).toBeUndefined()
+  expect(await told(4)).toBe("warning")
+  expect(await told(5)).toBe("error")
+})

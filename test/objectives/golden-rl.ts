@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs"
 import {
   type Columns,
-  constant,
   type ImportanceSettings,
   type Objective,
   type ObjectiveSettings,
@@ -16,8 +15,23 @@ interface Recorded {
   readonly loss: number
   readonly d_logp: Rows
 }
+type BanditNumber =
+  | "theta"
+  | "theta_ref"
+  | "beta"
+  | "p"
+  | "d_objective_d_theta"
+  | "true_grad_kl"
+  | `expected_grad_${"k2" | "k3" | "k3_times_ratio"}_in_loss`
+interface OnePair {
+  readonly sigmoid: { readonly loss: number; readonly d_loss_d_margin: number }
+  readonly "cdpo_0.1": { readonly loss: number; readonly d_loss_d_margin: number }
+  readonly hinge: { readonly loss: number; readonly d_loss_d_margin: number }
+  readonly ipo_mean: { readonly loss: number; readonly d_loss_d_mean_margin: number }
+}
 interface Golden {
   readonly inputs: {
+    readonly logits: { readonly logits: Rows; readonly targets: readonly number[] }
     readonly pairs: Readonly<Record<"chosen" | "rejected" | "ref_chosen" | "ref_rejected", Rows>>
     readonly kto: Readonly<Record<"kl_policy" | "kl_ref" | "kl_policy_low", Rows>>
     readonly groups: Readonly<
@@ -29,7 +43,20 @@ interface Golden {
     }
   }
   readonly advantages: Readonly<Record<string, number[] & Rows>>
-  readonly bandit: readonly Readonly<Record<string, number>>[]
+  readonly bandit: readonly (Readonly<Record<BanditNumber, number>> & {
+    readonly rewards: readonly [number, number]
+  })[]
+  readonly importance: {
+    readonly token_truncated_2: Rows
+    readonly sequence_product: readonly number[]
+    readonly sequence_geometric: readonly number[]
+  }
+  readonly pairs_one_by_one: { readonly pairs: readonly OnePair[] }
+  readonly from_logits: readonly {
+    readonly name: string
+    readonly loss: number
+    readonly d_logits: Rows
+  }[]
   readonly kl_estimators: Readonly<Record<string, { readonly value: Rows; readonly d_logp: Rows }>>
   readonly cases: readonly {
     readonly name: string
@@ -72,7 +99,7 @@ const inTurn = <T>(chosen: readonly T[], rejected: readonly T[]) =>
 
 const { pairs, groups, kto } = GOLDEN_RL.inputs
 const pairRows = inTurn(pairs.chosen, pairs.rejected)
-const byPairs: Step = {
+export const byPairs: Step = {
   columns: {
     logp: flat(pairRows),
     ref_logp: flat(inTurn(pairs.ref_chosen, pairs.ref_rejected)),
@@ -100,7 +127,7 @@ const withKl = (policy: Rows | undefined): Step => ({
 const experts = groups.logp.map((_, i) => Number(groups.expert_rows.includes(i)))
 
 /** `advantages`: a name of the golden file's, one number a sample or one a token. */
-function sampled(advantages: string, more: Columns = {}): Step {
+export function sampled(advantages: string, more: Columns = {}): Step {
   const given = GOLDEN_RL.advantages[advantages]!
   const advantage = typeof given[0] === "number" ? perToken(groups.logp, given) : flat(given)
   return {
@@ -255,5 +282,3 @@ export const stepTokens = ({ segments, maxTokens }: Step): StepTokens => ({
   microBatches: new Int32Array(segments.length),
   weights: new Float64Array(segments.length),
 })
-
-export const ONE = constant(1)

@@ -160,6 +160,24 @@ test("10: KTO is finite, and its value at the reference half the weights, whatev
   expect(Number.isFinite(far.loss)).toBe(true)
 })
 
+test("10: a step of good answers alone is finite, and so is one of bad ones", () => {
+  const { expression, value } = objectiveFromConfig("kto")
+  for (const sign of [1, -1]) {
+    const columns = {
+      logp: Float64Array.of(-0.2, -1.3, -0.6),
+      ref_logp: Float64Array.of(-0.5, -1, -0.9),
+      pair_sign: new Float64Array(3).fill(sign),
+      kl_step: 0.4,
+    }
+    const [values] = evaluateAll([value!], columns, [0, 0, 1])
+    const { logp, ...others } = evaluate(expression, columns, [0, 0, 1]).coefficients
+    // a good answer is pulled up, a bad one pushed down, and nothing goes through z0
+    for (const slope of logp) expect(Math.sign(slope)).toBe(-sign)
+    expect(values!.every(Number.isFinite)).toBe(true)
+    expect(others).not.toHaveProperty("kl_step")
+  }
+})
+
 test("11: ORPO is finite for certain and for impossible answers", () => {
   for (const a of [0, -1e-12, -1e4]) {
     const { loss, gradient } = lossOf("orpo", { chosen: [a, a], rejected: [-1, a] })

@@ -44,6 +44,15 @@ describe.each([1, 0.7])("at temperature %d", (temperature) => {
     expect(p.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 5)
   })
 
+  test("an arm is as likely as its logit over the temperature makes it", async () => {
+    const [plain, p] = [await probabilities(1), await probabilities(temperature)]
+    const heated = plain.map((share) => share ** (1 / temperature))
+    const whole = heated.reduce((sum, share) => sum + share, 0)
+    p.forEach((share, id) => {
+      expect(Math.log(share)).toBeCloseTo(Math.log(heated[id]! / whole), 4)
+    })
+  })
+
   test("20,000 samples are within four standard errors of the policy", async () => {
     const p = await probabilities(temperature)
     const source = new LocalSource({

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest"
 import type { RolloutEvent } from "../../../src/run/events.ts"
+import { ROLLOUTS_BEGIN } from "../../../src/train/rollouts/rollout-state.ts"
+import { outcomeOf } from "../../../src/train/rollouts/rollout-watch.ts"
 import { givenRollouts } from "./given-samples.ts"
 
 test.each([0.21, -0.5])("a sampler that is %d nats apart is another model: stop", async (apart) => {
@@ -51,4 +53,30 @@ test("a server whose gap grows to three times its first is told of, once", async
     warned.push(events!.some((event) => "code" in event && event.code === "sampler-gap"))
   }
   expect(warned).toEqual([false, false, true, false])
+})
+
+test("groups of which more than four in five are equal are told of, once; fewer are not", () => {
+  const outcome = (equal: number, progress = ROLLOUTS_BEGIN) => {
+    const sampled = Array.from({ length: 20 }, (_, i) => ({
+      prompt: Math.floor(i / 2),
+      group: Math.floor(i / 2),
+      completion: "4",
+      tokenIds: [4],
+      finishReason: "stop",
+      reward: Math.floor(i / 2) < equal ? 1 : i % 2,
+    }))
+    return outcomeOf(progress, {
+      sampled: sampled as never,
+      rows: [{ advantage: 1 }] as never,
+      prompts: Array.from({ length: 10 }, (_, i) => ({ where: `p.jsonl:${i + 1}` })) as never,
+      ...{ maxNewTokens: 4, stops: [], tokenText: String },
+      ...{ updated: true, learnsFromRewards: true, isRemote: false },
+    })
+  }
+  expect(outcome(8).warnings).toEqual([])
+  const { warnings, progress, over } = outcome(9)
+  expect(over).toBe(false)
+  expect(warnings.map(({ code }) => code)).toEqual(["zero-variance"])
+  expect(warnings[0]!.message).toMatch(/in 90 % .* p.jsonl:1 answered "4", reward 1; p.jsonl:2/)
+  expect(outcome(9, progress).warnings).toEqual([])
 })
