@@ -2,7 +2,7 @@
 
     python dpo.py MODEL PAIRS.jsonl {fp32|bf16} {full|lora} PAIRS_A_STEP STEPS MAX_LENGTH
 
-Pairs are {prompt, chosen, rejected} as lists of messages. Prints a line a step: real tokens of both sides, seconds; then the peak resident memory.
+Pairs are {prompt, chosen, rejected} as lists of messages. Prints a line a step: real tokens of both sides, seconds and CPU seconds; then the peak resident memory.
 """
 
 import json
@@ -40,10 +40,11 @@ config = DPOConfig(
 
 class Clock(TrainerCallback):
     def on_step_begin(self, *_, **__):
-        self.start = time.time()
+        self.start, self.cpu = time.time(), time.process_time()
 
     def on_step_end(self, _, state, *__, **___):
-        print(f"step {state.global_step} seconds {time.time() - self.start:.3f}", flush=True)
+        cpu = time.process_time() - self.cpu
+        print(f"step {state.global_step} seconds {time.time() - self.start:.3f} cpu {cpu:.3f}", flush=True)
 
 
 class Told(DPOTrainer):

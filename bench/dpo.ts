@@ -7,7 +7,8 @@
  *
  * Pairs are GSM8K's questions with their answers, rejected with other numbers in them. Without
  * --model Qwen2.5-0.5B's shape. Python is DFTUNE_PYTHON or /opt/torch-venv/bin/python. The reference's
- * pass is in the peak and in no step; a process's rate is the median of its steps after the first.
+ * pass is in the peak and in no step; a process's rate is the median of its steps after the first. With
+ * one thread the rate by CPU time is what a quiet machine would show.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -22,7 +22,10 @@ export const MAX_LENGTH = 1024
 export const PRECISIONS = { fp32: "float32", bf16: "bfloat16" } as const
 
 export interface Measured {
+  /** Real tokens a second, a step. */
   readonly rates: readonly number[]
+  /** Real tokens a second of CPU time, where that is told. */
+  readonly cpuRates?: readonly number[]
   readonly peakGb: number
 }
 
@@ -76,8 +79,12 @@ export async function trainedOnce(folder: string, name: string, config: object):
   writeFileSync(path, JSON.stringify(config))
   const out = await scriptLines("train-once.ts", [path])
   const values = out.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
-  const rates = values.filter((v) => v.step > 1).map((v) => v.real / v.seconds)
-  return { rates, peakGb: values.at(-1).peak_gb }
+  const timed = values.filter((v) => v.step > 1)
+  return {
+    rates: timed.map((v) => v.real / v.seconds),
+    cpuRates: timed.map((v) => v.real / v.cpu_seconds),
+    peakGb: values.at(-1).peak_gb,
+  }
 }
 
 export function theirs(
@@ -98,11 +105,16 @@ export function theirs(
 /** What a script over a trainer of TRL's printed. */
 export function measuredTrl(out: readonly string[]): Measured {
   const numbers = (start: string, number: RegExp) =>
-    out.filter((line) => line.startsWith(start)).map((line) => Number(number.exec(line)![1]))
+    out
+      .filter((line) => line.startsWith(start))
+      .flatMap((line) => number.exec(line)?.[1] ?? [])
+      .map(Number)
   const real = numbers("batch", /real (\d+)/)
   const seconds = numbers("step", /seconds ([\d.]+)/)
+  const cpu = numbers("step", /cpu ([\d.]+)/)
   const [peakGb] = numbers("peak_rss_gb", /([\d.]+)/)
-  return { rates: seconds.map((s, i) => real[i]! / s).slice(1), peakGb: peakGb! }
+  const rates = (all: readonly number[]) => all.map((s, i) => real[i]! / s).slice(1)
+  return { rates: rates(seconds), cpuRates: rates(cpu), peakGb: peakGb! }
 }
 
 /** Each contender in turn, so often; the median of all rates and the highest peak. */
@@ -111,8 +123,11 @@ export async function inTurns(contenders: readonly Contender[], repeats: number)
   for (let repeat = 0; repeat < repeats; repeat++) {
     for (const { name, measure } of contenders) {
       const result = await measure()
+      const cpu = result.cpuRates?.length
+        ? ` (${median(result.cpuRates).toFixed(1)} a CPU second)`
+        : ""
       console.error(
-        `${name}: ${median(result.rates).toFixed(1)} tokens/s, ${result.peakGb.toFixed(2)} GB`,
+        `${name}: ${median(result.rates).toFixed(1)} tokens/s${cpu}, ${result.peakGb.toFixed(2)} GB`,
       )
       measured.set(name, [...(measured.get(name) ?? []), result])
     }
@@ -122,13 +137,22 @@ export async function inTurns(contenders: readonly Contender[], repeats: number)
       name,
       {
         tokens_per_second: median(runs.flatMap(({ rates }) => rates)),
+        tokens_per_cpu_second: median(runs.flatMap(({ cpuRates = [] }) => cpuRates)),
         peak_gb: Math.max(...runs.map(({ peakGb }) => peakGb)),
       },
     ]),
   )
 }
 
-type Results = Record<string, { readonly tokens_per_second: number; readonly peak_gb: number }>
+type Results = Record<
+  string,
+  {
+    readonly tokens_per_second: number
+    /** undefined where no contender tells it. */
+    readonly tokens_per_cpu_second: number | undefined
+    readonly peak_gb: number
+  }
+>
 
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
