@@ -7,6 +7,16 @@
 import type { check as checkNow } from "./check/check.ts"
 import type { doctor as examine } from "./check/machine.ts"
 import type { compare as compareNow } from "./evaluate/compare.ts"
+import type { evaluate as evaluateNow } from "./evaluate/evaluate.ts"
+import type { evaluateRows as evaluateRowsNow } from "./evaluate/evaluate-rows.ts"
+import type { grade as gradeNow } from "./evaluate/grade.ts"
+import type { convert as convertNow } from "./export/convert.ts"
+import type { exportModel as exportNow } from "./export/export.ts"
+import type { exportToHub as exportToHubNow } from "./export/hub.ts"
+import type { JsonObject } from "./formats/json.ts"
+import type { chat as chatNow } from "./generate/chat.ts"
+import type { GenerationOptions, GenerationSummary } from "./generate/generation.ts"
+import { type Begun, begun } from "./host/begun.ts"
 import { later } from "./host/later.ts"
 import type { fit as fitNow } from "./train/fit.ts"
 import type { fitConfig as fitConfigNow } from "./train/fit-config.ts"
@@ -20,6 +30,21 @@ export type { PreviewExample, PreviewSummary } from "./data/preview-rows.ts"
 export type { Run, RunOptions } from "./engines/engine.ts"
 export { planOf, train } from "./engines/index.ts"
 export type { CompareOptions, EvaluationsComparison } from "./evaluate/compare.ts"
+export type { Evaluated, EvaluateModelOptions } from "./evaluate/evaluate.ts"
+export type {
+  EvaluateRowsOptions,
+  MeasuredRows,
+  PairEvaluation,
+  RowEvaluation,
+} from "./evaluate/evaluate-rows.ts"
+export type { SuiteResult } from "./evaluate/evaluation.ts"
+export type { GradeOptions, GradeResult } from "./evaluate/grade.ts"
+export type { ConvertOptions } from "./export/convert.ts"
+export type { ExportOptions, ExportResult } from "./export/export.ts"
+export type { HubExportOptions, HubExportResult } from "./export/hub.ts"
+export type { Chat, ChatAnswer, ChatOptions } from "./generate/chat.ts"
+export type { GenerationOptions, GenerationSummary } from "./generate/generation.ts"
+export type { Begun } from "./host/begun.ts"
 export type { Told, Warning } from "./host/told.ts"
 export * from "./objectives/index.ts"
 export type { RunsComparison } from "./report/comparison.ts"
@@ -58,3 +83,45 @@ export const check: typeof checkNow = later(async () => (await import("./check/c
 
 /** `dftune doctor`: what this machine can run. */
 export const doctor: typeof examine = later(async () => (await import("./check/machine.ts")).doctor)
+
+/** `dftune generate`: the rows as they are sampled; `result` has their number and the time taken. */
+export function generate(
+  model: string,
+  options: GenerationOptions,
+): Begun<JsonObject, GenerationSummary> {
+  return begun(async function* () {
+    const { generation } = await import("./generate/generation.ts")
+    return yield* generation(model, options)
+  })
+}
+
+/** `dftune grade`: which samples are right, and rows of them for training. */
+export const grade: typeof gradeNow = later(async () => (await import("./evaluate/grade.ts")).grade)
+
+/** `dftune eval --suite`: benchmarks and files of problems. */
+export const evaluate: typeof evaluateNow = later(
+  async () => (await import("./evaluate/evaluate.ts")).evaluate,
+)
+
+/** `dftune eval --data`: how probable one model, or two, find rows; how a reward model ranks pairs. */
+export const evaluateRows: typeof evaluateRowsNow = later(
+  async () => (await import("./evaluate/evaluate-rows.ts")).evaluateRows,
+)
+
+/** `dftune chat`: a conversation with a model. */
+export const chat: typeof chatNow = later(async () => (await import("./generate/chat.ts")).chat)
+
+/** `dftune export`: a model for other tools, read back and compared. */
+export const exportModel: typeof exportNow = later(
+  async () => (await import("./export/export.ts")).exportModel,
+)
+
+/** `dftune export --to hub`. */
+export const exportToHub: typeof exportToHubNow = later(
+  async () => (await import("./export/hub.ts")).exportToHub,
+)
+
+/** `dftune convert`: a GGUF or quantised model as a plain folder, and the other way. */
+export const convert: typeof convertNow = later(
+  async () => (await import("./export/convert.ts")).convert,
+)

@@ -1,30 +1,19 @@
-import { existsSync } from "node:fs"
-import { join } from "node:path"
 import { type Command, Option } from "commander"
+import { CONVERSIONS, convert } from "../export/convert.ts"
 import { DTYPES, GGUF_TYPE_NAMES } from "../export/names.ts"
-import { weightsFolder } from "../generate/open-model.ts"
-import { type ExportVerbOptions, runExport } from "./export.ts"
+import { type ExportVerbOptions, showExport } from "./export.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { baseOption, roundingOption } from "./shell/option-values.ts"
 
-const FORMATS = ["hf", "gguf", "int8", "int4"] as const
-
 interface Options extends Omit<ExportVerbOptions, "to" | "out"> {
-  readonly to: (typeof FORMATS)[number]
-}
-
-/** An adapter is folded into its base: what comes out is a whole model. */
-function isAdapter(model: string): boolean {
-  const folder = weightsFolder(model)
-  const holds = (name: string) => existsSync(join(folder, name))
-  return !holds("config.json") && holds("adapter_config.json")
+  readonly to: (typeof CONVERSIONS)[number]
 }
 
 export function command(verb: Command): void {
   verb
     .argument("<model>", "GGUF file, model folder, adapter folder, run folder or hub id")
     .argument("<dir>", "the folder to write")
-    .addOption(new Option("--to <format>", "what to write").choices(FORMATS).default("hf"))
+    .addOption(new Option("--to <format>", "what to write").choices(CONVERSIONS).default("hf"))
     .addOption(
       new Option("--dtype <dtype>", "hf: other than the model's own").choices(Object.keys(DTYPES)),
     )
@@ -47,9 +36,10 @@ Hugging Face folder with the values it stands for (float32 unless --dtype says o
 the other way. Everything is read back, and the largest difference is printed. See docs/export.md.`,
     )
     .action((model: string, dir: string, { to, ...options }: Options) =>
-      interruptible((signal) => {
-        const format = to === "hf" && isAdapter(model) ? "merged" : to
-        return runExport(model, { ...options, to: format, out: dir }, signal)
-      }),
+      interruptible((signal) =>
+        showExport({ ...options, to }, signal, (writing) =>
+          convert(model, dir, { ...writing, to }),
+        ),
+      ),
     )
 }

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander"
 import { InputError } from "../errors.ts"
-import type { ExportResult } from "../export/index.ts"
+import type { ExportOptions, ExportResult } from "../export/index.ts"
 import { keptText } from "../export/kept-text.ts"
 import {
   DTYPES,
@@ -13,7 +13,6 @@ import {
 import { shortBytes, shortCount } from "../report/units.ts"
 import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { modelOf } from "./shell/model-argument.ts"
 import { baseOption, collected, roundingOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
@@ -51,41 +50,60 @@ function resultJson({ verified: { largestError, ...counts }, ...result }: Export
   return { ...result, verified: { ...counts, largest_error: largestError } }
 }
 
+/** What `exportModel` and `convert` are told alike. */
+function writingOptions({ dtype, pre, type, rounding, base, revision, force }: ExportVerbOptions) {
+  return {
+    ...(type === undefined ? {} : { type }),
+    ...(rounding === undefined ? {} : { rounding }),
+    ...(base === undefined ? {} : { base }),
+    ...(revision === undefined ? {} : { revision }),
+    ...(force === undefined ? {} : { force }),
+    ...(dtype === undefined ? {} : { dtype: DTYPES[dtype] }),
+    ...(pre === undefined ? {} : { preTokenizer: pre }),
+  }
+}
+
+type Writing = ReturnType<typeof writingOptions> & Pick<ExportOptions, "signal" | "onProgress">
+
 /** Writes, and says what was written and what reading it back has shown. */
-export async function runExport(
-  word: string,
+export async function showExport(
   options: ExportVerbOptions,
   signal: AbortSignal,
+  write: (options: Writing & { readonly onNotice: typeof say }) => Promise<ExportResult>,
 ): Promise<void> {
   outliveReaders()
-  const { dtype, pre, json, add = [], weight, ...rest } = options
-  if (weight !== undefined && !Number.isFinite(weight)) {
-    throw new InputError("--weight: expected a number such as 0.5")
-  }
-  const { addedAdapter, exportModel } = await import("../export/index.ts") // --help answers without it
-  const model = await modelOf(word)
   const { show, clear } = progressLine()
   try {
-    const result = await exportModel(model, {
-      ...rest,
-      added: add.map(addedAdapter),
-      ...(weight === undefined ? {} : { weight }),
-      ...(dtype === undefined ? {} : { dtype: DTYPES[dtype] }),
-      ...(pre === undefined ? {} : { preTokenizer: pre }),
-      signal,
-      onProgress: show,
-    })
+    const told = { signal, onProgress: show, onNotice: say }
+    const result = await write({ ...writingOptions(options), ...told })
     clear()
     for (const note of result.notes) sayWarning("export", note, "")
     sayResult(result)
     const kept = keptText(result, options.rounding)
     if (kept?.hint !== undefined) sayWarning("lost-effect", kept.text, kept.hint)
     else if (kept !== undefined) say(kept.text)
-    if (json) printJson(resultJson(result))
+    if (options.json) printJson(resultJson(result))
     else print(result.out)
   } finally {
     clear()
   }
+}
+
+function runExport(model: string, options: ExportVerbOptions, signal: AbortSignal): Promise<void> {
+  const { to, out, add = [], weight } = options
+  if (weight !== undefined && !Number.isFinite(weight)) {
+    throw new InputError("--weight: expected a number such as 0.5")
+  }
+  return showExport(options, signal, async (writing) => {
+    const { addedAdapter, exportModel } = await import("../export/index.ts") // --help answers without it
+    return exportModel(model, {
+      ...writing,
+      to,
+      added: add.map(addedAdapter),
+      ...(out === undefined ? {} : { out }),
+      ...(weight === undefined ? {} : { weight }),
+    })
+  })
 }
 
 /** Options that say how files are made; the hub takes the model as it is. */

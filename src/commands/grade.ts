@@ -1,13 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander"
-import { InputError } from "../errors.ts"
-import {
-  type GradeSummary,
-  gradeFile,
-  MODES,
-  type Mode,
-  PAIRINGS,
-  type Pairing,
-} from "../evaluate/index.ts"
+import { grade } from "../evaluate/grade.ts"
+import { type GradeSummary, MODES, type Mode, PAIRINGS, type Pairing } from "../evaluate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
@@ -34,23 +27,15 @@ function countFrom(least: number) {
 }
 
 async function run(path: string, options: Options, signal: AbortSignal): Promise<void> {
-  const { out, mode, keep, maxPerPrompt, dedupe, balance, seed, json } = options
+  const { json, ...given } = options
+  const { out } = options
   if (out !== undefined) outliveReaders()
-  checkTogether(options)
-  const pairing = options.pairs === true ? "best" : options.pairs
   const { show, clear } = progressLine()
   try {
-    const summary = await gradeFile(path, {
-      mode,
-      keep: keep && { dedupe: dedupe ?? false, maxPerPrompt, balance: balance ?? false, seed },
-      pairs: pairing && { pairing, maxPerPrompt, seed },
-      labels: options.labels ? { dedupe: dedupe ?? false, maxPerPrompt, seed } : undefined,
-      out: out ?? printJson,
-      signal,
-      onProgress: (graded) => show(`${graded} graded`),
-    })
+    const onRow = out === undefined ? printJson : undefined
+    const summary = await grade(path, { ...given, onRow, signal, onProgress: show })
     clear()
-    if (out !== undefined && json) printJson({ out, mode, ...summary })
+    if (out !== undefined && json) printJson(summary)
     else say(summaryText(summary, writtenAs(options)))
     if (out !== undefined && !json) print(out)
   } finally {
@@ -63,16 +48,6 @@ function writtenAs({ keep, pairs, labels }: Options): string | undefined {
   if (pairs) return "pairs written"
   if (labels) return "labelled rows written"
   return keep === undefined ? undefined : "rows kept"
-}
-
-function checkTogether({ keep, pairs, labels, maxPerPrompt, dedupe, balance }: Options): void {
-  const kinds = [keep && "--keep", pairs && "--pairs", labels && "--labels"].filter(Boolean)
-  if (kinds.length > 1) throw new InputError(`${kinds.join(" and ")}: expected one of them`)
-  if (maxPerPrompt !== undefined && kinds.length === 0) {
-    throw new InputError("--max-per-prompt needs --keep correct, --pairs all or --labels")
-  }
-  if (dedupe && !keep && !labels) throw new InputError("--dedupe needs --keep correct or --labels")
-  if (balance && !keep) throw new InputError("--balance needs --keep correct")
 }
 
 function summaryText(summary: GradeSummary, written: string | undefined): string {

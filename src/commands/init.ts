@@ -8,6 +8,7 @@ import { OBJECTIVES, parseConfig } from "../config/index.ts"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { replaceFileNow } from "../formats/atomic.ts"
+import { commandLine } from "../host/invocation.ts"
 import { checkOutputFile, checkOutputFolder } from "../host/output-place.ts"
 import { isHubId } from "../hub/names.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
@@ -24,7 +25,6 @@ import {
 } from "../train/proposal.ts"
 import { configText } from "./shell/config-text.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { commandLine } from "./shell/invocation.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 /** What only the user knows. */

@@ -121,6 +121,7 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
       setup,
       key,
       onBadRow,
+      hasConfig: options.onBadRow !== undefined,
       threads,
       signal,
       onProgress,
@@ -228,6 +229,8 @@ interface IntoOptions {
   readonly setup: BatchSetup
   readonly key: CacheKey
   readonly onBadRow: "error" | "skip"
+  /** Somebody has settings, of which one lets bad rows be skipped. */
+  readonly hasConfig: boolean
   readonly threads: number
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: PrepareProgress) => void) | undefined
@@ -252,7 +255,9 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
       const { file, fraction, result } = underWay.shift()!
       const done = await result
       const [firstBad] = done.bad
-      if (firstBad !== undefined && onBadRow === "error") throw badRow(firstBad[1])
+      if (firstBad !== undefined && onBadRow === "error") {
+        throw badRow(firstBad[1], options.hasConfig)
+      }
       total.add(file, done)
       await writer.append(done.sides, file)
       pictures.add(file, done.pictures)
@@ -334,5 +339,10 @@ function lintError({ message, hint, examples }: Lint, all: readonly Lint[]): Inp
   return new InputError(`${message}${where}; ${hint}${bad === undefined ? "" : `\n${bad.message}`}`)
 }
 
-const badRow = (message: string) =>
-  new InputError(`${message}\n(data.on_bad_row: skip leaves such rows out and counts them)`)
+/** The way out is named where it is one: a verb that takes rows by themselves has no such setting. */
+const badRow = (message: string, hasConfig: boolean) =>
+  new InputError(
+    hasConfig
+      ? `${message}\n(data.on_bad_row: skip leaves such rows out and counts them)`
+      : message,
+  )

@@ -1,9 +1,10 @@
 /** The one door to every engine: the library, the verbs, the demo and the benches come in here. */
 import type { Config, EngineName } from "../config/index.ts"
+import { begun } from "../host/begun.ts"
 import type { RunEvent } from "../run/events.ts"
 import { openTrackers } from "../trackers/index.ts"
 import { finishedRun } from "../train/finished-run.ts"
-import { type Engine, type EnginePlan, type Run, type RunOptions, startedRun } from "./engine.ts"
+import type { Engine, EnginePlan, Run, RunOptions } from "./engine.ts"
 
 export type { Engine, EnginePlan, Run, RunOptions } from "./engine.ts"
 
@@ -23,7 +24,7 @@ const ENGINES: { readonly [Name in EngineName]: () => Promise<Engine> } = {
  * The events need not be read: the run goes on all the same, and `result` settles.
  */
 export function train(config: Config, options: RunOptions = {}): Run {
-  return startedRun(async function* () {
+  return begun(async function* () {
     const done = await finishedRun(config)
     if (done) return done
     const engine = await ENGINES[config.engine.name]()

@@ -5,6 +5,7 @@ import { assert, InputError } from "../errors.ts"
 import { temporaryName } from "../formats/atomic.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
+import { modelNamed } from "../generate/model-named.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import { openWeights } from "../models/files/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
@@ -44,6 +45,8 @@ export interface ExportOptions {
   readonly force?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
+  /** Told of the run that a config stands for. */
+  readonly onNotice?: ((message: string) => void) | undefined
 }
 
 export interface ExportedFile {
@@ -101,6 +104,10 @@ const WRITERS: { readonly [Format in ExportFormat]: Writer } = {
 
 /** Options that only some formats have. */
 function checkOptions({ to, dtype, type, preTokenizer, rounding }: ExportOptions): void {
+  if (!Object.hasOwn(WRITERS, to)) {
+    const names = Object.keys(WRITERS).join(", ")
+    throw new InputError(`to: expected one of ${names}, got ${JSON.stringify(to)}`)
+  }
   const hugging = to === "hf" || to === "merged"
   const gguf = to === "gguf" || to === "ollama"
   if (dtype !== undefined && !hugging) {
@@ -136,6 +143,11 @@ function checkKind(run: string, { to, base }: ExportOptions, source: ExportSourc
 function outFolder(run: string, { out, to }: ExportOptions): string {
   if (out !== undefined) return out
   if (isRunFolder(run)) return join(run, "export", to)
+  if (!existsSync(run) && !run.includes("/")) {
+    throw new InputError(
+      `${run}: no such folder or run here; of a model of the hub, --out says where to write`,
+    )
+  }
   throw new InputError(`--out: expected a folder to write to; only a run has one by default`)
 }
 
@@ -212,12 +224,13 @@ async function keptEffect(
  * Writes a model for other tools and reads back what it wrote: names, shapes, and every value within
  * what its type can hold. The folder is put in place when that is done; nothing half is left.
  *
- * @param run a run folder, a model folder, an adapter folder, or a hub id
+ * @param word a run folder, a model folder, an adapter folder, a hub id, or the config of a run
  * @throws InputError for what cannot be exported so, with what to do instead
  */
-export async function exportModel(run: string, options: ExportOptions): Promise<ExportResult> {
+export async function exportModel(word: string, options: ExportOptions): Promise<ExportResult> {
   const { to, base, revision, force = false, signal, onProgress } = options
   checkOptions(options)
+  const run = await modelNamed(word, options.onNotice)
   refuseMissingRun(run)
   const out = outFolder(run, options)
   await checkPlace(out, { force })

@@ -7,6 +7,7 @@ import type { SuiteResult } from "../evaluate/index.ts"
 import { folderFiles } from "../formats/folder-files.ts"
 import { isObject, readJsonFile } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
+import { modelNamed } from "../generate/model-named.ts"
 import { type Uploaded, uploadFolder } from "../hub/upload.ts"
 import { progressMeter } from "../report/progress.ts"
 import { summarizeRun } from "../report/run-summary.ts"
@@ -48,7 +49,7 @@ const OWN_TEXTS =
  * @throws InputError as `exportModel`, for what is no run, and for what the hub refuses
  */
 export async function exportToHub(
-  run: string,
+  word: string,
   options: HubExportOptions,
 ): Promise<HubExportResult> {
   const {
@@ -59,6 +60,7 @@ export async function exportToHub(
     signal,
     onProgress,
   } = options
+  const run = await modelNamed(word)
   if (!isRunFolder(run)) {
     throw new InputError(
       `${run}: --to hub makes the model's card from a run; expected a run folder`,

@@ -2,10 +2,10 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { commandLine, programName } from "../../src/commands/shell/invocation.ts"
 import { afterRun, continuation } from "../../src/commands/shell/road.ts"
 import { loadConfig, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
+import { commandLine, programName } from "../../src/host/invocation.ts"
 import { clearRun } from "../../src/run/clear-run.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 

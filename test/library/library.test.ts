@@ -95,3 +95,76 @@ test("the schema and a checked config", async () => {
   expect(library.defineConfig({ model: "m", data: { train: "x.jsonl" } })).toHaveProperty("model")
   await expect(loadConfig(join(folder, "none.yaml"))).rejects.toThrow(/no such config/)
 })
+
+test("generate gives rows in the order of the prompts, and grade judges them", async () => {
+  const prompts = ["calc 1 + 2", { problem: "calc 2 + 2", answer: "4" }]
+  const options = { prompts, n: 2, temperature: 0, maxNewTokens: 24, threads: 1 }
+  const rows = await quietly(async () => {
+    const samples = library.generate(DEMO, options)
+    const found = []
+    for await (const row of samples) found.push(row)
+    expect(await samples.result).toMatchObject({ samples: 4, new_samples: 4 })
+    return found
+  })
+  expect(rows.map(({ seed }) => seed)).toEqual([0, 1, 2, 3])
+  expect(rows[2]).toMatchObject({ answer: "4", finish_reason: "stop" })
+  await expect(library.generate(DEMO, { ...options, n: 0 }).result).rejects.toThrow(/^n: expected/)
+  await expect(library.generate(DEMO, { prompts: [] }).result).rejects.toThrow(InputError)
+
+  const out = join(folder, "samples.jsonl")
+  const wrote = library.generate(DEMO, { ...options, prompts: prompts.slice(1), out })
+  expect(await wrote.result).toMatchObject({ out, samples: 2 })
+  const graded = await quietly(() => library.grade(out))
+  expect(graded).toMatchObject({ rows: 2, mode: "lenient", kept: 2 })
+  expect(graded.graded).toHaveLength(2)
+  expect(graded.graded![0]).toHaveProperty("correct")
+  await expect(library.grade(out, { balance: true })).rejects.toThrow(InputError)
+})
+
+test("evaluate scores problems, evaluateRows measures rows", async () => {
+  const problems = join(folder, "problems.jsonl")
+  writeFileSync(problems, '{"problem":"calc 2 + 2","answer":"4"}\n')
+  const own = { maxNewTokens: 16, threads: 1, out: join(folder, "evals") }
+  const { results } = await quietly(() => library.evaluate(DEMO, { suites: [problems], ...own }))
+  expect(results).toMatchObject([{ suite: "problems", problems: 1, n: 1 }])
+  const twice = { suites: [problems, `exact:${problems}`], ...own }
+  await expect(library.evaluate(DEMO, twice)).rejects.toThrow(/would have one name/)
+  const found = await quietly(() =>
+    library.evaluateRows(DEMO, { data: [rows], limit: 4, threads: 1, against: DEMO }),
+  )
+  expect(found).toMatchObject({ measured: "targets", sources: [{ rows: 4 }] })
+  const bad = join(folder, "bad.jsonl")
+  writeFileSync(bad, '{"nothing": 1}\n')
+  const refused = await library.evaluateRows(DEMO, { data: [bad] }).catch((error) => error)
+  expect(refused).toBeInstanceOf(InputError)
+  expect(refused.message).toContain("bad.jsonl:1")
+  expect(refused.message).not.toContain("on_bad_row") // there is no config here
+})
+
+test("chat keeps what was said until it is reset", async () => {
+  const said: string[] = []
+  const talk = await quietly(() => library.chat(DEMO, { temperature: 0, threads: 1 }))
+  const onText = (piece: string) => void said.push(piece)
+  const first = await quietly(() => talk.ask("calc 1 + 2", { onText }))
+  expect(said.join("")).toBe(first.completion)
+  talk.reset()
+  expect((await talk.ask("calc 1 + 2")).completion).toBe(first.completion)
+  const stopped = new AbortController()
+  stopped.abort()
+  const cut = await talk.ask("calc 3 + 3", { signal: stopped.signal })
+  expect(cut.finish_reason).toBe("stopped")
+  await talk.close()
+})
+
+test("exportModel and convert write a model and read it back", async () => {
+  const out = join(folder, "gguf")
+  const made = await quietly(() =>
+    library.exportModel(DEMO, { to: "gguf", preTokenizer: "gpt-2", out }),
+  )
+  expect(made.verified.largestError).toBe(0)
+  const plain = await quietly(() =>
+    library.convert(join(out, made.files[0]!.file), join(folder, "hf")),
+  )
+  expect(plain.files.map(({ file }) => file)).toContain("model.safetensors")
+  await expect(library.exportModel("nope", { to: "hf" })).rejects.toThrow(/nope: no such folder/)
+})

@@ -1,89 +1,27 @@
-/** `dftune eval MODEL --data FILE`: how probable one model, or two, find the targets of rows. */
+/** `dftune eval MODEL --data FILE` for people. */
 import { basename } from "node:path"
+import type { PairEvaluation, RowEvaluation } from "../../evaluate/evaluate-rows.ts"
+import type { SourceScores } from "../../evaluate/pair-scores.ts"
 import { cells } from "../../evaluate/report.ts"
-import {
-  type LossDifference,
-  lossDifferences,
-  type RowLoss,
-  rowLosses,
-  type SourceLoss,
-  sourceLosses,
-} from "../../evaluate/row-losses.ts"
-import type { Precision } from "../../runtime/index.ts"
-import { openScoredModel } from "../../train/scored-model.ts"
-import type { DtypeChoice } from "./option-values.ts"
-import { print, printJson, progressLine } from "./terminal.ts"
+import type { LossDifference, SourceLoss } from "../../evaluate/row-losses.ts"
 
-export interface DataLossOptions {
-  readonly data: readonly string[]
-  readonly against?: string | undefined
-  readonly base?: string | undefined
-  readonly limit?: number | undefined
-  readonly maxLength: number
-  readonly template?: string | undefined
-  readonly dtype: DtypeChoice
-  readonly threads?: number | undefined
-  readonly json: boolean
+const computedIn = (dtype: string) => `computed in ${dtype}`
+
+/** How probable one model, or two, find the targets. */
+export function lossText({ model, dtype, sources, against, differences = [] }: RowEvaluation) {
+  const own = `${lossTable(sources)}\n${computedIn(dtype)}`
+  if (against === undefined) return own
+  return [
+    `${model}\n${own}\n`,
+    `${against.model}\n${lossTable(against.sources)}\n${computedIn(against.dtype)}\n`,
+    ...differenceLines(model, against.model, differences),
+  ].join("\n")
 }
 
-interface ModelLosses {
-  readonly losses: RowLoss[]
-  /** What the model computed in. */
-  readonly dtype: Precision
+/** How a reward model ranks pairs. */
+export function pairText({ dtype, sources }: PairEvaluation): string {
+  return `${scoreTable(sources)}\n${computedIn(dtype)}`
 }
-
-async function lossesOf(
-  path: string,
-  { data, base, limit, maxLength, template, dtype, threads }: DataLossOptions,
-  signal: AbortSignal,
-): Promise<ModelLosses> {
-  const line = progressLine()
-  const onProgress = (text: string) => line.show(`${path}: ${text}`)
-  const model = await openScoredModel(path, {
-    signal,
-    onProgress,
-    dtype,
-    ...(threads === undefined ? {} : { threads }),
-    ...(base === undefined ? {} : { base }),
-  })
-  try {
-    const options = { files: data, maxLength, maxRows: limit, template, signal, onProgress }
-    return { losses: await rowLosses(model, options), dtype: model.dtype }
-  } finally {
-    line.clear()
-    await model.release()
-  }
-}
-
-export async function showDataLosses(
-  model: string,
-  options: DataLossOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  const { losses, dtype } = await lossesOf(model, options, signal)
-  const sources = sourceLosses(losses)
-  const { against, json } = options
-  if (against === undefined) {
-    if (json) return printJson({ model, dtype, sources })
-    return print(`${lossTable(sources)}\n${computedIn(dtype)}`)
-  }
-  const other = await lossesOf(against, options, signal)
-  const theirs = sourceLosses(other.losses)
-  const differences = lossDifferences(other.losses, losses)
-  if (json)
-    return printJson({
-      model,
-      dtype,
-      sources,
-      against: { model: against, dtype: other.dtype, sources: theirs },
-      differences,
-    })
-  print(`${model}\n${lossTable(sources)}\n${computedIn(dtype)}\n`)
-  print(`${against}\n${lossTable(theirs)}\n${computedIn(other.dtype)}\n`)
-  for (const line of differenceLines(model, against, differences)) print(line)
-}
-
-const computedIn = (dtype: Precision) => `computed in ${dtype}`
 
 function lossTable(sources: readonly SourceLoss[]): string {
   const interval = ([low, high]: readonly [number, number]) =>
@@ -118,4 +56,23 @@ function differenceLines(
       : "no difference beyond noise"
     return `${basename(source)}: nll ${difference >= 0 ? "+" : ""}${difference.toFixed(4)} [${low}, ${high}] of ${model} beside ${against}, ${rows} rows: ${found}`
   })
+}
+
+function scoreTable(sources: readonly SourceScores[]): string {
+  const interval = ([low, high]: readonly [number, number]) =>
+    `${low.toFixed(3)} to ${high.toFixed(3)}`
+  return cells([
+    ["pairs of", "pairs", "accuracy", "95 %", "margin", "95 %", "chosen", "rejected", "nll"],
+    ...sources.map((each) => [
+      basename(each.source),
+      String(each.pairs),
+      each.reward_accuracy.toFixed(3),
+      interval(each.reward_accuracy_ci95),
+      each.reward_margin.toFixed(3),
+      interval(each.reward_margin_ci95),
+      each.reward_chosen.toFixed(3),
+      each.reward_rejected.toFixed(3),
+      each.nll.toFixed(4),
+    ]),
+  ])
 }

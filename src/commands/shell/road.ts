@@ -3,13 +3,13 @@ import { existsSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { isObject } from "../../formats/json.ts"
+import { commandLine, programName } from "../../host/invocation.ts"
 import { shellWord } from "../../host/shell-word.ts"
 import { shortDuration, shortNumber } from "../../report/units.ts"
 import type { RunEvent, StepEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-files.ts"
 import { readRunRecord } from "../../run/run-folder.ts"
 import type { RunResult } from "../../train/run.ts"
-import { commandLine, programName } from "./invocation.ts"
 
 /** The ends of a run's curve, gathered while its events pass. */
 export interface Course {

@@ -37,8 +37,8 @@ export function refuseMedia(
     `${where}: "${found}" holds ${
       pictures
         ? "a picture where none is read, a video or sound; pictures stand in a message's parts or in the row's images"
-        : "a picture, a video or sound, and this is read for its text; pictures are trained with engine: torch and a model of vision and language. Leave such rows out (data.on_bad_row: skip)"
-    }, or train the text alone (data.columns: { images: null })`,
+        : "a picture, a video or sound, and this is read for its text; pictures are trained with engine: torch and a model of vision and language"
+    }. Leave such rows out, or train the text alone (data.columns: { images: null })`,
   )
 }
 

@@ -2,6 +2,7 @@
 import type { Worker } from "node:worker_threads"
 import type { Config } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
+import { begun } from "../../host/begun.ts"
 import { startWorker } from "../../host/worker.ts"
 import { shortBytes, shortCount, shortDuration, shortSeconds } from "../../report/units.ts"
 import type { RunEvent } from "../../run/events.ts"
@@ -10,8 +11,7 @@ import type { Estimate } from "../../train/estimate.ts"
 import { miniatureEstimate } from "../../train/miniature.ts"
 import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
 import type { RunResult } from "../../train/run.ts"
-import type { Engine, EnginePlan } from "../engine.ts"
-import { type RunOptions, startedRun } from "../engine.ts"
+import type { Engine, EnginePlan, RunOptions } from "../engine.ts"
 import { dataLines } from "../plan-lines.ts"
 
 export interface WorkerInput {
@@ -34,7 +34,7 @@ export type WorkerMessage =
     }
 
 export const localEngine: Engine = {
-  start: (config, options) => startedRun(() => workerEvents(config, options)),
+  start: (config, options) => begun(() => workerEvents(config, options)),
   async plan(config, options) {
     checkRunPlace(config)
     const plan = await planRun(config, options)

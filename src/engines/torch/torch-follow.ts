@@ -3,11 +3,12 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
+import { begun } from "../../host/begun.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { STOP_FILE } from "../../run/run-files.ts"
 import { RUN_FILES } from "../../run/run-folder.ts"
 import type { PlanOptions, RunResult } from "../../train/index.ts"
-import { type Run, startedRun } from "../engine.ts"
+import type { Run } from "../engine.ts"
 import {
   followEvents,
   jobThatLeft,
@@ -30,7 +31,7 @@ export function followTorchRun(
   options: PlanOptions = {},
   askEveryMs = ASK_EVERY_MS,
 ): Run {
-  return startedRun(() => follow(config, options, askEveryMs))
+  return begun(() => follow(config, options, askEveryMs))
 }
 
 async function* follow(

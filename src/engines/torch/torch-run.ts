@@ -4,6 +4,7 @@ import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
+import { begun } from "../../host/begun.ts"
 import {
   adapterParameters,
   decoderName,
@@ -36,7 +37,7 @@ import { padTokenOf } from "../../train/pad-token.ts"
 import { runWatch } from "../../train/preference-watch.ts"
 import { referenceOf, samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
-import { type Run, startedRun } from "../engine.ts"
+import type { Run } from "../engine.ts"
 import {
   checkPython,
   choosePython,
@@ -57,7 +58,7 @@ export interface TorchOptions extends PlanOptions {
 
 /** Starts the worker and follows its events; `result` settles when they are read to their end. */
 export function trainWithTorch(config: Config, options: TorchOptions = {}): Run {
-  return startedRun(() => {
+  return begun(() => {
     const joins = (nodeRank(options.torchrunArgs ?? []) ?? 0) > 0
     return joins ? joinRun(config, options) : torchRun(config, options)
   })

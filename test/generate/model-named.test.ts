@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { modelOf } from "../../src/commands/shell/model-argument.ts"
+import { modelNamed } from "../../src/generate/model-named.ts"
 import { refuseMissingRun } from "../../src/run/missing-run.ts"
 
 const RUN = { config: {}, versions: {} }
@@ -39,11 +39,11 @@ test.each([
   ["owner/name", "owner/name"],
   ["absent.yaml", "absent.yaml"],
 ])("%s is the model %s", async (word, model) => {
-  expect(await modelOf(word)).toBe(model)
+  expect(await modelNamed(word)).toBe(model)
 })
 
 test("a config that nobody trained yet says so", async () => {
-  await expect(modelOf("none.yaml")).rejects.toThrow(
+  await expect(modelNamed("none.yaml")).rejects.toThrow(
     /none.yaml: there is no run.*\(runs\/none\).*train none.yaml/,
   )
 })

@@ -1,5 +1,5 @@
 /** How the user called this program, for commands that can be copied from its output. */
-import { shellWord } from "../../host/shell-word.ts"
+import { shellWord } from "./shell-word.ts"
 
 /**
  * `dftune`; in a clone or a project `npx dftune`, where no `dftune` is on the PATH; `npm run dftune --`

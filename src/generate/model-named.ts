@@ -1,11 +1,10 @@
 /** The word that names a model: a folder, a run, a hub id; or the config that a run was made with. */
 import { existsSync, statSync } from "node:fs"
 import { basename, dirname } from "node:path"
-import { loadConfig } from "../../config/load-config.ts"
-import { isRunFolder } from "../../config/run-record.ts"
-import { InputError } from "../../errors.ts"
-import { commandLine } from "./invocation.ts"
-import { say } from "./terminal.ts"
+import { loadConfig } from "../config/load-config.ts"
+import { isRunFolder } from "../config/run-record.ts"
+import { InputError } from "../errors.ts"
+import { commandLine } from "../host/invocation.ts"
 
 const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
 
@@ -15,7 +14,10 @@ const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
  *
  * @throws InputError for a config that is wrong, or that no run was made with yet
  */
-export async function modelOf(word: string): Promise<string> {
+export async function modelNamed(
+  word: string,
+  onNotice?: (message: string) => void,
+): Promise<string> {
   if (!CONFIG_FILE.test(word) || !statSync(word, { throwIfNoEntry: false })?.isFile()) return word
   if (basename(word) === "config.json") {
     const folder = dirname(word)
@@ -27,6 +29,6 @@ export async function modelOf(word: string): Promise<string> {
       `${word}: there is no run of this config yet (${folder}); ${commandLine("train", word)} makes one`,
     )
   }
-  say(`${word}: its run ${folder}`)
+  onNotice?.(`${word}: its run ${folder}`)
   return folder
 }
