@@ -20,6 +20,7 @@ import type { Device, LibraryDevice } from "./device.ts"
 import { ortApi } from "./native/ort-api.ts"
 import { nameOf, type PluginDevice, pluginDevice } from "./native/plugin-provider.ts"
 import type { Feature } from "./onnx/lowering.ts"
+import { FALLBACK } from "./onnx/onnx-errors.ts"
 
 /** Exponentials and divisions of GPUs are good to a few units in the last place of float32. */
 const TOLERANCE = 1e-5
@@ -64,8 +65,7 @@ async function admitted(
       `engine.device.library: ${plugin.library}: ${nameOf(plugin)} is not used: ${why} Set device: cpu, or auto, to go on without it.`,
     )
   const unplaced = await productProblem(make({ ...opened, lacks: new Set(), strict: true }))
-  if (unplaced)
-    throw refusal(`it multiplies no matrices, so the CPU would do the work (${unplaced}).`)
+  if (unplaced) throw refusal(unplaced)
   const device = make({ ...opened, lacks: new Set() })
   const found = await disagreements(device, TOLERANCE)
   await device.release()
@@ -90,7 +90,10 @@ async function productProblem(strict: Device): Promise<string | undefined> {
     await product.release()
     return undefined
   } catch (error) {
-    return (error as Error).message
+    const { message } = error as Error
+    return FALLBACK.test(message)
+      ? "it multiplies no matrices, so the CPU would do the work."
+      : `a product does not compile on it: ${message}.`
   } finally {
     await strict.release()
   }

@@ -1,15 +1,26 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, expect, test } from "vitest"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { zigCommand } from "../../native/build.ts"
 import { parseConfig } from "../../src/config/index.ts"
+import { loadConfig } from "../../src/config/load-config.ts"
+import type { RunStart, StepEvent } from "../../src/run/events.ts"
 import { disagreements } from "../../src/runtime/conformance/conformance.ts"
 import { opCases } from "../../src/runtime/conformance/op-cases.ts"
 import type { Device } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
+import { ran } from "../train/run-in-thread.ts"
+import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "plugin-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+beforeAll(() => {
+  process.env.DFTUNE_CACHE = join(folder, "cache")
+})
+const verdicts = () => readdirSync(join(folder, "cache", "devices"))
 
 test("a file that is not there, or is no library, is refused by its path", async () => {
   const missing = join(folder, "missing.so")
@@ -79,4 +90,85 @@ test("an op that is computed wrongly is named, and no other", async () => {
   const found = await disagreements(wrong, 1e-5, some)
   expect(found.map(({ op }) => op)).toEqual(["rmsNorm 1", "rmsNorm 2"])
   expect(found[0]!.problem).toMatch(/^its value: y is 0\.0\d+ apart$|^its value: y is .*e-4 apart$/)
+})
+
+/** The provider of ./provider.c, or undefined where nothing compiles it. */
+function builtProvider(): string | undefined {
+  if (process.platform === "win32") return undefined
+  const library = join(folder, "libtestprovider.so")
+  const source = fileURLToPath(new URL("provider.c", import.meta.url))
+  const flags = ["-shared", "-fPIC", "-O1", "-o", library, source, "-lm"]
+  const zig = zigCommand()
+  const compilers = [["cc"], ...(zig ? [[...zig, "cc"]] : [])]
+  const built = compilers.some(
+    ([program, ...args]) => spawnSync(program!, [...args, ...flags]).status === 0,
+  )
+  return built ? library : undefined
+}
+
+const library = builtProvider()
+if (!library) console.warn("NOT TESTED: a provider's library: no C compiler here")
+
+describe.skipIf(!library)("a provider in a library", () => {
+  const device = (takes: string, name?: string) => ({
+    library: library!,
+    options: { takes },
+    ...(name ? { name } : {}),
+  })
+
+  test("one that takes no products is refused: the CPU would do the work", async () => {
+    await expect(openDevice({ device: device("nothing") })).rejects.toThrow(
+      "TestProvider 1.2.3 on a CPU",
+    )
+    await expect(openDevice({ device: device("nothing") })).rejects.toThrow(
+      "multiplies no matrices",
+    )
+  })
+
+  test("one that computes an op wrongly is refused, with the op and how far it is apart", async () => {
+    const refused = openDevice({ device: device("wrong-exp"), threads: 2 })
+    await expect(refused).rejects.toThrow(
+      /3 differ: exp \(its value: y is 0\.000\d+ apart\); detach/,
+    )
+  })
+
+  test("a device that it does not offer is refused with those that it does", async () => {
+    await expect(openDevice({ device: device("products", "gpu") })).rejects.toThrow(
+      /engine\.device\.name: .* offers no gpu: TestProvider 1\.2\.3 on a CPU/,
+    )
+  })
+
+  test("one that computes all is opened, and known the next time", async () => {
+    for (const name of ["testprovider", "CPU"]) {
+      const opened = await openDevice({ device: device("products", name), threads: 2 })
+      expect(opened.description).toMatch(/^TestProvider 1\.2\.3 on a CPU/)
+      expect(verdicts()).toHaveLength(1)
+      await opened.release()
+    }
+  })
+
+  test("a run on it is the CPU's but for rounding, and says where it computed", async () => {
+    const model = tinyModel(folder)
+    const losses = async (name: string, where: object | string) => {
+      const config = parseConfig({
+        model,
+        data: { train: [{ path: sumRows(folder, 12) }], max_length: 64 },
+        ...{ objective: "dft", batch_size: 4, max_steps: 2, learning_rate: 1e-2 },
+        engine: { name: "onnx", device: where, threads: 2, dtype: "fp32" },
+        output_dir: join(folder, name),
+      } as never)
+      const { events } = await ran(config)
+      const start = events.find(({ type }) => type === "run.start") as RunStart
+      expect(start.device).toMatch(typeof where === "string" ? /^CPU/ : /^TestProvider 1\.2\.3/)
+      return events.flatMap((event) => (event.type === "step" ? [(event as StepEvent).loss] : []))
+    }
+    const there = await losses("there", device("products"))
+    const here = await losses("here", "cpu")
+    expect(there).toHaveLength(2)
+    for (const [i, loss] of there.entries()) expect(loss).toBeCloseTo(here[i]!, 5)
+    expect(there).not.toEqual(here)
+    await expect(loadConfig(join(folder, "there"))).rejects.toThrow(
+      /engine\.device\.library: ".*libtestprovider\.so".*--allow-code/,
+    )
+  })
 })

@@ -26,6 +26,7 @@ interface Environment {
 }
 
 const LOG_ERRORS = 3
+const LOG_NOTHING = 4
 const ALL_OPTIMIZATIONS = 99
 let started: Environment | undefined
 
@@ -126,7 +127,9 @@ export class NativeSession implements Pick<InferenceSession, "run" | "release"> 
       api.check("SetSessionGraphOptimizationLevel", options, ALL_OPTIMIZATIONS)
       api.check("DisableMemPattern", options)
       api.check("AddSessionConfigEntry", options, "session.use_env_allocators", "1")
-      api.check("SetSessionLogSeverityLevel", options, LOG_ERRORS)
+      // What a strict session is refused for is its caller's to tell.
+      const least = provider?.strict ? LOG_NOTHING : LOG_ERRORS
+      api.check("SetSessionLogSeverityLevel", options, least)
       if (provider) addProvider(options, provider)
       const operators = ownOperators(shared)
       if (operators !== null) api.check("AddCustomOpDomain", options, operators)

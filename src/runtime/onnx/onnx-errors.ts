@@ -16,7 +16,8 @@ export function explain(graph: Graph, error: unknown): Error {
   return new Error(`${graph.name}: ${message}`, { cause: error })
 }
 
-const FALLBACK = /fallback to CPU EP has been explicitly disabled/
+/** ONNX Runtime where a session that may not use the CPU would need to. */
+export const FALLBACK = /fallback to CPU EP has been explicitly disabled/
 
 type CreateSession = (part: Graph, strict: boolean) => Promise<Session>
 
