@@ -23,22 +23,6 @@ const LIMITS: readonly Limit[] = [
     asked: ({ reference }) => (reference === null ? undefined : `reference: ${reference}`),
   },
   {
-    path: ["ema_decay"],
-    engines: ["onnx"],
-    asked: ({ ema_decay: decay }) => (decay === null ? undefined : `ema_decay: ${decay}`),
-  },
-  {
-    path: ["load_best_model_at_end"],
-    engines: ["onnx"],
-    asked: (config) => (config.load_best_model_at_end ? "load_best_model_at_end" : undefined),
-  },
-  {
-    path: ["early_stopping_patience"],
-    engines: ["onnx"],
-    asked: ({ early_stopping_patience: patience }) =>
-      patience === null ? undefined : "early_stopping_patience",
-  },
-  {
     path: ["objective"],
     engines: ["onnx"],
     asked: ({ rollout, objective }) =>

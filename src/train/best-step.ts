@@ -44,7 +44,7 @@ export function metricIn(
   return undefined
 }
 
-/** What is known after another evaluation; a value that is no number is never better. */
+/** What is known after another evaluation; a value that is no number is never the best. */
 export function afterEvaluation(
   before: Best | undefined,
   { step, value }: { readonly step: number; readonly value: number },
@@ -53,12 +53,14 @@ export function afterEvaluation(
     greater_is_better: asked,
     early_stopping_threshold: threshold,
   }: BestSettings,
-): Best {
+): Best | undefined {
   const { field } = metricName(metric)
   const greater = asked ?? (!field.endsWith("loss") && field !== "nll")
-  if (before === undefined) return { step, value, waited: 0 }
+  if (before === undefined) return Number.isFinite(value) ? { step, value, waited: 0 } : undefined
   const gain = greater ? value - before.value : before.value - value
-  if (gain > 0) return { step, value, waited: gain > threshold ? 0 : before.waited + 1 }
+  if (Number.isFinite(value) && gain > 0) {
+    return { step, value, waited: gain > threshold ? 0 : before.waited + 1 }
+  }
   return { ...before, waited: before.waited + 1 }
 }
 
@@ -92,7 +94,8 @@ export async function* judged<Progress extends Judged>(
     )
   }
   const { step } = progress
-  return { ...progress, best: afterEvaluation(progress.best, { step, value }, asked) }
+  const best = afterEvaluation(progress.best, { step, value }, asked)
+  return best ? { ...progress, best } : progress
 }
 
 /** Whether the run has waited long enough for a better evaluation. */

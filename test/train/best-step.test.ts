@@ -44,6 +44,8 @@ describe("what the best evaluation is", () => {
   })
   test("what is no number is never better", () => {
     expect(after([3, Number.NaN, 2])).toEqual({ step: 3, value: 2, waited: 0 })
+    expect(after([Number.NaN, 3, 4])).toEqual({ step: 2, value: 3, waited: 1 })
+    expect(after([Number.NaN])).toBeUndefined()
   })
 })
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed.checkpoint as dcp
 
+from .averages import PREFIX as AVERAGE
 from .errors import InputError, check
 from .export import export_model
 from .parallel import World
@@ -26,6 +27,10 @@ class Checkpoints:
 
     def __init__(self, folder: Path, world: World, keep: int | None, on_done):
         self.folder, self.world, self.keep, self.on_done = folder, world, keep, on_done
+        self.best: int | None = None
+        """The step whose checkpoint is kept beside the last ones."""
+        self.last: int | None = None
+        """The step that was saved last."""
         self._pending: tuple[Future, int] | None = None
         self._asynchronous = world.device.type == "cuda"
         if world.first:
@@ -37,13 +42,14 @@ class Checkpoints:
     def save(self, step: int, run, trainer_state: dict) -> None:
         """All ranks together. Returns when the state may change again."""
         self.finish()
+        self.last = step
         temporary = self.folder / f"{TEMPORARY}{step:06d}"
         if self.world.first:
             temporary.mkdir()
             (temporary / "trainer.json").write_text(json.dumps(trainer_state, indent=1))
         self.world.barrier()
         export_model(run, temporary)
-        state, writer = run.optimizer.state(), dcp.FileSystemWriter(str(temporary / "distributed"), sync_files=True)
+        state, writer = _state_of(run), dcp.FileSystemWriter(str(temporary / "distributed"), sync_files=True)
         if self._asynchronous:
             self._pending = (
                 dcp.async_save(state, storage_writer=writer, process_group=_control_group(self.world)),
@@ -84,8 +90,14 @@ class Checkpoints:
     def _prune(self) -> None:
         if self.keep is not None:
             own = [path for path in self.folder.glob(f"{PREFIX}*") if (path / "trainer.json").is_file()]
+            best = None if self.best is None else self.folder / f"{PREFIX}{self.best:06d}"
             for old in sorted(own)[: -self.keep]:
-                shutil.rmtree(old)
+                if old != best:
+                    shutil.rmtree(old)
+
+
+def _state_of(run) -> dict[str, torch.Tensor]:
+    return run.optimizer.state() | ({} if run.average is None else run.average.state())
 
 
 def _control_group(world: World):
@@ -120,6 +132,8 @@ def trainer_state_of(folder: Path) -> dict:
 
 
 def _missing(folder: Path, name: str, known: dict) -> str:
+    if name.startswith(AVERAGE) and not any(other.startswith(AVERAGE) for other in known):
+        return f"{folder}: keeps no average of the weights; ema_decay was not set when it was made, and a run cannot begin one on the way"
     plain = name.split(".rank-")[0]
     if any(other != name and other.split(".rank-")[0] == plain for other in known):
         return f"{folder}: adamw-8bit goes on with the number of processes that it had; its blocks run over each one's part"
@@ -133,7 +147,9 @@ def restore(folder: Path, run, world: World) -> dict:
         (folder / "distributed").is_dir(), f"{folder}: has no distributed/ folder; it is a checkpoint of another engine"
     )
     verify(folder)
-    state = run.optimizer.state()
+    if run.average is not None and trainer_state.get("averaged", trainer_state["optimizer_steps"] > 0):
+        run.average.begin()
+    state = _state_of(run)
     known = dcp.FileSystemReader(str(folder / "distributed")).read_metadata().state_dict_metadata
     for name, tensor in state.items():
         check(name in known, _missing(folder, name, known))
@@ -144,3 +160,20 @@ def restore(folder: Path, run, world: World) -> dict:
     dcp.load(state, checkpoint_id=str(folder / "distributed"), no_dist=world.size == 1)
     run.optimizer.restore(state, trainer_state["optimizer_steps"])
     return trainer_state
+
+
+def take_best(folder: Path, run) -> None:
+    """Puts the weights of a checkpoint of this run, or their average where one is kept, in the weights' place."""
+    path = folder / f"{PREFIX}{run.best.step:06d}"
+    check(
+        (path / "distributed").is_dir(),
+        f"{path}: the checkpoint of the best evaluation is not there, so load_best_model_at_end has nothing to load; "
+        "the last checkpoint is good",
+    )
+    verify(path)
+    masters = run.optimizer.masters() if run.average is None else run.average.state()
+    dcp.load(masters, checkpoint_id=str(path / "distributed"), no_dist=run.world.size == 1)
+    if run.average is None:
+        run.optimizer.restore_masters(masters)
+    else:
+        run.average.exchange()

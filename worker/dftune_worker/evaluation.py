@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .averages import averaged
+from .best_step import after_evaluation, metric_in, watches_best
 from .preferences import fields_of
-from .shards import PreparedRows
-from .statistics import TokenSums, means
+from .statistics import means
 
 if TYPE_CHECKING:
+    from .spec import EvalSet
     from .trainer import Run
 
 BROUGHT = ("row_weight", "advantage", "source")  # by training rows alone
@@ -19,44 +21,44 @@ def divisor_of(run: Run, totals: dict[str, float]) -> float:
     return (totals["weight_of_rows"] or 1.0) if run.passes.objective.normalization == "weights" else 1.0
 
 
-def evaluate(run: Run) -> None:
-    for entry in run.spec.eval:
-        rows = run.spec.rows_of(entry.prepared, entry.row_columns)
-        if entry.name in run.references:
-            run.references[entry.name].bring_to(rows)
-        brought = run.passes.objective.inputs & set(BROUGHT)
-        if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
-            evaluate_preferences(run, entry.name, rows)
-            continue
-        measured: TokenSums = run.passes.measure(rows, run.step, run.order.steps)
+def evaluate(run: Run) -> list[dict]:
+    """Of the average of the weights, where one is kept. Returns the fields of the `eval` events, on every rank."""
+    with averaged(run.average):
+        return [_evaluated(run, entry) for entry in run.spec.eval]
+
+
+def judge(run: Run, evaluations: list[dict]) -> bool:
+    """Takes note of what the config watches in them; whether this is the best evaluation so far."""
+    if not watches_best(run.config):
+        return False
+    before, value = run.best, metric_in(evaluations, run.config)
+    mine = after_evaluation(before, run.step, value, run.config)
+    run.best = run.world.gather_objects(mine)[0]  # rounding must not part the ranks
+    return run.best is not None and run.best.step == run.step
+
+
+def _evaluated(run: Run, entry: EvalSet) -> dict:
+    rows = run.spec.rows_of(entry.prepared, entry.row_columns)
+    if entry.name in run.references:
+        run.references[entry.name].bring_to(rows)
+    brought = run.passes.objective.inputs & set(BROUGHT)
+    if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
+        measured, told = run.passes.measure_preferences(rows, run.config["batch_size"])
+        loss, more = told.loss, fields_of(told, rows.paired, rows.scored)
         totals, bins, small_bins = measured.totals(run.world)
-        divisor = divisor_of(run, totals)
-        numbers = means(totals)
-        loss = totals["loss_scaled"] / divisor
-        run.events.write(
-            "eval",
-            run.step,
-            name=entry.name,
-            nll=numbers["nll"],
-            loss=loss,
-            mean_p=numbers["mean_p"],
-            supervised_tokens=round(totals["supervised"]),
-        )
-        run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
-
-
-def evaluate_preferences(run: Run, name: str, rows: PreparedRows) -> None:
-    measured, told = run.passes.measure_preferences(rows, run.config["batch_size"])
-    totals, bins, small_bins = measured.totals(run.world)
+    else:
+        measured = run.passes.measure(rows, run.step, run.order.steps)
+        totals, bins, small_bins = measured.totals(run.world)
+        loss, more = totals["loss_scaled"] / divisor_of(run, totals), {}
     numbers = means(totals)
-    run.events.write(
-        "eval",
-        run.step,
-        name=name,
-        nll=numbers["nll"],
-        mean_p=numbers["mean_p"],
-        **({} if told.loss is None else {"loss": told.loss}),
-        **fields_of(told, rows.paired, rows.scored),
-        supervised_tokens=round(totals["supervised"]),
-    )
-    run.events.write("histogram", run.step, name=name, bins=bins, small_bins=small_bins)
+    fields = {
+        "name": entry.name,
+        "nll": numbers["nll"],
+        **({} if loss is None else {"loss": loss}),
+        "mean_p": numbers["mean_p"],
+        **more,
+        "supervised_tokens": round(totals["supervised"]),
+    }
+    run.events.write("eval", run.step, **fields)
+    run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
+    return fields

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from .adapters import head_name, saved_names, written_names
 from .apart import OWN_FAMILIES
 from .errors import check
+from .parallel import reshard
 from .principal import as_saved, saved_config
 from .weights import checkpoint_name
 
@@ -37,6 +38,7 @@ TOKENIZER_FILES = [
 
 def export_model(run, folder: Path) -> None:
     """All ranks call it; rank 0 writes. One tensor at a time is whole, on rank 0's CPU in the end."""
+    reshard(run.model)  # what an evaluation has left gathered is in the precision that it computes in
     first, adapter = run.world.first, run.spec.config["adapter"] is not None
     converted = not adapter and run.model.model_type not in OWN_FAMILIES
     writer = _Writer(folder, "adapter_model" if adapter else "model") if first else None

@@ -269,10 +269,8 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds, by name: float32 masters and moments; of sharded parameters, distributed tensors."""
-        out = {}
+        out = self.masters()
         for index, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
-            master = p.data if self.remainders is None else join_master(p.data, self.remainders[index])
-            out[f"master.{name}"] = master
             if self.rules[index] is not None:
                 for kind, part in self.states[index].items():
                     out[self._state_name(index, kind)] = _like(p, part) if self._is_sharded(index, part) else part
@@ -280,6 +278,31 @@ class Optimizer:
             out[f"exp_avg.{name}"] = _like(p, self.exp_avg[index])
             out[f"exp_avg_sq.{name}"] = _like(p, self.exp_avg_sq[index])
         return out
+
+    def masters(self) -> dict[str, Tensor]:
+        """`state()` without the moments."""
+        named = enumerate(zip(self.names, self.parameters, strict=True))
+        whole = self.remainders is None
+        return {f"master.{n}": p.data if whole else join_master(p.data, self.remainders[i]) for i, (n, p) in named}
+
+    def local_master(self, index: int) -> Tensor:
+        """float32, this rank's part; where masters are whole, the very memory."""
+        data = local(self.parameters[index].data)
+        return data if self.remainders is None else join_master(data, self.remainders[index])
+
+    @torch.no_grad()
+    def replace_master(self, index: int, value: Tensor) -> None:
+        """`value`: float32, this rank's part."""
+        data = local(self.parameters[index].data)
+        if self.remainders is None:
+            data.copy_(value)
+            return
+        for held, new in zip((data, self.remainders[index]), split_master(value), strict=True):
+            held.copy_(new)
+
+    def as_parameter(self, name: str, part: Tensor) -> Tensor:
+        """This rank's part as that of the parameter, distributed where it is."""
+        return _like(self.parameters[self.names.index(name)], part)
 
     def _state_name(self, index: int, kind: str) -> str:
         """What runs over this rank's part alone, in blocks, is this rank's own."""
@@ -296,12 +319,12 @@ class Optimizer:
     def restore(self, state: dict[str, Tensor], steps_done: int) -> None:
         """From `state()` filled in place by a checkpoint's reader. Shards and moments were written through already."""
         self.steps_done = steps_done
-        if self.remainders is None:
-            return
-        for index, (name, p) in enumerate(zip(self.names, self.parameters, strict=True)):
-            weight, remainder = split_master(state[f"master.{name}"])
-            p.data.copy_(weight)
-            self.remainders[index].copy_(remainder)
+        self.restore_masters(state)
+
+    def restore_masters(self, masters: dict[str, Tensor]) -> None:
+        """From `masters()`, filled in place likewise."""
+        for index, name in enumerate(self.names if self.remainders is not None else []):
+            self.replace_master(index, masters[f"master.{name}"])
 
     def master(self, name: str, p: Tensor) -> Tensor:
         """The float32 value of any parameter, whole on this rank under no sharding."""

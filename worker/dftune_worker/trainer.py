@@ -3,10 +3,9 @@
 import contextlib
 import math
 import os
-import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +14,11 @@ import torch
 from . import apart
 from . import model as models
 from .attention import kernel_in_words
-from .checkpoint import Checkpoints, restore, trainer_state_of
+from .averages import WeightAverage, averaged
+from .best_step import Best, has_waited, stopped_early
+from .checkpoint import Checkpoints, restore, take_best, trainer_state_of
 from .errors import TrainingStopped, check
-from .evaluation import divisor_of, evaluate
+from .evaluation import divisor_of, evaluate, judge
 from .events import EventLog
 from .export import export_model, publish
 from .expression import Objective
@@ -37,8 +38,8 @@ from .self_check import Finding
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .statistics import means
+from .stop_request import StopRequest
 
-STOP_FILE = "stop"
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024
 INTERRUPTED = 130
@@ -64,6 +65,8 @@ class Run:
     references: dict[str, StoredReference] = field(default_factory=dict)
     """Measured before the first update, by eval set; "" are the training rows."""
     skipped: int = 0
+    average: WeightAverage | None = None
+    best: Best | None = None
 
     @property
     def config(self) -> dict:
@@ -80,6 +83,8 @@ class Run:
             "tokens": self.tokens,
             "supervised_tokens": self.supervised_tokens,
             "skipped": self.skipped,
+            **({} if self.average is None else {"averaged": self.average.has_begun}),
+            **({} if self.best is None else {"best": asdict(self.best)}),
             "data_key": self.rows.key,
             "micro_batch_tokens": self.config["micro_batch_tokens"],
             "processes": self.world.size,
@@ -113,6 +118,8 @@ def start(spec: RunSpec, world: World) -> Run:
         measure_references(spec, passes, rows, stored)
         del reference
     run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings, references=stored)
+    if (decay := spec.config.get("ema_decay")) is not None:
+        run.average = WeightAverage(decay, optimizer, model)
     if spec.resume is not None:
         _resume(run, spec.resume)
     if world.first:
@@ -181,52 +188,72 @@ def _resume(run: Run, folder: Path) -> None:
     )
     run.step, run.tokens, run.supervised_tokens = state["step"], state["tokens"], state["supervised_tokens"]
     run.skipped = state.get("skipped", 0)
+    run.best = Best(**state["best"]) if "best" in state else None
 
 
 def train(run: Run) -> int:
     """To the end, or to a checkpoint on request; returns the exit code. Events tell the rest."""
-    stop = StopRequest(run.spec.output_dir / STOP_FILE, run.world)
+    stop = StopRequest(run.spec.output_dir, run.world)
     _say_start(run)
-    save_steps, eval_steps = run.config["save_steps"], run.config["eval_steps"]
 
     def done(step, path):
         return run.events.write("checkpoint", step, path=str(path))
 
     checkpoints = Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
-    last_saved = None
     if run.step == 0:
         evaluate(run)
         if run.sampler:
             sample(run)
-    while run.step < run.order.steps:
+    is_over = False
+    while run.step < run.order.steps and not is_over:
         train_step(run)
-        finished = run.step == run.order.steps
-        if finished or (eval_steps and run.step % eval_steps == 0):
-            evaluate(run)
-        if run.sampler and (finished or run.step % run.sampler.plan.every == 0):
-            sample(run)
+        is_over = _after_step(run, checkpoints)
         stopping = stop.requested()
-        if not finished and (stopping or (save_steps and run.step % save_steps == 0)):
-            checkpoints.save(run.step, run, run.trainer_state())
-            last_saved = run.step
-        checkpoints.poll()
-        if stopping and not finished:
+        if stopping and not is_over:
+            save(run, checkpoints)
             checkpoints.finish()
-            run.events.write(
-                "run.end",
-                run.step,
-                reason="interrupted",
-                message=f"checkpoint at step {last_saved}; --resume continues",
-            )
+            message = f"checkpoint at step {run.step}; --resume continues"
+            run.events.write("run.end", run.step, reason="interrupted", message=message)
             return INTERRUPTED
+        checkpoints.poll()
     checkpoints.finish()
     if run.skipped == run.order.steps:
         raise TrainingStopped(
             f"all {run.skipped} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no "
             "model is written. Look at the first warning's rows, at the base model's weights, or lower learning_rate"
         )
+    if run.config.get("load_best_model_at_end") and run.best and run.best.step != run.step:
+        take_best(checkpoints.folder, run)
+    elif run.average is not None:
+        run.average.exchange()
     run.events.write("run.end", run.step, reason="done", output=_write_result(run))
     return 0
+
+
+def _after_step(run: Run, checkpoints: Checkpoints) -> bool:
+    """Evaluates, samples and saves where it is time; whether the run is over."""
+    config, last = run.config, run.step == run.order.steps
+    save_steps, eval_steps = config["save_steps"], config["eval_steps"]
+    is_over, saves = last, save_steps and run.step % save_steps == 0
+    if last or (eval_steps and run.step % eval_steps == 0):
+        if judge(run, evaluate(run)) and config.get("load_best_model_at_end") and not last:
+            save(run, checkpoints)
+        is_over = last or has_waited(run.best, config)
+    if run.sampler and (last or run.step % run.sampler.plan.every == 0):
+        sample(run)
+    if is_over and not last:
+        run.events.write("warning", run.step, **stopped_early(run.best, config))
+    if saves and not is_over:
+        save(run, checkpoints)
+    return is_over
+
+
+def save(run: Run, checkpoints: Checkpoints) -> None:
+    """Once a step."""
+    if checkpoints.last == run.step:
+        return
+    checkpoints.best = run.best.step if run.best and run.config.get("load_best_model_at_end") else None
+    checkpoints.save(run.step, run, run.trainer_state())
 
 
 def _write_result(run: Run) -> str:
@@ -242,25 +269,6 @@ def _write_result(run: Run) -> str:
         publish(temporary, final)
     run.world.barrier()
     return str(final)
-
-
-class StopRequest:
-    """A signal to any process, or a file named `stop` in the run folder: all ranks stop after the same step."""
-
-    def __init__(self, file: Path, world: World):
-        self.file, self.world, self._signalled = file, world, False
-        if world.first:
-            file.unlink(missing_ok=True)
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._note)
-
-    def _note(self, *_):
-        self._signalled = True
-
-    def requested(self) -> bool:
-        mine = self._signalled or (self.world.first and self.file.exists())
-        return self.world.largest(float(mine)) > 0
 
 
 def train_step(run: Run) -> None:
@@ -288,6 +296,8 @@ def train_step(run: Run) -> None:
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
         run.optimizer.update(rate, clip / divisor)
+        if run.average is not None:
+            run.average.take()
     else:
         _not_finite(run, outcome.not_finite_rows(), loss, norm)
     run.optimizer.clear()
@@ -347,7 +357,9 @@ def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
 
 
 def sample(run: Run) -> None:
-    for fields in run.sampler.events():
+    with averaged(run.average):
+        told = run.sampler.events()
+    for fields in told:
         run.events.write("sample", run.step, **fields, dtype=run.spec.engine["dtype"])
 
 

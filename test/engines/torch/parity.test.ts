@@ -6,7 +6,7 @@ import { type ConfigInput, parseConfig } from "../../../src/config/index.ts"
 import type { Run } from "../../../src/engines/engine.ts"
 import { train } from "../../../src/engines/index.ts"
 import { trainWithTorch } from "../../../src/engines/torch/torch-run.ts"
-import type { SampleEvent, StepEvent } from "../../../src/run/events.ts"
+import type { EvalEvent, RunEvent, SampleEvent, StepEvent } from "../../../src/run/events.ts"
 import { sumRows, tinyModel } from "../../train/tiny-model.ts"
 import { PYTHON, WITH_PYTHON } from "./python.ts"
 
@@ -50,6 +50,11 @@ const whole = {
 const GROUPS = {
   freeze: ["layers.0.mlp"],
   param_groups: [{ params: "lm_head", learning_rate: 1e-4, weight_decay: 0.1 }],
+}
+/** The first evaluation is the best: the loss falls. */
+const BEST = {
+  ...{ ema_decay: 0.9, load_best_model_at_end: true, early_stopping_patience: 3 },
+  greater_is_better: true,
 }
 const CASES: readonly { name: string; more: Partial<ConfigInput> }[] = [
   { name: "sft", more: { objective: "sft" } },
@@ -158,6 +163,39 @@ describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
       expectSameSamples(one.samples, two.samples)
     },
   )
+
+  test("an average, the best step and the end of waiting are the same", {
+    timeout: 400_000,
+  }, async () => {
+    const told = async (engine: ConfigInput["engine"], run: string) => {
+      const events: RunEvent[] = []
+      const config = parseConfig({
+        ...{ model: tinyModel(folder), objective: "dft", learning_rate: 1e-2, batch_size: 6 },
+        data: { train: [{ path: sumRows(folder, 40) }], eval_split: 6, max_length: 64 },
+        ...{ micro_batch_tokens: 128, max_steps: 20, eval_steps: 2, save_steps: 3, ...BEST },
+        ...{ engine, output_dir: join(folder, `best-${run}`) },
+      })
+      const started = config.engine.name === "torch" ? trainWithTorch(config) : train(config)
+      for await (const event of started) events.push(event)
+      await started.result
+      return events.filter(({ type }) => type !== "histogram")
+    }
+    const places = (events: readonly RunEvent[]) =>
+      events.map((event) => `${event.step} ${event.type} ${"code" in event ? event.code : ""}`)
+    const here = await told({ name: "onnx", device: "cpu" }, "local")
+    const last = here.at(-1)!
+    expect(last.step).toBe(8)
+    const evals = (events: readonly RunEvent[]) => events.filter(({ type }) => type === "eval")
+    for (const nproc_per_node of [1, 2]) {
+      const engine = { name: "torch", dtype: "fp32", nproc_per_node, python: PYTHON! } as const
+      const there = await told(engine, `torch-${nproc_per_node}`)
+      expect(places(there)).toEqual(places(here))
+      for (const [i, event] of evals(here).entries()) {
+        const [a, b] = [event, evals(there)[i]!].map((event) => (event as EvalEvent).loss!)
+        expect(Math.abs(a! - b!) / a!).toBeLessThan(1e-4)
+      }
+    }
+  })
 
   test("both go on from an adapter, and compare with it as it was", {
     timeout: 400_000,
