@@ -1,7 +1,8 @@
-import type { Command } from "commander"
+import { type Command, Option } from "commander"
 import type { Config } from "../config/index.ts"
 import { loadConfig } from "../config/load-config.ts"
 import { writeKubernetes, writeSkypilot } from "../engines/torch/job-files.ts"
+import { KUBERNETES_KINDS } from "../engines/torch/kubernetes.ts"
 import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { collected, setOption } from "./shell/option-values.ts"
@@ -39,6 +40,7 @@ export function command(verb: Command): void {
 }
 
 interface KubernetesFlags extends Options {
+  readonly kind: (typeof KUBERNETES_KINDS)[number]
   readonly image: string
   readonly claim: string[]
   readonly namespace?: string
@@ -49,7 +51,12 @@ interface SkypilotFlags extends Options {
 }
 
 function elsewhere(verb: Command): void {
-  launcher(verb, "kubernetes", "prepare the data and write a Kubernetes Job")
+  launcher(verb, "kubernetes", "prepare the data and write a TrainJob, or a Job")
+    .addOption(
+      new Option("--kind <kind>", "Kubeflow's TrainJob, or Kubernetes' own Job")
+        .choices(KUBERNETES_KINDS)
+        .default("trainjob"),
+    )
     .option("--image <image>", "container image; what the worker lacks is installed", IMAGE)
     .option("--claim <claim:/path>", "volume claim and its mount; repeatable", collected, [])
     .option("--namespace <name>", "of the Job")
@@ -57,8 +64,8 @@ function elsewhere(verb: Command): void {
     .addHelpText("after", KUBERNETES_PATHS)
     .action(async (path: string, torchrunArgs: string[], options: KubernetesFlags) => {
       const config = await read(path, options)
-      const { image, claim: claims, namespace } = options
-      const own = { image, claims, torchrunArgs, ...(namespace ? { namespace } : {}) }
+      const { kind, image, claim: claims, namespace } = options
+      const own = { kind, image, claims, torchrunArgs, ...(namespace ? { namespace } : {}) }
       const write = (signal: AbortSignal) => writeKubernetes(config, { signal, ...own })
       told(await interruptible(write), "kubectl apply -f", options)
     })

@@ -23,12 +23,6 @@ const LIMITS: readonly Limit[] = [
     asked: ({ reference }) => (reference === null ? undefined : `reference: ${reference}`),
   },
   {
-    path: ["objective"],
-    engines: ["onnx"],
-    asked: ({ rollout, objective }) =>
-      rollout === null ? undefined : `objective: ${objective.name}, which samples while it trains`,
-  },
-  {
     path: ["router_aux_loss_coef"],
     engines: ["torch"],
     asked: ({ router_aux_loss_coef: coefficient }) =>

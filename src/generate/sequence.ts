@@ -141,7 +141,7 @@ export function accepted(
   stopTokenIds: ReadonlySet<number>,
   onToken: SampleOptions["onToken"],
 ): Sample | undefined {
-  const { tokenIds, stream, text, requestIndex, sampleIndex, seed } = sequence
+  const { tokenIds, requestIndex, sampleIndex } = sequence
   if (!Number.isFinite(logSumExp)) {
     throw new InputError(
       `prompt ${requestIndex + 1}: the model's logits are no finite numbers after ` +
@@ -154,29 +154,42 @@ export function accepted(
     sequence.request.rollout && sequence.request.temperature !== 1
       ? logShare(probabilities, id)
       : logits[id]! - logSumExp
-  tokenIds.push(id)
-  sequence.logprobs.push(logprob)
-  const stops = stopTokenIds.has(id)
-  let shown = stops ? "" : text.push(stream.push(id))
-  const full = tokenIds.length >= sequence.limit
-  const ended = stops || text.stopped || full
-  if (ended && !text.stopped) shown += text.push(stream.end()) + text.end()
+  const { shown, sample } = taken(sequence, id, logprob, stopTokenIds)
   const { alternatives = 0 } = sequence.request
   const likeliest = largestIndices(logits, alternatives).map((tokenId) => ({
     tokenId,
     logprob: logits[tokenId]! - logSumExp,
   }))
   onToken?.({ requestIndex, sampleIndex, tokenId: id, logprob, top: likeliest, text: shown })
-  if (!ended) return undefined
-  return {
+  return sample
+}
+
+/** Adds a token that was drawn: what can be shown of it, and the sample when it ends it. */
+export function taken(
+  sequence: Sequence,
+  id: number,
+  logprob: number,
+  stopTokenIds: ReadonlySet<number>,
+): { readonly shown: string; readonly sample: Sample | undefined } {
+  const { tokenIds, logprobs, stream, text, requestIndex, sampleIndex, seed } = sequence
+  tokenIds.push(id)
+  logprobs.push(logprob)
+  const stops = stopTokenIds.has(id)
+  let shown = stops ? "" : text.push(stream.push(id))
+  const full = tokenIds.length >= sequence.limit
+  const ended = stops || text.stopped || full
+  if (ended && !text.stopped) shown += text.push(stream.end()) + text.end()
+  if (!ended) return { shown, sample: undefined }
+  const sample: Sample = {
     requestIndex,
     sampleIndex,
     completion: text.text,
     tokenIds,
-    logprobs: sequence.logprobs,
+    logprobs,
     finishReason: stops || text.stopped ? "stop" : "length",
     seed,
   }
+  return { shown, sample }
 }
 
 /** The next token; under a penalty, from weights of its own: lanes of one prompt share theirs. */

@@ -152,14 +152,19 @@ async function prune(folder: string, limit: number, keep: number | undefined): P
 export async function readCheckpoint(state: CheckpointState): Promise<Checkpoint> {
   const { path, progress } = state
   await verifyFiles(state)
-  const reader = await openSafetensors(join(path, TENSOR_FILE))
+  return { path, progress, tensors: await heldTensors(join(path, TENSOR_FILE)) }
+}
+
+/** All tensors of a file: bytes, and float32. */
+export async function heldTensors(file: string): Promise<Map<string, HostTensor>> {
+  const reader = await openSafetensors(file)
   const tensors = new Map<string, HostTensor>()
   for (const [name, { shape, dtype }] of reader.tensors) {
     if (dtype === "U8") tensors.set(name, { dtype: "u8", shape, data: await reader.read(name) })
     else tensors.set(name, float32(shape, await reader.readFloat32(name)))
   }
   await reader.close()
-  return { path, progress, tensors }
+  return tensors
 }
 
 const hashOf = (value: unknown) => createHash("sha256").update(JSON.stringify(value)).digest("hex")

@@ -136,7 +136,11 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const asked = rowsFor(config.data.train)
   if (config.rollout) {
-    assert(own !== undefined, "rollouts are the local engine's")
+    if (own === undefined) {
+      throw new InputError(
+        `objective: ${objective.name} samples while it trains, which is of the families that the local engine knows, and ${config.model} is none of them`,
+      )
+    }
     const known = { config, modelFolder, model: own, objective, lora, earlier }
     return { ...known, ...(await planRollouts({ ...known, rowsFor, setName }, options)) }
   }
@@ -245,7 +249,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
  * the config says otherwise, tokens are weighed by how far they are apart, where the first rollout
  * finds them apart at all; those of older weights are.
  */
-function weighingSampler(data: DataPlan): DataPlan {
+export function weighingSampler(data: DataPlan): DataPlan {
   const { rollout } = data.config
   if (!data.rollout || rollout === null || rollout.importance !== null) return data
   const config: Config = { ...data.config, rollout: { ...rollout, importance: "token-truncate" } }

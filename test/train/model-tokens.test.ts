@@ -1,15 +1,20 @@
+import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
+import { askedIds } from "../../src/data/render.ts"
+import { trainWithTorch } from "../../src/engines/torch/torch-run.ts"
 import { exportModel } from "../../src/export/index.ts"
 import { openGguf } from "../../src/formats/index.ts"
 import { openGenerator } from "../../src/generate/index.ts"
+import type { SampledToken } from "../../src/generate/sample-source.ts"
 import { loadModel, readAdapter } from "../../src/models/files/index.ts"
 import type { StepEvent } from "../../src/run/events.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { PYTHON, WITH_PYTHON } from "../engines/torch/python.ts"
 import { ran } from "./run-in-thread.ts"
 import { tinyModel } from "./tiny-model.ts"
 
@@ -112,6 +117,48 @@ test("a GGUF file has the tokens and their rows", async () => {
   await read.close()
   expect(tokens.slice(-2)).toEqual(["<call>", "<end>"])
   expect(shape[0]).toBe(tokens.length)
+})
+
+describe.skipIf(!PYTHON)(`PEFT opens an adapter with new tokens, ${WITH_PYTHON}`, () => {
+  const torch = { name: "torch", dtype: "fp32", nproc_per_node: 1, python: PYTHON } as const
+  test.each([
+    ["llama", "whole", undefined],
+    ["qwen2", "whole", undefined],
+    ["llama", "torch", torch],
+    ["qwen2", "torch", torch],
+  ] as const)("%s, run %s: the same ln p of every token", { timeout: 200_000 }, async (...row) => {
+    const [family, name, engine] = row
+    const model = base[family]!
+    const run = join(root, `${family}-${name}`)
+    if (engine) {
+      const run = trainWithTorch(
+        config(`${family}-torch`, { model, adapter, engine, save_steps: 0 }),
+      )
+      await run.result
+    }
+    const generator = await openGenerator(run, { threads: 1 })
+    const prompt = "7 + 7? <call>"
+    const top: { tokenId: number; logprob: number }[][] = []
+    const request = { prompt, n: 1, temperature: 0, maxNewTokens: 6, seed: 0, alternatives: 66 }
+    const onToken = (token: SampledToken) => void top.push([...token.top!])
+    let ids: number[] = []
+    for await (const { tokenIds } of generator.sample([request], { onToken })) ids = [...tokenIds]
+    await generator.close()
+    const tokenizer = await loadTokenizer(join(run, "model"))
+    const asked = askedIds(prompt, { tokenizer, template: null })
+    expect(asked.at(-1)).toBe(64)
+    const script = fileURLToPath(new URL("./read-new-tokens.py", import.meta.url))
+    const ids_ = JSON.stringify([...asked, ...ids])
+    const said = spawnSync(PYTHON!, [script, model, join(run, "model"), ids_], { encoding: "utf8" })
+    expect(said.status, said.stderr).toBe(0)
+    const { ln_p, tokens } = JSON.parse(said.stdout) as { ln_p: number[][]; tokens: number[] }
+    expect(tokens).toEqual(Array.from(tokenizer.encode("a<call>")))
+    for (const [t, all] of top.entries()) {
+      expect(all).toHaveLength(66)
+      const theirs = ln_p[asked.length - 1 + t]!
+      for (const { tokenId, logprob } of all) expect(theirs[tokenId]).toBeCloseTo(logprob, 4)
+    }
+  })
 })
 
 test("merged it answers as over its base", async () => {

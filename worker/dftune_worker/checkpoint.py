@@ -39,14 +39,19 @@ class Checkpoints:
                 shutil.rmtree(stale)
         world.barrier()
 
-    def save(self, step: int, run, trainer_state: dict) -> None:
-        """All ranks together. Returns when the state may change again."""
+    def path_of(self, step: int) -> Path:
+        return self.folder / f"{PREFIX}{step:06d}"
+
+    def save(self, step: int, run, trainer_state: dict, beside=None) -> None:
+        """All ranks together; the first one writes more `beside` the rest. Returns when the state may change again."""
         self.finish()
         self.last = step
         temporary = self.folder / f"{TEMPORARY}{step:06d}"
         if self.world.first:
             temporary.mkdir()
             (temporary / "trainer.json").write_text(json.dumps(trainer_state, indent=1))
+            if beside is not None:
+                beside(temporary)
         self.world.barrier()
         export_model(run, temporary)
         state, writer = _state_of(run), dcp.FileSystemWriter(str(temporary / "distributed"), sync_files=True)
@@ -77,7 +82,7 @@ class Checkpoints:
     def _complete(self, step: int) -> None:
         self.world.barrier()
         if self.world.first:
-            temporary, final = self.folder / f"{TEMPORARY}{step:06d}", self.folder / f"{PREFIX}{step:06d}"
+            temporary, final = self.folder / f"{TEMPORARY}{step:06d}", self.path_of(step)
             verify(temporary)
             if final.exists():
                 shutil.rmtree(final)
@@ -90,7 +95,7 @@ class Checkpoints:
     def _prune(self) -> None:
         if self.keep is not None:
             own = [path for path in self.folder.glob(f"{PREFIX}*") if (path / "trainer.json").is_file()]
-            best = None if self.best is None else self.folder / f"{PREFIX}{self.best:06d}"
+            best = None if self.best is None else self.path_of(self.best)
             for old in sorted(own)[: -self.keep]:
                 if old != best:
                     shutil.rmtree(old)

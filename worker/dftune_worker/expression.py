@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from .errors import InputError, check
+from .errors import check
 
 GRADIENT_INPUTS = ("logp", "entropy", "kl_ref", "score")
 MEASURED_INPUTS = (*GRADIENT_INPUTS, "topk_entropy", "ref_logp")
@@ -26,7 +26,7 @@ TOKEN_INPUTS = (
 RUN_INPUTS = ("progress", "step", "steps", "kl_step")
 FROM_ROLLOUTS = ("old_logp", "sampling_logp", "expert", "reward")
 REDUCTIONS = ("sequence_mean", "sequence_sum", "batch_median", "pair_sum", "batch_sum", "batch_rank")
-NORMALIZATIONS = ("tokens", "sequences", "weights", "paper", "pairs", "sequence_sums")
+NORMALIZATIONS = ("tokens", "sequences", "weights", "paper", "pairs", "sequence_sums", "max_tokens")
 IMPLICIT_REWARD = "implicit_reward"
 MAX_NODES = 4096
 
@@ -222,8 +222,6 @@ def _check_node(node: dict, index: int, nodes: list) -> None:
     where, op = f"objective.nodes[{index}]", node.get("op")
     if op == "input":
         name = node.get("name")
-        if name in FROM_ROLLOUTS:
-            raise InputError(f"{where}: input {name} comes from rollouts, which engine: torch does not make")
         check(name in TOKEN_INPUTS or name in RUN_INPUTS, f"{where}.name: unknown input {name!r}")
     elif op == "constant":
         check(

@@ -31,25 +31,31 @@ class HeadForm:
 
     scale: float = 1.0
     softcap: float | None = None
+    temperature: float = 1.0
+    """Of the distribution that samples were drawn from: divides the logits, after all else."""
 
     def logits(self, hidden: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """[n, V] in float32."""
         if weight is None:
-            return hidden.float().clone()  # its memory is used for the gradient
-        z = float32_product(hidden, weight)
-        if bias is not None:
-            z += bias.float()
-        if self.scale != 1:
-            z *= self.scale
-        return z if self.softcap is None else z.div_(self.softcap).tanh_().mul_(self.softcap)
+            z = hidden.float().clone()  # its memory is used for the gradient
+        else:
+            z = float32_product(hidden, weight)
+            if bias is not None:
+                z += bias.float()
+            if self.scale != 1:
+                z *= self.scale
+            if self.softcap is not None:
+                z.div_(self.softcap).tanh_().mul_(self.softcap)
+        return z if self.temperature == 1 else z.div_(self.temperature)
 
     def slope(self, z: Tensor) -> Tensor | float:
         """dz/dy at logits z."""
-        return self.scale if self.softcap is None else self.scale * (1 - (z / self.softcap).square())
+        rate = self.scale / self.temperature
+        return rate if self.softcap is None else rate * (1 - (z * self.temperature / self.softcap).square())
 
     @property
     def is_plain(self) -> bool:
-        return self.scale == 1 and self.softcap is None
+        return self.scale == 1 and self.softcap is None and self.temperature == 1
 
 
 PLAIN = HeadForm()

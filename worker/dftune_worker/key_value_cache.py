@@ -28,6 +28,12 @@ class KeyValueCache:
         self.keys, self.values = make(), make()
         self.lanes = torch.arange(lanes, device=device)
 
+    def share(self, lane: int, lanes: list[int], tokens: int) -> None:
+        """Gives the first tokens of a lane to others."""
+        others = [other for other in lanes if other != lane]
+        for held in (*self.keys, *self.values) if others else ():
+            held[others, :, :tokens] = held[lane, :, :tokens]
+
 
 @dataclass(frozen=True)
 class PromptView:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,6 +39,8 @@ class PackedModel(nn.Module):
         self.kept_apart = apart.choices(self.model_type)[0]
         """How rows are; `self_check` takes the first way that is exact."""
         self.head_form = PLAIN
+        self.temperature = 1.0
+        """Of the distribution that samples were drawn from; completions are computed at 1."""
         self._head_input = None if self.kept_apart == apart.OWN else apart.HeadInput(self._head_module)
         self.routers: Routers | None = None
         self.eyes: Eyes | None = None
@@ -115,10 +118,16 @@ class PackedModel(nn.Module):
 
     @property
     def head(self) -> Head:
+        return self._head_at(self.temperature)
+
+    def _head_at(self, temperature: float) -> Head:
+        form = PLAIN if self.gives_whole_logits else self.head_form
+        if temperature != 1:
+            form = replace(form, temperature=temperature)
         if self.gives_whole_logits:
-            return Head(None)
+            return Head(None, form=form)
         module = self._head_module
-        return Head(module.weight, getattr(module, "bias", None), self.head_form)
+        return Head(module.weight, getattr(module, "bias", None), form)
 
     @property
     def gives_whole_logits(self) -> bool:
@@ -143,7 +152,7 @@ class PackedModel(nn.Module):
 
     def behave_as(self, other: "PackedModel") -> None:
         """A reference computes as the model that was looked at."""
-        self.kept_apart, self.head_form = other.kept_apart, other.head_form
+        self.kept_apart, self.head_form, self.temperature = other.kept_apart, other.head_form, other.temperature
         if self._head_input is not None:
             self._head_input.whole = other.gives_whole_logits
 
@@ -180,12 +189,12 @@ class PackedModel(nn.Module):
         states = self.backbone(
             input_ids=token_ids, position_ids=position_ids, use_cache=False, packing=view
         ).last_hidden_state
-        return self.head.logits(states[0, at])
+        return self._head_at(1.0).logits(states[0, at])
 
     def last_logits(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Logits [1, V] in float32 after all of a sequence [1, T], computed anew."""
         states, _ = self._head_input.of(self._plain, {"input_ids": token_ids})
-        return self.head.logits(states[0, -1:])
+        return self._head_at(1.0).logits(states[0, -1:])
 
     def own_logits(self, batch: MicroBatch):
         """What Transformers' model itself says of the one row of a micro-batch: its output, logits [1, T, V] among it."""

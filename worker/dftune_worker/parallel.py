@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -51,6 +52,13 @@ class World:
         parts = [None] * self.size
         dist.all_gather_object(parts, value)
         return parts
+
+    def from_first(self, made: Callable[[], object]):
+        """What rank 0 makes, on every rank."""
+        value = [made() if self.first else None]
+        if self.size > 1:
+            dist.broadcast_object_list(value, src=0, device=torch.device("cpu"))
+        return value[0]
 
     def barrier(self) -> None:
         if self.size > 1:

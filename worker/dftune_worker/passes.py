@@ -66,11 +66,21 @@ class Passes:
         """Rows are pairs, of which the chosen sides are told."""
         self.stored_reference = False
         """ref_logp comes with the rows: nothing runs beside the policy."""
+        self.begins_at_reference = False
+        """The loss of the first step is known."""
+        self.needs_reference = objective.needs_reference
 
     def recompute_in_words(self) -> str:
         tokens = self.config["micro_batch_tokens"]
         kept, layers = self._kept(tokens), len(self.model.layers)
         return f"a full micro-batch of {tokens} tokens keeps the activations of {kept} of {layers} layers and computes the others again"
+
+    def bring_reference(self, temperature: float, compares: bool) -> None:
+        """Rows are samples drawn at a temperature, and bring what they are compared with."""
+        for model in (self.model, self.reference):
+            if model is not None:
+                model.temperature = temperature
+        self.stored_reference, self.needs_reference = True, compares
 
     def _kept(self, tokens: int) -> int:
         return kept_layers(
@@ -106,7 +116,7 @@ class Passes:
             routers.shares = None
             outcome.aux_loss = self.world.sum(outcome.aux_loss)
         outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
-        if step == 1 and self.stored_reference:
+        if step == 1 and self.begins_at_reference:
             outcome.loss_at_reference = self._loss_at_reference(batches, seen, given, scales)
         return outcome
 
@@ -241,6 +251,7 @@ class Passes:
             "paper": lambda b, share: b.weight / b.weight.sum().clamp_min(1e-30),
             "pairs": lambda b, share: b.weight / pairs,
             "sequence_sums": lambda b, share: b.weight / sequences,
+            "max_tokens": lambda b, share: b.weight / (sequences * self.config["rollout"]["max_new_tokens"]),
         }
         rule = by_rule[self.objective.normalization]
         return [rule(b, share) for b, share in zip(batches, shares, strict=True)]
@@ -286,15 +297,32 @@ class Passes:
             scale=scale,
             needs_topk="topk_entropy" in self.objective.inputs,
         )
-        if self.reference is not None:
+        if self.reference is not None and not self.stored_reference:
             with torch.no_grad():
                 hidden, head = self.reference(batch, None)
             request.reference = Reference(hidden, head, self._full_reference)
         return request
 
     @torch.no_grad()
+    def measured(self, rows) -> list[dict[str, np.ndarray]]:
+        """Of each sequence's supervised tokens `logp` and `entropy` under the policy, float32; the same on every rank."""
+        self.model.eval()
+        order, mine = np.arange(len(rows)), {}
+        for positions in self._plan(rows.lengths):
+            batch = micro_batch(rows, order, positions, self._vocab_size).to(self.world.device)
+            request = self._request(batch, {}, None, None)
+            self.model(batch, request, self._adapter_reference())
+            found = {name: request.columns[name].float().cpu().numpy() for name in ("logp", "entropy")}
+            place = batch.sequence.cpu().numpy()
+            mine |= {p: {name: values[place == p] for name, values in found.items()} for p in positions}
+        self.model.train()
+        known = {sequence: values for part in self.world.gather_objects(mine) for sequence, values in part.items()}
+        return [known[sequence] for sequence in range(len(rows))]
+
+    @torch.no_grad()
     def reference_logprobs(self, rows: PreparedRows, wanted: np.ndarray) -> dict[int, np.ndarray]:
         """ln pi_ref of each supervised token, float32, by sequence; the same on every rank."""
+        brought, self.stored_reference = self.stored_reference, False
         self.model.eval()
         mine: dict[int, np.ndarray] = {}
         for positions in self._plan(rows.lengths[wanted]):
@@ -302,6 +330,7 @@ class Passes:
             for position, values in self._reference_by_position(batch, positions):
                 mine[int(wanted[position])] = values
         self.model.train()
+        self.stored_reference = brought
         return {sequence: values for part in self.world.gather_objects(mine) for sequence, values in part.items()}
 
     @torch.no_grad()
@@ -323,6 +352,6 @@ class Passes:
 
     def _adapter_reference(self) -> str:
         """Under an adapter the reference is the same model without it."""
-        if self.stored_reference or not self.objective.needs_reference or self.reference is not None:
+        if self.stored_reference or not self.needs_reference or self.reference is not None:
             return ""
         return "all" if self._full_reference else "logp"

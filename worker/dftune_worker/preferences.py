@@ -1,5 +1,6 @@
 """What losses of pairs and labelled answers are told by, and KTO's answers to other prompts."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,7 @@ class Told:
     """The reported value, divided; None where it is the loss's own."""
     outcomes: list[Outcome]
     measures: dict[str, float]
+    largest_ratio: float | None
     kl_step: float | None
 
 
@@ -60,6 +62,9 @@ def told_of(
         loss,
         _outcomes(world, columns, sequence, reward),
         {name: _mean(world, values) for name, values in measures.items()},
+        world.largest(float(measures["ratio"].max()) if len(measures["ratio"]) else -math.inf)
+        if "ratio" in measures
+        else None,
         float(given["kl_step"]) if "kl_step" in given else None,
     )
 
@@ -94,7 +99,7 @@ def joined(parts: list[Told | None]) -> Told:
         weights.append(len(part.outcomes))
     known = bool(losses) and None not in losses
     loss = float(np.average(losses, weights=weights)) if known else None
-    return Told(loss, outcomes, {}, None)
+    return Told(loss, outcomes, {}, None, None)
 
 
 def mismatched(rows: list[Row], max_length: int) -> list[Row]:
@@ -117,6 +122,8 @@ def fields_of(told: Told | None, paired: bool, scored: bool = False) -> dict:
         return {}
     measures = dict(told.measures)
     fields = {name: measures.pop(name) for name in FIELDS if name in measures}
+    if "ratio" in measures:
+        fields["ratio"] = {"mean": measures.pop("ratio"), "max": told.largest_ratio}
     if measures:
         fields["measures"] = measures
     if told.kl_step is not None:

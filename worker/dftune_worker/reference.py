@@ -135,4 +135,4 @@ def measure_references(spec: RunSpec, passes: Passes, rows: PreparedRows, stored
         if not one.is_complete:
             one.measure(passes, held[name])
     stored[""].bring_to(rows)
-    passes.reference, passes.stored_reference = None, True
+    passes.reference, passes.stored_reference, passes.begins_at_reference = None, True, True

@@ -22,10 +22,10 @@ class RunSpec:
     config: dict
     """The resolved config: every default is written out, none is stated here."""
     model: Path
-    prepared: Path
+    prepared: Path | None
     row_columns: Path | None
     """What rows bring to the objective: a number a row, by name."""
-    order: Path
+    order: Path | None
     eval: tuple[EvalSet, ...]
     objective: dict
     output_dir: Path
@@ -46,6 +46,8 @@ class RunSpec:
     """Of texts that are scored."""
     template: Path | None
     """The chat template that the run was given a file of."""
+    rollout: dict | None
+    """Of a run that samples, in place of prepared rows and their order (docs/torch.md)."""
 
     @property
     def scores(self) -> bool:
@@ -78,9 +80,9 @@ def read_spec(path: Path) -> RunSpec:
             run_id=raw["run_id"],
             config=raw["config"],
             model=Path(raw["model"]),
-            prepared=Path(raw["prepared"]),
+            prepared=optional("prepared") if raw.get("rollout") else Path(raw["prepared"]),
             row_columns=optional("row_columns"),
-            order=Path(raw["order"]),
+            order=optional("order") if raw.get("rollout") else Path(raw["order"]),
             eval=tuple(
                 EvalSet(e["name"], Path(e["prepared"]), Path(e["row_columns"]) if e.get("row_columns") else None)
                 for e in raw["eval"]
@@ -98,6 +100,7 @@ def read_spec(path: Path) -> RunSpec:
             model_json=raw.get("model_json"),
             pad_token=raw.get("pad_token"),
             template=optional("template"),
+            rollout=raw.get("rollout"),
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing") from error

@@ -1,10 +1,8 @@
 """The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
 
 import contextlib
-import math
 import os
 import sys
-import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,26 +16,25 @@ from .averages import WeightAverage, averaged
 from .best_step import Best, has_waited, stopped_early
 from .checkpoint import Checkpoints, restore, take_best, trainer_state_of
 from .errors import TrainingStopped, check
-from .evaluation import divisor_of, evaluate, judge
+from .evaluation import evaluate, judge
 from .events import EventLog
 from .export import export_model, publish
-from .expression import Objective
+from .expression import FROM_ROLLOUTS, Objective
 from .fusion import fusion_in_words
+from .given_rows import PromptRows, Steps
 from .groups import check_groups, group_of
 from .loading import load_models
-from .memory import memory_bytes, return_free_memory
 from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, precision_in_words
 from .passes import Passes
-from .preferences import fields_of
-from .reference import StoredReference, measure_references, mismatch, stored_references
+from .reference import StoredReference, measure_references, stored_references
+from .rollouts import follow_orders
 from .rules import RuleSettings, rule_of
 from .samples import Sampler
-from .schedule import learning_rate, warmup_steps
 from .self_check import Finding
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
-from .statistics import means
+from .step import next_rows, train_step
 from .stop_request import StopRequest
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
@@ -54,8 +51,8 @@ class Run:
     model: models.PackedModel
     optimizer: Optimizer
     passes: Passes
-    rows: PreparedRows
-    order: RunOrder
+    rows: PreparedRows | PromptRows
+    order: RunOrder | Steps
     events: EventLog
     sampler: Sampler | None
     findings: list[Finding]
@@ -93,13 +90,13 @@ class Run:
 
 def start(spec: RunSpec, world: World) -> Run:
     """Everything before the first step. Raises InputError for what the user can fix."""
-    rows = spec.rows_of(spec.prepared, spec.row_columns)
-    order = RunOrder(spec.order, rows)
-    if world.first and spec.resume is None:
-        verify_shards(rows)
+    rows, order = _rows_of(spec, world)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
-    stored = stored_references(spec, world, objective, rows, order)
-    is_needed = objective.needs_reference and not (stored and all(one.is_complete for one in stored.values()))
+    missing = sorted(objective.inputs & set(FROM_ROLLOUTS)) if not spec.rollout else []
+    check(not missing, f"objective: input {', '.join(missing)} comes from rollouts, and this run makes none")
+    stored = {} if spec.rollout else stored_references(spec, world, objective, rows, order)
+    compares = objective.needs_reference or bool(spec.rollout and spec.config["rollout"]["kl_in_reward"])
+    is_needed = compares and not (stored and all(one.is_complete for one in stored.values()))
     model, reference, findings = load_models(spec, world, dtype, is_needed, rows)
     split = world.size == 1 and dtype == torch.bfloat16
     settings = AdamWSettings(
@@ -114,6 +111,8 @@ def start(spec: RunSpec, world: World) -> Run:
     events = EventLog(spec.output_dir, world.first)
     sampler = Sampler(spec.samples, model, world, dtype) if spec.samples else None
     passes.paired = rows.paired
+    if spec.rollout:
+        passes.bring_reference(spec.config["rollout"]["temperature"], compares)
     if stored:
         measure_references(spec, passes, rows, stored)
         del reference
@@ -133,6 +132,17 @@ def start(spec: RunSpec, world: World) -> Run:
         with contextlib.suppress(OSError):  # a run goes on when nobody reads what it says
             print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
     return run
+
+
+def _rows_of(spec: RunSpec, world: World) -> tuple[PreparedRows | PromptRows, RunOrder | Steps]:
+    if spec.rollout:
+        known = (spec.rollout[name] for name in ("shown", "longest", "key", "prompts"))
+        return PromptRows(*known), Steps(spec.rollout["steps"])
+    rows = spec.rows_of(spec.prepared, spec.row_columns)
+    order = RunOrder(spec.order, rows)
+    if world.first and spec.resume is None:
+        verify_shards(rows)
+    return rows, order
 
 
 def _rules(config: dict, model: models.PackedModel):
@@ -195,18 +205,16 @@ def train(run: Run) -> int:
     """To the end, or to a checkpoint on request; returns the exit code. Events tell the rest."""
     stop = StopRequest(run.spec.output_dir, run.world)
     _say_start(run)
-
-    def done(step, path):
-        return run.events.write("checkpoint", step, path=str(path))
-
-    checkpoints = Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
+    if run.spec.rollout:
+        return follow_orders(run, stop, checkpoints_of(run), finish)
+    checkpoints = checkpoints_of(run)
     if run.step == 0:
         evaluate(run)
         if run.sampler:
             sample(run)
     is_over = False
     while run.step < run.order.steps and not is_over:
-        train_step(run)
+        train_step(run, next_rows(run))
         is_over = _after_step(run, checkpoints)
         stopping = stop.requested()
         if stopping and not is_over:
@@ -216,6 +224,18 @@ def train(run: Run) -> int:
             run.events.write("run.end", run.step, reason="interrupted", message=message)
             return INTERRUPTED
         checkpoints.poll()
+    return finish(run, checkpoints)
+
+
+def checkpoints_of(run: Run) -> Checkpoints:
+    def done(step, path):
+        return run.events.write("checkpoint", step, path=str(path))
+
+    return Checkpoints(run.spec.output_dir / "checkpoints", run.world, run.config["save_total_limit"], done)
+
+
+def finish(run: Run, checkpoints: Checkpoints) -> int:
+    """Writes the result."""
     checkpoints.finish()
     if run.skipped == run.order.steps:
         raise TrainingStopped(
@@ -269,91 +289,6 @@ def _write_result(run: Run) -> str:
         publish(temporary, final)
     run.world.barrier()
     return str(final)
-
-
-def train_step(run: Run) -> None:
-    started, config, world = time.monotonic(), run.config, run.world
-    run.step += 1
-    with models.step_randomness(config["seed"], run.step, world.rank):
-        sequences = run.rows.sequences_of(run.order.rows_of(run.step))
-        outcome = run.passes.train(run.rows, sequences, run.step, run.order.steps, run.optimizer)
-    totals, bins, small_bins = outcome.sums.totals(world)
-    divisor = divisor_of(run, totals)
-    square = world.sum(run.optimizer.square_norm())
-    norm = math.sqrt(square.item()) / abs(divisor)
-    told = outcome.told
-    loss = totals["loss_scaled"] / divisor if told is None or told.loss is None else told.loss / divisor
-    rate = learning_rate(
-        run.step,
-        run.order.steps,
-        peak=config["learning_rate"],
-        warmup=warmup_steps(run.order.steps, config),
-        shape=config["lr_scheduler"],
-        options=config.get("lr_scheduler_kwargs"),
-    )
-    aux = {} if outcome.aux_loss is None else {"aux_loss": outcome.aux_loss.item()}
-    _check_reference(outcome.loss_at_reference, loss)
-    if math.isfinite(loss) and math.isfinite(norm):
-        clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
-        run.optimizer.update(rate, clip / divisor)
-        if run.average is not None:
-            run.average.take()
-    else:
-        _not_finite(run, outcome.not_finite_rows(), loss, norm)
-    run.optimizer.clear()
-    return_free_memory(world)
-    run.tokens += round(totals["tokens"])
-    run.supervised_tokens += round(totals["supervised"])
-    seconds = time.monotonic() - started
-    extra = (
-        {"kl_ref": totals["kl_ref"] / max(1.0, totals["supervised"])} if "kl_ref" in run.passes.objective.inputs else {}
-    )
-    run.events.write(
-        "step",
-        run.step,
-        loss=loss,
-        **means(totals, run.rows.paired),
-        grad_norm=norm,
-        learning_rate=rate,
-        epoch=run.order.rows_before(run.step + 1) / run.spec.rows_per_epoch,
-        tokens=run.tokens,
-        supervised_tokens=run.supervised_tokens,
-        tokens_per_second=totals["tokens"] / seconds,
-        memory_bytes=int(world.largest(memory_bytes(world))),
-        **extra,
-        **aux,
-        **fields_of(told, run.rows.paired, run.rows.scored),
-    )
-    run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
-
-
-def _check_reference(expected: float | None, loss: float) -> None:
-    """Before anything is changed."""
-    problem = None if expected is None else mismatch(expected, loss)
-    check(problem is None, str(problem))
-
-
-def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
-    rows = [row for part in run.world.gather_objects(mine) for row in part]
-    named = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
-    what = f"step {run.step}: the loss is {loss}, the gradient norm {norm}"
-    where = (
-        f"; rows {named}"
-        if rows
-        else "; every row's own loss is finite, so it arose in the gradient: lower learning_rate"
-    )
-    if run.config["on_nonfinite"] == "stop":
-        raise TrainingStopped(
-            f"{what}{where}. The last checkpoint is good; on_nonfinite: skip would leave such steps out"
-        )
-    run.skipped += 1
-    run.events.write(
-        "warning",
-        run.step,
-        code="skipped-step",
-        message=what + where,
-        hint=f"{run.skipped} steps left out so far; lower learning_rate if there are many",
-    )
 
 
 def sample(run: Run) -> None:

@@ -8,13 +8,13 @@ import { type KubernetesOptions, kubernetesFile } from "./kubernetes.ts"
 import { skypilotFile } from "./skypilot.ts"
 import { type PreparedJob, prepareJob, type TorchOptions } from "./torch-run.ts"
 
-/** Prepares a run and writes a Kubernetes Job. Returns its path. */
+/** Prepares a run and writes a TrainJob of Kubeflow's, or a Kubernetes Job. Returns its path. */
 export async function writeKubernetes(
   config: Config,
-  { image, claims, namespace, ...options }: TorchOptions & KubernetesOptions,
+  { kind, image, claims, namespace, ...options }: TorchOptions & KubernetesOptions,
 ): Promise<string> {
   const job = await prepareJob(config, options)
-  const own = namespace === undefined ? {} : { namespace }
+  const own = { ...(kind ? { kind } : {}), ...(namespace === undefined ? {} : { namespace }) }
   const text = kubernetesFile({ ...parts(job, options), image, claims, ...own })
   return written(job, "run.kubernetes.yaml", text)
 }

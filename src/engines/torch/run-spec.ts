@@ -17,6 +17,7 @@ import {
   objectiveToJson,
 } from "../../objectives/index.ts"
 import type { FixedBatches } from "../../train/batches.ts"
+import type { RolloutSpec } from "./rollouts/rollout-spec.ts"
 import { writeRowColumns } from "./row-columns.ts"
 
 /** What a reward model is beside its base. */
@@ -74,6 +75,8 @@ export interface RunSpecParts {
   readonly earlier?: { readonly hash: string } | undefined
   /** The checkpoint is quantised. */
   readonly isQuantized?: boolean
+  /** Of a run that samples: in place of the prepared folders and the order. */
+  readonly rollout?: RolloutSpec | undefined
 }
 
 /** Where a run's spec lies; the worker's error files lie beside it. */
@@ -92,9 +95,7 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
     run_id: randomUUID(),
     config,
     model: resolve(parts.modelFolder),
-    prepared: resolve(parts.prepared),
-    order: await writeOrder(folder, order),
-    row_columns: await rowColumns(join(folder, "row-columns.safetensors"), parts.batches, parts),
+    ...(parts.rollout ? sampledRows(parts.rollout) : await preparedRows(parts, folder)),
     eval: await Promise.all(
       parts.evalSets.map(async ({ name, prepared, batches, rows }, i) => ({
         name,
@@ -125,6 +126,18 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
   renameSync(`${path}.tmp`, path)
   return path
 }
+
+async function preparedRows(parts: RunSpecParts, folder: string) {
+  return {
+    prepared: resolve(parts.prepared),
+    order: await writeOrder(folder, parts.order),
+    row_columns: await rowColumns(join(folder, "row-columns.safetensors"), parts.batches, parts),
+  }
+}
+
+const sampledRows = (rollout: RolloutSpec) => ({
+  ...{ prepared: null, order: null, row_columns: null, rollout },
+})
 
 function sampleSpec(
   { every, maxNewTokens, prompts, stopTokenIds, tokenTexts }: SampleSpec,
@@ -173,7 +186,7 @@ function refuseForTorch(parts: RunSpecParts): void {
       `${modelFolder}: its config ties the head to the embedding, and it holds another head; engine torch would tie them: engine: onnx does not, nor a copy whose config says "tie_word_embeddings": false`,
     )
   }
-  if (needs(objective.expression).inputs.has("old_logp")) {
+  if (!parts.rollout && needs(objective.expression).inputs.has("old_logp")) {
     throw new InputError(
       `objective ${objective.name}: needs old_logp, which engine torch does not make; engine: onnx does`,
     )

@@ -1,11 +1,11 @@
 /** The torch engine: PyTorch FSDP2 under torchrun, here or as a Slurm job that is followed. */
 import { shortCount } from "../../report/units.ts"
 import { checkRunPlace } from "../../run/run-place.ts"
-import { closeRows, type DataPlan, planData } from "../../train/plan.ts"
+import { closeRows, type DataPlan } from "../../train/plan.ts"
 import type { Engine, EnginePlan } from "../engine.ts"
 import { dataLines } from "../plan-lines.ts"
 import { followTorchRun } from "./torch-follow.ts"
-import { torchConfig, trainWithTorch } from "./torch-run.ts"
+import { torchConfig, torchPlan, trainWithTorch } from "./torch-run.ts"
 
 export const torchEngine: Engine = {
   start(config, options) {
@@ -14,7 +14,7 @@ export const torchEngine: Engine = {
   },
   async plan(config, options) {
     checkRunPlace(config)
-    const plan = await planData(config, options)
+    const plan = await torchPlan(config, options)
     closeRows(plan)
     return described(plan)
   },

@@ -1,8 +1,8 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
 import { writeFile } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
-import { InputError } from "../../errors.ts"
+import { type Failure, InputError } from "../../errors.ts"
 import { writeSafetensors } from "../../formats/index.ts"
 import { begun } from "../../host/begun.ts"
 import {
@@ -34,6 +34,7 @@ import {
 import { rowsLayout } from "../../train/model-files.ts"
 import { newScore } from "../../train/model-weights.ts"
 import { padTokenOf } from "../../train/pad-token.ts"
+import { weighingSampler } from "../../train/plan.ts"
 import { runWatch } from "../../train/preference-watch.ts"
 import { referenceOf, samplePrompts } from "../../train/samples.ts"
 import { runVersions } from "../../train/versions.ts"
@@ -50,6 +51,8 @@ import {
   workerRun,
   writeRunSpec,
 } from "./index.ts"
+import { conduct } from "./rollouts/conduct.ts"
+import { checkRollouts, rolloutSpec } from "./rollouts/rollout-spec.ts"
 
 export interface TorchOptions extends PlanOptions {
   /** Handed to torchrun as they are. */
@@ -74,7 +77,7 @@ async function* torchRun(
   checkRunPlace(config)
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
-  const plan = await planData(config, options)
+  const plan = await torchPlan(config, options)
   const samples = await sampleSpec(plan)
   closeRows(plan)
   const resume = (await checkpointToResume(config)) ?? null
@@ -99,16 +102,35 @@ async function* torchRun(
     onProgress?.(
       `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
     )
+    const [gone, giveUp] = [new AbortController(), new AbortController()]
+    let failure: Failure | undefined
+    const conducted = plan.rollout
+      ? conduct({
+          ...{ plan, folder: dirname(specPath), resume, gone: gone.signal },
+          step: resume === null ? 0 : checkpointStep(resume),
+          tell: (body) => void tell({ ...body, time: now() } as RunEvent),
+          signal: signal ?? new AbortController().signal,
+        }).catch((error: unknown) => {
+          failure = { error }
+          giveUp.abort()
+        })
+      : undefined
     const running = workerRun({
       launch,
       specPath,
       outputDir: folder.path,
-      ...(signal ? { signal } : {}),
+      giveUp: giveUp.signal,
+      onExit: () => gone.abort(new Error("the worker is gone")),
+      ...(signal && !plan.rollout ? { signal } : {}),
       ...(onProgress ? { onLine: onProgress } : {}),
     })
     let end: RunEnd | undefined
     for (;;) {
-      const next = await running.next()
+      const next = await running.next().catch(async (error: unknown) => {
+        gone.abort(error)
+        await conducted
+        throw failure && failure.error !== gone.signal.reason ? failure.error : error
+      })
       if (next.done) {
         end = next.value
         break
@@ -118,10 +140,13 @@ async function* torchRun(
       ended ||= event.type === "run.end"
       if (event.type === "run.end") await writeReport(folder.path)
       yield event
-      if (event.type === "run.start") for (const lint of lintEvents(plan, step)) yield tell(lint)
+      // what is told here is read with the worker's own events
+      if (event.type === "run.start") for (const lint of lintEvents(plan, step)) tell(lint)
       const warning = watch(event)
-      if (warning) yield tell({ type: "warning", time: now(), step, ...warning })
+      if (warning) tell({ type: "warning", time: now(), step, ...warning })
     }
+    await conducted
+    if (failure) throw failure.error
     return runResult(end, config.output_dir)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
@@ -188,7 +213,12 @@ export async function prepareJob(config: Config, options: TorchOptions = {}): Pr
   }
   checkRunPlace(config)
   const engine = torchConfig(config)
-  const plan = await planData(config, options)
+  const plan = await torchPlan(config, options)
+  if (plan.rollout) {
+    throw new InputError(
+      `objective: ${plan.objective.name} samples while it trains, and a job has no dftune beside it to reward its samples; run dftune train, or dftune launch torchrun, inside of the job`,
+    )
+  }
   const samples = await sampleSpec(plan)
   closeRows(plan)
   const resume = (await checkpointToResume(config)) ?? null
@@ -215,6 +245,17 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
   })
   await writeFile(path, text)
   return path
+}
+
+/**
+ * The data's plan, as the worker can honour it.
+ *
+ * @throws InputError as `planData`, and for what engine torch does not do of a run that samples
+ */
+export async function torchPlan(config: Config, options: PlanOptions): Promise<DataPlan> {
+  const plan = await planData(config, options)
+  checkRollouts(plan)
+  return torchConfig(config).dtype === "bf16" ? weighingSampler(plan) : plan
 }
 
 async function writeSpec(
@@ -249,6 +290,7 @@ async function writeSpec(
     layout: rowsLayout(plan),
     hasOwnHead: own?.hasOwnHead,
     isQuantized: own?.quantization !== undefined,
+    rollout: rolloutSpec(plan),
   })
 }
 

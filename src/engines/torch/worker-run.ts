@@ -16,6 +16,10 @@ export interface WorkerRunOptions {
   readonly outputDir: string
   /** Aborting makes a checkpoint and ends the run with `interrupted`. */
   readonly signal?: AbortSignal
+  /** Aborting ends the worker at once. */
+  readonly giveUp?: AbortSignal
+  /** Told when the worker is gone. */
+  readonly onExit?: () => void
   /** Lines that the worker writes for people. */
   readonly onLine?: (line: string) => void
 }
@@ -48,13 +52,15 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
   })
   child.on("close", (code, signal) => {
     exit ??= { code, signal }
+    options.onExit?.()
   })
   const stopping = setInterval(() => {
     if (signal?.aborted && exit === undefined) writeFileSync(join(outputDir, STOP_FILE), "")
   }, STOP_EVERY_MS)
   let end: RunEnd | undefined
   try {
-    for await (const event of followEvents(path, { from, ended: () => exit !== undefined })) {
+    const ended = () => exit !== undefined || (options.giveUp?.aborted ?? false)
+    for await (const event of followEvents(path, { from, ended })) {
       if (event.type === "run.end") end = event
       yield event
     }

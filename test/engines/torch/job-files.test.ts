@@ -1,13 +1,25 @@
 import { spawn } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
 import { readFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parse, parseAllDocuments } from "yaml"
+import { fromJSONSchema } from "zod"
 import { parseConfig } from "../../../src/config/index.ts"
 import { writeKubernetes, writeSkypilot } from "../../../src/engines/torch/job-files.ts"
 import { sumRows, tinyModel } from "../../train/tiny-model.ts"
+
+/** What is written of a TrainJob, as Kubeflow Trainer declares it. */
+const SCHEMA = JSON.parse(readFileSync(new URL("./trainjob-schema.json", import.meta.url), "utf8"))
 
 let folder: string
 beforeAll(() => {
@@ -40,7 +52,8 @@ interface Pod {
 test("a Job's pods see every path of the run spec, and meet at the first", async () => {
   const engine = { nproc_per_node: 2, nnodes: 3 }
   const claims = ["ssd:/", "more:/mnt"]
-  const path = await writeKubernetes(config("My Run_1", engine), { image: "an/image:1", claims })
+  const options = { kind: "job", image: "an/image:1", claims } as const
+  const path = await writeKubernetes(config("My Run_1", engine), options)
   const [service, job] = parseAllDocuments(await readFile(path, "utf8")).map((d) => d.toJS())
   expect(service).toMatchObject({ kind: "Service", metadata: { name: "dftune-my-run-1" } })
   expect(job).toMatchObject({
@@ -62,9 +75,30 @@ test("a Job's pods see every path of the run spec, and meet at the first", async
   expect(script).toContain("--nproc-per-node=2")
 })
 
+test("a TrainJob is what Kubeflow declares, and its pods see every path", async () => {
+  const engine = { nproc_per_node: 2, nnodes: 3 }
+  const options = { image: "an/image:1", claims: ["ssd:/"], namespace: "team" }
+  const path = await writeKubernetes(config("trainjob", engine), options)
+  const job = parse(await readFile(path, "utf8"))
+  expect(fromJSONSchema(SCHEMA).safeParse(job).error?.issues).toBeUndefined()
+  expect(job.spec.trainer).toMatchObject({ numNodes: 3, numProcPerNode: 2 })
+  const [, , script] = job.spec.trainer.command
+  // nodes meet as the runtime says
+  expect(script).toMatch(/torch.distributed.run \\\n {2}--nproc-per-node=2/)
+  expect(script).not.toContain("rdzv")
+  const [patch] = job.spec.runtimePatches
+  const pod = patch.trainingRuntimeSpec.template.spec.replicatedJobs[0].template.spec.template.spec
+  const claim = { persistentVolumeClaim: { claimName: "ssd" } }
+  expect((pod as Pod).volumes).toContainEqual({ name: "v0", ...claim })
+  expect((pod as Pod).containers[0]!.volumeMounts[0]).toEqual({ name: "v0", mountPath: "/" })
+  // the excerpt says something
+  const foreign = { ...job, spec: { ...job.spec, podTemplateOverrides: [] } }
+  expect(fromJSONSchema(SCHEMA).safeParse(foreign).success).toBe(false)
+})
+
 test("without a claim the folders are the nodes' own; a claim must hold them all", async () => {
   const own = config("own", { nproc_per_node: 1 })
-  const path = await writeKubernetes(own, { image: "an/image:1", claims: [] })
+  const path = await writeKubernetes(own, { kind: "job", image: "an/image:1", claims: [] })
   const pod = parse(await readFile(path, "utf8")).spec.template.spec as Pod
   const mounts = pod.containers[0]!.volumeMounts.map(({ mountPath }) => mountPath)
   expect(mounts).toContain(join(folder, "own"))

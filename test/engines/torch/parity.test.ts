@@ -170,7 +170,7 @@ describe.skipIf(!PYTHON)(`20 steps in float32, ${WITH_PYTHON}`, () => {
     const told = async (engine: ConfigInput["engine"], run: string) => {
       const events: RunEvent[] = []
       const config = parseConfig({
-        ...{ model: tinyModel(folder), objective: "dft", learning_rate: 1e-2, batch_size: 6 },
+        ...{ model: tinyModel(folder), objective: "sft", learning_rate: 1e-2, batch_size: 6 },
         data: { train: [{ path: sumRows(folder, 40) }], eval_split: 6, max_length: 64 },
         ...{ micro_batch_tokens: 128, max_steps: 20, eval_steps: 2, save_steps: 3, ...BEST },
         ...{ engine, output_dir: join(folder, `best-${run}`) },

@@ -52,10 +52,6 @@ test.each([
     { data: { train: [{ path: "p.jsonl", objective: "dft" }] } },
     /prompts have the run's objective/,
   ],
-  [
-    { engine: "torch" },
-    /engine torch cannot honour objective: grpo, which samples while it trains; engine: onnx can/,
-  ],
   [{ rollout: { num_generation: 4 } }, /num_generation.*did you mean "num_generations"/],
 ])("%j is refused, with the way out", (more, message) => {
   expect(() => config(more)).toThrow(message)
