@@ -15,7 +15,7 @@ import { isOfPairs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
-import { beginsPrincipal, HEAD_ROWS, weightQuantization } from "./model-settings.ts"
+import { beginsPrincipal, headRows, weightQuantization } from "./model-settings.ts"
 import { runHead, storesReference } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
@@ -93,7 +93,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     tokens: compiledSize(largestSplit(lengths, sequences * config.batch_size, split)),
     recompute: config.recompute,
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
-    headRows: HEAD_ROWS,
+    headRows: headRows(model, lora, engine.dtype),
     headSettings: runHead(objective, config.rollout?.temperature).settings,
     beside: besideBytes(parts, startsChanged),
     process: held + RUNTIME_BYTES,

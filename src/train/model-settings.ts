@@ -2,11 +2,14 @@
 import type { Config } from "../config/index.ts"
 import {
   DEFAULT_GROUP_SIZE,
+  headName,
   type LoraSpec,
+  loraInputs,
   loraSpec,
   type ModelConfig,
   type WeightQuantization,
 } from "../models/index.ts"
+import type { Precision } from "../runtime/index.ts"
 import { groupOf } from "./parameter-groups.ts"
 import type { OptimizerSettings } from "./policy.ts"
 
@@ -15,6 +18,21 @@ import type { OptimizerSettings } from "./policy.ts"
  * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
  */
 export const HEAD_ROWS = 256
+/**
+ * Where the head is held as bfloat16 panels: a row of 256 costs a twentieth less than one of 128, and
+ * the 128 more take 200 MB under a vocabulary of 150,000 (docs/log.md, 2026-11-30).
+ */
+const PACKED_HEAD_ROWS = 128
+
+/** Of the model that is trained. */
+export function headRows(
+  { shape }: Pick<ModelConfig, "shape">,
+  lora: LoraSpec | undefined,
+  precision: Precision,
+): number {
+  const isPacked = precision === "bf16" && lora && !loraInputs(lora).whole?.has(headName(shape))
+  return isPacked ? PACKED_HEAD_ROWS : HEAD_ROWS
+}
 
 export function weightQuantization({ quantization }: Config): WeightQuantization | undefined {
   if (quantization === "none") return undefined

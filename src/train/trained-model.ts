@@ -17,7 +17,7 @@ import { needs, type Objective } from "../objectives/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
-import { HEAD_ROWS, optimizerSettings } from "./model-settings.ts"
+import { headRows, optimizerSettings } from "./model-settings.ts"
 import { runHead } from "./objective-batches.ts"
 import { checkGroups } from "./parameter-groups.ts"
 import { Policy } from "./policy.ts"
@@ -58,7 +58,12 @@ export interface TrainedModelParts {
 /** Brings weights and moments onto the device. */
 export async function openTrainedModel(parts: TrainedModelParts): Promise<TrainedModel> {
   const { device, shape, quantization, lora, keep, weights } = parts
-  const options = { device, shape, quantization, headRows: HEAD_ROWS }
+  const options = {
+    device,
+    shape,
+    quantization,
+    headRows: headRows({ shape }, lora, device.products),
+  }
   const decoder = await Decoder.open({
     ...options,
     weights: new Map([...weights, ...valueHead(parts)]),
