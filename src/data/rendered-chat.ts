@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts"
 import type { ChatTemplate } from "../text/index.ts"
 import { pythonJson } from "../text/jinja/python-json.ts"
+import { unfinishedText } from "../text/unfinished-message.ts"
 import type { Message } from "./rows/index.ts"
 import { type ToolCall, wrappedCall } from "./rows/tool-calls.ts"
 import { type RenderedChat, writesCalls } from "./unwritten.ts"
@@ -15,7 +16,12 @@ export interface Conversation {
   readonly context?: readonly number[] | undefined
   /** What a template that asks for the time is told; left out: the clock. */
   readonly now?: Date | undefined
+  /** What a model that is asked goes on from. */
+  readonly goesOn?: GoesOn | undefined
 }
+
+/** The beginning of its turn (left out); the end of what the last message says; the whole chat. */
+export type GoesOn = "turn" | "message" | "chat"
 
 /** Llama 3's templates write today's date unless told one; this is the date they fall back to. */
 const FIXED_VARIABLES = { date_string: "26 Jul 2024" }
@@ -37,11 +43,15 @@ export function renderedChat(conversation: Conversation, template: ChatTemplate)
   return firstThat(writesCalls, conversation.messages, attempt)
 }
 
-/** The text up to where the assistant begins to speak: what a model is asked. */
+/** The text up to where the assistant speaks: what a model is asked. */
 export function askedText(conversation: Conversation, template: ChatTemplate): string {
-  const options = { ...templateOptions(conversation), addGenerationPrompt: true }
+  const { goesOn = "turn" } = conversation
+  const options = templateOptions(conversation)
   const attempt = (messages: readonly Message[]) => ({
-    text: template.render(messages, options),
+    text:
+      goesOn === "message"
+        ? unfinishedText(messages, template, options)
+        : template.render(messages, { ...options, addGenerationPrompt: goesOn === "turn" }),
     spans: [],
     messages,
   })

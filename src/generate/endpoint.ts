@@ -4,6 +4,7 @@ import { post } from "./endpoint-request.ts"
 import {
   type FinishReason,
   type Prompt,
+  type PromptConversation,
   type PromptMessage,
   type Sample,
   type SampleOptions,
@@ -289,9 +290,12 @@ function checkTokens({ tokenIds, logprobs }: Sample, url: string): void {
 /** The part of a request to /chat/completions that is the conversation; undefined for a text. */
 function chatOf(prompt: Prompt): Record<string, unknown> | undefined {
   if (typeof prompt === "string" || "tokenIds" in prompt) return undefined
-  const { messages, tools, variables } = "messages" in prompt ? prompt : { messages: prompt }
+  const conversation: PromptConversation = "messages" in prompt ? prompt : { messages: prompt }
+  const { messages, tools, variables, goesOn = "turn" } = conversation
   return {
     messages: messages.map(withTextArguments),
+    ...(goesOn === "turn" ? {} : { add_generation_prompt: false }), // as vLLM has it
+    ...(goesOn === "message" ? { continue_final_message: true } : {}),
     ...(tools === undefined ? {} : { tools }),
     ...(variables === undefined ? {} : { chat_template_kwargs: variables }),
   }

@@ -1,3 +1,5 @@
+import type { GoesOn } from "../data/rendered-chat.ts"
+
 /** A turn of a conversation. */
 export interface PromptMessage {
   readonly role: string
@@ -13,6 +15,8 @@ export interface PromptConversation {
   readonly messages: readonly PromptMessage[]
   readonly tools?: unknown
   readonly variables?: Readonly<Record<string, unknown>> | undefined
+  /** What the model goes on from. */
+  readonly goesOn?: GoesOn | undefined
 }
 
 export interface PromptTokens {

@@ -10,6 +10,11 @@ export const RUN_FILES = {
   report: "report.html",
 } as const
 
+/** A checkpoint's folder in `checkpoints/`, by its step. */
+export const checkpointName = (step: number): string => `step-${String(step).padStart(6, "0")}`
+
+export const stepOfCheckpoint = (name: string): number => Number(name.slice("step-".length))
+
 /** Where events and samples go that a resumed run overtakes. */
 export const SUPERSEDED_FILES = {
   events: "events.superseded.jsonl",

@@ -1,5 +1,6 @@
 /** What OpenAI's clients send, checked; what would be passed over in silence is refused by name. */
 import { z } from "zod"
+import type { GoesOn } from "../data/rendered-chat.ts"
 import { toolCalls } from "../data/rows/tool-calls.ts"
 import type { Prompt, SampleRequest } from "../generate/index.ts"
 import type { Tools } from "../text/called-tools.ts"
@@ -87,6 +88,9 @@ const chatRequest = z.strictObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(MOST_ALTERNATIVES).nullish(),
   response_format: z.strictObject({ type: z.literal("text") }).nullish(),
+  /** vLLM's: whether the model begins a turn; whether it goes on in the last message instead. */
+  add_generation_prompt: z.boolean().nullish(),
+  continue_final_message: z.boolean().nullish(),
 })
 
 /** Tools that the model may call. */
@@ -177,13 +181,15 @@ export function askedChat(body: unknown): Asked {
   if (request.top_logprobs && !logprobs)
     throw refusal(400, "top_logprobs: needs logprobs: true", { param: "top_logprobs" })
   const withTools = tools != null && tools.length > 0 && tool_choice !== "none"
-  const said = messages.map(saidMessage)
+  const conversation = {
+    messages: messages.map(saidMessage),
+    goesOn: goesOn(request),
+    // as they came: a template writes their keys in their order
+    ...(withTools ? { tools: (body as { tools: unknown }).tools } : {}),
+  }
   return {
     kind: "chat",
-    // as they came: a template writes their keys in their order
-    prompts: [
-      { messages: said, ...(withTools ? { tools: (body as { tools: unknown }).tools } : {}) },
-    ],
+    prompts: [conversation],
     ...common(request),
     maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
     logprobs: logprobs ?? false,
@@ -191,6 +197,18 @@ export function askedChat(body: unknown): Asked {
     ...(withTools ? { tools: askedTools(request) } : {}),
     echo: false,
   }
+}
+
+function goesOn({
+  add_generation_prompt: begins,
+  continue_final_message: goesOn,
+}: z.infer<typeof chatRequest>): GoesOn {
+  if (!goesOn) return begins === false ? "chat" : "turn"
+  if (!begins) return "message"
+  const why = "the model either goes on in the last message or begins a turn of its own"
+  throw refusal(400, `continue_final_message: ${why}; add_generation_prompt: true asks for both`, {
+    param: "continue_final_message",
+  })
 }
 
 /** A message as templates read it: its text in one piece, the arguments of its calls as objects. */

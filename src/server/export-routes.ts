@@ -5,11 +5,20 @@ import { Hono } from "hono"
 import { shellWord } from "../host/shell-word.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRun } from "../report/run-summary.ts"
+import { stepOfCheckpoint } from "../run/run-files.ts"
 import { RUN_FILES, readRun } from "../run/run-folder.ts"
+import { ownCheckpoints } from "../run/run-place.ts"
 import { bodyAs } from "./body.ts"
 import { configOf } from "./described-run.ts"
 import type { JobQueue } from "./job-queue.ts"
-import { type ExportTold, exportAsked, exportName, exportResult, type Job } from "./queue-file.ts"
+import {
+  type ExportAsked,
+  type ExportTold,
+  exportAsked,
+  exportName,
+  exportResult,
+  type Job,
+} from "./queue-file.ts"
 import { refusal } from "./refusal.ts"
 import { folderOfRuns, type NamedRun } from "./run-folders.ts"
 import { changing, namedRun } from "./run-routes.ts"
@@ -56,6 +65,7 @@ export function exportRoutes({ dir, readOnly, queue, allowed }: ExportRoutesOpti
       const name = exportName(asked)
       checkStart(configOf(run.path), allowed)
       checkOwnFolders(run, name)
+      checkCheckpoint(run, asked)
       if (queue.exports(run.name, asked)) {
         throw refusal(409, `this export is being written already, or waits for its turn`)
       }
@@ -83,6 +93,16 @@ export function exportRoutes({ dir, readOnly, queue, allowed }: ExportRoutesOpti
     })
 }
 
+function checkCheckpoint({ path }: NamedRun, { checkpoint }: ExportAsked): void {
+  const steps = ownCheckpoints(path).map(stepOfCheckpoint)
+  if (checkpoint === undefined || steps.includes(checkpoint)) return
+  const there =
+    steps.length === 0 ? "it has none" : `it has those of ${steps.sort((a, b) => a - b).join(", ")}`
+  throw refusal(400, `this run has no checkpoint of step ${checkpoint}; ${there}`, {
+    param: "checkpoint",
+  })
+}
+
 /** A run folder may be a stranger's: what is written goes where it says, not where a link leads. */
 function checkOwnFolders({ path }: NamedRun, name: string): void {
   for (const folder of [join(path, "export"), join(path, "export", name)]) {
@@ -100,7 +120,8 @@ function exportFolders({ path }: NamedRun): ToldExports["folders"] {
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith("."))
     .map(({ name }) => {
       const folder = join(parent, name)
-      const sizes = readdirSync(folder).map((file) => statSync(join(folder, file)).size)
+      // a link's own size, wherever it leads
+      const sizes = readdirSync(folder).map((file) => lstatSync(join(folder, file)).size)
       return { name, path: folder, bytes: sizes.reduce((sum, size) => sum + size, 0) }
     })
 }

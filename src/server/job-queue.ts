@@ -2,13 +2,16 @@
  * One run after the other, and beside them one export after the other: each a process of its own
  * that goes on when this server ends.
  */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { ownCommand } from "../host/own-command.ts"
-import { RUN_FILES } from "../run/run-files.ts"
+import { killGroup } from "../host/process-group.ts"
+import { processWords } from "../host/process-words.ts"
+import { checkpointName, RUN_FILES } from "../run/run-files.ts"
 import { lockHolder } from "../run/run-lock.ts"
+import { configOf } from "./described-run.ts"
 import {
   type ExportAsked,
   exportName,
@@ -21,6 +24,7 @@ import {
   writeQueue,
 } from "./queue-file.ts"
 import { linesFrom, sizeOf } from "./run-lines.ts"
+import { type Allowed, checkStart } from "./start-checks.ts"
 
 const LOOK_EVERY_MS = 500
 /** Jobs that have ended and are still shown. */
@@ -36,19 +40,33 @@ interface Asked {
   readonly export?: ExportAsked
 }
 
-export class JobQueue {
-  readonly #dir: string
+interface JobQueueOptions {
   /** Of the processes. */
+  readonly env: NodeJS.ProcessEnv
+  /** Whether this server starts what waits. */
+  readonly starts: boolean
+  /** Programs and servers that a run may name. */
+  readonly allowed: Allowed
+}
+
+export class JobQueue {
+  /** The folder of runs. */
+  readonly #dir: string
   readonly #env: NodeJS.ProcessEnv
+  readonly #allowed: Allowed
   #jobs: Job[]
   readonly #look: NodeJS.Timeout
+  /** Of jobs that this server started. */
+  readonly #children = new Map<string, ChildProcess>()
   /** Jobs whose processes this server started and saw ending. */
   readonly #ended = new Set<string>()
+  /** Jobs that were told to end. */
+  readonly #stopped = new Set<string>()
 
-  /** `dir`: the folder of runs. `starts`: whether this server starts what waits. */
-  constructor(dir: string, { env, starts }: { env: NodeJS.ProcessEnv; starts: boolean }) {
+  constructor(dir: string, { env, starts, allowed }: JobQueueOptions) {
     this.#dir = dir
     this.#env = env
+    this.#allowed = allowed
     this.#jobs = readQueue(dir)
     this.#look = setInterval(() => starts && this.#advance(), LOOK_EVERY_MS).unref()
   }
@@ -96,6 +114,27 @@ export class JobQueue {
     return true
   }
 
+  /**
+   * Ends an export that is being written, as Ctrl-C would; false where there is none. Only a process
+   * that is known to be it: the queue's file may be old, or another's.
+   */
+  stopExport(id: string): boolean {
+    const job = this.#jobs.find((one) => one.id === id)
+    if (!job?.export || job.state !== "running") return false
+    const child = this.#children.get(id)
+    if (child) killGroup(child, "SIGINT")
+    else if (this.#isProcessOf(job)) process.kill(-job.pid!, "SIGINT")
+    else return false
+    this.#stopped.add(id)
+    return true
+  }
+
+  /** Whether the process of a job's number was started with the job's words. */
+  #isProcessOf(job: Job): boolean {
+    const words = this.#words(job).join("\n")
+    return processWords(job.pid!)?.join("\n").endsWith(words) ?? false
+  }
+
   close(): void {
     clearInterval(this.#look)
   }
@@ -116,15 +155,17 @@ export class JobQueue {
       const running = jobs.find(({ state }) => state === "running")
       if (running && this.#isAlive(running)) continue
       if (running) {
-        this.#replace(
-          this.#isWell(running)
-            ? { ...running, state: "done" }
-            : { ...running, state: "failed", message: this.#lastWords(running) },
-        )
+        this.#replace(this.#over(running))
       }
       const next = jobs.find(({ state }) => state === "waiting")
-      if (next) this.#start(next)
+      if (next) this.#begin(next)
     }
+  }
+
+  #over(job: Job): Job {
+    if (this.#isWell(job)) return { ...job, state: "done" }
+    if (this.#stopped.has(job.id)) return { ...job, state: "stopped" }
+    return { ...job, state: "failed", message: this.#lastWords(job) }
   }
 
   /** Whether a job that is over has done what it was for. */
@@ -145,6 +186,22 @@ export class JobQueue {
     }
   }
 
+  /** A run's config may be another by now than when it was asked for, and so may what is allowed. */
+  #begin(job: Job): void {
+    try {
+      checkStart(this.#configOf(job), this.#allowed)
+    } catch (error) {
+      this.#replace({ ...job, state: "failed", message: (error as Error).message })
+      return
+    }
+    this.#start(job)
+  }
+
+  #configOf({ id, run, resume, export: asked }: Job): unknown {
+    if (resume || asked) return configOf(join(this.#dir, run))
+    return JSON.parse(readFileSync(queuePath(this.#dir, `${id}.json`), "utf8"))
+  }
+
   #start(job: Job): void {
     const [program, args] = ownCommand(...this.#words(job))
     const log = openSync(queuePath(this.#dir, `${job.id}.log`), "a")
@@ -155,8 +212,11 @@ export class JobQueue {
       env: this.#env,
     })
     for (const file of new Set([log, out])) closeSync(file)
-    child.on("error", () => this.#ended.add(job.id))
-    child.on("exit", () => this.#ended.add(job.id))
+    const ended = () => {
+      this.#ended.add(job.id)
+      this.#children.delete(job.id)
+    }
+    this.#children.set(job.id, child.on("error", ended).on("exit", ended))
     child.unref()
     if (child.pid === undefined) this.#ended.add(job.id)
     this.#replace({ ...job, state: "running", pid: child.pid ?? process.pid })
@@ -165,12 +225,16 @@ export class JobQueue {
   #words({ id, run, resume, export: asked }: Job): string[] {
     const folder = join(this.#dir, run)
     if (asked) {
-      const { to, type, dtype, rounding, force } = asked
+      const { to, type, dtype, rounding, checkpoint, force } = asked
       const given = Object.entries({ to, type, dtype, rounding }).flatMap(([name, value]) =>
         value === undefined ? [] : [`--${name}`, value],
       )
       const out = join(folder, "export", exportName(asked))
-      return ["export", folder, ...given, "--out", out, "--json", ...(force ? ["--force"] : [])]
+      const from =
+        checkpoint === undefined
+          ? folder
+          : join(folder, RUN_FILES.checkpoints, checkpointName(checkpoint))
+      return ["export", from, ...given, "--out", out, "--json", ...(force ? ["--force"] : [])]
     }
     // what it names has been looked at when it was asked for
     if (resume) return ["train", folder, "--resume", "--allow-code"]
@@ -184,7 +248,7 @@ export class JobQueue {
   }
 }
 
-const isOver = ({ state }: Job) => state === "done" || state === "failed"
+const isOver = ({ state }: Job) => state !== "waiting" && state !== "running"
 
 /** Longer than any last line of events that says how a run ended. */
 const END_BYTES = 2 ** 16

@@ -13,7 +13,7 @@ import {
   tokenWeights,
   weightOf,
 } from "../objectives/index.ts"
-import { PAGE_FILES, RUN_FILES } from "../run/run-files.ts"
+import { checkpointName, PAGE_FILES, RUN_FILES } from "../run/run-files.ts"
 import {
   openScoredModel,
   type ScoredModel,
@@ -99,7 +99,7 @@ async function folderAt({ run, config }: LookedRun, moment: Moment): Promise<str
   const folder =
     moment === "result"
       ? join(run.path, RUN_FILES.model)
-      : join(run.path, RUN_FILES.checkpoints, `step-${String(moment).padStart(6, "0")}`)
+      : join(run.path, RUN_FILES.checkpoints, checkpointName(moment))
   if (!existsSync(folder)) return undefined
   const hasModel = ["config.json", "adapter_config.json"].some((name) =>
     existsSync(join(folder, name)),

@@ -13,6 +13,7 @@ import {
   SharedSource,
   weightsFolder,
 } from "../generate/index.ts"
+import { stepOfCheckpoint } from "../run/run-files.ts"
 import { RUN_FILES, readRunRecord } from "../run/run-folder.ts"
 import { ownCheckpoints } from "../run/run-place.ts"
 import { openScoredModel, type ScoredModel, tokenLogprobs } from "../train/scored-model.ts"
@@ -166,7 +167,7 @@ export class ServedModels {
       if (await isThere(path)) add(path, name)
       for (const checkpoint of ownCheckpoints(path)) {
         const folder = join(path, RUN_FILES.checkpoints, checkpoint)
-        const step = Number(checkpoint.slice("step-".length))
+        const step = stepOfCheckpoint(checkpoint)
         if (await isThere(folder)) add(folder, `${name}@${step}`)
       }
     }

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { Hono } from "hono"
 import { isObject } from "../formats/json.ts"
+import { stepOfCheckpoint } from "../run/run-files.ts"
 import { RUN_FILES, readRunRecord } from "../run/run-folder.ts"
 import { lockHolder } from "../run/run-lock.ts"
 import { ownCheckpoints } from "../run/run-place.ts"
@@ -36,7 +37,7 @@ export function oneRunRoutes({ dir, readOnly, queue, allowed }: OneRunOptions): 
     .get("/api/runs/:name/settings", (c) => {
       const { path } = namedRun(c, dir)
       const checkpoints = ownCheckpoints(path)
-        .map((name) => Number(name.slice("step-".length)))
+        .map(stepOfCheckpoint)
         .sort((a, b) => a - b)
       const settings: RunSettings = {
         config: configOf(path),
@@ -72,6 +73,14 @@ export function oneRunRoutes({ dir, readOnly, queue, allowed }: OneRunOptions): 
       throw refusal(
         409,
         "this run has begun, or is not in the queue; a run that goes on is stopped",
+      )
+    })
+    .post("/api/jobs/:id/stop", (c) => {
+      changing(readOnly)
+      if (queue.stopExport(c.req.param("id"))) return c.json({ stopping: true })
+      throw refusal(
+        409,
+        "no export of this number is being written by a process that is known here; a run is stopped on its own page",
       )
     })
 }

@@ -1,5 +1,10 @@
-/** Runs and exports that the page asked for, in a file: they outlive the page and the server. */
-import { existsSync, readFileSync } from "node:fs"
+/**
+ * Runs and exports that the page asked for, in a file: they outlive the page and the server. It lies
+ * in the user's own cache: what waits in it is started, so a folder of runs, which may be a
+ * stranger's, has no say in it.
+ */
+import { createHash } from "node:crypto"
+import { existsSync, readFileSync, realpathSync } from "node:fs"
 import { join } from "node:path"
 import { z } from "zod"
 import type { ExportResult } from "../export/index.ts"
@@ -11,6 +16,7 @@ import {
   ROUNDINGS,
 } from "../export/names.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
+import { cacheFolder } from "../host/cache-folder.ts"
 
 /** What the page asks of an export, in the verb's own words. */
 export const exportAsked = z.strictObject({
@@ -18,6 +24,8 @@ export const exportAsked = z.strictObject({
   type: z.enum(Object.keys(GGUF_TYPE_NAMES) as [GgufTypeName]).optional(),
   dtype: z.enum(Object.keys(DTYPES) as [keyof typeof DTYPES]).optional(),
   rounding: z.enum(ROUNDINGS).optional(),
+  /** The step of the checkpoint that is written; left out: the result, or the newest checkpoint. */
+  checkpoint: z.int().min(0).optional(),
   /** Whether what an earlier one wrote there may go. */
   force: z.boolean().optional(),
 })
@@ -31,7 +39,7 @@ const job = z.strictObject({
   resume: z.boolean(),
   /** Writes the run's model for other tools, in place of training it. */
   export: exportAsked.optional(),
-  state: z.enum(["waiting", "running", "done", "failed"]),
+  state: z.enum(["waiting", "running", "done", "failed", "stopped"]),
   added: z.string(),
   pid: z.number().int().positive().optional(),
   /** What the run said when it failed. */
@@ -39,9 +47,11 @@ const job = z.strictObject({
 })
 export type Job = z.infer<typeof job>
 
-const FOLDER = ".dftune-queue"
-
-export const queuePath = (dir: string, name: string): string => join(dir, FOLDER, name)
+/** Of the folder of runs `dir`. */
+export function queuePath(dir: string, name = ""): string {
+  const place = createHash("sha256").update(realpathSync(dir)).digest("hex").slice(0, 32)
+  return join(cacheFolder(), "queues", place, name)
+}
 
 export function readQueue(dir: string): Job[] {
   const path = queuePath(dir, "queue.json")
@@ -55,12 +65,12 @@ export function readQueue(dir: string): Job[] {
 }
 
 export function writeQueue(dir: string, jobs: readonly Job[]): void {
-  makeFolder(join(dir, FOLDER))
+  makeFolder(queuePath(dir))
   replaceFileNow(queuePath(dir, "queue.json"), `${JSON.stringify(jobs, null, 2)}\n`)
 }
 
 export function writeJobConfig(dir: string, id: string, config: unknown): void {
-  makeFolder(join(dir, FOLDER))
+  makeFolder(queuePath(dir))
   replaceFileNow(queuePath(dir, `${id}.json`), `${JSON.stringify(config, null, 2)}\n`)
 }
 
@@ -87,5 +97,7 @@ export type ExportTold = Omit<ExportResult, "verified"> & {
 }
 
 /** The folder of a run that an export goes to, below the run's own `export/`. */
-export const exportName = ({ to, type, dtype }: ExportAsked): string =>
-  [to, type ?? dtype].filter((part) => part !== undefined).join("-")
+export const exportName = ({ to, type, dtype, checkpoint }: ExportAsked): string =>
+  [to, type ?? dtype, checkpoint === undefined ? undefined : `step-${checkpoint}`]
+    .filter((part) => part !== undefined)
+    .join("-")

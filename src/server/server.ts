@@ -87,6 +87,7 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
   const queue = new JobQueue(folderOfRuns(options.dir), {
     env: options.jobEnv ?? process.env,
     starts: options.readOnly !== true,
+    allowed: options.allowed ?? NOTHING_ALLOWED,
   })
   const app = application({
     ...options,

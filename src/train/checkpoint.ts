@@ -12,6 +12,7 @@ import {
   writeFileAtomic,
   writeSafetensors,
 } from "../formats/index.ts"
+import { checkpointName, stepOfCheckpoint } from "../run/run-files.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import type { Fingerprint } from "./identity-0.1.0.ts"
 import { type Identity, isIdentity } from "./run-identity.ts"
@@ -58,10 +59,6 @@ export interface Checkpoint {
   readonly progress: Progress
   /** The optimizer's moments and whatever else was saved, by name. */
   readonly tensors: ReadonlyMap<string, HostTensor>
-}
-
-export function checkpointName(step: number): string {
-  return `step-${String(step).padStart(6, "0")}`
 }
 
 async function describeFiles(folder: string): Promise<CheckpointFiles> {
@@ -128,8 +125,9 @@ export async function checkpointFolders(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).filter(
     (name) => /^step-\d{6,}$/.test(name) && isCheckpoint(join(folder, name)),
   )
-  const step = (name: string) => Number(name.slice("step-".length))
-  return names.sort((a, b) => step(b) - step(a)).map((name) => join(folder, name))
+  return names
+    .sort((a, b) => stepOfCheckpoint(b) - stepOfCheckpoint(a))
+    .map((name) => join(folder, name))
 }
 
 /** Removes the oldest checkpoints, and what a killed process left half written. */

@@ -11,19 +11,14 @@ import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
+import { checkpointName } from "../run/run-files.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
 import { checkRunPlace } from "../run/run-place.ts"
 import { stopRequest } from "../run/stop-request.ts"
 import { timeShares } from "../run/time-shares.ts"
 import { startTensors } from "./adapter-start.ts"
 import type { BatchSource } from "./batches.ts"
-import {
-  type Checkpoint,
-  checkpointName,
-  readCheckpoint,
-  readState,
-  writeCheckpointFolder,
-} from "./checkpoint.ts"
+import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
 import { float32Evaluation } from "./float32-evaluation.ts"
 import { forgetting } from "./forgetting.ts"

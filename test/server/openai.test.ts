@@ -195,6 +195,20 @@ describe("chat", () => {
     }
     expect(text).toBe(expected)
   })
+
+  test("half an answer is gone on with as the model would have", async () => {
+    if (expected === undefined) return
+    const half = expected.slice(0, expected.indexOf(".") + 1)
+    expect(half.length).toBeGreaterThan(1)
+    const said = { role: "assistant" as const, content: half }
+    const going = {
+      ...{ model: "trained", messages: [...messages, said], temperature: 0, max_tokens: 24 },
+      ...{ continue_final_message: true, add_generation_prompt: false },
+    }
+    const { choices } = await client.chat.completions.create(going)
+    const whole = half + choices[0]!.message.content
+    expect(whole.slice(0, expected.length)).toBe(expected)
+  })
 })
 
 const python = pythonWith("openai")

@@ -8,6 +8,9 @@ import { type ServeOptions, type Serving, serve } from "../../src/server/index.t
 
 export const DEMO_MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 
+/** What the page asked for lies there. */
+process.env.DFTUNE_CACHE ??= mkdtempSync(join(tmpdir(), "dftune-serve-cache-"))
+
 export const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-serve-"))
 
 /** A run folder with events, and the bundled model as its result where it has one. */

@@ -1,11 +1,23 @@
 /** What a page may start, and what it may not, also by a run's own config. */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
+import { queuePath } from "../../src/server/queue-file.ts"
+import { SESSION_PATH } from "../../src/server/session.ts"
 import { checkStart } from "../../src/server/start-checks.ts"
 import { endEvent, startEvent } from "./run-events.ts"
 import { ask, DEMO_MODEL, newFolder, serving, writeRun } from "./serving.ts"
 
+const SERVER = fileURLToPath(new URL("../../src/server", import.meta.url))
 const dir = newFolder()
 writeFileSync(join(dir, "rows.jsonl"), '{"problem": "1 + 1", "solution": "2"}\n')
 const served = await serving({
@@ -139,7 +151,7 @@ test("a config that is wrong is refused by its key before anything waits", async
   })
   expect(status).toBe(400)
   expect(text).toContain("lerning_rate")
-  expect(existsSync(join(dir, ".dftune-queue/queue.json"))).toBe(false)
+  expect(existsSync(queuePath(dir, "queue.json"))).toBe(false)
 })
 
 test("a server with --read-only starts, stops, probes, tags and makes nothing", async () => {
@@ -160,17 +172,19 @@ test("a server with --read-only starts, stops, probes, tags and makes nothing", 
   expect(existsSync(join(dir, "quiet/page"))).toBe(false)
 })
 
+/** Every POST that the server's source answers, with names in place of its parameters. */
+const POSTS = readdirSync(SERVER)
+  .flatMap((file) => [
+    ...readFileSync(join(SERVER, file), "utf8").matchAll(/\.post\(\s*"([^"]+)"/g),
+  ])
+  .map(([, path]) => path!.replace(":name", "quiet").replace(":id", "x"))
+  .map((path) => (path.startsWith("/api") ? path : `/v1${path}`))
+
 test("every address that changes or computes asks for this origin, JSON and the token", async () => {
   const { port, token } = served
   const bearer = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }
-  for (const path of [
-    ..."jobs probe example-data jobs/x/cancel evaluations/compare runs/quiet/stop".split(" "),
-    ..."runs/quiet/resume runs/quiet/marks runs/quiet/row runs/quiet/tokens runs/quiet/data".split(
-      " ",
-    ),
-    "runs/quiet/export",
-    ..."runs/quiet/row-sets runs/quiet/abandoned".split(" "),
-  ].map((name) => `/api/${name}`)) {
+  expect(POSTS.length).toBeGreaterThan(18)
+  for (const path of POSTS.filter((path) => path !== SESSION_PATH)) {
     const status = async (method: string, headers: Record<string, string>) =>
       (await ask(port, path, { method, headers, ...(method === "POST" ? { body: "{}" } : {}) }))
         .status
@@ -222,6 +236,8 @@ test("an export goes into the run, by words that the verb has, and not where a l
   ]) {
     expect([body, (await asked(body)).status]).toEqual([body, 400])
   }
+  expect((await asked({ to: "gguf", checkpoint: 5 })).text).toContain("no checkpoint of step 5")
+  expect((await asked({ to: "gguf", checkpoint: "../../x" })).status).toBe(400)
   symlinkSync(dir, join(run, "export"))
   const { status, text } = await asked({ to: "gguf" })
   expect(status).toBe(409)
@@ -229,7 +245,11 @@ test("an export goes into the run, by words that the verb has, and not where a l
   rmSync(join(run, "export"))
   mkdirSync(join(run, "export/gguf"), { recursive: true })
   expect((await asked({ to: "gguf" })).text).toContain("is there already")
-  expect(existsSync(join(dir, ".dftune-queue/queue.json"))).toBe(false)
+  symlinkSync("/nowhere", join(run, "export/gguf/gone"))
+  const { port, token } = served
+  const headers = { Authorization: `Bearer ${token}` }
+  expect((await ask(port, "/api/runs/linked/exports", { headers })).status).toBe(200)
+  expect(existsSync(queuePath(dir, "queue.json"))).toBe(false)
 })
 
 test("a run as one file is made of its events, and goes out sandboxed", async () => {

@@ -178,3 +178,32 @@ test("where a template writes no calls, answers stay text, and none can be asked
     message: expect.stringMatching(/tool_choice: own: this chat template writes no calls/),
   })
 })
+
+test("vLLM's keys: an unfinished answer is gone on in, a chat may end without a turn begun", async () => {
+  const turns = "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}"
+  const prompted = `${turns}{% if add_generation_prompt %}assistant: {% endif %}`
+  const { client, asked } = saying(" 5.", prompted)
+  const messages = [
+    { role: "user" as const, content: "2 + 3?" },
+    { role: "assistant" as const, content: "It is" },
+  ]
+  const ask = (more: object) => client.chat.completions.create({ model: "m", messages, ...more })
+  const goOn = { continue_final_message: true, add_generation_prompt: false }
+  const { choices } = await ask(goOn)
+  expect(choices[0]!.message.content).toBe(" 5.")
+  await ask({ continue_final_message: true })
+  await ask({ add_generation_prompt: false })
+  await ask({ add_generation_prompt: true, continue_final_message: false })
+  const chat = "user: 2 + 3?;assistant: It is"
+  expect(asked).toEqual([chat, chat, `${chat};`, `${chat};assistant: `])
+  await expect(ask({ ...goOn, add_generation_prompt: true })).rejects.toMatchObject({
+    status: 400,
+    param: "continue_final_message",
+  })
+  const called = { type: "function", id: "1", function: { name: "f", arguments: "{}" } }
+  const calling = { role: "assistant" as const, content: null, tool_calls: [called] }
+  await expect(ask({ ...goOn, messages: [calling] })).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringMatching(/calls tools/),
+  })
+})

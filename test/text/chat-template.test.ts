@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { type ChatMessage, chatTemplate } from "../../src/text/index.ts"
+import { unfinishedText } from "../../src/text/unfinished-message.ts"
 import { fc } from "../seeded-check.ts"
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/chat_templates/", import.meta.url))
@@ -104,4 +105,33 @@ test("a template that leaves the assistant out is refused, and so is one that do
     "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
   expect(() => own(silent).renderWithSpans(chat)).toThrow(/own: cannot tell/)
   expect(() => own("{% for m in %}")).toThrow(/own: the chat template does not parse/)
+})
+
+interface Unfinished {
+  readonly name: string
+  readonly template: string
+  readonly messages: ChatMessage[]
+  readonly text: string | null
+}
+const unfinished: Unfinished[] = JSON.parse(
+  readFileSync(new URL("../../golden/text/unfinished.json", import.meta.url), "utf8"),
+)
+
+test.each(unfinished)("a message to go on in is Transformers': $name", ({ template, ...row }) => {
+  const render = () => unfinishedText(row.messages, own(template))
+  if (row.text === null) expect(render).toThrow(/own: the last message cannot be gone on in/)
+  else expect(render()).toBe(row.text)
+})
+
+test.each([
+  ["in capitals", "{{ messages[-1].content | upper }}", /does not write as it stands/],
+  ["twice", "{{ messages[-1].content }}; {{ messages[-1].content }}", /more than once/],
+])("a last message that a template writes %s is not gone on in", (_, source, message) => {
+  expect(() => unfinishedText(chat, own(source))).toThrow(message)
+})
+
+test("there is no going on in a call of a tool, nor in nothing", () => {
+  const calling = { role: "assistant", content: "", tool_calls: [{ function: { name: "f" } }] }
+  expect(() => unfinishedText([calling], own(CHATML))).toThrow(/calls tools/)
+  expect(() => unfinishedText([], own(CHATML))).toThrow(/no message/)
 })

@@ -3,6 +3,7 @@ import { keptText } from "../../../src/export/kept-text.ts"
 import { DTYPES, type ExportFormat, GGUF_TYPE_NAMES } from "../../../src/export/names.ts"
 import { shortBytes, shortCount } from "../../../src/report/units.ts"
 import type { ToldExports } from "../../../src/server/export-routes.ts"
+import type { RunSettings } from "../../../src/server/one-run-routes.ts"
 import { ago, jobClass } from "../parts/words.ts"
 import { json, post, Refused, runPath } from "./api.ts"
 import { useSettings } from "./settings.tsx"
@@ -97,18 +98,12 @@ export function Export({ name }: { readonly name: string }) {
   }
   return (
     <>
-      {!own.has_model && (
-        <p class="note">
-          The run has no result yet: its newest checkpoint, of step {own.checkpoints.at(-1)}, is
-          written.
-        </p>
-      )}
       {readOnly ? (
         <p class="note">This server was started with --read-only: it writes nothing.</p>
       ) : (
-        <ExportForm name={name} isAdapter={isAdapter(own.config)} onAsked={look} />
+        <ExportForm name={name} settings={own} onAsked={look} />
       )}
-      <Written told={told} />
+      <Written told={told} onStop={readOnly ? undefined : look} />
     </>
   )
 }
@@ -118,16 +113,18 @@ const isAdapter = ({ adapter }: Readonly<Record<string, unknown>>) =>
 
 function ExportForm({
   name,
-  isAdapter,
+  settings: { config, checkpoints, has_model },
   onAsked,
 }: {
   readonly name: string
-  readonly isAdapter: boolean
+  readonly settings: RunSettings
   readonly onAsked: () => void
 }) {
   const formats = FORMATS.filter(
-    ({ of }) => of === "either" || of === (isAdapter ? "adapter" : "whole model"),
+    ({ of }) => of === "either" || of === (isAdapter(config) ? "adapter" : "whole model"),
   )
+  /** "": the result, or the newest checkpoint where there is none. */
+  const [checkpoint, setCheckpoint] = useState("")
   const [to, setTo] = useState<ExportFormat>(formats[0]!.to)
   const [precision, setPrecision] = useState("")
   const [problem, setProblem] = useState("")
@@ -140,6 +137,7 @@ function ExportForm({
     const asked = {
       to: chosen.to,
       ...(kind && precision !== "" ? { [kind]: precision } : {}),
+      ...(checkpoint === "" ? {} : { checkpoint: Number(checkpoint) }),
       ...(force ? { force } : {}),
     }
     try {
@@ -177,6 +175,19 @@ function ExportForm({
         ))}
       </fieldset>
       <div class="row">
+        <label>
+          the model of{" "}
+          <select value={checkpoint} onChange={(event) => setCheckpoint(event.currentTarget.value)}>
+            <option value="">
+              {has_model ? "the result" : `step ${checkpoints.at(-1)}, the newest`}
+            </option>
+            {(has_model ? checkpoints : checkpoints.slice(0, -1)).toReversed().map((step) => (
+              <option key={step} value={step}>
+                step {step}
+              </option>
+            ))}
+          </select>
+        </label>
         {chosen.precision && (
           <label>
             numbers in{" "}
@@ -206,7 +217,13 @@ function ExportForm({
   )
 }
 
-function Written({ told: { jobs, folders } }: { readonly told: ToldExports }) {
+interface WrittenProps {
+  readonly told: ToldExports
+  /** After one was told to end; undefined where nothing may be changed. */
+  readonly onStop: (() => void) | undefined
+}
+
+function Written({ told: { jobs, folders }, onStop }: WrittenProps) {
   const shown = new Set(jobs.flatMap(({ result }) => (result ? [result.out] : [])))
   const others = folders.filter(({ path }) => !shown.has(path))
   if (jobs.length + others.length === 0) return null
@@ -214,7 +231,7 @@ function Written({ told: { jobs, folders } }: { readonly told: ToldExports }) {
     <section aria-label="Exports" class="apart">
       <h2>Exports</h2>
       {jobs.map((job) => (
-        <Told key={job.id} job={job} />
+        <Told key={job.id} job={job} onStop={onStop} />
       ))}
       {others.map(({ name, path, bytes }) => (
         <article key={path} class="card sample">
@@ -229,9 +246,22 @@ function Written({ told: { jobs, folders } }: { readonly told: ToldExports }) {
 }
 
 /** What was written, what reading it back has shown, and what opens it. */
-function Told({ job }: { readonly job: ToldExports["jobs"][number] }) {
+function Told({
+  job,
+  onStop,
+}: {
+  readonly job: ToldExports["jobs"][number]
+  readonly onStop: WrittenProps["onStop"]
+}) {
   const { export: asked, state, added, message, result } = job
-  const title = [asked?.to, asked?.type ?? asked?.dtype].filter(Boolean).join(", ")
+  const [problem, setProblem] = useState("")
+  const step = asked?.checkpoint === undefined ? undefined : `step ${asked.checkpoint}`
+  const title = [asked?.to, asked?.type ?? asked?.dtype, step].filter(Boolean).join(", ")
+  const verb = { waiting: "cancel", running: "stop" }[state as string]
+  const end = () =>
+    post(`/api/jobs/${job.id}/${verb}`, {}).then(onStop, (error: Error) =>
+      setProblem(error.message),
+    )
   const kept = result && keptText(result, asked?.rounding)
   const next = FORMATS.find(({ to }) => to === asked?.to)?.next
   return (
@@ -242,7 +272,18 @@ function Told({ job }: { readonly job: ToldExports["jobs"][number] }) {
           {state === "running" ? "being written" : state === "done" ? "written" : state}
         </span>
         <span class="note">{ago(added)}</span>
+        {verb && onStop && (
+          <button type="button" onClick={end}>
+            {state === "running" ? "Stop" : "Take it out"}
+            <span class="unseen"> the export {title}</span>
+          </button>
+        )}
       </div>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
       {message && <p class="problem pre">{message}</p>}
       {result && (
         <>

@@ -1,0 +1,85 @@
+/** What waits and runs for the page, and whom it may end. */
+import { spawn } from "node:child_process"
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, expect, test } from "vitest"
+import { JobQueue } from "../../src/server/job-queue.ts"
+import { type Job, queuePath, readQueue, writeQueue } from "../../src/server/queue-file.ts"
+import { NOTHING_ALLOWED } from "../../src/server/start-checks.ts"
+import { endEvent, startEvent } from "./run-events.ts"
+import { DEMO_MODEL, newFolder, writeRun } from "./serving.ts"
+import { writeCheckpoint } from "./token-run.ts"
+
+const queues: JobQueue[] = []
+afterAll(() => {
+  for (const queue of queues) queue.close()
+})
+function queueOf(dir: string): JobQueue {
+  const queue = new JobQueue(dir, { env: process.env, starts: true, allowed: NOTHING_ALLOWED })
+  queues.push(queue)
+  return queue
+}
+const stateOf = (queue: JobQueue, id: string) => queue.jobs.find((job) => job.id === id)?.state
+const over = { timeout: 60_000, interval: 100 }
+
+function folderWithRun() {
+  const dir = newFolder()
+  const run = writeRun(dir, "one", { events: [startEvent, endEvent(1)], model: DEMO_MODEL })
+  writeCheckpoint(run, 20, 1)
+  writeCheckpoint(run, 30, 2)
+  return { dir, run }
+}
+
+test("an export of a chosen checkpoint is written; one that is stopped leaves nothing", async () => {
+  const { dir, run } = folderWithRun()
+  const queue = queueOf(dir)
+  const asked = { to: "hf", checkpoint: 20 } as const
+  const { id } = queue.add({ run: "one", resume: false, export: asked })
+  await expect.poll(() => stateOf(queue, id), over).toBe("done")
+  expect(existsSync(join(run, "export/hf-step-20/model.safetensors"))).toBe(true)
+
+  const again = queue.add({ run: "one", resume: false, export: { ...asked, checkpoint: 30 } })
+  expect(again.state).toBe("running")
+  // a server that starts anew knows the process by its words
+  const next = process.platform === "linux" ? queueOf(dir) : queue
+  expect(next.stopExport(id)).toBe(false)
+  expect(next.stopExport(again.id)).toBe(true)
+  await expect.poll(() => stateOf(next, again.id), over).toBe("stopped")
+  expect(existsSync(join(run, "export/hf-step-30"))).toBe(false)
+})
+
+test("a number that another program has by now is not ended", async () => {
+  const { dir } = folderWithRun()
+  const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { detached: true })
+  const job: Job = {
+    ...{ id: "a", run: "one", resume: false, state: "running", added: new Date().toISOString() },
+    ...{ export: { to: "hf" }, pid: other.pid! },
+  }
+  writeQueue(dir, [job])
+  expect(queueOf(dir).stopExport("a")).toBe(false)
+  expect(other.exitCode ?? other.signalCode).toBeNull()
+  other.kill("SIGKILL")
+})
+
+test("a queue in a stranger's folder starts nothing", () => {
+  const { dir } = folderWithRun()
+  const waiting: Job = {
+    ...{ id: "a", run: "../one", resume: true, state: "waiting", added: "2026-01-01T00:00:00Z" },
+  }
+  mkdirSync(join(dir, ".dftune-queue"))
+  writeFileSync(join(dir, ".dftune-queue/queue.json"), JSON.stringify([waiting]))
+  expect(queueOf(dir).jobs).toEqual([])
+  expect(queuePath(dir).startsWith(process.env.DFTUNE_CACHE!)).toBe(true)
+})
+
+test("a config that changed while its run waited is looked at again", async () => {
+  const { dir, run } = folderWithRun()
+  const config = { model: DEMO_MODEL, engine: { name: "torch", python: "/bin/evil" } }
+  writeFileSync(join(run, "config.json"), JSON.stringify({ config, versions: {} }))
+  writeQueue(dir, [
+    { ...{ id: "a", run: "one", resume: true, state: "waiting" }, added: "2026-01-01T00:00:00Z" },
+  ])
+  const queue = queueOf(dir)
+  await expect.poll(() => stateOf(queue, "a"), over).toBe("failed")
+  expect(readQueue(dir)[0]!.message).toContain("engine.python")
+})
