@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig, type RunEvent, readRun, train } from "../src/index.ts"
+import { DFTUNE } from "./dftune.ts"
 
 /**
  * Runs that dftune 0.1.0 made and that were killed after a checkpoint (`golden/0.1.0/make.ts`):
@@ -28,7 +29,6 @@ interface ExpectedRun {
 }
 
 const GOLDEN = fileURLToPath(new URL("../golden/0.1.0", import.meta.url))
-const MAIN = fileURLToPath(new URL("../src/commands/main.ts", import.meta.url))
 const { made, runs } = JSON.parse(readFileSync(join(GOLDEN, "expected.json"), "utf8")) as Expected
 const names = Object.keys(runs)
 
@@ -62,8 +62,7 @@ interface Ended {
 }
 
 function dftune(args: readonly string[], input = ""): Promise<Ended> {
-  const tsx = import.meta.resolve("tsx")
-  const child = spawn(process.execPath, ["--import", tsx, MAIN, ...args], { cwd: folder })
+  const child = spawn(process.execPath, [...DFTUNE, ...args], { cwd: folder })
   let stdout = ""
   child.stdout.on("data", (part) => (stdout += part))
   let stderr = ""

@@ -2,8 +2,7 @@ import { execFileSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
-import { fileURLToPath } from "node:url"
+import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import {
   memoryFolder,
@@ -17,6 +16,7 @@ import {
   type WebRuntime,
 } from "../../src/browser/index.ts"
 import { promptIds } from "../../src/generate/prompt.ts"
+import { DFTUNE } from "../dftune.ts"
 import { pythonWith } from "../python-with.ts"
 import { ROWS } from "./arithmetic-rows.ts"
 import { DEMO_FILES, DEMO_MODEL, DEMO_NAMES } from "./demo-model.ts"
@@ -54,9 +54,7 @@ beforeAll(async () => {
 })
 
 test("dftune chat answers with the tab's adapter as the tab does", () => {
-  const main = resolve("src/commands/main.ts")
-  const tsx = fileURLToPath(import.meta.resolve("tsx"))
-  const command = ["--import", tsx, main, "chat", "adapter", "--temperature", "0"]
+  const command = [...DFTUNE, "chat", "adapter", "--temperature", "0"]
   const out = execFileSync(process.execPath, [...command, "--max-new-tokens", "40"], {
     cwd: folder,
     input: `${QUESTION}\n/exit\n`,

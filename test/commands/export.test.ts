@@ -1,14 +1,12 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
+import { DFTUNE } from "../dftune.ts"
 import { goldenAdapter, goldenModel, newFolder } from "../export/models.ts"
 
-const main = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
-
 function dftune(...args: string[]) {
-  const argv = ["--import", import.meta.resolve("tsx"), main, "export", ...args]
+  const argv = [...DFTUNE, "export", ...args]
   const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "" }
   const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8", env })
   return { status, stdout, stderr }

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, expect, test } from "vitest"
+import { DFTUNE } from "../dftune.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const MODEL = fileURLToPath(new URL("../../../shared/data/weights/stories260K/hf", import.meta.url))
 const present = existsSync(join(MODEL, "model.safetensors"))
 if (!present) console.warn(`absent, so not tested: dftune generate and chat with ${MODEL}`)
@@ -18,7 +18,7 @@ async function dftune(
   args: readonly string[],
   { input = "", meanwhile }: { input?: string; meanwhile?: (pid: number) => Promise<void> } = {},
 ) {
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), MAIN, ...args])
+  const child = spawn(process.execPath, [...DFTUNE, ...args])
   let stdout = ""
   let stderr = ""
   child.stdout.on("data", (part) => (stdout += part))

@@ -13,8 +13,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { loadConfig } from "../../src/config/index.ts"
+import { DFTUNE } from "../dftune.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
 
 let folder: string
@@ -36,7 +36,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 function dftune(...words: string[]) {
   const env = { ...process.env, HF_HUB_OFFLINE: "1", XDG_CACHE_HOME: join(folder, "cache") }
-  return spawnSync(process.execPath, ["--import", import.meta.resolve("tsx"), MAIN, ...words], {
+  return spawnSync(process.execPath, [...DFTUNE, ...words], {
     cwd: folder,
     env,
     encoding: "utf8",

@@ -2,20 +2,20 @@ import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { expect, test } from "vitest"
 import { DEMO_MODEL, writeSumRows } from "../../scripts/sum-rows.ts"
+import { DFTUNE } from "../dftune.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
-const TSX = pathToFileURL(join(ROOT, "node_modules/tsx/dist/loader.mjs")).href
 
 /** docs/getting-started.md from end to end, as a new user: an empty HOME, no colour, output to a file. */
 test("the way of docs/getting-started.md works", async () => {
   const folder = mkdtempSync(join(tmpdir(), "dftune-walk-"))
   const env = { PATH: process.env.PATH ?? "", HOME: folder, NO_COLOR: "1", COLUMNS: "50" }
   const dftune = async (...args: string[]) => {
-    const argv = ["--import", TSX, join(ROOT, "src/commands/main.ts"), ...args]
+    const argv = [...DFTUNE, ...args]
     const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: folder, env })
     expect(stdout).not.toContain("\u001b")
     return stdout

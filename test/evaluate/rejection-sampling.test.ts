@@ -2,19 +2,18 @@ import { execFile } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, expect, test } from "vitest"
 import { extractAnswer } from "../../src/evaluate/index.ts"
+import { DFTUNE } from "../dftune.ts"
 import { tinyModel } from "../train/tiny-model.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const root = mkdtempSync(join(tmpdir(), "dftune-rejection-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 async function dftune(...args: string[]): Promise<string> {
   const env = { ...process.env, DFTUNE_CACHE: join(root, "cache"), NO_COLOR: "1" }
-  const node = ["--import", "tsx", MAIN, ...args]
+  const node = [...DFTUNE, ...args]
   return (await promisify(execFile)(process.execPath, node, { env })).stdout
 }
 

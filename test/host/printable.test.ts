@@ -2,11 +2,11 @@ import { spawnSync } from "node:child_process"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { printable, printableJson, printableLine } from "../../src/host/printable.ts"
 import { terminalView } from "../../src/report/live-view.ts"
 import { isRunEvent } from "../../src/run/event-fields.ts"
+import { DFTUNE } from "../dftune.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 /** Sets the clipboard, clears the screen, colours, C1, overrides the order, deletes, returns. */
@@ -37,11 +37,9 @@ test("the live view of a stranger's run", () => {
   expect(shown).not.toContain("\x1b[31m]52")
 })
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
-
 function dftune(cwd: string, ...args: string[]) {
   const env = { ...process.env, FORCE_COLOR: "1", NO_COLOR: "", DFTUNE_CACHE: join(cwd, "cache") }
-  const node = ["--import", import.meta.resolve("tsx"), MAIN, ...args]
+  const node = [...DFTUNE, ...args]
   const { stdout, stderr } = spawnSync(process.execPath, node, { cwd, encoding: "utf8", env })
   return stdout + stderr
 }

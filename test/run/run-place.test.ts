@@ -11,7 +11,6 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { InputError } from "../../src/errors.ts"
@@ -22,10 +21,10 @@ import { clearRun, keepForeignModel } from "../../src/run/clear-run.ts"
 import { checkRunPlace } from "../../src/run/run-place.ts"
 import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
 import { START } from "../../src/train/trainer.ts"
+import { DFTUNE } from "../dftune.ts"
 import { noIdentity } from "../train/no-identity.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-place-"))
 
 const config = (model: string, output_dir: string, more: object = {}) =>
@@ -130,8 +129,7 @@ test("the command line: the base model's bytes stay what they are", () => {
     join(folder, "dftune.json"),
     JSON.stringify({ ...written, model: "./model", output_dir: "." }),
   )
-  const tsx = import.meta.resolve("tsx")
-  const args = ["--import", tsx, MAIN, "train", "dftune.json"]
+  const args = [...DFTUNE, "train", "dftune.json"]
   const { status, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" })
   expect(stderr).toMatch(/output_dir \.: the model lies in it/)
   expect(status).toBe(2)

@@ -4,13 +4,11 @@ import { once } from "node:events"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { afterAll, expect, test } from "vitest"
 import { parseEvents } from "../../src/run/run-folder.ts"
+import { DFTUNE } from "../dftune.ts"
 import { ask, DEMO_MODEL, newFolder } from "./serving.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
-const dftune = ["--import", "tsx", MAIN]
 const PROMPT = "What is 7 + 5?"
 
 const started: ReturnType<typeof spawn>[] = []
@@ -20,7 +18,7 @@ afterAll(() => {
 
 /** A server as it is started, and how it is asked. */
 async function startedServer(...more: string[]) {
-  const args = [...dftune, "serve", ...more, "--port", "0", "--no-open"]
+  const args = [...DFTUNE, "serve", ...more, "--port", "0", "--no-open"]
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] })
   started.push(child)
   const [line] = (await once(createInterface(child.stdout), "line")) as [string]
@@ -44,7 +42,7 @@ test("its first line is the URL; the answer is dftune generate's; a signal ends 
   expect(status).toBe(200)
   const generate = ["generate", DEMO_MODEL, "--prompt", PROMPT, "--template", "none"]
   const greedy = ["--temperature", "0", "--max-new-tokens", "16"]
-  const { stdout } = spawnSync(process.execPath, [...dftune, ...generate, ...greedy])
+  const { stdout } = spawnSync(process.execPath, [...DFTUNE, ...generate, ...greedy])
   expect(JSON.parse(text).choices[0].text).toBe(JSON.parse(stdout.toString()).completion)
   child.kill("SIGTERM")
   await once(child, "exit")
@@ -90,7 +88,7 @@ test("killed in the middle of a run, it loses neither the run nor the queue", as
 
 test("a folder that is not there is refused (exit 2)", () => {
   const args = ["serve", "/nowhere/at/all"]
-  const { status, stderr } = spawnSync(process.execPath, [...dftune, ...args])
+  const { status, stderr } = spawnSync(process.execPath, [...DFTUNE, ...args])
   expect(stderr.toString()).toMatch(/expected a folder of runs/)
   expect(status).toBe(2)
 }, 30_000)

@@ -2,12 +2,11 @@ import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig, type RunEvent, readRun, train } from "../../src/index.ts"
+import { DFTUNE } from "../dftune.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const root = mkdtempSync(join(tmpdir(), "dftune-restart-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
@@ -44,7 +43,7 @@ interface Shell {
 async function shell(name: string, { after = "", more = {}, signal }: Shell) {
   const config = join(root, `${name}.json`)
   writeFileSync(config, JSON.stringify(settings(name, more)))
-  const node = `"${process.execPath}" --import "${import.meta.resolve("tsx")}" "${MAIN}"`
+  const node = [process.execPath, ...DFTUNE].map((word) => `"${word}"`).join(" ")
   const command = signal ? `exec ${node} train "${config}"` : `{ ${node} train "${config}" ${after}`
   const child = spawn("bash", ["-c", command], { env: process.env })
   let output = ""

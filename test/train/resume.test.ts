@@ -11,16 +11,15 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
 import { prepareJob } from "../../src/engines/torch/torch-run.ts"
 import type { RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
+import { DFTUNE } from "../dftune.ts"
 import { sumRows, tinyModel } from "./tiny-model.ts"
 
-const MAIN = fileURLToPath(new URL("../../src/commands/main.ts", import.meta.url))
 const root = mkdtempSync(join(tmpdir(), "dftune-resume-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
@@ -62,7 +61,7 @@ const losses = (name: string) => {
 }
 
 function cli(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, ["--import", "tsx", MAIN, ...args], {
+  return spawn(process.execPath, [...DFTUNE, ...args], {
     env: { ...process.env, DFTUNE_CACHE: join(root, "cache") },
     stdio: ["ignore", "ignore", "pipe"],
   })

@@ -4,6 +4,7 @@ import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { BUILT_VIEW } from "../../src/report/view-files.ts"
 import { BUILT_PAGES } from "../../src/server/page-files.ts"
+import { newest } from "../newest.ts"
 import { type StaticServer, serveFolder } from "./static-server.ts"
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url))
@@ -30,14 +31,6 @@ const PLACES: readonly Built[] = [
   { pages: BUILT_PAGES, view: BUILT_VIEW },
   { pages: join(TESTS_OWN, "pages"), view: join(TESTS_OWN, "view") },
 ]
-
-/** When a file, or the newest in a folder, was written, ms; a folder tells of what was removed. */
-function newest(path: string): number {
-  const stats = statSync(path)
-  if (!stats.isDirectory()) return stats.mtimeMs
-  const inside = readdirSync(path).map((name) => newest(join(path, name)))
-  return Math.max(stats.mtimeMs, ...inside)
-}
 
 /** What was built after the last change of what it is made of. */
 function found(changed: number): Built | undefined {

@@ -1,16 +1,13 @@
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { newFolder, rowFile, SPECIAL, tinyModel } from "../../data/tiny-model.ts"
-
-const main = fileURLToPath(new URL("../../../src/commands/main.ts", import.meta.url))
-const node = ["--import", import.meta.resolve("tsx"), main]
+import { DFTUNE } from "../../dftune.ts"
 
 function dftune(...args: string[]) {
   const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "", DFTUNE_CACHE: newFolder() }
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...node, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...DFTUNE, ...args], {
     encoding: "utf8",
     env,
   })
@@ -131,7 +128,7 @@ test("preview --html writes one page; text of the rows cannot become markup", ()
 
 test("a reader that goes away ends preview quietly", async () => {
   const rows = Array.from({ length: 3000 }, (_, i) => ({ text: `${i} ${"x".repeat(200)}` }))
-  const child = spawn(process.execPath, [...node, "preview", config(rows), "--json"])
+  const child = spawn(process.execPath, [...DFTUNE, "preview", config(rows), "--json"])
   let stderr = ""
   child.stderr.on("data", (data) => {
     stderr += data
@@ -162,7 +159,7 @@ test("doctor says when the cache cannot be written, and ends with 1", () => {
   mkdirSync(join(folder, "sub"))
   writeFileSync(join(folder, "file"), "")
   const env = { ...process.env, DFTUNE_CACHE: join(folder, "file", "cache") }
-  const { status, stdout } = spawnSync(process.execPath, [...node, "doctor"], {
+  const { status, stdout } = spawnSync(process.execPath, [...DFTUNE, "doctor"], {
     encoding: "utf8",
     env,
   })

@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type ConfigInput, parseConfig } from "../../../src/config/index.ts"
 import type { Run } from "../../../src/engines/engine.ts"
 import { trainWithTorch } from "../../../src/engines/torch/torch-run.ts"
 import type { RunEvent, StepEvent } from "../../../src/run/events.ts"
+import { DFTUNE } from "../../dftune.ts"
 import { sumRows, tinyModel } from "../../train/tiny-model.ts"
 import { PYTHON, WITH_PYTHON } from "./python.ts"
 
@@ -17,8 +17,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "dftune-nodes-"))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-const MAIN = fileURLToPath(new URL("../../../src/commands/main.ts", import.meta.url))
 
 function configOf(name: string, nnodes: number, more: Partial<ConfigInput> = {}) {
   return {
@@ -102,7 +100,7 @@ describe.skipIf(!PYTHON)(`two nodes on one machine, ${WITH_PYTHON}`, () => {
     const asked = configOf("killed", 2, { max_steps: 4000, save_steps: 2 })
     const path = join(folder, "killed.json")
     writeFileSync(path, JSON.stringify(asked))
-    const command = ["--import", "tsx", MAIN, "launch", "torchrun", path, "--", ...args(1)]
+    const command = [...DFTUNE, "launch", "torchrun", path, "--", ...args(1)]
     let second: ChildProcess | undefined
     const first = trainWithTorch(parseConfig(asked), { torchrunArgs: args(0) })
     const read = async () => {
