@@ -1,8 +1,11 @@
 /**
- * `npm run bench -- serve [--runs 200] [--long 10] [--steps 50000]`: how soon the page of many runs
- * is there, before and after its index, and what the server holds. Needs `npm run build` and a Chromium.
+ * `npm run bench -- serve [--runs 200] [--long 10] [--steps 50000] [--tabs 0]`: how soon the page of
+ * many runs is there, before and after its index; how soon a long run's curves are drawn, zoomed, and
+ * show a step that is written; what the server holds; and with `--tabs` how that many tabs share a
+ * stream. Needs `npm run build` and a Chromium.
  */
 import {
+  appendFileSync,
   closeSync,
   mkdirSync,
   mkdtempSync,
@@ -14,9 +17,10 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import type { Browser } from "playwright-core"
+import type { Browser, Page } from "playwright-core"
 import { launch } from "../test/web/chromium.ts"
-import { withServer } from "./setup/served.ts"
+import { eachOnce, openStreams, openTabs, tell } from "../test/web/tabs.ts"
+import { type Served, withServer } from "./setup/served.ts"
 
 const time = (step: number) => new Date(1_800_000_000_000 + 1000 * step).toISOString()
 
@@ -84,32 +88,104 @@ function writeRun(dir: string, name: string, steps: number): number {
   return bytes
 }
 
-interface Measured {
-  readonly list: number
-  readonly paint: number
-  readonly memory: number
+/** Of a process: what it holds and held at most, MB; processor time, s. */
+function processNumbers(pid: number) {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8")
+  const megabytes = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)![1]) / 1024
+  const ticks = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+  return {
+    rss: megabytes("VmRSS"),
+    peak: megabytes("VmHWM"),
+    cpu: (Number(ticks[11]) + Number(ticks[12])) / 100,
+  }
 }
 
-/** Seconds until /api/runs has answered and until the page shows all runs; the server's memory then, MB. */
-async function measured(dir: string, runs: number, browser: Browser): Promise<Measured> {
-  return withServer([dir], async ({ url, origin, token, pid }) => {
-    const headers = { Authorization: `Bearer ${token}` }
-    const began = performance.now()
-    await (await fetch(`${origin}/api/runs`, { headers })).arrayBuffer()
-    const list = (performance.now() - began) / 1000
-    const page = await browser.newPage()
-    const opened = performance.now()
-    await page.goto(url)
-    await page
-      .locator("tbody tr")
-      .nth(runs - 1)
-      .waitFor()
-    const paint = (performance.now() - opened) / 1000
-    await page.close()
-    const status = readFileSync(`/proc/${pid}/status`, "utf8")
-    return { list, paint, memory: Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024 }
-  })
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await work()
+  return (performance.now() - began) / 1000
 }
+
+/** When the browser has first painted something, s after the address was asked for. */
+const firstPaint = (page: Page) =>
+  page.evaluate(
+    `performance.getEntriesByName("first-contentful-paint")[0].startTime / 1000`,
+  ) as Promise<number>
+
+async function list({ url, origin, token, pid }: Served, runs: number, browser: Browser) {
+  const before = processNumbers(pid)
+  const headers = { Authorization: `Bearer ${token}` }
+  const listed = await seconds(async () =>
+    (await fetch(`${origin}/api/runs`, { headers })).arrayBuffer(),
+  )
+  const cpu = processNumbers(pid).cpu - before.cpu
+  const page = await browser.newPage()
+  const rows = await seconds(async () => {
+    await page.goto(url)
+    const last = page.locator("tbody tr").nth(runs - 1)
+    await last.waitFor()
+  })
+  const paint = await firstPaint(page)
+  await page.close()
+  return { ...processNumbers(pid), listed, cpu, paint, rows }
+}
+
+/** The curves of a long run: drawn, zoomed into, and with a step more. */
+async function longRun({ url, pid }: Served, run: string, steps: number, page: Page) {
+  await page.goto(url)
+  await page.locator("tbody tr").first().waitFor()
+  const chart = page.getByRole("img", { name: /^NLL, nats a token/ })
+  const drawn = await seconds(async () => {
+    await page.evaluate(`location.hash = "/run/${run.split("/").at(-1)}"`)
+    await chart.waitFor()
+  })
+  const box = (await chart.locator(".u-over").boundingBox())!
+  const to = page.getByLabel("to", { exact: true })
+  await page.mouse.move(box.x + 0.5 * box.width, box.y + 20)
+  await page.mouse.down()
+  await page.mouse.move(box.x + 0.6 * box.width, box.y + 20, { steps: 3 })
+  const zoomed = await seconds(async () => {
+    await page.mouse.up()
+    while ((await to.inputValue()) === String(steps)) await page.waitForTimeout(5)
+    await page.evaluate(
+      "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))",
+    )
+  })
+  await page.getByRole("button", { name: "Show all" }).click()
+  const line = { ...JSON.parse(stepLine(steps + 1)), nll: 7.125 }
+  const shown = await seconds(async () => {
+    appendFileSync(join(run, "events.jsonl"), `${JSON.stringify(line)}\n`)
+    await page.getByRole("img", { name: /^NLL, nats a token: training 7\.13/ }).waitFor()
+  })
+  return { drawn, zoomed, shown, ...processNumbers(pid) }
+}
+
+/** Every tab gets each event once, also when the one with the stream closes in between. */
+async function manyTabs({ url, origin }: Served, run: string, count: number, browser: Browser) {
+  const context = await browser.newContext()
+  const first = await context.newPage()
+  await first.goto(url)
+  await first.locator("tbody tr").first().waitFor()
+  const address = `${origin}/#/run/${run.split("/").at(-1)}/log`
+  const { pages, leaders } = await openTabs(context, address, count - 1)
+  await tell(run, 1, 20)
+  await eachOnce(pages, 20)
+  const open = await openStreams(first)
+  const telling = tell(run, 21, 60)
+  await first.close()
+  await telling
+  await eachOnce(pages, 60)
+  const after = await openStreams(pages[0]!)
+  console.log(
+    `${count} tabs: ${open} stream open; the tab with it closed: ${after} open, asked for by ${new Set(leaders).size} tab; each event once in each tab`,
+  )
+  await context.close()
+}
+
+const fixed = (numbers: Readonly<Record<string, number>>, unit: string) =>
+  Object.entries(numbers)
+    .map(([name, value]) => `${name} ${value.toFixed(2)} ${unit}`)
+    .join(", ")
 
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
@@ -118,9 +194,11 @@ export async function run(args: string[]): Promise<void> {
       runs: { type: "string", default: "200" },
       long: { type: "string", default: "10" },
       steps: { type: "string", default: "50000" },
+      tabs: { type: "string", default: "0" },
     },
   })
-  const [runs, long, steps] = [values.runs, values.long, values.steps].map(Number) as [
+  const [runs, long, steps, tabs] = Object.values(values).map(Number) as [
+    number,
     number,
     number,
     number,
@@ -132,12 +210,25 @@ export async function run(args: string[]): Promise<void> {
     const browser = await launch()
     console.log(`${runs} runs, ${long} of ${steps} steps, ${(bytes / 1e6).toFixed(0)} MB of events`)
     for (const name of ["not indexed", "indexed", "indexed"]) {
-      const { list, paint, memory } = await measured(dir, runs, browser)
-      const speed = name === "indexed" ? "" : `, ${(bytes / 1e6 / list).toFixed(0)} MB/s`
+      const { listed, cpu, paint, rows, rss, peak } = await withServer([dir], (server) =>
+        list(server, runs, browser),
+      )
+      const rate = (time: number) => `${(bytes / 1e6 / time).toFixed(0)} MB/s`
+      const speed = name === "indexed" ? "" : `, ${rate(listed)}, ${rate(cpu)} of processor time`
+      const times = fixed({ "/api/runs": listed, "first paint": paint, "all rows": rows }, "s")
       console.log(
-        `${name}: /api/runs ${list.toFixed(2)} s${speed}; all rows in the page ${paint.toFixed(2)} s; server ${memory.toFixed(0)} MB`,
+        `${name}: ${times}${speed}; server ${rss.toFixed(0)} MB, at most ${peak.toFixed(0)}`,
       )
     }
+    await withServer([dir], async (server) => {
+      const page = await browser.newPage()
+      const { drawn, zoomed, shown, peak } = await longRun(server, join(dir, "run-0"), steps, page)
+      await page.close()
+      console.log(
+        `a run of ${steps} steps: ${fixed({ drawn, zoomed, "a step more": shown }, "s")}; server at most ${peak.toFixed(0)} MB`,
+      )
+      if (tabs > 0) await manyTabs(server, join(dir, `run-${runs - 1}`), tabs, browser)
+    })
     await browser.close()
   } finally {
     rmSync(dir, { recursive: true, force: true })

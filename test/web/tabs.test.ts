@@ -5,7 +5,7 @@ import { linesOf, startEvent, stepEvent } from "../server/run-events.ts"
 import { newFolder, writeRun } from "../server/serving.ts"
 import { CHROMIUM } from "./chromium.ts"
 import { type Visit, visit } from "./serve-pages.ts"
-import { expectOnce, openStreams, openTabs, type Tabs, tell } from "./tabs.ts"
+import { eachOnce, openStreams, openTabs, type Tabs, tell } from "./tabs.ts"
 
 /** More than the six connections that a browser opens to an origin. */
 const TABS = 8
@@ -29,7 +29,7 @@ describe.skipIf(!CHROMIUM)("many tabs, in Chromium", () => {
 
   test("one stream tells all of them each event once", async () => {
     await tell(run, 1, 20)
-    await expectOnce(tabs.pages, 20)
+    await eachOnce(tabs.pages, 20)
     expect(await openStreams(at.page)).toBe(1)
     expect(new Set(tabs.leaders).size).toBeLessThanOrEqual(1)
   })
@@ -43,7 +43,7 @@ describe.skipIf(!CHROMIUM)("many tabs, in Chromium", () => {
     await next.close()
     const left = pages.filter((page) => page !== next)
     await telling
-    await expectOnce(left, 60)
+    await eachOnce(left, 60)
     expect(await openStreams(left[0]!)).toBe(1)
     const [third] = leaders.slice(-1)
     expect(left).toContain(third)

@@ -3,7 +3,6 @@ import { appendFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { BrowserContext, Page } from "playwright-core"
-import { expect } from "vitest"
 
 export interface Tabs {
   readonly pages: Page[]
@@ -42,15 +41,25 @@ export async function openTabs(
   return { pages, leaders }
 }
 
-/** Every tab has each of the events once, whatever the order of its log. */
-export async function expectOnce(pages: readonly Page[], count: number): Promise<void> {
-  const wanted = Array.from({ length: count }, (_, i) => i + 1)
-  for (const page of pages) {
-    const numbers = async () => {
-      const texts = await page.locator("table.log tr.warning td:last-child").allTextContents()
-      return texts.map((text) => Number(/^event (\d+)/.exec(text)?.[1])).sort((a, b) => a - b)
+const SHOWN_MS = 30_000
+
+/** The numbers of the events that a tab's log shows, in order. */
+async function shownIn(page: Page): Promise<number[]> {
+  const texts = await page.locator("table.log tr.warning td:last-child").allTextContents()
+  return texts.map((text) => Number(/^event (\d+)/.exec(text)?.[1])).sort((a, b) => a - b)
+}
+
+/** Waits until every tab has each of the events once; throws where one has others in the end. */
+export async function eachOnce(pages: readonly Page[], count: number): Promise<void> {
+  const wanted = Array.from({ length: count }, (_, i) => i + 1).join()
+  const end = Date.now() + SHOWN_MS
+  for (const [i, page] of pages.entries()) {
+    for (;;) {
+      const shown = (await shownIn(page)).join()
+      if (shown === wanted) break
+      if (Date.now() > end) throw new Error(`tab ${i}: expected the events ${wanted}, got ${shown}`)
+      await sleep(100)
     }
-    await expect.poll(numbers, { timeout: 30_000 }).toEqual(wanted)
   }
 }
 
