@@ -197,12 +197,9 @@ export async function run(args: string[]): Promise<void> {
       tabs: { type: "string", default: "0" },
     },
   })
-  const [runs, long, steps, tabs] = Object.values(values).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-  ]
+  const [runs, long, steps, tabs] = [values.runs, values.long, values.steps, values.tabs].map(
+    Number,
+  ) as [number, number, number, number]
   const dir = mkdtempSync(join(tmpdir(), "dftune-bench-serve-"))
   try {
     let bytes = 0

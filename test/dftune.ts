@@ -21,3 +21,9 @@ function isBuilt(): boolean {
 export const DFTUNE: readonly string[] = isBuilt()
   ? [BUILT]
   : ["--import", import.meta.resolve("tsx"), join(ROOT, "src/commands/main.ts")]
+
+/** The same for `spawn`, as `ownCommand` has it. */
+export const dftuneCommand = (...args: readonly string[]): [program: string, args: string[]] => [
+  process.execPath,
+  [...DFTUNE, ...args],
+]

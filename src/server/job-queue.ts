@@ -43,6 +43,8 @@ interface Asked {
 interface JobQueueOptions {
   /** Of the processes. */
   readonly env: NodeJS.ProcessEnv
+  /** How a verb is started; as this program was, if left out. */
+  readonly command?: typeof ownCommand | undefined
   /** Whether this server starts what waits. */
   readonly starts: boolean
   /** Programs and servers that a run may name. */
@@ -53,6 +55,7 @@ export class JobQueue {
   /** The folder of runs. */
   readonly #dir: string
   readonly #env: NodeJS.ProcessEnv
+  readonly #command: typeof ownCommand
   readonly #allowed: Allowed
   #jobs: Job[]
   readonly #look: NodeJS.Timeout
@@ -63,9 +66,10 @@ export class JobQueue {
   /** Jobs that were told to end. */
   readonly #stopped = new Set<string>()
 
-  constructor(dir: string, { env, starts, allowed }: JobQueueOptions) {
+  constructor(dir: string, { env, command = ownCommand, starts, allowed }: JobQueueOptions) {
     this.#dir = dir
     this.#env = env
+    this.#command = command
     this.#allowed = allowed
     this.#jobs = readQueue(dir)
     this.#look = setInterval(() => starts && this.#advance(), LOOK_EVERY_MS).unref()
@@ -203,7 +207,7 @@ export class JobQueue {
   }
 
   #start(job: Job): void {
-    const [program, args] = ownCommand(...this.#words(job))
+    const [program, args] = this.#command(...this.#words(job))
     const log = openSync(queuePath(this.#dir, `${job.id}.log`), "a")
     const out = job.export ? openSync(resultPath(this.#dir, job.id), "w") : log
     const child = spawn(program, args, {

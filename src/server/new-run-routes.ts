@@ -8,7 +8,7 @@ import { z } from "zod"
 import { configFrom } from "../config/load-config.ts"
 import { writeDemoData } from "../demo/data.ts"
 import { isObject } from "../formats/json.ts"
-import { ownCommand } from "../host/own-command.ts"
+import type { ownCommand } from "../host/own-command.ts"
 import { bodyAs } from "./body.ts"
 import type { JobQueue } from "./job-queue.ts"
 import type { Lanes } from "./lanes.ts"
@@ -28,6 +28,7 @@ export interface NewRunOptions {
   readonly models: ServedModels
   readonly allowed: Allowed
   readonly env: NodeJS.ProcessEnv
+  readonly command: typeof ownCommand
 }
 
 export interface Choices {
@@ -56,7 +57,7 @@ const runAsked = probeAsked.extend({ name })
 const OWN_KEYS = ["output_dir", "resume", "overwrite_output_dir", "keep_rows"] as const
 
 export function newRunRoutes(options: NewRunOptions): Hono {
-  const { readOnly, queue, lanes, models, allowed, env } = options
+  const { readOnly, queue, lanes, models, allowed, env, command } = options
   const dir = folderOfRuns(options.dir)
 
   /** @throws the 403 or 400 of what a page may not ask for, or no run can be */
@@ -103,7 +104,8 @@ export function newRunRoutes(options: NewRunOptions): Hono {
       const giveBack = await lanes.take(c.req.raw.signal)
       writeJobConfig(dir, id, whole)
       try {
-        return c.json(await probed(queuePath(dir, `${id}.json`), c.req.raw.signal, env))
+        const probe = command("probe", queuePath(dir, `${id}.json`), "--json")
+        return c.json(await probed(probe, c.req.raw.signal, env))
       } finally {
         rmSync(queuePath(dir, `${id}.json`), { force: true })
         giveBack()
@@ -112,9 +114,12 @@ export function newRunRoutes(options: NewRunOptions): Hono {
 }
 
 /** In a process of its own: its memory goes with it, and it ends with the request. */
-function probed(path: string, asker: AbortSignal, env: NodeJS.ProcessEnv): Promise<object> {
+function probed(
+  [program, args]: ReturnType<typeof ownCommand>,
+  asker: AbortSignal,
+  env: NodeJS.ProcessEnv,
+): Promise<object> {
   const signal = AbortSignal.any([asker, AbortSignal.timeout(MOST_PROBE_MS)])
-  const [program, args] = ownCommand("probe", path, "--json")
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, signal })
   let [out, said] = ["", ""]
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -6,6 +6,7 @@ import { getRequestListener } from "@hono/node-server"
 import { Hono } from "hono"
 import { bodyLimit } from "hono/body-limit"
 import { InputError } from "../errors.ts"
+import { ownCommand } from "../host/own-command.ts"
 import { dataRoutes } from "./data-routes.ts"
 import { evaluationRoutes } from "./evaluation-routes.ts"
 import { exportRoutes } from "./export-routes.ts"
@@ -49,6 +50,8 @@ export interface ServeOptions extends ServedModelsOptions {
   readonly allowed?: Allowed
   /** Environment of the runs that it starts; this process's if left out. */
   readonly jobEnv?: NodeJS.ProcessEnv
+  /** How they are started; as this program was, if left out. */
+  readonly jobCommand?: typeof ownCommand
   /** The longest that a request computes; ms. */
   readonly computeMs?: number
   /** The folder of the built pages; where the build puts them if left out. */
@@ -86,6 +89,7 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
   const tokens = tokenRoutes({ dir, lanes, indexes, readOnly, ...(threads ? { threads } : {}) })
   const queue = new JobQueue(folderOfRuns(options.dir), {
     env: options.jobEnv ?? process.env,
+    command: options.jobCommand,
     starts: options.readOnly !== true,
     allowed: options.allowed ?? NOTHING_ALLOWED,
   })
@@ -147,8 +151,8 @@ function application(parts: Parts): Hono {
   app.route("/", exportRoutes({ dir, readOnly, queue, allowed }))
   app.route("/", tokens)
   app.route("/", dataRoutes({ dir, lanes }))
-  const { jobEnv: env = process.env } = parts
-  app.route("/", newRunRoutes({ dir, readOnly, queue, lanes, models, allowed, env }))
+  const { jobEnv: env = process.env, jobCommand: command = ownCommand } = parts
+  app.route("/", newRunRoutes({ dir, readOnly, queue, lanes, models, allowed, env, command }))
   app.route("/", evaluationRoutes({ dir }))
   app.route("/", pages.routes)
   app.route("/v1", openAiRoutes({ models, lanes, say, ...limits }))

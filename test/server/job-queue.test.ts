@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "vitest"
 import { JobQueue } from "../../src/server/job-queue.ts"
 import { type Job, queuePath, readQueue, writeQueue } from "../../src/server/queue-file.ts"
 import { NOTHING_ALLOWED } from "../../src/server/start-checks.ts"
+import { dftuneCommand } from "../dftune.ts"
 import { endEvent, startEvent } from "./run-events.ts"
 import { DEMO_MODEL, newFolder, writeRun } from "./serving.ts"
 import { writeCheckpoint } from "./token-run.ts"
@@ -15,7 +16,9 @@ afterAll(() => {
   for (const queue of queues) queue.close()
 })
 function queueOf(dir: string): JobQueue {
-  const queue = new JobQueue(dir, { env: process.env, starts: true, allowed: NOTHING_ALLOWED })
+  const { env } = process
+  const own = { env, command: dftuneCommand, starts: true, allowed: NOTHING_ALLOWED }
+  const queue = new JobQueue(dir, own)
   queues.push(queue)
   return queue
 }

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from "vitest"
 import { CONTENT_SECURITY_POLICY } from "../../src/server/guard.ts"
 import { builtPages } from "../web/built-pages.ts"
 import { CHROMIUM, launch } from "../web/chromium.ts"
+import { linkTo } from "../web/playground-link.ts"
 import { ask, newFolder, serving } from "./serving.ts"
 
 test("pages that are not built are said to be so", async () => {
@@ -72,10 +73,10 @@ describe.skipIf(!CHROMIUM)("in Chromium", () => {
     const page: Page = await browser.newPage()
     const broken: string[] = []
     page.on("pageerror", ({ message }) => broken.push(message))
-    await page.goto(new URL("/play/", url).href)
+    await page.goto(new URL(`/play/${linkTo({ batchSize: 2 })}`, url).href)
     await page.locator("[role=status][data-phase=ready]").waitFor({ timeout: 60_000 })
-    await page.getByRole("button", { name: /three steps/ }).click()
-    await page.locator("[role=status][data-step='3']").waitFor({ timeout: 60_000 })
+    await page.getByRole("button", { name: "Step", exact: true }).click()
+    await page.locator("[role=status][data-step='1']").waitFor({ timeout: 60_000 })
     expect(await page.evaluate("crossOriginIsolated")).toBe(true)
     const reached = await page.evaluate(
       `fetch("/api/session", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }).then(() => "reached", () => "refused")`,

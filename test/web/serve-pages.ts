@@ -5,6 +5,7 @@ import type { AxeResults } from "axe-core"
 import type { Browser, Page } from "playwright-core"
 import { afterAll, expect } from "vitest"
 import { type ServeOptions, type Serving, serve } from "../../src/server/index.ts"
+import { dftuneCommand } from "../dftune.ts"
 import { builtPages } from "./built-pages.ts"
 import { launch } from "./chromium.ts"
 
@@ -24,7 +25,8 @@ export async function visit(options: Partial<ServeOptions> & { dir: string }): P
   const open = { threads: 2 } as const
   const servers: Serving[] = []
   const serveAgain = async () => {
-    const more = { port: 0, models: [], open, say: () => {}, pages: built.folder }
+    const own = { jobCommand: dftuneCommand, pages: built.folder }
+    const more = { port: 0, models: [], open, say: () => {}, ...own }
     const server = await serve({ ...more, ...options })
     servers.push(server)
     return server
