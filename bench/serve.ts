@@ -155,7 +155,7 @@ async function longRun({ url, pid }: Served, run: string, steps: number, page: P
   const line = { ...JSON.parse(stepLine(steps + 1)), nll: 7.125 }
   const shown = await seconds(async () => {
     appendFileSync(join(run, "events.jsonl"), `${JSON.stringify(line)}\n`)
-    await page.getByRole("img", { name: /^NLL, nats a token: training 7\.13/ }).waitFor()
+    await page.getByRole("img", { name: /^NLL, nats a token: training 7\.125/ }).waitFor()
   })
   return { drawn, zoomed, shown, ...processNumbers(pid) }
 }
