@@ -59,6 +59,7 @@ def _evaluated(run: Run, entry: EvalSet) -> dict:
         **more,
         "supervised_tokens": round(totals["supervised"]),
     }
+    run.nll_by_step.setdefault(run.step, {})[entry.name] = numbers["nll"]
     run.events.write("eval", run.step, **fields)
     run.events.write("histogram", run.step, name=entry.name, bins=bins, small_bins=small_bins)
     return fields

@@ -1,5 +1,7 @@
 """What trains, and its frozen reference: built, placed, filled with weights, and checked against Transformers' own."""
 
+from collections.abc import Callable
+
 import torch
 
 from .groups import freeze_tensors
@@ -11,7 +13,7 @@ from .self_check import Finding, settle, settle_routers
 from .shards import PreparedRows
 from .spec import RunSpec
 from .vision import eyes_of
-from .weights import ConvertedWeights, Weights, fill_parameters, weights_of
+from .weights import ConvertedWeights, Weights, fill_parameters, local_rows, weights_of
 
 
 def load_models(
@@ -42,6 +44,24 @@ def load_models(
     reference.behave_as(model)
     reference.eyes = model.eyes
     return model, reference, findings
+
+
+def load_again(spec: RunSpec, world: World, model: PackedModel, master: Callable) -> PackedModel:
+    """The model once more, computing in float32: what trains as `master(name, parameter)` is, the rest as its file has it.
+    Where one process runs, the memory of what is frozen is taken from `model`."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in model.parameters() if world.size == 1 else ():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.new_empty(0)
+    weights = weights_of(spec.model, read_config(spec.model).model_type)
+    again = _load(spec, world, weights, torch.float32, adapter=spec.config["adapter"])
+    with torch.no_grad():
+        for name, parameter in again.named_parameters():
+            if name in trained:
+                local_rows(parameter)[0].copy_(local_rows(master(name, trained[name]))[0])
+    again.behave_as(model)
+    again.eyes = model.eyes
+    return again
 
 
 def _load(

@@ -267,6 +267,10 @@ class Optimizer:
         self._sums[index] = None
         self.parameters[index].grad = None
 
+    def forget(self) -> None:
+        """Lets go of the moments: nothing will be updated any more."""
+        self.states, self.exp_avg, self.exp_avg_sq, self._sums = [], [], [], []
+
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds, by name: float32 masters and moments; of sharded parameters, distributed tensors."""
         out = self.masters()

@@ -20,6 +20,7 @@ from .evaluation import evaluate, judge
 from .events import EventLog
 from .export import export_model, publish
 from .expression import FROM_ROLLOUTS, Objective
+from .float32 import evaluate_in_float32
 from .fusion import fusion_in_words
 from .given_rows import PromptRows, Steps
 from .groups import check_groups, group_of
@@ -64,6 +65,8 @@ class Run:
     skipped: int = 0
     average: WeightAverage | None = None
     best: Best | None = None
+    nll_by_step: dict[int, dict[str, float]] = field(default_factory=dict)
+    """What evaluations have said, by eval set."""
 
     @property
     def config(self) -> dict:
@@ -242,11 +245,15 @@ def finish(run: Run, checkpoints: Checkpoints) -> int:
             f"all {run.skipped} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no "
             "model is written. Look at the first warning's rows, at the base model's weights, or lower learning_rate"
         )
+    measured_at = run.step
     if run.config.get("load_best_model_at_end") and run.best and run.best.step != run.step:
         take_best(checkpoints.folder, run)
+        measured_at = run.best.step
     elif run.average is not None:
         run.average.exchange()
-    run.events.write("run.end", run.step, reason="done", output=_write_result(run))
+    output = _write_result(run)
+    evaluate_in_float32(run, measured_at)
+    run.events.write("run.end", run.step, reason="done", output=output)
     return 0
 
 

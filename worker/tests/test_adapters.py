@@ -90,3 +90,36 @@ def test_peft_opens_what_was_trained(make_spec, tiny_model, case):
     last = [e for e in one if e["type"] == "eval"][-1]["nll"]
     assert after == pytest.approx(last, rel=1e-4)
     assert abs(after - before) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("adapter", "processes"),
+    [(None, 1), (ADAPTER, 1), (ADAPTER | CASES["pissa"], 1), (None, 2)],
+    ids=["full", "lora", "pissa", "two processes"],
+)
+def test_bf16_ends_with_its_evaluation_in_float32(make_spec, adapter, processes):
+    """Of the weights in memory: what Transformers and PEFT say of the result, which this model's files have in float32."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = {"adapter": adapter, "engine": {"name": "torch", "dtype": "bf16"}}
+    spec = make_spec("rough", objective("dft"), config=config)
+    told = run_here(spec) if processes == 1 else run_worker(spec, processes=processes)
+    rough, exact, end = [e for e in told if e["type"] in ("eval", "run.end")][-3:]
+    assert [rough["name"], exact["name"], end["type"]] == ["held-out", "fp32/held-out", "run.end"]
+    assert exact["nll_gap"] == rough["nll"] - exact["nll"] != 0
+    assert exact["supervised_tokens"] == rough["supervised_tokens"] and "loss" not in exact
+    run = json.loads(spec.read_text())
+    result = Path(run["output_dir"]) / "model"
+    model = AutoModelForCausalLM.from_pretrained(run["config"]["model"] if adapter else result, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, result) if adapter else model
+    assert exact["nll"] == pytest.approx(nll_of(model.eval(), Path(run["eval"][0]["prepared"])), rel=1e-4)
+    assert abs(exact["nll_gap"]) > 1e-4 * exact["nll"]  # so that the line above tells one from the other
+
+
+def test_no_room_for_float32_is_a_warning(make_spec, monkeypatch):
+    monkeypatch.setattr("dftune_worker.float32._missing_bytes", lambda run: 2.5e9)
+    config = {"engine": {"name": "torch", "dtype": "bf16"}}
+    warning, end = run_here(make_spec("rough", objective("dft"), config=config))[-2:]
+    assert (warning["code"], end["reason"]) == ("no-float32-evaluation", "done")
+    assert "2.5 GB more than is free" in warning["message"]
