@@ -185,12 +185,11 @@ async function* gradedRows(
     rows.push(row)
     items.push(itemOf(row, where))
     if (rows.length < CHUNK) continue
-    signal?.throwIfAborted()
-    const verdicts = await grader.grade(items)
+    const verdicts = await grader.grade(items, signal)
     yield* rows.map((each, i) => ({ row: each, verdict: verdicts[i]! }))
     ;[rows, items] = [[], []]
   }
-  const verdicts = await grader.grade(items)
+  const verdicts = await grader.grade(items, signal)
   yield* rows.map((each, i) => ({ row: each, verdict: verdicts[i]! }))
 }
 

@@ -13,8 +13,7 @@ export const math: RewardWork = {
     return {
       async score(samples, signal) {
         const items = samples.map(({ completion, row }) => ({ completion, gold: goldOf(row) }))
-        const verdicts = await grader.grade(items)
-        signal?.throwIfAborted()
+        const verdicts = await grader.grade(items, signal)
         return verdicts.map(({ correct, decided }) => (decided ? Number(correct) : null))
       },
       close: () => grader[Symbol.asyncDispose](),

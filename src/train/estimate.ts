@@ -61,9 +61,11 @@ export const wallClock: Clock = () => performance.now() / 1000
 
 export type Stopwatch = (work: () => Promise<unknown>) => Promise<number>
 
+/** A stopwatch that starts no more work once `signal` has asked for the end. */
 export const stopwatch =
-  (clock: Clock): Stopwatch =>
+  (clock: Clock, signal?: AbortSignal): Stopwatch =>
   async (work) => {
+    signal?.throwIfAborted()
     const began = clock()
     await work()
     return clock() - began
@@ -91,6 +93,7 @@ export interface Measuring {
   readonly load: number
   readonly clock: Clock
   readonly onProgress?: ((message: string) => void) | undefined
+  readonly signal?: AbortSignal | undefined
   /** A model with fewer layers stands for the run's. */
   readonly miniature?: {
     /** Seconds that the whole model would take for a piece of work. */
@@ -108,9 +111,9 @@ const HURRY = { sizes: 2, seconds: 1.5 }
 export async function estimateRun(
   plan: RunPlan,
   session: Pick<Session, "policy" | "reference">,
-  { load, clock, miniature, onProgress }: Measuring,
+  { load, clock, miniature, onProgress, signal }: Measuring,
 ): Promise<Estimate> {
-  const seconds = miniature?.seconds ?? stopwatch(clock)
+  const seconds = miniature?.seconds ?? stopwatch(clock, signal)
   const { order } = plan
   const { steps } = order
   const { tokens, compiled, misses } = tokensAStep(plan)

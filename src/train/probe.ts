@@ -111,9 +111,7 @@ export async function probe(
     }
     const { sources, all } = await probeSources(plan, session, rows, options)
     const estimate =
-      here && timed
-        ? await estimateRun(plan, session, { load, clock, onProgress: options.onProgress })
-        : null
+      here && timed ? await estimateRun(plan, session, { load, clock, ...options }) : null
     const { objective } = plan
     // Of pairs and labels unlikely tokens are often meant to be.
     const keepsThem = objective.trainsOn !== "targets" || keepsSpecialTokens(objective)

@@ -52,6 +52,15 @@ test("a probe of a torch config measures probabilities and estimates nothing", a
   expect(result.warnings.map(({ code }) => code)).toContain("no-estimate")
 })
 
+test("a probe that is asked to stop ends in the middle of its measuring", async () => {
+  const stop = new AbortController()
+  const onProgress = (message: string) => {
+    if (message.startsWith("measuring a step")) stop.abort(new Error("Ctrl-C"))
+  }
+  const stopped = probe(configOf("stopped", { name: "onnx" }), { signal: stop.signal, onProgress })
+  await expect(stopped).rejects.toThrow("Ctrl-C")
+})
+
 test("a run whose events nobody reads goes on, and its result settles", async () => {
   const run = train(configOf("unread", { name: "onnx" }))
   expect(await run.result).toMatchObject({ reason: "done", steps: 1 })

@@ -1,7 +1,13 @@
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
-import { compareTexts, gradeAll, gradeUnbounded, type Mode } from "../../src/grading/index.ts"
+import {
+  compareTexts,
+  Grader,
+  gradeAll,
+  gradeUnbounded,
+  type Mode,
+} from "../../src/grading/index.ts"
 import { fc } from "../seeded-check.ts"
 
 const equal: readonly (readonly [string, string])[] = [
@@ -164,6 +170,18 @@ test("texts that blow up the parser are given up as undecided, and the others ar
   expect(verdicts[1]).toMatchObject({ decided: false, correct: false })
   expect(verdicts[1]!.reason).toMatch(/could not read/)
   expect(verdicts[4]).toMatchObject({ decided: true })
+})
+
+test("an asker that gives up is answered at once, and another's items are judged", async () => {
+  await using grader = new Grader()
+  const stop = new AbortController()
+  const items = Array.from({ length: 200 }, () => ({ completion: "\\boxed{1}", gold: "1" }))
+  const stopped = grader.grade(items, stop.signal)
+  const others = grader.grade([{ completion: "\\boxed{2}", gold: "2" }])
+  stop.abort(new Error("Ctrl-C"))
+  await expect(stopped).rejects.toThrow("Ctrl-C")
+  await expect(grader.grade(items, stop.signal)).rejects.toThrow("Ctrl-C")
+  expect((await others).map(({ correct }) => correct)).toEqual([true])
 })
 
 test.each<Mode>(["strict", "lenient", "paper"])(

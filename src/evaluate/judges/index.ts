@@ -10,7 +10,7 @@ export const JUDGES = {
   math: async (mode: Mode): Promise<SuiteJudge> => {
     const grader = new Grader({ mode })
     return {
-      judge: (items) => grader.grade(items),
+      judge: (items, signal) => grader.grade(items, signal),
       [Symbol.asyncDispose]: () => grader[Symbol.asyncDispose](),
     }
   },

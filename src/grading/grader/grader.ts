@@ -46,8 +46,33 @@ export class Grader {
     this.#limitMs = limitMs
   }
 
-  /** Verdicts in the order of the items. */
-  async grade(items: readonly GradeItem[]): Promise<Verdict[]> {
+  /**
+   * Verdicts in the order of the items. `signal` ends the wait at once: what is in work is given up,
+   * and what others asked is asked again.
+   */
+  async grade(items: readonly GradeItem[], signal?: AbortSignal | undefined): Promise<Verdict[]> {
+    signal?.throwIfAborted()
+    const first = this.#nextId
+    const verdicts = Promise.all(this.#asked(items))
+    if (signal === undefined) return verdicts
+    const last = this.#nextId
+    let stop = () => {}
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => {
+        for (let id = first; id < last; id++) this.#waiting.delete(id)
+        this.#restart()
+        reject(signal.reason)
+      }
+      signal.addEventListener("abort", stop, { once: true })
+    })
+    try {
+      return await Promise.race([verdicts, stopped])
+    } finally {
+      signal.removeEventListener("abort", stop)
+    }
+  }
+
+  #asked(items: readonly GradeItem[]): Promise<Verdict>[] {
     const verdicts: Promise<Verdict>[] = []
     for (let start = 0; start < items.length; start += BATCH) {
       const requests = items.slice(start, start + BATCH).map((item): GradeRequest => {
@@ -61,7 +86,7 @@ export class Grader {
       })
       this.#ready().postMessage(requests)
     }
-    return Promise.all(verdicts)
+    return verdicts
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -118,15 +143,20 @@ export class Grader {
   /** Ends the thread; its current item is undecided, the others are asked again. */
   #replace(reason: string): void {
     const culprit = this.#waiting.get(Atomics.load(this.#current!, 0))
-    const worker = this.#worker
-    this.#worker = undefined
-    void worker?.terminate()
     if (culprit) {
       const { request, done } = culprit
       this.#waiting.delete(request.id)
       const gold = goldString(request.gold) ?? null
       done(verdict(this.mode, "nothing", null, gold, { equal: undefined, reason }))
     }
+    this.#restart()
+  }
+
+  /** Ends the thread and asks a fresh one for what is still wanted. */
+  #restart(): void {
+    const worker = this.#worker
+    this.#worker = undefined
+    void worker?.terminate()
     const rest = [...this.#waiting.values()].map(({ request }) => request)
     if (rest.length > 0) this.#ready().postMessage(rest)
     else this.#rest()

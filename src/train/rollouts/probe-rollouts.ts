@@ -60,7 +60,7 @@ export async function probeRollouts(
     maskTruncated: plan.config.rollout!.mask_truncated_completions,
     file: { folder: "", keep: "none" },
   })
-  const seconds = stopwatch(clock)
+  const seconds = stopwatch(clock, signal)
   try {
     onProgress?.(`sampling ${prompts * settings.num_generations} answers`)
     let found: Awaited<ReturnType<typeof rollouts.batches.trial>> | undefined
