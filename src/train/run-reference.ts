@@ -14,7 +14,15 @@ export interface RunRows {
   readonly evalSets: readonly EvalSet[]
   /** The reference came with them. */
   readonly storedReference: boolean
+  /** Files of the reference that were damaged and have been measured again. */
+  readonly damaged: readonly string[]
 }
+
+export const measuredAnew = (damage: string) => ({
+  code: "damaged-cache",
+  message: `the stored log-probabilities of the reference were damaged and have been measured again (${damage})`,
+  hint: "nothing is lost; a disk that does this often is failing",
+})
 
 /**
  * The rows of a run; where its objective compares with a reference, with the log-probabilities of that one
@@ -26,7 +34,7 @@ export async function runRows(
   { signal, onProgress }: PlanOptions,
 ): Promise<RunRows> {
   const { batches, evalSets, objective, split, measuredBy } = plan
-  if (!storesReference(objective)) return { batches, evalSets, storedReference: false }
+  if (!storesReference(objective)) return { batches, evalSets, storedReference: false, damaged: [] }
   let opened: Awaited<ReturnType<Session["start"]>> | undefined
   const model = async (): Promise<ReferenceModel> => {
     opened ??= measuredBy
@@ -34,8 +42,10 @@ export async function runRows(
       : await session.start()
     return opened
   }
+  const damaged: string[] = []
   const options = {
     split,
+    onDamage: (damage: string) => void damaged.push(damage),
     // Another split into micro-batches rounds otherwise, and so do products in bfloat16.
     key: measuredBy
       ? ["another", measuredBy.hash, split, plan.engine.dtype]
@@ -60,7 +70,7 @@ export async function runRows(
       const dir = set.rows.dir
       sets.push(own ? { ...set, batches: await withReference(own, { ...options, dir }) } : set)
     }
-    return { batches: measured, evalSets: sets, storedReference: true }
+    return { batches: measured, evalSets: sets, storedReference: true, damaged }
   } finally {
     await opened?.release()
   }

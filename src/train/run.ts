@@ -30,7 +30,7 @@ import { closeRows, type PlanOptions, planRun, type RunPlan } from "./plan.ts"
 import { runWatch } from "./preference-watch.ts"
 import { type OpenRollouts, openRollouts } from "./rollouts/open-rollouts.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
-import { type RunRows, runRows } from "./run-reference.ts"
+import { measuredAnew, type RunRows, runRows } from "./run-reference.ts"
 import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
@@ -200,7 +200,10 @@ async function* steps(run: Running, planned: PlanOptions) {
   const watch = runWatch(plan.objective, config, before)
   const sample = await sampler(plan, session.policy, planned.onProgress)
   const { objective, split } = plan
-  const { batches, evalSets, storedReference, rollouts } = await runSteps(run, planned)
+  const { batches, evalSets, storedReference, rollouts, damaged } = await runSteps(run, planned)
+  for (const damage of damaged) {
+    yield tell({ type: "warning", step: checkpoint?.progress.step ?? 0, ...measuredAnew(damage) })
+  }
   const names = sourceNames(plan.prepared.manifest)
   const oldLogprobs = rollouts
     ? undefined
@@ -281,7 +284,7 @@ async function runSteps(
     signal: planned.signal,
   })
   const storedReference = storesReference(objective)
-  return { batches: rollouts.batches, evalSets: [], storedReference, rollouts }
+  return { batches: rollouts.batches, evalSets: [], storedReference, rollouts, damaged: [] }
 }
 
 function rolloutTraining({ rollout }: RunPlan) {

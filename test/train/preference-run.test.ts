@@ -1,10 +1,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
+import { readReference, writeReference } from "../../src/train/reference-file.ts"
 import { runHere } from "../../src/train/run.ts"
 import { preferenceRows } from "./preference-rows.ts"
 import { tinyModel } from "./tiny-model.ts"
@@ -124,9 +125,7 @@ test.each([
 test("a resumed run gives the same bits, its reference measured again or not", async () => {
   const whole = await run("whole", "pairs.jsonl")
   const model = (name: string) => readFileSync(join(root, name, "model", "model.safetensors"))
-  const references = readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" })
-    .filter((path) => /reference-\w+\.safetensors$/.test(path))
-    .map((path) => join(root, "cache", path))
+  const references = storedReferences()
   expect(references.length).toBeGreaterThan(0)
   for (const kept of [true, false]) {
     const name = `resumed-${kept}`
@@ -143,19 +142,46 @@ test("a resumed run gives the same bits, its reference measured again or not", a
   }
 })
 
-test("numbers of another reference are noticed at the first step", async () => {
-  await run("honest", "pairs.jsonl")
-  const [path] = readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" }).filter(
-    (file) => /reference-\w+\.safetensors$/.test(file),
+const storedReferences = () =>
+  readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" })
+    .filter((path) => /reference-\w+\.safetensors$/.test(path))
+    .map((path) => join(root, "cache", path))
+
+test("a reference that was damaged on the disk is measured again, and the run says so", async () => {
+  const honest = stepsOf(await run("honest", "pairs.jsonl")).map(({ loss }) => loss)
+  const flip = (bytes: Buffer) => {
+    bytes[bytes.length - 3]! ^= 64
+    return bytes
+  }
+  const noTensor = (bytes: Buffer) =>
+    Buffer.from(bytes.toString("latin1").replace('"sides"', '"sidez"'), "latin1")
+  for (const [name, damage] of Object.entries({
+    flip,
+    noTensor,
+    cut: (bytes: Buffer) => bytes.subarray(0, bytes.length - 8),
+    empty: () => Buffer.alloc(0),
+  })) {
+    for (const path of storedReferences()) writeFileSync(path, damage(readFileSync(path)))
+    const events = await run(`damaged-${name}`, "pairs.jsonl")
+    expect(stepsOf(events).map(({ loss }) => loss)).toEqual(honest)
+    const said = events.filter(
+      (event) => event.type === "warning" && event.code === "damaged-cache",
+    )
+    expect(said.length, name).toBeGreaterThan(0)
+  }
+  const events = await run("again", "pairs.jsonl")
+  expect(events.some((event) => event.type === "warning" && event.code === "damaged-cache")).toBe(
+    false,
   )
-  const bytes = readFileSync(join(root, "cache", path!))
-  const header = 8 + Number(bytes.readBigUInt64LE(0))
-  const { ref_logp } = JSON.parse(bytes.subarray(8, header).toString())
-  for (let at = ref_logp.data_offsets[0]; at < ref_logp.data_offsets[1]; at += 4)
-    bytes.writeFloatLE(bytes.readFloatLE(header + at) * 1.2, header + at)
-  for (const file of readdirSync(dirname(join(root, "cache", path!))))
-    if (file.startsWith("reference-"))
-      writeFileSync(join(root, "cache", dirname(path!), file), bytes)
+})
+
+test("numbers of another reference are noticed at the first step", async () => {
+  await run("known", "pairs.jsonl")
+  for (const path of storedReferences()) {
+    const rows = await readReference(path)
+    for (const own of rows.values()) for (const one of own) one.set(one.map((x) => 1.2 * x))
+    await writeReference(path, rows)
+  }
   await expect(run("other", "pairs.jsonl")).rejects.toThrow("reference-mismatch")
 })
 
