@@ -162,6 +162,13 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
   const whole = new Map<string, { outcome: string; life: number }>()
   let runs = 0
   let resumed = 0
+  const figures = () => ({
+    runs,
+    ...kindsKilled,
+    ...{ "killed in preparation": done.preparation, "in a checkpoint": done.checkpoint },
+    ...{ "in the final write": done.result, elsewhere: done.anywhere },
+    "of processes that had resumed": resumed,
+  })
   const total = () => Object.values(done).reduce((sum, one) => sum + one, 0)
   while (total() < count && Date.now() < until) {
     const names = kinds ?? Object.keys(RUNS)
@@ -209,15 +216,10 @@ export const kills: Trial = async ({ seed, count, until, folder, say, kinds }: T
     for (const failure of failures.slice(before)) say(`kills: ${failure}`)
     rmSync(here.output, { recursive: true, force: true })
     rmSync(here.cache, { recursive: true, force: true })
-    if (runs % 5 === 0)
-      say(`kills: ${total()} of ${count}, ${runs} runs, ${failures.length} failures`)
+    if (runs % 5 === 0) {
+      const so = JSON.stringify(figures()).replaceAll('"', "")
+      say(`kills: ${total()} of ${count}, ${failures.length} failures: ${so}`)
+    }
   }
-  const figures = {
-    runs,
-    ...kindsKilled,
-    ...{ "killed in preparation": done.preparation, "in a checkpoint": done.checkpoint },
-    ...{ "in the final write": done.result, elsewhere: done.anywhere },
-    "of processes that had resumed": resumed,
-  }
-  return { tried: total(), figures, failures }
+  return { tried: total(), figures: figures(), failures }
 }

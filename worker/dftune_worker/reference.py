@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from .errors import InputError
 from .expression import Objective
 from .safetensors_map import map_safetensors
+from .self_check import Finding
 from .shards import PreparedRows, RunOrder
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .spec import RunSpec
 
 NAME = "ref_logp"
+SHA256 = "sha256"
 
 
 def is_measured_once(objective: Objective, rows: PreparedRows) -> bool:
@@ -50,6 +52,7 @@ class StoredReference:
         self.path = rows.folder / f"reference-torch-{name}.safetensors" if spec.reference_key else None
         self.tokens: dict[int, np.ndarray] = {}
         self.others: list[np.ndarray] = []
+        self.damage: str | None = None
         self._read()
 
     @property
@@ -78,6 +81,7 @@ class StoredReference:
         }
         if self.others:
             tensors["others"] = np.concatenate(self.others).astype(np.float32)
+        tensors[SHA256] = hash_of(self.path, tensors)
         temporary = self.path.with_name(f".{self.path.name}.writing")
         save_file(tensors, str(temporary))
         temporary.replace(self.path)
@@ -95,12 +99,36 @@ class StoredReference:
             self.others = np.split(np.array(found["others"]), ends)
 
     def _readable(self) -> dict[str, np.ndarray] | None:
+        """None where there is nothing, or where it is not what was written: it is measured again."""
         if self.path is None or not Path(self.path).exists():
             return None
         try:
-            return map_safetensors(self.path)
-        except InputError:
-            return None  # cut short by a kill: it is measured again
+            found = map_safetensors(self.path)
+        except InputError as error:
+            self.damage = str(error)
+            return None
+        written = found.pop(SHA256, None)
+        if written is None:
+            return None  # an earlier version's: nothing tells whether it is right
+        if np.array_equal(written, hash_of(self.path, found)):
+            return found
+        self.damage = f"{self.path}: its content is not what was written"
+        return None
+
+
+def hash_of(path: Path, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """[32] bytes: of what the file is for, which its name says, and of its content."""
+    digest = hashlib.sha256(path.name.encode())
+    for name in sorted(tensors):
+        digest.update(f"\0{name}\0{tensors[name].nbytes}\0".encode())
+        digest.update(np.ascontiguousarray(tensors[name]))
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def damaged_references(stored: dict[str, StoredReference]) -> list[Finding]:
+    what = "the stored log-probabilities of the reference were damaged and have been measured again"
+    hint = "nothing is lost; a disk that does this often is failing"
+    return [Finding("damaged-cache", f"{what} ({one.damage})", hint) for one in stored.values() if one.damage]
 
 
 def mismatch(expected: float, loss: float) -> str | None:

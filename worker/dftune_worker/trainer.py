@@ -28,7 +28,7 @@ from .loading import load_models
 from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, precision_in_words
 from .passes import Passes
-from .reference import StoredReference, measure_references, stored_references
+from .reference import StoredReference, damaged_references, measure_references, stored_references
 from .rollouts import follow_orders
 from .rules import RuleSettings, rule_of
 from .samples import Sampler
@@ -119,6 +119,7 @@ def start(spec: RunSpec, world: World) -> Run:
     if stored:
         measure_references(spec, passes, rows, stored)
         del reference
+    findings += damaged_references(stored)
     run = Run(spec, world, model, optimizer, passes, rows, order, events, sampler, findings, references=stored)
     if (decay := spec.config.get("ema_decay")) is not None:
         run.average = WeightAverage(decay, optimizer, model)

@@ -13,6 +13,8 @@ import pytest
 from conftest import VOCABULARY, events, run_worker, start_run, steps
 from safetensors.numpy import load_file, save_file
 
+from dftune_worker.reference import hash_of
+
 OBJECTIVES = json.loads(Path(__file__).with_name("preference_objectives.json").read_text())
 LORA = {"adapter": {"type": "lora", "r": 4, "lora_alpha": 8, "lora_dropout": 0, "target_modules": "all-linear"}}
 ROWS = 18
@@ -134,13 +136,28 @@ def test_a_resumed_run_gives_the_same_bits_its_reference_kept_or_not(preference_
         assert all((ours[key] == theirs[key]).all() for key in ours)
 
 
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_stored_reference_that_was_damaged_is_measured_again_and_told(preference_spec, cut):
+    spec = preference_spec("first", "dpo")
+    whole = run_worker(spec)
+    for path in stored(spec):
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content[:-40] if cut else content)
+    again = run_worker(preference_spec("again", "dpo"))
+    assert told(again) == told(whole)
+    assert "damaged-cache" in [event["code"] for event in again if event["type"] == "warning"]
+
+
 def test_numbers_of_another_reference_stop_the_run_before_anything_changes(preference_spec):
     spec = preference_spec("first", "dpo")
     run_worker(spec)
     for path in stored(spec):
         tensors = load_file(str(path))
+        del tensors["sha256"]
         chosen = np.repeat(tensors["sequences"] % 2 == 0, tensors["lengths"])
-        save_file(tensors | {"ref_logp": tensors["ref_logp"] - chosen}, str(path))
+        tensors["ref_logp"] -= chosen
+        save_file(tensors | {"sha256": hash_of(path, tensors)}, str(path))
     other = preference_spec("other", "dpo")
     process = start_run(other)
     process.communicate(timeout=180)

@@ -77,7 +77,8 @@ function onError(stream: Output, error: NodeJS.ErrnoException): void {
     return
   }
   if (!gone && other === process.stderr) write(other, `error: cannot write ${name}: ${why}\n`)
-  process.exit(gone ? 0 : 1)
+  // a verdict that was reached stands: check and doctor end with it
+  process.exit(gone ? Number(process.exitCode ?? 0) : 1)
 }
 
 /** Whether both outputs are files (or nothing): then a terminal that is closed takes nothing away. */
