@@ -13,7 +13,7 @@ const HANG_MS = 8000
 const WAIT_MS = 60_000
 const MAX_BYTES = 1.5e9
 /** A process reads so many: what leaks shows, and what a death takes with it is little. */
-const BATCH = 2500
+const BATCH = 10_000
 
 interface Batch {
   /** The first that was not read. */

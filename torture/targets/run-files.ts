@@ -21,6 +21,7 @@ import { loadStudy } from "../../src/study/load-study.ts"
 import { readStudyEvents } from "../../src/study/study-events.ts"
 import { studyHtml, studyMarkdown } from "../../src/study/study-report.ts"
 import { readState } from "../../src/train/checkpoint.ts"
+import { readReference, writeReference } from "../../src/train/reference-file.ts"
 import { mutatedBytes, mutatedJson, mutatedJsonFile } from "../mutate.ts"
 import { checkpointState } from "./checkpoint-state.ts"
 import { CONVERSATION, copied, fileOf, golden, mutatedLines, type Targets } from "./target.ts"
@@ -149,6 +150,20 @@ export const RUN_FILES: Targets = {
     return (draw) => {
       for (const [file, bytes] of right) writeFileSync(join(folder, file), bytes)
       return draw.of(targets)(draw)
+    }
+  },
+  "stored reference"(work) {
+    const path = join(work, "reference-0.safetensors")
+    const rows = [0, 1, 2].map(
+      (row) => [row, [Float32Array.of(-1, -2), Float32Array.of(-3)]] as const,
+    )
+    const made = writeReference(path, new Map(rows.map(([row, own]) => [row, [...own]])))
+    let right: Buffer | undefined
+    return async (draw) => {
+      await made
+      right ??= readFileSync(path)
+      writeFileSync(path, mutatedBytes(right, draw))
+      await readReference(path)
     }
   },
   samples(work) {
