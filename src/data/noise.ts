@@ -115,9 +115,10 @@ const MARKED = /(?:####\s*\$?|\\boxed\{\s*\$?)(-?\d+(?:,\d{3})*(?:\.\d+)?)/g
 /** Another final number, everywhere from the start of the line that says it. */
 function wrongAnswer(text: string, random: () => number): string | undefined {
   const marked = [...text.matchAll(MARKED)].at(-1)
-  const last = marked?.[1] ?? [...text.matchAll(NUMBER)].at(-1)?.[0]
-  if (last === undefined) return undefined
-  const end = marked === undefined ? text.lastIndexOf(last) : marked.index + marked[0].length
+  const said = marked ?? [...text.matchAll(NUMBER)].at(-1)
+  if (said === undefined) return undefined
+  const last = marked?.[1] ?? said[0]
+  const end = said.index + said[0].length
   const start = text.lastIndexOf("\n", end - 1) + 1
   const wrong = anotherNumber(last, random)
   const marks = text
@@ -148,11 +149,40 @@ function wrongStep(text: string, random: () => number): string | undefined {
 function anotherNumber(written: string, random: () => number): string {
   const plain = written.replaceAll(",", "")
   const decimals = plain.split(".")[1]?.length ?? 0
-  const value = Number(plain)
+  const digits =
+    plain.replace(/\D/g, "").length > EXACT_DIGITS
+      ? anotherLongNumber(plain, random)
+      : anotherShortNumber(Number(plain), decimals, random)
+  return written.includes(",") ? withThousands(digits) : digits
+}
+
+function withThousands(number: string): string {
+  const [, sign = "", whole = "", rest = ""] = /^(-?)(\d+)(.*)$/.exec(number)!
+  const first = whole.length % 3 || 3
+  const groups = whole.slice(first).match(/\d{3}/g) ?? []
+  return `${sign}${[whole.slice(0, first), ...groups].join(",")}${rest}`
+}
+
+/** Every number of so many digits is one of its own in float64. */
+const EXACT_DIGITS = 15
+
+function anotherShortNumber(value: number, decimals: number, random: () => number): string {
   const most = Math.max(3, Math.round(Math.abs(value) / 4))
   const away = (1 + Math.floor(random() * most)) / (decimals > 0 && most === 3 ? 10 ** decimals : 1)
   const lower = value - away
   const isLower = random() < 0.5 && (value < 0 || lower >= 0)
-  const digits = (isLower ? lower : value + away).toFixed(decimals)
-  return written.includes(",") ? digits.replace(/\B(?=(\d{3})+(?!\d))/g, ",") : digits
+  return (isLower ? lower : value + away).toFixed(decimals)
+}
+
+/** The first digits are those of a number near theirs; sign, point and the others stay. */
+function anotherLongNumber(plain: string, random: () => number): string {
+  const [, sign = "", all = ""] = /^(-?)(.*)$/.exec(plain)!
+  const point = all.indexOf(".")
+  const digits = all.replace(".", "")
+  const head = digits.slice(0, EXACT_DIGITS)
+  const near = anotherShortNumber(Number(head), 0, random).padStart(head.length, "0")
+  const changed = near + digits.slice(EXACT_DIGITS)
+  const decimals = point < 0 ? 0 : all.length - point - 1
+  const whole = changed.length - decimals
+  return `${sign}${changed.slice(0, whole)}${decimals > 0 ? `.${changed.slice(whole)}` : ""}`
 }

@@ -40,6 +40,32 @@ describe("wrong-answers", () => {
     for (const { note } of [money!, negative!, small!]) expect(note).toBe("noise")
   })
 
+  it("changes numbers that float64 cannot hold, and writes them as numbers", () => {
+    const longs = [
+      "9".repeat(400),
+      "3.14159265358979323846",
+      `-0.${"1".repeat(150)}`,
+      `0.${"0".repeat(30)}1`,
+      "1,000,000,000,000,000,000,000",
+      "1000000000000000000000.25",
+      "1,234.5678",
+    ]
+    for (const [i, { note, text }] of wronged("wrong-answers", longs).entries()) {
+      expect(note, text).toBe("noise")
+      expect(text).not.toBe(longs[i])
+      expect(text).toMatch(/^-?\d+(,\d{3})*(\.\d+)?$/)
+      expect(text.split(".")[1]?.length).toBe(longs[i]!.split(".")[1]?.length)
+      expect(text.startsWith("-")).toBe(longs[i]!.startsWith("-"))
+    }
+    const [step] = wronged("wrong-steps", [`1 = ${"7".repeat(40)}, = 2`])
+    expect(step!.text).toMatch(/^1 = \d{40,41}, = 2$/)
+  })
+
+  it("takes the last number, not digits within a word after it", () => {
+    const [row] = wronged("wrong-answers", ["It is 5.\nThat holds for x5 too"])
+    expect(row!.text).toMatch(/^It is [^5]\.\nThat holds for x5 too$/)
+  })
+
   it("says of a row without a number that it is as it was", () => {
     expect(wronged("wrong-answers", ["yes", "H2O"])).toEqual([
       { note: "noise-impossible", text: "yes" },
