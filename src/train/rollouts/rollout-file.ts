@@ -1,5 +1,5 @@
 /** `rollouts.jsonl`: every sample with its rewards, a row each as `dftune generate` writes them. */
-import { existsSync, readFileSync } from "node:fs"
+import { closeSync, existsSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
 import type { DataPrompt } from "../../data/prompts.ts"
 import { replaceFileNow } from "../../formats/atomic.ts"
@@ -59,16 +59,46 @@ export function rolloutFile({ folder, keep, prompts, next }: RolloutFileOptions)
   }
 }
 
+/**
+ * Cuts off what a stopped run wrote of rollouts that are made again. The file is never held whole: that of
+ * a long run is longer than a text can be.
+ */
 function keepBefore(path: string, next: number): void {
-  const kept = readFileSync(path, "utf8")
-    .split("\n")
-    .filter((line) => line !== "" && rolloutOf(line) < next)
-  replaceFileNow(path, kept.map((line) => `${line}\n`).join(""))
+  openLineFile(path, bytesBefore(path, next)).close()
 }
 
-function rolloutOf(line: string): number {
+const PIECE_BYTES = 1 << 20
+
+/** Up to the end of the last line of an earlier rollout. */
+function bytesBefore(path: string, next: number): number {
+  const file = openSync(path, "r")
+  const piece = Buffer.alloc(PIECE_BYTES)
+  let [kept, read] = [0, 0]
+  let line: Buffer[] = []
   try {
-    const row: unknown = JSON.parse(line)
+    for (let length = readSync(file, piece); length > 0; length = readSync(file, piece)) {
+      let at = 0
+      for (let end = piece.indexOf(NEWLINE); end >= 0 && end < length; ) {
+        line.push(piece.subarray(at, end))
+        at = end + 1
+        if (rolloutOf(Buffer.concat(line)) < next) kept = read + at
+        line = []
+        end = piece.indexOf(NEWLINE, at)
+      }
+      line.push(Buffer.from(piece.subarray(at, length)))
+      read += length
+    }
+  } finally {
+    closeSync(file)
+  }
+  return kept
+}
+
+const NEWLINE = 0x0a
+
+function rolloutOf(line: Buffer): number {
+  try {
+    const row: unknown = JSON.parse(line.toString("utf8"))
     return isObject(row) && typeof row.rollout === "number" ? row.rollout : Number.POSITIVE_INFINITY
   } catch {
     return Number.POSITIVE_INFINITY // half written by a run that was killed

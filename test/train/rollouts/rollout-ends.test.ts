@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
+import { rolloutFile } from "../../../src/train/rollouts/rollout-file.ts"
 import { rolloutsOf, stepsOf, tinyRollouts, warningsOf } from "./tiny-rollouts.ts"
 
 const { root, run } = tinyRollouts()
@@ -21,6 +22,19 @@ test("a run that never had anything to learn fails and says what it saw", async 
   await expect(run("never", { rollout })).rejects.toThrow(
     /zero-variance: in each of the first 5 rollouts .*prompts.jsonl:\d answered .*reward 0.5.*easier or harder prompts/,
   )
+})
+
+test("a run that goes on cuts off the samples that it makes again, and nothing before them", () => {
+  const line = (rollout: number, more = "") => `${JSON.stringify({ completion: more, rollout })}\n`
+  const long = "x".repeat(2_500_000) // more than is read at once
+  const kept = `${line(0)}${line(0, long)}{"damaged": \n${line(1, "é\u2028")}`
+  const path = file("rollouts.jsonl", `${kept}${line(2)}${line(3, long)}{"completion": "torn`)
+  const write = rolloutFile({ folder: root, keep: "all", prompts: [], next: 2 })
+  expect(readFileSync(path, "utf8") === kept).toBe(true)
+  write({ number: 2, policyStep: 0, samples: [] })
+  expect(readFileSync(path, "utf8") === kept).toBe(true)
+  rolloutFile({ folder: root, keep: "all", prompts: [], next: 0 })
+  expect(readFileSync(path, "utf8")).toBe("")
 })
 
 test("what was told before a failure is in the folder", async () => {
