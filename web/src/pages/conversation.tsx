@@ -187,7 +187,7 @@ function Editable({
         {children}{" "}
         <button type="button" class="plain pale" onClick={() => setOpen(true)}>
           edit<span class="unseen"> the {what}</span>
-        </button>
+        </button>{" "}
         {onContinue && (
           <button type="button" class="plain pale" onClick={() => onContinue(text)}>
             continue<span class="unseen"> the {what}</span>

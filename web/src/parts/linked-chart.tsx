@@ -28,6 +28,10 @@ export interface LinkedChartProps {
 }
 
 const HEIGHT = 190
+/** Beside the y axis: as much in all charts, so that they stand over each other; more for long marks. */
+const MARKS_WIDTH = 58
+const marksWidth = (marks: readonly string[] | null): number =>
+  Math.max(MARKS_WIDTH, ...(marks ?? []).map((mark) => 18 + 7 * mark.length))
 
 /** One table of all series: those of one x as they are, others joined. */
 function tableOf({ series, log }: LinkedChartProps): uPlot.AlignedData {
@@ -55,6 +59,9 @@ export function LinkedChart(props: LinkedChartProps) {
   const plot = useRef<uPlot>(undefined)
   const now = useRef(props)
   now.current = props
+  /** What a plot is drawn with, and what the present one has been. */
+  const drawn = [series, range?.[0], range?.[1]]
+  const told = useRef<readonly unknown[]>([])
   const ordered = inOrder(series)
   const shape = ordered.map(({ label, color, faint }) => `${label} ${color} ${faint}`).join()
   useEffect(() => {
@@ -62,7 +69,7 @@ export function LinkedChart(props: LinkedChartProps) {
     // Asked for at each drawing: a canvas knows nothing of the theme, which may turn dark.
     const themed = (color: string) => () => colorOf(element, color)
     const line = { stroke: themed("--line"), width: 1 }
-    const axis = { stroke: themed("--pale"), grid: line, ticks: line, size: 58 }
+    const axis = { stroke: themed("--pale"), grid: line, ticks: line }
     const made = new uPlot(
       {
         width: Math.max(200, element.clientWidth),
@@ -82,6 +89,7 @@ export function LinkedChart(props: LinkedChartProps) {
           { ...axis, size: 28 },
           {
             ...axis,
+            size: (_, marks) => marksWidth(marks),
             values: (_, ticks, __, ___, step) =>
               ticks.map((tick) => tickText(tick, log ? 0 : step)),
           },
@@ -115,11 +123,13 @@ export function LinkedChart(props: LinkedChartProps) {
       element,
     )
     plot.current = made
+    told.current = drawn
     const reset = () => now.current.onZoom(undefined)
     element.addEventListener("dblclick", reset)
-    const sizes = new ResizeObserver(() =>
-      made.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }),
-    )
+    const sizes = new ResizeObserver(() => {
+      const width = Math.max(200, element.clientWidth)
+      if (width !== made.width) made.setSize({ width, height: HEIGHT })
+    })
     sizes.observe(element)
     const theme = matchMedia("(prefers-color-scheme: dark)")
     const redraw = () => made.redraw()
@@ -131,7 +141,11 @@ export function LinkedChart(props: LinkedChartProps) {
       made.destroy()
     }
   }, [shape, sync, isTime, log])
-  useEffect(() => plot.current?.setData(tableOf(now.current)), [series, range?.[0], range?.[1]])
+  useEffect(() => {
+    if (drawn.every((one, i) => one === told.current[i])) return // it was just made with them
+    told.current = drawn
+    plot.current?.setData(tableOf(now.current))
+  }, drawn)
 
   const shown = ordered.filter(({ faint }) => !faint)
   const last = shown.map(({ label, ys }) => `${label} ${lastOf(ys)}`).join(", ")

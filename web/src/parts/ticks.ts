@@ -13,12 +13,12 @@ export function tickText(tick: number | null, step: number): string {
 }
 
 /** Of steps of 0.25 two, of 0.2 one, of 50 none. */
-function digitsOf(step: number): number {
-  for (let digits = 0; digits < 4; digits++) {
+function digitsOf(step: number, most = 4): number {
+  for (let digits = 0; digits < most; digits++) {
     const scaled = step * 10 ** digits
     if (Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled) return digits
   }
-  return 4
+  return most
 }
 
 /** All values with some room; about values that are all the same, a tenth of their size or one. */
@@ -35,7 +35,7 @@ export function shownRange(
 /** `2.1B`, `2.105B`: thousands, millions or billions of which steps can be told apart. */
 function compactText(tick: number, step: number): string {
   const unit = 10 ** (3 * Math.floor(Math.log10(Math.abs(tick)) / 3))
-  const digits = digitsOf(step / unit)
+  const digits = digitsOf(step / unit, 9)
   return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: digits }).format(
     tick,
   )
