@@ -1,5 +1,6 @@
 import { assert } from "../../errors.ts"
 import type { Graph } from "../../graph/index.ts"
+import { giveBack } from "../../host/give-back.ts"
 import {
   type Device,
   type DeviceTensor,
@@ -68,8 +69,11 @@ export interface PackOptions extends PackedShapes {
  */
 const PIECES: PieceSizes = { most: 512, step: 2, together: true }
 
-/** Weights that are packed at once: what is held twice for a moment. */
-const SECTION_BYTES = 128 * 2 ** 20
+/**
+ * Weights that are packed at once: what is held three times for a moment, here, by ONNX Runtime and
+ * packed. One layer at least.
+ */
+const SECTION_BYTES = 64 * 2 ** 20
 
 /**
  * A model that only decodes: its graphs are compiled with the weights, which the products keep
@@ -103,15 +107,12 @@ export class PackedModel implements DecodingStages {
   /** Asks for each weight once; beyond the packed ones only a section's are in memory at a time. */
   static async pack(options: PackOptions): Promise<PackedModel> {
     const { shape, signal } = options
-    const head = await compiledWith(options, packedLogits(shape), {
-      [NORM_WEIGHT]: FINAL_NORM,
-      [HEAD_WEIGHT]: headName(shape),
-    })
+    const head = await compiledHead(options)
     const sections: Section[] = []
+    let memory: ArrayBuffer | undefined
     const held = options.fedAdapter ? { shape } : options
     const ofLayers = layerShapes(held).map((layer) => layer.map(([name]) => name))
     try {
-      let memory: ArrayBuffer | undefined
       for (const layers of sectionLayers(shape)) {
         signal?.throwIfAborted()
         const traced = packedBlocks(options, layers)
@@ -125,6 +126,8 @@ export class PackedModel implements DecodingStages {
       await head.release()
       for (const { executable } of sections) await executable.release()
       throw error
+    } finally {
+      if (memory) giveBack(memory)
     }
     return new PackedModel(options, sections, head)
   }
@@ -198,11 +201,10 @@ async function compiledWith(
   { device, weight, ...options }: PackOptions,
   traced: Graph,
   names: Readonly<Record<string, string>>,
-  memory?: ArrayBuffer,
+  memory: ArrayBuffer,
 ): Promise<Executable> {
   if (device.products === "bf16")
     return compiledAsRead({ device, weight, ...options }, traced, names)
-  memory ??= new ArrayBuffer(weightBytes(traced, Object.keys(names)))
   const constants: Record<string, HostTensor> = {}
   let offset = 0
   for (const { name, shape } of traced.inputs) {
@@ -212,6 +214,17 @@ async function compiledWith(
     constants[name] = float32(shape as number[], await weight(names[name], place))
   }
   return device.compile(traced, { constants })
+}
+
+async function compiledHead(options: PackOptions): Promise<Executable> {
+  const { shape, device } = options
+  const traced = packedLogits(shape)
+  const names = { [NORM_WEIGHT]: FINAL_NORM, [HEAD_WEIGHT]: headName(shape) }
+  const bytes = device.products === "bf16" ? 0 : weightBytes(traced, Object.keys(names))
+  const memory = new ArrayBuffer(bytes)
+  const executable = await compiledWith(options, traced, names, memory)
+  giveBack(memory) // as much as a quarter of a small model
+  return executable
 }
 
 /** The same where matrices are held as bfloat16: each is packed when it was read, into one place. */

@@ -267,11 +267,13 @@ export class OnnxDevice implements Device {
       tensors[name] = checkFeed(graph, port, await this.upload(own))
       held.set(name, packed ? undefined : tensors[name])
     }
-    const given = this.#holdsConstants ? tensors : {}
-    const make: Sessions = (packed) =>
-      this.#createSession(graph, given, packed).catch((error: unknown) => {
+    let given: typeof tensors | undefined = this.#holdsConstants ? tensors : {}
+    const make: Sessions = async (packed) => {
+      assert(given, `${graph.name}: a second session of constants that were let go of`)
+      return this.#createSession(graph, given, packed).catch((error: unknown) => {
         throw explain(graph, error)
       })
+    }
     const ofRuns = this.#holdsConstants ? { held, fed: panels } : { fed: tensors }
     const keepsInputs = this.#keepsInputs
     const executable = new OnnxExecutable(graph, make, this.#target, { ...ofRuns, keepsInputs })
@@ -279,6 +281,8 @@ export class OnnxDevice implements Device {
     const isKnown = !this.#own?.bf16 || Object.keys(constants).length > 0
     const fedPacked = graph.inputs.flatMap(({ name }) => (panels[name] ? [name] : []))
     if (isKnown) await executable.session(fedPacked)
+    // No run asks for another session then, and what is packed need not be held beside it.
+    if (isKnown && !this.#own?.bf16) given = undefined
     return executable
   }
 
