@@ -3,7 +3,7 @@
  * peak memory on the same pairs, one thread each, processes in turns.
  *
  *     npm run bench -- dpo [--model FOLDER] [--steps 3] [--pairs 4] [--repeats 1] [--only full|lora]
- *                          [--dtypes fp32,bf16]
+ *                          [--dtypes fp32,bf16] [--trl fp32,bf16]
  *
  * Pairs are GSM8K's questions with their answers, rejected with other numbers in them. Without
  * --model Qwen2.5-0.5B's shape. Python is DFTUNE_PYTHON or /opt/torch-venv/bin/python. The reference's
@@ -94,6 +94,7 @@ export async function run(args: string[]): Promise<void> {
       repeats: { type: "string", default: "1" },
       only: { type: "string" },
       dtypes: { type: "string", default: "fp32,bf16" },
+      trl: { type: "string", default: "fp32,bf16" },
     },
   })
   const model = values.model ?? qwenModel()
@@ -106,13 +107,13 @@ export async function run(args: string[]): Promise<void> {
   const source = join(folder, "pairs.jsonl")
   writePairs(source, GSM8K, steps * pairs)
   const setup = { folder, model, source, steps, pairs }
-  const dtypes = values.dtypes.split(",") as Precision[]
+  const [dtypes, trl] = [values.dtypes, values.trl].map((list) => list.split(",") as Precision[])
   try {
     const contenders = ["full", "lora"]
       .filter((mode) => !values.only || mode === values.only)
       .flatMap((mode) => [
-        ...dtypes.map((dtype) => ours(setup, dtype, mode)),
-        ...dtypes.map((dtype) => theirs(setup, dtype, mode)),
+        ...dtypes!.map((dtype) => ours(setup, dtype, mode)),
+        ...trl!.map((dtype) => theirs(setup, dtype, mode)),
       ])
     const results = await inTurns(contenders, Number(values.repeats))
     console.table(results)

@@ -220,6 +220,7 @@ async function* steps(run: Running, planned: PlanOptions) {
       storedReference,
       referenceIsStart:
         storedReference && checkpoint === undefined && !rollouts && !plan.measuredBy,
+      precision: plan.engine.dtype,
       ...(rollouts ? rolloutTraining(plan) : {}),
       evaluate: async function* (step) {
         if (rollouts) yield* rollouts.evaluate(step)

@@ -5,15 +5,17 @@ import { isOfPairs, type Objective } from "../objectives/index.ts"
 import { learningRate, warmupSteps } from "../optim/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import type { EventBody, StepEvent } from "../run/events.ts"
+import type { Precision } from "../runtime/index.ts"
 import type { BatchSource, StepRows } from "./batches.ts"
 import { type Best, type BestSettings, hasWaited, judged, stoppedEarly } from "./best-step.ts"
-import { forwardBackward, gradientScale, type StepResult, scaledSum } from "./forward-backward.ts"
+import { forwardBackward, gradientScale, type StepResult } from "./forward-backward.ts"
 import { type EvalSet, type EvaluationParts, evaluations } from "./held-out-loss.ts"
 import { klStep } from "./kl-step.ts"
 import { type MicroBatch, type StepBatchOptions, stepBatch } from "./micro-batches.ts"
 import { type ObjectiveHead, objectiveHead } from "./objective-head.ts"
 import type { OldLogprobs } from "./old-logprobs.ts"
 import type { Policy } from "./policy.ts"
+import { checkReference } from "./reference-check.ts"
 import { SourceLosses, type SourceNames } from "./source-losses.ts"
 import type { SplitOptions } from "./split-rows.ts"
 import { measureFields, outcomesOf, pairFields } from "./step-outcomes.ts"
@@ -51,6 +53,8 @@ export interface TrainerParts {
   readonly storedReference?: boolean
   /** The reference is the run's own start: the first step's loss is known. */
   readonly referenceIsStart?: boolean
+  /** Of the model's products; float32 if left out. */
+  readonly precision?: Precision
   /** The frozen model of objectives that have one. */
   readonly reference?: (microBatch: MicroBatch) => Promise<Reference>
   /** For objectives that compare with an earlier policy. */
@@ -123,7 +127,7 @@ export async function* trainSteps(
     const sources = sourceLosses(parts)
     const result = await stepResult(parts, head, step, taken, sources)
     if (!result) continue
-    if (step === 1 && referenceIsStart) checkReference(head, result)
+    if (step === 1 && referenceIsStart) checkReference(head, result, parts.precision ?? "fp32")
     const problem = nonfinite(result, step)
     if (problem && settings.on_nonfinite === "stop") throw new InputError(problem)
 
@@ -305,30 +309,6 @@ async function stepResult(
     signal,
   })
 }
-
-/**
- * The first step of a run whose reference is its own start is at the reference, whatever the rows:
- * any other loss means another template, model or adapter behind the reference's numbers.
- *
- * @throws InputError when it is not
- */
-function checkReference(head: ObjectiveHead, { loss, divisor, batch, columns }: StepResult): void {
-  if (!head.value || !columns) return
-  const { logp } = columns.columns
-  const there = {
-    ...columns,
-    columns: { ...columns.columns, ref_logp: logp! },
-    scalars: { ...columns.scalars, ...("kl_step" in columns.scalars ? { kl_step: 0 } : {}) },
-  }
-  const known = scaledSum(head.value(there), batch.microBatches) / divisor
-  if (Math.abs(loss - known) <= REFERENCE_TOLERANCE * Math.max(1, Math.abs(known))) return
-  throw new InputError(
-    `reference-mismatch: at the first step the policy is its reference, where the loss is ${known.toPrecision(6)}, but it came out as ${loss.toPrecision(6)}; ` +
-      "the reference's log-probabilities belong to another model, template or adapter. Remove the files reference-*.safetensors beside the prepared rows, and they are measured again",
-  )
-}
-
-const REFERENCE_TOLERANCE = 1e-3
 
 /** Another number for every micro-batch of a run, the same in a resumed one. */
 function hashSeed(seed: number, step: number, microBatch: number): number {

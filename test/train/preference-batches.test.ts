@@ -1,8 +1,10 @@
 import { expect, test } from "vitest"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import { labelBatches, mismatchedRows, pairBatches } from "../../src/train/batches.ts"
+import { type StepResult, scaledSum } from "../../src/train/forward-backward.ts"
 import { divisor, stepBatch } from "../../src/train/micro-batches.ts"
 import { objectiveHead } from "../../src/train/objective-head.ts"
+import { checkReference } from "../../src/train/reference-check.ts"
 import { rewardColumns } from "../../src/train/rewarded-batches.ts"
 import { outcomesOf, pairFields } from "../../src/train/step-outcomes.ts"
 import { fixedOrder, memoryPairs, memoryRows } from "./memory-rows.ts"
@@ -95,4 +97,35 @@ test("both sides are told with their rewards; a pair is right only where the cho
     logp_rejected: -2,
     nll_chosen: 7 / 3,
   })
+})
+
+test("a first step that is not at its reference stops; in bfloat16 rounding alone does not", () => {
+  const head = objectiveHead(objectiveFromConfig("dpo"))
+  const rows = pairBatches(memoryPairs(pairs), fixedOrder([0, 1], 2, 3)).batch(1).rows
+  const batch = stepBatch(rows, { capacity: 100, packing: true, normalization: "pairs" })
+  const [{ sequences, columns }] = batch.microBatches as [(typeof batch.microBatches)[number]]
+  const result = (apart: (t: number) => number) => {
+    const logp = Float32Array.from(sequences, (_, t) => -1 - t / 10)
+    const step = {
+      columns: { ...columns, logp, ref_logp: logp.map((x, t) => x + apart(t)) },
+      scalars: {},
+      sequences: Int32Array.from(sequences),
+    }
+    const [divided, loss] = [
+      divisor("pairs", batch, 0),
+      scaledSum(head.value!(step), batch.microBatches),
+    ]
+    return { batch, loss: loss / divided, divisor: divided, columns: step } as unknown as StepResult
+  }
+  const check = (apart: (t: number) => number, precision: "fp32" | "bf16") => () =>
+    checkReference(head, result(apart), precision)
+  const rounded = (t: number) => (t % 3 === 0 ? 0.04 : -0.02)
+  const another = (t: number) => (t % 3 === 0 ? 0.4 : -0.2)
+  for (const precision of ["fp32", "bf16"] as const) {
+    expect(check(() => 0, precision)).not.toThrow()
+    expect(check(another, precision)).toThrow(/reference-mismatch: .* 0\.69\d+.* 0\.2\d nats apart/)
+    expect(check(() => Number.NaN, precision)).toThrow("reference-mismatch")
+  }
+  expect(check(rounded, "fp32")).toThrow(/0.027 nats apart on average/)
+  expect(check(rounded, "bf16")).not.toThrow()
 })

@@ -33,6 +33,8 @@ class StepOutcome:
     told: Told | None = None
     loss_at_reference: float | None = None
     """Of the first step of a run whose reference is its own start."""
+    apart_from_reference: float | None = None
+    """Mean |ln p - ln pi_ref| of that step's tokens."""
     aux_loss: torch.Tensor | None = None
     """Of the routers to experts, where it is trained."""
 
@@ -118,6 +120,7 @@ class Passes:
         outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
         if step == 1 and self.begins_at_reference:
             outcome.loss_at_reference = self._loss_at_reference(batches, seen, given, scales)
+            outcome.apart_from_reference = self._apart_from_reference(batches, seen)
         return outcome
 
     def _loss_at_reference(self, batches, seen, given: Columns, scales) -> float | None:
@@ -129,6 +132,14 @@ class Passes:
         zero = {"kl_step": torch.zeros_like(given["kl_step"])} if "kl_step" in given else {}
         told = told_of(self.objective, self.world, itself, there, given | zero, scales)
         return None if told is None else told.loss
+
+    def _apart_from_reference(self, batches: list[MicroBatch], seen: list[Columns]) -> float:
+        total = torch.zeros(2, dtype=torch.float64, device=self.world.device)
+        for batch, columns in zip(batches, seen, strict=True):
+            gaps = (columns["logp"].double() - batch.columns["ref_logp"].double()).abs()
+            total += torch.stack([gaps.sum(), torch.full_like(gaps.sum(), gaps.numel())])
+        gap, tokens = self.world.sum(total).tolist()
+        return gap / max(1.0, tokens)
 
     @torch.no_grad()
     def _count_experts(self, batches: list[MicroBatch]) -> None:

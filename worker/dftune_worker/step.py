@@ -21,6 +21,7 @@ from .shards import PreparedRows
 from .statistics import means
 
 if TYPE_CHECKING:
+    from .passes import StepOutcome
     from .trainer import Run
 
 
@@ -61,7 +62,7 @@ def train_step(run: Run, taken: Taken) -> None:
         options=config.get("lr_scheduler_kwargs"),
     )
     aux = {} if outcome.aux_loss is None else {"aux_loss": outcome.aux_loss.item()}
-    _check_reference(outcome.loss_at_reference, loss)
+    _check_reference(outcome, loss, config["engine"]["dtype"])
     if math.isfinite(loss) and math.isfinite(norm):
         clip = min(1.0, config["max_grad_norm"] / (norm + 1e-6)) if config["max_grad_norm"] > 0 else 1.0
         run.optimizer.update(rate, clip / divisor)
@@ -96,9 +97,10 @@ def train_step(run: Run, taken: Taken) -> None:
     run.events.write("histogram", run.step, name="train", bins=bins, small_bins=small_bins)
 
 
-def _check_reference(expected: float | None, loss: float) -> None:
+def _check_reference(outcome: StepOutcome, loss: float, dtype: str) -> None:
     """Before anything is changed."""
-    problem = None if expected is None else mismatch(expected, loss)
+    expected, apart = outcome.loss_at_reference, outcome.apart_from_reference
+    problem = None if expected is None else mismatch(expected, loss, apart, rounds=dtype != "fp32")
     check(problem is None, str(problem))
 
 
