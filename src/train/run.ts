@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
+import { peakMemory } from "../host/peak-memory.ts"
 import { openWeights } from "../models/files/index.ts"
 import { VALUE_HEAD } from "../models/index.ts"
 import { reportHtml } from "../report/run-page.ts"
@@ -73,8 +74,8 @@ export async function* runHere(
   const seconds = options.timed
     ? await secondsAhead(plan, state?.progress.step ?? 0, options)
     : undefined
-  // What timing leaves behind is there for good.
-  const held = Math.max(plan.memory.process, process.memoryUsage.rss())
+  // What timing leaves behind, the run takes again; what it took at most has been taken.
+  const plannedMemoryBytes = Math.max(plan.memory.total, seconds === undefined ? 0 : peakMemory())
   const checkpoint = state && (await readCheckpoint(state))
   const session = await openSession(plan, {
     ...(checkpoint ? { checkpoint } : {}),
@@ -118,7 +119,7 @@ export async function* runHere(
         rows: plan.rows.rows,
         batchSize: config.batch_size,
         steps: plan.order.steps,
-        plannedMemoryBytes: plan.memory.total - plan.memory.process + held,
+        plannedMemoryBytes,
         freeMemoryBytes: freemem() + process.memoryUsage.rss(),
         ...(seconds === undefined ? {} : { plannedSeconds: seconds }),
         ...(checkpoint ? { resumed: checkpoint } : {}),

@@ -8,8 +8,9 @@ import {
   ndarray,
   partition,
   type Tensor,
+  workspaceBytes,
 } from "../../src/graph/index.ts"
-import { attention, tanh } from "../../src/models/block/attention.ts"
+import { attention, mostKeys, QUERY_CHUNK, tanh } from "../../src/models/block/attention.ts"
 import type { AttentionOptions } from "../../src/models/block/parts.ts"
 import { keyBegins, packLayout } from "../../src/models/decoder/pack.ts"
 import { difference } from "../../src/runtime/conformance/judge.ts"
@@ -85,6 +86,7 @@ const packs: readonly {
   { lengths: [3, 200, 90], tokens: 300 },
   { lengths: [3, 200, 90], tokens: 300, window: 7 },
   { lengths: [200, 5], tokens: 205, window: 140 },
+  { lengths: [3, 290], tokens: 300, options: { chunksAtOnce: 1 } },
   { lengths: [20, 40], tokens: 60, options: { softcap: 0.7, scale: 0.9 } },
 ]
 
@@ -144,4 +146,20 @@ describe.each(packs)(named, ({ lengths, tokens, window, options = {} }) => {
       start += length
     }
   })
+})
+
+test("what attention holds on its way back grows with a row's length, not with its square", () => {
+  const [short, long] = [2048, 4096].map((tokens) => {
+    const q = input("q", [K, G, tokens, D])
+    const [k, v] = ["k", "v"].map((name) => input(name, [K, tokens, D])) as [Tensor, Tensor]
+    const layout = {
+      segments: input("segments", [tokens], "i64"),
+      keyBegins: input("key_begins", [Math.ceil(tokens / QUERY_CHUNK)], "i64"),
+    }
+    const y = attention(q, k, v, layout)
+    const found = gradients([{ output: y, gradient: input("dy", q.shape) }], [q, k, v])
+    const outputs = Object.fromEntries(found.map((x, i) => [`${i}`, x!]))
+    return workspaceBytes(graph("back", outputs), (keys) => Math.min(tokens, mostKeys(keys)))
+  })
+  expect(long! / short!).toBeLessThan(2.2)
 })

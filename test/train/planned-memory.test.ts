@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -13,6 +13,7 @@ import { tinyModel } from "./tiny-model.ts"
 const SCRIPT = fileURLToPath(new URL("./peak-once.ts", import.meta.url))
 const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
 const TOKENS = 256
+const LONG_TOKENS = 3072
 let folder: string
 const models: Record<string, string> = {}
 
@@ -39,29 +40,42 @@ async function middleModel(): Promise<string> {
   return path
 }
 
+/** The bundled model with its context raised. */
+function longModel(): string {
+  const path = join(folder, "long")
+  cpSync(DEMO, path, { recursive: true })
+  const json = JSON.parse(readFileSync(join(path, "config.json"), "utf8"))
+  const raised = { ...json, max_position_embeddings: 4 * LONG_TOKENS }
+  writeFileSync(join(path, "config.json"), JSON.stringify(raised))
+  return path
+}
+
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "dftune-planned-memory-"))
   models.demo = DEMO
   models.middle = await middleModel()
+  models.long = longModel()
   const text = readFileSync(new URL("../../docs/method.md", import.meta.url), "utf8")
-  const rows = Array.from({ length: 6 }, (_, i) => ({ text: text.slice(i * 50, i * 50 + 4000) }))
+  const rows = Array.from({ length: 6 }, (_, i) => ({ text: text.slice(i * 50, i * 50 + 12_000) }))
   writeFileSync(join(folder, "rows.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const LORA = { adapter: { type: "lora", r: 8, lora_alpha: 16 } }
 
-test.each([
+test.each<[string, string, object, number?]>([
   ["demo", "full", {}],
+  // scores of all chunks at once were 200 MB of it
+  ["long", "full", { batch_size: 1, max_steps: 1 }, LONG_TOKENS],
   ["middle", "full", {}],
   ["middle", "lora", LORA],
   ["middle", "int4", { ...LORA, quantization: "int4" }],
 ])(
   "%s, %s: plan and fit say the peak of the process within a tenth",
-  async (model, way, own) => {
+  async (model, way, own, tokens = TOKENS) => {
     const config = {
       model: models[model],
-      data: { train: [{ path: join(folder, "rows.jsonl") }], max_length: TOKENS, supervise: "all" },
+      data: { train: [{ path: join(folder, "rows.jsonl") }], max_length: tokens, supervise: "all" },
       ...{ batch_size: 2, max_steps: 2, eval_steps: 0, save_steps: 0, learning_rate: 1e-5 },
       engine: { name: "onnx", device: "cpu", threads: 2 },
       output_dir: join(folder, `run-${model}-${way}`),

@@ -68,6 +68,23 @@ function chunkMask(
   return visible.where(0, Number.NEGATIVE_INFINITY)
 }
 
+/**
+ * Packs of more chunks than this go back one chunk after the other. A runtime orders what does not
+ * depend on each other as it likes, and may hold the scores of all chunks at once: T^2 of them.
+ */
+const CHUNKS_AT_ONCE = 8
+
+/** The chunk, whose keys are not there before `results` are computed. */
+function after(chunk: Chunk, results: readonly Tensor[]): Chunk {
+  const ones = results.map((x) =>
+    x.shape.reduce<Tensor>((part, _, axis) => part.slice(axis, 0, 1), x).reshape([1]),
+  )
+  const one = ones.reduce((sum, x) => sum.add(x))
+  // Nothing is less than itself, and no compiler knows it.
+  const zero = one.less(one).where(constant([1], "i64"), constant([0], "i64"))
+  return { ...chunk, keyBegin: chunk.keyBegin.add(zero) }
+}
+
 /** What one chunk's softmax is made of and gives, [K, G Tc, keys] each. */
 interface ChunkScores {
   /** tanh(s / softcap), where there is a cap. */
@@ -120,7 +137,7 @@ export function attention(
   options: AttentionOptions = {},
 ): Tensor {
   const [kvHeads, group, tokens, headDim] = q.shape as [number, number, number, number]
-  const { scale = 1 / Math.sqrt(headDim), softcap } = options
+  const { scale = 1 / Math.sqrt(headDim), softcap, chunksAtOnce = CHUNKS_AT_ONCE } = options
   const parts = chunks(tokens, layout)
 
   const rowsOf = (x: Tensor, { start, end }: Chunk) =>
@@ -150,28 +167,22 @@ export function attention(
       const delta = dO.mul(o).sum(-1, { keepDims: true }) // [K, G, T, 1]
       const dOWithDelta = concat([dO, delta.neg()], 3)
       const vWithOne = concat([v!, v!.slice(2, 0, 1).mul(0).add(1)], 2)
-      const perChunk = parts.map((part) => {
+      const dq: Tensor[] = []
+      let sums: { readonly dk: Tensor; readonly dv: Tensor } | undefined
+      for (const each of parts) {
+        const inTurn = sums !== undefined && parts.length > chunksAtOnce
+        const part = inTurn ? after(each, [dq.at(-1)!, sums!.dk, sums!.dv]) : each
         const { p, capped } = scores(q!, k!, part)
         // A difference of two nearly equal sums: never of rounded factors.
         const dp = rowsOf(dOWithDelta, part).matmul(keysOf(vWithOne, part), exactRows)
         const ds = capped ? dp.mul(p).mul(capped.mul(capped).neg().add(1)) : dp.mul(p)
         const back = (x: Tensor) => x.padBy(1, part.keyBegin, part.keyEnd, tokens)
-        return {
-          dq: ds.matmul(keysOf(k!, part), { alpha: scale }),
-          dk: back(ds.matmul(rowsOf(q!, part), { transA: true, alpha: scale })),
-          dv: back(p.matmul(rowsOf(dO, part), { transA: true })),
-        }
-      })
-      const total = (key: "dk" | "dv") =>
-        perChunk.map((part) => part[key]).reduce((sum, x) => sum.add(x))
-      return [
-        join(
-          perChunk.map((part) => part.dq),
-          headDim,
-        ),
-        total("dk"),
-        total("dv"),
-      ]
+        const dk = back(ds.matmul(rowsOf(q!, part), { transA: true, alpha: scale }))
+        const dv = back(p.matmul(rowsOf(dO, part), { transA: true }))
+        dq.push(ds.matmul(keysOf(k!, part), { alpha: scale }))
+        sums = sums ? { dk: sums.dk.add(dk), dv: sums.dv.add(dv) } : { dk, dv }
+      }
+      return [join(dq, headDim), sums!.dk, sums!.dv]
     },
   )
 }

@@ -5,6 +5,8 @@ export interface AttentionOptions {
   readonly scale?: number
   /** Scaled products s become softcap * tanh(s / softcap). */
   readonly softcap?: number
+  /** Packs of more chunks of queries go back one chunk after the other. */
+  readonly chunksAtOnce?: number
 }
 
 /**
