@@ -1,7 +1,10 @@
 /**
  * Writes the table of docs/models.md: `npx tsx scripts/models-table.ts`. The differences are measured
- * against golden/models, whose numbers are Transformers' and PEFT's, in float32 on this machine.
+ * against golden/models, whose numbers are Transformers' and PEFT's, in float32 on this machine. Which
+ * types `engine: torch` pads is found out on tiny random models, where DFTUNE_PYTHON (or python3) has
+ * torch and transformers; else that list stays as it is.
  */
+import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { openSafetensors } from "../src/formats/index.ts"
@@ -136,10 +139,32 @@ for (const type of MODEL_TYPES) {
 }
 await device.release()
 
+/** The types of tiny models, packed and padded; undefined without a Python that can tell. */
+function typesOnTorch(): string | undefined {
+  const python = process.env.DFTUNE_PYTHON ?? "python3"
+  const script = fileURLToPath(new URL("../worker/tests/kept_apart.py", import.meta.url))
+  let found: Record<string, string>
+  try {
+    found = JSON.parse(execFileSync(python, [script], { encoding: "utf8", stdio: "pipe" }))
+  } catch (error) {
+    console.error(`types on engine: torch are left as they are: ${python} ${script}: ${error}`)
+    return undefined
+  }
+  const listed = (ways: readonly string[]) =>
+    Object.keys(found)
+      .filter((type) => ways.includes(found[type]!))
+      .sort()
+      .map((type) => `\`${type}\``)
+      .join(" ")
+  return `- Packed: ${listed(["own", "mask"])}\n- Padded: ${listed(["padded", "alone"])}`
+}
+
 const page = readFileSync(PAGE, "utf8")
 const head = [
   "| `model_type` | checkpoints | logits | gradients | adapter's gradients | GGUF | adapters on |",
   "| --- | --- | --- | --- | --- | --- | --- |",
 ]
 const table = [...head, ...rows].join("\n")
-writeFileSync(PAGE, page.replace(/\| `model_type`[\s\S]*?(?=\n\n)/, table))
+const types = typesOnTorch()
+const withTable = page.replace(/\| `model_type`[\s\S]*?(?=\n\n)/, table)
+writeFileSync(PAGE, types ? withTable.replace(/- Packed: .*\n- Padded: .*/, types) : withTable)

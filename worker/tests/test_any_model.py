@@ -1,11 +1,13 @@
 """Models of many types against Transformers' own, called row by row: loss and gradient norm of three steps."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
-from conftest import objective, write_prepared
+from conftest import WORKER, objective, write_prepared
+from kept_apart import two_rows, way_of
 from tiny_types import TYPES, save_tiny
 
 from dftune_worker import apart, self_check
@@ -116,21 +118,14 @@ def test_auxiliary_loss_is_of_the_whole_step(model_type, tmp_path, rows):
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_which_types_are_padded(tmp_path, rows):
-    """Recurrent layers and masks of their own: the list in docs/torch.md is made by this."""
-    padded = {"opt", "bloom", "mpt", "gpt_oss", "mamba", "mamba2", "recurrent_gemma", "jamba", "bamba", "falcon_h1"}
-    padded |= {"lfm2", "qwen3_next", "granitemoehybrid", "zamba2"}
-    found = {t for t in TYPES if way_of(save_tiny(t, tmp_path / t), rows) == apart.PADDED}
-    assert found == padded
-
-
-def way_of(folder, rows) -> str:
-    model = PackedModel(build(folder, None))
-    place(model, World(0, 1, CPU), torch.float32)
-    fill_parameters(model, weights_of(folder, model.config.model_type), 0, None)
-    findings = self_check.settle(model, [rows[0], rows[1]], torch.float32, CPU)
-    assert (model.kept_apart == apart.PADDED) == any(f.code == "padded-rows" for f in findings)
-    return model.kept_apart
+def test_which_types_are_padded(tmp_path):
+    """The list in docs/models.md is made by `kept_apart.py`, and is still right."""
+    page = (WORKER.parent / "docs" / "models.md").read_text()
+    listed = {way: set(re.findall(r"`(\w+)`", line)) for way, line in re.findall(r"^- (\w+): (.*)$", page, re.M)}
+    found = {t: way_of(save_tiny(t, tmp_path / t), two_rows()) for t in TYPES}
+    for way in ("Packed", "Padded"):
+        packed = way == "Packed"
+        assert listed[way] == {t for t, one in found.items() if (one in (apart.OWN, apart.MASK)) == packed}
 
 
 def test_a_result_is_laid_out_as_the_family_s_checkpoints_are(tmp_path, rows):
