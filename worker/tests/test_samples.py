@@ -9,10 +9,12 @@ import torch
 from conftest import objective, run_worker, spec_samples
 from test_runs import LORA
 
+from dftune_worker.decoding import Decoding, Wanted
 from dftune_worker.model import PackedModel, build
 from dftune_worker.parallel import World, place
 from dftune_worker.samples import Sampler
 from dftune_worker.spec import sample_plan
+from dftune_worker.uniform import uniform
 from dftune_worker.weights import Weights, fill_parameters
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -120,3 +122,37 @@ def test_bf16_samples_are_repeated_to_the_bit(make_spec, tmp_path):
     ]
     first, again = ([(e["tokens"], e["probabilities"]) for e in events if e["type"] == "sample"] for events in runs)
     assert len(first) == 6 and first == again
+
+
+def test_uniform_numbers_are_the_local_engine_s():
+    """Of src/generate/philox.ts."""
+    assert uniform(5 * 2**32 + 7, 3, (2, 9, 1)) == 0.16264494577695754
+    assert uniform(123, 0) == 0.0669477462942315
+    assert uniform(2**53 - 1, 4096, (4294967295, 1, 0)) == 0.7272345629682013
+
+
+def test_a_drawn_token_is_the_inverse_of_the_cumulative_distribution(tiny_model, model):
+    """Four samples of each of five prompts, some greedy; against Transformers' own model over the whole sequence."""
+    from transformers import AutoModelForCausalLM
+
+    theirs = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation="eager")
+    prompts = [(5, 9, 11), (3, 4), (60, 2, 8, 8), (7,), (1, 2, 3)]
+    wanted = [
+        Wanted(prompt, 6, 0.0 if i == 3 else 0.7, lambda t, p=p, i=i: uniform(p, t, (i, 0, 0)))
+        for p, prompt in enumerate(prompts)
+        for i in range(4)
+    ]
+    found = Decoding(model, ALONE, torch.float32, frozenset()).completions(wanted)
+    assert len({tuple(one.token_ids) for one in found}) > 10
+    for one, done in zip(wanted, found, strict=True):
+        ids = list(one.token_ids)
+        for t, (id, logprob) in enumerate(zip(done.token_ids, done.logprobs, strict=True)):
+            with torch.no_grad():
+                logits = theirs(torch.tensor([ids])).logits[0, -1].double()
+            p = (logits / (one.temperature or 1)).softmax(-1)
+            below = float(p[:id].sum())
+            u = one.uniform(t)
+            expected = below - 1e-5 <= u <= below + float(p[id]) + 1e-5 if one.temperature else id == int(p.argmax())
+            assert expected
+            assert logprob == pytest.approx(float(p[id].log()), abs=1e-4)
+            ids.append(id)

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../../src/config/index.ts"
@@ -95,6 +95,17 @@ describe.skipIf(!PYTHON)(`rollouts of engine torch, ${WITH_PYTHON}`, () => {
     const resumed = await onTorch("resumed", { ...more, resume })
     const after = whole.filter(({ step }) => step > 3)
     expect(withoutTime(resumed.filter(({ step }) => step > 3))).toEqual(withoutTime(after))
+  })
+
+  test("a run that is asked to stop ends after a checkpoint", { timeout: 200_000 }, async () => {
+    const asked = new AbortController()
+    const config = torchConfig("stopped", { max_steps: 200, learning_rate: 1e-5 })
+    const started = trainWithTorch(config, { signal: asked.signal })
+    for await (const event of started) if (event.type === "step") asked.abort()
+    const { reason, steps } = await started.result
+    expect(reason).toBe("interrupted")
+    const folder = join(root, "stopped", "checkpoints", `step-${String(steps).padStart(6, "0")}`)
+    expect(existsSync(join(folder, "rollout.safetensors"))).toBe(true)
   })
 
   test("a reward that fails ends the run with its words", { timeout: 200_000 }, async () => {

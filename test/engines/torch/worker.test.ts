@@ -12,7 +12,7 @@ const WORKER = fileURLToPath(new URL("../../../worker", import.meta.url))
 /** The several minutes each of these take are why they run only where Python has all it needs. */
 const FILES = [
   ...["test_parts.py", "test_runs.py", "test_endings.py", "test_samples.py"],
-  ...["test_adapters.py", "test_optimizers.py", "test_scores.py"],
+  ...["test_adapters.py", "test_optimizers.py", "test_scores.py", "test_best_step.py"],
   ...["test_any_model.py", "test_any_runs.py"],
   ...(HAS_PILLOW ? ["test_vision.py"] : []),
 ]
