@@ -7,7 +7,9 @@ import { circles, importGraph, reached, SRC } from "./import-graph.ts"
 const LAYERS = [
   ..."errors.ts random.ts closest-name.ts host graph runtime formats hub text models".split(" "),
   ..."objectives optim grading sandbox rewards trackers config data run report generate".split(" "),
-  ..."train browser evaluate engines check export peers study demo server commands".split(" "),
+  ..."train browser evaluate engines check export peers first-config study demo server commands".split(
+    " ",
+  ),
 ]
 
 const graph = importGraph()

@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander"
 import type { Config } from "../config/index.ts"
 import { loadConfig } from "../config/load-config.ts"
-import { writeKubernetes, writeSkypilot } from "../engines/torch/job-files.ts"
 import { KUBERNETES_KINDS } from "../engines/torch/kubernetes.ts"
-import { trainWithTorch, writeSbatch } from "../engines/torch/torch-run.ts"
+import { ACCELERATORS, IMAGE, type WrittenJob, writeJob } from "../engines/torch/launch.ts"
+import { trainWithTorch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { collected, setOption } from "./shell/option-values.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
@@ -33,8 +33,8 @@ export function command(verb: Command): void {
     .option("--json", "print one JSON document about what was written")
     .action(async (path: string, torchrunArgs: string[], options: Options) => {
       const config = await read(path, options)
-      const file = await interruptible((signal) => writeSbatch(config, { signal, torchrunArgs }))
-      told(file, "sbatch", options)
+      const write = (signal: AbortSignal) => writeJob("slurm", config, { signal, torchrunArgs })
+      told(await interruptible(write), options)
     })
   elsewhere(verb)
 }
@@ -65,28 +65,27 @@ function elsewhere(verb: Command): void {
     .action(async (path: string, torchrunArgs: string[], options: KubernetesFlags) => {
       const config = await read(path, options)
       const { kind, image, claim: claims, namespace } = options
-      const own = { kind, image, claims, torchrunArgs, ...(namespace ? { namespace } : {}) }
-      const write = (signal: AbortSignal) => writeKubernetes(config, { signal, ...own })
-      told(await interruptible(write), "kubectl apply -f", options)
+      const own = { kind, image, claims, torchrunArgs, namespace }
+      const write = (signal: AbortSignal) => writeJob("kubernetes", config, { signal, ...own })
+      told(await interruptible(write), options)
     })
   launcher(verb, "skypilot", "prepare the data and write a task of SkyPilot")
-    .option("--accelerators <kind:count>", "GPUs of the machine, such as H100:8", "H100")
+    .option("--accelerators <kind:count>", "GPUs of the machine, such as H100:8", ACCELERATORS)
     .option("--json", "print one JSON document about what was written")
     .action(async (path: string, torchrunArgs: string[], options: SkypilotFlags) => {
       const config = await read(path, options)
       const { accelerators } = options
       const write = (signal: AbortSignal) =>
-        writeSkypilot(config, { signal, torchrunArgs, accelerators })
-      told(await interruptible(write), "sky launch", options)
+        writeJob("skypilot", config, { signal, torchrunArgs, accelerators })
+      told(await interruptible(write), options)
     })
 }
 
-const IMAGE = "pytorch/pytorch:latest"
 const KUBERNETES_PATHS = `
 The pods find model, prepared rows and output_dir under the same paths as here: in the volumes of
 --claim, or without one in folders of the nodes themselves (one node, or a shared file system).`
 
-function told(file: string, submit: string, { json }: Options): void {
+function told({ file, submit }: WrittenJob, { json }: Options): void {
   say(`written; submit it with ${submit}`)
   if (json) printJson({ file })
   else print(file)

@@ -1,8 +1,5 @@
-import { statSync } from "node:fs"
 import { type Command, InvalidArgumentError } from "commander"
-import { InputError } from "../errors.ts"
-import { modelFolders } from "../generate/index.ts"
-import { serve } from "../server/index.ts"
+import { serveFolder } from "../server/index.ts"
 import { openBrowser } from "./shell/browser.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
@@ -14,7 +11,7 @@ import {
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, progressLine, say } from "./shell/terminal.ts"
+import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly port: number
@@ -24,6 +21,7 @@ interface Options {
   readonly threads?: number
   readonly open: boolean
   readonly readOnly?: boolean
+  readonly json?: boolean
   readonly allowCode: readonly string[]
   readonly allowHost: readonly string[]
 }
@@ -38,31 +36,15 @@ function portOf(text: string): number {
 }
 
 async function run(dir: string, options: Options, signal: AbortSignal): Promise<void> {
-  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new InputError(`${dir}: expected a folder of runs, or a run`)
-  }
-  const { port, model: models, device, dtype, threads, open, readOnly = false } = options
+  const { model: models, open, json = false, ...rest } = options
   const { show, clear } = progressLine()
-  for (const model of models) await modelFolders(model, { signal, onProgress: show })
+  const told = { signal, onProgress: show, onNotice: say }
+  const server = await serveFolder(dir, { ...rest, models, ...told })
   clear()
-  const { allowCode, allowHost } = options
-  const allowed = { code: allowCode, hosts: allowHost }
-  const env = jobEnv(allowHost)
-  // From here on no name of a request or of a run's files leads to a download.
-  process.env.HF_HUB_OFFLINE = "1"
-  const opened = { device, dtype, ...(threads === undefined ? {} : { threads }) }
-  const server = await serve({
-    dir,
-    port,
-    models,
-    open: opened,
-    say,
-    readOnly,
-    jobEnv: env,
-    allowed,
-  })
-  print(server.url)
-  if (open && process.stdout.isTTY) openBrowser(server.url)
+  const { url, token, port } = server
+  if (json) printJson({ url, token, port })
+  else print(url)
+  if (open && process.stdout.isTTY) openBrowser(url)
   say("Ctrl-C ends the server")
   try {
     await new Promise<void>((ended) => {
@@ -72,17 +54,6 @@ async function run(dir: string, options: Options, signal: AbortSignal): Promise<
   } finally {
     await server.close()
   }
-}
-
-/** Where hub ids lead. */
-const HUB = "https://huggingface.co"
-
-/** Of the runs that the page starts: a hub id is downloaded only from a host that was allowed. */
-function jobEnv(hosts: readonly string[]): NodeJS.ProcessEnv {
-  const env = { ...process.env }
-  const hub = URL.canParse(env.HF_ENDPOINT ?? HUB) ? new URL(env.HF_ENDPOINT ?? HUB).host : HUB
-  if (!hosts.includes(hub)) env.HF_HUB_OFFLINE = "1"
-  return env
 }
 
 export function command(verb: Command): void {
@@ -109,6 +80,7 @@ export function command(verb: Command): void {
     )
     .option("--no-open", "open no browser; none is opened without a terminal either")
     .option("--read-only", "change no run and write no file")
+    .option("--json", "print url, token and port as one JSON document, as the first line")
     .addOption(deviceOption())
     .addOption(dtypeOption())
     .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))

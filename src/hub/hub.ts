@@ -10,6 +10,7 @@ import type { ByteSource, Folder } from "../formats/folder.ts"
 import { folderFiles } from "../formats/folder-files.ts"
 import { fetchFile, isContent, readRange } from "./blobs.ts"
 import { isHubId, MODEL_FILES } from "./names.ts"
+import { isOffline } from "./offline.ts"
 import { type Request, requester, shownEndpoint } from "./requests.ts"
 
 export interface HubOptions {
@@ -36,8 +37,6 @@ interface Repo {
 
 const COMMIT = /^[0-9a-f]{40}$/
 const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
-
-const isOffline = () => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
 
 export interface ModelOptions extends HubOptions {
   /** false: configs and tokenizer only. */

@@ -7,6 +7,7 @@ import { Hono } from "hono"
 import { bodyLimit } from "hono/body-limit"
 import { InputError } from "../errors.ts"
 import { ownCommand } from "../host/own-command.ts"
+import { withoutDownloads } from "../hub/offline.ts"
 import { dataRoutes } from "./data-routes.ts"
 import { evaluationRoutes } from "./evaluation-routes.ts"
 import { exportRoutes } from "./export-routes.ts"
@@ -103,7 +104,9 @@ export async function serve({ port: wanted, ...options }: ServeOptions): Promise
     indexes,
     tokens: tokens.routes,
   })
-  server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }))
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  // no name of a request or of a run's files leads to a download
+  server.on("request", (request, response) => withoutDownloads(() => answer(request, response)))
   return {
     url: `http://127.0.0.1:${port}/#token=${secrets.token}`,
     port,

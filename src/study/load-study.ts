@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { z } from "zod"
 import { type ConfigProblem, type KeyPath, problems } from "../config/issues.ts"
@@ -30,6 +31,11 @@ export const studyJsonSchema = () => z.toJSONSchema(studyFields, { io: "input" }
  * @throws InputError with file, line and column
  */
 export async function loadStudy(path: string): Promise<Study> {
+  if (!existsSync(path)) {
+    throw new InputError(
+      `${path}: no such study; expected a YAML file with arms, seeds and evaluations (docs/studies.md)`,
+    )
+  }
   const source = await readSource(path)
   const parsed = studyFields.safeParse(source.value)
   if (!parsed.success) {

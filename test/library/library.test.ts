@@ -168,3 +168,65 @@ test("exportModel and convert write a model and read it back", async () => {
   expect(plain.files.map(({ file }) => file)).toContain("model.safetensors")
   await expect(library.exportModel("nope", { to: "hf" })).rejects.toThrow(/nope: no such folder/)
 })
+
+test("init looks, asks where it may, and writes a config", async () => {
+  const dir = join(folder, "new")
+  const answers = [join(folder, "no-such-model"), DEMO, rows, ""]
+  const asked: string[] = []
+  const told: string[] = []
+  const { file, config: said } = await quietly(() =>
+    library.init({
+      dir,
+      ask: async (question) => {
+        asked.push(question)
+        return answers.shift()!
+      },
+      onNotice: (text) => void told.push(text),
+    }),
+  )
+  expect(asked.map((question) => question.split(" ")[0])).toEqual([
+    ...["Model", "Model", "Training", "Objective"],
+  ])
+  expect(told.join()).toContain("no-such-model")
+  expect(said).toMatchObject({ model: DEMO, data: { train: rows } })
+  expect((await loadConfig(file)).model).toBe(DEMO)
+  await expect(library.init({ dir })).rejects.toThrow(/is there already/)
+})
+
+test("serve listens, downloads nothing, and is gone when it is closed", async () => {
+  const serving = await quietly(() => library.serve(folder, { readOnly: true }))
+  const headers = { authorization: `Bearer ${serving.token}` }
+  const address = `http://127.0.0.1:${serving.port}/v1/models`
+  await quietly(async () => {
+    expect((await fetch(address)).status).toBe(401)
+    expect((await fetch(address, { headers })).status).toBe(200)
+  })
+  const { isOffline, withoutDownloads } = await import("../../src/hub/offline.ts")
+  const later = withoutDownloads(async () => {
+    await Promise.resolve()
+    return isOffline()
+  })
+  expect([await later, isOffline()]).toEqual([true, false])
+  await serving.close()
+  await expect(fetch(address, { headers })).rejects.toThrow()
+  await expect(library.serve(join(folder, "none"))).rejects.toThrow(InputError)
+  await expect(library.serve(folder, { port: 70_000 })).rejects.toThrow(/^port: expected/)
+})
+
+test("study, writeJob and demo refuse what they cannot do, and do what is cheap", async () => {
+  const events = fileURLToPath(new URL("../../docs/studies/codes/events.jsonl", import.meta.url))
+  const shown = await quietly(() => library.study(events))
+  expect(shown!.contrasts.length).toBeGreaterThan(0)
+  await expect(library.study("nope.yaml")).rejects.toThrow(/nope.yaml: no such study/)
+  await expect(library.studyPlan("nope.yaml")).rejects.toThrow(InputError)
+  const elsewhere = config({
+    engine: { name: "torch", nproc_per_node: 2 },
+    output_dir: join(folder, "job"),
+  })
+  const job = await quietly(() => library.writeJob("slurm", elsewhere))
+  expect(job.submit).toBe("sbatch")
+  expect(readFileSync(job.file, "utf8")).toContain("torchrun")
+  await expect(library.writeJob("pbs" as "slurm", elsewhere)).rejects.toThrow(InputError)
+  await expect(library.demo({ out: folder })).rejects.toThrow(/no demo made/)
+  await expect(library.demo({ seeds: 0 })).rejects.toThrow(/^seeds: expected/)
+})

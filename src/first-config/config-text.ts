@@ -1,6 +1,6 @@
 /** The dftune.yaml that `init` writes: the settings that matter, each with its reason. */
-import { shortCount } from "../../report/units.ts"
-import type { ModelFacts, Proposal, RowFacts } from "../../train/proposal.ts"
+import { shortCount } from "../report/units.ts"
+import type { ModelFacts, Proposal, RowFacts } from "../train/proposal.ts"
 
 export interface ConfigParts {
   readonly model: string
