@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
 import { boundedText, MAX_BODY_BYTES } from "../host/bounded-text.ts"
+import { isBusy, isNoAddress, retryAfter } from "../host/patience.ts"
 
 /** One request to a server: what came back, and whether asking again can help. */
 
@@ -29,15 +30,6 @@ function serverWords(text: string): string {
   return text.trim().slice(0, 300)
 }
 
-/** Seconds of a Retry-After header, which is a number of them or a date (RFC 9110, 10.2.3). */
-export function retryAfter(header: string | null, now = Date.now()): number | undefined {
-  if (header === null || header.trim() === "") return undefined
-  const seconds = Number(header)
-  if (Number.isFinite(seconds)) return seconds >= 0 ? seconds : undefined
-  const date = Date.parse(header)
-  return Number.isNaN(date) ? undefined : Math.max(0, (date - now) / 1000)
-}
-
 /** Posts JSON. Lost connections, timeouts, 429, 5xx and answers that are no JSON can be tried again. */
 export async function post(
   url: string,
@@ -62,7 +54,7 @@ export async function post(
       return { kind: "refused", status: response.status, reason }
     }
     const reason = shown(serverWords(text) || response.statusText)
-    if (response.status === 429 || response.status >= 500) {
+    if (isBusy(response.status)) {
       const after = retryAfter(response.headers.get("retry-after"))
       const again = { kind: "again", reason: `${response.status} ${reason}` } as const
       return after === undefined ? again : { ...again, after }
@@ -78,6 +70,8 @@ export async function post(
     signal.throwIfAborted()
     if (timeout.aborted) return { kind: "again", reason: `no answer in ${timeoutSeconds} s` }
     const { message, cause } = error as Error
-    return { kind: "again", reason: cause instanceof Error ? cause.message : message }
+    const reason = cause instanceof Error ? cause.message : message
+    if (isNoAddress(error)) throw new InputError(`${url}: no request can be sent there: ${reason}`)
+    return { kind: "again", reason }
   }
 }

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts"
+import { patiently } from "../host/patience.ts"
 import { readChoice } from "./endpoint-answer.ts"
 import { post } from "./endpoint-request.ts"
 import {
@@ -42,7 +43,7 @@ interface Job {
   readonly request: SampleRequest
 }
 
-const MAX_WAIT_SECONDS = 60
+const LONGEST_WAIT_MS = 60_000
 
 function baseUrl(url: string): string {
   let parsed: URL
@@ -57,19 +58,6 @@ function baseUrl(url: string): string {
   const path = parsed.pathname.replace(/\/+$/, "")
   return `${parsed.origin}${path === "" ? "/v1" : path}`
 }
-
-const pause = (seconds: number, signal: AbortSignal | undefined) =>
-  new Promise<void>((done, fail) => {
-    const stop = () => {
-      clearTimeout(timer)
-      fail(signal!.reason)
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop)
-      done()
-    }, seconds * 1000)
-    signal?.addEventListener("abort", stop, { once: true })
-  })
 
 /** What a server may not know, and an answer is worth having without. */
 type Droppable = "logprobs" | "seed"
@@ -153,10 +141,17 @@ export class EndpointSource implements SampleSource {
     const chat = chatOf(job.request.prompt) !== undefined
     const url = `${this.#base}/${chat ? "chat/completions" : "completions"}`
     let bare = false
-    for (let attempt = 1; ; ) {
+    for (;;) {
       const { logprobs, ...rest } = this.#body(job)
       const body = bare || logprobs === undefined ? rest : { ...rest, logprobs }
-      const outcome = await post(url, body, { apiKey, timeoutSeconds, signal })
+      const outcome = await patiently(() => post(url, body, { apiKey, timeoutSeconds, signal }), {
+        ...{ attempts, firstWaitMs: 1000 * backOffSeconds, longestWaitMs: LONGEST_WAIT_MS, signal },
+        again: (tried) => (tried.kind === "again" ? { afterSeconds: tried.after } : undefined),
+        onWait: (tried, ms) => {
+          if (tried.kind !== "again") return
+          onRetry?.(`${tried.reason}; trying again in ${(ms / 1000).toFixed(1)} s`)
+        },
+      })
       if (outcome.kind === "answer") {
         if (bare) this.#without.add("logprobs")
         return this.#sampleOf(job, outcome.body, url, keepGoing)
@@ -176,13 +171,7 @@ export class EndpointSource implements SampleSource {
         }
         return this.#refusal(job, url, outcome, keepGoing)
       }
-      if (attempt >= attempts) {
-        throw new InputError(`${url}: ${outcome.reason}, ${attempts} times; is the server running?`)
-      }
-      const wait = Math.min(outcome.after ?? backOffSeconds * 2 ** (attempt - 1), MAX_WAIT_SECONDS)
-      onRetry?.(`${outcome.reason}; trying again in ${wait.toFixed(1)} s`)
-      await pause(wait, signal)
-      attempt++
+      throw new InputError(`${url}: ${outcome.reason}, ${attempts} times; is the server running?`)
     }
   }
 

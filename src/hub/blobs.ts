@@ -8,7 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileDownloadInfo } from "@huggingface/hub"
 import { InputError } from "../errors.ts"
 import { writeError } from "../formats/atomic.ts"
-import { isPassing, type Request, waitBefore } from "./requests.ts"
+import { waitAfter } from "../host/patience.ts"
+import { isPassing, PATIENCE, type Request } from "./requests.ts"
 
 export interface FileRequest {
   readonly repo: { readonly type: "model" | "dataset"; readonly name: string }
@@ -138,8 +139,6 @@ function claim(blob: string, mine: string): void {
   }
 }
 
-const ATTEMPTS = 5
-
 /** Downloads the rest of a partial file, and reconnects as often as needed. */
 async function continueDownload(partial: string, size: number, file: FileRequest): Promise<void> {
   const { repo, path, signal } = file
@@ -169,8 +168,8 @@ async function continueDownload(partial: string, size: number, file: FileRequest
         if (bytes < size) throw new TypeError("the connection ended early")
       } catch (error) {
         failures = bytes > before ? 1 : failures + 1
-        if (failures >= ATTEMPTS || signal?.aborted || !isPassing(error)) throw error
-        await sleep(waitBefore(failures), undefined, signal ? { signal } : {})
+        if (failures >= PATIENCE.attempts || signal?.aborted || !isPassing(error)) throw error
+        await sleep(waitAfter(failures, PATIENCE), undefined, signal ? { signal } : {})
       }
     }
     await target.sync()

@@ -1,5 +1,13 @@
-import { setTimeout as sleep } from "node:timers/promises"
 import { InputError } from "../errors.ts"
+import {
+  isBusy,
+  isNoAddress,
+  isNobody,
+  isOfNetwork,
+  type Patience,
+  patiently,
+  retryAfter,
+} from "../host/patience.ts"
 
 /** Where the hub is: HF_ENDPOINT, or huggingface.co. */
 export const endpoint = () =>
@@ -25,13 +33,7 @@ interface RequestOptions {
 const MAX_ANSWER_BYTES = 64e6
 /** Waited for the beginning of an answer. */
 const ANSWER_MS = 60_000
-const ATTEMPTS = 5
-const FIRST_WAIT_MS = 500
-const LONGEST_WAIT_MS = 30_000
-/** Too many at once, or a server that is just not well. */
-const AGAIN: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
-/** Nothing is there to connect to: waiting does not help. */
-const NOBODY: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "ERR_INVALID_URL"])
+export const PATIENCE: Patience = { attempts: 5, firstWaitMs: 500 }
 
 /**
  * How the hub is asked.
@@ -55,19 +57,11 @@ export function requester({ accessToken, signal }: RequestOptions): Request {
   }
 }
 
-/** Whether an error is of the network, and trying again may help. */
-export function isPassing(error: unknown): boolean {
-  if (!(error instanceof TypeError) && (error as Error)?.name !== "TimeoutError") return false
-  const { cause } = error as { cause?: { code?: string } }
-  return !NOBODY.has(cause?.code ?? "")
-}
+/** Whether an error is of the network, and trying again may help: not where nobody is. */
+export const isPassing = (error: unknown): boolean =>
+  isOfNetwork(error) && !isNobody(error) && !isNoAddress(error)
 
-/** The wait before attempt `attempt` (from 1): twice as long each time, or what the server asks. */
-export function waitBefore(attempt: number, asked?: string | null): number {
-  const seconds = Number(asked ?? Number.NaN)
-  const wait = seconds >= 0 ? 1000 * seconds : FIRST_WAIT_MS * 2 ** (attempt - 1)
-  return Math.min(LONGEST_WAIT_MS, wait)
-}
+type Fetched = { readonly response: Response } | { readonly error: unknown }
 
 /**
  * `fetch` that tries again when the hub is busy or the connection is cut, waits for no answer for
@@ -78,22 +72,30 @@ async function patientFetch(
   init: RequestInit | undefined,
   options: RequestOptions,
 ): Promise<Response> {
-  for (let attempt = 1; ; attempt++) {
-    const last = attempt === ATTEMPTS
+  const { signal } = options
+  const once = async (): Promise<Fetched> => {
     try {
-      const response = await oneFetch(url, init, options)
-      if (last || !AGAIN.has(response.status)) return bounded(response, init)
-      await response.body?.cancel()
-      await pause(waitBefore(attempt, response.headers.get("retry-after")), options.signal)
+      return { response: await oneFetch(url, init, options) }
     } catch (error) {
-      if (last || options.signal?.aborted || !isPassing(error)) throw error
-      await pause(waitBefore(attempt), options.signal)
+      if (signal?.aborted || !isPassing(error)) throw error
+      return { error }
     }
   }
+  const fetched = await patiently(once, {
+    ...PATIENCE,
+    signal,
+    again: (outcome) => {
+      if ("error" in outcome) return {}
+      const { status, headers } = outcome.response
+      return isBusy(status) ? { afterSeconds: retryAfter(headers.get("retry-after")) } : undefined
+    },
+    onWait: async (outcome) => {
+      if ("response" in outcome) await outcome.response.body?.cancel()
+    },
+  })
+  if ("error" in fetched) throw fetched.error
+  return bounded(fetched.response, init)
 }
-
-const pause = (ms: number, signal: AbortSignal | undefined) =>
-  sleep(ms, undefined, signal ? { signal } : {})
 
 async function oneFetch(
   url: Parameters<typeof fetch>[0],

@@ -1,9 +1,9 @@
 /** A reward that a server gives: samples are posted, numbers come back. */
 
-import { setTimeout as pause } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { boundedText, MAX_BODY_BYTES } from "../host/bounded-text.ts"
+import { isBusy, isNoAddress, type Patience, patiently, retryAfter } from "../host/patience.ts"
 import type { Scorer } from "./reward.ts"
 
 export interface RewardEndpoint {
@@ -12,7 +12,7 @@ export interface RewardEndpoint {
   readonly timeout: number
 }
 
-const ATTEMPTS = 3
+const PATIENCE: Patience = { attempts: 3, firstWaitMs: 1000 }
 
 /**
  * POSTs `{ samples: [{ prompt, completion, token_ids, finish_reason, row }] }` and expects
@@ -36,35 +36,50 @@ export function rewardEndpoint({ url, timeout }: RewardEndpoint): Scorer {
   }
 }
 
+type Posted =
+  | { readonly answer: unknown }
+  | { readonly problem: string; readonly mayPass: boolean; readonly afterSeconds?: number }
+
 async function posted(
   url: string,
   body: string,
-  { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal | undefined },
+  options: { readonly timeout: number; readonly signal: AbortSignal | undefined },
 ): Promise<unknown> {
-  let problem = ""
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    signal?.throwIfAborted()
-    if (attempt > 0) await pause(500 * 2 ** attempt)
-    const late = AbortSignal.timeout(1000 * timeout)
-    try {
-      const response = await fetch(url, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body,
-        signal: signal ? AbortSignal.any([signal, late]) : late,
-      })
-      const text = await boundedText(response)
-      if (text === undefined) {
-        problem = `its answer is longer than ${MAX_BODY_BYTES / 1e6} MB`
-        break
-      }
-      if (response.ok) return JSON.parse(text)
-      problem = `${response.status} ${response.statusText}: ${text.slice(0, 200)}`
-      if (response.status < 500 && response.status !== 429) break
-    } catch (error) {
-      signal?.throwIfAborted()
-      problem = late.aborted ? `no answer within ${timeout} s` : (error as Error).message
+  const found = await patiently(() => postedOnce(url, body, options), {
+    ...PATIENCE,
+    signal: options.signal,
+    again: (outcome) => ("problem" in outcome && outcome.mayPass ? outcome : undefined),
+  })
+  if ("answer" in found) return found.answer
+  throw new InputError(`${url}: the reward endpoint did not answer: ${found.problem}`)
+}
+
+async function postedOnce(
+  url: string,
+  body: string,
+  { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal | undefined },
+): Promise<Posted> {
+  const late = AbortSignal.timeout(1000 * timeout)
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+      signal: signal ? AbortSignal.any([signal, late]) : late,
+    })
+    const text = await boundedText(response)
+    if (text === undefined) {
+      const problem = `its answer is longer than ${MAX_BODY_BYTES / 1e6} MB`
+      return { problem, mayPass: false }
     }
+    if (response.ok) return { answer: JSON.parse(text) }
+    const problem = `${response.status} ${response.statusText}: ${text.slice(0, 200)}`
+    const afterSeconds = retryAfter(response.headers.get("retry-after"))
+    const asked = afterSeconds === undefined ? {} : { afterSeconds }
+    return { problem, mayPass: isBusy(response.status), ...asked }
+  } catch (error) {
+    signal?.throwIfAborted()
+    const problem = late.aborted ? `no answer within ${timeout} s` : (error as Error).message
+    return { problem, mayPass: !isNoAddress(error) }
   }
-  throw new InputError(`${url}: the reward endpoint did not answer: ${problem}`)
 }

@@ -4,8 +4,8 @@
  * MLFLOW_TRACKING_USERNAME and _PASSWORD.
  */
 import { basename, resolve } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { dottedValues, isObject } from "../formats/json.ts"
+import { isBusy, isNoAddress, type Patience, patiently } from "../host/patience.ts"
 import { keepId, keptId } from "./kept-ids.ts"
 import { withoutKeys } from "./keys.ts"
 import { Outbox } from "./outbox.ts"
@@ -20,8 +20,7 @@ const MOST_PARAMS = 100
 const MOST_CHARACTERS = 500
 
 const REQUEST_MS = 10_000
-const ATTEMPTS = 3
-const WAIT_MS = 500
+const PATIENCE: Patience = { attempts: 3, firstWaitMs: 1000 }
 const CLOSE_MS = 30_000
 
 interface Metric {
@@ -164,23 +163,25 @@ function client(uri: string | undefined): Ask {
     const why = withoutKeys(`${url.origin} answered ${response.status} ${code}: ${message}`, [
       password,
     ])
-    throw new Refused(why, code, response.status >= 500)
+    throw new Refused(why, code, isBusy(response.status))
   }
+  type Answered = { readonly answer: unknown } | { readonly error: unknown }
+  const answered = (path: string, body: object | undefined): Promise<Answered> =>
+    once(path, body).then(
+      (answer) => ({ answer }),
+      (error: unknown) => ({ error }),
+    )
+  const mayPass = (error: unknown) =>
+    error instanceof Refused ? error.mayPass : !isNoAddress(error)
   return async (path, body) => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await once(path, body)
-      } catch (error) {
-        const mayPass = error instanceof Refused ? error.mayPass : true
-        if (mayPass && attempt < ATTEMPTS) {
-          await sleep(WAIT_MS * 2 ** attempt)
-          continue
-        }
-        if (error instanceof Refused) throw error
-        const { message, cause } = error as Error & { cause?: { code?: string } }
-        throw new Error(`${url.origin} does not answer (${cause?.code ?? message})`)
-      }
-    }
+    const found = await patiently(() => answered(path, body), {
+      ...PATIENCE,
+      again: (outcome) => ("error" in outcome && mayPass(outcome.error) ? {} : undefined),
+    })
+    if ("answer" in found) return found.answer
+    if (found.error instanceof Refused) throw found.error
+    const { message, cause } = found.error as Error & { cause?: { code?: string } }
+    throw new Error(`${url.origin} does not answer (${cause?.code ?? message})`)
   }
 }
 

@@ -1,13 +1,13 @@
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, expect, test } from "vitest"
-import { retryAfter } from "../../src/generate/endpoint-request.ts"
 import {
   EndpointSource,
   type Sample,
   type SampleRequest,
   UnansweredCount,
 } from "../../src/generate/index.ts"
+import { retryAfter } from "../../src/host/patience.ts"
 
 /** Answers that servers give and that must not end a job of thousands. */
 

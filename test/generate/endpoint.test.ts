@@ -171,6 +171,14 @@ describe("trying again", () => {
     )
     expect(received).toHaveLength(3)
   })
+
+  test("not an address that no request is ever sent to", async () => {
+    const reasons: string[] = []
+    const onRetry = (reason: string) => reasons.push(reason)
+    const source = new EndpointSource({ ...quick, url: "http://127.0.0.1:6000", onRetry })
+    await expect(all(source, [asked()])).rejects.toThrow(/:6000.*no request can be sent.*bad port/)
+    expect(reasons).toEqual([])
+  })
 })
 
 test("never more requests at once than asked for", async () => {
