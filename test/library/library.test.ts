@@ -225,7 +225,7 @@ test("study, writeJob and demo refuse what they cannot do, and do what is cheap"
   })
   const job = await quietly(() => library.writeJob("slurm", elsewhere))
   expect(job.submit).toBe("sbatch")
-  expect(readFileSync(job.file, "utf8")).toContain("torchrun")
+  expect(readFileSync(job.file, "utf8")).toContain("-m torch.distributed.run")
   await expect(library.writeJob("pbs" as "slurm", elsewhere)).rejects.toThrow(InputError)
   await expect(library.demo({ out: folder })).rejects.toThrow(/no demo made/)
   await expect(library.demo({ seeds: 0 })).rejects.toThrow(/^seeds: expected/)
