@@ -58,6 +58,10 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", { timeout: 180_000 }, (
 
   const phase = (page: Page, wanted: string) =>
     page.locator(`[role=status][data-phase=${wanted}]`).waitFor({ timeout: 60_000 })
+  const firstStep = (page: Page) =>
+    page
+      .locator("[role=status][data-phase=training]:not([data-step='0'])")
+      .waitFor({ timeout: 60_000 })
   const step = (page: Page) => page.locator("[role=status]").getAttribute("data-step")
 
   test("the tour leads through five stops, each of which does what it says", async () => {
@@ -72,7 +76,7 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", { timeout: 180_000 }, (
     }
     /** Enough to see that it trains; the tour's own steps would take minutes here. */
     const someSteps = async () => {
-      await page.locator("[role=status][data-phase=training]:not([data-step='0'])").waitFor()
+      await firstStep(page)
       await page.getByRole("button", { name: "Pause" }).click()
       await phase(page, "paused")
     }
@@ -115,7 +119,7 @@ describe.skipIf(!CHROMIUM)("the playground in Chromium", { timeout: 180_000 }, (
   test("train, pause, step, reset; sliders; the microscope by keyboard; the adapter downloaded", async () => {
     const page = await openPlayground(`/play/${linkTo({ steps: 30, batchSize: 2 })}`)
     await page.getByRole("button", { name: "Train", exact: true }).click()
-    await page.locator("[role=status][data-phase=training]:not([data-step='0'])").waitFor()
+    await firstStep(page)
     await page.getByRole("button", { name: "Pause" }).click()
     await phase(page, "paused")
     const before = Number(await step(page))
