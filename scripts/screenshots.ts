@@ -4,7 +4,8 @@
  *     npm run build && npx tsx scripts/screenshots.ts [--runs FOLDER] [--demo runs/demo] [--only run,chat] [--all FOLDER]
  *
  * Every page over real runs of the demo's model (trained into FOLDER where it holds none), as a desk
- * sees it in light colours and a phone in dark ones; the playground; of a finished demo its report.
+ * sees it in light colours and a phone in dark ones; the playground; of a finished demo its report
+ * (`--only report` trains nothing).
  * `--all` writes each page at 1440 and 390 pixels, light and dark, into a folder instead.
  * Needs Chromium (DFTUNE_CHROMIUM names one that is not where Debian puts it).
  */
@@ -120,11 +121,12 @@ async function writeReport(browser: Browser): Promise<void> {
 
 if (CHROMIUM === undefined) throw new Error("no Chromium here")
 if (values.all !== undefined) mkdirSync(values.all, { recursive: true })
+const needsRuns = wanted === undefined || wanted.some((name) => name !== "report")
 const dir = resolve(values.runs ?? mkdtempSync(join(tmpdir(), "dftune-shown-")))
-if (!existsSync(join(dir, "answers-grpo"))) await makeShownRuns(dir)
+if (needsRuns && !existsSync(join(dir, "answers-grpo"))) await makeShownRuns(dir)
 const browser = await launch()
 try {
-  await writePages(browser, dir)
+  if (needsRuns) await writePages(browser, dir)
   if (isWanted("report")) await writeReport(browser)
 } finally {
   await browser.close()
