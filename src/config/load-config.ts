@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { dirname, extname, isAbsolute, join, resolve } from "node:path"
 import {
   isCollection,
@@ -12,6 +12,7 @@ import {
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { importOwnModule } from "../host/own-module.ts"
+import { statOf } from "../host/stat.ts"
 import type { KeyPath } from "./issues.ts"
 import { outputFolder } from "./output-folder.ts"
 import { type Locate, parseConfig } from "./parse-config.ts"
@@ -108,7 +109,7 @@ function withoutExcluded(overridden: ReadonlyMap<string, string>, config: unknow
  * @throws InputError for a file that is missing, too large or cannot be read
  */
 export async function readSource(path: string, approve?: Approve): Promise<ConfigSource> {
-  const size = statSync(path, { throwIfNoEntry: false })
+  const size = statOf(path)
   if (size === undefined)
     throw new InputError(`${path}: no such config; \`dftune init\` writes one`)
   if (size.isDirectory()) {

@@ -1,14 +1,14 @@
 /** Where a run goes whose config does not say: `runs/my-run`, `runs/my-run-2`, ... */
-import { readdirSync, statSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
+import { statOf } from "../host/stat.ts"
 import type { Config } from "./resolve-config.ts"
 import { DEFAULT_OUTPUT_DIR } from "./schema.ts"
 
-const isThere = (...path: string[]): boolean =>
-  statSync(join(...path), { throwIfNoEntry: false }) !== undefined
+const isThere = (...path: string[]): boolean => statOf(join(...path)) !== undefined
 
 const hasCheckpoint = (folder: string): boolean =>
-  statSync(join(folder, "checkpoints"), { throwIfNoEntry: false })?.isDirectory() === true &&
+  statOf(join(folder, "checkpoints"))?.isDirectory() === true &&
   readdirSync(join(folder, "checkpoints")).some((name) => name.startsWith("step-"))
 
 /** Whether something is in a folder that a new run must not meet: a result, or a run at work. */
@@ -32,7 +32,7 @@ const named = (number: number): string =>
 /** The highest number of a folder for which `is` holds; 0 where there is none. */
 function highest(is: (folder: string) => boolean): number {
   const parent = dirname(DEFAULT_OUTPUT_DIR)
-  if (statSync(parent, { throwIfNoEntry: false })?.isDirectory() !== true) return 0
+  if (statOf(parent)?.isDirectory() !== true) return 0
   const numbers = readdirSync(parent).flatMap((name) => {
     const number = numberOf(name)
     return number !== undefined && is(join(parent, name)) ? [number] : []

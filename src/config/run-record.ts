@@ -1,8 +1,9 @@
 /** A run's own config.json, or its folder, given where a config is expected. */
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { statOf } from "../host/stat.ts"
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -14,7 +15,7 @@ export function isRunRecord(value: unknown): value is { readonly config: Json } 
 /** Whether a folder is a run's. */
 export function isRunFolder(path: string): boolean {
   return (
-    statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&
+    statOf(path)?.isDirectory() === true &&
     existsSync(join(path, "config.json")) &&
     existsSync(join(path, "events.jsonl"))
   )

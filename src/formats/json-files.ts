@@ -17,6 +17,7 @@ export function readError(error: unknown, path: string): unknown {
   if (code === "EACCES" || code === "EPERM") return new InputError(`${path}: no permission to read`)
   if (code === "ENOTDIR") return new InputError(`${path}: a part of the path is a file`)
   if (code === "ENAMETOOLONG") return new InputError(`${path}: the name is too long`)
+  if (code === "ERR_INVALID_ARG_VALUE") return new InputError(`${JSON.stringify(path)}: is no path`)
   if (code === "ELOOP") return new InputError(`${path}: its links lead in a circle`)
   return error
 }

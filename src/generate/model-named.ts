@@ -1,10 +1,11 @@
 /** The word that names a model: a folder, a run, a hub id; or the config that a run was made with. */
-import { existsSync, statSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import { loadConfig } from "../config/load-config.ts"
 import { isRunFolder } from "../config/run-record.ts"
 import { InputError } from "../errors.ts"
 import { commandLine } from "../host/invocation.ts"
+import { statOf } from "../host/stat.ts"
 
 const CONFIG_FILE = /\.(ya?ml|json|[cm]?[jt]s)$/i
 
@@ -18,7 +19,7 @@ export async function modelNamed(
   word: string,
   onNotice?: (message: string) => void,
 ): Promise<string> {
-  if (!CONFIG_FILE.test(word) || !statSync(word, { throwIfNoEntry: false })?.isFile()) return word
+  if (!CONFIG_FILE.test(word) || !statOf(word)?.isFile()) return word
   if (basename(word) === "config.json") {
     const folder = dirname(word)
     if (isRunFolder(folder) || existsSync(`${folder}/model.safetensors`)) return folder

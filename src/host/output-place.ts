@@ -1,6 +1,7 @@
-import { closeSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs"
+import { closeSync, openSync, readSync, realpathSync } from "node:fs"
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { InputError } from "../errors.ts"
+import { statOf } from "./stat.ts"
 
 /** What a command reads, and must find unharmed when it has written. */
 export interface ReadPlace {
@@ -13,11 +14,6 @@ export interface OutputPlace {
   /** What named the place, for errors: `--out`, `output_dir`. */
   readonly option: string
   readonly reads?: readonly ReadPlace[]
-}
-
-function statOf(path: string): Stats | undefined {
-  if (path.includes("\0")) throw new InputError(`${JSON.stringify(path)}: is no path`)
-  return statSync(path, { throwIfNoEntry: false })
 }
 
 /** The path with every link followed, of what is there and of what is still to be made. */

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, statSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { closestName } from "../closest-name.ts"
 import { InputError } from "../errors.ts"
+import { statOf } from "../host/stat.ts"
 import { isRunFolder } from "./run-folder.ts"
 
 /** Where runs go whose config does not say. */
@@ -9,7 +10,7 @@ const RUNS = "runs"
 const SHOWN = 6
 
 const runsIn = (folder: string): string[] =>
-  statSync(folder, { throwIfNoEntry: false })?.isDirectory()
+  statOf(folder)?.isDirectory()
     ? readdirSync(folder).filter((name) => isRunFolder(join(folder, name)))
     : []
 

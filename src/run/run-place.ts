@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
+import { statOf } from "../host/stat.ts"
 import { RUN_FILES, TORCH_FILES } from "./run-files.ts"
 
 /** What a folder is to a run that wants to write there. */
@@ -18,8 +19,7 @@ export type RunPlace =
 /** The state of a run, in every checkpoint of every engine. */
 const CHECKPOINT_MARK = "trainer.json"
 
-const isFilled = (path: string): boolean =>
-  (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0
+const isFilled = (path: string): boolean => (statOf(path)?.size ?? 0) > 0
 
 function json(text: string): unknown {
   try {
@@ -46,7 +46,7 @@ function isEventLog(path: string): boolean {
 /** Names of checkpoints that a run wrote. */
 export function ownCheckpoints(path: string): string[] {
   const folder = join(path, RUN_FILES.checkpoints)
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return []
+  if (!statOf(folder)?.isDirectory()) return []
   return readdirSync(folder).filter(
     (name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, CHECKPOINT_MARK)),
   )
@@ -68,7 +68,7 @@ export function runPlace(path: string): RunPlace {
 
 function refuseForeign(path: string, names: readonly string[]): void {
   for (const name of names) {
-    const file = statSync(join(path, name), { throwIfNoEntry: false })
+    const file = statOf(join(path, name))
     if (file === undefined || (file.isFile() && file.size === 0)) continue
     const kind = file.isDirectory() ? "a folder" : "a file"
     throw new InputError(
@@ -84,7 +84,7 @@ export const holdsRun = (path: string): string =>
 function checkRows(path: string, { data }: Config): void {
   const own = Object.values(RUN_FILES)
     .map((name) => ({ name, file: join(path, name) }))
-    .filter(({ file }) => statSync(file, { throwIfNoEntry: false })?.isFile())
+    .filter(({ file }) => statOf(file)?.isFile())
   if (own.length === 0) return
   for (const source of [...data.train, ...data.eval, ...data.benchmarks]) {
     const read = isGlob(source.path) ? globFiles(source.path) : [source.path]

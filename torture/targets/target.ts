@@ -46,7 +46,11 @@ export function oneOf(
 export function mutatedLines(lines: readonly unknown[], draw: Draw): Buffer {
   const texts = lines.map((line) => JSON.stringify(line))
   const at = draw.whole(lines.length)
-  texts[at] = JSON.stringify(mutatedJson(lines[at], draw)) ?? "null"
+  try {
+    texts[at] = JSON.stringify(mutatedJson(lines[at], draw)) ?? "null"
+  } catch {
+    texts[at] = "null" // what was put into itself
+  }
   const text = Buffer.from(`${texts.join("\n")}\n`)
   return draw() < 0.7 ? text : mutatedBytes(text, draw)
 }

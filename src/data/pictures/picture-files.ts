@@ -5,6 +5,7 @@ import { dirname, join, resolve, sep } from "node:path"
 import { imageSize } from "image-size"
 import { InputError } from "../../errors.ts"
 import { replaceFileNow } from "../../formats/atomic.ts"
+import { statOf } from "../../host/stat.ts"
 import type { Tokenizer } from "../../text/index.ts"
 import type { PictureReader, PictureSource, Size } from "./picture.ts"
 import { expansion, type PictureProcessor } from "./processors.ts"
@@ -80,7 +81,7 @@ const sha256Of = (bytes: Uint8Array): string => createHash("sha256").update(byte
 
 /** Bytes under the name of their hash, where the worker finds them. */
 function keepBytes(bytes: Uint8Array, path: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.size === bytes.length) return
+  if (statOf(path)?.size === bytes.length) return
   mkdirSync(dirname(path), { recursive: true })
   replaceFileNow(path, bytes)
 }
@@ -104,7 +105,7 @@ function inside(name: string, file: string): string {
 }
 
 function found(path: string, name: string): Stats {
-  const stats = statSync(path, { throwIfNoEntry: false })
+  const stats = statOf(path)
   if (stats !== undefined) return stats
   throw new InputError(`picture ${name}: there is no such file (${path})`)
 }

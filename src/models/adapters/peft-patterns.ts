@@ -4,26 +4,30 @@ import { InputError } from "../../errors.ts"
 export type ModuleNames = string | readonly string[]
 
 /**
- * A Python regular expression of a config, for a whole text.
+ * Whether a Python regular expression of a config matches a whole text.
  * @throws InputError where JavaScript does not read it
  */
-function wholeMatch(pattern: string, where: string): RegExp {
+function isWholeMatch(pattern: string, text: string, where: string): boolean {
+  const shown = JSON.stringify(pattern.length > MAX_SHOWN ? pattern.slice(0, MAX_SHOWN) : pattern)
   try {
-    return new RegExp(`^(?:${pattern})$`)
+    return new RegExp(`^(?:${pattern})$`).test(text)
   } catch {
-    throw new InputError(`${where}: ${JSON.stringify(pattern)} is no regular expression`)
+    // some are refused when they are first used: "regular expression too large"
+    throw new InputError(`${where}: ${shown} is no regular expression that can be used`)
   }
 }
 
+const MAX_SHOWN = 200
+
 /** PEFT's rule: a regular expression matches the whole path, a name its end from a dot on. */
 export function namesModule(names: ModuleNames, path: string, where: string): boolean {
-  if (typeof names === "string") return wholeMatch(names, where).test(path)
+  if (typeof names === "string") return isWholeMatch(names, path, where)
   return names.some((name) => path === name || path.endsWith(`.${name}`))
 }
 
 /** Whether a regular expression matches a run of whole parts of a tensor's name: `layers.[0-3]` all of four layers. */
 export function namesTensor(pattern: string, name: string, where: string): boolean {
-  return wholeMatch(`(?:.*\\.)?(?:${pattern})(?:\\..*)?`, where).test(name)
+  return isWholeMatch(`(?:.*\\.)?(?:${pattern})(?:\\..*)?`, name, where)
 }
 
 /** The value of the first pattern that matches the path's end (PEFT's `get_pattern_key`). */
@@ -33,7 +37,7 @@ export function patternValue(
   where: string,
 ): number | undefined {
   const found = Object.entries(patterns).find(([pattern]) =>
-    wholeMatch(`(?:.*\\.)?(?:${pattern})`, where).test(path),
+    isWholeMatch(`(?:.*\\.)?(?:${pattern})`, path, where),
   )
   return found?.[1]
 }

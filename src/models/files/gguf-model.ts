@@ -13,6 +13,7 @@ import {
 } from "../../formats/index.ts"
 import { refuseLinkOut } from "../../formats/link-out.ts"
 import { cacheFolder } from "../../host/cache-folder.ts"
+import { statOf } from "../../host/stat.ts"
 import { type ModelOptions, resolveModel } from "../../hub/hub.ts"
 import { tokenizerOfGguf } from "../../text/gguf-tokenizer-read.ts"
 import { decoderParameters, elementCount } from "../block/parameters.ts"
@@ -37,12 +38,12 @@ export function ggufFileOf(folder: string): string | undefined {
   const json = parseJson(readFileSync(pointer, "utf8"), pointer)
   const path = isObject(json) ? json.file : undefined
   if (typeof path !== "string") throw new InputError(`${pointer}: expected "file", a path`)
-  if (statSync(path, { throwIfNoEntry: false })?.isFile()) return path
+  if (statOf(path)?.isFile()) return path
   throw new InputError(`${path}: no such file; the model was opened from there`)
 }
 
 const isGgufFile = (path: string): boolean =>
-  /\.gguf$/i.test(path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  /\.gguf$/i.test(path) && statOf(path)?.isFile() === true
 
 /**
  * The folder of a model: a Hugging Face folder as it is, a hub id in its cache, and for a GGUF file

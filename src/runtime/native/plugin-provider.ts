@@ -1,7 +1,7 @@
 /** Execution providers of ONNX Runtime that come as a library of their own ("plug-in EPs"). */
-import { statSync } from "node:fs"
 import { basename, resolve } from "node:path"
 import { InputError } from "../../errors.ts"
+import { statOf } from "../../host/stat.ts"
 import type { LibraryDevice } from "../device.ts"
 import { environment } from "./native-session.ts"
 import { keyValuePairs, type Pointer } from "./ort-api.ts"
@@ -52,7 +52,7 @@ const KEY = "engine.device.library"
  */
 export function pluginDevice({ library, name }: LibraryDevice): PluginDevice {
   const path = resolve(library)
-  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+  if (!statOf(path)?.isFile()) {
     throw new InputError(`${KEY}: ${path}: there is no such file`)
   }
   const here = offered()
