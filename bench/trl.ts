@@ -114,7 +114,8 @@ export function measuredTrl(out: readonly string[]): Measured {
   const cpu = numbers("step", /cpu ([\d.]+)/)
   const [peakGb] = numbers("peak_rss_gb", /([\d.]+)/)
   const rates = (all: readonly number[]) => all.map((s, i) => real[i]! / s).slice(1)
-  return { rates: rates(seconds), cpuRates: rates(cpu), peakGb: peakGb! }
+  // the scripts divide KiB by 10^6
+  return { rates: rates(seconds), cpuRates: rates(cpu), peakGb: 1.024 * peakGb! }
 }
 
 /** Each contender in turn, so often; the median of all rates and the highest peak. */

@@ -82,6 +82,23 @@ function withCodes(weights: ReadonlyMap<string, HostTensor>, bits: 4 | 8) {
   return result
 }
 
+/** Of packs of two sizes, whose graphs keep other values under the same names. */
+async function afterAnother(options: Parameters<typeof Decoder.open>[0], before: number[]) {
+  const packOfTokens = (count: number) => {
+    const tokenIds = Int32Array.from({ length: count }, (_, i) => (7 * i) % 60)
+    return packSequences([{ tokenIds, lossMask: new Uint8Array(count).fill(1, 1) }])
+  }
+  const decoder = await Decoder.open({ ...options, headRows: 16 })
+  for (const count of before) await decoder.train(packOfTokens(count), dftSettings)
+  await decoder.zeroGradients()
+  await decoder.train(packOfTokens(200), dftSettings)
+  const gradients = [...decoder.gradients.values()].map(({ data }) =>
+    (data as Float32Array).slice(),
+  )
+  await decoder.release()
+  return gradients
+}
+
 /** One micro-batch's loss and gradients of the DFT objective. */
 async function trained(options: Parameters<typeof Decoder.open>[0], family: string) {
   const decoder = await Decoder.open({ ...options, headRows: 16 })
@@ -218,4 +235,11 @@ describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => 
       expect(await logits(rounding!, 4)).toEqual(alone)
     },
   )
+})
+
+test.skipIf(!rounding)("packs of other sizes before change no bit", async () => {
+  const [shape] = await base("qwen2")
+  const fresh = async () => ({ device: rounding!, shape, weights: (await base("qwen2"))[1] })
+  const alone = await afterAnother(await fresh(), [])
+  expect(await afterAnother(await fresh(), [8, 300, 40])).toEqual(alone)
 })

@@ -8,7 +8,7 @@ type Tensors = Record<string, DeviceTensor>
  */
 export class ResultPlaces {
   readonly #device: Device
-  readonly #places = new Map<string, Float32Array | Uint16Array>()
+  readonly #places = new Map<string, ArrayBuffer>()
 
   constructor(device: Device) {
     this.#device = device
@@ -38,11 +38,14 @@ export class ResultPlaces {
 
   #place(key: string, dtype: "f32" | "bf16", shape: readonly number[]): Promise<DeviceTensor> {
     const size = shape.reduce((product, dim) => product * dim, 1)
+    // A result of this name may be of another type in the graph of another size.
+    const array = dtype === "f32" ? Float32Array : Uint16Array
+    const bytes = size * array.BYTES_PER_ELEMENT
     let place = this.#places.get(key)
-    if (!place || place.length < size) {
-      place = dtype === "f32" ? new Float32Array(size) : new Uint16Array(size)
+    if (!place || place.byteLength < bytes) {
+      place = new ArrayBuffer(bytes)
       this.#places.set(key, place)
     }
-    return this.#device.upload({ dtype, shape, data: place.subarray(0, size) })
+    return this.#device.upload({ dtype, shape, data: new array(place, 0, size) })
   }
 }
