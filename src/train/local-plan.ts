@@ -103,3 +103,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
   })
   return { engine, quantization, frozen, split, memory }
 }
+
+/** Whether the planned memory is free. */
+export const fitsNow = ({ memory }: Pick<LocalPlan, "memory">): boolean =>
+  memory.total <= freemem() + process.memoryUsage.rss()

@@ -23,6 +23,7 @@ import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } fro
 import { runStart } from "./first-event.ts"
 import { float32Evaluation } from "./float32-evaluation.ts"
 import { forgetting } from "./forgetting.ts"
+import { fitsNow } from "./local-plan.ts"
 import { miniatureEstimate } from "./miniature.ts"
 import { writeTrainedModel } from "./model-files.ts"
 import { storesReference } from "./objective-batches.ts"
@@ -170,13 +171,16 @@ export async function* runHere(
   }
 }
 
-/** What is left of the run after `step` will take; undefined where it makes its rows itself. */
+/**
+ * What is left of the run after `step` will take; undefined where it makes its rows itself, and
+ * where its memory is not there: a trial would take as much before anything is told of it.
+ */
 async function secondsAhead(
   plan: RunPlan,
   step: number,
   { signal, onProgress }: PlanOptions,
 ): Promise<number | undefined> {
-  if (plan.rollout || signal?.aborted) return undefined
+  if (plan.rollout || signal?.aborted || !fitsNow(plan)) return undefined
   onProgress?.("timing a few layers")
   const { seconds } = await miniatureEstimate(plan, signal ? { signal } : {})
   return seconds * Math.max(0, 1 - step / plan.order.steps)

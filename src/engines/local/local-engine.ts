@@ -8,6 +8,7 @@ import { shortBytes, shortCount, shortDuration, shortSeconds } from "../../repor
 import type { RunEvent } from "../../run/events.ts"
 import { checkRunPlace } from "../../run/run-place.ts"
 import type { Estimate } from "../../train/estimate.ts"
+import { fitsNow } from "../../train/local-plan.ts"
 import { miniatureEstimate } from "../../train/miniature.ts"
 import { closeRows, planRun, type RunPlan } from "../../train/plan.ts"
 import type { RunResult } from "../../train/run.ts"
@@ -40,7 +41,7 @@ export const localEngine: Engine = {
     const plan = await planRun(config, options)
     try {
       const { signal, onProgress, timed } = options
-      if (!timed || plan.rollout) return described(plan)
+      if (!timed || plan.rollout || !fitsNow(plan)) return described(plan)
       onProgress?.("timing a few layers")
       return described(plan, await miniatureEstimate(plan, signal ? { signal } : {}))
     } finally {
