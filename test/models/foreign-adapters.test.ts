@@ -294,3 +294,15 @@ test("what patterns make is merged by each module's own scale", async () => {
     Math.max(...weights.get(`model.layers.0.self_attn.${name}.weight`)!.map(Math.abs))
   expect(largest("v_proj") / largest("q_proj")).toBeLessThan(0.01)
 })
+
+test.each([
+  ["target_modules", "(?:.|.|.)+!!"],
+  ["rank_pattern", { "(?:.|[a-z]|.)+!!": 4 }],
+])(
+  "an expression of %s that goes back and forth for ever is refused in words",
+  async (key, value) => {
+    await expect(readAdapter(await adapter({ [key]: value }), shape)).rejects.toThrow(
+      /adapter_config\.json: the expression .* takes for ever on short texts/,
+    )
+  },
+)

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import { diskFolder, writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
+import { refuseEndlessMatches } from "../../text/pattern-time.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"
 import { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-config.ts"
 import {
@@ -23,12 +24,25 @@ export async function saveAdapter(
   await writeFileAtomic(join(folder, ADAPTER_CONFIG), json)
 }
 
-/** {@link adapterConfigIn} of an adapter's folder on the disk. */
-export function readAdapterConfig(folder: string): Promise<AdapterConfig> {
-  return adapterConfigIn(diskFolder(folder))
+/** {@link adapterConfigIn} of an adapter's folder on the disk, no expression of which takes for ever. */
+export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
+  const config = await adapterConfigIn(diskFolder(folder))
+  const { targetModules, excludeModules, rankPattern, alphaPattern } = config.options
+  const expressions = [targetModules, excludeModules].filter((names) => typeof names === "string")
+  const keys = [...Object.keys(rankPattern ?? {}), ...Object.keys(alphaPattern ?? {})]
+  const ends = keys.map((key) => `(?:.*\\.)?(?:${key})`)
+  refuseEndlessMatches([...expressions, ...ends], MODULES, join(folder, ADAPTER_CONFIG))
+  return config
 }
 
+/** Such as an adapter's expressions are held to, and what they may be one letter off from. */
+const MODULES = ["self_attn.q_proj", "mlp.down_proj"].flatMap((module) => {
+  const path = `model.layers.10.${module}`
+  return [path, `${path}!`]
+})
+
 /** {@link readAdapterIn} of an adapter's folder on the disk. */
-export function readAdapter(folder: string, shape: DecoderShape) {
+export async function readAdapter(folder: string, shape: DecoderShape) {
+  await readAdapterConfig(folder)
   return readAdapterIn(diskFolder(folder), shape)
 }
