@@ -1,9 +1,11 @@
 #!/bin/sh
-# Makes what one-step.yaml reads, and runs it; the same command once more goes on.
-#     sh one-step.sh MODEL FOLDER        (DFTUNE: the command, dftune if left out)
+# Makes what one-step.yaml (or another study of these problems) reads, and runs it; the same command
+# once more goes on.
+#     sh one-step.sh MODEL FOLDER [one-step|one-step-base]     (DFTUNE: the command, dftune if left out)
 set -e
 model=$1
 out=$2
+study=${3:-one-step}
 here=$(cd "$(dirname "$0")" && pwd)
 dftune=${DFTUNE:-dftune}
 mkdir -p "$out"
@@ -18,8 +20,10 @@ node "$here/held-out-text.mjs" 8 > text.jsonl
 node "$here/held-out-text.mjs" 8 code > code.jsonl
 
 # RFT: the model's own samples of the same problems, the correct ones of them
-$dftune generate "$model" --prompts train.jsonl --n 4 --temperature 0.5 --max-new-tokens 48 --out samples.jsonl
-$dftune grade samples.jsonl --keep correct --out correct.jsonl
+if [ "$study" = one-step ]; then
+  $dftune generate "$model" --prompts train.jsonl --n 4 --temperature 0.5 --max-new-tokens 48 --out samples.jsonl
+  $dftune grade samples.jsonl --keep correct --out correct.jsonl
+fi
 
-sed "s|HuggingFaceTB/SmolLM2-135M-Instruct|$model|" "$here/one-step.yaml" > one-step.yaml
-$dftune study one-step.yaml
+sed -E "s#HuggingFaceTB/SmolLM2-135M-Instruct|google/gemma-3-270m#$model#" "$here/$study.yaml" > "$study.yaml"
+$dftune study "$study.yaml"

@@ -114,14 +114,14 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       await page.getByRole("link", { name: "Export", exact: true }).click()
       await page.getByRole("radio", { name: "merged" }).check()
       await page.getByLabel("numbers in").selectOption("f32")
-      await page.getByRole("button", { name: "Export" }).press("Enter")
+      await page.getByRole("button", { name: "Export", exact: true }).press("Enter")
       const told = page.getByRole("article", { name: "Export merged, f32" })
       await told
         .getByText(/^It keeps (100|99)\.\d % of the adapter's effect/)
         .waitFor({ timeout: LONG })
       await told.getByText(/^Read back: \d+ tensors, .* every value is the same/).waitFor()
       expect(existsSync(join(dir, "second/export/merged-f32/model.safetensors"))).toBe(true)
-      await page.getByRole("button", { name: "Export" }).press("Enter")
+      await page.getByRole("button", { name: "Export", exact: true }).press("Enter")
       await page.getByRole("button", { name: "Write it again" }).waitFor()
       await expectAccessible(page)
     },
