@@ -106,6 +106,8 @@ export interface Measuring {
 /** A session is measured whole; what stands for one is measured in a hurry. */
 const CARE = { sizes: TIMED, seconds: SECONDS }
 const HURRY = { sizes: 2, seconds: 1.5 }
+/** What takes longer, in seconds, is timed once: compiling its graphs is a small part of it. */
+const LONG = 30
 
 /** Measures everything that a run does, at learning rate 0, and adds it up. */
 export async function estimateRun(
@@ -263,12 +265,15 @@ async function trainingCost(
     }
     const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
     const first = await seconds(train)
-    const again = await settledSeconds(seconds, train, effort.seconds / microBatches.length)
-    await evaluate()
+    const settled = async (work: () => Promise<unknown>) =>
+      settledSeconds(seconds, work, effort.seconds / microBatches.length)
+    const isLong = first > LONG
+    const again = isLong ? first : await settled(train)
+    if (!isLong) await evaluate()
     total.tokens += compiledSize(pack.tokenIds.length)
     total.train += again
     compile.push(Math.max(0, first - again))
-    total.evaluate += await settledSeconds(seconds, evaluate, effort.seconds / microBatches.length)
+    total.evaluate += await (isLong ? seconds(evaluate) : settled(evaluate))
   }
   const firstUpdate = await seconds(update)
   const laterUpdate = await seconds(update)
