@@ -152,7 +152,7 @@ def test_code_of_a_model_folder_is_refused(tmp_path):
         build(folder, None)
 
 
-def test_a_leak_between_rows_is_found(tmp_path, rows, monkeypatch):
+def test_a_leak_between_rows_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "choices", lambda model_type: (apart.MASK,))
     with pytest.raises(InputError, match="no way to compute rows"):
-        way_of(save_tiny("mamba", tmp_path / "model"), rows)
+        way_of(save_tiny("mamba", tmp_path / "model"), two_rows())
