@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { type Command, InvalidArgumentError, Option } from "commander"
+import { type Command, Option } from "commander"
 import { InputError } from "../errors.ts"
 import { evaluate } from "../evaluate/evaluate.ts"
 import { evaluateRows } from "../evaluate/evaluate-rows.ts"
@@ -8,7 +8,14 @@ import { resultTable } from "../evaluate/report.ts"
 import type { Told } from "../host/told.ts"
 import { lossText, pairText } from "./shell/data-losses.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { baseOption, type DtypeChoice, dtypeOption, topKOption } from "./shell/option-values.ts"
+import {
+  baseOption,
+  type DtypeChoice,
+  dtypeOption,
+  numberIn,
+  topKOption,
+  wholeFrom,
+} from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say, sayWarned } from "./shell/terminal.ts"
 
@@ -38,17 +45,6 @@ interface Options {
   readonly threads?: number
   readonly dtype: DtypeChoice
   readonly json?: boolean
-}
-
-const whole = (least: number) => (text: string) => {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new InvalidArgumentError(`expected a whole number from ${least}`)
-}
-const number = (least: number, most: number) => (text: string) => {
-  const value = Number(text)
-  if (text.trim() !== "" && value >= least && value <= most) return value
-  throw new InvalidArgumentError(`expected a number from ${least} to ${most}`)
 }
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
@@ -102,25 +98,29 @@ export function command(verb: Command): void {
       (file: string, before: readonly string[] | undefined) => [...(before ?? []), file],
     )
     .option("--against <model>", "with --data: a second model, compared row by row")
-    .option("--max-length <tokens>", "with --data: rows are cut there", whole(2), 2048)
+    .option("--max-length <tokens>", "with --data: rows are cut there", wholeFrom(2), 2048)
     .option("--suite-dir <dir>", "folder with the suites' files; the hub without")
     .addOption(
       new Option("--preset <name>", "the paper's prompts, settings and grader").choices(["paper"]),
     )
-    .option("--n <count>", "samples of each problem (1)", whole(1))
-    .option("--temperature <t>", "0 is greedy (1)", number(0, 100))
-    .option("--top-p <p>", "only the most likely tokens that add up to p", number(1e-9, 1))
+    .option("--n <count>", "samples of each problem (1)", wholeFrom(1))
+    .option("--temperature <t>", "0 is greedy (1)", numberIn(0, 100))
+    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
     .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
-    .option("--min-p <p>", "only tokens at least p times as likely as the likeliest", number(0, 1))
+    .option(
+      "--min-p <p>",
+      "only tokens at least p times as likely as the likeliest",
+      numberIn(0, 1),
+    )
     .option(
       "--repetition-penalty <x>",
       "on logits of tokens that were there before; 1 is none",
-      number(0.01, 100),
+      numberIn(0.01, 100),
       1,
     )
-    .option("--max-new-tokens <count>", "longest completion (1024)", whole(1))
-    .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", whole(0), 0)
-    .option("--limit <count>", "only the first problems of each suite", whole(1))
+    .option("--max-new-tokens <count>", "longest completion (1024)", wholeFrom(1))
+    .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", wholeFrom(0), 0)
+    .option("--limit <count>", "only the first problems of each suite", wholeFrom(1))
     .addOption(
       new Option(
         "--prompt <style>",
@@ -137,8 +137,8 @@ export function command(verb: Command): void {
       "folder for samples, records, eval.json and report.html; evals/MODEL without",
     )
     .option("--endpoint <url>", "an OpenAI-compatible server; OPENAI_API_KEY is sent when set")
-    .option("--concurrency <count>", "requests to the endpoint at once", whole(1), 16)
-    .option("--threads <count>", "processor threads; all cores without", whole(1))
+    .option("--concurrency <count>", "requests to the endpoint at once", wholeFrom(1), 16)
+    .option("--threads <count>", "processor threads; all cores without", wholeFrom(1))
     .addOption(baseOption())
     .addOption(dtypeOption())
     .option("--json", "print one JSON document")

@@ -1,7 +1,8 @@
-import { type Command, InvalidArgumentError, Option } from "commander"
+import { type Command, Option } from "commander"
 import { grade } from "../evaluate/grade.ts"
 import { type GradeSummary, MODES, type Mode, PAIRINGS, type Pairing } from "../evaluate/index.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { wholeFrom } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
@@ -16,14 +17,6 @@ interface Options {
   readonly balance?: boolean
   readonly seed: number
   readonly json?: boolean
-}
-
-function countFrom(least: number) {
-  return (text: string): number => {
-    const value = Number(text)
-    if (Number.isSafeInteger(value) && value >= least) return value
-    throw new InvalidArgumentError(`expected a whole number from ${least}`)
-  }
 }
 
 async function run(path: string, options: Options, signal: AbortSignal): Promise<void> {
@@ -76,13 +69,13 @@ export function command(verb: Command): void {
       ).choices(PAIRINGS),
     )
     .option("--labels", "write rows with a label, for kto")
-    .option("--max-per-prompt <k>", "at most k rows or pairs of a prompt", countFrom(1))
+    .option("--max-per-prompt <k>", "at most k rows or pairs of a prompt", wholeFrom(1))
     .option("--dedupe", "with --keep and --labels: a prompt's repeated completions once")
     .option("--balance", "with --keep: as many rows from each quarter of difficulty")
     .option(
       "--seed <seed>",
       "of the draws that --balance, --pairs and --labels make",
-      countFrom(0),
+      wholeFrom(0),
       0,
     )
     .option("--json", "with --out: print one JSON document about what was done")

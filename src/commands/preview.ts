@@ -54,8 +54,7 @@ async function show(path: string, flags: PreviewFlags): Promise<void> {
       rows: rows ?? (json ? Number.POSITIVE_INFINITY : SHOWN_ROWS),
       isEval,
       signal,
-      ...(json && html === undefined ? { onExample: printed } : {}),
-      ...(!json && html === undefined ? { onExample: printText } : {}),
+      ...(html === undefined ? { onExample: json ? printed : printText } : {}),
     }),
   )
   if (html !== undefined) {

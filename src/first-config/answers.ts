@@ -1,6 +1,6 @@
 /** What only the user knows of a first config, each answer looked at as it is given. */
 import { existsSync } from "node:fs"
-import { closestName } from "../closest-name.ts"
+import { didYouMean } from "../closest-name.ts"
 import { OBJECTIVES } from "../config/index.ts"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
@@ -93,9 +93,8 @@ export async function settledAnswers(
 
 function checkObjective(name: string): void {
   if (OBJECTIVES.includes(name)) return
-  const near = closestName(name, OBJECTIVES)
   throw new InputError(
-    `objective: expected one of ${OBJECTIVES.join(", ")}, got "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}`,
+    `objective: expected one of ${OBJECTIVES.join(", ")}, got "${name}"${didYouMean(name, OBJECTIVES)}`,
   )
 }
 

@@ -98,8 +98,10 @@ export async function* generation(
   if (warning) onWarning?.({ code: "layout", ...warning })
   const rows = asked.map((row) => ({ ...row, prompt: promptOf(row.asked, asking) }))
   const local = await localModel(model, options)
-  const origin = () => originOf(model, options, rows, local)
-  const file = out === undefined ? undefined : await openOutput(out, rows, options, origin)
+  const file =
+    out === undefined
+      ? undefined
+      : await openOutput(out, rows, options, originOf(model, options, rows, local))
   const wanted = rows.length * options.n
   try {
     const done = file?.done ?? new Set<number>()
@@ -193,11 +195,11 @@ function openOutput(
   out: string,
   rows: readonly PromptRow[],
   { n, seed, prompts, onNotice }: Settled,
-  originNow: () => SampleOrigin,
+  origin: SampleOrigin,
 ): Promise<SampleFile> {
   const reads = typeof prompts === "string" ? [{ path: prompts, what: "the prompts" }] : []
   const told = onNotice ? { onNotice } : {}
-  return openSampleFile(out, { rows, n, seed, reads, origin: originNow(), ...told })
+  return openSampleFile(out, { rows, n, seed, reads, origin, ...told })
 }
 
 /** Opens what samples: the model, or the way to the endpoint. */

@@ -1,7 +1,7 @@
 /** `dftune serve`: the server of a folder of runs, as programs and the command line start it. */
-import { statSync } from "node:fs"
 import { InputError } from "../errors.ts"
 import { modelFolders, type OpenModelOptions } from "../generate/open-model.ts"
+import { statOf } from "../host/stat.ts"
 import type { Told } from "../host/told.ts"
 import { endpoint } from "../hub/requests.ts"
 import { type Serving, serve } from "./server.ts"
@@ -31,7 +31,7 @@ export async function serveFolder(
   dir: string,
   options: ServeFolderOptions = {},
 ): Promise<Omit<Serving, "lanes">> {
-  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+  if (!statOf(dir)?.isDirectory()) {
     throw new InputError(`${dir}: expected a folder of runs, or a run`)
   }
   const { port = 0, models = [], readOnly = false, allowCode = [], allowHost = [] } = options
