@@ -6,13 +6,13 @@ computed differs. `nll_gap` is how far the NLL in bfloat16 is above.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
 
 from .expression import Objective
 from .loading import load_again
+from .memory import free_bytes
 from .passes import Passes
 from .statistics import means
 
@@ -71,10 +71,5 @@ def _missing_bytes(run: Run) -> float:
     needed = ROOM * 4 * sum(p.numel() for p in run.model.parameters()) / world.size
     if world.device.type == "cuda":
         torch.cuda.empty_cache()
-        free = float(torch.cuda.mem_get_info(world.device)[0])
-    else:
-        try:
-            free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (ValueError, OSError):  # a system that does not tell
-            return 0.0
-    return world.largest(needed - free)
+    free = free_bytes(world)
+    return world.largest(0.0 if free is None else needed - free)

@@ -1,7 +1,6 @@
 """The loop: rows of a step to micro-batches, gradients of sums, one division, clipping, AdamW, events."""
 
 import contextlib
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,6 +24,7 @@ from .fusion import fusion_in_words
 from .given_rows import PromptRows, Steps
 from .groups import check_groups, group_of
 from .loading import load_models
+from .memory import free_bytes
 from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, precision_in_words
 from .passes import Passes
@@ -182,15 +182,11 @@ GRADIENT_SHARE = 0.3  # of the gradients' memory; during the head's pass its log
 def _activation_budget(world: World, optimizer: Optimizer) -> int:
     """Bytes that kept activations may take: half of what a GPU has left. On a CPU little, there the memory is everybody's:
     a share of what the gradients will need, which exist only when most activations are gone, or of what is free."""
+    free = free_bytes(world) or 0
     if world.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(world.device)
         return free // 2
     before_gradients = int(GRADIENT_SHARE * optimizer.gradient_bytes())
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        free = 0
-    return max(before_gradients, free // 64 // world.size)
+    return max(before_gradients, free // 64)
 
 
 def _resume(run: Run, folder: Path) -> None:
