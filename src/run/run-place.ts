@@ -5,7 +5,7 @@ import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
 import { statOf } from "../host/stat.ts"
-import { RUN_FILES, TORCH_FILES } from "./run-files.ts"
+import { RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
 
 /** What a folder is to a run that wants to write there. */
 export type RunPlace =
@@ -51,6 +51,12 @@ export function ownCheckpoints(path: string): string[] {
     (name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, CHECKPOINT_MARK)),
   )
 }
+
+/** The steps that a run has a checkpoint of, the first one first. */
+export const checkpointSteps = (path: string): number[] =>
+  ownCheckpoints(path)
+    .map(stepOfCheckpoint)
+    .sort((a, b) => a - b)
 
 /**
  * Tells what is in a folder.

@@ -5,9 +5,8 @@ import { Hono } from "hono"
 import { shellWord } from "../host/shell-word.ts"
 import { reportHtml } from "../report/run-page.ts"
 import { summarizeRun } from "../report/run-summary.ts"
-import { stepOfCheckpoint } from "../run/run-files.ts"
 import { RUN_FILES, readRun } from "../run/run-folder.ts"
-import { ownCheckpoints } from "../run/run-place.ts"
+import { checkpointSteps } from "../run/run-place.ts"
 import { bodyAs } from "./body.ts"
 import { configOf } from "./described-run.ts"
 import type { JobQueue } from "./job-queue.ts"
@@ -94,10 +93,9 @@ export function exportRoutes({ dir, readOnly, queue, allowed }: ExportRoutesOpti
 }
 
 function checkCheckpoint({ path }: NamedRun, { checkpoint }: ExportAsked): void {
-  const steps = ownCheckpoints(path).map(stepOfCheckpoint)
+  const steps = checkpointSteps(path)
   if (checkpoint === undefined || steps.includes(checkpoint)) return
-  const there =
-    steps.length === 0 ? "it has none" : `it has those of ${steps.sort((a, b) => a - b).join(", ")}`
+  const there = steps.length === 0 ? "it has none" : `it has those of ${steps.join(", ")}`
   throw refusal(400, `this run has no checkpoint of step ${checkpoint}; ${there}`, {
     param: "checkpoint",
   })

@@ -3,10 +3,9 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { Hono } from "hono"
 import { isObject } from "../formats/json.ts"
-import { stepOfCheckpoint } from "../run/run-files.ts"
 import { RUN_FILES, readRunRecord } from "../run/run-folder.ts"
 import { lockHolder } from "../run/run-lock.ts"
-import { ownCheckpoints } from "../run/run-place.ts"
+import { checkpointSteps } from "../run/run-place.ts"
 import { requestStop } from "../run/stop-request.ts"
 import { configOf } from "./described-run.ts"
 import type { JobQueue } from "./job-queue.ts"
@@ -36,13 +35,10 @@ export function oneRunRoutes({ dir, readOnly, queue, allowed }: OneRunOptions): 
   return new Hono()
     .get("/api/runs/:name/settings", (c) => {
       const { path } = namedRun(c, dir)
-      const checkpoints = ownCheckpoints(path)
-        .map(stepOfCheckpoint)
-        .sort((a, b) => a - b)
       const settings: RunSettings = {
         config: configOf(path),
         versions: versionsOf(path),
-        checkpoints,
+        checkpoints: checkpointSteps(path),
         has_model: existsSync(join(path, RUN_FILES.model)),
       }
       return c.json(settings)

@@ -2,6 +2,7 @@
 import { join } from "node:path"
 import { type Context, Hono } from "hono"
 import { detailsBytes } from "../run/run-details.ts"
+import { MOST_FOLLOWED } from "../run/run-files.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
 import { jsonBody } from "./body.ts"
 import { describedRun } from "./described-run.ts"
@@ -21,9 +22,6 @@ export interface RunRoutesOptions {
   readonly indexes: RunIndexes
   readonly readOnly: boolean
 }
-
-/** Runs of one stream: its ids name the place in each. */
-const MOST_FOLLOWED = 16
 
 const eventsOf = ({ path }: NamedRun) => join(path, RUN_FILES.events)
 

@@ -16,7 +16,7 @@ import type { Precision } from "../runtime/index.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
 import { beginsPrincipal, headRows, weightQuantization } from "./model-settings.ts"
-import { runHead, storesReference } from "./objective-batches.ts"
+import { comparesWithReference, runHead } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
@@ -53,8 +53,7 @@ function besideBytes(
   startsChanged: boolean,
 ): number {
   const { rollout, teacher } = config
-  const compares = (rollout?.kl_in_reward ?? 0) > 0 || storesReference(objective)
-  if (!rollout || !compares) return 0
+  if (!rollout || !comparesWithReference(objective, rollout)) return 0
   const precision = engine.dtype
   if (parts.measuredBy) return frozenBytes({ shape: parts.measuredBy.shape, precision })
   const isItself = teacher !== null && teacher.model === null

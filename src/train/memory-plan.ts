@@ -3,7 +3,7 @@ import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "
 import { type BlockGraphs, blockGraphs } from "../models/block/block-graphs.ts"
 import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
 import { adapterShapes } from "../models/block/packed.ts"
-import { blockWorkspace } from "../models/decoder/compiled-blocks.ts"
+import { blockWorkspace, narrowsKept } from "../models/decoder/compiled-blocks.ts"
 import { headOutputs } from "../models/decoder/score-head.ts"
 import {
   type DecoderShape,
@@ -151,7 +151,8 @@ function headWorkspace(options: MemoryPlanOptions): number {
 function betweenBytes(options: MemoryPlanOptions): number {
   const { tokens, headRows, shape, precision } = options
   // In bf16 a layer keeps its input rounded: two places in turn are what it is computed in.
-  const states = (precision === "bf16" ? 6 : 4) * tokens * shape.hiddenSize
+  const states =
+    (narrowsKept({ products: precision ?? "fp32" }) ? 6 : 4) * tokens * shape.hiddenSize
   const turned = layerKinds(shape).map(({ rope }) => rope?.rotaryDim ?? 0)
   const tables = tokens * sum(turned)
   const head =
@@ -186,7 +187,7 @@ function layerBytes(
   level: KeepLevel,
 ): LayerBytes {
   const options = { shape, tokens, quantization, kind, lora, frozen }
-  const narrows = precision === "bf16"
+  const narrows = narrowsKept({ products: precision ?? "fp32" })
   const kept = blockGraphs(options, level, { narrows })
   const lean = blockGraphs(options, "recompute", { narrows })
   const ownBytes = ({ forward, backward }: BlockGraphs) =>

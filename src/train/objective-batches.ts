@@ -24,6 +24,14 @@ export function storesReference({ expression, trainsOn }: Objective): boolean {
   return trainsOn !== "targets" && inputs.has("ref_logp") && !inputs.has("kl_ref")
 }
 
+/** Whether a run asks a reference what it says of the rows' own tokens: in the loss, or in the reward. */
+export function comparesWithReference(
+  objective: Objective,
+  rollout: Pick<NonNullable<Config["rollout"]>, "kl_in_reward"> | null,
+): boolean {
+  return storesReference(objective) || (rollout?.kl_in_reward ?? 0) > 0
+}
+
 /** The objective as a run's own head: what rows are compared with is measured before. */
 export function runHead(objective: Objective, temperature = 1): ObjectiveHead {
   return objectiveHead(objective, { storedReference: storesReference(objective), temperature })
@@ -42,7 +50,7 @@ function refuseReference(objective: Objective, { reference, teacher, rollout }: 
       `reference: ${reference}: ${objective.name} compares with its teacher; leave one of the two out`,
     )
   }
-  if (storesReference(objective) || (rollout?.kl_in_reward ?? 0) > 0) return
+  if (comparesWithReference(objective, rollout)) return
   const asks = needs(objective.expression).reference
   throw new InputError(
     asks

@@ -54,20 +54,23 @@ export async function disagreement(
 ): Promise<string | undefined> {
   const expected = interpret(graph, feeds)
   const executable = await device.compile(graph)
-  const results = await executable.run(await toDevice(device, graph, feeds))
   const found: string[] = []
-  for (const { name, dtype } of graph.outputs) {
-    const tensor = results[name]!
-    const { shape, data } = expected[name]!
-    if (tensor.dtype !== dtype) found.push(`${name} is ${tensor.dtype}, not ${dtype}`)
-    else if (`${tensor.shape}` !== `${shape}`) {
-      found.push(`${name} is [${tensor.shape}], not [${shape}]`)
-    } else {
-      const apart = difference(await fromDevice(device, tensor), data)
-      if (!(apart < tolerance)) found.push(`${name} is ${apart.toPrecision(2)} apart`)
+  try {
+    const results = await executable.run(await toDevice(device, graph, feeds))
+    for (const { name, dtype } of graph.outputs) {
+      const tensor = results[name]!
+      const { shape, data } = expected[name]!
+      if (tensor.dtype !== dtype) found.push(`${name} is ${tensor.dtype}, not ${dtype}`)
+      else if (`${tensor.shape}` !== `${shape}`) {
+        found.push(`${name} is [${tensor.shape}], not [${shape}]`)
+      } else {
+        const apart = difference(await fromDevice(device, tensor), data)
+        if (!(apart < tolerance)) found.push(`${name} is ${apart.toPrecision(2)} apart`)
+      }
+      tensor.dispose()
     }
-    tensor.dispose()
+  } finally {
+    await executable.release()
   }
-  await executable.release()
   return found.length > 0 ? found.join(", ") : undefined
 }

@@ -5,7 +5,7 @@ import { LocalSource } from "../../generate/local-source.ts"
 import { needs, type Objective } from "../../objectives/index.ts"
 import type { Device } from "../../runtime/index.ts"
 import { type OpenReference, openFrozenModel } from "../frozen-model.ts"
-import { storesReference } from "../objective-batches.ts"
+import { comparesWithReference } from "../objective-batches.ts"
 import { crossEntropyAt } from "../objective-head.ts"
 import { type MeasureOptions, sequenceLogprobs, sequenceOutputs } from "../sequence-logprobs.ts"
 import type { SplitOptions } from "../split-rows.ts"
@@ -53,7 +53,7 @@ export function openRollouts(parts: OpenRolloutsParts): OpenRollouts {
   let frozen: OpenReference | undefined
   const openReference = () =>
     rollout.measuredBy ? openFrozenModel(rollout.measuredBy, parts.device, signal) : model.frozen()
-  const compares = settings.kl_in_reward > 0 || storesReference(objective)
+  const compares = comparesWithReference(objective, settings)
   let opened: Promise<MovingAverage> | undefined
   let average: MovingAverage | undefined
   const { teacherRate: rate } = settings

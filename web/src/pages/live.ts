@@ -3,6 +3,7 @@
  * one tab holds the stream and tells the others. When it closes, the next one takes over.
  */
 import type { RunEvent } from "../../../src/run/events.ts"
+import { MOST_FOLLOWED } from "../../../src/run/run-files.ts"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
 
 export type Told =
@@ -24,8 +25,6 @@ type Message =
 const AGAIN_MS = 2000
 /** In which all tabs say what they want of a stream, so that it is opened once for all of them. */
 const GATHER_MS = 50
-/** Runs of one stream; of the others tabs ask for themselves (`src/server/run-routes.ts`). */
-const MOST_FOLLOWED = 16
 
 export class Live {
   readonly #tab = crypto.randomUUID()

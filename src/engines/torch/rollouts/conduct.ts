@@ -5,7 +5,7 @@ import { assert, InputError } from "../../../errors.ts"
 import { writeSafetensors } from "../../../formats/index.ts"
 import type { EventBody } from "../../../run/events.ts"
 import { heldTensors } from "../../../train/checkpoint.ts"
-import { storesReference } from "../../../train/objective-batches.ts"
+import { comparesWithReference } from "../../../train/objective-batches.ts"
 import type { DataPlan } from "../../../train/plan.ts"
 import { policyRollouts } from "../../../train/rollouts/policy-rollouts.ts"
 import { Orders } from "./orders.ts"
@@ -46,7 +46,7 @@ export async function conduct(parts: ConductParts): Promise<void> {
   const stop = new AbortController()
   const stops = AbortSignal.any([signal, stop.signal, gone])
   const measures = torchMeasures(policy)
-  const compares = rollout.settings.kl_in_reward > 0 || storesReference(objective)
+  const compares = comparesWithReference(objective, rollout.settings)
   const saved = resume === null ? undefined : await heldTensors(stateOf(resume))
   const rollouts = policyRollouts(
     {

@@ -1,9 +1,9 @@
 /** A policy in the worker: all its ranks sample and measure. */
 import type { PreparedRow } from "../../../data/prepared.ts"
-import { promptIds } from "../../../generate/prompt.ts"
-import type { Sample, SampleRequest, SampleSource } from "../../../generate/sample-source.ts"
+import type { Sample, SampleSource } from "../../../generate/sample-source.ts"
 import {
   begunSequence,
+  type EncodedPrompt,
   encodedPrompt,
   type Sequence,
   type SequenceReader,
@@ -11,7 +11,7 @@ import {
 } from "../../../generate/sequence.ts"
 import type { StepRow } from "../../../train/batches.ts"
 import type { SequenceOutputs } from "../../../train/sequence-logprobs.ts"
-import type { Orders, RowOrder, SampleOrder } from "./orders.ts"
+import type { Orders, RowOrder, SampleAnswer, SampleOrder } from "./orders.ts"
 
 interface TorchPolicyParts {
   readonly orders: Orders
@@ -30,23 +30,25 @@ export function torchSource(
   return {
     async *sample(requests, { signal } = {}) {
       signal?.throwIfAborted()
-      const sequences = requests.flatMap((request, index) => begunSequences(request, index, reader))
-      const prompts = requests.map(({ prompt }) => [...promptIds(prompt, reader)])
+      const encoded = requests.map((request, i) => encodedPrompt(i, request, reader, undefined)!)
+      const sequences = encoded.flatMap((prompt) => begunSequences(prompt, reader))
+      const prompts = encoded.map(({ ids }) => [...ids])
       const samples = sequences.map(sampleOrder)
       const answer = await orders.ask("sample", { prompts, samples }, gone)
       signal?.throwIfAborted()
-      for (const [i, { token_ids, logprobs }] of answer.samples.entries()) {
-        yield replayed(sequences[i]!, { token_ids, logprobs }, reader)
+      for (const [i, sample] of answer.samples.entries()) {
+        yield replayed(sequences[i]!, sample, reader)
       }
     },
   }
 }
 
-function begunSequences(request: SampleRequest, index: number, reader: SequenceReader): Sequence[] {
-  const prompt = encodedPrompt(index, request, reader, undefined)!
+function begunSequences(prompt: EncodedPrompt, reader: SequenceReader): Sequence[] {
   const { tokenizer, contextLength } = reader
   const room = contextLength - prompt.ids.length
-  return Array.from({ length: request.n }, (_, i) => begunSequence(prompt, i, { tokenizer, room }))
+  return Array.from({ length: prompt.request.n }, (_, i) =>
+    begunSequence(prompt, i, { tokenizer, room }),
+  )
 }
 
 function sampleOrder({ request, requestIndex, sampleIndex, seed, limit }: Sequence): SampleOrder {
@@ -60,11 +62,11 @@ function sampleOrder({ request, requestIndex, sampleIndex, seed, limit }: Sequen
 /** The sample that these tokens are. */
 function replayed(
   sequence: Sequence,
-  { token_ids: ids, logprobs }: { token_ids: readonly number[]; logprobs: readonly unknown[] },
+  { token_ids: ids, logprobs }: SampleAnswer,
   { stopTokenIds }: SequenceReader,
 ): Sample {
   for (const [t, id] of ids.entries()) {
-    const { sample } = taken(sequence, id, (logprobs[t] ?? Number.NaN) as number, stopTokenIds)
+    const { sample } = taken(sequence, id, logprobs[t] ?? Number.NaN, stopTokenIds)
     if (sample) return sample
   }
   throw new Error(`the worker ended a sample of ${ids.length} tokens where nothing ends one`)
