@@ -46,12 +46,21 @@ export async function openPluginDevice(asked: LibraryDevice, make: MakeDevice): 
   const plugin = pluginDevice(asked)
   const options = asked.options ?? {}
   const verdict = verdictFile(plugin, options)
-  const known = existsSync(verdict)
-  const lacks = known
-    ? new Set<Feature>(JSON.parse(readFileSync(verdict, "utf8")).lacks)
-    : await admitted({ plugin, options }, make)
+  const known = knownVerdict(verdict)
+  const lacks = known ?? (await admitted({ plugin, options }, make))
   if (!known) remember(verdict, { device: nameOf(plugin), lacks: [...lacks] })
   return make({ plugin, options, lacks })
+}
+
+/** What a device lacks by a verdict that was kept; undefined where there is none, or half of one. */
+function knownVerdict(file: string): ReadonlySet<Feature> | undefined {
+  if (!existsSync(file)) return undefined
+  try {
+    return new Set<Feature>(JSON.parse(readFileSync(file, "utf8")).lacks)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
 }
 
 /** What it lacks, once it has shown that it computes all else. */

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -145,6 +145,14 @@ describe.skipIf(!library)("a provider in a library", () => {
       expect(verdicts()).toHaveLength(1)
       await opened.release()
     }
+  })
+
+  test("one whose kept verdict is cut off is tried again", async () => {
+    const [file] = verdicts().map((name) => join(folder, "cache", "devices", name))
+    const whole = readFileSync(file!, "utf8")
+    writeFileSync(file!, "")
+    await (await openDevice({ device: device("products", "CPU"), threads: 2 })).release()
+    expect(readFileSync(file!, "utf8")).toBe(whole)
   })
 
   test("a run on it is the CPU's but for rounding, and says where it computed", async () => {

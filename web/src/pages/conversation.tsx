@@ -1,7 +1,6 @@
 /** One model's side of a chat: its answers, the probability of each token, and what was changed in them. */
 import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
-import { isObject } from "../../../src/formats/json.ts"
 import { Tokens } from "../parts/tokens.tsx"
 import { post } from "./api.ts"
 
@@ -97,10 +96,8 @@ export function Conversation({
       ])
     answered({ model, messages, begun, sampling, signal: gone.signal }).then(
       (told) => put(next, told, false),
-      (error: unknown) => {
-        if (gone.signal.aborted) return
-        const isTold = isObject(error) || error instanceof Error
-        setProblem(isTold ? String((error as Error).message) : "")
+      (error: Error) => {
+        if (!gone.signal.aborted) setProblem(error.message)
       },
     )
     return () => gone.abort()
