@@ -9,7 +9,7 @@ import { isRunEvent } from "./event-fields.ts"
 import type { RunEvent } from "./events.ts"
 import { supersede } from "./history.ts"
 import { RUN_FILES } from "./run-files.ts"
-import { lockFolder } from "./run-lock.ts"
+import { isLeftLocked, lockFolder } from "./run-lock.ts"
 import { holdsRun, runPlace } from "./run-place.ts"
 
 export { RUN_FILES }
@@ -19,6 +19,17 @@ export interface RunRecord {
   readonly config: unknown
   /** Versions and hashes of model, data, template and code, by name. */
   readonly versions: Readonly<Record<string, string>>
+}
+
+/** Removes what a process left that was killed when its run was done, but for giving it back. */
+export function tidyDone(path: string): void {
+  if (!isLeftLocked(path)) return
+  const unlock = lockFolder(path)
+  try {
+    removeLeftovers(path)
+  } finally {
+    unlock()
+  }
 }
 
 /** A run folder that this process, and no other, writes. */

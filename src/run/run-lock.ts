@@ -38,6 +38,10 @@ export function lockHolder(folder: string): LockOwner | undefined {
   }
 }
 
+/** Whether a process that is gone had a folder's lock. */
+export const isLeftLocked = (folder: string): boolean =>
+  existsSync(join(folder, LOCK_FILE)) && lockHolder(folder) === undefined
+
 /**
  * Takes a folder's lock; returns what gives it back. The lock of a process that is gone is taken
  * over. Throws an `InputError` when another process (or this one) holds it.

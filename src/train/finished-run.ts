@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
-import { isRunFolder, RUN_FILES, readRun } from "../run/run-folder.ts"
+import { isRunFolder, RUN_FILES, readRun, tidyDone } from "../run/run-folder.ts"
 import { runPlace } from "../run/run-place.ts"
 import { keptObjective } from "./kept-settings.ts"
 import type { RunResult } from "./run.ts"
@@ -11,7 +11,7 @@ import { heldSettings, settingDifferences } from "./run-identity.ts"
 /**
  * The result of the run that `--resume` means, where that run is done: it came to its end with these
  * settings, and its model is there. Undefined where there is something to do, or to refuse: other
- * settings (more steps are one) are another run.
+ * settings (more steps are one) are another run. What a killed process left there is removed.
  */
 export async function finishedRun(config: Config): Promise<RunResult | undefined> {
   const { output_dir: path, resume } = config
@@ -26,6 +26,7 @@ export async function finishedRun(config: Config): Promise<RunResult | undefined
   if (settingDifferences(heldSettings(asGiven(there, config)), heldSettings(here)).length > 0) {
     return undefined
   }
+  tidyDone(path)
   return { reason: "done", steps: end.step, path, model, wasDone: true }
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import {
   cpSync,
   existsSync,
@@ -9,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs"
-import { tmpdir } from "node:os"
+import { hostname, tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
@@ -115,6 +115,16 @@ test("a run that is done is not gone on with: nothing is computed, nothing touch
   expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0)
   expect(told).toContain("this run is done, after 12 steps; nothing was changed")
   expect(files()).toEqual(before)
+})
+
+test("of a process that was killed when its run was done, nothing is left", async () => {
+  const path = join(root, whole)
+  const before = readdirSync(path).sort()
+  const { pid } = spawnSync(process.execPath, ["--version"])
+  writeFileSync(join(path, "run.lock"), JSON.stringify({ pid, host: hostname() }))
+  writeFileSync(join(path, `.config.json.${pid}.0123abcd.tmp`), "{")
+  expect(await finished(whole, { resume: true })).toMatchObject({ wasDone: true })
+  expect(readdirSync(path).sort()).toEqual(before)
 })
 
 test("a killed run, resumed, gives the same bits", async () => {
