@@ -97,7 +97,9 @@ export const configFields = z
     model: z
       .string()
       .min(1)
-      .describe("A folder in Hugging Face's layout, a GGUF file, or a hub id."),
+      .describe(
+        "A folder in Hugging Face's layout, a GGUF file, or a hub id (owner/name, owner/name/FILE.gguf).",
+      ),
     model_revision: z
       .string()
       .min(1)

@@ -1,6 +1,6 @@
-import type { FileHandle } from "node:fs/promises"
 import { InputError } from "../errors.ts"
-import { readInto } from "./file-bytes.ts"
+import { openFile } from "./disk-folder.ts"
+import type { ByteSource } from "./folder.ts"
 import {
   type GgufHeader,
   type GgufTensorEntry,
@@ -9,7 +9,6 @@ import {
 } from "./gguf-header.ts"
 import type { GgufMetadata } from "./gguf-metadata.ts"
 import { ggufBytes, ggufValues } from "./gguf-types.ts"
-import { openToRead, readError } from "./json-files.ts"
 
 /** An open GGUF file. Nothing but the header is kept. */
 export interface GgufReader {
@@ -31,12 +30,14 @@ const FIRST_READ = 1 << 20
 const PIECE_VALUES = 1 << 20
 
 /** A header does not say how long it is: more is read until it is whole. */
-async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader> {
-  const { size } = await handle.stat()
+async function readHeader({ path, bytes: size, readInto }: ByteSource): Promise<GgufHeader> {
   const most = Math.min(size, MAX_HEADER_BYTES)
-  for (let length = Math.min(FIRST_READ, most); ; length = Math.min(4 * length, most)) {
-    const prefix = new Uint8Array(length)
-    await readInto(handle, prefix, 0, path)
+  let prefix = new Uint8Array(0)
+  for (let length = Math.min(FIRST_READ, most); ; length = Math.min(2 * length, most)) {
+    const longer = new Uint8Array(length)
+    longer.set(prefix)
+    await readInto(longer.subarray(prefix.length), prefix.length)
+    prefix = longer
     try {
       return parseGgufHeader(prefix, { path, fileSize: size })
     } catch (error) {
@@ -50,19 +51,25 @@ async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader>
   }
 }
 
+/** {@link openGgufIn} of a file on the disk. */
+export async function openGguf(path: string): Promise<GgufReader> {
+  return openGgufIn(await openFile(path))
+}
+
 /**
  * Opens a GGUF file (version 2 or 3, little endian); its header is checked against its size first.
+ * Closing the reader closes the source.
  *
  * @throws InputError naming the file (and the key or tensor) for anything missing, damaged or unknown
  */
-export async function openGguf(path: string): Promise<GgufReader> {
-  const handle = await openToRead(path)
+export async function openGgufIn(source: ByteSource): Promise<GgufReader> {
+  const { path } = source
   let header: GgufHeader
   try {
-    header = await readHeader(handle, path)
+    header = await readHeader(source)
   } catch (error) {
-    await handle.close()
-    throw readError(error, path)
+    await source.close()
+    throw error
   }
   const entry = (name: string): GgufTensorEntry => {
     const found = header.tensors.get(name)
@@ -71,7 +78,7 @@ export async function openGguf(path: string): Promise<GgufReader> {
   }
   const bytesAt = async (begin: number, end: number): Promise<Uint8Array> => {
     const bytes = new Uint8Array(end - begin)
-    await readInto(handle, bytes, begin, path)
+    await source.readInto(bytes, begin)
     return bytes
   }
   const readRows: GgufReader["readRows"] = async (name, from, count, into) => {
@@ -95,6 +102,6 @@ export async function openGguf(path: string): Promise<GgufReader> {
       return readRows(name, 0, count, into)
     },
     readRows,
-    close: () => handle.close(),
+    close: () => source.close(),
   }
 }

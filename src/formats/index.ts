@@ -13,7 +13,7 @@ export {
 export { GGUF_BLOCKS } from "./gguf-blocks.ts"
 export type { GgufTensorEntry } from "./gguf-header.ts"
 export type { ElementKind, GgufMetadata, GgufScalar, GgufValue } from "./gguf-metadata.ts"
-export { type GgufReader, openGguf } from "./gguf-read.ts"
+export { type GgufReader, openGguf, openGgufIn } from "./gguf-read.ts"
 export {
   GGUF_ENCODINGS,
   type GgufEncoding,

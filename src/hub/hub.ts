@@ -2,14 +2,15 @@ import { existsSync } from "node:fs"
 import { mkdir, readFile, realpath, rm, stat, statfs } from "node:fs/promises"
 import { homedir } from "node:os"
 import { basename, dirname, isAbsolute, join } from "node:path"
-import { datasetInfo, getHFHubCachePath, HubApiError, listFiles, modelInfo } from "@huggingface/hub"
+import { datasetInfo, getHFHubCachePath, listFiles, modelInfo } from "@huggingface/hub"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { diskFolder } from "../formats/disk-folder.ts"
 import type { ByteSource, Folder } from "../formats/folder.ts"
 import { folderFiles } from "../formats/folder-files.ts"
 import { fetchFile, isContent, readRange } from "./blobs.ts"
-import { isHubId, MODEL_FILES } from "./names.ts"
+import { explain, type Repo } from "./explain.ts"
+import { type HubFile, isHubId, MODEL_FILES } from "./names.ts"
 import { isOffline } from "./offline.ts"
 import { type Request, requester, shownEndpoint } from "./requests.ts"
 
@@ -26,13 +27,6 @@ export interface HubProgress {
   readonly file: string
   readonly bytes: number
   readonly totalBytes: number
-}
-
-type RepoType = "model" | "dataset"
-
-interface Repo {
-  readonly type: RepoType
-  readonly name: string
 }
 
 const COMMIT = /^[0-9a-f]{40}$/
@@ -60,15 +54,55 @@ export async function resolveModel(
     )
   }
   if (!isHubId(idOrPath)) {
+    const isFile = /\.gguf$/i.test(idOrPath)
     throw new InputError(
-      `model: ${idOrPath}: no such folder, and no hub id either (expected owner/name)`,
+      `model: ${idOrPath}: no such ${isFile ? "file" : "folder"}, and no hub id either (expected owner/name, or owner/name/FILE.gguf)`,
     )
   }
   const repo: Repo = { type: "model", name: idOrPath }
-  const wanted = (path: string) =>
-    MODEL_FILES.test(path) && (withWeights || !path.endsWith(".safetensors"))
+  const wanted = (path: string, all: readonly string[]) => {
+    refuseGgufAlone(idOrPath, all)
+    return MODEL_FILES.test(path) && (withWeights || !path.endsWith(".safetensors"))
+  }
   const { folder } = await snapshot(repo, wanted, options)
   return folder
+}
+
+/** @throws InputError for a repository that holds GGUF files and no other weights */
+function refuseGgufAlone(id: string, all: readonly string[]): void {
+  const files = all.filter((path) => /\.gguf$/i.test(path))
+  if (files.length === 0 || all.some((path) => path.endsWith(".safetensors"))) return
+  throw new InputError(`${id}: holds GGUF files alone; name one of them: ${shownFiles(files, id)}`)
+}
+
+const SHOWN_FILES = 12
+
+function shownFiles(files: readonly string[], id: string): string {
+  const shown = files.slice(0, SHOWN_FILES).map((file) => `${id}/${file}`)
+  const more = files.length - shown.length
+  return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
+}
+
+/** @throws InputError naming the files of the same kind */
+function missingFile({ id, file }: HubFile, all: readonly string[]): InputError {
+  const files = all.filter((path) => /\.gguf$/i.test(path))
+  const there = files.length === 0 ? "no GGUF file" : shownFiles(files, id)
+  return new InputError(`${id}: has no ${file}; it has ${there}`)
+}
+
+/**
+ * One file of a model's repository, downloaded into the cache.
+ *
+ * @throws InputError as {@link resolveModel}
+ */
+export async function resolveModelFile(wanted: HubFile, options: HubOptions = {}): Promise<string> {
+  const { id, file } = wanted
+  const isIt = (path: string, all: readonly string[]) => {
+    if (!all.includes(file)) throw missingFile(wanted, all)
+    return path === file
+  }
+  const { folder } = await snapshot({ type: "model", name: id }, isIt, options)
+  return join(folder, file)
 }
 
 /**
@@ -78,12 +112,39 @@ export async function resolveModel(
  * @throws InputError as {@link resolveModel}
  */
 export async function remoteModel(id: string, options: HubOptions = {}): Promise<Folder> {
+  const folder = await remoteFolder(id, (path) => MODEL_FILES.test(path), options)
+  refuseGgufAlone(id, folder.all)
+  return folder
+}
+
+/**
+ * One file of a model's repository where it lies, read by ranges; while offline it is the cache's.
+ *
+ * @throws InputError as {@link resolveModel}
+ */
+export async function remoteModelFile(
+  wanted: HubFile,
+  options: HubOptions = {},
+): Promise<ByteSource> {
+  const { id, file } = wanted
+  const folder = await remoteFolder(id, (path) => path === file, options)
+  const source = await folder.open(file)
+  if (!source) throw missingFile(wanted, folder.all)
+  return source
+}
+
+/** `all`: what the repository holds, wanted or not. */
+async function remoteFolder(
+  id: string,
+  wanted: (path: string) => boolean,
+  options: HubOptions,
+): Promise<Folder & { readonly all: readonly string[] }> {
   const { revision = "main", signal } = options
   const repo: Repo = { type: "model", name: id }
   const storage = checkedStorage(repo, revision)
   if (isOffline()) {
-    const wanted = (path: string) => MODEL_FILES.test(path)
-    return diskFolder((await cachedSnapshot(repo, storage, revision, wanted)).folder)
+    const { folder, files } = await cachedSnapshot(repo, storage, revision, () => true)
+    return { ...diskFolder(folder), all: files }
   }
   const explained = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {
@@ -95,12 +156,13 @@ export async function remoteModel(id: string, options: HubOptions = {}): Promise
       const commit = await commitOf(repo, revision, request)
       const entries = await listing(repo, commit, request)
       const sizes = new Map(
-        entries.filter(({ path }) => MODEL_FILES.test(path)).map(({ path, size }) => [path, size]),
+        entries.filter(({ path }) => wanted(path)).map(({ path, size }) => [path, size]),
       )
       const pathOf = (name: string) => `${shownEndpoint()}/${id}/${name}`
       return {
         path: `${shownEndpoint()}/${id}`,
         pathOf,
+        all: entries.map(({ path }) => path),
         names: async () => [...sizes.keys()],
         async open(name): Promise<ByteSource | undefined> {
           const bytes = sizes.get(name)
@@ -318,46 +380,4 @@ async function checkDisk(storage: string, files: readonly { size: number }[]): P
   throw new InputError(
     `${storage}: needs ${(needed / 1e9).toFixed(1)} GB, ${((bavail * bsize) / 1e9).toFixed(1)} GB are free; set HF_HUB_CACHE to a larger disk`,
   )
-}
-
-export function explain(error: unknown, { name, type }: Repo, revision: string): unknown {
-  if (error instanceof InputError) return error
-  const page = `${shownEndpoint()}/${type === "dataset" ? "datasets/" : ""}${name}`
-  if (error instanceof HubApiError) {
-    if (error.statusCode === 401 || error.statusCode === 403) {
-      return new InputError(
-        `${name}: the hub refuses access (${error.statusCode}): it is gated, private, or does not exist. ` +
-          `Accept its terms at ${page} and set HF_TOKEN`,
-      )
-    }
-    if (error.statusCode === 404) {
-      return new InputError(
-        `${name}: not found on ${shownEndpoint()} (revision "${revision}"); check the name, or give a local folder`,
-      )
-    }
-    return new InputError(`${name}: the hub answered ${error.statusCode}: ${error.message}`)
-  }
-  const { name: kind, message, cause } = error as Error
-  if (kind === "AbortError") return error
-  if (kind === "TimeoutError") {
-    return new InputError(`${name}: ${shownEndpoint()}: ${message}; try again later`)
-  }
-  if (error instanceof SyntaxError || kind === "InvalidApiResponseFormatError") {
-    return new InputError(
-      `${name}: ${shownEndpoint()} does not answer as the hub does (${message.slice(0, 200)}); is a proxy or a login page in between?`,
-    )
-  }
-  if (error instanceof TypeError && message.startsWith("Your access token")) {
-    return new InputError(`HF_TOKEN: ${message}`)
-  }
-  if (error instanceof TypeError) {
-    const why = cause instanceof Error ? cause.message : message
-    // a name without its owner is more often a folder that is not there
-    const local = name.includes("/") ? "" : "no such folder here, and the hub cannot be asked: "
-    return new InputError(
-      `${name}: ${local}cannot reach ${shownEndpoint()} (${why}); a partial download is kept and continued. ` +
-        "Without a network, give a local folder or set HF_HUB_OFFLINE=1 to use the cache",
-    )
-  }
-  return error
 }

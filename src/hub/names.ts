@@ -9,3 +9,16 @@ const REPO_ID = /^(\w([\w.-]{0,94}\w)?\/)?\w([\w.-]{0,94}\w)?$/
 export function isHubId(name: string): boolean {
   return REPO_ID.test(name) && !/\.\.|--/.test(name)
 }
+
+/** A file of a repository of the hub. */
+export interface HubFile {
+  readonly id: string
+  readonly file: string
+}
+
+/** `owner/name/FILE.gguf`, in a folder of the repository or in none; undefined for anything else. */
+export function hubFile(name: string): HubFile | undefined {
+  const [, id, file] = /^([^/]+\/[^/]+)\/((?:[\w.-]+\/)*[\w.-]+\.gguf)$/i.exec(name) ?? []
+  if (id === undefined || file === undefined || !isHubId(id)) return undefined
+  return /(^|\/)\.\.?(\/|$)/.test(file) ? undefined : { id, file }
+}

@@ -6,9 +6,11 @@ import { parseConfig } from "../config/index.ts"
 import type { RunOrder } from "../data/order.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import { assert } from "../errors.ts"
-import { remoteModel } from "../hub/hub.ts"
+import { remoteModel, remoteModelFile } from "../hub/hub.ts"
 import {
   findModel,
+  ggufHeaders,
+  ggufOnHub,
   type ModelHeaders,
   modelHeaders,
   modelHeadersIn,
@@ -71,6 +73,8 @@ export interface FitOptions extends MiniatureOptions {
 /** Reads a config and headers; of a hub id by ranges, so that nothing is downloaded. */
 async function headersOf({ model, model_revision }: Config, signal?: AbortSignal) {
   const hub = { revision: model_revision, ...(signal ? { signal } : {}) }
+  const file = ggufOnHub(model)
+  if (file) return ggufHeaders(await remoteModelFile(file, hub))
   // A file or a folder, or what is neither: findModel says so.
   const isHere = existsSync(model) || model.split("/").length > 2
   return isHere

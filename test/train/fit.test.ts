@@ -2,11 +2,11 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import type { Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { exportModel } from "../../src/export/index.ts"
-import { openCheckpoint, writeSafetensors } from "../../src/formats/index.ts"
-import { readModelConfig } from "../../src/models/files/index.ts"
+import { openCheckpoint, openGguf, writeGguf, writeSafetensors } from "../../src/formats/index.ts"
+import { findModel, ggufFileOf, readModelConfig } from "../../src/models/files/index.ts"
 import { fit } from "../../src/train/fit.ts"
 import { chosenLayers } from "../../src/train/miniature.ts"
 import { closeRows, planRun } from "../../src/train/plan.ts"
@@ -77,6 +77,7 @@ beforeAll(async () => {
   server = made.server
   process.env.HF_ENDPOINT = made.url
   process.env.HF_HUB_CACHE = join(folder, "cache")
+  process.env.DFTUNE_CACHE = join(folder, "own-cache")
 })
 beforeEach(() => {
   state.requests.length = 0
@@ -149,21 +150,89 @@ test("memory is the plan's of the same run, and int4 over an adapter is the leas
   }
 })
 
-test("a model on the disk and one of the hub are told alike, and so is its GGUF file", async () => {
-  const hub = await fit(configOf("owner/one"), { timed: false })
-  const disk = await fit(configOf(model), { timed: false })
-  const out = join(folder, "gguf")
-  const { files } = await exportModel(model, {
-    to: "gguf",
-    out,
-    type: "f32",
-    preTokenizer: "llama-bpe",
+describe("a GGUF file", () => {
+  const memory = ({ ways }: Awaited<ReturnType<typeof fit>>) =>
+    ways.map(({ memory_bytes }) => memory_bytes)
+  let file: Buffer
+
+  beforeAll(async () => {
+    const out = join(folder, "gguf")
+    const to = { to: "gguf", out, type: "f32", preTokenizer: "llama-bpe" } as const
+    const { files } = await exportModel(model, to)
+    copyFileSync(join(out, files[0]!.file), join(folder, "m.gguf"))
+    file = readFileSync(join(folder, "m.gguf"))
+    // A header of over a megabyte, so that it is not whole after the first range.
+    const reader = await openGguf(join(folder, "m.gguf"))
+    const long = { kind: "string", value: "x".repeat(1_500_000) } as const
+    const tensors = await Promise.all(
+      [...reader.tensors].map(async ([name, { type, shape }]) => {
+        const values = await reader.readFloat32(name)
+        return { name, type: type as "F32", shape, values: async () => values }
+      }),
+    )
+    await reader.close()
+    await writeGguf(join(folder, "long.gguf"), {
+      metadata: new Map([...reader.metadata, ["general.description", long]]),
+      tensors,
+    })
+    Object.assign(state.repos, {
+      "owner/gguf": {
+        files: {
+          "README.md": Buffer.from("read"),
+          "m-f32.gguf": file,
+          "deep/m-f32.gguf": readFileSync(join(folder, "long.gguf")),
+          "cut.gguf": file.subarray(0, -100),
+        },
+      },
+    })
   })
-  copyFileSync(join(out, files[0]!.file), join(folder, "m.gguf"))
-  const gguf = await fit(configOf(join(folder, "m.gguf")), { timed: false })
-  const memory = ({ ways }: typeof hub) => ways.map(({ memory_bytes }) => memory_bytes)
-  expect(memory(disk)).toEqual(memory(hub))
-  expect(memory(gguf)).toEqual(memory(hub))
+
+  test("is told as the model it is of, here and on the hub", async () => {
+    const hub = await fit(configOf("owner/one"), { timed: false })
+    for (const name of [model, join(folder, "m.gguf"), "owner/gguf/m-f32.gguf"]) {
+      expect(memory(await fit(configOf(name), { timed: false })), name).toEqual(memory(hub))
+    }
+  })
+
+  test("of the hub is read by ranges, its header alone, however long that is", async () => {
+    const { files } = state.repos["owner/gguf"]!
+    const long = files["deep/m-f32.gguf"]!
+    const found = await fit(configOf("owner/gguf/deep/m-f32.gguf"), { timed: false })
+    const asked = served()
+    expect(Object.keys(asked)).toEqual(["deep/m-f32.gguf"])
+    expect(asked["deep/m-f32.gguf"]).toBeGreaterThan(1_500_000)
+    expect(asked["deep/m-f32.gguf"]).toBeLessThanOrEqual(long.length)
+    expect(found.stored_bytes).toBe(long.length)
+  })
+
+  test("of the hub is a model wherever one is named, from the cache without a network too", async () => {
+    const found = await findModel("owner/gguf/m-f32.gguf")
+    expect(readFileSync(ggufFileOf(found)!).equals(file)).toBe(true)
+    expect((await readModelConfig(found)).shape.numHiddenLayers).toBe(2)
+    process.env.HF_HUB_OFFLINE = "1"
+    try {
+      state.requests.length = 0
+      expect(await findModel("owner/gguf/m-f32.gguf")).toBe(found)
+      const offline = await fit(configOf("owner/gguf/m-f32.gguf"), { timed: false })
+      expect(offline.stored_bytes).toBe(file.length)
+      expect(state.requests).toEqual([])
+    } finally {
+      delete process.env.HF_HUB_OFFLINE
+    }
+  })
+
+  test.each([
+    ["owner/gguf", /owner\/gguf: holds GGUF files alone; name one of them: owner\/gguf\/m-f32/],
+    ["owner/gguf/n.gguf", /owner\/gguf: has no n.gguf; it has owner\/gguf\/m-f32.gguf/],
+    ["owner/one/n.gguf", /owner\/one: has no n.gguf; it has no GGUF file/],
+    ["owner/absent/n.gguf", /owner\/absent: not found/],
+    ["owner/gguf/cut.gguf", /cut.gguf: .*cut short/],
+    ["test/none/n.gguf", /test\/none\/n.gguf: no such file, and no hub id/],
+    ["owner/gguf/../n.gguf", /no such file, and no hub id/],
+  ])("%s is refused, by train and by fit", async (name, message) => {
+    await expect(fit(configOf(name), { timed: false })).rejects.toThrow(message)
+    await expect(findModel(name)).rejects.toThrow(message)
+  })
 })
 
 test("time is measured without a weight being read", async () => {

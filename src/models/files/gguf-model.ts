@@ -4,26 +4,29 @@ import { join, resolve } from "node:path"
 import { assert, InputError } from "../../errors.ts"
 import { makeFolder } from "../../formats/atomic.ts"
 import {
+  type ByteSource,
   diskFolder,
   type GgufReader,
   isObject,
   openGguf,
+  openGgufIn,
   parseJson,
   writeFileAtomic,
 } from "../../formats/index.ts"
 import { refuseLinkOut } from "../../formats/link-out.ts"
 import { cacheFolder } from "../../host/cache-folder.ts"
 import { statOf } from "../../host/stat.ts"
-import { type ModelOptions, resolveModel } from "../../hub/hub.ts"
+import { type ModelOptions, resolveModel, resolveModelFile } from "../../hub/hub.ts"
+import { type HubFile, hubFile } from "../../hub/names.ts"
 import { tokenizerOfGguf } from "../../text/gguf-tokenizer-read.ts"
 import { decoderParameters, elementCount } from "../block/parameters.ts"
 import { ggufConfig } from "../families/gguf-config.ts"
-import type { CheckpointDtype } from "../families/model-config.ts"
+import { type CheckpointDtype, type ModelConfig, modelConfig } from "../families/model-config.ts"
 import type { Rope } from "../families/shape.ts"
 import { FAMILIES } from "../families/table.ts"
 import { checkLayers, listed } from "./checkpoint-tensors.ts"
 import { ggufName, halvedHeads, isShiftedNorm, ropeFactors } from "./gguf.ts"
-import { modelConfigIn, type OpenWeights } from "./open-weights.ts"
+import { type ModelHeaders, modelConfigIn, type OpenWeights } from "./open-weights.ts"
 
 /** In the folder that stands for a GGUF file: which file that is. */
 const POINTER = "gguf.json"
@@ -47,12 +50,21 @@ const isGgufFile = (path: string): boolean =>
 
 /**
  * The folder of a model: a Hugging Face folder as it is, a hub id in its cache, and for a GGUF file
- * one with its config and tokenizer, whose weights stay in the file.
+ * (here, or one of the hub: `owner/name/FILE.gguf`) one with its config and tokenizer, whose weights
+ * stay in the file.
  *
  * @throws InputError
  */
-export function findModel(idOrPath: string, options?: ModelOptions): Promise<string> {
-  return isGgufFile(idOrPath) ? ggufFolder(resolve(idOrPath)) : resolveModel(idOrPath, options)
+export async function findModel(idOrPath: string, options?: ModelOptions): Promise<string> {
+  if (isGgufFile(idOrPath)) return ggufFolder(resolve(idOrPath))
+  const remote = ggufOnHub(idOrPath)
+  if (!remote) return resolveModel(idOrPath, options)
+  return ggufFolder(await resolveModelFile(remote, options))
+}
+
+/** `owner/name/FILE.gguf`, where no folder here is called `owner`. */
+export function ggufOnHub(name: string): HubFile | undefined {
+  return existsSync(name.split("/")[0]!) ? undefined : hubFile(name)
 }
 
 async function ggufFolder(file: string): Promise<string> {
@@ -152,6 +164,49 @@ async function configOf(reader: GgufReader, file: string): Promise<Record<string
 /** Tensors that nothing is read from here. */
 const IGNORED = /^(rope_freqs|rope_factors_(short|long))\.weight$/
 
+/** The tensors of a file by the checkpoint's names, checked against the config made of its metadata. */
+function checkedNames({ tensors }: GgufReader, { modelType, shape }: ModelConfig, file: string) {
+  const family = FAMILIES[modelType].gguf
+  assert(family !== undefined, `no GGUF names for ${modelType}`)
+  checkLayers(tensors.keys(), shape, {
+    where: file,
+    says: "its metadata says block_count",
+    layerOf: /^blk\.(\d+)(?=\.)/,
+  })
+  const parameters = decoderParameters(shape)
+  const names = new Map(parameters.map(({ name }) => [name, ggufName(name, family)] as const))
+  const missing = parameters.filter(({ name, shape }) => {
+    const found = tensors.get(names.get(name)!)
+    return found === undefined || found.shape.join() !== shape.join()
+  })
+  if (missing.length > 0) {
+    throw new InputError(
+      `${file}: tensors that its metadata asks for are missing or of another shape: ${listed(missing.map(({ name, shape }) => `${names.get(name)} [${shape}]`))}`,
+    )
+  }
+  const known = new Set(names.values())
+  const extra = [...tensors.keys()].filter((x) => !known.has(x) && !IGNORED.test(x))
+  if (extra.length > 0) throw new InputError(`${file}: unexpected tensors: ${listed(extra)}`)
+  return { family, parameters, names }
+}
+
+/**
+ * A GGUF file by its header alone, wherever its bytes are; `source` is closed.
+ *
+ * @throws InputError as {@link openGgufWeights}
+ */
+export async function ggufHeaders(source: ByteSource): Promise<ModelHeaders> {
+  const { path, bytes } = source
+  const reader = await openGgufIn(source)
+  try {
+    const config = modelConfig(await configOf(reader, path), path)
+    checkedNames(reader, config, path)
+    return { config, storedBytes: bytes, hasHeadBeside: false }
+  } finally {
+    await reader.close()
+  }
+}
+
 /**
  * The weights of a folder that stands for a GGUF file, by the checkpoint's names, dequantised as they
  * are read: rows of q and k back in the checkpoint's order, norms without the 1 that llama.cpp adds.
@@ -162,28 +217,8 @@ export async function openGgufWeights(folder: string, file: string): Promise<Ope
   const reader = await openGguf(file)
   try {
     const config = await modelConfigIn(diskFolder(folder))
-    const family = FAMILIES[config.modelType].gguf
-    assert(family !== undefined, `no GGUF names for ${config.modelType}`)
     const { shape } = config
-    checkLayers(reader.tensors.keys(), shape, {
-      where: file,
-      says: "its metadata says block_count",
-      layerOf: /^blk\.(\d+)(?=\.)/,
-    })
-    const parameters = decoderParameters(shape)
-    const names = new Map(parameters.map(({ name }) => [name, ggufName(name, family)] as const))
-    const missing = parameters.filter(({ name, shape }) => {
-      const found = reader.tensors.get(names.get(name)!)
-      return found === undefined || found.shape.join() !== shape.join()
-    })
-    if (missing.length > 0) {
-      throw new InputError(
-        `${file}: tensors that its metadata asks for are missing or of another shape: ${listed(missing.map(({ name, shape }) => `${names.get(name)} [${shape}]`))}`,
-      )
-    }
-    const known = new Set(names.values())
-    const extra = [...reader.tensors.keys()].filter((x) => !known.has(x) && !IGNORED.test(x))
-    if (extra.length > 0) throw new InputError(`${file}: unexpected tensors: ${listed(extra)}`)
+    const { family, parameters, names } = checkedNames(reader, config, file)
     const read = async (name: string, into?: Float32Array): Promise<Float32Array> => {
       const dims = reader.tensors.get(names.get(name)!)!.shape
       const values = await reader.readFloat32(names.get(name)!, into)

@@ -1,11 +1,10 @@
-import { statSync } from "node:fs"
-import { diskFolder } from "../../formats/disk-folder.ts"
+import { diskFolder, openFile } from "../../formats/disk-folder.ts"
 import type { QuantizeOptions } from "../adapters/quantize.ts"
 import type { ForeignModel } from "../families/foreign-model.ts"
 import type { ModelConfig } from "../families/model-config.ts"
 import { asRewardModel } from "../families/reward-model.ts"
 import { addedTokensOf, openExtended } from "./extended-model.ts"
-import { ggufFileOf, openGgufWeights } from "./gguf-model.ts"
+import { ggufFileOf, ggufHeaders, openGgufWeights } from "./gguf-model.ts"
 import {
   anyModelConfigIn,
   type LoadedModel,
@@ -61,9 +60,7 @@ export async function openWeights(folder: string, kind: ModelKind = {}): Promise
 export async function modelHeaders(folder: string): Promise<ModelHeaders> {
   const file = ggufFileOf(folder)
   if (file === undefined) return modelHeadersIn(diskFolder(folder))
-  const { config, close } = await openGgufWeights(folder, file)
-  await close()
-  return { config, storedBytes: statSync(file).size, hasHeadBeside: false }
+  return ggufHeaders(await openFile(file))
 }
 
 /** {@link loadWeights} of a model folder on the disk. */
