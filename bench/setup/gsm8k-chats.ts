@@ -5,12 +5,21 @@ import { besideProject } from "./qwen-model.ts"
 /** GSM8K's training rows, where ../shared is. */
 export const GSM8K = besideProject("shared/data/sft/gsm8k_train/train.jsonl")
 
-/** The first rows as chats (what trl_dft.py makes of them) in a file of `folder`. */
-export function chats(folder: string, source: string, rows: number): string {
+/**
+ * The first rows as chats (what trl_dft.py makes of them) in a file of `folder`: of those whose
+ * question and answer have at most so many characters.
+ */
+export function chats(
+  folder: string,
+  source: string,
+  rows: number,
+  mostCharacters = Number.POSITIVE_INFINITY,
+): string {
   const path = join(folder, "chats.jsonl")
-  const text = readFileSync(source, "utf8").split("\n").slice(0, rows)
-  const messages = text.map((line) => {
-    const { question, answer } = JSON.parse(line)
+  const text = readFileSync(source, "utf8").trim().split("\n")
+  const all = text.map((line) => JSON.parse(line) as { question: string; answer: string })
+  const short = all.filter((row) => row.question.length + row.answer.length <= mostCharacters)
+  const messages = short.slice(0, rows).map(({ question, answer }) => {
     const turns = [
       { role: "user", content: question },
       { role: "assistant", content: answer },
