@@ -1,5 +1,6 @@
 import { randomStream } from "../random.ts"
 import { ngramHashes } from "./ngrams.ts"
+import { rarePlaces } from "./rare-places.ts"
 
 /** Words of a shingle, and hash functions of a signature: what is usual (text-dedup, datatrove). */
 const SHINGLE = 5
@@ -9,43 +10,45 @@ const RECALL = 0.99
 
 /**
  * Finds texts whose words are nearly an earlier text's: MinHash (Broder, 1997) over runs of five
- * words, looked up by bands. Similarity is the share of runs that two texts have in common, of all
- * that either has (Jaccard), estimated from 128 hash functions: within 0.09 in 95 of 100 cases.
- * Holds some 600 bytes a text.
+ * words, compared where a band of the signatures is the same. Similarity is the share of runs that
+ * two texts have in common, of all that either has (Jaccard), estimated from 128 hash functions:
+ * within 0.09 in 95 of 100 cases. Which texts are looked at is `rarePlaces`: what most texts have
+ * in common costs nothing. Holds some 900 bytes a text that is kept.
  */
 export function nearDuplicates(threshold: number) {
-  const rowsOfBand = bandRows(threshold)
-  const bands = Math.floor(FUNCTIONS / rowsOfBand)
-  const tables = Array.from({ length: bands }, () => new Map<number, number[]>())
-  const signatures: Uint32Array[] = []
+  const rows = bandRows(threshold)
+  const kept = { indices: [] as number[], signatures: [] as Uint32Array[] }
+  const near = rarePlaces(FUNCTIONS, placesFor(threshold))
+  let texts = 0
   return {
     /** Of one text, in order (`wordsOf`). @returns the index of the first text that it is like; undefined for one that is new */
     add(words: readonly string[]): number | undefined {
       const signature = signatureOf(words)
-      const index = signatures.push(signature ?? NOTHING) - 1
+      const index = texts++
       if (signature === undefined) return undefined
-      let found: number | undefined
-      const keys = tables.map((_, band) => bandKey(signature, band, rowsOfBand))
-      for (const [band, table] of tables.entries()) {
-        for (const other of table.get(keys[band]!) ?? [])
-          if (other < (found ?? index) && similarity(signature, signatures[other]!) >= threshold)
-            found = other
+      let found = Infinity
+      for (const at of near.like(signature)) {
+        if (at >= found) continue
+        const other = kept.signatures[at]!
+        if (similarity(signature, other) >= threshold && shareBand(signature, other, rows))
+          found = at
       }
-      if (found !== undefined) {
-        signatures[index] = NOTHING // what is left out is no text that others are like
-        return found
-      }
-      for (const [band, table] of tables.entries()) {
-        const listed = table.get(keys[band]!)
-        if (listed) listed.push(index)
-        else table.set(keys[band]!, [index])
-      }
+      // what is left out is no text that others are like
+      if (found !== Infinity) return kept.indices[found]
+      kept.indices.push(index)
+      kept.signatures.push(signature)
+      near.add(signature)
       return undefined
     },
   }
 }
 
-const NOTHING = new Uint32Array(0)
+/** The fewest places in which signatures agree that are as similar as the threshold. */
+function placesFor(threshold: number): number {
+  let places = 1
+  while (places / FUNCTIONS < threshold) places++
+  return places
+}
 
 /** The most rows of a band with which pairs at the threshold are still found. */
 function bandRows(threshold: number): number {
@@ -78,10 +81,15 @@ function signatureOf(words: readonly string[]): Uint32Array | undefined {
   return least
 }
 
-function bandKey(signature: Uint32Array, band: number, rows: number): number {
+function shareBand(a: Uint32Array, b: Uint32Array, rows: number): boolean {
+  for (let first = 0; first + rows <= FUNCTIONS; first += rows)
+    if (bandKey(a, first, rows) === bandKey(b, first, rows)) return true
+  return false
+}
+
+function bandKey(signature: Uint32Array, first: number, rows: number): number {
   let key = 0x811c9dc5
-  for (let i = band * rows; i < (band + 1) * rows; i++)
-    key = Math.imul(key ^ signature[i]!, 0x01000193)
+  for (let i = first; i < first + rows; i++) key = Math.imul(key ^ signature[i]!, 0x01000193)
   return key
 }
 
