@@ -120,57 +120,26 @@ type NumberedEvent = Of<"step"> | Omit<Of<"rollout">, "rewards">
 
 /** Every number of an event, those in groups as `group.name`. */
 export function eventNumbers(event: NumberedEvent): [name: string, value: number][] {
-  const found: [string, number][] = []
-  eachNumber(event, (name, value) => found.push([name, value]))
-  return found
+  return Object.entries(event).flatMap(([key, value]): [string, number][] => {
+    if (typeof value === "number") return [[key, value]]
+    if (key === "time") return [[key, Date.parse(value as string)]]
+    if (typeof value !== "object" || value === null) return []
+    const inner = Object.entries(value).filter(([, one]) => typeof one === "number")
+    return inner.map(([name, one]) => [`${key}.${name}`, one as number])
+  })
 }
-
-/** Without lists of pairs: every step of a long run comes through here. */
-function eachNumber(event: NumberedEvent, told: (name: string, value: number) => void): void {
-  for (const key in event) {
-    const value: unknown = event[key as keyof typeof event]
-    if (typeof value === "number") told(key, value)
-    else if (key === "time") told(key, Date.parse(value as string))
-    else if (typeof value === "object" && value !== null) {
-      for (const [name, inner] of Object.entries(value)) {
-        if (typeof inner === "number") told(`${key}.${name}`, inner)
-      }
-    }
-  }
-}
-
-interface Told {
-  /** By its place among the numbers of the last step: the next one tells them in the same order. */
-  readonly names: string[]
-  readonly lists: number[][]
-}
-
-const LAST_TOLD = new WeakMap<RunDetails["columns"], Told>()
 
 function takeStep(columns: RunDetails["columns"], event: Of<"step">): void {
   const before = columns.get("step")?.length ?? 0
-  const last = LAST_TOLD.get(columns) ?? { names: [], lists: [] }
-  LAST_TOLD.set(columns, last)
-  let place = 0
-  let filled = 0
-  eachNumber(event, (name, value) => {
-    if (last.names[place] !== name) {
-      last.names[place] = name
-      last.lists[place] = columnOf(columns, name, before)
-    }
-    const list = last.lists[place++]!
-    if (list.length > before) return // a group's number with the name of one outside
-    list.push(value)
-    filled++
-  })
-  if (filled === columns.size) return
-  for (const column of columns.values()) if (column.length === before) column.push(Number.NaN)
+  for (const [name, value] of eventNumbers(event)) {
+    const column = columns.get(name) ?? new Array<number>(before).fill(Number.NaN)
+    columns.set(name, column)
+    if (column.length === before) column.push(value) // else a group's, named as one outside is
+  }
+  fillRow(columns, before)
 }
 
-function columnOf(columns: RunDetails["columns"], name: string, rows: number): number[] {
-  const found = columns.get(name)
-  if (found !== undefined) return found
-  const column = new Array<number>(rows).fill(Number.NaN)
-  columns.set(name, column)
-  return column
+/** NaN in each column that the step told nothing of. */
+export function fillRow(columns: RunDetails["columns"], before: number): void {
+  for (const column of columns.values()) if (column.length === before) column.push(Number.NaN)
 }

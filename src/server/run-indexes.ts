@@ -4,19 +4,12 @@ import { join } from "node:path"
 import { setImmediate } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
-import {
-  emptyIndex,
-  type RunDetails,
-  type RunIndex,
-  type RunSummary,
-  take,
-} from "../run/run-index.ts"
+import { emptyIndex, type RunDetails, type RunIndex, type RunSummary } from "../run/run-index.ts"
+import { LineTaker } from "../run/take-lines.ts"
 import { readDetails, readSummary, writeIndex } from "./index-file.ts"
 import type { NamedRun } from "./run-folders.ts"
-import { linesFrom, placeAfter, sizeOf } from "./run-lines.ts"
+import { lineId, placeAfter, sizeOf, wholeLines } from "./run-lines.ts"
 
-/** Read between two looks at other requests; bytes. */
-const PIECE_BYTES = 2 ** 20
 /** Events that a restarted server may have to read again of a run that goes on; bytes. */
 const UNWRITTEN_BYTES = 2 ** 22
 /** A run that has told nothing for this long has ended, or may be waited for without its details. */
@@ -90,12 +83,16 @@ export class RunIndexes {
     } else if (sizeOf(path) === end) return
     const details = this.#openDetails(run, kept)
     const { summary } = kept
+    const taker = new LineTaker({ summary, details })
     for (let more = true; more; ) {
-      const piece = linesFrom(path, summary.end, PIECE_BYTES)
-      for (const { event } of piece.lines) take({ summary, details }, event)
-      summary.last = piece.lines.at(-1)?.id ?? summary.last
-      more = piece.more && piece.end > summary.end
-      summary.end = piece.end
+      const piece = wholeLines(path, summary.end)
+      const last = taker.take(piece.bytes)
+      if (last) {
+        const line = piece.bytes.subarray(last.start, last.end)
+        summary.last = lineId(line, summary.end + last.start)
+      }
+      more = piece.more && piece.bytes.length > 0
+      summary.end += piece.bytes.length
       await setImmediate()
     }
   }

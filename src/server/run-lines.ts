@@ -1,5 +1,4 @@
 /** The lines of an events.jsonl that another process writes, each with an id to go on from. */
-import { isAscii } from "node:buffer"
 import { createHash } from "node:crypto"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -15,13 +14,11 @@ export interface RunLine {
 
 interface Piece {
   readonly lines: readonly RunLine[]
-  /** The byte after the last whole line. */
-  readonly end: number
   /** Whether more lay there than was read. */
   readonly more: boolean
 }
 
-/** Read at once; a longer line is read whole. */
+/** Read at once, between two looks at other requests; a longer line is read whole. */
 const PIECE_BYTES = 2 ** 20
 /** Of a line that an id may name: an id is anybody's text. */
 const MOST_LINE_BYTES = 2 ** 26
@@ -44,43 +41,33 @@ export const sizeOf = (path: string): number => bytesAt(path, 0, 0).size
 
 const hashOf = (line: Buffer) => createHash("sha256").update(line).digest("hex").slice(0, 16)
 
-/** Its id is made when it is asked for: an index asks for the last one alone. */
-class PieceLine implements RunLine {
-  readonly event: RunEvent
-  readonly #bytes: Buffer
-  readonly #from: number
-  readonly #start: number
-  readonly #end: number
-
-  constructor(event: RunEvent, bytes: Buffer, from: number, start: number, end: number) {
-    this.event = event
-    this.#bytes = bytes
-    this.#from = from
-    this.#start = start
-    this.#end = end
-  }
-
-  get id(): string {
-    const line = this.#bytes.subarray(this.#start, this.#end)
-    return `${this.#from + this.#start}-${this.#from + this.#end}-${hashOf(line)}`
-  }
-}
+/** Of the line that lies there. */
+export const lineId = (line: Buffer, from: number): string =>
+  `${from}-${from + line.length}-${hashOf(line)}`
 
 /** Whole lines from a byte on; a last line without its newline is still being written. */
 export function linesFrom(path: string, from: number, length = PIECE_BYTES): Piece {
+  const { bytes, more } = wholeLines(path, from, length)
+  const lines: RunLine[] = []
+  for (let start = 0; start < bytes.length; ) {
+    const line = bytes.subarray(start, bytes.indexOf(0x0a, start) + 1)
+    const event = parseEvent(line.toString())
+    if (event) lines.push({ id: lineId(line, from + start), event })
+    start += line.length
+  }
+  return { lines, more }
+}
+
+/** As `linesFrom`, as they stand; `more`: whether more lay there than was read. */
+export function wholeLines(
+  path: string,
+  from: number,
+  length = PIECE_BYTES,
+): { readonly bytes: Buffer; readonly more: boolean } {
   const { bytes, size } = bytesAt(path, from, length)
   const whole = bytes.lastIndexOf(0x0a) + 1
-  if (whole === 0 && from + bytes.length < size) return linesFrom(path, from, 2 * length)
-  const lines: RunLine[] = []
-  const encoding = isAscii(bytes.subarray(0, whole)) ? "latin1" : "utf8" // the same text, sooner
-  const texts = bytes.toString(encoding, 0, whole).split("\n")
-  for (let start = 0, i = 0; start < whole; i++) {
-    const end = bytes.indexOf(0x0a, start) + 1
-    const event = parseEvent(texts[i]!)
-    if (event) lines.push(new PieceLine(event, bytes, from, start, end))
-    start = end
-  }
-  return { lines, end: from + whole, more: from + bytes.length < size }
+  if (whole === 0 && from + bytes.length < size) return wholeLines(path, from, 2 * length)
+  return { bytes: bytes.subarray(0, whole), more: from + bytes.length < size }
 }
 
 /** The JSON objects of a file's last whole lines, at most this many bytes of them. */
