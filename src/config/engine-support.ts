@@ -23,12 +23,6 @@ const LIMITS: readonly Limit[] = [
     asked: ({ reference }) => (reference === null ? undefined : `reference: ${reference}`),
   },
   {
-    path: ["router_aux_loss_coef"],
-    engines: ["torch"],
-    asked: ({ router_aux_loss_coef: coefficient }) =>
-      coefficient ? `router_aux_loss_coef: ${coefficient}` : undefined,
-  },
-  {
     path: ["vision_tower"],
     engines: ["torch"],
     asked: ({ vision_tower: tower }) => (tower === "frozen" ? undefined : `vision_tower: ${tower}`),

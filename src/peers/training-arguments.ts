@@ -61,7 +61,7 @@ export const optimizer: Rule = (value, draft) => {
 }
 
 /** Of a mixture of experts. */
-export const routerLoss: Rule = missing("set router_aux_loss_coef, with engine: torch")
+export const routerLoss: Rule = to("router_aux_loss_coef")
 
 const precision: Rule = (value) =>
   value === true || value === "bfloat16" || value === "auto" || value === "float16"

@@ -46,6 +46,7 @@ const STEP_MEASURES: readonly Measure[] = [
   { title: "Gradient norm before clipping", columns: [["grad_norm", "gradient norm"]] },
   { title: "Learning rate", columns: [["learning_rate", "learning rate"]] },
   { title: "KL to the reference, nats a token", columns: [["kl_ref", "KL"]] },
+  { title: "Auxiliary loss of the routers", columns: [["aux_loss", "auxiliary loss"]] },
   {
     title: "Rewards of the chosen and the rejected",
     columns: [

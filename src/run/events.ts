@@ -91,6 +91,8 @@ export interface StepEvent extends EventBase, PairFields, SourceFields {
   readonly memory_bytes: number
   /** Mean KL(reference || policy) per token, when the objective has a reference. */
   readonly kl_ref?: number
+  /** Of the routers of a mixture of experts, where it is trained: before its weight, and no part of `loss`. */
+  readonly aux_loss?: number
   /** Of objectives on samples: pi / pi_old of the step's tokens. */
   readonly ratio?: { readonly mean: number; readonly max: number }
   /** Shares of the tokens that the clip keeps from moving, below and above. */

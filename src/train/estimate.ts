@@ -282,7 +282,10 @@ async function trainingCost(
   const perSize = others.reduce((sum, each) => sum + each, 0) / Math.max(1, others.length)
   // An old policy's numbers, and a first pass over the step, are forward passes of their own.
   // So are KTO's answers to other prompts.
-  const forwards = [head.needsOldLogprobs, head.firstPass, head.needsKlStep].filter(Boolean).length
+  // And where a mixture sends a step's tokens is counted before.
+  const counts = decoder.routerAuxLossCoef > 0
+  const passes = [head.needsOldLogprobs, head.firstPass, head.needsKlStep, counts]
+  const forwards = passes.filter(Boolean).length
   return {
     perToken: (total.train + forwards * total.evaluate) / total.tokens,
     evaluatePerToken: total.evaluate / total.tokens,

@@ -1,4 +1,4 @@
-import type { Reference, TokenOutputs } from "../models/index.ts"
+import { type Reference, RouterBalance, type TokenOutputs } from "../models/index.ts"
 import type { Normalization } from "../objectives/index.ts"
 import { clipScale } from "../optim/index.ts"
 import { lossInputs, stepColumns } from "./loss-inputs.ts"
@@ -33,6 +33,8 @@ export interface StepResult {
   readonly divisor: number
   /** Of the normalised gradient, before clipping. */
   readonly gradientNorm: number
+  /** Of the routers to experts, before its weight; only where it is trained. */
+  readonly auxLoss: number | undefined
   /** All the step's tokens, for what is told of them; only where the objective tells more than its loss. */
   readonly columns: StepColumns | undefined
 }
@@ -48,6 +50,8 @@ export async function forwardBackward(
   const { decoder } = policy
   const { microBatches } = batch
   const inputs = await lossInputs({ ...parts, decoder, microBatches })
+  const balance = await routerBalance(parts)
+  if (balance === "aborted") return undefined
   await decoder.zeroGradients()
   let statistics = NO_TOKENS
   let loss = 0
@@ -59,7 +63,8 @@ export async function forwardBackward(
     if (signal?.aborted) return undefined
     parts.onMicroBatch?.(i, microBatches.length)
     const fed = await inputs(microBatch, i)
-    const outputs = await decoder.train(microBatch.pack, head.settings, fed, parts.seed(i))
+    const { pack } = microBatch
+    const outputs = await decoder.train(pack, head.settings, fed, parts.seed(i), balance)
     if (!scores) {
       const { token_class, pair_sign } = microBatch.columns
       const found = statisticsOf(outputs, token_class, head.paired ? pair_sign : undefined)
@@ -80,7 +85,36 @@ export async function forwardBackward(
   const columns = tells ? stepColumns(microBatches, all, parts.scalars) : undefined
   if (scores) statistics = scoreStatistics(columns!, joinedOutputs(all))
   if (head.value) loss = scaledSum(head.value(columns!), microBatches)
-  return { batch, statistics, loss: loss / divided, divisor: divided, gradientNorm: norm, columns }
+  return {
+    ...{ batch, statistics, columns },
+    loss: loss / divided,
+    divisor: divided,
+    gradientNorm: norm,
+    auxLoss: balance?.loss,
+  }
+}
+
+/**
+ * Of the step's routers, where their auxiliary loss is trained: of several micro-batches after a pass
+ * that counts where their tokens are sent.
+ */
+async function routerBalance(
+  parts: ForwardBackwardParts,
+): Promise<RouterBalance | "aborted" | undefined> {
+  const { policy, normalization, batch, signal } = parts
+  const { decoder } = policy
+  if (decoder.routerAuxLossCoef === 0) return undefined
+  // Gradients are divided by it afterwards; `weights`, whose sum is not known yet, is refused.
+  const weight = decoder.routerAuxLossCoef * (divisor(normalization, batch, 0) || 1)
+  const balance = new RouterBalance(weight)
+  const { microBatches } = batch
+  if (microBatches.length === 1) return balance
+  for (const [i, { pack }] of microBatches.entries()) {
+    if (signal?.aborted) return "aborted"
+    parts.onMicroBatch?.(i, 2 * microBatches.length)
+    balance.count(await decoder.routed(pack, parts.seed(i)))
+  }
+  return balance
 }
 
 /** Loss and weight of all micro-batches one after the other. */

@@ -15,7 +15,12 @@ import { isOfPairs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
 import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
-import { beginsPrincipal, headRows, weightQuantization } from "./model-settings.ts"
+import {
+  beginsPrincipal,
+  headRows,
+  routerAuxLossCoef,
+  weightQuantization,
+} from "./model-settings.ts"
 import { comparesWithReference, runHead } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
@@ -70,6 +75,7 @@ function besideBytes(
 
 export function localPlan(parts: LocalPlanParts): LocalPlan {
   const { config, engine, model, objective, lora, lengths, held } = parts
+  routerAuxLossCoef(config, model.shape, objective) // refused before anything is computed
   const quantization = weightQuantization(config)
   const capacity =
     config.micro_batch_tokens === "auto"

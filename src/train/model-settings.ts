@@ -1,14 +1,20 @@
 /** What a config says of the model that is trained, as the model takes it. */
 import type { Config } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import {
   DEFAULT_GROUP_SIZE,
+  type DecoderShape,
+  hasExperts,
   headName,
   type LoraSpec,
+  layerKinds,
+  linearLayers,
   loraInputs,
   loraSpec,
   type ModelConfig,
   type WeightQuantization,
 } from "../models/index.ts"
+import type { Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
 import { groupOf } from "./parameter-groups.ts"
 import type { OptimizerSettings } from "./policy.ts"
@@ -32,6 +38,35 @@ export function headRows(
 ): number {
   const isPacked = precision === "bf16" && lora && !loraInputs(lora).whole?.has(headName(shape))
   return isPacked ? PACKED_HEAD_ROWS : HEAD_ROWS
+}
+
+/**
+ * Weight of the routers' auxiliary loss: the config's, or what the checkpoint asks for; 0: none.
+ *
+ * @throws InputError where it is asked for and there is nothing that it could be of
+ */
+export function routerAuxLossCoef(
+  { router_aux_loss_coef: given }: Pick<Config, "router_aux_loss_coef">,
+  shape: DecoderShape,
+  { normalization }: Pick<Objective, "normalization">,
+): number {
+  if (shape.scores) return 0
+  const isExpert = layerKinds(shape).some((kind) =>
+    [...linearLayers(shape, kind).values()].some((layer) => layer.isExpert),
+  )
+  if (!isExpert || !hasExperts(shape)) {
+    if (!given) return 0
+    throw new InputError(
+      `router_aux_loss_coef: ${given}: this ${shape.modelType} has no experts; leave it out`,
+    )
+  }
+  const coefficient = given ?? shape.routerAuxLossCoef
+  if (coefficient > 0 && normalization === "weights") {
+    throw new InputError(
+      `router_aux_loss_coef: ${coefficient}: normalization: weights divides by a sum that is known too late for it; take tokens, or set router_aux_loss_coef: 0`,
+    )
+  }
+  return coefficient
 }
 
 export function weightQuantization({ quantization }: Config): WeightQuantization | undefined {

@@ -124,8 +124,13 @@ export function withSources(
 
 function refuseForScores(
   name: string,
-  { generate_samples, engine, model_tokens, adapter }: Config,
+  { generate_samples, engine, model_tokens, adapter, router_aux_loss_coef: routers }: Config,
 ): void {
+  if (routers) {
+    throw new InputError(
+      `router_aux_loss_coef: ${routers}: objective ${name} trains a reward model, which has none; leave it out`,
+    )
+  }
   if (generate_samples !== null) {
     throw new InputError(
       `generate_samples: objective ${name} trains a reward model, which writes no text; take it out`,

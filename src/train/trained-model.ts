@@ -17,7 +17,7 @@ import { needs, type Objective } from "../objectives/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import type { MicroBatch } from "./micro-batches.ts"
-import { headRows, optimizerSettings } from "./model-settings.ts"
+import { headRows, optimizerSettings, routerAuxLossCoef } from "./model-settings.ts"
 import { runHead } from "./objective-batches.ts"
 import { checkGroups } from "./parameter-groups.ts"
 import { Policy } from "./policy.ts"
@@ -69,6 +69,7 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
     weights: new Map([...weights, ...valueHead(parts)]),
     lora: lora && loraInputs(lora),
     ...{ frozen: parts.frozen, noise: parts.config.neftune_noise_alpha ?? 0 },
+    routerAuxLossCoef: routerAuxLossCoef(parts.config, shape, parts.objective),
     keep,
   })
   checkGroups(decoder.gradients.keys(), parts.config)

@@ -348,6 +348,7 @@ function stepEvent(
     // weights of both sides cancel: neither says anything of pairs
     ...(paired ? {} : { mean_weight, effective_tokens }),
     loss: result.loss,
+    ...(result.auxLoss === undefined ? {} : { aux_loss: result.auxLoss }),
     grad_norm: result.gradientNorm,
     learning_rate: rate,
     epoch,

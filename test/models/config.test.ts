@@ -152,6 +152,30 @@ test.each([
   expect(json).not.toHaveProperty("quantization_config")
 })
 
+test.each([
+  ["qwen3_moe", {}, 0],
+  ["qwen3_moe", { output_router_logits: false, router_aux_loss_coef: 0.5 }, 0],
+  ["qwen3_moe", { output_router_logits: true }, 0.001],
+  ["olmoe", { output_router_logits: true }, 0.01],
+  ["olmoe", { output_router_logits: true, router_aux_loss_coef: 0 }, 0],
+  ["olmoe", { output_router_logits: true, router_aux_loss_coef: 0.5 }, 0.5],
+])("what a %s config %j says of its routers", (family, changes, coefficient) => {
+  const path = new URL(`../../golden/models/${family}/config.json`, import.meta.url)
+  const { router_aux_loss_coef: _, ...json } = readJson(fileURLToPath(path))
+  const { shape } = modelConfig({ ...json, ...changes })
+  expect(shape).toMatchObject({ routerAuxLossCoef: coefficient })
+})
+
+test("a coefficient of the routers below 0 is refused", () => {
+  const path = new URL("../../golden/models/olmoe/config.json", import.meta.url)
+  const json = { ...readJson(fileURLToPath(path)), output_router_logits: true }
+  for (const coefficient of [-1, "0.1", Number.POSITIVE_INFINITY]) {
+    expect(() => modelConfig({ ...json, router_aux_loss_coef: coefficient })).toThrow(
+      /"router_aux_loss_coef" to be/,
+    )
+  }
+})
+
 test.each(refused)("%s is refused, by name", (_name, json, message) => {
   expect(() => modelConfig(json)).toThrow(message)
   expect(() => modelConfig(json)).toThrow(InputError)

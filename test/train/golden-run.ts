@@ -23,7 +23,10 @@ import { fixedOrder, memoryRows, type PlainRow } from "./memory-rows.ts"
 
 export const GOLDEN = fileURLToPath(new URL("../../golden/", import.meta.url))
 
-export type GoldenStep = Pick<StepEvent, "loss" | "nll" | "grad_norm" | "learning_rate">
+export type GoldenStep = Pick<
+  StepEvent,
+  "loss" | "nll" | "grad_norm" | "learning_rate" | "aux_loss"
+>
 type Runs = Readonly<Record<string, { readonly steps: readonly GoldenStep[] }>>
 
 /** What PyTorch did: `golden/trajectory.py`. */
@@ -60,6 +63,7 @@ export interface GoldenRun {
   readonly learningRate?: number
   readonly schedule?: "cosine" | "constant"
   readonly warmupRatio?: number
+  readonly routerAuxLossCoef?: number
 }
 
 /** Of a quantised base. */
@@ -97,7 +101,10 @@ async function weightsOf(run: Weighted) {
   return { config, host, lora }
 }
 
-type Weighted = Pick<GoldenRun, "device" | "family" | "adapter" | "bits" | "score">
+type Weighted = Pick<
+  GoldenRun,
+  "device" | "family" | "adapter" | "bits" | "score" | "routerAuxLossCoef"
+>
 
 /** The model of a golden run on its device; `keep` as the decoder takes it. */
 export async function goldenPolicy(
@@ -111,6 +118,7 @@ export async function goldenPolicy(
     weights: host,
     lora,
     ...(keep ? { keep } : {}),
+    routerAuxLossCoef: run.routerAuxLossCoef,
     ...(run.bits ? { quantization: { bits: run.bits, groupSize: GROUP_SIZE } } : {}),
   })
   return Policy.open(decoder, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 })
@@ -168,7 +176,8 @@ export function apart(
   if (got.length !== expected.length) return Number.POSITIVE_INFINITY
   return Math.max(
     ...expected.map((step, i) => {
-      return Math.abs(got[i]![field] - step[field]) / Math.max(1e-6, Math.abs(step[field]))
+      const [mine, wanted] = [got[i]![field] ?? Number.NaN, step[field] ?? Number.NaN]
+      return Math.abs(mine - wanted) / Math.max(1e-6, Math.abs(wanted))
     }),
   )
 }

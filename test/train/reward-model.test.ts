@@ -8,9 +8,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { pairScores, sourceScores } from "../../src/evaluate/pair-scores.ts"
 import { openModel } from "../../src/generate/index.ts"
+import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { EvalEvent, RunEvent, StepEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
+import { refuseSettings } from "../../src/train/objective-batches.ts"
 import { openRewardModel } from "../../src/train/reward-model.ts"
 import { runHere } from "../../src/train/run.ts"
 import { pythonWith } from "../python-with.ts"
@@ -191,4 +193,13 @@ describe.skipIf(!python)(`opened by Transformers (${found})`, () => {
     },
     120_000,
   )
+})
+
+test.each([
+  [{ router_aux_loss_coef: 0.1 }, "router_aux_loss_coef: 0.1"],
+  [{ generate_samples: { every: 1 } }, "generate_samples"],
+  [{ model_tokens: ["<new>"], engine: "torch" }, "model_tokens: engine: torch"],
+])("%o is refused", (more, message) => {
+  const config = parseConfig(settings("refused", more))
+  expect(() => refuseSettings(objectiveFromConfig("reward"), config)).toThrow(message)
 })

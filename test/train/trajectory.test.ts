@@ -1,7 +1,9 @@
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
+import { modelConfig } from "../../src/models/families/model-config.ts"
 import { openDevice } from "../../src/runtime/node.ts"
-import { apart, GOLDEN, goldenRun, goldenTrajectory } from "./golden-run.ts"
+import { routerAuxLossCoef } from "../../src/train/model-settings.ts"
+import { apart, GOLDEN, type GoldenStep, goldenRun, goldenTrajectory } from "./golden-run.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
@@ -33,6 +35,47 @@ describe.each(families)("the steps of %s are PyTorch's", (family) => {
       expect(apart(steps, golden.lora[objective]!.steps, field), field).toBeLessThan(1e-3)
     }
   })
+})
+
+const readJson = (path: string) => JSON.parse(readFileSync(path, "utf8"))
+const routers: {
+  readonly router_aux_loss_coef: number
+  readonly steps: Readonly<Record<string, Readonly<Record<"full" | "lora", GoldenStep[]>>>>
+} = readJson(`${GOLDEN}routers.json`)
+
+describe.each(Object.entries(routers.steps))(
+  "with the auxiliary loss of routers the steps of %s are Transformers'",
+  (family, golden) => {
+    const run = {
+      device,
+      family,
+      objective: "dft",
+      routerAuxLossCoef: routers.router_aux_loss_coef,
+    }
+    test.each([
+      ["full", {}],
+      ["lora", { adapter: true }],
+      ["full", { packing: false }],
+      ["full", { capacity: 16 }],
+    ] as const)("%s %o", async (kind, changes) => {
+      const steps = await goldenRun({ ...run, ...changes })
+      for (const field of ["aux_loss", "loss", "grad_norm"] as const) {
+        expect(apart(steps, golden[kind], field), field).toBeLessThan(1e-4)
+      }
+    })
+  },
+)
+
+test.each([
+  ["llama", "tokens", /this llama has no experts/],
+  ["qwen3_moe", "weights", /normalization: weights/],
+] as const)("the routers' loss of a %s under %s is refused", (family, normalization, message) => {
+  const { shape } = modelConfig(readJson(`${GOLDEN}models/${family}/config.json`))
+  const asked = (coefficient: number | null) =>
+    routerAuxLossCoef({ router_aux_loss_coef: coefficient }, shape, { normalization })
+  expect(() => asked(0.1)).toThrow(message)
+  expect(asked(0)).toBe(0)
+  expect(asked(null)).toBe(0)
 })
 
 describe("any split of a step into micro-batches gives the same run", () => {

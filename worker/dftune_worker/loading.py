@@ -28,7 +28,7 @@ def load_models(
     two = [rows[i] for i in [*rows.first_with_pictures(2), 0, min(1, len(rows) - 1)][:2]]
     # One process still holds float32 here; shards are gathered in what they compute in.
     findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)
-    model.routers = routers_of(spec.config, spec.objective, model.config)
+    model.routers = None if model.gives_scores else routers_of(spec.config, spec.objective, model.config)
     if model.routers is not None:
         settle_routers(model, rows[0], world.device)
     reshard(model)

@@ -14,6 +14,7 @@ import {
   blockWeights,
   packedBlock,
   packInputs,
+  ROUTED,
 } from "./packed.ts"
 
 /** A decoder block as graphs: the same ones serve every layer like it, weights are inputs. */
@@ -51,19 +52,43 @@ export function blockForward(options: BlockOptions): Graph {
 export function blockGraphs(
   options: BlockOptions,
   level: KeepLevel,
-  { narrows = false }: { readonly narrows?: boolean } = {},
+  {
+    narrows = false,
+    routers = false,
+  }: { readonly narrows?: boolean; readonly routers?: boolean } = {},
 ): BlockGraphs {
-  const { x, base, adapter, y } = traceBlock({ ...options, training: true })
+  const router = routers ? askedRouter(options.tokens) : undefined
+  const { x, base, adapter, y } = traceBlock({ ...options, ...router?.asks, training: true })
   const trained = trainedOf(options, base, adapter)
-  const dy = input("dy", y.shape)
-  const [dx, ...parts] = gradients([{ output: y, gradient: dy }], [x, ...trained.values()])
+  const seeds = [{ output: y, gradient: input("dy", y.shape) }, ...(router?.seeds() ?? [])]
+  const [dx, ...parts] = gradients(seeds, [x, ...trained.values()])
   const backward = { dx: dx! }
   for (const [i, name] of [...trained.keys()].entries()) {
     const part = parts[i]!
     Object.assign(backward, { [`grad.${name}`]: part.add(input(`acc.${name}`, part.shape)) })
   }
   const narrowed = narrows ? ["x"] : undefined
-  return partition("block", { y }, backward, { level, narrowed })
+  const forward = { y, ...router?.results() }
+  return partition("block", forward, backward, { level, narrowed })
+}
+
+/**
+ * What a layer's router is asked while training: of the pack's real tokens how many are sent to each
+ * expert, [E], and the sum of each expert's probability, [E], through which a loss of it goes back.
+ */
+function askedRouter(tokens: number) {
+  let found: { readonly sent: Tensor; readonly sums: Tensor } | undefined
+  const routed = (p: Tensor, isChosen: Tensor) => {
+    const real = input(ROUTED.real, [tokens, 1])
+    const ofReal = (x: Tensor) => x.mul(real).sum(0)
+    found = { sent: ofReal(isChosen.where(1, 0)), sums: ofReal(p) }
+  }
+  return {
+    asks: { routed },
+    results: () => found && { [ROUTED.sent]: found.sent, [ROUTED.sums]: found.sums },
+    seeds: () =>
+      found ? [{ output: found.sums, gradient: input(ROUTED.gradient, found.sums.shape) }] : [],
+  }
 }
 
 /** The adapter's matrices and what trains whole beside it; without one all but the frozen. */

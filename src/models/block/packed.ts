@@ -24,7 +24,12 @@ export interface BlockOptions {
   readonly quantization?: WeightQuantization | undefined
   /** Traced for training: the adapter's dropout masks are inputs. */
   readonly training?: boolean
+  /** Told of the layer's router, where it has experts. */
+  readonly routed?: BlockParts["routed"]
 }
+
+/** Inputs and results of a block's graphs where its router is asked. */
+export const ROUTED = { real: "real", sent: "sent", sums: "sums", gradient: "dsums" } as const
 
 /** The input that holds a module's dropout mask, f32 [T, in]: 0, or 1 / (1 - dropout). */
 export function dropoutName(module: string): string {
@@ -194,7 +199,7 @@ export function packedBlock(
   x: Tensor,
   weights: BlockWeights,
   { turned, segments, keyBegins }: PackInputs,
-  { shape, kind, tokens, lora, training = false }: BlockOptions,
+  { shape, kind, tokens, lora, training = false, routed }: BlockOptions,
 ): Tensor {
   const dropped = (x: Tensor, module: string) =>
     training && lora?.dropout ? x.mul(input(dropoutName(module), x.shape)) : x
@@ -215,6 +220,7 @@ export function packedBlock(
         .reshape([tokens, H * D])
     },
     needed: (x) => x,
+    ...(routed && { routed }),
   }
   return familyOf(shape).block(x, parts, shape, kind)
 }

@@ -28,4 +28,6 @@ export interface BlockParts {
   attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): Tensor
   /** The rows of [R, ...] whose results are asked for; after the last layer's attention, few. */
   needed(x: Tensor): Tensor
+  /** Told of a router: p [R, E] of each token's experts, and bool [R, E] of those it is sent to. */
+  routed?(p: Tensor, isChosen: Tensor): void
 }

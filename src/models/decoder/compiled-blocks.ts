@@ -3,7 +3,7 @@ import type { Device, Executable } from "../../runtime/index.ts"
 import { mostKeys } from "../block/attention.ts"
 import { blockForward, blockGraphs } from "../block/block-graphs.ts"
 import type { LayerPlan } from "../block/layer-plan.ts"
-import type { BlockOptions, WeightQuantization } from "../block/packed.ts"
+import { type BlockOptions, ROUTED, type WeightQuantization } from "../block/packed.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 export interface BlockExecutables {
@@ -13,6 +13,8 @@ export interface BlockExecutables {
   readonly saved: readonly string[]
   /** Whether `backward` takes the block's input itself, not what is saved of it. */
   readonly needsInput: boolean
+  /** Whether the layer's router says where it sends tokens. */
+  readonly routes: boolean
 }
 
 /** Sizes that stay compiled. One takes 40 ms to compile and 2 to 4 MB; intermediates are shared by all. */
@@ -41,16 +43,23 @@ export class CompiledBlocks {
   readonly #device: Device
   readonly #shape: DecoderShape
   readonly #quantization: WeightQuantization | undefined
+  readonly #routers: boolean
   /** By pack size, the one used last at the end. */
   readonly #sizes = new Map<number, Compiled>()
 
   constructor(
     device: Device,
-    options: { shape: DecoderShape; quantization?: WeightQuantization | undefined },
+    options: {
+      readonly shape: DecoderShape
+      readonly quantization?: WeightQuantization | undefined
+      /** Training asks routers where they send tokens. */
+      readonly routers?: boolean
+    },
   ) {
     this.#device = device
     this.#shape = options.shape
     this.#quantization = options.quantization
+    this.#routers = options.routers ?? false
   }
 
   #options(tokens: number, { kind, lora, frozen }: LayerPlan): BlockOptions {
@@ -69,12 +78,14 @@ export class CompiledBlocks {
   training(tokens: number, plan: LayerPlan, level: KeepLevel): Promise<BlockExecutables> {
     return this.#once(tokens, `training ${level} ${plan.key}`, async () => {
       const narrows = narrowsKept(this.#device)
-      const graphs = blockGraphs(this.#options(tokens, plan), level, { narrows })
+      const routers = this.#routers
+      const graphs = blockGraphs(this.#options(tokens, plan), level, { narrows, routers })
       return {
         forward: await this.#device.compile(graphs.forward),
         backward: await this.#device.compile(graphs.backward),
         saved: graphs.saved,
         needsInput: graphs.backward.inputs.some(({ name }) => name === "x"),
+        routes: graphs.forward.inputs.some(({ name }) => name === ROUTED.real),
       }
     })
   }

@@ -10,7 +10,7 @@ import {
 import { doraTensors } from "../adapters/dora.ts"
 import { dropoutMasks, embeddingNoise } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
-import type { WeightQuantization } from "../block/packed.ts"
+import { ROUTED, type WeightQuantization } from "../block/packed.ts"
 import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
@@ -25,6 +25,7 @@ import {
 import { compiledSize, type Pack } from "./pack.ts"
 import { PackFeeds, type PackTensors } from "./pack-feeds.ts"
 import { ResultPlaces } from "./result-places.ts"
+import { type Routed, RouterBalance, realTokens, withLayer } from "./routers.ts"
 import { RowOps } from "./rows.ts"
 import { lowestTrained, trainedNames } from "./trained-names.ts"
 
@@ -50,6 +51,8 @@ export interface DecoderOptions {
   readonly keep?: (layer: number) => KeepLevel
   /** NEFTune's alpha: how large the noise is that training adds to embeddings. */
   readonly noise?: number | undefined
+  /** Weight of the routers' auxiliary loss, of a model with experts; left out or 0: it is not asked for. */
+  readonly routerAuxLossCoef?: number | undefined
 }
 
 type Tensors = Record<string, DeviceTensor>
@@ -64,6 +67,9 @@ interface Activations {
    */
   readonly states: readonly DeviceTensor[]
   readonly saved: readonly Tensors[]
+  /** Which tokens are no filling, and what routers said of them, where they are asked. */
+  readonly real: DeviceTensor | undefined
+  readonly routed: Routed | undefined
   /** Seeds the dropout masks, which are made again for the backward. */
   readonly seed: number
 }
@@ -79,6 +85,7 @@ export class Decoder {
   readonly weights: Map<string, DeviceTensor>
   /** The trained tensors' gradients, by name. */
   readonly gradients: Map<string, DeviceTensor>
+  readonly routerAuxLossCoef: number
   readonly #options: Pick<DecoderOptions, "lora" | "quantization">
   readonly #embedding: EmbeddingStage
   readonly #packFeeds: PackFeeds
@@ -105,13 +112,17 @@ export class Decoder {
     this.#options = { lora: options.lora, quantization: options.quantization }
     this.#keep = keep
     this.#noise = options.noise ?? 0
+    this.routerAuxLossCoef = options.routerAuxLossCoef ?? 0
     this.#places = new ResultPlaces(device)
     const rowOps = new RowOps(device)
     this.#embedding = new EmbeddingStage(shape, rowOps)
     this.#packFeeds = new PackFeeds(device, shape)
     this.#plans = layerPlans(shape, options.lora, options.frozen)
     this.#lowest = gradients.has(EMBEDDING) ? 0 : lowestTrained(shape, gradients)
-    this.#blocks = new CompiledBlocks(device, options)
+    this.#blocks = new CompiledBlocks(device, {
+      ...options,
+      routers: this.routerAuxLossCoef > 0,
+    })
     this.#head = new HeadStage(device, {
       shape,
       rowOps,
@@ -190,20 +201,28 @@ export class Decoder {
 
   /**
    * Forward and backward of one micro-batch; gradients of the scaled sum are added to `gradients`.
-   * `seed` decides the adapter's dropout.
+   * `seed` decides the adapter's dropout. `balance`: of the step's routers, where they are asked.
    */
   async train(
     pack: Pack,
     settings: HeadSettings,
     inputs: LossInputs = {},
     seed = 0,
+    balance = new RouterBalance(0),
   ): Promise<TokenOutputs> {
     const activations = await this.#forward(pack, { keep: true, adapter: true, seed })
     const last = activations.states.at(-1)!
     const { outputs, dhidden } = await this.#head.train(last, pack, settings, inputs)
-    await this.#backward(activations, dhidden, pack)
+    await this.#backward(activations, dhidden, pack, balance)
     release(activations)
     return outputs
+  }
+
+  /** What the routers say of a micro-batch that `train` would compute with the same `seed`. */
+  async routed(pack: Pack, seed: number): Promise<Routed> {
+    const activations = await this.#forward(pack, { keep: true, adapter: true, seed })
+    release(activations)
+    return activations.routed!
   }
 
   /** Gives every tensor that trains other values, whole and by its name. */
@@ -258,6 +277,10 @@ export class Decoder {
     const noise = keep && this.#noise > 0
     const states = [noise ? await this.#noised(embedded, pack, seed) : embedded]
     const saved: Tensors[] = []
+    const used = pack.tokenIds.length
+    const asks = keep && this.routerAuxLossCoef > 0
+    const real = asks ? await realTokens(this.device, used, tokens) : undefined
+    let routed: Routed | undefined
     for (const [layer, plan] of this.#plans.entries()) {
       const feeds = {
         x: states[states.length - 1]!,
@@ -273,12 +296,14 @@ export class Decoder {
       const dropout = await this.#dropout(seed, layer, tokens)
       const place = await this.#statePlace(tokens, layer + 1)
       const into = await this.#places.all(executables.forward, `layer ${layer}`, place)
-      const results = await executables.forward.run({ ...feeds, ...dropout }, { into })
+      const asked = executables.routes && { [ROUTED.real]: real! }
+      const results = await executables.forward.run({ ...feeds, ...dropout, ...asked }, { into })
       disposeAll(Object.values(dropout))
       states.push(results.y!)
+      if (executables.routes) routed = await withLayer(this.device, routed, results, used)
       saved.push(Object.fromEntries(executables.saved.map((name) => [name, results[name]!])))
     }
-    return { tokens, pack: tensors, states, saved, seed }
+    return { tokens, pack: tensors, states, saved, real, routed, seed }
   }
 
   /**
@@ -293,14 +318,22 @@ export class Decoder {
   }
 
   async #backward(
-    { tokens, pack, states, saved, seed }: Activations,
+    { tokens, pack, states, saved, real, routed, seed }: Activations,
     dhidden: DeviceTensor,
     { tokenIds }: Pack,
+    balance: RouterBalance,
   ) {
     let dy = dhidden
+    const slope = routed && balance.gradient(routed)
+    const asked: Tensors = slope
+      ? {
+          [ROUTED.real]: real!,
+          [ROUTED.gradient]: await this.device.upload(float32([slope.length], slope)),
+        }
+      : {}
     for (let layer = this.shape.numHiddenLayers - 1; layer >= this.#lowest; layer--) {
       const plan = this.#plans[layer]!
-      const { backward } = await this.#blocks.training(tokens, plan, this.#keep(layer))
+      const { backward, routes } = await this.#blocks.training(tokens, plan, this.#keep(layer))
       const gradients = this.#layer(this.gradients, layer, "acc.")
       const accumulated = Object.entries(gradients).map(
         ([name, tensor]) => [name.replace("acc.", "grad."), tensor] as const,
@@ -321,6 +354,7 @@ export class Decoder {
           ...gradients,
           ...saved[layer],
           ...dropout,
+          ...(routes && asked),
         },
         { into },
       )
@@ -331,6 +365,7 @@ export class Decoder {
       disposeAll([dy], Object.values(dropout))
       dy = results.dx!
     }
+    asked[ROUTED.gradient]?.dispose()
     const embedding = this.gradients.get(EMBEDDING)
     if (embedding) {
       this.gradients.set(EMBEDDING, await this.#embedding.backward(embedding, tokenIds, dy))
@@ -361,8 +396,9 @@ export class Decoder {
 }
 
 /** What a pass held; on the CPU the places stay for the next one. */
-function release({ states, saved, pack }: Activations): void {
+function release({ states, saved, pack, real }: Activations): void {
   pack.dispose()
+  real?.dispose()
   disposeAll(states, ...saved.map((tensors) => Object.values(tensors)))
 }
 

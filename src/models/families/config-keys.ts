@@ -51,6 +51,13 @@ export function positive(keys: ConfigKeys, key: string, fallback?: number): numb
   return value
 }
 
+/** A finite number of at least 0. */
+export function notNegative(keys: ConfigKeys, key: string, fallback: number): number {
+  if (keys.values[key] === 0) return 0
+  if (present(keys, key) && !(Number(keys.values[key]) > 0)) refuse(keys, key, "0 or more")
+  return positive(keys, key, fallback)
+}
+
 export function flag(keys: ConfigKeys, key: string, fallback: boolean): boolean {
   if (!present(keys, key)) return fallback
   const value = keys.values[key]

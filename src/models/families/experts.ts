@@ -1,6 +1,6 @@
 import type { Tensor } from "../../graph/index.ts"
 import type { BlockParts } from "../block/parts.ts"
-import { type ConfigKeys, flag, integer, present, refuse } from "./config-keys.ts"
+import { type ConfigKeys, flag, integer, notNegative, present, refuse } from "./config-keys.ts"
 import { gated, gatedLayers } from "./llama-block.ts"
 import type { DecoderShape, LinearLayer, Parameter } from "./shape.ts"
 
@@ -12,12 +12,20 @@ export interface ExpertsShape extends DecoderShape {
   readonly moeIntermediateSize: number
   /** The weights of a token's experts are divided by their sum. */
   readonly normTopkProb: boolean
+  /** Weight of the routers' auxiliary loss that the checkpoint asks for; 0: none. */
+  readonly routerAuxLossCoef: number
 }
+
+/** Whether some layers have experts. */
+export const hasExperts = (shape: DecoderShape): shape is ExpertsShape => "numExperts" in shape
 
 const expert = (index: number) => `mlp.experts.${index}`
 
-/** @throws InputError */
-export function expertsConfig(keys: ConfigKeys) {
+/**
+ * `auxLossCoef`: the family's weight of the routers' auxiliary loss where the config gives none.
+ * @throws InputError
+ */
+export function expertsConfig(keys: ConfigKeys, { auxLossCoef }: { readonly auxLossCoef: number }) {
   // Transformers 5 writes the second name.
   const key = present(keys, "num_experts") ? "num_experts" : "num_local_experts"
   const numExperts = integer(keys, key)
@@ -25,14 +33,13 @@ export function expertsConfig(keys: ConfigKeys) {
   if (numExpertsPerTok > numExperts) {
     refuse(keys, "num_experts_per_tok", `at most ${key} (${numExperts})`)
   }
-  if (flag(keys, "output_router_logits", false)) {
-    refuse(
-      keys,
-      "output_router_logits",
-      "false (the auxiliary loss of the router is not computed; engine: torch has it)",
-    )
+  const asked = flag(keys, "output_router_logits", false)
+  return {
+    numExperts,
+    numExpertsPerTok,
+    normTopkProb: flag(keys, "norm_topk_prob", false),
+    routerAuxLossCoef: asked ? notNegative(keys, "router_aux_loss_coef", auxLossCoef) : 0,
   }
-  return { numExperts, numExpertsPerTok, normTopkProb: flag(keys, "norm_topk_prob", false) }
 }
 
 /** The router's weight and the experts' layers. PEFT's `all-linear` leaves experts out. */
@@ -56,7 +63,9 @@ export function experts(x: Tensor, parts: BlockParts, shape: ExpertsShape): Tens
   const { numExperts, numExpertsPerTok: k, normTopkProb } = shape
   const p = x.matmul(parts.weight("mlp.gate.weight"), { transB: true }).softmax() // [R, E]
   const least = p.topK(k).slice(1, k - 1, k) // [R, 1]
-  const chosen = least.lessOrEqual(p).where(p, 0)
+  const isChosen = least.lessOrEqual(p)
+  parts.routed?.(p, isChosen)
+  const chosen = isChosen.where(p, 0)
   const weights = normTopkProb ? chosen.div(chosen.sum(1, { keepDims: true })) : chosen
   const outputs = Array.from({ length: numExperts }, (_, index) => {
     const y = parts.linear(gated(x, parts, expert(index)), `${expert(index)}.down_proj`)

@@ -24,7 +24,7 @@ export const olmoe: Family<OlmoeShape> = {
     return {
       ...config,
       layers: sameLayers(config.numHiddenLayers, layer),
-      ...expertsConfig(keys),
+      ...expertsConfig(keys, { auxLossCoef: 0.01 }),
       moeIntermediateSize: config.intermediateSize,
       attentionBias: flag(keys, "attention_bias", false),
       clipQkv: present(keys, "clip_qkv") ? positive(keys, "clip_qkv") : undefined,

@@ -34,7 +34,7 @@ export const qwen3_moe: Family<Qwen3MoeShape> = {
     return {
       ...config,
       layers,
-      ...expertsConfig(keys),
+      ...expertsConfig(keys, { auxLossCoef: 0.001 }),
       moeIntermediateSize: integer(keys, "moe_intermediate_size", 768),
       attentionBias: flag(keys, "attention_bias", false),
     }

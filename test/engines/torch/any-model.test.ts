@@ -104,11 +104,4 @@ describe("engine torch takes what Transformers has", () => {
     await expect(planned({ model_type: "gpt2" }, "onnx")).rejects.toThrow("llama")
     expect(() => modelConfig({ model_type: "gpt2" })).toThrow("llama")
   })
-
-  test("router_aux_loss_coef is the torch engine's", () => {
-    const config = { model: "m", data: { train: "x.jsonl" }, router_aux_loss_coef: 0.01 }
-    expect(() => parseConfig(config)).toThrow("engine: torch can")
-    expect(parseConfig({ ...config, engine: "torch" }).router_aux_loss_coef).toBe(0.01)
-    expect(parseConfig({ ...config, router_aux_loss_coef: 0 }).router_aux_loss_coef).toBe(0)
-  })
 })
