@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { choosePython, describePython, managedPython } from "../engines/torch/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import { version } from "../host/version.ts"
-import { modulePath } from "../host/worker.ts"
+import { loaderArguments, modulePath } from "../host/worker.ts"
 import { ownKernels } from "../runtime/node.ts"
 
 /** One thing that was looked at. */
@@ -97,7 +97,7 @@ function tryDevice(device: "cpu" | "webgpu"): Promise<Finding> {
   return new Promise((done) => {
     const child = fork(modulePath(new URL("./device-probe.ts", import.meta.url)), [device], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      execArgv: import.meta.url.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [],
+      execArgv: loaderArguments(),
       timeout: PROBE_MS,
     })
     let answer: { readonly ok: boolean; readonly detail: string } | undefined

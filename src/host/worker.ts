@@ -21,6 +21,10 @@ export function startWorker(module: URL, options: WorkerOptions = {}): Worker {
   return new Worker(script, { ...options, eval: true })
 }
 
+/** What Node is given before the path of a module of this package. */
+export const loaderArguments = (): string[] =>
+  fromSources ? ["--import", import.meta.resolve("tsx")] : []
+
 /** The path of a module of this package, for `fork` and messages. */
 export function modulePath(module: URL): string {
   const path = fileURLToPath(module)

@@ -1,5 +1,4 @@
 export * from "../config/index.ts"
 export * from "../errors.ts"
-export { modulePath, startWorker } from "../host/worker.ts"
 export * from "./events.ts"
 export * from "./run-folder.ts"
