@@ -54,8 +54,8 @@ class WeightAverage:
         """For a checkpoint, which is read in place."""
         if self._held is None:
             return {}
-        named = zip(self._optimizer.names, self._held, strict=True)
-        return {f"{PREFIX}{name}": self._optimizer.as_parameter(name, held) for name, held in named}
+        named = enumerate(zip(self._optimizer.names, self._held, strict=True))
+        return {f"{PREFIX}{name}": self._optimizer.as_parameter(i, held) for i, (name, held) in named}
 
 
 @contextlib.contextmanager

@@ -98,24 +98,22 @@ class Decoding:
         completions = [Completion() for _ in lanes]
         logits = self._prefill(cache, [one.token_ids for one in lanes])
         places = [len(one.token_ids) for one in lanes]
+        chosen = [0] * len(lanes)
+        going = [lane for lane, limit in enumerate(limits) if not self._ended(completions[lane], limit)]
         while True:
-            ids, logprobs = _chosen(logits, lanes, completions)
-            open_lanes = 0
-            for completion, limit, id, logprob in zip(completions, limits, ids, logprobs, strict=True):
-                if self._ended(completion, limit):
-                    continue
-                completion.token_ids.append(id)
-                completion.logprobs.append(logprob)
-                open_lanes += not self._ended(completion, limit)
-            if self._world.largest(open_lanes if group else 0) == 0:
+            ids, logprobs = _chosen(logits[going], [lanes[i] for i in going], [completions[i] for i in going])
+            for lane, id, logprob in zip(going, ids, logprobs, strict=True):
+                completions[lane].token_ids.append(id)
+                completions[lane].logprobs.append(logprob)
+                chosen[lane] = id
+            going = [lane for lane in going if not self._ended(completions[lane], limits[lane])]
+            if self._world.largest(len(going) if group else 0) == 0:
                 return completions[: len(group)]
             at = torch.tensor(places, device=self._world.device).clamp(
                 max=capacity - 1
             )  # an ended lane runs on in its own room
-            chosen = torch.tensor(ids, device=self._world.device)
-            logits = self._model.next_logits(
-                chosen[None], at[None], TokenView(cache, at, int(at.max()) + 1), slice(None)
-            )
+            fed = torch.tensor(chosen, device=self._world.device)[None]
+            logits = self._model.next_logits(fed, at[None], TokenView(cache, at, int(at.max()) + 1), slice(None))
             places = [place + 1 for place in places]
 
     def _prefill(self, cache: KeyValueCache, prompts_ids: list[tuple[int, ...]]) -> torch.Tensor:

@@ -33,7 +33,7 @@ def judge(run: Run, evaluations: list[dict]) -> bool:
         return False
     before, value = run.best, metric_in(evaluations, run.config)
     mine = after_evaluation(before, run.step, value, run.config)
-    run.best = run.world.gather_objects(mine)[0]  # rounding must not part the ranks
+    run.best = run.world.from_first(lambda: mine)  # rounding must not part the ranks
     return run.best is not None and run.best.step == run.step
 
 

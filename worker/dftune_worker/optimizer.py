@@ -89,6 +89,7 @@ class Optimizer:
         self.settings, self.steps_done, self._world = settings, 0, world
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._index_of = {name: index for index, name in enumerate(self.names)}
         self.remainders: list[Tensor] | None = [] if split else None
         self._still: dict[str, Tensor] = {}  # of what a full fine-tune leaves alone, and writes out as it was
         if split:
@@ -304,9 +305,9 @@ class Optimizer:
         for held, new in zip((data, self.remainders[index]), split_master(value), strict=True):
             held.copy_(new)
 
-    def as_parameter(self, name: str, part: Tensor) -> Tensor:
+    def as_parameter(self, index: int, part: Tensor) -> Tensor:
         """This rank's part as that of the parameter, distributed where it is."""
-        return _like(self.parameters[self.names.index(name)], part)
+        return _like(self.parameters[index], part)
 
     def _state_name(self, index: int, kind: str) -> str:
         """What runs over this rank's part alone, in blocks, is this rank's own."""
@@ -336,7 +337,7 @@ class Optimizer:
             return p.data
         if not p.requires_grad:
             return join_master(p.data, self._still[name]) if name in self._still else p.data.float()
-        return join_master(p.data, self.remainders[self.names.index(name)])
+        return join_master(p.data, self.remainders[self._index_of[name]])
 
 
 class _Scratch:

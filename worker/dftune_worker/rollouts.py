@@ -23,13 +23,12 @@ from .errors import check
 from .given_rows import GivenRows
 from .parallel import DTYPES
 from .step import Taken, train_step
-from .stop_request import StopRequest
+from .stop_request import INTERRUPTED, StopRequest
 from .uniform import uniform
 
 if TYPE_CHECKING:
     from .trainer import Run
 
-INTERRUPTED = 130
 POLL_SECONDS = 0.01
 STATE_FILE = "rollout.safetensors"
 

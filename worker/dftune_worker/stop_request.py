@@ -6,6 +6,8 @@ from pathlib import Path
 from .parallel import World
 
 STOP_FILE = "stop"
+INTERRUPTED = 130
+"""The exit code of a run that stopped with a checkpoint."""
 
 
 class StopRequest:

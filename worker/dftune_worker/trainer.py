@@ -36,11 +36,10 @@ from .self_check import Finding
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .step import next_rows, train_step
-from .stop_request import StopRequest
+from .stop_request import INTERRUPTED, StopRequest
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024
-INTERRUPTED = 130
 
 
 @dataclass

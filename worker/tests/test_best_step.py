@@ -69,7 +69,8 @@ def weights(folder: Path) -> dict:
 
 
 def evals(found: list[dict]) -> list[dict]:
-    return [e for e in found if e["type"] == "eval" and e["step"] > 0]
+    """Of steps; a bf16 run's evaluation in float32 at its end has no loss."""
+    return [e for e in found if e["type"] == "eval" and e["step"] > 0 and not e["name"].startswith("fp32/")]
 
 
 def of(name: str, make_spec, way: str, **more):
