@@ -98,8 +98,7 @@ export function terminalView(
       ...(rollout === undefined
         ? []
         : [
-            ["reward", shortNumber(rollout.reward)] as const,
-            ["equal", `${(100 * rollout.zero_variance_groups).toFixed(0)}%`] as const,
+            ...rewardFields(rollout),
             ["length", shortNumber(rollout.completion_length.mean)] as const,
           ]),
       ["loss", shortNumber(event.loss)],
@@ -267,11 +266,21 @@ function sampleLines(
   ]
 }
 
+/** A run that learns from a teacher may have no reward at all. */
+function rewardFields({ rewards, reward, zero_variance_groups: equal }: RolloutEvent) {
+  if (Object.keys(rewards).length === 0) return []
+  return [
+    ["reward", shortNumber(reward)] as const,
+    ["equal", `${(100 * equal).toFixed(0)}%`] as const,
+  ]
+}
+
 function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEvent): string {
   const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
   const parts = [
     ...(score === undefined ? [] : [`score ${shortNumber(score)}${range}`]),
     ...(n === undefined ? [] : [`n ${n}`]),
+    ...passParts(more),
     ...(nll === undefined ? [] : [`nll ${shortNumber(nll, 4)}`]),
     ...(more.nll_gap === undefined ? [] : [gapText(more.nll_gap)]),
     ...(mean_p === undefined ? [] : [`p ${shortNumber(mean_p)}`]),
@@ -282,6 +291,11 @@ function evalLine({ name, step, nll, mean_p, score, n, ci95, ...more }: EvalEven
       : [`accuracy ${shortNumber(more.reward_accuracy)}`]),
   ]
   return printableLine(`eval ${name} at step ${step}: ${parts.join(", ")}`)
+}
+
+/** Of several answers to a prompt: how often one of k passes. */
+function passParts({ pass_at = {} }: Pick<EvalEvent, "pass_at">): string[] {
+  return Object.entries(pass_at).map(([k, share]) => `pass@${k} ${shortNumber(share)}`)
 }
 
 /** `a.jsonl 0.31` and so on, where an evaluation has rows of several files. */

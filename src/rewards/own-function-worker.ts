@@ -17,16 +17,26 @@ const post = (reply: OwnReply) => port.postMessage(reply)
 const loaded = importOwnModule(module)
 loaded.catch(() => {}) // told to whoever asks first
 
-port.on("message", async ({ samples }: OwnRequest) => {
+port.on("message", async (request: OwnRequest) => {
   let sample: number | undefined
   try {
     const functions = await loaded
     const { batch } = functions
-    if (typeof batch === "function" && name === "default" && !isEnvironment) {
+    const isBatch = typeof batch === "function" && name === "default" && !isEnvironment
+    const score = functions[name]
+    if (!isBatch && typeof score !== "function") {
+      const there = Object.keys(functions).join(", ") || "nothing"
+      const what = name in functions ? `, which is ${describeValue(score)}` : ""
+      const problem = `expected an exported function, the module exports ${there}${what}`
+      return post({ problem, sample })
+    }
+    if ("load" in request) return post({ loaded: true })
+    const { samples } = request
+    if (isBatch) {
       post({ began: -1 })
       const scores: unknown = await batch(samples)
       if (!Array.isArray(scores) || scores.length !== samples.length) {
-        const came = Array.isArray(scores) ? `a list of ${scores.length}` : typeof scores
+        const came = Array.isArray(scores) ? `a list of ${scores.length}` : describeValue(scores)
         return post({
           problem: `batch: expected a list of ${samples.length} numbers or nulls, got ${came}`,
           sample,
@@ -34,15 +44,10 @@ port.on("message", async ({ samples }: OwnRequest) => {
       }
       return post({ scores: scores.map(plain) })
     }
-    const score = functions[name]
-    if (typeof score !== "function") {
-      const there = Object.keys(functions).join(", ") || "nothing"
-      return post({ problem: `expected an exported function, the module exports ${there}`, sample })
-    }
     const scores: unknown[] = []
     for (sample = 0; sample < samples.length; sample++) {
       post({ began: sample })
-      scores.push(plain(await score(samples[sample])))
+      scores.push(plain(await (score as (of: unknown) => unknown)(samples[sample])))
     }
     post({ scores })
   } catch (error) {

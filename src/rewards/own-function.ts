@@ -15,8 +15,12 @@ export interface OwnFunction {
   readonly isEnvironment?: boolean
 }
 
-export type OwnRequest = { readonly samples: readonly Omit<RewardSample, "where">[] }
+export type OwnRequest =
+  | { readonly samples: readonly Omit<RewardSample, "where">[] }
+  /** Nothing but to load the module, and look that the function is there. */
+  | { readonly load: true }
 export type OwnReply =
+  | { readonly loaded: true }
   /** A call begins: of this sample, or of all where the module has `batch`. */
   | { readonly began: number }
   | { readonly scores: readonly unknown[] }
@@ -35,20 +39,22 @@ export function ownFunction({
   timeout,
   isEnvironment = false,
 }: OwnFunction): Scorer {
-  let worker: Worker | undefined
+  let thread: OwnThread | undefined
   const called = `${module}: the ${isEnvironment ? "environment's" : "reward"} function ${name}`
   const close = async () => {
-    await worker?.terminate()
-    worker = undefined
+    await thread?.worker.terminate()
+    thread = undefined
   }
-  const scored = async (samples: readonly RewardSample[], signal: AbortSignal | undefined) => {
+  const asked = async (
+    request: OwnRequest,
+    samples: readonly RewardSample[],
+    signal: AbortSignal | undefined,
+  ) => {
     signal?.throwIfAborted()
-    worker ??= ownThread({ module, name, isEnvironment })
-    const asked = worker
-    asked.ref()
-    const own = samples.map(({ where: _, ...sample }) => sample)
+    thread ??= ownThread({ module, name, isEnvironment })
+    thread.worker.ref()
     try {
-      return await replied(asked, { samples: own }, { timeout, signal })
+      return await replied(thread, request, { timeout, signal })
     } catch (error) {
       await close()
       if (!(error instanceof Failure)) throw error
@@ -58,27 +64,48 @@ export function ownFunction({
         : ""
       throw new InputError(`${called}: ${error.message}${of}`)
     } finally {
-      worker?.unref()
+      thread?.worker.unref()
     }
   }
   let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
+  }
   return {
     close,
+    ready: (signal) =>
+      inTurn(async () => {
+        await asked({ load: true }, [], signal)
+      }),
     score(samples, signal) {
-      const next = last.then(() => scored(samples, signal))
-      last = next.catch(() => {})
-      return next
+      const own = samples.map(({ where: _, ...sample }) => sample)
+      return inTurn(() => asked({ samples: own }, samples, signal))
     },
   }
 }
 
+interface OwnThread {
+  readonly worker: Worker
+  /** How it ended between two calls: a timer or a promise of the module's failed with nobody waiting. */
+  ended?: string
+}
+
 /** What the module prints goes to stderr: stdout holds results alone. */
-function ownThread(workerData: object): Worker {
-  const thread = startWorker(new URL("./own-function-worker.ts", import.meta.url), {
+function ownThread(workerData: object): OwnThread {
+  const worker = startWorker(new URL("./own-function-worker.ts", import.meta.url), {
     workerData,
     stdout: true,
   })
-  thread.stdout.pipe(process.stderr, { end: false })
+  worker.stdout.pipe(process.stderr, { end: false })
+  const thread: OwnThread = { worker }
+  worker.on("error", (error: unknown) => {
+    thread.ended ??= `failed after it had answered: ${error instanceof Error ? error.message : error}`
+  })
+  worker.on("exit", () => {
+    thread.ended ??= "ended its thread after it had answered (process.exit?)"
+  })
   return thread
 }
 
@@ -91,16 +118,18 @@ class Failure extends Error {
 }
 
 function replied(
-  worker: Worker,
+  thread: OwnThread,
   request: OwnRequest,
   { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal | undefined },
 ): Promise<readonly unknown[]> {
+  const { worker } = thread
   return new Promise((resolve, reject) => {
+    if (thread.ended !== undefined) return reject(new Failure(thread.ended, undefined))
     let timer: NodeJS.Timeout | undefined
     let current: number | undefined
-    const wait = (seconds: number) => {
+    const wait = (seconds: number, what = "took") => {
       clearTimeout(timer)
-      const late = () => end(() => reject(new Failure(`took longer than ${seconds} s`, current)))
+      const late = () => end(() => reject(new Failure(`${what} longer than ${seconds} s`, current)))
       timer = setTimeout(late, 1000 * seconds)
     }
     const end = (settle: () => void) => {
@@ -118,14 +147,15 @@ function replied(
       if ("began" in reply) {
         current = reply.began < 0 ? undefined : reply.began
         wait(timeout)
-      } else if ("scores" in reply) end(() => resolve(reply.scores))
+      } else if ("loaded" in reply) end(() => resolve([]))
+      else if ("scores" in reply) end(() => resolve(reply.scores))
       else end(() => reject(new Failure(reply.problem, reply.sample)))
     }
     worker.on("message", onMessage)
     worker.on("error", onError)
     worker.on("exit", onExit)
     signal?.addEventListener("abort", onAbort, { once: true })
-    wait(LOADING_SECONDS)
+    wait(LOADING_SECONDS, "its module took")
     worker.postMessage(request)
   })
 }

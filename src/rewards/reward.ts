@@ -20,6 +20,9 @@ export interface RewardSample {
 /** null: cannot be said; such a sample is trained neither up nor down. */
 export type Score = number | null
 
+/** Beyond it, times a weight and squared, no deviation could be told any more. */
+export const LARGEST_REWARD = 1e30
+
 /** What a function gave in place of a score, in words: its own values may not leave its thread. */
 export interface Unfit {
   readonly unfit: string
@@ -30,6 +33,8 @@ export const isUnfit = (value: unknown): value is Unfit =>
 
 /** A reward that is open: threads and connections are its own until it is closed. */
 export interface Scorer {
+  /** What can be known wrong before the first sample is there: a module that does not load. */
+  ready?(signal?: AbortSignal): Promise<void>
   /** In the order of the samples. */
   score(samples: readonly RewardSample[], signal?: AbortSignal): Promise<readonly unknown[]>
   close?(): Promise<void>

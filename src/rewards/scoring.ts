@@ -3,6 +3,7 @@ import { InputError } from "../errors.ts"
 import { describeValue } from "../formats/json.ts"
 import {
   isUnfit,
+  LARGEST_REWARD,
   type RewardContext,
   type RewardSample,
   type Score,
@@ -23,6 +24,8 @@ export interface Scoring {
   readonly labels: readonly string[]
   /** A reward asks the policy: none may be scored while it samples. */
   readonly asksPolicy?: boolean
+  /** What can be known wrong before the first sample is there. */
+  ready?(signal?: AbortSignal): Promise<void>
   score(samples: readonly RewardSample[], signal?: AbortSignal): Promise<Scored[]>
   close(): Promise<void>
 }
@@ -34,6 +37,9 @@ export function openScoring(settings: readonly RewardSettings[], context: Reward
   return {
     labels,
     asksPolicy: asksPolicy(settings),
+    async ready(signal) {
+      await Promise.all(scorers.map((scorer) => scorer.ready?.(signal)))
+    },
     async score(samples, signal) {
       const columns = await Promise.all(
         scorers.map(async (scorer, i) =>
@@ -65,10 +71,11 @@ export function openScoring(settings: readonly RewardSettings[], context: Reward
  */
 function checked(came: unknown, label: string, { where, completion }: RewardSample): Score {
   if (came === null || came === undefined) return null
-  if (typeof came === "number" && Number.isFinite(came)) return came
+  if (typeof came === "number" && Math.abs(came) <= LARGEST_REWARD) return came
   const shown =
     typeof came === "number" ? String(came) : isUnfit(came) ? came.unfit : describeValue(came)
+  const isTooLarge = typeof came === "number" && Number.isFinite(came)
   throw new InputError(
-    `${where}: the reward ${label} gave ${shown} for the completion ${JSON.stringify(completion.slice(0, 80))}; expected a finite number, or null where it cannot say`,
+    `${where}: the reward ${label} gave ${shown} for the completion ${JSON.stringify(completion.slice(0, 80))}; expected a finite number${isTooLarge ? ` of at most ${LARGEST_REWARD}` : ""}, or null where it cannot say`,
   )
 }

@@ -23,7 +23,7 @@ export const unitTests: RewardWork = {
     language === "python" ? pythonProblem(row, String(key)) : testsProblem(row, String(key)),
   open({ key, score, seconds, language }) {
     const judges = language === "python" ? pythonJudge : javascriptJudge
-    // It tests itself at once: a run on a machine that cannot hold programs ends with its first rollout.
+    // It tests itself at once: a run on a machine that cannot hold programs ends before its first rollout.
     const opened = judges(Number(seconds))
     opened.catch(() => {}) // told to whoever asks first
     const judged = async ({ completion, row }: RewardSample, signal?: AbortSignal) => {
@@ -32,6 +32,9 @@ export const unitTests: RewardWork = {
       return score === "share" ? share : Number(passed)
     }
     return {
+      ready: async () => {
+        await opened
+      },
       score: (samples, signal) => Promise.all(samples.map((sample) => judged(sample, signal))),
       close: async () => (await opened).close(),
     }

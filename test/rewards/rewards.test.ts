@@ -143,6 +143,11 @@ test.each([
   ["text", "export default () => 'good'", /gave "good" for .*expected a finite number, or null/],
   ["nothing", "export default () => {}", /gave nothing for .*expected a finite number, or null/],
   ["true", "export default () => true", /gave true for /],
+  [
+    "too large",
+    "export default () => -1e31",
+    /gave -1e\+31 for .*a finite number of at most 1e\+30/,
+  ],
   ["a bigint", "export default () => 1n", /gave a bigint for /],
   ["process", "export default () => process.exit(0)", /: ended its thread \(process.exit\?\) for /],
   [
@@ -154,6 +159,35 @@ test.each([
 ] as const)("a function that is wrong is named: %s", async (name, text, message) => {
   const path = module(`${name}.mjs`, text)
   await expect(of({ module: path, timeout: 0.3 }, "abc")).rejects.toThrow(message)
+})
+
+test.each([
+  ["missing", "export const other = 1", /the module exports other$/],
+  ["no function", "export default 3", /the module exports default, which is 3$/],
+  ["broken", "export default (", /broken.mjs: the reward function default: /],
+  ["throwing", "throw new Error('at load'); export default 1", /default: at load$/],
+] as const)("what is wrong is known before a sample is there: %s", async (name, text, message) => {
+  const scoring = openScoring([{ module: module(`${name}.mjs`, text), weight: 1 }], {
+    maxNewTokens: 10,
+  })
+  await expect(scoring.ready?.()).rejects.toThrow(message)
+  await scoring.close()
+})
+
+test.each([
+  ["an error", "throw new Error('much later')", /late-an error.mjs: .*it had answered: much later/],
+  ["a promise", "Promise.reject(new Error('in vain'))", /it had answered: in vain/],
+  ["an exit", "process.exit(0)", /ended its thread after it had answered/],
+] as const)("what fails between two calls is told at the next: %s", async (name, what, message) => {
+  const path = module(
+    `late-${name}.mjs`,
+    `export default () => { setTimeout(() => { ${what} }, 1); return 1 }`,
+  )
+  const scoring = openScoring([{ module: path, timeout: 1, weight: 1 }], { maxNewTokens: 10 })
+  expect((await scoring.score([sample("a")]))[0]).toMatchObject({ reward: 1 })
+  await new Promise((resolve) => setTimeout(resolve, 60))
+  await expect(scoring.score([sample("a")])).rejects.toThrow(message)
+  await scoring.close()
 })
 
 test("what a module prints goes to stderr, as it is loaded and as it is called", async () => {

@@ -54,9 +54,11 @@ const STREAMS_A_TURN = 2 ** 20
 /** Stands for an answer: what the template writes behind it is what comes between two turns. */
 const MARK = "\uE000answer\uE000"
 
-export function environmentSource(
-  parts: EnvironmentParts,
-): SampleSource & { close(): Promise<void> } {
+export function environmentSource(parts: EnvironmentParts): SampleSource & {
+  /** What can be known wrong before the first answer: a module that does not load. */
+  ready(signal?: AbortSignal): Promise<void>
+  close(): Promise<void>
+} {
   const { source, settings, prompts } = parts
   const environment = ownFunction({ ...settings, isEnvironment: true })
   const heardIn = callReader(parts)
@@ -76,6 +78,7 @@ export function environmentSource(
     })
   }
   return {
+    ready: async (signal) => environment.ready?.(signal),
     close: async () => environment.close?.(),
     async *sample(requests, options = {}) {
       let talks: Talk[] = []
@@ -144,7 +147,10 @@ function messagesOf(said: unknown, module: string, where: string): PromptMessage
   const list = Array.isArray(said) ? said : [said]
   return list.map((message: unknown) => {
     if (isObject(message) && isText(message.role) && isText(message.content)) {
-      return message as unknown as PromptMessage
+      if (message.role !== "assistant") return message as unknown as PromptMessage
+      throw new InputError(
+        `${module}: for ${where}: a message with the role "assistant" is the model's own to say; expected one of the user or a tool`,
+      )
     }
     throw new InputError(
       `${module}: for ${where}: expected a message ({ role, content }), a list of them or null, got ${describeValue(message)}`,

@@ -78,6 +78,8 @@ export interface RolloutParts {
   readonly reference?: ((rows: readonly StepRow[]) => Promise<Float32Array[]>) | undefined
   /** Gives a server the weights that are to draw a rollout, before any of it is drawn. */
   readonly ready?: ((rollout: number) => Promise<void>) | undefined
+  /** What a rollout would be drawn in vain without: the user's own functions load. */
+  readonly loaded?: (() => Promise<void>) | undefined
   /** Done once a rollout is whole, before the next update; what it changes is in `moreTensors`. */
   readonly afterRollout?: (() => Promise<void>) | undefined
   readonly moreTensors?: (() => TensorToWrite[]) | undefined
@@ -119,6 +121,7 @@ export async function drawnRollout(
   progress: RolloutProgress,
   step: number,
 ): Promise<Drawn> {
+  await parts.loaded?.()
   const began = performance.now()
   const groups = await sampledGroups(parts, progress, step)
   return { ...groups, policyStep: step - 1, seconds: (performance.now() - began) / 1000 }

@@ -75,6 +75,11 @@ export function policyRollouts(parts: PolicyRolloutsParts, policy: RolloutPolicy
         ...{ template: rollout.template, maxNewTokens: settings.max_new_tokens },
       })
     : undefined
+  let loading: Promise<unknown> | undefined
+  const loaded = async () => {
+    loading ??= Promise.all([scoring.ready?.(signal), talked?.ready(signal)])
+    await loading
+  }
   const batches = rolloutBatches({
     prompts,
     settings,
@@ -99,6 +104,7 @@ export function policyRollouts(parts: PolicyRolloutsParts, policy: RolloutPolicy
     reference: policy.reference,
     ...(parts.saved ? { saved: parts.saved } : {}),
     ready: policy.ready,
+    loaded,
     afterRollout: policy.afterRollout,
     moreTensors: policy.moreTensors,
     decode: (ids) => tokenizer.decode([...ids]),
@@ -109,7 +115,10 @@ export function policyRollouts(parts: PolicyRolloutsParts, policy: RolloutPolicy
   })
   return {
     batches,
-    evaluate: (step) => scoredPrompts({ source, scoring, evalSets, settings, signal }, step),
+    async *evaluate(step) {
+      await loaded()
+      yield* scoredPrompts({ source, scoring, evalSets, settings, signal }, step)
+    },
     async release() {
       await batches.release()
       await scoring.close()

@@ -73,9 +73,7 @@ export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome 
         `no-eos: ${noEnd(watched).message}, ${unended} rollouts in a row since the start`,
       )
     : equal >= EQUAL_ROLLOUTS && !updated
-      ? new InputError(
-          `zero-variance: in each of the first ${equal} rollouts all samples of a prompt had the same reward, so nothing could be learnt: ${examples(watched)}. Lower temperature is not the cure: take easier or harder prompts, or look at the rewards`,
-        )
+      ? new InputError(nothingLearnt(watched, equal))
       : undefined
   const told = warnings.filter(
     ({ code }) => (over && code === "zero-variance") || !progress.told.includes(code),
@@ -119,10 +117,27 @@ function noEnd({ sampled, maxNewTokens, stops, tokenText }: Watched): Warning {
   }
 }
 
+/** No reward could say anything of any sample. */
+const noneIsScored = ({ sampled }: Watched) => sampled.every(({ reward }) => reward === null)
+
+function nothingLearnt(watched: Watched, equal: number): string {
+  if (noneIsScored(watched)) {
+    return `unscored: ${equal} rollouts in a row taught nothing, and in this one no reward could judge any sample: ${examples(watched)}. Look at the rewards: each gave null (math does where an answer and the gold one cannot be compared)`
+  }
+  return `zero-variance: in each of the first ${equal} rollouts all samples of a prompt had the same reward, so nothing could be learnt: ${examples(watched)}. Lower temperature is not the cure: take easier or harder prompts, or look at the rewards`
+}
+
 function zeroVariance(watched: Watched, equal: number): Warning {
   const share = zeroVarianceShare(watched.sampled)
   const end =
     equal >= EQUAL_ROLLOUTS ? `; the run ends, ${equal} rollouts in a row taught nothing` : ""
+  if (noneIsScored(watched)) {
+    return {
+      code: "zero-variance",
+      message: `no reward could judge any of ${watched.sampled.length} samples, and such a rollout teaches nothing: ${examples(watched)}${end}`,
+      hint: "look at the rewards: each gave null (math does where an answer and the gold one cannot be compared)",
+    }
+  }
   return {
     code: "zero-variance",
     message: `in ${(100 * share).toFixed(0)} % of the groups all samples have the same reward, and such a group teaches nothing: ${examples(watched)}${end}`,

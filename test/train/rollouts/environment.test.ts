@@ -27,6 +27,7 @@ writeFileSync(
   `export default ({ messages, row, turn, completion }) =>
   turn >= row.turns ? null : { role: "user", content: "more " + completion.length }
 export const odd = () => 5
+export const own = () => ({ role: "assistant", content: "mine" })
 `,
 )
 const reward = join(root, "chat-reward.mjs")
@@ -82,6 +83,10 @@ test("what is no message, a prompt without a template and a text that ends are r
   const odd = { ...rollout, environment: { module, export: "odd" } }
   await expect(run("odd", { ...more, batch_size: 16, rollout: odd })).rejects.toThrow(
     /environment.mjs: for .*chats.jsonl:\d: expected a message .* or null, got/,
+  )
+  const own = { ...rollout, environment: { module, export: "own" } }
+  await expect(run("own", { ...more, batch_size: 16, rollout: own })).rejects.toThrow(
+    /a message with the role "assistant" is the model's own to say/,
   )
   const bare = { ...more, data: { train: [join(root, "prompts.jsonl")], max_length: 120 } }
   await expect(run("bare", { ...bare, batch_size: 16, rollout })).rejects.toThrow(

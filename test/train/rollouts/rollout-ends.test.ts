@@ -24,6 +24,20 @@ test("a run that never had anything to learn fails and says what it saw", async 
   )
 })
 
+test("a run none of whose samples could be judged says so, not that rewards were equal", async () => {
+  await expect(run("unscored", { rollout: rewards("unscored", "null") })).rejects.toThrow(
+    /^unscored: 5 rollouts .* no reward could judge any sample: .*each gave null/,
+  )
+})
+
+test("a reward module that does not load ends the run before anything is sampled", async () => {
+  const rollout = { rewards: [{ module: file("no-function.mjs", "export const other = 1\n") }] }
+  const told: string[] = []
+  const started = run("no-function", { rollout }, ({ type }) => told.push(type))
+  await expect(started).rejects.toThrow(/expected an exported function, the module exports other/)
+  expect(told).not.toContain("rollout")
+})
+
 test("a run that goes on cuts off the samples that it makes again, and nothing before them", () => {
   const line = (rollout: number, more = "") => `${JSON.stringify({ completion: more, rollout })}\n`
   const long = "x".repeat(2_500_000) // more than is read at once
