@@ -81,10 +81,10 @@ function operations() {
 }
 
 async function blockInputs(device: Device, graphs: readonly Graph[]): Promise<Feeds> {
-  const layout = packLayout([TOKENS], TOKENS)
+  const layout = packLayout({ lengths: [TOKENS] }, TOKENS)
   const begins = keyBegins(layout, undefined)
   const feeds: Feeds = {
-    segments: await device.upload(int64([TOKENS], layout.segments)),
+    ends: await device.upload(int64([TOKENS], layout.ends)),
     key_begins: await device.upload(int64([begins.length], begins)),
   }
   for (const { name, shape } of graphs.flatMap((each) => each.inputs)) {

@@ -31,13 +31,16 @@ export async function interpreterComparison({ plan, tried, signal }: Subject): P
     signal ? { signal } : {},
   )
   const feeds = blockFeeds([forward, backward], saved, layerOf(weights))
-  const layout = packLayout(LENGTHS, TOKENS)
-  feeds.set("segments", ndarray([TOKENS], layout.segments))
+  const layout = packLayout({ lengths: LENGTHS }, TOKENS)
+  feeds.set("ends", ndarray([TOKENS], layout.ends))
+  feeds.set("places", ndarray([TOKENS], layout.positionIds))
   const begins = keyBegins(layout, layer.kind.window)
   feeds.set("key_begins", ndarray([begins.length], begins))
   if (layer.kind.rope) {
-    const lengths = Int32Array.from({ length: TOKENS }, (_, i) => (i < 9 ? 9 : i < 14 ? 5 : 1))
-    const { cos, sin } = new RopeRows(layer.kind.rope).at(layout.positionIds, lengths)
+    const { cos, sin } = new RopeRows(layer.kind.rope).at(
+      layout.positionIds,
+      layout.sequenceLengths,
+    )
     const dims = [TOKENS, layer.kind.rope.rotaryDim / 2]
     feeds.set("cos", ndarray(dims, cos)).set("sin", ndarray(dims, sin))
   }

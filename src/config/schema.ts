@@ -221,7 +221,7 @@ export const configFields = z
     micro_batch_tokens: z
       .union([z.literal("auto"), count])
       .describe(
-        `Tokens computed at once: rows are packed up to it. auto: the local engine takes as few as cost no time (256 to 1024, by the model's size), the torch engine ${MICRO_BATCH_TOKENS} on a CPU and up to 16384 on a GPU, by its memory; a longer row is alone; normalization: paper takes ${MICRO_BATCH_TOKENS}, or data.max_length if that is more.`,
+        `Tokens computed at once: rows are packed up to it. auto: the local engine takes as few as cost no time (256 to 1024, by the model's size; of pairs up to 1024 where they are longer), the torch engine ${MICRO_BATCH_TOKENS} on a CPU and up to 16384 on a GPU, by its memory; a longer row is alone; normalization: paper takes ${MICRO_BATCH_TOKENS}, or data.max_length if that is more.`,
       )
       .default("auto"),
     num_train_epochs: positive

@@ -135,6 +135,24 @@ const GROUP_OF: {
   batch_sum: () => 0,
 }
 
+/** Whose tokens a reduction couples, at most. */
+export type Reach = "sequence" | "pair" | "batch"
+
+const REACH: { readonly [Op in ReductionOp]: Reach } = {
+  sequence_mean: "sequence",
+  sequence_sum: "sequence",
+  pair_sum: "pair",
+  batch_median: "batch",
+  batch_sum: "batch",
+  batch_rank: "batch",
+}
+
+/** Of all that were taken out of an expression; undefined where there are none. */
+export function reachOf({ reductions }: SplitExpression): Reach | undefined {
+  const found = new Set(reductions.map(({ op }) => REACH[op]))
+  return (["batch", "pair", "sequence"] as const).find((reach) => found.has(reach))
+}
+
 /** By token: how many of the values are larger. */
 function ranks(values: Float64Array): Float64Array {
   const descending = values.slice().sort().reverse()

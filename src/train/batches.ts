@@ -12,6 +12,8 @@ export interface StepRow extends PreparedRow {
   readonly columns?: Readonly<Record<string, Float32Array | number>>
   /** Of a sequence that is scored: the token at which. */
   readonly scoredAt?: number
+  /** A side of a pair: rows 2k and 2k + 1 of a step. */
+  readonly paired?: true
 }
 
 /** What one optimizer step trains on. */
@@ -87,6 +89,7 @@ export function pairBatches(rows: Rows, order: Order): FixedBatches {
   return fixedBatches(rows, order, (sequences) =>
     sequences.map((row, side) => ({
       ...row,
+      paired: true,
       columns: { pair_sign: side === 0 ? 1 : -1, position: positions(row) },
     })),
   )
@@ -104,6 +107,7 @@ export function scoreBatches(
   return fixedBatches(rows, order, (sequences) =>
     sequences.map((row, side) => ({
       ...row,
+      paired: true,
       scoredAt: scoredToken(row.tokenIds, padTokenId),
       columns: { pair_sign: side === 0 ? 1 : -1, margin: row.value },
     })),

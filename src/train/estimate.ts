@@ -7,16 +7,17 @@ import { fileHash } from "../formats/index.ts"
 import { peakMemory } from "../host/peak-memory.ts"
 import { SIZES_KEPT } from "../models/decoder/compiled-blocks.ts"
 import { compiledSize } from "../models/index.ts"
+import { isOfPairs } from "../objectives/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import { forwardBackward } from "./forward-backward.ts"
-import { lossInputs } from "./loss-inputs.ts"
+import { lossInputs, measuredInside } from "./loss-inputs.ts"
 import { type MicroBatch, stepBatch } from "./micro-batches.ts"
 import { runHead, storesReference } from "./objective-batches.ts"
 import { CROSS_ENTROPY } from "./objective-head.ts"
 import type { RunPlan } from "./plan.ts"
 import { sampler } from "./samples.ts"
 import type { Session } from "./session.ts"
-import { splitRows } from "./split-rows.ts"
+import { splitGroups, splitRows } from "./split-rows.ts"
 import { statisticsOf } from "./token-statistics.ts"
 
 /** Seconds of a run by what they go into. */
@@ -149,18 +150,22 @@ export async function estimateRun(
  * Means over steps: tokens, computed tokens (padding included), and micro-batches of a size that
  * has to be compiled because it is not among the sizes used last.
  */
-function tokensAStep({ batches, split }: RunPlan) {
+function tokensAStep({ batches, split, objective }: RunPlan) {
   const looked = Math.min(batches.steps, STEPS_LOOKED_AT)
   let kept: number[] = []
   let misses = 0
   let tokens = 0
   let compiled = 0
   for (let i = 0; i < looked; i++) {
-    const lengths = batches.lengths(1 + Math.floor((i * batches.steps) / looked))
-    for (const bin of splitRows(lengths, split)) {
-      const used = bin.reduce((sum, row) => sum + lengths[row]!, 0)
-      tokens += used
-      const size = compiledSize(used)
+    const step = 1 + Math.floor((i * batches.steps) / looked)
+    const lengths = batches.lengths(step)
+    tokens += lengths.reduce((sum, length) => sum + length, 0)
+    const packs =
+      split.together && isOfPairs(objective)
+        ? splitGroups(batches.batch(step).rows, split).map((bin) => bin.map((one) => one.tokens))
+        : splitRows(lengths, split).map((bin) => bin.map((row) => lengths[row]!))
+    for (const parts of packs) {
+      const size = compiledSize(parts.reduce((sum, part) => sum + part, 0))
       compiled += size
       if (!kept.includes(size)) misses += 1
       kept = [size, ...kept.filter((other) => other !== size)].slice(0, SIZES_KEPT)
@@ -247,20 +252,23 @@ async function trainingCost(
   const { decoder } = policy
   const microBatches = timedMicroBatches(plan, effort.sizes)
   const scalars = { progress: 0, step: 1, steps: plan.order.steps, kl_step: 0 }
-  const inputs = await lossInputs({ decoder, head, microBatches, scalars, reference })
+  const together = plan.split.together ?? false
+  const known = { decoder, head, microBatches, scalars, reference, together }
+  const inputs = await lossInputs(known)
+  const inside = measuredInside(known)
   const update = async () => {
     await decoder.zeroGradients()
     await policy.squaredGradientNorm()
     await policy.update({ step: 1, learningRate: 0, gradientScale: 1 })
   }
-  const total = { tokens: 0, train: 0, evaluate: 0 }
+  const total = { tokens: 0, train: 0, evaluate: 0, first: 0 }
   const compile: number[] = []
   const meter = progressMeter("measuring a step", { unit: "micro-batches" })
   for (const [i, microBatch] of microBatches.entries()) {
     onProgress?.(meter(i, microBatches.length))
     const { pack } = microBatch
     const train = async () => {
-      const outputs = await decoder.train(pack, head.settings, await inputs(microBatch, i))
+      const outputs = await decoder.train(pack, head.settings, await inputs(microBatch))
       statisticsOf(outputs, microBatch.columns.token_class)
     }
     const evaluate = () => decoder.evaluate(pack, CROSS_ENTROPY)
@@ -273,21 +281,21 @@ async function trainingCost(
     total.tokens += compiledSize(pack.tokenIds.length)
     total.train += again
     compile.push(Math.max(0, first - again))
-    total.evaluate += await (isLong ? seconds(evaluate) : settled(evaluate))
+    const forward = await (isLong ? seconds(evaluate) : settled(evaluate))
+    total.evaluate += forward
+    if (head.firstPass && !inside.has(microBatch)) total.first += forward
   }
   const firstUpdate = await seconds(update)
   const laterUpdate = await seconds(update)
   // The largest comes first, so what is new to it beside its graphs is the memory: that comes once.
   const [largest, ...others] = compile as [number, ...number[]]
   const perSize = others.reduce((sum, each) => sum + each, 0) / Math.max(1, others.length)
-  // An old policy's numbers, and a first pass over the step, are forward passes of their own.
-  // So are KTO's answers to other prompts.
+  // An old policy's numbers, and KTO's answers to other prompts, are forward passes of their own.
   // And where a mixture sends a step's tokens is counted before.
   const counts = decoder.routerAuxLossCoef > 0
-  const passes = [head.needsOldLogprobs, head.firstPass, head.needsKlStep, counts]
-  const forwards = passes.filter(Boolean).length
+  const forwards = [head.needsOldLogprobs, head.needsKlStep, counts].filter(Boolean).length
   return {
-    perToken: (total.train + forwards * total.evaluate) / total.tokens,
+    perToken: (total.train + total.first + forwards * total.evaluate) / total.tokens,
     evaluatePerToken: total.evaluate / total.tokens,
     perSize,
     update: laterUpdate,

@@ -49,7 +49,8 @@ export async function forwardBackward(
   const { policy, head, normalization, batch, signal } = parts
   const { decoder } = policy
   const { microBatches } = batch
-  const inputs = await lossInputs({ ...parts, decoder, microBatches })
+  const { together } = batch
+  const inputs = await lossInputs({ ...parts, decoder, microBatches, together })
   const balance = await routerBalance(parts)
   if (balance === "aborted") return undefined
   await decoder.zeroGradients()
@@ -62,7 +63,7 @@ export async function forwardBackward(
   for (const [i, microBatch] of microBatches.entries()) {
     if (signal?.aborted) return undefined
     parts.onMicroBatch?.(i, microBatches.length)
-    const fed = await inputs(microBatch, i)
+    const fed = await inputs(microBatch)
     const { pack } = microBatch
     const outputs = await decoder.train(pack, head.settings, fed, parts.seed(i), balance)
     if (!scores) {

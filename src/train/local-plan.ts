@@ -7,14 +7,16 @@ import {
   decoderParameters,
   elementCount,
   type LoraSpec,
+  layerKinds,
   loraInputs,
   type ModelConfig,
+  turnsByLength,
   type WeightQuantization,
 } from "../models/index.ts"
-import { isOfPairs, type Objective } from "../objectives/index.ts"
+import { isOfPairs, needs, type Objective } from "../objectives/index.ts"
 import type { Precision } from "../runtime/index.ts"
 import { frozenBytes, type MemoryPlan, memoryPlan, RUNTIME_BYTES } from "./memory-plan.ts"
-import { chosenMicroBatchTokens } from "./micro-batch-tokens.ts"
+import { chosenMicroBatchTokens, MOST_CHOSEN } from "./micro-batch-tokens.ts"
 import {
   beginsPrincipal,
   headRows,
@@ -50,6 +52,34 @@ export interface LocalPlanParts {
   readonly held: number
   /** Of a run that samples: the model that says how likely the samples are. */
   readonly measuredBy?: ModelConfig | undefined
+  /** Of a run that goes on: whether it began so. */
+  readonly together?: boolean | undefined
+}
+
+/**
+ * Whether tokens that are coupled are computed together (`SplitOptions`): not under noise, of which a
+ * pass of its own has none; nor where how a token is turned depends on what comes behind it. Routers
+ * that are balanced count every row whole.
+ */
+function isTogether({ config, model, objective, together = true }: LocalPlanParts): boolean {
+  const { adapter, neftune_noise_alpha: alpha } = config
+  const isNoisy = alpha !== null || (adapter?.lora_dropout ?? 0) > 0
+  const byLength = layerKinds(model.shape).some(({ rope }) => rope && turnsByLength(rope))
+  const couples = needs(objective.expression).firstPass || isOfPairs(objective)
+  return together && couples && !isNoisy && !byLength
+}
+
+/** Micro-batches where the config leaves them to us: of pairs both sides, up to the most that is chosen. */
+function microBatchTokens(parts: LocalPlanParts, quantized: boolean, together: boolean): number {
+  const { config, engine, model, objective, lengths } = parts
+  if (config.micro_batch_tokens !== "auto") return config.micro_batch_tokens
+  const chosen = chosenMicroBatchTokens(model.shape, { device: engine.device, quantized })
+  if (!together || !isOfPairs(objective)) return chosen
+  let most = 0
+  for (let i = 0; i + 1 < lengths.length; i += 2) {
+    most = Math.max(most, lengths[i]! + lengths[i + 1]!)
+  }
+  return Math.max(chosen, Math.min(MOST_CHOSEN, most))
 }
 
 /** Bytes of the models that stand beside a policy that samples: what `openRollouts` opens. */
@@ -75,16 +105,11 @@ function besideBytes(
 
 export function localPlan(parts: LocalPlanParts): LocalPlan {
   const { config, engine, model, objective, lora, lengths, held } = parts
-  routerAuxLossCoef(config, model.shape, objective) // refused before anything is computed
   const quantization = weightQuantization(config)
-  const capacity =
-    config.micro_batch_tokens === "auto"
-      ? chosenMicroBatchTokens(model.shape, {
-          device: engine.device,
-          quantized: quantization !== undefined,
-        })
-      : config.micro_batch_tokens
-  const split = { capacity, packing: config.data.packing }
+  const isBalanced = routerAuxLossCoef(config, model.shape, objective) > 0
+  const together = !isBalanced && isTogether(parts)
+  const capacity = microBatchTokens(parts, quantization !== undefined, together)
+  const split = { capacity, packing: config.data.packing, ...(together ? { together } : {}) }
   const sequences = isOfPairs(objective) ? 2 : 1
   const frozen = lora ? undefined : frozenTensors(config, model.shape)
   const goesOn = (config.adapter?.path ?? null) !== null

@@ -11,7 +11,7 @@ const LEAST = 256
 /** Codes become weights once a product: that too must be a small part of it. */
 const LEAST_QUANTIZED = 1024
 /** A graph of more takes long to compile, for each size of a pack. */
-const MOST = 1024
+export const MOST_CHOSEN = 1024
 
 /**
  * Tokens of a micro-batch where the config leaves them to us: activations take memory by the token,
@@ -35,5 +35,5 @@ export function chosenMicroBatchTokens(
   )
   const least = quantized ? LEAST_QUANTIZED : LEAST
   const wanted = 2 ** Math.ceil(Math.log2(ENOUGH / weights))
-  return Math.min(MOST, Math.max(least, wanted))
+  return Math.min(MOST_CHOSEN, Math.max(least, wanted))
 }

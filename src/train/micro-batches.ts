@@ -1,8 +1,8 @@
 import { assert } from "../errors.ts"
-import { type Pack, packSequences, supervisedTokens } from "../models/index.ts"
+import { type Pack, packGroups, supervisedTokens } from "../models/index.ts"
 import type { Normalization } from "../objectives/index.ts"
 import type { StepRow } from "./batches.ts"
-import { type SplitOptions, splitRows } from "./split-rows.ts"
+import { type RowGroup, type SplitOptions, splitGroups } from "./split-rows.ts"
 
 /** Numbers per supervised token, by the objective's input. */
 export type Columns = Readonly<Record<string, Float32Array>>
@@ -21,6 +21,9 @@ export interface MicroBatch {
 
 export interface StepBatch {
   readonly microBatches: readonly MicroBatch[]
+  /** As the rows were split (`SplitOptions`). */
+  readonly together: boolean
+  /** Of all rows, each whole. */
   readonly tokens: number
   readonly supervisedTokens: number
   /** What the step may be divided by: rows count as often as their weight says. */
@@ -43,10 +46,12 @@ export interface StepBatchOptions extends SplitOptions {
 const supervisedCount = (row: StepRow): number => supervisedTokens(row).length
 
 function microBatch(
-  rows: readonly StepRow[],
-  indices: readonly number[],
+  all: readonly StepRow[],
+  groups: readonly RowGroup[],
   normalization: Normalization,
 ): MicroBatch {
+  const indices = groups.flatMap((group) => group.rows)
+  const rows = indices.map((i) => all[i]!)
   const counts = rows.map(supervisedCount)
   const total = counts.reduce((sum, count) => sum + count, 0)
   const tokenClass = new Float32Array(total)
@@ -65,7 +70,10 @@ function microBatch(
     }
   })
   const columns = { ...rowColumns(rows, counts, total), token_class: tokenClass }
-  return { pack: packSequences(rows), rows, columns, sequences, scale }
+  const pack = packGroups(
+    groups.map(({ rows, shared }) => ({ sequences: rows.map((i) => all[i]!), shared })),
+  )
+  return { pack, rows, columns, sequences, scale }
 }
 
 /** What the rows brought, side by side. */
@@ -98,15 +106,12 @@ export function stepBatch(
   { normalization, maxTokens = 1, ...split }: StepBatchOptions,
 ): StepBatch {
   const lengths = rows.map((row) => row.tokenIds.length)
-  const microBatches = splitRows(lengths, split).map((bin) =>
-    microBatch(
-      bin.map((i) => rows[i]!),
-      bin,
-      normalization,
-    ),
+  const microBatches = splitGroups(rows, split).map((groups) =>
+    microBatch(rows, groups, normalization),
   )
   return {
     microBatches,
+    together: split.together ?? false,
     tokens: lengths.reduce((sum, length) => sum + length, 0),
     supervisedTokens: microBatches.reduce((sum, { pack }) => sum + pack.labels.length, 0),
     counts: { ...weighedCounts(rows), maxTokens },

@@ -10,6 +10,8 @@ import {
   MEASURED_INPUTS,
   needs,
   type Objective,
+  type Reach,
+  reachOf,
   reduceInputs,
   splitReductions,
 } from "../objectives/index.ts"
@@ -37,6 +39,8 @@ export interface ObjectiveHead {
   readonly needsKlStep: boolean
   /** Set when what couples tokens depends on the model: what a first pass over the step must measure. */
   readonly firstPass: HeadSettings | undefined
+  /** Whose tokens it couples. */
+  readonly reach: Reach | undefined
   /** The columns made of all tokens of a step: reductions, by name, each [N]. */
   readonly reduced: (step: StepColumns) => Columns
   /** What is reported as the loss, [N]; undefined where that is the loss's own value. */
@@ -94,6 +98,7 @@ export function objectiveHead(
     needsOldLogprobs: wanted.inputs.has("old_logp"),
     needsKlStep: wanted.inputs.has("kl_step"),
     firstPass: wanted.firstPass ? measure : undefined,
+    reach: reachOf(split),
     reduced: (step) => {
       if (split.reductions.length === 0) return {}
       const found = reduceInputs(split, inFloat64(step), step.sequences)

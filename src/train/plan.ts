@@ -83,6 +83,8 @@ export interface RunPlan extends DataPlan, LocalPlan {
 export interface PlanOptions {
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
+  /** Of a run that goes on: whether it began so (`SplitOptions`). */
+  readonly together?: boolean
   /** Before the run begins, time is measured on a few layers with made-up weights. */
   readonly timed?: boolean
 }
@@ -233,6 +235,7 @@ export async function planRun(config: Config, options: PlanOptions = {}): Promis
     lengths: sequenceLengths(rows, longest),
     held: process.memoryUsage.rss(),
     measuredBy: data.rollout?.measuredBy?.model,
+    together: options.together,
   })
   checkMemory(config, fitted.memory)
   return {

@@ -14,6 +14,8 @@ export interface Identity {
   readonly weights: string
   /** The base model as the config names it, for people. */
   readonly model: string
+  /** What belongs together was computed together (`SplitOptions`). */
+  readonly together?: true
   /** Of products; a checkpoint that does not say was made in float32. */
   readonly dtype?: Precision
   /** Of the prepared rows (`dataKey` of the plan). */
@@ -87,6 +89,7 @@ export function identityOf({
     ...(measuredBy ? { [config.reference ? "reference" : "teacher"]: measuredBy.hash } : {}),
     settings: heldSettings(config),
     micro_batch_tokens: split.capacity,
+    ...(split.together ? { together: true as const } : {}),
     weights: weightsHash(modelFolder),
     model: config.model,
     dtype: engine.dtype,

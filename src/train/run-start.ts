@@ -41,6 +41,10 @@ export function withChoicesOf(config: Config, state: CheckpointState): Config {
   return withPrecisionOf(withMicroBatchOf(config, state), state)
 }
 
+/** How the run of a checkpoint computed what belongs together; before this was said, apart. */
+export const wasTogether = ({ run }: CheckpointState): boolean =>
+  "identity" in run && run.identity.together === true
+
 function withPrecisionOf(config: Config, { run }: CheckpointState): Config {
   const { engine } = config
   if (engine.name !== "onnx" || engine.dtype !== "auto") return config

@@ -33,7 +33,13 @@ import { runWatch } from "./preference-watch.ts"
 import { type OpenRollouts, openRollouts } from "./rollouts/open-rollouts.ts"
 import { type Identity, identityOf } from "./run-identity.ts"
 import { measuredAnew, type RunRows, runRows } from "./run-reference.ts"
-import { checkpointToResume, checkSameRun, FROM_THE_BEGINNING, withChoicesOf } from "./run-start.ts"
+import {
+  checkpointToResume,
+  checkSameRun,
+  FROM_THE_BEGINNING,
+  wasTogether,
+  withChoicesOf,
+} from "./run-start.ts"
 import { sampler } from "./samples.ts"
 import { openSession, type Session } from "./session.ts"
 import { sourceNames } from "./source-losses.ts"
@@ -69,7 +75,9 @@ export async function* runHere(
   checkRunPlace(config)
   const resumed = await checkpointToResume(config)
   const state = resumed === undefined ? undefined : await readState(resumed)
-  const plan = await planRun(state ? withChoicesOf(config, state) : config, options)
+  const plan = await (state
+    ? planRun(withChoicesOf(config, state), { ...options, together: wasTogether(state) })
+    : planRun(config, options))
   const identity = identityOf(plan)
   if (state) checkSameRun(state, identity, plan)
   const seconds = options.timed

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import {
+  concat,
   gradients,
   graph,
   input,
@@ -12,12 +13,13 @@ import {
 } from "../../src/graph/index.ts"
 import { attention, mostKeys, QUERY_CHUNK, tanh } from "../../src/models/block/attention.ts"
 import type { AttentionOptions } from "../../src/models/block/parts.ts"
-import { keyBegins, packLayout } from "../../src/models/decoder/pack.ts"
+import { keyBegins, type Pack, packLayout } from "../../src/models/decoder/pack.ts"
 import { difference } from "../../src/runtime/conformance/judge.ts"
 import { spread } from "../../src/runtime/conformance/op-cases.ts"
 import { interpret } from "../../src/runtime/index.ts"
 
 const [K, G, D] = [2, 2, 3]
+type Pieces = Pick<Pack, "lengths" | "follows">
 
 /** The textbook form over all T x T pairs, from plain ops: their gradients are checked one by one. */
 function composed(
@@ -34,10 +36,29 @@ function composed(
   return scores.add(mask).softmax().matmul(each(v))
 }
 
-function setting(lengths: readonly number[], tokens: number, window?: number) {
-  const pack = packLayout(lengths, tokens)
-  const { segments } = pack
+/** Which sequences a token is of, and its place there: said once more, by walking. */
+function walked({ lengths, follows }: Pieces, tokens: number) {
+  const places: number[] = []
+  const chains: number[][] = []
+  lengths.forEach((length, piece) => {
+    const after = follows?.[piece] ?? -1
+    const before = after === -1 ? 0 : lengths[after]!
+    for (let i = 0; i < length; i++) {
+      places.push(before + i)
+      chains.push(after === -1 ? [piece] : [after, piece])
+    }
+  })
+  while (places.length < tokens) {
+    chains.push([lengths.length + places.length])
+    places.push(0)
+  }
+  return { places, chains }
+}
+
+function setting(pieces: Pieces, tokens: number, window?: number) {
+  const pack = packLayout(pieces, tokens)
   const begins = keyBegins(pack, window)
+  const { places, chains } = walked(pieces, tokens)
   const inputs = {
     q: input("q", [K, G, tokens, D]),
     k: input("k", [K, tokens, D]),
@@ -51,17 +72,20 @@ function setting(lengths: readonly number[], tokens: number, window?: number) {
   }
   const mask = new Float64Array(tokens * tokens).map((_, i) => {
     const [query, key] = [Math.floor(i / tokens), i % tokens]
-    const near = window === undefined || query - key < window
-    const seen = key <= query && near && segments[key] === segments[query]
+    const near = window === undefined || places[query]! - places[key]! < window
+    const seen = key <= query && near && chains[query]!.includes(chains[key]!.at(-1)!)
     return seen ? 0 : Number.NEGATIVE_INFINITY
   })
   return {
     ...inputs,
     mask: input("mask", [tokens, tokens]),
     layout: {
-      segments: input("segments", [tokens], "i64"),
+      ends: input("ends", [tokens], "i64"),
       keyBegins: input("key_begins", [begins.length], "i64"),
-      window,
+      window:
+        window === undefined
+          ? undefined
+          : { size: window, places: input("places", [tokens], "i64") },
     },
     feeds: {
       q: real("q", 1),
@@ -69,18 +93,18 @@ function setting(lengths: readonly number[], tokens: number, window?: number) {
       v: real("v", 3),
       dy: real("dy", 4),
       mask: { shape: [tokens, tokens], data: mask },
-      segments: ndarray([tokens], segments),
+      ends: ndarray([tokens], pack.ends),
+      places: ndarray([tokens], pack.positionIds),
       key_begins: ndarray([begins.length], begins),
     },
   }
 }
 
-const packs: readonly {
-  lengths: readonly number[]
+const packs: readonly (Pieces & {
   tokens: number
   window?: number
   options?: AttentionOptions
-}[] = [
+})[] = [
   { lengths: [5], tokens: 5 },
   { lengths: [128, 1, 30], tokens: 160 },
   { lengths: [3, 200, 90], tokens: 300 },
@@ -88,11 +112,15 @@ const packs: readonly {
   { lengths: [200, 5], tokens: 205, window: 140 },
   { lengths: [3, 290], tokens: 300, options: { chunksAtOnce: 1 } },
   { lengths: [20, 40], tokens: 60, options: { softcap: 0.7, scale: 0.9 } },
+  { lengths: [7, 40, 90, 60, 5], follows: [-1, -1, 1, 1, -1], tokens: 208 },
+  { lengths: [60, 90, 1, 120], follows: [-1, 0, 0, 0], tokens: 272, window: 50 },
+  { lengths: [200, 90, 70], follows: [-1, 0, 0], tokens: 360, window: 130 },
 ]
 
-const named = "a pack of $lengths in $tokens tokens, window $window, $options"
-describe.each(packs)(named, ({ lengths, tokens, window, options = {} }) => {
-  const { q, k, v, dy, mask, layout, feeds } = setting(lengths, tokens, window)
+const named = "a pack of $lengths after $follows in $tokens tokens, window $window, $options"
+describe.each(packs)(named, ({ tokens, window, options = {}, ...pieces }) => {
+  const { lengths, follows } = pieces
+  const { q, k, v, dy, mask, layout, feeds } = setting(pieces, tokens, window)
   const wrt = [q, k, v]
 
   test("value and hand-written gradient equal the composed form's", () => {
@@ -132,18 +160,22 @@ describe.each(packs)(named, ({ lengths, tokens, window, options = {} }) => {
   test("a token never attends outside its own sequence: packed equals separate", () => {
     const whole = interpret(graph("attention", { y: attention(q, k, v, layout, options) }), feeds)
       .y!
-    let start = 0
-    for (const length of lengths) {
-      const alone = setting([length], length, window)
+    const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((sum, each) => sum + each, 0))
+    for (const [piece, own] of lengths.entries()) {
+      const after = follows?.[piece] ?? -1
+      const beginning = after === -1 ? 0 : lengths[after]!
+      const length = beginning + own
+      const alone = setting({ lengths: [length] }, length, window)
       const cut = (x: NdArray, axis: number): NdArray => {
-        const y = input("x", x.shape).slice(axis, start, start + length)
+        const from = input("x", x.shape)
+        const part = (i: number) => from.slice(axis, starts[i]!, starts[i]! + lengths[i]!)
+        const y = after === -1 ? part(piece) : concat([part(after), part(piece)], axis)
         return interpret(graph("cut", { y }), { x }).y!
       }
       const parts = { q: cut(feeds.q, 2), k: cut(feeds.k, 1), v: cut(feeds.v, 1) }
       const y = attention(alone.q, alone.k, alone.v, alone.layout, options)
       const result = interpret(graph("attention", { y }), { ...alone.feeds, ...parts }).y!
       expect(difference(cut(whole, 2).data, result.data)).toBeLessThan(1e-13)
-      start += length
     }
   })
 })
@@ -153,7 +185,7 @@ test("what attention holds on its way back grows with a row's length, not with i
     const q = input("q", [K, G, tokens, D])
     const [k, v] = ["k", "v"].map((name) => input(name, [K, tokens, D])) as [Tensor, Tensor]
     const layout = {
-      segments: input("segments", [tokens], "i64"),
+      ends: input("ends", [tokens], "i64"),
       keyBegins: input("key_begins", [Math.ceil(tokens / QUERY_CHUNK)], "i64"),
     }
     const y = attention(q, k, v, layout)

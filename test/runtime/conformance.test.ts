@@ -75,12 +75,12 @@ const { shape: BLOCK } = modelConfig({
   max_position_embeddings: 256,
 })
 
-/** Three sequences in a pack that is not full, and numbers for everything else. */
+/** Three sequences, two of which begin alike, in a pack that is not full, and numbers for everything else. */
 function blockFeeds(graphs: readonly Graph[], saved: readonly string[], tokens: number): Feeds {
-  const layout = packLayout([100, 1, 45], tokens)
+  const layout = packLayout({ lengths: [40, 60, 1, 45], follows: [-1, 0, 0, -1] }, tokens)
   const begins = keyBegins(layout, undefined)
   const feeds: Feeds = {
-    segments: ndarray([tokens], layout.segments),
+    ends: ndarray([tokens], layout.ends),
     key_begins: ndarray([begins.length], begins),
   }
   for (const [i, { name, shape }] of graphs.flatMap((each) => each.inputs).entries()) {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -140,6 +141,37 @@ test("a resumed run gives the same bits, its reference measured again or not", a
     const told = stepsOf(readRun(join(root, name)).events).map(({ loss }) => loss)
     expect(told).toEqual(stepsOf(whole).map(({ loss }) => loss))
   }
+})
+
+test("a run that began before pairs were computed together goes on as it began", async () => {
+  const states = (name: string) =>
+    readdirSync(join(root, name, "checkpoints")).map((step) =>
+      join(root, name, "checkpoints", step, "trainer.json"),
+    )
+  const identity = (path: string) => JSON.parse(readFileSync(path, "utf8")).identity
+  const stopped = new AbortController()
+  for await (const event of runHere(parseConfig(settings("former", "pairs.jsonl")), {
+    signal: stopped.signal,
+  })) {
+    if (event.type === "checkpoint" && event.step === 3) stopped.abort()
+  }
+  const [path] = states("former")
+  const { sha256: _, ...state } = JSON.parse(readFileSync(path!, "utf8"))
+  expect(state.identity.together).toBe(true)
+  const { together: __, ...older } = state.identity
+  const { version, progress, files } = state
+  const then = { version, progress, identity: older, files }
+  const sha256 = createHash("sha256").update(JSON.stringify(then)).digest("hex")
+  writeFileSync(path!, JSON.stringify({ ...then, sha256 }))
+  await run("former", "pairs.jsonl", { resume: true, max_steps: 6, save_steps: 1 })
+  const later = states("former").map(identity)
+  expect(later.length).toBeGreaterThan(1)
+  expect(later.every((each) => !("together" in each))).toBe(true)
+  // The rows are asked the same and rounded otherwise.
+  const losses = (name: string) => stepsOf(readRun(join(root, name)).events).map((s) => s.loss)
+  const [whole, former] = [losses("whole"), losses("former")]
+  expect(former.slice(0, 3)).toEqual(whole.slice(0, 3))
+  for (const [i, loss] of former.entries()) expect(loss).toBeCloseTo(whole[i]!, 5)
 })
 
 const storedReferences = () =>

@@ -98,7 +98,7 @@ async function run(
   const objective = objectiveFromConfig(OURS[name]!)
   const adapter = name.endsWith(".lora")
   const policy = await goldenPolicy({ device, family, adapter })
-  const split = { capacity, packing: true }
+  const split = { capacity, packing: true, together: true }
   const stored = storesReference(objective)
   const batches = stored
     ? await withReference(bare, {

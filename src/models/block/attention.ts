@@ -8,12 +8,18 @@ const exactRows = { transB: true, exact: true } as const
 
 /** Which keys each token may see, in a pack of T tokens. */
 export interface PackLayout {
-  /** int64 [T]: which sequence a token belongs to, growing along the pack. */
-  readonly segments: Tensor
+  /** int64 [T]: the last token of the pack that may see a token. */
+  readonly ends: Tensor
   /** int64 [T / QUERY_CHUNK]: for each chunk of queries, the first key any of them may see. */
   readonly keyBegins: Tensor
-  /** A token sees itself and the `window - 1` before it; undefined: all before it. */
-  readonly window?: number | undefined
+  /** A token sees itself and those whose place is less than `size` before its own; undefined: all before it. */
+  readonly window?:
+    | {
+        readonly size: number
+        /** int64 [T]: each token's place in its sequence. */
+        readonly places: Tensor
+      }
+    | undefined
 }
 
 export function chunkCount(tokens: number): number {
@@ -51,20 +57,22 @@ export function mostKeys(name: string): number {
 /** 0 where the query may see the key (same sequence, not later, in the window), else -inf: [Tc, keys]. */
 function chunkMask(
   { start, end, keyBegin, keyEnd, keys }: Chunk,
-  { segments, window }: PackLayout,
+  { ends, window }: PackLayout,
 ): Tensor {
-  const tokens = segments.shape[0] as number
+  const tokens = ends.shape[0] as number
   const rows = end - start
   const ofQueries = (x: Tensor) => x.slice(0, start, end).reshape([rows, 1])
   const ofKeys = (x: Tensor) => x.sliceBy(0, keyBegin, keyEnd, keys)
   const position = range(tokens)
   const before = ofKeys(position)
     .lessOrEqual(ofQueries(position))
-    .and(ofKeys(segments).equal(ofQueries(segments)))
+    .and(ofQueries(position).lessOrEqual(ofKeys(ends)))
   const visible =
     window === undefined
       ? before
-      : before.and(ofQueries(position).less(ofKeys(position).add(constant([window], "i64"))))
+      : before.and(
+          ofQueries(window.places).less(ofKeys(window.places).add(constant([window.size], "i64"))),
+        )
   return visible.where(0, Number.NEGATIVE_INFINITY)
 }
 

@@ -37,15 +37,17 @@ export function dropoutName(module: string): string {
 }
 
 /** The inputs of a block's graph beside its hidden state and weights. */
-export function packInputs({ rope }: LayerKind, tokens: number) {
+export function packInputs({ rope, window }: LayerKind, tokens: number) {
   const turned = rope && {
     cos: input("cos", [tokens, rope.rotaryDim / 2]),
     sin: input("sin", [tokens, rope.rotaryDim / 2]),
   }
   return {
     turned,
-    segments: input("segments", [tokens], "i64"),
+    ends: input("ends", [tokens], "i64"),
     keyBegins: input("key_begins", [chunkCount(tokens)], "i64"),
+    window:
+      window === undefined ? undefined : { size: window, places: input("places", [tokens], "i64") },
   }
 }
 
@@ -198,7 +200,7 @@ export function turnHeads(
 export function packedBlock(
   x: Tensor,
   weights: BlockWeights,
-  { turned, segments, keyBegins }: PackInputs,
+  { turned, ...layout }: PackInputs,
   { shape, kind, tokens, lora, training = false, routed }: BlockOptions,
 ): Tensor {
   const dropped = (x: Tensor, module: string) =>
@@ -213,7 +215,6 @@ export function packedBlock(
       const K = k.shape[1] as number
       const byHead = (x: Tensor) => x.transpose([1, 0, 2]) // [n, T, D]
       const queries = byHead(q).reshape([K, H / K, tokens, D])
-      const layout = { segments, keyBegins, window: kind.window }
       return attention(queries, byHead(k), byHead(v), layout, options)
         .reshape([H, tokens, D])
         .transpose([1, 0, 2])

@@ -8,17 +8,18 @@ import {
   type HostTensor,
 } from "../../runtime/index.ts"
 import { doraTensors } from "../adapters/dora.ts"
-import { dropoutMasks, embeddingNoise } from "../adapters/dropout.ts"
+import { dropoutMasks } from "../adapters/dropout.ts"
 import { type LayerPlan, type LoraInputs, layerPlans } from "../block/layer-plan.ts"
 import { ROUTED, type WeightQuantization } from "../block/packed.ts"
 import { EMBEDDING, FINAL_NORM, headName, layerPrefix } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 import { CompiledBlocks } from "./compiled-blocks.ts"
-import { EmbeddingStage } from "./embedding-stage.ts"
+import { EmbeddingStage, withNoise } from "./embedding-stage.ts"
 import {
   type HeadSettings,
   HeadStage,
   type LossInputs,
+  type LossInputsAfter,
   type Reference,
   type TokenOutputs,
 } from "./head-stage.ts"
@@ -29,7 +30,7 @@ import { type Routed, RouterBalance, realTokens, withLayer } from "./routers.ts"
 import { RowOps } from "./rows.ts"
 import { lowestTrained, trainedNames } from "./trained-names.ts"
 
-export type { HeadSettings, LossInputs, Reference, TokenOutputs }
+export type { HeadSettings, LossInputs, LossInputsAfter, Reference, TokenOutputs }
 
 export interface DecoderOptions {
   readonly device: Device
@@ -201,12 +202,13 @@ export class Decoder {
 
   /**
    * Forward and backward of one micro-batch; gradients of the scaled sum are added to `gradients`.
-   * `seed` decides the adapter's dropout. `balance`: of the step's routers, where they are asked.
+   * `seed` decides the adapter's dropout. Inputs that are made of what the head says of the tokens
+   * are asked for between the two. `balance`: of the step's routers, where they are asked.
    */
   async train(
     pack: Pack,
     settings: HeadSettings,
-    inputs: LossInputs = {},
+    inputs: LossInputs | LossInputsAfter = {},
     seed = 0,
     balance = new RouterBalance(0),
   ): Promise<TokenOutputs> {
@@ -274,8 +276,8 @@ export class Decoder {
     const tensors = await this.#packFeeds.tensors(pack, tokens)
     const table = this.weights.get(EMBEDDING)!
     const embedded = await this.#embedding.forward(table, pack.tokenIds, tokens)
-    const noise = keep && this.#noise > 0
-    const states = [noise ? await this.#noised(embedded, pack, seed) : embedded]
+    const noise = { alpha: keep ? this.#noise : 0, seed }
+    const states = [await withNoise(this.device, embedded, pack, noise)]
     const saved: Tensors[] = []
     const used = pack.tokenIds.length
     const asks = keep && this.routerAuxLossCoef > 0
@@ -371,20 +373,6 @@ export class Decoder {
       this.gradients.set(EMBEDDING, await this.#embedding.backward(embedding, tokenIds, dy))
     }
     dy.dispose()
-  }
-
-  /** With NEFTune's noise on it, the same for the same seed. */
-  async #noised(x: DeviceTensor, { lengths }: Pack, seed: number): Promise<DeviceTensor> {
-    const noise = embeddingNoise(lengths, x.shape as [number, number], { alpha: this.#noise, seed })
-    if (x.data) {
-      const data = x.data as Float32Array
-      for (let i = 0; i < noise.length; i++) data[i]! += noise[i]!
-      return x
-    }
-    const { data } = await this.device.download(x)
-    x.dispose()
-    const sum = Float32Array.from(data as Float32Array, (value, i) => value + noise[i]!)
-    return this.device.upload(float32(x.shape, sum))
   }
 
   async #dropout(seed: number, layer: number, tokens: number): Promise<Tensors> {

@@ -1,6 +1,9 @@
-import type { DeviceTensor } from "../../runtime/index.ts"
+import { assert } from "../../errors.ts"
+import { type Device, type DeviceTensor, float32 } from "../../runtime/index.ts"
+import { embeddingNoise } from "../adapters/dropout.ts"
 import { embeddingScale } from "../block/outer-parts.ts"
 import type { DecoderShape } from "../families/shape.ts"
+import type { Pack } from "./pack.ts"
 import type { RowOps } from "./rows.ts"
 
 /** Rows of an embedding that lies elsewhere, each into an array of its columns. */
@@ -52,4 +55,25 @@ export async function readEmbedding(
   }
   if (scale !== 1) for (let i = 0; i < hidden.length; i++) hidden[i]! *= scale
   return hidden
+}
+
+/** Embeddings [T, C] with NEFTune's noise on them, the same for the same seed. */
+export async function withNoise(
+  device: Device,
+  x: DeviceTensor,
+  { lengths, follows }: Pack,
+  options: { readonly alpha: number; readonly seed: number },
+): Promise<DeviceTensor> {
+  if (options.alpha === 0) return x
+  assert(!follows, "noise depends on a sequence's length")
+  const noise = embeddingNoise(lengths, x.shape as [number, number], options)
+  if (x.data) {
+    const data = x.data as Float32Array
+    for (let i = 0; i < noise.length; i++) data[i]! += noise[i]!
+    return x
+  }
+  const { data } = await device.download(x)
+  x.dispose()
+  const sum = Float32Array.from(data as Float32Array, (value, i) => value + noise[i]!)
+  return device.upload(float32(x.shape, sum))
 }

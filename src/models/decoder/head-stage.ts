@@ -57,6 +57,11 @@ export interface LossInputs {
   readonly reference?: Reference
 }
 
+/** The same where they are made of what the head says of the pack's tokens: `measure` asks it. */
+export type LossInputsAfter = (
+  measure: (settings: HeadSettings, inputs: LossInputs) => Promise<TokenOutputs>,
+) => Promise<LossInputs>
+
 type Tensors = Record<string, DeviceTensor>
 
 /** Where the head finds its weights and their gradients: in the decoder's maps, by name. */
@@ -119,8 +124,11 @@ export class HeadStage {
     hidden: DeviceTensor,
     pack: Pack,
     settings: HeadSettings,
-    inputs: LossInputs,
+    given: LossInputs | LossInputsAfter,
   ): Promise<{ readonly outputs: TokenOutputs; readonly dhidden: DeviceTensor }> {
+    const measure = (asked: HeadSettings, fed: LossInputs) =>
+      this.evaluate(hidden, pack, asked, fed)
+    const inputs = typeof given === "function" ? await given(measure) : given
     const { norm, head, gradients } = this.#parameters
     const outputs = new ColumnCollector(pack.positions.length, this.#shape)
     let dhidden = await this.#device.upload(float32(hidden.shape))

@@ -26,18 +26,14 @@ export class PackFeeds {
   }
 
   /** For a pack filled up to `tokens`. */
-  async tensors({ lengths }: Pack, tokens: number): Promise<PackTensors> {
-    const layout = packLayout(lengths, tokens)
-    const lengthOf = new Int32Array(tokens).fill(1)
-    let start = 0
-    for (const length of lengths) {
-      lengthOf.fill(length, start, start + length)
-      start += length
-    }
-    const segments = await this.#device.upload(int64([tokens], layout.segments))
+  async tensors(pack: Pack, tokens: number): Promise<PackTensors> {
+    const layout = packLayout(pack, tokens)
+    const ends = await this.#device.upload(int64([tokens], layout.ends))
+    const isWindowed = this.#kinds.some(({ window }) => window !== undefined)
+    const places = isWindowed && (await this.#device.upload(int64([tokens], layout.positionIds)))
     const turned = new Map<Rope, Tensors>()
     for (const [rope, rows] of this.#ropes) {
-      const { cos, sin } = rows.at(layout.positionIds, lengthOf)
+      const { cos, sin } = rows.at(layout.positionIds, layout.sequenceLengths)
       const dims = [tokens, rope.rotaryDim / 2]
       turned.set(rope, {
         cos: await this.#device.upload(float32(dims, cos)),
@@ -48,7 +44,8 @@ export class PackFeeds {
     for (const { name, rope, window } of this.#kinds) {
       const begins = keyBegins(layout, window)
       const key_begins = await this.#device.upload(int64([begins.length], begins))
-      ofKind.set(name, { ...(rope && turned.get(rope)), segments, key_begins })
+      const windowed = window !== undefined && places && { places }
+      ofKind.set(name, { ...(rope && turned.get(rope)), ends, key_begins, ...windowed })
     }
     return {
       of: ({ name }) => ofKind.get(name)!,

@@ -80,6 +80,10 @@ export function lengthClass(rope: Rope, length: number): number {
   return 0
 }
 
+/** Whether a token's turn depends on how long its sequence is. */
+export const turnsByLength = ({ ropeType }: Rope): boolean =>
+  ropeType === "dynamic" || ropeType === "longrope"
+
 export interface RopeTables {
   /** [positions, rotaryDim / 2], row major: row p is cos(p * frequencies). */
   readonly cos: Float32Array
