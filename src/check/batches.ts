@@ -27,16 +27,18 @@ export async function batchComparisons(subject: Subject): Promise<Comparison[]> 
 }
 
 async function packing(subject: Subject): Promise<Comparison> {
-  const { rows, tried } = subject
-  const all = { packing: true, capacity: Number.MAX_SAFE_INTEGER, ...TOKENS }
-  return withFrozen(subject, subject.plan.lora, async (decoder) => {
+  const { rows, plan, tried } = subject
+  // As the run has them: what the sides of a pair begin with is there once.
+  const { together = false } = plan.split
+  const all = { packing: true, capacity: Number.MAX_SAFE_INTEGER, together, ...TOKENS }
+  return withFrozen(subject, plan.lora, async (decoder) => {
     let [difference, detail] = [0, ""]
-    const [together] = tried.stepBatch(rows, all).microBatches
-    const packed = await logprobs(decoder, together!.pack)
+    const [whole] = tried.stepBatch(rows, all).microBatches
+    const packed = await logprobs(decoder, whole!.pack)
     let start = 0
-    for (const row of together!.rows) {
-      const [alone] = tried.stepBatch([row], all).microBatches
-      const own = await logprobs(decoder, alone!.pack)
+    for (const row of whole!.rows) {
+      const [part] = tried.stepBatch([row], all).microBatches
+      const own = await logprobs(decoder, part!.pack)
       const apart = furthest(packed.subarray(start, start + own.length), own)
       if (!(apart <= difference)) {
         difference = apart

@@ -88,12 +88,10 @@ export async function measured(
   const result = await forwardBackward({
     policy,
     head:
-      objective.trainsOn === "rollouts"
-        ? runHead(objective, temperature)
-        : objectiveHead(objective),
+      objective.trainsOn === "targets" ? objectiveHead(objective) : runHead(objective, temperature),
     normalization: objective.normalization,
     batch,
-    scalars: { progress: 0, step: 1, steps: 1 },
+    scalars: { progress: 0, step: 1, steps: 1, kl_step: 0 },
     reference,
     seed: () => 0,
   })

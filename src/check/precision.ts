@@ -3,6 +3,9 @@ import { graph, input } from "../graph/index.ts"
 import type { Device } from "../runtime/index.ts"
 import { float32 } from "../runtime/index.ts"
 import { bf16Kernel } from "../runtime/node.ts"
+import type { StepRow } from "../train/batches.ts"
+import { storesReference } from "../train/objective-batches.ts"
+import { sequenceLogprobs } from "../train/sequence-logprobs.ts"
 import { type Comparison, judged, notMade, type Row, relative } from "./comparison.ts"
 import { type Measured, measured, withModel } from "./measurements.ts"
 import type { Subject } from "./subject.ts"
@@ -43,8 +46,9 @@ export async function precisionComparisons(subject: Subject): Promise<Comparison
 }
 
 async function steps(subject: Subject): Promise<Comparison[]> {
-  const { plan, rows, tried } = subject
+  const { plan, tried } = subject
   const { objective, split } = plan
+  const rows = await comparedRows(subject)
   const batch = tried.stepBatch(rows, { ...split, normalization: objective.normalization })
   const measure = (dtype: "bf16" | "fp32") =>
     withModel(subject, dtype, (model) =>
@@ -63,6 +67,16 @@ async function steps(subject: Subject): Promise<Comparison[]> {
         }),
     judged(GRADIENTS, furthestLayer(fast, plain)),
   ]
+}
+
+/** With what the model says of them as their reference, where rows are compared with how it begins. */
+async function comparedRows(subject: Subject): Promise<readonly StepRow[]> {
+  const { rows, plan, signal } = subject
+  if (plan.rollout || !storesReference(plan.objective)) return rows
+  const all = await withModel(subject, "fp32", ({ policy }) =>
+    sequenceLogprobs(policy.decoder, rows, { split: plan.split, signal }),
+  )
+  return rows.map((row, i) => ({ ...row, columns: { ...row.columns, ref_logp: all[i]! } }))
 }
 
 const shown = (fast: number, plain: number) => `${fast.toPrecision(6)} and ${plain.toPrecision(6)}`

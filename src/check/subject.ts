@@ -26,17 +26,17 @@ const MOST_ROWS = 6
 const MOST_TOKENS = 768
 const LEAST_ROWS = 2
 
-/** The first rows of the run's order. */
-export function firstRows({ rows, order }: Pick<RunPlan, "rows" | "order">): StepRow[] {
+/** The first rows of the run's order; of pairs both sides. */
+export function firstRows({ batches, order }: Pick<RunPlan, "batches" | "order">): StepRow[] {
   const found: StepRow[] = []
   let tokens = 0
   for (let step = 0; step < order.steps; step++) {
     for (const index of order.stepRows(step)) {
-      const row = rows.row(index)
-      tokens += row.tokenIds.length
-      const enough = found.length === MOST_ROWS || tokens > MOST_TOKENS
+      const own = batches.sequences(index)
+      tokens += own.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+      const enough = found.length >= MOST_ROWS || tokens > MOST_TOKENS
       if (enough && found.length >= LEAST_ROWS) return found
-      found.push(row)
+      found.push(...own)
     }
   }
   return found

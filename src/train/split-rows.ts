@@ -47,7 +47,8 @@ export function splitGroups(
   const { capacity, packing, together = false } = options
   const room = Math.max(capacity, longest(rows.map(({ tokenIds }) => tokenIds.length)))
   const groups = rows.flatMap((row, i): RowGroup[] => {
-    const pair = packing && together && row.paired ? pairGroup(rows, i >> 1) : undefined
+    const isOfTwo = row.paired === true && rows[i ^ 1]?.paired === true
+    const pair = packing && together && isOfTwo ? pairGroup(rows, i >> 1) : undefined
     if (pair && pair.tokens <= room) return i % 2 === 0 ? [pair] : []
     return [{ rows: [i], shared: 0, tokens: row.tokenIds.length }]
   })

@@ -7,6 +7,7 @@ import { AS_BUILT, type Tried } from "../../src/check/subject.ts"
 import { parseConfig } from "../../src/config/index.ts"
 import type { Device } from "../../src/runtime/index.ts"
 import { bf16Kernel } from "../../src/runtime/node.ts"
+import { preferenceRows } from "../train/preference-rows.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 const root = mkdtempSync(join(tmpdir(), "dftune-check-test-"))
@@ -98,6 +99,28 @@ function roundingTwice(device: Device): Device {
     },
   })
 }
+
+test("of a run on pairs both sides are compared, with what they begin with once", async () => {
+  preferenceRows(root)
+  const data = { train: [join(root, "pairs.jsonl")], max_length: 64 }
+  const more = { data, objective: "dpo" }
+  expect(await red({}, more)).toEqual([])
+  const labels = { train: [join(root, "labels.jsonl")], max_length: 64 }
+  expect(await red({}, { data: labels, objective: "kto" })).toEqual([])
+  let shared = 0
+  const leaking: Tried["stepBatch"] = (rows, options) => {
+    const batch = stepBatch(rows, options)
+    const microBatches = batch.microBatches.map((one) => {
+      const { follows, ...pack } = one.pack
+      if (!follows) return one
+      shared += 1
+      return { ...one, pack } // what goes on from a beginning does not see it
+    })
+    return { ...batch, microBatches }
+  }
+  expect(await red({ tried: { stepBatch: leaking } }, more)).toEqual(["packing"])
+  expect(shared).toBeGreaterThan(0)
+})
 
 const { stepBatch, adapterWeights, openDevice } = AS_BUILT
 const faults: Readonly<Record<string, { tried: Partial<Tried>; row: string }>> = {
