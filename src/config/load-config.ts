@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { dirname, extname, isAbsolute, join, resolve } from "node:path"
 import {
   isCollection,
@@ -11,6 +11,7 @@ import {
 } from "yaml"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { importOwnModule } from "../host/own-module.ts"
 import { statOf } from "../host/stat.ts"
 import type { KeyPath } from "./issues.ts"
@@ -133,7 +134,7 @@ export async function readSource(path: string, approve?: Approve): Promise<Confi
 
 /** JSON is read by the same parser: YAML 1.2 contains it, and it keeps positions. */
 function readYaml(path: string): ConfigSource {
-  const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "")
+  const text = plainText(path, MAX_CONFIG_BYTES).replace(/^\uFEFF/, "")
   if (extname(path) === ".json") {
     try {
       JSON.parse(text)

@@ -1,8 +1,9 @@
 /** A run's own config.json, or its folder, given where a config is expected. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { statOf } from "../host/stat.ts"
 
 type Json = Readonly<Record<string, unknown>>
@@ -88,7 +89,7 @@ export async function checkPrograms(
 export function readRecord(path: string): { readonly config: Json } | undefined {
   if (basename(path) !== "config.json") return undefined
   try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"))
+    const value: unknown = JSON.parse(plainText(path))
     return isRunRecord(value) ? value : undefined
   } catch {
     return undefined // it is read again as a config, which says what is wrong

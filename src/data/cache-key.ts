@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import type { LeaveOut } from "../config/index.ts"
 import { fileHash } from "../formats/file-hash.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { TOOL_TEMPLATE_FILE } from "../text/model-chat-template.ts"
 import type { BatchSetup } from "./batch.ts"
 import { PREPARED_VERSION } from "./prepared.ts"
@@ -140,9 +141,7 @@ async function filesHash(folder: string, names: readonly string[]): Promise<stri
 function eosOf(path: string): unknown {
   if (!existsSync(path)) return null
   try {
-    return (
-      (JSON.parse(readFileSync(path, "utf8")) as { eos_token_id?: unknown }).eos_token_id ?? null
-    )
+    return (JSON.parse(plainText(path)) as { eos_token_id?: unknown }).eos_token_id ?? null
   } catch {
     return "unreadable" // said with its name when the ids are read
   }

@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { parse } from "yaml"
 import { didYouMean } from "../closest-name.ts"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { globFiles, isGlob } from "./glob.ts"
 import { rowFileKind } from "./row-files.ts"
 
@@ -104,7 +105,7 @@ interface ReadmeConfig {
 function readmeConfigs(folder: string): ReadmeConfig[] | undefined {
   const path = join(folder, "README.md")
   if (!existsSync(path)) return undefined
-  const header = /^---\r?\n([\s\S]*?)\r?\n---/.exec(readFileSync(path, "utf8"))?.[1]
+  const header = /^---\r?\n([\s\S]*?)\r?\n---/.exec(plainText(path))?.[1]
   if (header === undefined) return undefined
   let value: unknown
   try {

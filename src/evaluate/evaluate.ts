@@ -82,6 +82,7 @@ export async function evaluate(word: string, options: EvaluateModelOptions): Pro
     base: options.base,
     endpoint: endpoint !== undefined,
     template: options.template,
+    onNotice,
   })
   const warning = layoutWarning(suites[0]?.problems[0]?.problem, settings.prompt, asking)
   if (warning) onWarning?.({ code: "layout", ...warning })
@@ -189,10 +190,10 @@ function opener(model: string, options: EvaluateModelOptions) {
 }
 
 async function originOf(model: string, options: EvaluateModelOptions): Promise<SampleOrigin> {
-  const { endpoint, base, dtype = "auto", signal, onProgress } = options
+  const { endpoint, base, dtype = "auto", signal, onProgress, onNotice } = options
   if (endpoint !== undefined) return endpointOrigin(model, endpoint)
   const hub = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }
-  const folders = await modelFolders(model, { ...hub, base })
+  const folders = await modelFolders(model, { ...hub, base, onNotice })
   return localModelOrigin(model, folders, await modelPrecision(folders, { dtype }))
 }
 

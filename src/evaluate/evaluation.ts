@@ -222,7 +222,7 @@ async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]>
   const records: EvaluationRecord[] = []
   const { judge = "math" } = options
   assert(judge !== "choices", "choices are not sampled")
-  await using grader = await JUDGES[judge](settings.mode)
+  await using grader = await JUDGES[judge](settings.mode, options.onNotice)
   let chunk: JsonObject[] = []
   const flush = async (): Promise<void> => {
     signal?.throwIfAborted()

@@ -240,6 +240,7 @@ export async function exportModel(word: string, options: ExportOptions): Promise
     ...(revision === undefined ? {} : { revision }),
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
+    onNotice: options.onNotice,
   })
   const { weight, added = [] } = options
   const source: ExportSource = { ...folders, name: basename(resolve(run)), weight, added }

@@ -1,10 +1,11 @@
 /** `dftune init`: a config that fits a model and rows, or one translated from another trainer's. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { isAbsolute, join, relative, resolve } from "node:path"
 import { parse as parseYaml } from "yaml"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { replaceFileNow } from "../formats/atomic.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { checkOutputFile, checkOutputFolder } from "../host/output-place.ts"
 import { importConfig, noteText } from "../peers/import-config.ts"
 import { proposal } from "../train/proposal.ts"
@@ -82,7 +83,7 @@ function imported(from: string, file: string, given: InitOptions): WrittenConfig
     )
   }
   if (!existsSync(from)) throw new InputError(`${from}: no such file`)
-  const { peer, yaml, notes } = importConfig(readFileSync(from, "utf8"), { file: from })
+  const { peer, yaml, notes } = importConfig(plainText(from), { file: from })
   replaceFileNow(file, yaml)
   return { file, config: parseYaml(yaml), text: yaml, peer, notes: notes.map(noteText) }
 }

@@ -27,7 +27,8 @@ export interface Asking extends PromptLayout {
   readonly template: ChatTemplate | null
 }
 
-export interface AskingOptions extends Pick<ModelFoldersOptions, "base" | "signal" | "onProgress"> {
+export interface AskingOptions
+  extends Pick<ModelFoldersOptions, "base" | "signal" | "onProgress" | "onNotice"> {
   /** `auto`, `none`, `true` or a .jinja file, in place of the layout of the model's rows. */
   readonly template?: string | undefined
   /** An endpoint's model is only a name; its server has the template. */

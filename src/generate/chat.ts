@@ -70,7 +70,7 @@ export async function chat(word: string, options: ChatOptions = {}): Promise<Cha
   const told = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }
   const model = await modelNamed(word, onNotice)
   const template = options.template ?? (options.chat ? "true" : undefined)
-  const asking = await askingOf(model, { ...told, template, base })
+  const asking = await askingOf(model, { ...told, template, base, onNotice })
   const way = wayOf(options, asking)
   const generator = await openGenerator(model, {
     continues: true,

@@ -92,6 +92,7 @@ export async function* generation(
     base: options.base,
     template: options.template,
     endpoint: options.endpoint !== undefined,
+    onNotice,
   })
   const asked = await askedRows(options, asking)
   const warning = askingWarning(asked[0]!.asked, asking)
@@ -159,9 +160,9 @@ interface LocalModel {
 }
 
 async function localModel(model: string, options: Settled): Promise<LocalModel | undefined> {
-  const { endpoint, base, signal } = options
+  const { endpoint, base, signal, onNotice } = options
   if (endpoint !== undefined) return undefined
-  const folders = await modelFolders(model, { ...(signal ? { signal } : {}), base })
+  const folders = await modelFolders(model, { ...(signal ? { signal } : {}), base, onNotice })
   return { folders, dtype: await modelPrecision(folders, deviceOf(options)) }
 }
 

@@ -105,6 +105,7 @@ export interface ModelFoldersOptions {
   readonly withBaseWeights?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
+  readonly onNotice?: ((message: string) => void) | undefined
 }
 
 /** What is told of downloads: a meter a file. */
@@ -127,10 +128,11 @@ export function downloadProgress(
  */
 export async function modelFolders(
   path: string,
-  { revision, base: given, withBaseWeights = true, signal, onProgress }: ModelFoldersOptions = {},
+  options: ModelFoldersOptions = {},
 ): Promise<ModelFolders> {
-  const downloaded = downloadProgress(onProgress)
-  const hub = { ...(signal ? { signal } : {}), onProgress: downloaded }
+  const { revision, base: given, withBaseWeights = true, signal, onNotice } = options
+  const onProgress = downloadProgress(options.onProgress)
+  const hub = { ...(signal ? { signal } : {}), onProgress, ...(onNotice ? { onNotice } : {}) }
   const folder = await findModel(weightsFolder(path), {
     ...hub,
     ...(revision === undefined ? {} : { revision }),

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { isObject, type JsonObject, parseJson } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
+import { plainBytes } from "../formats/plain-file.ts"
 import { weightsHash } from "../models/files/weights-hash.ts"
 import type { Precision } from "../runtime/index.ts"
 import type { GenerateSettings } from "./generate.ts"
@@ -20,6 +21,9 @@ export type SampleOrigin = JsonObject
 const MAX_BYTES = 1e6
 export const originPath = (samples: string): string => `${samples}.origin.json`
 
+/** The largest tokenizers are 35 MB. */
+const MAX_FILE_BYTES = 512e6
+
 /** Files that decide what a prompt becomes, what ends a completion and how weights are read. */
 const SMALL_FILES =
   /^(?:config|generation_config|tokenizer|tokenizer_config|special_tokens_map|adapter_config|dftune)\.json$|\.jinja$|^tokenizer\.model$/
@@ -27,7 +31,8 @@ const SMALL_FILES =
 function smallFilesHash(folder: string): string {
   const hash = createHash("sha256")
   for (const name of readdirSync(folder).sort()) {
-    if (SMALL_FILES.test(name)) hash.update(`${name}\0`).update(readFileSync(join(folder, name)))
+    if (SMALL_FILES.test(name))
+      hash.update(`${name}\0`).update(plainBytes(join(folder, name), MAX_FILE_BYTES))
   }
   return hash.digest("hex")
 }

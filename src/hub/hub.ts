@@ -35,6 +35,8 @@ const REVISION = /^[\w.-]{1,96}(\/[\w.-]{1,96})*$/
 export interface ModelOptions extends HubOptions {
   /** false: configs and tokenizer only. */
   readonly withWeights?: boolean
+  /** What is said once, for people: something of the cache that was damaged and is made anew. */
+  readonly onNotice?: (message: string) => void
 }
 
 /**

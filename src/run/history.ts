@@ -1,10 +1,14 @@
 /** What a resumed run finds of itself: every step is told once, and nothing is lost. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { replaceFileNow } from "../formats/atomic.ts"
 import { openLineFile } from "../formats/line-file.ts"
+import { plainBytes } from "../formats/plain-file.ts"
 import type { RunEvent } from "./events.ts"
 import { RUN_FILES, SUPERSEDED_FILES } from "./run-files.ts"
+
+/** A long run's events; what a buffer can hold. */
+const MOST_BYTES = 2 ** 32
 
 interface Line {
   readonly text: Buffer
@@ -15,7 +19,7 @@ interface Line {
 /** Whole lines; as bytes, because a long run's events are more than one text can hold. */
 function linesOf(path: string): Line[] {
   if (!existsSync(path)) return []
-  const bytes = readFileSync(path)
+  const bytes = plainBytes(path, MOST_BYTES)
   const lines: Line[] = []
   for (let start = 0; ; ) {
     const end = bytes.indexOf(0x0a, start)

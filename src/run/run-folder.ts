@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
 import { type LineFile, openLineFile } from "../formats/line-file.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { clearRun, removeLeftovers } from "./clear-run.ts"
 import { isRunEvent } from "./event-fields.ts"
 import type { RunEvent } from "./events.ts"
@@ -110,6 +111,9 @@ export function isRunFolder(path: string): boolean {
   return existsSync(join(path, RUN_FILES.events))
 }
 
+/** What one text can hold. */
+const MAX_EVENT_BYTES = 512e6
+
 /**
  * Reads a run back. A last line without its newline is a write in progress (or a kill) and is
  * left out. Throws an `InputError` when there is no run.
@@ -119,7 +123,7 @@ export function readRun(path: string): RunRead {
   if (!existsSync(file)) {
     throw new InputError(`${path}: expected a run folder, found no ${RUN_FILES.events}`)
   }
-  const { events, badLines } = parseEvents(readFileSync(file, "utf8"))
+  const { events, badLines } = parseEvents(plainText(file, MAX_EVENT_BYTES))
   return { path, record: readRunRecord(path), events, badLines }
 }
 
@@ -151,7 +155,7 @@ export function readRunRecord(path: string): RunRecord | undefined {
   const file = join(path, RUN_FILES.config)
   if (!existsSync(file)) return undefined
   try {
-    const record: unknown = JSON.parse(readFileSync(file, "utf8"))
+    const record: unknown = JSON.parse(plainText(file))
     return isObject(record) ? (record as unknown as RunRecord) : undefined
   } catch (error) {
     throw new InputError(`${file}: not JSON: ${(error as Error).message}`)

@@ -13,6 +13,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import { InputError } from "../errors.ts"
 import { writeError } from "../formats/atomic.ts"
+import { plainText } from "../formats/plain-file.ts"
 
 const LOCK_FILE = "run.lock"
 /** The holder touches its lock this often; another host calls it dead after eight misses. */
@@ -147,7 +148,7 @@ function isBeingFilled(file: string): boolean {
 
 function lockOwner(path: string): LockOwner | undefined {
   try {
-    const owner = JSON.parse(readFileSync(path, "utf8")) as LockOwner
+    const owner = JSON.parse(plainText(path)) as LockOwner
     return Number.isInteger(owner.pid) && typeof owner.host === "string" ? owner : undefined
   } catch {
     return undefined // just removed, or nobody's

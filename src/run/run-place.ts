@@ -1,8 +1,9 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
+import { plainHead, plainText } from "../formats/plain-file.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
 import { statOf } from "../host/stat.ts"
 import { RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
@@ -32,13 +33,16 @@ function json(text: string): unknown {
 /** Whether `config.json` is a run's record, and not a model's or somebody's own. */
 function isRecord(path: string): boolean {
   if (!existsSync(path)) return false
-  const record = json(readFileSync(path, "utf8"))
+  const record = json(plainText(path))
   return typeof record === "object" && record !== null && "config" in record && "versions" in record
 }
 
+/** Longer than any first event. */
+const HEAD_BYTES = 2 ** 22
+
 function isEventLog(path: string): boolean {
   if (!isFilled(path)) return false
-  const [line = ""] = readFileSync(path, "utf8").split("\n", 1)
+  const [line = ""] = plainHead(path, HEAD_BYTES).toString("utf8").split("\n", 1)
   const event = json(line)
   return typeof event === "object" && event !== null && "type" in event && "step" in event
 }

@@ -1,11 +1,11 @@
 /** A Python interpreter in a process of its own, without rights, spoken to line by line. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { randomUUID } from "node:crypto"
+import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs"
-import { rename, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { InputError } from "../errors.ts"
+import { fileHash, readTextFile, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import { killGroup } from "../host/process-group.ts"
 import { PYTHON_CHILD_SOURCE } from "./python-child-source.ts"
@@ -122,19 +122,31 @@ function lines(child: ChildProcess): () => Promise<string | undefined> {
 
 let made: Promise<string | null> | undefined
 
+type Notice = ((message: string) => void) | undefined
+
 /**
  * A picture of an interpreter's memory, from which others start in a sixth of the time; made once a
- * machine (31 MB in dftune's cache). Null where it cannot be made: then each starts by itself.
+ * machine (31 MB in dftune's cache), and anew where it is not what was written. Null where it cannot
+ * be made: then each starts by itself.
  */
-export function pythonSnapshot(folder = join(cacheFolder(), "sandbox")): Promise<string | null> {
-  made ??= makeSnapshot(folder).catch(() => null)
+export function pythonSnapshot(
+  folder = join(cacheFolder(), "sandbox"),
+  onNotice?: Notice,
+): Promise<string | null> {
+  made ??= snapshotIn(folder, onNotice).catch(() => null)
   return made
 }
 
-async function makeSnapshot(folder: string): Promise<string | null> {
+/** As {@link pythonSnapshot}, each time. */
+export async function snapshotIn(folder: string, onNotice?: Notice): Promise<string | null> {
   const [node] = process.versions.node.split(".")
   const path = join(folder, `python-${pyodide().version}-node-${node}.snapshot`)
-  if (existsSync(path)) return realpathSync(path)
+  // one without a sum beside it is of an earlier version
+  const sum = `${path}.sha256`
+  if (existsSync(path) && existsSync(sum)) {
+    if (await isSum(path, sum)) return realpathSync(path)
+    onNotice?.(`${path}: was damaged and is made anew; nothing is lost`)
+  }
   mkdirSync(folder, { recursive: true })
   const child = spawned("snapshot", { megabytes: 512, snapshot: null })
   const parts: Buffer[] = []
@@ -142,12 +154,10 @@ async function makeSnapshot(folder: string): Promise<string | null> {
   const code = await new Promise((resolve) => child.once("close", resolve))
   const bytes = Buffer.concat(parts)
   if (code !== 0 || bytes.length < 1e6) return null
-  const temporary = `${path}.${randomUUID()}.tmp`
-  try {
-    await writeFile(temporary, bytes)
-    await rename(temporary, path)
-  } finally {
-    await rm(temporary, { force: true })
-  }
+  await writeFileAtomic(sum, createHash("sha256").update(bytes).digest("hex"))
+  await writeFileAtomic(path, bytes)
   return realpathSync(path)
 }
+
+const isSum = async (path: string, sum: string): Promise<boolean> =>
+  (await fileHash(path)) === (await readTextFile(sum))

@@ -52,9 +52,10 @@ const ESCAPES = {
  */
 export async function openPythonSandbox(
   limits: Partial<SandboxLimits> = {},
+  onNotice?: (message: string) => void,
 ): Promise<PythonSandbox> {
   const all = { ...DEFAULT_LIMITS, ...limits }
-  const options = { megabytes: all.megabytes, snapshot: await pythonSnapshot() }
+  const options = { megabytes: all.megabytes, snapshot: await pythonSnapshot(undefined, onNotice) }
   const open = await escapesThatSucceed(options)
   if (open.length > 0) {
     throw new InputError(

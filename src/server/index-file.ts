@@ -1,8 +1,9 @@
 /** A run's index beside it, so that a server that starts anew reads only what was added since. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
+import { plainBytes, plainText } from "../formats/plain-file.ts"
 import { isRunEvent } from "../run/event-fields.ts"
 import {
   areNumbers,
@@ -31,7 +32,7 @@ export function readSummary(run: string): RunSummary | undefined {
   if (!existsSync(path)) return undefined
   let value: unknown
   try {
-    value = JSON.parse(readFileSync(path, "utf8"))
+    value = JSON.parse(plainText(path))
   } catch {
     return undefined // another program's: it is made anew
   }
@@ -51,7 +52,7 @@ export function readSummary(run: string): RunSummary | undefined {
 export function readDetails(run: string, last: string): RunDetails | undefined {
   const path = place(run, "details")
   if (!existsSync(path)) return undefined
-  const found = detailsOf(new Uint8Array(readFileSync(path)))
+  const found = detailsOf(new Uint8Array(plainBytes(path)))
   return found?.last === last ? found.details : undefined
 }
 

@@ -1,10 +1,11 @@
 /** What a run's model makes of single tokens at its checkpoints: computed when asked for, and kept. */
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { type InspectedToken, inspectTokens } from "../evaluate/token-inspection.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { findModel } from "../models/files/index.ts"
 import {
   type KnownColumns,
@@ -120,7 +121,7 @@ function keptPath(run: string, tokenIds: readonly number[], moment: Moment): str
 function readKept(path: string, written: number | undefined): InspectedToken[] | undefined {
   if (!existsSync(path)) return undefined
   try {
-    const kept: unknown = JSON.parse(readFileSync(path, "utf8"))
+    const kept: unknown = JSON.parse(plainText(path))
     if (!isObject(kept) || kept.version !== VERSION || !Array.isArray(kept.tokens)) return undefined
     if (written !== undefined && kept.written !== written) return undefined
     return kept.tokens.every(isInspected) ? kept.tokens : undefined

@@ -1,8 +1,9 @@
 /** The lines of an events.jsonl that another process writes, each with an id to go on from. */
 import { createHash } from "node:crypto"
-import { closeSync, fstatSync, openSync, readSync } from "node:fs"
+import { closeSync, fstatSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { isObject, type JsonObject } from "../formats/json.ts"
+import { openPlainFile } from "../formats/plain-file.ts"
 import type { RunEvent } from "../run/events.ts"
 import { parseEvent } from "../run/run-folder.ts"
 
@@ -25,7 +26,7 @@ const MOST_LINE_BYTES = 2 ** 26
 const POLL_MS = 200
 
 function bytesAt(path: string, from: number, length: number): { bytes: Buffer; size: number } {
-  const file = openSync(path, "r")
+  const file = openPlainFile(path)
   try {
     const bytes = Buffer.alloc(length)
     return {

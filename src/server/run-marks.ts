@@ -1,8 +1,9 @@
 /** What people say of a run on the page: tags, and that it is out of the way. */
-import { existsSync, mkdirSync, readFileSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { z } from "zod"
 import { replaceFileNow } from "../formats/atomic.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { PAGE_FILES } from "../run/run-files.ts"
 
 export const runMarks = z.strictObject({
@@ -17,7 +18,7 @@ export function readMarks(run: string): RunMarks {
   const path = pathOf(run)
   if (existsSync(path)) {
     try {
-      const read = runMarks.safeParse(JSON.parse(readFileSync(path, "utf8")))
+      const read = runMarks.safeParse(JSON.parse(plainText(path)))
       if (read.success) return read.data
     } catch {
       // no JSON: as if nobody had said anything

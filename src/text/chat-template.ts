@@ -100,13 +100,19 @@ function compiled({ path, source, tokens, inParts = false }: TemplateSource): Re
       return template.render(given, { ...settings, now })
     } catch (error) {
       if (!(error instanceof InputError)) throw error
-      const roles = messages.map(({ role }) => role).join(", ")
+      const roles = messages
+        .map(({ role }) => role)
+        .join(", ")
+        .slice(0, MOST_SAID)
       throw new InputError(
-        `${path}: the chat template refuses these messages (${roles}): ${error.message}`,
+        `${path}: the chat template refuses these messages (${roles}): ${error.message.slice(0, MOST_SAID)}`,
       )
     }
   }
 }
+
+/** Of what a template says when it refuses: it may say megabytes. */
+const MOST_SAID = 1000
 
 /** Compiles a template. @throws InputError when it does not parse */
 export function chatTemplate(from: TemplateSource): ChatTemplate {

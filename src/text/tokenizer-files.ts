@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts"
 import { type Folder, objectIn, requiredObjectIn } from "../formats/folder.ts"
 import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
+import { checkGrowth } from "./grown-text.ts"
 import type { AddedToken } from "./sections.ts"
 
 /** The largest published tokenizer.json files are about 35 MB. */
@@ -88,6 +89,7 @@ export async function readTokenizerFiles(folder: Folder): Promise<TokenizerFiles
   const tokenizer = await requiredObjectIn(folder, "tokenizer.json", MAX_TOKENIZER_BYTES)
   const config = (await objectIn(folder, "tokenizer_config.json")) ?? {}
   checkModel(tokenizer.model, path)
+  checkGrowth(tokenizer, path)
   const added = tokenizer.added_tokens ?? []
   if (!Array.isArray(added)) {
     throw new InputError(

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
-import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { InputError } from "../errors.ts"
 import {
@@ -12,6 +12,7 @@ import {
   writeFileAtomic,
   writeSafetensors,
 } from "../formats/index.ts"
+import { plainText } from "../formats/plain-file.ts"
 import { checkpointName, stepOfCheckpoint } from "../run/run-files.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
 import type { Fingerprint } from "./identity-0.1.0.ts"
@@ -175,7 +176,7 @@ const hashOf = (value: unknown) => createHash("sha256").update(JSON.stringify(va
 export async function readState(path: string): Promise<CheckpointState> {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
-  const state: unknown = parsedState(await readFile(file, "utf8"), file)
+  const state: unknown = parsedState(plainText(file), file)
   if (!isObject(state) || !isFiles(state.files) || !isProgress(state.progress)) {
     throw new InputError(`${file}: is damaged; ${REMOVE}`)
   }
@@ -207,7 +208,7 @@ export async function readState(path: string): Promise<CheckpointState> {
 export function checkpointStep(path: string): number {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
-  const state = parsedState(readFileSync(file, "utf8"), file)
+  const state = parsedState(plainText(file), file)
   const { step } = isObject(state) && isObject(state.progress) ? state.progress : Object(state)
   if (Number.isSafeInteger(step) && step > 0) return step
   throw new InputError(`${file}: is damaged: it names no step; ${REMOVE}`)

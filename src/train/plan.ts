@@ -19,6 +19,7 @@ import {
   modelWithTokens,
   readAnyModelConfig,
   readModelConfig,
+  sideFiles,
 } from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
@@ -100,12 +101,17 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveOf(config)
   refuseSettings(objective, config)
+  const remade: PlanWarning[] = []
+  const onNotice = (message: string) => void remade.push(damagedCache(message))
   const found = await findModel(config.model, {
     revision: config.model_revision,
     ...(signal ? { signal } : {}),
+    onNotice,
   })
   const { adapter, model_tokens } = config
-  const modelFolder = model_tokens.length > 0 ? await modelWithTokens(found, model_tokens) : found
+  const modelFolder =
+    model_tokens.length > 0 ? await modelWithTokens(found, model_tokens, onNotice) : found
+  sideFiles(modelFolder) // the result gets copies of them, hours later
   const isTorch = config.engine.name === "torch"
   const scores = objective.trainsOn === "scores"
   const padTokenId = scores ? await padTokenOf(modelFolder) : null
@@ -144,7 +150,8 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
       )
     }
     const known = { config, modelFolder, model: own, objective, lora, earlier }
-    return { ...known, ...(await planRollouts({ ...known, rowsFor, setName }, options)) }
+    const planned = await planRollouts({ ...known, rowsFor, setName }, options)
+    return { ...known, ...planned, lints: [...remade, ...planned.lints] }
   }
   const all = await prepareRows(asked, options)
   const { eval: evalSources, eval_split: split } = config.data
@@ -190,6 +197,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
   const lints = [
+    ...remade,
     ...(own ? storedLints(own, modelFolder) : []),
     ...prepared.lints,
     ...overlaps,
@@ -262,6 +270,12 @@ export function weighingSampler(data: DataPlan): DataPlan {
   }
   return { ...data, config, objective: objectiveOf(config), rollout: { ...data.rollout, settings } }
 }
+
+const damagedCache = (message: string): PlanWarning => ({
+  code: "damaged-cache",
+  message,
+  hint: "a disk that does this often is failing",
+})
 
 /** Refuses a limit that even the leanest plan is over. */
 function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): void {

@@ -1,12 +1,21 @@
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { expect, test } from "vitest"
+import { loadConfig } from "../../src/config/index.ts"
 import { fileBytes } from "../../src/data/text-lines.ts"
-import { openSafetensors, parseJson, readJsonFile } from "../../src/formats/index.ts"
-import { readModelConfig } from "../../src/models/files/index.ts"
-import { loadTokenizer } from "../../src/text/index.ts"
+import { fileHash, openSafetensors, parseJson, readJsonFile } from "../../src/formats/index.ts"
+import { readModelConfig, sideFiles } from "../../src/models/files/index.ts"
+import { weightsHash } from "../../src/models/files/weights-hash.ts"
+import { readRun, readRunRecord } from "../../src/run/run-folder.ts"
+import { lockHolder } from "../../src/run/run-lock.ts"
+import { runPlace } from "../../src/run/run-place.ts"
+import { readSummary } from "../../src/server/index-file.ts"
+import { sizeOf } from "../../src/server/run-lines.ts"
+import { readMarks } from "../../src/server/run-marks.ts"
+import { loadChatTemplate, loadTokenizer } from "../../src/text/index.ts"
+import { checkpointStep, readState } from "../../src/train/checkpoint.ts"
 import { tinyModel } from "../train/tiny-model.ts"
 
 const newFolder = () => mkdtempSync(join(tmpdir(), "dftune-bounds-"))
@@ -89,10 +98,115 @@ test("the expressions of published tokenizers are quick", async () => {
   }
 })
 
-test.skipIf(process.platform === "win32")("a pipe or device is no file to read", async () => {
-  const path = join(newFolder(), "config.json")
-  execFileSync("mkfifo", [path])
-  await expect(readJsonFile(path)).rejects.toThrow(/got a device or pipe/)
-  await expect(readJsonFile("/dev/zero")).rejects.toThrow(/got a device or pipe/)
-  await expect(openSafetensors(path)).rejects.toThrow(/got a device or pipe/)
+/** What a name of a stranger's folder may be in place of a file. */
+const NO_FILES: readonly (readonly [string, (path: string) => void])[] = [
+  ["a pipe", (path) => execFileSync("mkfifo", [path])],
+  ["a link to a device", (path) => symlinkSync("/dev/zero", path)],
+]
+type Reading = (path: string) => unknown
+/** By the name of the file: what reads it, at once or later. */
+const READERS: readonly (readonly [string, string, Reading])[] = [
+  ["JSON", "config.json", readJsonFile],
+  ["weights", "model.safetensors", openSafetensors],
+  ["weights by their hash", "model.safetensors", (path) => weightsHash(dirname(path))],
+  ["a hash", "vocab.json", (path) => fileHash(path)],
+  ["files beside weights", "vocab.json", (path) => sideFiles(dirname(path))],
+  [
+    "a template for tools",
+    "additional_chat_templates/tool_use.jinja",
+    (path) => sideFiles(join(path, "../..")),
+  ],
+  ["a run's events", "events.jsonl", (path) => readRun(dirname(path))],
+  ["the end of them", "events.jsonl", (path) => sizeOf(path)],
+  ["its record", "config.json", (path) => readRunRecord(dirname(path))],
+  ["what it is", "config.json", (path) => runPlace(dirname(path))],
+  ["a checkpoint's step", "trainer.json", (path) => checkpointStep(dirname(path))],
+  ["a checkpoint's state", "trainer.json", (path) => readState(dirname(path))],
+  ["a config", "dftune.yaml", loadConfig],
+]
+
+test
+  .skipIf(process.platform === "win32")
+  .each(
+    NO_FILES.flatMap(([kind, make]) => READERS.map((reader) => [kind, make, ...reader] as const)),
+  )("%s is not waited for, nor read without end, as $2", async (_kind, make, _what, name, read) => {
+  const path = join(newFolder(), name)
+  mkdirSync(dirname(path), { recursive: true })
+  make(path)
+  await expect((async () => read(path))()).rejects.toThrow(
+    /got a device or pipe|is a link to \/dev\/zero|holds config\.json|is no file|that is no plain/,
+  )
+})
+
+test.skipIf(process.platform === "win32").each(NO_FILES)(
+  "%s in place of what is made anew is as good as none",
+  (_kind, make) => {
+    const run = newFolder()
+    mkdirSync(join(run, "page"))
+    for (const name of ["summary.json", "marks.json"]) make(join(run, "page", name))
+    make(join(run, "run.lock"))
+    expect(readSummary(run)).toBeUndefined()
+    expect(readMarks(run)).toEqual({ tags: [], archived: false })
+    expect(lockHolder(run)).toBeUndefined()
+  },
+)
+
+test("a link beside the weights that leads nowhere is told before a run, not at its end", () => {
+  for (const to of ["nowhere", "vocab.json"]) {
+    const folder = newFolder()
+    symlinkSync(to, join(folder, "vocab.json"))
+    expect(() => sideFiles(folder)).toThrow(/vocab\.json: (is a link that leads nowhere|its links)/)
+  }
+})
+
+const step = (type: string, more: object) => ({ type, ...more })
+test.each<[string, object, RegExp]>([
+  [
+    "a long beginning",
+    { normalizer: step("Prepend", { prepend: "x".repeat(5000) }) },
+    /texts to write/,
+  ],
+  [
+    "one that grows",
+    {
+      normalizer: step("Sequence", {
+        normalizers: Array.from({ length: 6 }, () =>
+          step("Replace", { pattern: { String: "a" }, content: "aaaa" }),
+        ),
+      }),
+    },
+    /"normalizer": expected a growth of each text of at most 64, got 4\.10e\+3 times/,
+  ],
+  [
+    "a decoder that grows",
+    { decoder: step("Replace", { pattern: { Regex: "." }, content: "x".repeat(65) }) },
+    /"decoder": expected a growth/,
+  ],
+  [
+    "a thousand steps",
+    {
+      normalizer: step("Sequence", {
+        normalizers: Array.from({ length: 1000 }, () => step("NFC", {})),
+      }),
+    },
+    /a number of steps of at most 256, got 1001/,
+  ],
+])("a tokenizer's %s is refused", async (_, part, reason) => {
+  const model = tinyModel(newFolder())
+  const path = join(model, "tokenizer.json")
+  const tokenizer = JSON.parse(readFileSync(path, "utf8")) as object
+  writeFileSync(path, JSON.stringify({ ...tokenizer, ...part }))
+  await expect(loadTokenizer(model)).rejects.toThrow(reason)
+})
+
+test("what a template says when it refuses is cut short", async () => {
+  const model = tinyModel(newFolder())
+  const long = "{{ raise_exception('no' * 100000) }}"
+  writeFileSync(join(model, "chat_template.jinja"), long)
+  const template = await loadChatTemplate(model)
+  const refused = () => template!.render([{ role: "user", content: "hi" }])
+  expect(refused).toThrow(/refuses these messages \(user\): .*(no){100}/)
+  expect(refused).toThrow(
+    expect.objectContaining({ message: expect.stringMatching(/^.{0,1500}$/s) }),
+  )
 })

@@ -1,5 +1,9 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { openPythonSandbox, type PythonSandbox } from "../../src/sandbox/python.ts"
+import { pythonSnapshot, snapshotIn } from "../../src/sandbox/python-process.ts"
 
 let sandbox: PythonSandbox
 beforeAll(async () => {
@@ -108,4 +112,22 @@ test("the host is out of reach", async () => {
   const process =
     "import subprocess\ndef add(a, b): return len(subprocess.check_output(['echo', '12']))"
   expect((await sandbox.judge(process, TESTS)).passed).toBe(false)
+}, 120_000)
+
+test("a kept picture of the interpreter that is not what was written is made anew", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "dftune-python-"))
+  const told: string[] = []
+  cpSync(dirname((await pythonSnapshot())!), folder, { recursive: true })
+  const path = await snapshotIn(folder, (line) => told.push(line))
+  expect(told).toEqual([])
+  const written = readFileSync(path!)
+  const damaged = Buffer.from(written)
+  damaged[damaged.length >> 1]! ^= 1
+  writeFileSync(path!, damaged)
+  const { ino } = statSync(path!)
+  expect(await snapshotIn(folder, (line) => told.push(line))).toBe(path)
+  expect(told).toEqual([expect.stringContaining("was damaged and is made anew")])
+  expect(readFileSync(path!).length).toBeGreaterThan(1e6)
+  expect(statSync(path!).ino).not.toBe(ino)
+  rmSync(folder, { recursive: true })
 }, 120_000)

@@ -16,8 +16,11 @@ export const JUDGES = {
   },
   exact: async () => exactJudge(),
   instructions: async () => instructionJudge(),
-  programs: programJudge,
-} as const satisfies Record<string, (mode: Mode) => Promise<SuiteJudge>>
+  programs: (_mode: Mode, onNotice?: (message: string) => void) => programJudge(onNotice),
+} as const satisfies Record<
+  string,
+  (mode: Mode, onNotice?: (message: string) => void) => Promise<SuiteJudge>
+>
 
 /** choices: no completion is judged; the answers' probabilities are compared. */
 export type JudgeName = keyof typeof JUDGES | "choices"

@@ -15,8 +15,8 @@ export interface ProgramGold extends PythonTests {
 }
 
 /** @throws InputError where programs cannot be run on this machine */
-export async function programJudge(): Promise<SuiteJudge> {
-  const sandbox = await openPythonSandbox()
+export async function programJudge(onNotice?: (message: string) => void): Promise<SuiteJudge> {
+  const sandbox = await openPythonSandbox({}, onNotice)
   const judged = async ({ completion, gold: text }: JudgedItem, signal?: AbortSignal) => {
     const gold = parseJson(text, "a problem's tests") as unknown as ProgramGold
     const program = programOf(completion, gold)

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
-import { mkdir } from "node:fs/promises"
+import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { InputError } from "../../errors.ts"
 import { objectIn, requiredObjectIn } from "../../formats/folder.ts"
@@ -9,21 +8,19 @@ import {
   fileHash,
   isObject,
   type JsonObject,
-  parseJson,
   writeFileAtomic,
 } from "../../formats/index.ts"
-import { refuseLinkOut } from "../../formats/link-out.ts"
-import { cacheFolder } from "../../host/cache-folder.ts"
 import { type NewToken, withNewTokens } from "../../text/added-tokens.ts"
 import { EMBEDDING, HEAD } from "../block/parameters.ts"
 import type { ModelConfig } from "../families/model-config.ts"
+import { madeFolder, pointerOf } from "./made-folder.ts"
 import type { OpenWeights } from "./open-weights.ts"
 import { copySideFiles } from "./save.ts"
 
 /** In the folder that stands for a model with more tokens: which model, and which tokens. */
-const POINTER = "added-tokens.json"
+const KIND = { under: "tokens", pointer: "added-tokens.json" } as const
 /** Of what is written beside it; raised when that would come out otherwise. */
-const LAYOUT = 1
+const LAYOUT = 2
 
 export interface AddedTokens {
   /** The folder of the model that they were added to. */
@@ -33,15 +30,13 @@ export interface AddedTokens {
 
 /** What a folder stands for; undefined: it is a model of its own. */
 export function addedTokensOf(folder: string): AddedTokens | undefined {
-  const pointer = join(folder, POINTER)
-  if (!existsSync(pointer)) return undefined
-  refuseLinkOut(folder, POINTER)
-  const json = parseJson(readFileSync(pointer, "utf8"), pointer)
-  const { base, ids } = isObject(json) ? json : {}
+  const says = pointerOf(folder, KIND)
+  if (says === undefined) return undefined
+  const { base, ids } = says
   if (typeof base === "string" && Array.isArray(ids) && ids.every(Number.isSafeInteger)) {
     return { base, ids: ids as number[] }
   }
-  throw new InputError(`${pointer}: expected "base", a folder, and "ids"`)
+  throw new InputError(`${join(folder, KIND.pointer)}: expected "base", a folder, and "ids"`)
 }
 
 /**
@@ -50,22 +45,28 @@ export function addedTokensOf(folder: string): AddedTokens | undefined {
  *
  * @throws InputError for a token that the model has
  */
-export async function modelWithTokens(base: string, tokens: readonly NewToken[]): Promise<string> {
+export async function modelWithTokens(
+  base: string,
+  tokens: readonly NewToken[],
+  onNotice?: (message: string) => void,
+): Promise<string> {
   const files = ["tokenizer.json", "tokenizer_config.json", "config.json"]
   const hashes = files
     .map((name) => join(base, name))
     .map((path) => existsSync(path) && fileHash(path))
   const made = JSON.stringify([LAYOUT, resolve(base), tokens, await Promise.all(hashes)])
   const key = createHash("sha256").update(made).digest("hex")
-  const folder = join(cacheFolder(), "tokens", key.slice(0, 32))
-  if (existsSync(join(folder, POINTER))) return folder // written last: a folder with it is whole
+  const make = (folder: string) => writeWithTokens(folder, base, tokens)
+  return madeFolder({ ...KIND, key, make, onNotice })
+}
+
+async function writeWithTokens(folder: string, base: string, tokens: readonly NewToken[]) {
   const source = diskFolder(base)
   const texts = {
     tokenizer: await requiredObjectIn(source, "tokenizer.json", MAX_TOKENIZER_BYTES),
     config: await objectIn(source, "tokenizer_config.json"),
   }
   const { ids, tokenizer, config } = withNewTokens(texts, tokens, base)
-  await mkdir(folder, { recursive: true })
   await copySideFiles(base, folder)
   const write = (name: string, json: unknown) =>
     writeFileAtomic(join(folder, name), `${JSON.stringify(json, null, 2)}\n`)
@@ -73,8 +74,7 @@ export async function modelWithTokens(base: string, tokens: readonly NewToken[])
   if (config !== undefined) await write("tokenizer_config.json", config)
   const model = await requiredObjectIn(source, "config.json")
   await write("config.json", withVocabulary(model, Math.max(...ids) + 1))
-  await write(POINTER, { base: resolve(base), ids })
-  return folder
+  return { base: resolve(base), ids }
 }
 
 const MAX_TOKENIZER_BYTES = 256e6

@@ -1,20 +1,15 @@
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { assert, InputError } from "../../errors.ts"
-import { makeFolder } from "../../formats/atomic.ts"
 import {
   type ByteSource,
   diskFolder,
   type GgufReader,
-  isObject,
   openGguf,
   openGgufIn,
-  parseJson,
   writeFileAtomic,
 } from "../../formats/index.ts"
-import { refuseLinkOut } from "../../formats/link-out.ts"
-import { cacheFolder } from "../../host/cache-folder.ts"
 import { statOf } from "../../host/stat.ts"
 import { type ModelOptions, resolveModel, resolveModelFile } from "../../hub/hub.ts"
 import { type HubFile, hubFile } from "../../hub/names.ts"
@@ -26,21 +21,22 @@ import type { Rope } from "../families/shape.ts"
 import { FAMILIES } from "../families/table.ts"
 import { checkLayers, listed } from "./checkpoint-tensors.ts"
 import { ggufName, halvedHeads, isShiftedNorm, ropeFactors } from "./gguf.ts"
+import { madeFolder, pointerOf } from "./made-folder.ts"
 import { type ModelHeaders, modelConfigIn, type OpenWeights } from "./open-weights.ts"
 
 /** In the folder that stands for a GGUF file: which file that is. */
-const POINTER = "gguf.json"
+const KIND = { under: "gguf", pointer: "gguf.json" } as const
 /** Of what is written beside it; raised when that would come out otherwise. */
-const LAYOUT = 1
+const LAYOUT = 2
 
 /** The GGUF file that a folder stands for; undefined: it is a folder of its own. */
 export function ggufFileOf(folder: string): string | undefined {
-  const pointer = join(folder, POINTER)
-  if (!existsSync(pointer)) return undefined
-  refuseLinkOut(folder, POINTER)
-  const json = parseJson(readFileSync(pointer, "utf8"), pointer)
-  const path = isObject(json) ? json.file : undefined
-  if (typeof path !== "string") throw new InputError(`${pointer}: expected "file", a path`)
+  const says = pointerOf(folder, KIND)
+  if (says === undefined) return undefined
+  const path = says.file
+  if (typeof path !== "string") {
+    throw new InputError(`${join(folder, KIND.pointer)}: expected "file", a path`)
+  }
   if (statOf(path)?.isFile()) return path
   throw new InputError(`${path}: no such file; the model was opened from there`)
 }
@@ -56,10 +52,10 @@ const isGgufFile = (path: string): boolean =>
  * @throws InputError
  */
 export async function findModel(idOrPath: string, options?: ModelOptions): Promise<string> {
-  if (isGgufFile(idOrPath)) return ggufFolder(resolve(idOrPath))
+  if (isGgufFile(idOrPath)) return ggufFolder(resolve(idOrPath), options?.onNotice)
   const remote = ggufOnHub(idOrPath)
   if (!remote) return resolveModel(idOrPath, options)
-  return ggufFolder(await resolveModelFile(remote, options))
+  return ggufFolder(await resolveModelFile(remote, options), options?.onNotice)
 }
 
 /** `owner/name/FILE.gguf`, where no folder here is called `owner`. */
@@ -67,25 +63,25 @@ export function ggufOnHub(name: string): HubFile | undefined {
   return existsSync(name.split("/")[0]!) ? undefined : hubFile(name)
 }
 
-async function ggufFolder(file: string): Promise<string> {
+async function ggufFolder(file: string, onNotice: ModelOptions["onNotice"]): Promise<string> {
   const { size, mtimeMs } = statSync(file)
   const key = createHash("sha256").update(`${LAYOUT}\0${file}\0${size}\0${mtimeMs}`).digest("hex")
-  const folder = join(cacheFolder(), "gguf", key.slice(0, 32))
-  // The pointer is written last: a folder with it is whole.
-  if (existsSync(join(folder, POINTER))) return folder
+  const make = (folder: string) => writeGgufFolder(folder, file)
+  return madeFolder({ ...KIND, key, make, onNotice })
+}
+
+async function writeGgufFolder(folder: string, file: string) {
   const reader = await openGguf(file)
   try {
     const texts = new Map([
       ...tokenizerOfGguf(reader.metadata, file),
       ["config.json", JSON.stringify(await configOf(reader, file), null, 2)],
-      [POINTER, JSON.stringify({ file })],
     ])
-    makeFolder(folder)
     for (const [name, text] of texts) await writeFileAtomic(join(folder, name), text)
   } finally {
     await reader.close()
   }
-  return folder
+  return { file }
 }
 
 /** float16 and bfloat16 where all matrices are; what was quantised has float32 values. */

@@ -1,9 +1,11 @@
-import { existsSync } from "node:fs"
-import { copyFile, mkdir, readdir, stat } from "node:fs/promises"
+import { lstatSync, readdirSync } from "node:fs"
+import { copyFile, mkdir } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { InputError } from "../../errors.ts"
 import { writeCheckpoint, writeFileAtomic } from "../../formats/index.ts"
 import { jsonLike } from "../../formats/json.ts"
 import { refuseLinkOut } from "../../formats/link-out.ts"
+import { statOf } from "../../host/stat.ts"
 import { TOOL_TEMPLATE_FILE } from "../../text/model-chat-template.ts"
 import type { CheckpointDtype, ModelConfig } from "../families/model-config.ts"
 import type { TensorSource } from "../families/shape.ts"
@@ -29,18 +31,34 @@ const SIDE_FILES =
  * are published
  */
 export async function copySideFiles(from: string, to: string): Promise<void> {
-  for (const name of await readdir(from)) {
-    if (!SIDE_FILES.test(name)) continue
-    const path = join(from, name)
-    if (!(await stat(path)).isFile()) continue
-    refuseLinkOut(from, name)
-    await copyFile(path, join(to, name))
+  for (const name of sideFiles(from)) {
+    await mkdir(dirname(join(to, name)), { recursive: true })
+    await copyFile(join(from, name), join(to, name))
   }
-  const forTools = join(from, TOOL_TEMPLATE_FILE)
-  if (!existsSync(forTools)) return
-  refuseLinkOut(from, TOOL_TEMPLATE_FILE)
-  await mkdir(dirname(join(to, TOOL_TEMPLATE_FILE)), { recursive: true })
-  await copyFile(forTools, join(to, TOOL_TEMPLATE_FILE))
+}
+
+/**
+ * The files beside a model's weights, by their names in its folder. Whoever copies them only at the
+ * end of a run looks here before it begins.
+ *
+ * @throws InputError for a link out of the folder, one that leads nowhere, and for a device or pipe
+ */
+export function sideFiles(folder: string): string[] {
+  const names = readdirSync(folder).filter((name) => SIDE_FILES.test(name))
+  return [...names, TOOL_TEMPLATE_FILE].filter((name) => isSideFile(folder, name))
+}
+
+function isSideFile(folder: string, name: string): boolean {
+  const path = join(folder, name)
+  const there = statOf(path)
+  if (there === undefined) {
+    if (!lstatSync(path, { throwIfNoEntry: false })) return false
+    throw new InputError(`${path}: is a link that leads nowhere; remove it, or put the file there`)
+  }
+  if (there.isDirectory()) return false
+  if (!there.isFile()) throw new InputError(`${path}: expected a file, got a device or pipe`)
+  refuseLinkOut(folder, name)
+  return true
 }
 
 /**

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
-import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs"
+import { closeSync, readdirSync, readSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
+import { openPlainFile } from "../../formats/plain-file.ts"
 import { addedTokensOf } from "./extended-model.ts"
 import { ggufFileOf } from "./gguf-model.ts"
 
@@ -26,7 +27,7 @@ export function weightsHash(folder: string): string {
     const name = basename(path)
     const { size } = statSync(path)
     hash.update(`${name}\0${size}\0`)
-    const file = openSync(path, "r")
+    const file = openPlainFile(path)
     try {
       const piece = Buffer.alloc(PIECE_BYTES)
       for (let i = 0; i < PIECES; i++) {

@@ -1,10 +1,11 @@
 /** `rollouts.jsonl`: every sample with its rewards, a row each as `dftune generate` writes them. */
-import { closeSync, existsSync, openSync, readSync } from "node:fs"
+import { closeSync, existsSync, readSync } from "node:fs"
 import { join } from "node:path"
 import type { DataPrompt } from "../../data/prompts.ts"
 import { replaceFileNow } from "../../formats/atomic.ts"
 import { isObject } from "../../formats/json.ts"
 import { openLineFile } from "../../formats/line-file.ts"
+import { openPlainFile } from "../../formats/plain-file.ts"
 import { RUN_FILES } from "../../run/run-files.ts"
 import type { RolloutSample } from "./rollout.ts"
 
@@ -71,7 +72,7 @@ const PIECE_BYTES = 1 << 20
 
 /** Up to the end of the last line of an earlier rollout. */
 function bytesBefore(path: string, next: number): number {
-  const file = openSync(path, "r")
+  const file = openPlainFile(path)
   const piece = Buffer.alloc(PIECE_BYTES)
   let [kept, read] = [0, 0]
   let line: Buffer[] = []
