@@ -150,7 +150,8 @@ export const TEXT_FILES: Targets = {
       const mutated = [...base]
       const changes = draw.still ? 0 : 1 + draw.whole(3)
       for (let n = changes; n > 0; n--) {
-        const put = draw() < 0.3 ? draw.of(GROWING) : draw.of([...base, ...own])
+        // one runs until its budget is spent, most of a second
+        const put = draw() < 0.03 ? draw.of(GROWING) : draw.of([...base, ...own])
         mutated.splice(draw.whole(mutated.length), draw.whole(2), put)
       }
       const text = mutated.join("")
