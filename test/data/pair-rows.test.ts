@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { readRow } from "../../src/data/rows/index.ts"
 import { previewed } from "./previewed.ts"
 
 /** Writes tools, calls and results, so that what is dropped would be seen. */
@@ -97,4 +98,16 @@ test("equal sides are left out one by one, until they are more than half: then n
   expect(await told(0)).toBeUndefined()
   expect(await told(4)).toBe("warning")
   expect(await told(5)).toBe("error")
+})
+
+test.each([
+  ["labels", { prompt: "a", chosen: "b", rejected: "c" }, "label, true for chosen and false"],
+  ["rewards", { prompt: "a", chosen: "b", rejected: "c" }, "two rows with their rewards"],
+  ["preference", { prompt: "a", completion: "b", label: true }, "objective: kto"],
+  ["preference", { messages: [user, says("4")] }, "objective: sft or dft"],
+  ["preference", { prompt: "a", chosen: "b" }, 'it has "chosen" but no "rejected"'],
+] as const)("rows for %s that are another's say what trains them: %j", (purpose, row, said) => {
+  const read = () => readRow(row, { format: "auto", purpose, where: "rows.jsonl:1" })
+  expect(read).toThrow(said)
+  expect(read).toThrow(/^rows.jsonl:1: expected /)
 })

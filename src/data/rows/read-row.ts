@@ -85,7 +85,7 @@ export function rowReading(
   }
   if (shape === undefined) {
     throw new InputError(
-      `${where}: ${unrecognised(row, isPaired(purpose) ? "preference" : format)}`,
+      `${where}: ${unrecognised(row, isPaired(purpose) ? "preference" : format)}${elsewhere(row, purpose)}`,
     )
   }
   const read = shape.read(row, where, { implicitPrompt })
@@ -183,12 +183,26 @@ const PARTNER: Readonly<Record<string, string>> = {
   rejected: "chosen",
 }
 
+/** What takes a row that the purpose does not. */
+function elsewhere(row: JsonObject, purpose: Purpose): string {
+  const isPair = has(row, "chosen") && has(row, "rejected")
+  if (isPair && purpose === "labels") {
+    return ". Pairs are trained with objective: dpo; or write each as two rows, prompt and completion with label, true for chosen and false for rejected"
+  }
+  if (isPair && purpose === "rewards") {
+    return ". Pairs are trained with objective: dpo; or write each as two rows with their rewards"
+  }
+  if (!isPaired(purpose) || isPair) return ""
+  if (hasVerdict(row)) return ". Labelled answers are trained with objective: kto"
+  const isShaped = SUPERVISED.some(({ keys }) => keys.every((key) => has(row, key)))
+  return isShaped ? ". Rows to imitate are trained with objective: sft or dft" : ""
+}
+
 /** Why no shape fits: the keys that are there, and the one that is missing when most are. */
 function unrecognised(row: JsonObject, format: DataFormat): string {
   const keys = Object.keys(row)
-  const lone = keys.find(
-    (key) => Object.hasOwn(PARTNER, key) && has(row, key) && !has(row, PARTNER[key]!),
-  )
+  const wanted = format === "preference" ? ["chosen", "rejected"] : Object.keys(PARTNER)
+  const lone = keys.find((key) => wanted.includes(key) && has(row, key) && !has(row, PARTNER[key]!))
   const shown = keys
     .slice(0, 12)
     .map((key) => `${JSON.stringify(key.slice(0, 40))}${row[key] === null ? " (null)" : ""}`)
