@@ -54,7 +54,7 @@ STUDENT = [[[0.5, -1.0, 2.0, 0.0], [1.5, 0.2, -0.7, 0.3]]]
 TEACHER = [[[1.0, -0.5, 1.0, 0.4], [0.2, 1.1, -1.3, 0.6]]]
 LABELS = [[2, 1]]
 distill = []
-for b in (0.0, 0.5, 1.0):
+for b in (0.0, 0.1, 0.5, 1.0):
     for temperature in (1.0, 0.9):
         s = torch.tensor(STUDENT, requires_grad=True)
         loss = GKDTrainer.generalized_jsd_loss(s, torch.tensor(TEACHER), torch.tensor(LABELS), beta=b, temperature=temperature)

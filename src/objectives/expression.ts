@@ -32,6 +32,7 @@ export const TOKEN_INPUTS = [
   "topk_entropy",
   "ref_logp",
   "kl_ref",
+  "jsd_ref",
   "old_logp",
   "advantage",
   "token_class",
@@ -51,7 +52,7 @@ export const TOKEN_INPUTS = [
 /** One number per optimizer step. */
 export const RUN_INPUTS = ["progress", "step", "steps", "kl_step"] as const
 /** The inputs through which gradients reach the model; all others are data. */
-export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref", "score", "value"] as const
+export const GRADIENT_INPUTS = ["logp", "entropy", "kl_ref", "jsd_ref", "score", "value"] as const
 /** The inputs that a forward pass measures; the other token inputs come with the rows. */
 export const MEASURED_INPUTS = [
   "logp",
@@ -59,6 +60,7 @@ export const MEASURED_INPUTS = [
   "topk_entropy",
   "ref_logp",
   "kl_ref",
+  "jsd_ref",
   "score",
   "value",
 ] as const

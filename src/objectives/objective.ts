@@ -127,7 +127,7 @@ export function rowsOf(expression: Expression): TrainsOn {
 export function checkTrains(name: string, expression: Expression): void {
   if (Object.keys(coefficients(expression)).length > 0) return
   throw new InputError(
-    `objective ${name}: no gradient reaches the model; logp, entropy, kl_ref, score or value must appear outside detach()`,
+    `objective ${name}: no gradient reaches the model; logp, entropy, kl_ref, jsd_ref, score or value must appear outside detach()`,
   )
 }
 
@@ -141,8 +141,10 @@ export interface Needs {
   readonly inputs: ReadonlySet<InputName>
   /** The inputs by which gradients flow back into the model. */
   readonly gradients: ReadonlySet<GradientInput>
-  /** A frozen reference model (`ref_logp` or `kl_ref`). */
+  /** A frozen reference model (`ref_logp`, `kl_ref` or `jsd_ref`). */
   readonly reference: boolean
+  /** What the reference says of every token of the vocabulary, not of the row's alone. */
+  readonly wholeReference: boolean
   /** A value head beside the next-token head: what is still to come is worth. */
   readonly critic: boolean
   /** A forward pass over the whole step before the first backward: what is reduced depends on the model. */
@@ -161,10 +163,12 @@ export function needs(expression: Expression): Needs {
   const order = topologicalOrder([expression])
   const inputs = new Set<InputName>()
   for (const node of order) if (node.op === "input") inputs.add(node.name as InputName)
+  const wholeReference = inputs.has("kl_ref") || inputs.has("jsd_ref")
   return {
     inputs,
     gradients: new Set(Object.keys(coefficients(expression)) as GradientInput[]),
-    reference: inputs.has("ref_logp") || inputs.has("kl_ref"),
+    reference: inputs.has("ref_logp") || wholeReference,
+    wholeReference,
     critic: inputs.has("value"),
     firstPass: isMeasured(order.filter(({ op }) => isReduction(op))),
   }

@@ -88,8 +88,11 @@ function besideBytes(
   startsChanged: boolean,
 ): number {
   const { rollout, teacher } = config
-  if (!rollout || !comparesWithReference(objective, rollout)) return 0
+  if (!rollout) return 0
   const precision = engine.dtype
+  // One that is asked for its whole distribution stands beside the steps; the start is counted there.
+  const isWhole = needs(objective.expression).wholeReference
+  if (!comparesWithReference(objective, rollout) && !(isWhole && parts.measuredBy)) return 0
   if (parts.measuredBy) return frozenBytes({ shape: parts.measuredBy.shape, precision })
   const isItself = teacher !== null && teacher.model === null
   if (isItself && teacher.weights === "live") return 0
@@ -125,6 +128,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     bytes: config.device_memory === "auto" ? 0.9 * freemem() + held : config.device_memory,
     headRows: headRows(model, lora, engine.dtype),
     headSettings: runHead(objective, config.rollout?.temperature).settings,
+    referenceIsAnother: parts.measuredBy !== undefined,
     beside: besideBytes(parts, startsChanged),
     process: held + RUNTIME_BYTES,
     precision: engine.dtype,

@@ -77,6 +77,8 @@ function adapterTensors({ shape, lora }: MemoryPlanOptions): Parameter[] {
 export interface MemoryPlanOptions {
   readonly shape: DecoderShape
   readonly lora?: LoraInputs | undefined
+  /** The reference is another model, which is in `beside`. */
+  readonly referenceIsAnother?: boolean
   /** The adapter begins as something, so that a reference is a model of its own. */
   readonly startsChanged?: boolean
   /** Without an adapter: tensors that do not train. */
@@ -244,7 +246,9 @@ export function memoryPlan(options: MemoryPlanOptions): MemoryPlan {
   const parameters = decoderParameters(shape).filter(({ name }) => isTrained(options, name))
   const whole = sum(parameters.map(({ shape }) => elementCount(shape)))
   const trained = adapter + whole
-  const copies = headSettings.reference && (whole > 0 || options.startsChanged) ? 2 : 1
+  const holdsStart =
+    headSettings.reference && !options.referenceIsAnother && (whole > 0 || options.startsChanged)
+  const copies = holdsStart ? 2 : 1
   const frozen = frozenBytes(options)
   const own = lora ? frozen + whole * BYTES : base * BYTES
   const weights = own + (copies - 1) * frozen + adapter * BYTES + (options.beside ?? 0)

@@ -20,8 +20,8 @@ import { rewardedBatches } from "./rewarded-batches.ts"
  * the reference beside the policy, as they always did; so does whatever needs its whole distribution.
  */
 export function storesReference({ expression, trainsOn }: Objective): boolean {
-  const { inputs } = needs(expression)
-  return trainsOn !== "targets" && inputs.has("ref_logp") && !inputs.has("kl_ref")
+  const { inputs, wholeReference } = needs(expression)
+  return trainsOn !== "targets" && inputs.has("ref_logp") && !wholeReference
 }
 
 /** Whether a run asks a reference what it says of the rows' own tokens: in the loss, or in the reward. */

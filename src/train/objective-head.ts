@@ -73,10 +73,11 @@ export function objectiveHead(
   if (storedReference) fromHead.delete("ref_logp")
   const fed = inputs.filter((name) => !fromHead.has(name) && !PER_RUN.has(name))
   const scalars = inputs.filter((name) => PER_RUN.has(name))
-  const reference = storedReference ? wanted.inputs.has("kl_ref") : wanted.reference
+  const reference = storedReference ? wanted.wholeReference : wanted.reference
   const shared = {
     topkEntropy: wanted.inputs.has("topk_entropy"),
     reference,
+    ...(wanted.inputs.has("jsd_ref") ? { jsdBeta: Number(objective.parameters.beta ?? 0.5) } : {}),
     ...(temperature === 1 ? {} : { temperature }),
     ...(wanted.critic ? { value: true } : {}),
   }

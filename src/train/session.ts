@@ -5,6 +5,7 @@ import type { Device, DeviceTensor, HostTensor } from "../runtime/index.ts"
 import { openDevice } from "../runtime/node.ts"
 import { adapterStart, besideStart } from "./adapter-start.ts"
 import type { Checkpoint } from "./checkpoint.ts"
+import { openFrozenModel } from "./frozen-model.ts"
 import { adapterWeights, baseWeights, frozenWeights, newScore } from "./model-weights.ts"
 import type { RunPlan } from "./plan.ts"
 import { openTrainedModel, type TrainedModel } from "./trained-model.ts"
@@ -53,6 +54,7 @@ export async function openSession(
     : await baseWeights(open, undefined, options)
   const earlier = begun ?? plan.earlier?.tensors
   const adapter = adapterWeights(shape, lora, config.seed, saved, earlier)
+  const other = plan.rollout?.measuredBy
   const fresh = continued ? [] : newScore(plan.model, config.seed)
   const model = await openTrainedModel({
     ...{ device, config, shape, objective, lora, quantization },
@@ -60,6 +62,7 @@ export async function openSession(
     weights: new Map<string, HostTensor | DeviceTensor>([...fresh, ...base, ...adapter]),
     ...(checkpoint ? { saved: checkpoint.tensors } : {}),
     startsChanged: earlier !== undefined,
+    ...(other ? { openReference: () => openFrozenModel(other, device, signal) } : {}),
     frozenWeights: async () => {
       const source = besideStart(await openWeights(plan.modelFolder, kind), plan, begun)
       const start = adapterWeights(shape, earlier && lora, config.seed, undefined, earlier)

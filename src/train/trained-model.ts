@@ -51,6 +51,10 @@ export interface TrainedModelParts {
   readonly saved?: ReadonlyMap<string, HostTensor>
   /** The adapter was trained before: with it switched off the model is not as the run began. */
   readonly startsChanged?: boolean
+  /** Another model as the reference of every token, frozen; left out: the model's start. */
+  readonly openReference?:
+    | (() => Promise<ReferenceModel & { release(): Promise<void> }>)
+    | undefined
   /** The model's start once more, asked for where a frozen copy of it is needed. */
   readonly frozenWeights: () => Promise<ReadonlyMap<string, HostTensor | DeviceTensor>>
 }
@@ -78,18 +82,21 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   const start = adapter && lora ? { lora: loraInputs(lora) } : {}
   const openStart = async () =>
     Decoder.open({ ...options, ...start, weights: await parts.frozenWeights() }, { trained: false })
-  const { needsReference } = runHead(parts.objective)
-  // What trains of the base itself cannot be switched off, nor what an adapter was before.
-  const isApart = !lora || lora.saved.tensors.size > 0 || adapter
-  const frozen = needsReference && isApart ? await openStart() : undefined
-  const reference = ({ pack }: MicroBatch) => (frozen ?? decoder).reference(pack, { adapter })
-  // A new adapter changes nothing: without it the model is as the run began.
-  const itself = { decoder, adapter, release: async () => {} }
-  const frozenModel = async () => {
-    if (!isApart) return itself
+  const startModel = async () => {
     const apart = await openStart()
     return { decoder: apart, adapter, release: () => apart.release() }
   }
+  const { needsReference } = runHead(parts.objective)
+  // What trains of the base itself cannot be switched off, nor what an adapter was before.
+  const isApart = !lora || lora.saved.tensors.size > 0 || adapter
+  const frozen = needsReference
+    ? ((await parts.openReference?.()) ?? (isApart ? await startModel() : undefined))
+    : undefined
+  const compared = frozen ?? { decoder, adapter }
+  const reference = ({ pack }: MicroBatch) => compared.decoder.reference(pack, compared)
+  // A new adapter changes nothing: without it the model is as the run began.
+  const itself = { decoder, adapter, release: async () => {} }
+  const frozenModel = async () => (isApart ? startModel() : itself)
   return {
     policy,
     frozen: frozenModel,

@@ -186,9 +186,15 @@ function refuseForTorch(parts: RunSpecParts): void {
       `${modelFolder}: its config ties the head to the embedding, and it holds another head; engine torch would tie them: engine: onnx does not, nor a copy whose config says "tie_word_embeddings": false`,
     )
   }
-  if (!parts.rollout && needs(objective.expression).inputs.has("old_logp")) {
+  const { inputs } = needs(objective.expression)
+  const missing = inputs.has("jsd_ref")
+    ? "jsd_ref"
+    : !parts.rollout && inputs.has("old_logp")
+      ? "old_logp"
+      : undefined
+  if (missing !== undefined) {
     throw new InputError(
-      `objective ${objective.name}: needs old_logp, which engine torch does not make; engine: onnx does`,
+      `objective ${objective.name}: needs ${missing}, which engine torch does not make; engine: onnx does`,
     )
   }
   if (resume !== null && !existsSync(join(resume, "distributed"))) {

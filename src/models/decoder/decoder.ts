@@ -174,6 +174,7 @@ export class Decoder {
     const hidden = rowsAt(last.data as Float32Array, pack.positions, this.shape.hiddenSize)
     release(activations)
     return {
+      shape: this.shape,
       hidden,
       norm: this.weights.get(FINAL_NORM)!,
       head: this.weights.get(headName(this.shape))!,

@@ -35,6 +35,8 @@ export interface TokenOutputs {
   readonly ref_logp?: Float32Array
   /** KL(reference || policy), nats, where there is a reference. */
   readonly kl_ref?: Float32Array
+  /** The generalised Jensen-Shannon divergence from the reference, nats, where the settings ask for it. */
+  readonly jsd_ref?: Float32Array
   /** Of each sequence, where the model is a reward model. */
   readonly score?: Float32Array
   /** What the value head says before each, where the settings ask for it. */
@@ -43,6 +45,8 @@ export interface TokenOutputs {
 
 /** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
 export interface Reference {
+  /** Its own: another model's may be wider, and know more tokens. */
+  readonly shape: DecoderShape
   readonly hidden: Float32Array
   readonly norm: DeviceTensor
   readonly head: DeviceTensor
@@ -109,13 +113,18 @@ export class HeadStage {
     inputs: LossInputs,
   ): Promise<TokenOutputs> {
     const outputs = new ColumnCollector(pack.positions.length, this.#shape)
-    await this.#eachChunk(pack, settings, false, async (executable, start, end) => {
-      const feeds = await this.#feeds(start, end, pack, settings, inputs)
-      feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end))
-      const results = await executable.run(feeds)
-      await outputs.add(this.#device, executable, results, start)
-      this.#dispose(feeds, results)
-    })
+    await this.#eachChunk(
+      pack,
+      settings,
+      { train: false, inputs },
+      async (executable, start, end) => {
+        const feeds = await this.#feeds(start, end, pack, settings, inputs)
+        feeds.hidden = await this.#rowOps.gather(hidden, pack.positions.subarray(start, end))
+        const results = await executable.run(feeds)
+        await outputs.add(this.#device, executable, results, start)
+        this.#dispose(feeds, results)
+      },
+    )
     return outputs.outputs
   }
 
@@ -132,37 +141,42 @@ export class HeadStage {
     const { norm, head, gradients } = this.#parameters
     const outputs = new ColumnCollector(pack.positions.length, this.#shape)
     let dhidden = await this.#device.upload(float32(hidden.shape))
-    await this.#eachChunk(pack, settings, true, async (executable, start, end) => {
-      const feeds = await this.#feeds(start, end, pack, settings, inputs)
-      const positions = pack.positions.subarray(start, end)
-      feeds.hidden = await this.#rowOps.gather(hidden, positions)
-      const into: Tensors = {}
-      for (const [name, key] of [
-        [norm, "norm.weight"],
-        [head, "head.weight"],
-        [VALUE_HEAD, "value.weight"],
-      ] as const) {
-        const gradient = gradients.get(name)
-        if (!gradient || (name === VALUE_HEAD && !settings.value)) continue
-        feeds[`acc.${key}`] = gradient
-        into[`grad.${key}`] = gradient
-      }
-      const results = await executable.run(feeds, { into })
-      await outputs.add(this.#device, executable, results, start)
-      if (results["grad.norm.weight"]) gradients.set(norm, results["grad.norm.weight"])
-      if (results["grad.value.weight"]) gradients.set(VALUE_HEAD, results["grad.value.weight"])
-      if (results["grad.head.weight"]) {
-        const sum = results["grad.head.weight"]
-        const labels = pack.labels.subarray(start, end)
-        const { label_rows } = results
-        gradients.set(
-          head,
-          label_rows ? await this.#rowOps.scatterAdd(sum, labels, label_rows) : sum,
-        )
-      }
-      dhidden = await this.#rowOps.scatterAdd(dhidden, positions, results.dhidden!)
-      this.#dispose(feeds, results)
-    })
+    await this.#eachChunk(
+      pack,
+      settings,
+      { train: true, inputs },
+      async (executable, start, end) => {
+        const feeds = await this.#feeds(start, end, pack, settings, inputs)
+        const positions = pack.positions.subarray(start, end)
+        feeds.hidden = await this.#rowOps.gather(hidden, positions)
+        const into: Tensors = {}
+        for (const [name, key] of [
+          [norm, "norm.weight"],
+          [head, "head.weight"],
+          [VALUE_HEAD, "value.weight"],
+        ] as const) {
+          const gradient = gradients.get(name)
+          if (!gradient || (name === VALUE_HEAD && !settings.value)) continue
+          feeds[`acc.${key}`] = gradient
+          into[`grad.${key}`] = gradient
+        }
+        const results = await executable.run(feeds, { into })
+        await outputs.add(this.#device, executable, results, start)
+        if (results["grad.norm.weight"]) gradients.set(norm, results["grad.norm.weight"])
+        if (results["grad.value.weight"]) gradients.set(VALUE_HEAD, results["grad.value.weight"])
+        if (results["grad.head.weight"]) {
+          const sum = results["grad.head.weight"]
+          const labels = pack.labels.subarray(start, end)
+          const { label_rows } = results
+          gradients.set(
+            head,
+            label_rows ? await this.#rowOps.scatterAdd(sum, labels, label_rows) : sum,
+          )
+        }
+        dhidden = await this.#rowOps.scatterAdd(dhidden, positions, results.dhidden!)
+        this.#dispose(feeds, results)
+      },
+    )
     return { outputs: outputs.outputs, dhidden }
   }
 
@@ -207,25 +221,33 @@ export class HeadStage {
   async #eachChunk(
     pack: Pack,
     settings: HeadSettings,
-    train: boolean,
+    { train, inputs }: { readonly train: boolean; readonly inputs: LossInputs },
     body: (executable: Executable, start: number, end: number) => Promise<void>,
   ): Promise<void> {
     const count = pack.positions.length
     if (count === 0) return
     const rows = Math.ceil(count / Math.ceil(count / this.#chunk))
-    const executable = await this.#executable(settings, train)
+    const executable = await this.#executable(settings, train, inputs.reference)
     for (let start = 0; start < count; start += rows) {
       await body(executable, start, Math.min(count, start + rows))
     }
   }
 
-  #executable(settings: HeadSettings, train: boolean): Promise<Executable> {
+  /** Of one reference at most, as long as the settings are used. */
+  #executable(
+    settings: HeadSettings,
+    train: boolean,
+    reference: Reference | undefined,
+  ): Promise<Executable> {
     const { norm, head, gradients } = this.#parameters
     const ofSettings = this.#compiled.get(settings) ?? new Map<boolean, Promise<Executable>>()
     this.#compiled.set(settings, ofSettings)
     const known = ofSettings.get(train)
     if (known) return known
-    const options: HeadOptions = { shape: this.#shape, ...settings }
+    const options: HeadOptions = {
+      ...{ shape: this.#shape, ...settings },
+      ...(reference ? { referenceShape: reference.shape } : {}),
+    }
     const training = {
       norm: gradients.has(norm),
       head: gradients.has(head),
@@ -271,7 +293,7 @@ export class HeadStage {
     if (settings.reference) {
       const { reference } = inputs
       assert(reference, "the objective's reference was not given")
-      const C = this.#shape.hiddenSize
+      const C = reference.shape.hiddenSize
       const hidden = reference.hidden.slice(start * C, end * C)
       feeds["ref.hidden"] = await this.#device.upload(float32([rows, C], hidden))
       feeds["ref.norm.weight"] = reference.norm

@@ -13,6 +13,8 @@ export interface TokenQuantities {
   readonly ref_logp?: Tensor
   /** KL(reference || policy) over the whole vocabulary, nats. */
   readonly kl_ref?: Tensor
+  /** The generalised Jensen-Shannon divergence from the reference, nats. */
+  readonly jsd_ref?: Tensor
   /** Of a sequence, where the model is a reward model; it has nothing of the above. */
   readonly score?: Tensor
   /** What the value head says of a position, before its token. */
@@ -28,6 +30,7 @@ export interface TokenLoss {
     readonly logp?: Tensor
     readonly entropy?: Tensor
     readonly kl_ref?: Tensor
+    readonly jsd_ref?: Tensor
     readonly score?: Tensor
     readonly value?: Tensor
   }
@@ -42,6 +45,10 @@ export interface HeadOptions {
   readonly topkEntropy?: boolean
   /** Also `ref_logp` and `kl_ref`, from the reference's hidden states, norm and head. */
   readonly reference?: boolean
+  /** Of another model as reference, which may be of another width; left out: the policy's own. */
+  readonly referenceShape?: DecoderShape
+  /** Also `jsd_ref`, the divergence at this beta: 0 KL(reference || policy), 1 KL(policy || reference). */
+  readonly jsdBeta?: number
   /** Also `value`, from the value head's weight. */
   readonly value?: boolean
   /** What the logits are divided by, the reference's too: that of the samples' distribution. */
@@ -65,6 +72,12 @@ interface Distribution {
   readonly correct: Tensor // [n, 1]
 }
 
+interface Shaping {
+  readonly softcap: number | undefined
+  readonly temperature: number
+  readonly vocabSize: number
+}
+
 /**
  * log p = z_y - lse with lse = max z - log max p: the largest probability is at least 1/V, so its
  * logarithm is exact to rounding where that of p_y would underflow (docs/method.md, 4.12).
@@ -73,9 +86,11 @@ function distribution(
   h: Tensor,
   head: Tensor,
   labels: Tensor,
-  { softcap, temperature }: { readonly softcap: number | undefined; readonly temperature: number },
+  { softcap, temperature, vocabSize }: Shaping,
 ): Distribution {
-  const products = h.matmul(head, { transB: true })
+  const all = h.matmul(head, { transB: true })
+  // A head may have rows behind the vocabulary that stand for no token of it.
+  const products = head.shape[0] === vocabSize ? all : all.slice(1, 0, vocabSize)
   const capped = softcap === undefined ? undefined : tanh(products.div(softcap))
   const plain = capped && softcap !== undefined ? capped.mul(softcap) : products
   const logits = temperature === 1 ? plain : plain.div(temperature)
@@ -100,6 +115,60 @@ function rowDot(a: Tensor, b: Tensor): Tensor {
     .reshape([rows, 1])
 }
 
+/** The smallest a mixture is taken for: below it both of its parts are 0 in float32. */
+const SMALLEST = 1e-37
+
+interface Divergence {
+  /** [n, 1] */
+  readonly value: Tensor
+  /** Its slope by the policy's logits at temperature 1, factor times D each: [n, 1] or a number, and [n, V]. */
+  readonly slope: readonly { readonly factor: number; readonly D: Tensor }[]
+}
+
+/**
+ * The generalised Jensen-Shannon divergence between the policy p and a reference q over the whole
+ * vocabulary, as GKD has it (arXiv 2306.13649, equation 1; TRL's `generalized_jsd_loss`):
+ *
+ *     m = (1 - beta) p + beta q
+ *     JSD = beta KL(q || m) + (1 - beta) KL(p || m)       0 < beta < 1
+ *     beta 0: KL(q || p)     beta 1: KL(p || q)
+ *
+ * What flows through m cancels: d JSD / dz = (1 - beta) p (ln p - ln m - KL(p || m)).
+ */
+function divergence(policy: Distribution, reference: Distribution, beta: number): Divergence {
+  const [p, q] = [policy.p, reference.p]
+  const lnP = policy.logits.sub(policy.lse)
+  const lnQ = reference.logits.sub(reference.lse)
+  if (beta === 0) {
+    const slope = [
+      { factor: 1, D: p },
+      { factor: -1, D: q },
+    ]
+    return { value: rowDot(q, lnQ.sub(lnP)).max(0), slope }
+  }
+  const lnM =
+    beta === 1
+      ? lnQ
+      : p
+          .mul(1 - beta)
+          .add(q.mul(beta))
+          .max(SMALLEST)
+          .log()
+  const apart = lnP.sub(lnM)
+  const fromM = rowDot(p, apart) // KL(p || m)
+  const factor = beta === 1 ? 1 : 1 - beta
+  const slope = [{ factor, D: p.mul(apart.sub(fromM)) }]
+  if (beta === 1) return { value: fromM.max(0), slope }
+  const ofQ = rowDot(q, lnQ.sub(lnM))
+  return {
+    value: ofQ
+      .mul(beta)
+      .add(fromM.mul(1 - beta))
+      .max(0),
+    slope,
+  }
+}
+
 /** Entropy of the softmax over the K largest logits. */
 function topkEntropy(logits: Tensor): Tensor {
   const top = logits.topK(TOP_K)
@@ -110,7 +179,7 @@ function topkEntropy(logits: Tensor): Tensor {
 /**
  * The final norm, the head and the loss for some supervised positions.
  *
- *     dz = c_logp (onehot - p) + c_kl (p - p_ref) - c_H p (z - lse + H)
+ *     dz = c_logp (onehot - p) + c_kl (p - p_ref) - c_H p (z - lse + H) + c_jsd d JSD / dz
  *
  * with c the loss's derivatives. Each term is a distribution scaled by rows, so the products with
  * the head's weights take the distributions as they are and the scales go to the [n, C] side:
@@ -129,7 +198,7 @@ function headGraph(options: HeadOptions) {
   const scale = input("scale", [ROWS, 1])
 
   const h = headInput(hidden, norm, options.shape)
-  const shaping = { softcap, temperature: options.temperature ?? 1 }
+  const shaping = { softcap, temperature: options.temperature ?? 1, vocabSize: V }
   const policy = distribution(h, head, labels, shaping)
   const { logits, p, lse, logp } = policy
   const entropy = lse.sub(rowDot(p, logits))
@@ -141,17 +210,17 @@ function headGraph(options: HeadOptions) {
   const valueHead = options.value ? input("value.weight", [1, C]) : undefined
   if (valueHead) quantities.value = h.matmul(valueHead, { transB: true, exact: true })
 
-  let reference: Distribution | undefined
-  if (options.reference) {
-    const refHidden = input("ref.hidden", [ROWS, C])
-    const refNorm = input("ref.norm.weight", [C])
-    const refHead = input("ref.head.weight", [V, C])
-    const refH = headInput(refHidden, refNorm, options.shape)
-    reference = distribution(refH, refHead, labels, shaping)
+  const reference = options.reference ? referenceOf(options, labels) : undefined
+  if (reference) {
     const gap = rowDot(reference.p, reference.logits.sub(logits)) // sum p_ref (z_ref - z)
     quantities.ref_logp = reference.logp
     quantities.kl_ref = gap.sub(reference.lse).add(lse).max(0)
   }
+  const jsd =
+    reference && options.jsdBeta !== undefined
+      ? divergence(policy, reference, options.jsdBeta)
+      : undefined
+  if (jsd) quantities.jsd_ref = jsd.value
 
   const { loss, coefficients } = options.loss(quantities as unknown as TokenQuantities)
   const statistics = {
@@ -161,6 +230,7 @@ function headGraph(options: HeadOptions) {
     loss: loss.add(scale.mul(0)),
     weight: (coefficients.logp?.neg() ?? scale).add(scale.mul(0)),
     ...(reference ? { kl_ref: quantities.kl_ref!, ref_logp: quantities.ref_logp! } : {}),
+    ...(jsd ? { jsd_ref: jsd.value } : {}),
     ...(options.topkEntropy ? { topk_entropy: quantities.topk_entropy! } : {}),
     ...(valueHead ? { value: quantities.value! } : {}),
   }
@@ -173,11 +243,27 @@ function headGraph(options: HeadOptions) {
     h,
     policy,
     reference,
+    jsd,
     entropy,
     valueHead,
     coefficients,
     statistics,
   }
+}
+
+/** What a frozen model says of the same positions. */
+function referenceOf(options: HeadOptions, labels: Tensor): Distribution {
+  const shape = options.referenceShape ?? options.shape
+  const { hiddenSize: C, vocabSize: V } = shape
+  const hidden = input("ref.hidden", [ROWS, C])
+  const norm = input("ref.norm.weight", [C])
+  const head = input("ref.head.weight", [V, C])
+  const { softcap } = logitSettings(shape)
+  const { temperature = 1 } = options
+  const { vocabSize } = options.shape
+  return distribution(headInput(hidden, norm, shape), head, labels, {
+    ...{ softcap, temperature, vocabSize },
+  })
 }
 
 type Outputs = Record<string, Tensor>
@@ -207,7 +293,7 @@ export interface HeadTraining {
 /** Forward and backward: also `dhidden` [n, C], the trained weights' gradients, and `label_rows` [n, C]. */
 export function headBackward(options: HeadOptions, training: HeadTraining): Outputs {
   const graph = headGraph(options)
-  const { hidden, norm, head, labels, scale, h, policy, reference, entropy, statistics } = graph
+  const { hidden, norm, head, labels, scale, h, policy, reference, jsd, entropy } = graph
   const { C, V } = { C: options.shape.hiddenSize, V: options.shape.vocabSize }
   // d z / d (h W^T) is 1 / temperature.
   const { temperature = 1 } = options
@@ -215,6 +301,7 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
     temperature === 1 ? x?.mul(scale) : x?.mul(scale).div(temperature)
   const cLogp = scaled(graph.coefficients.logp)
   const cKl = scaled(graph.coefficients.kl_ref)
+  const cJsd = scaled(graph.coefficients.jsd_ref)
   const cEntropy = scaled(graph.coefficients.entropy)
 
   // dz = sum_i factor_i * D_i, each D_i [n, V], plus cLogp at the label.
@@ -222,6 +309,9 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
   const ofP = [cLogp?.neg(), cKl].filter((x) => x !== undefined)
   if (ofP.length > 0) terms.push({ factor: ofP.reduce((a, b) => a.add(b)), D: policy.p })
   if (cKl && reference) terms.push({ factor: cKl.neg(), D: reference.p })
+  for (const { factor, D } of (cJsd && jsd?.slope) ?? []) {
+    terms.push({ factor: cJsd!.mul(factor), D })
+  }
   if (cEntropy) {
     const surprise = policy.logits.sub(policy.lse).add(entropy)
     terms.push({ factor: cEntropy.neg(), D: policy.p.mul(surprise) })
@@ -236,7 +326,7 @@ export function headBackward(options: HeadOptions, training: HeadTraining): Outp
     dh = add(dh, D.matmul(head).mul(factor)) // [n, C]
     if (training.head) dHead = add(D.matmul(h.mul(factor), { transA: true }), dHead!)
   }
-  const outputs: Outputs = { ...statistics }
+  const outputs: Outputs = { ...graph.statistics }
   if (cLogp) {
     const c = slope ? cLogp.mul(slope.gatherElements(labels)) : cLogp
     dh = add(dh, head.gather(labels.reshape([ROWS])).mul(c))

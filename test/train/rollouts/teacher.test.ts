@@ -41,6 +41,41 @@ test("a teacher that is the model itself moves nothing at first", async () => {
   expect(step!.grad_norm).toBeLessThan(1e-5)
 })
 
+test("over the whole vocabulary (beta): nearer to the teacher, at rest with itself, resumed to the same bits", async () => {
+  const jsd = (events: Parameters<typeof stepsOf>[0]) =>
+    stepsOf(events).map(({ measures }) => measures!.teacher_jsd!)
+  const whole = { objective: { name: "distill", beta: 0.5 }, rollout, max_steps: 12, save_steps: 5 }
+  const events = await run("jsd", { ...whole, teacher })
+  const all = jsd(events)
+  expect(all).toHaveLength(12)
+  expect(all[0]).toBeGreaterThan(0)
+  expect(mean(all.slice(-4))).toBeLessThan(0.8 * mean(all.slice(0, 4)))
+  stepsOf(events).forEach(({ loss }, i) => {
+    expect(loss).toBeCloseTo(all[i]!, 6)
+  })
+  const stop = new AbortController()
+  const onEvent = ({ type, step }: { type: string; step: number }) =>
+    type === "step" && step === 7 && stop.abort()
+  await run("jsd-stopped", { ...whole, teacher }, onEvent, stop.signal)
+  const resumed = await run("jsd-stopped", { ...whole, teacher, resume: true })
+  expect(withoutTime(resumed)).toEqual(withoutTime(events))
+
+  const own = { ...whole, teacher: model, max_steps: 1, adapter: { r: 4 } }
+  const [step] = stepsOf(await run("jsd-same", own))
+  expect(Math.abs(step!.loss)).toBeLessThan(1e-6)
+  expect(step!.grad_norm).toBeLessThan(1e-5)
+  const bounded = { ...whole, objective: { name: "distill", beta: 0.5, cap: 3 }, teacher }
+  expect(() => parseConfig(settings("bounded", bounded))).toThrow(
+    /objective.cap: bounds the sampled/,
+  )
+})
+
+test("a teacher of the whole vocabulary is in the plan once", async () => {
+  const plan = async (objective: object) =>
+    (await planRun(parseConfig(settings("memory", { objective, teacher, rollout })))).memory.weights
+  expect(await plan({ name: "distill", beta: 0.5 })).toBe(await plan({ name: "distill" }))
+})
+
 test("rewards may be told beside; they change nothing", async () => {
   const rewards = [{ module: join(root, "digits.mjs") }]
   const more = { objective: "distill", teacher, max_steps: 3 }

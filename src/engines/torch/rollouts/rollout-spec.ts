@@ -35,11 +35,11 @@ export function rolloutSpec({ rollout, order, dataKey }: DataPlan): RolloutSpec 
 /** @throws InputError for what engine torch does not do of a run that samples */
 export function checkRollouts({ rollout, config, objective }: DataPlan): void {
   if (!rollout) return
-  const { inputs, critic } = needs(objective.expression)
+  const { wholeReference, critic } = needs(objective.expression)
   const { settings } = rollout
   const asked = [
     [critic, `objective ${objective.name}: a critic`],
-    [inputs.has("kl_ref"), `objective ${objective.name}: the whole distribution of a reference`],
+    [wholeReference, `objective ${objective.name}: the whole distribution of a reference`],
     [config.teacher !== null, "teacher"],
     [rollout.source !== undefined, "rollout.source: a server that samples"],
     [settings.top_p < 1, `rollout.top_p: ${settings.top_p}`],
