@@ -97,19 +97,25 @@ export function mutatedJson(value: unknown, draw: Draw): unknown {
 }
 
 function isCircular(value: unknown): boolean {
+  const text = textOf(value)
+  return text === undefined || text.length > 1e6
+}
+
+/** undefined for what is put into itself. */
+function textOf(value: unknown): string | undefined {
   try {
-    return JSON.stringify(value).length > 1e6
-  } catch {
-    return true
+    return JSON.stringify(value)
+  } catch (error) {
+    if (error instanceof TypeError) return undefined
+    throw error
   }
 }
+
+/** The JSON of a mutant; of what has none, null. */
+export const jsonOf = (mutant: unknown): string => textOf(mutant) ?? "null"
 
 /** A JSON file, two times of three in its structure, else in its bytes. */
 export function mutatedJsonFile(base: Uint8Array, value: unknown, draw: Draw): Buffer {
   if (draw() > 0.7) return mutatedBytes(base, draw)
-  try {
-    return Buffer.from(JSON.stringify(mutatedJson(value, draw)) ?? "null")
-  } catch {
-    return Buffer.from("null")
-  }
+  return Buffer.from(jsonOf(mutatedJson(value, draw)))
 }

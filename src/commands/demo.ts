@@ -1,12 +1,13 @@
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
-import { type Command, InvalidArgumentError } from "commander"
+import type { Command } from "commander"
 import { type DemoDone, demo } from "../demo/demo.ts"
 import { rlText } from "../demo/rl-page.ts"
 import { demoText } from "../demo/table.ts"
 import { commandLine } from "../host/invocation.ts"
 import { shortDuration } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { wholeFrom } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { print, printJson, progressLine, say } from "./shell/terminal.ts"
 
@@ -24,7 +25,7 @@ export function command(verb: Command): void {
     .option(
       "--seeds <n>",
       "fine-tuning runs of each objective (of demo --rl: of each arm)",
-      wholeNumber,
+      wholeFrom(1),
       3,
     )
     .option("--rl", "longer sums than there are solutions for: SFT, DFT and GRPO")
@@ -34,12 +35,6 @@ export function command(verb: Command): void {
       outliveReaders()
       return interruptible((signal) => show(options, signal))
     })
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (Number.isInteger(value) && value >= 1 && value <= 100) return value
-  throw new InvalidArgumentError("expected a whole number from 1 to 100")
 }
 
 /** Stages and progress with the time since the start, and the one line that is drawn over. */

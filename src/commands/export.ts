@@ -143,6 +143,7 @@ async function runHub(
       ...(evaluation ? { evaluations: evaluation } : {}),
       signal,
       onProgress: show,
+      onNotice: say,
       approve: async (files) => {
         clear()
         for (const { file, bytes } of files) say(`${file} (${shortBytes(bytes)})`)

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
+import { checkBounds } from "../generate/sampling-bounds.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import type { Told } from "../host/told.ts"
 import { demoConclusions } from "./conclusions.ts"
@@ -55,9 +56,7 @@ export type RlDemoRecord = ReturnType<typeof rlRecord>
  */
 export async function demo(options: DemoCallOptions = {}): Promise<DemoDone> {
   const { out = join("runs", "demo"), seeds = 3, quick = false, rl = false } = options
-  if (!Number.isInteger(seeds) || seeds < 1 || seeds > 100) {
-    throw new InputError(`seeds: expected a whole number from 1 to 100, got ${seeds}`)
-  }
+  checkBounds({ seeds })
   await emptyFolder(out)
   const { signal, onProgress, onNotice } = options
   const told = {

@@ -10,7 +10,7 @@ import { modelNamed } from "../generate/model-named.ts"
 import { modelFolders, modelPrecision } from "../generate/open-model.ts"
 import { endpointOrigin, localModelOrigin, type SampleOrigin } from "../generate/sample-origin.ts"
 import type { Prompt } from "../generate/sample-source.ts"
-import { checkBounds } from "../generate/sampling-bounds.ts"
+import { checkBounds, checkWord } from "../generate/sampling-bounds.ts"
 import { MODES, type Mode } from "../grading/index.ts"
 import { progressMeter } from "../report/progress.ts"
 import { shortCount } from "../report/units.ts"
@@ -113,11 +113,6 @@ export async function evaluate(word: string, options: EvaluateModelOptions): Pro
   await writeFileAtomic(join(folder, "eval.json"), `${JSON.stringify(results, null, 2)}\n`)
   await writeFileAtomic(join(folder, "report.html"), await evaluationHtml(folder, results))
   return { folder, results }
-}
-
-function checkWord(name: string, value: unknown, allowed: readonly string[]): void {
-  if (value === undefined || allowed.includes(value as string)) return
-  throw new InputError(`${name}: expected ${allowed.join(", ")}, got ${JSON.stringify(value)}`)
 }
 
 async function openedSuites({ suites = [], preset, suiteDir, limit }: EvaluateModelOptions) {

@@ -1,7 +1,7 @@
 /** `dftune grade`: which samples are right, and what is made of them for training. */
 import { InputError } from "../errors.ts"
 import type { JsonObject } from "../formats/json.ts"
-import { checkBounds } from "../generate/sampling-bounds.ts"
+import { checkBounds, checkWord } from "../generate/sampling-bounds.ts"
 import { MODES, type Mode } from "../grading/index.ts"
 import type { Told } from "../host/told.ts"
 import { type GradeSummary, gradeFile } from "./grade-file.ts"
@@ -72,13 +72,8 @@ function checkTogether(options: GradeOptions): void {
   }
   if (dedupe && !keep && !labels) throw new InputError("--dedupe needs --keep correct or --labels")
   if (balance && !keep) throw new InputError("--balance needs --keep correct")
-  oneOf("mode", mode, MODES)
-  oneOf("keep", keep, ["correct"])
-  if (typeof pairs === "string") oneOf("pairs", pairs, PAIRINGS)
+  checkWord("mode", mode, MODES)
+  checkWord("keep", keep, ["correct"])
+  if (typeof pairs === "string") checkWord("pairs", pairs, PAIRINGS)
   checkBounds(options)
-}
-
-function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
-  if (value === undefined || allowed.includes(value as string)) return
-  throw new InputError(`${name}: expected ${allowed.join(" or ")}, got ${JSON.stringify(value)}`)
 }

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
-import { InputError } from "../errors.ts"
 import { modelNamed } from "../generate/model-named.ts"
 import { weightsFolder } from "../generate/open-model.ts"
+import { checkWord } from "../generate/sampling-bounds.ts"
 import { type ExportOptions, type ExportResult, exportModel } from "./export.ts"
 
 export const CONVERSIONS = ["hf", "gguf", "int8", "int4"] as const
@@ -23,9 +23,7 @@ export async function convert(
   out: string,
   { to = "hf", ...options }: ConvertOptions = {},
 ): Promise<ExportResult> {
-  if (!CONVERSIONS.includes(to)) {
-    throw new InputError(`to: expected ${CONVERSIONS.join(", ")}, got ${JSON.stringify(to)}`)
-  }
+  checkWord("to", to, CONVERSIONS)
   const model = await modelNamed(word, options.onNotice)
   const format = to === "hf" && isAdapter(model) ? "merged" : to
   return exportModel(model, { ...options, to: format, out })

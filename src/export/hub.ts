@@ -8,6 +8,7 @@ import { folderFiles } from "../formats/folder-files.ts"
 import { isObject, readJsonFile } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import { modelNamed } from "../generate/model-named.ts"
+import type { Told } from "../host/told.ts"
 import { type Uploaded, uploadFolder } from "../hub/upload.ts"
 import { progressMeter } from "../report/progress.ts"
 import { summarizeRun } from "../report/run-summary.ts"
@@ -16,7 +17,7 @@ import { type ExportedFile, type ExportResult, exportModel } from "./export.ts"
 import { modelCard, repeatableConfig } from "./model-card.ts"
 import { plainValue } from "./places.ts"
 
-export interface HubExportOptions {
+export interface HubExportOptions extends Pick<Told, "signal" | "onProgress" | "onNotice"> {
   /** owner/name. */
   readonly repo: string
   /** A repository that is made is private without. */
@@ -27,8 +28,6 @@ export interface HubExportOptions {
   readonly evaluations?: readonly string[]
   /** Asked before anything is sent; false: nothing is. */
   readonly approve: (files: readonly ExportedFile[]) => Promise<boolean>
-  readonly signal?: AbortSignal
-  readonly onProgress?: (message: string) => void
 }
 
 export interface HubExportResult extends ExportResult {
@@ -59,8 +58,9 @@ export async function exportToHub(
     evaluations = [],
     signal,
     onProgress,
+    onNotice,
   } = options
-  const run = await modelNamed(word)
+  const run = await modelNamed(word, onNotice)
   if (!isRunFolder(run)) {
     throw new InputError(
       `${run}: --to hub makes the model's card from a run; expected a run folder`,
@@ -73,6 +73,7 @@ export async function exportToHub(
     ...{ to: base === null ? "hf" : "peft", out, force: existsSync(out) },
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
+    ...(onNotice ? { onNotice } : {}),
   })
   const summary = summarizeRun(readRun(run), basename(resolve(run)))
   const isAdapter = base !== null

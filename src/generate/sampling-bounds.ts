@@ -9,6 +9,7 @@ interface Bound {
 /** What a program may ask for; the command line's options have the same bounds. */
 const BOUNDS: Readonly<Record<string, Bound>> = {
   n: { least: 1, whole: true },
+  seeds: { least: 1, most: 100, whole: true },
   seed: { least: 0, whole: true },
   temperature: { least: 0, most: 100 },
   topP: { least: 1e-9, most: 1 },
@@ -21,6 +22,12 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   limit: { least: 1, whole: true },
   maxLength: { least: 2, whole: true },
   maxPerPrompt: { least: 1, whole: true },
+}
+
+/** @throws InputError naming the option that is none of its words */
+export function checkWord(name: string, value: unknown, allowed: readonly string[]): void {
+  if (value === undefined || allowed.some((word) => word === value)) return
+  throw new InputError(`${name}: expected ${allowed.join(", ")}, got ${JSON.stringify(value)}`)
 }
 
 /** @throws InputError naming the option that is out of its bounds */

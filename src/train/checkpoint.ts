@@ -151,11 +151,11 @@ async function prune(folder: string, limit: number, keep: number | undefined): P
 export async function readCheckpoint(state: CheckpointState): Promise<Checkpoint> {
   const { path, progress } = state
   await verifyFiles(state)
-  return { path, progress, tensors: await heldTensors(join(path, TENSOR_FILE)) }
+  return { path, progress, tensors: await storedTensors(join(path, TENSOR_FILE)) }
 }
 
 /** All tensors of a file: bytes, and float32. */
-export async function heldTensors(file: string): Promise<Map<string, HostTensor>> {
+export async function storedTensors(file: string): Promise<Map<string, HostTensor>> {
   const reader = await openSafetensors(file)
   const tensors = new Map<string, HostTensor>()
   for (const [name, { shape, dtype }] of reader.tensors) {

@@ -20,7 +20,7 @@ import {
 } from "../optim/index.ts"
 import { type Device, type DeviceTensor, float32, type HostTensor } from "../runtime/index.ts"
 import type { ParameterGroup } from "./parameter-groups.ts"
-import { tensorToWrite } from "./tensor-to-write.ts"
+import { heldTensor, tensorToWrite } from "./tensor-to-write.ts"
 import { WeightAverage } from "./weight-average.ts"
 
 export interface OptimizerSettings {
@@ -218,10 +218,9 @@ export class Policy {
     const blocks = [...this.#blockMoments].flatMap(([name, moments]) =>
       KINDS.flatMap((kind) => {
         const { codes, scales } = moments[kind]
-        const bytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength)
         return [
           { name: `${kind}.${name}.codes`, dtype: "U8", shape: [codes.length], data: codes },
-          { name: `${kind}.${name}.scales`, dtype: "F32", shape: [scales.length], data: bytes },
+          heldTensor(`${kind}.${name}.scales`, [scales.length], scales),
         ] as const
       }),
     )

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { basename } from "node:path"
 import { InputError } from "../errors.ts"
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/index.ts"
+import { bytesOf } from "./tensor-to-write.ts"
 
 /** By row of the data (or by step), by sequence: one number a supervised token. */
 export type ReferenceRows = Map<number, Float32Array[]>
@@ -72,11 +73,7 @@ export async function writeReference(path: string, found: ReferenceRows): Promis
     rows: ints(sorted.map(([row]) => row)),
     sides: ints(sorted.map(([, own]) => own.length)),
     lengths: ints(sequences.map(({ length }) => length)),
-    ref_logp: new Uint8Array(
-      Buffer.concat(
-        sequences.map((one) => Buffer.from(one.buffer, one.byteOffset, one.byteLength)),
-      ),
-    ),
+    ref_logp: new Uint8Array(Buffer.concat(sequences.map(bytesOf))),
   }
   const tensors = TENSORS.map((name): TensorToWrite => {
     const data = parts[name]

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { mutatedBytes, mutatedJson, mutatedJsonFile } from "../mutate.ts"
+import { jsonOf, mutatedBytes, mutatedJson, mutatedJsonFile } from "../mutate.ts"
 import type { Draw } from "../random.ts"
 
 /** Writes a mutant and reads it as a user's command would. */
@@ -46,11 +46,7 @@ export function oneOf(
 export function mutatedLines(lines: readonly unknown[], draw: Draw): Buffer {
   const texts = lines.map((line) => JSON.stringify(line))
   const at = draw.whole(lines.length)
-  try {
-    texts[at] = JSON.stringify(mutatedJson(lines[at], draw)) ?? "null"
-  } catch {
-    texts[at] = "null" // what was put into itself
-  }
+  texts[at] = jsonOf(mutatedJson(lines[at], draw))
   const text = Buffer.from(`${texts.join("\n")}\n`)
   return draw() < 0.7 ? text : mutatedBytes(text, draw)
 }

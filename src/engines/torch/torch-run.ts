@@ -37,6 +37,7 @@ import { padTokenOf } from "../../train/pad-token.ts"
 import { weighingSampler } from "../../train/plan.ts"
 import { runWatch } from "../../train/preference-watch.ts"
 import { referenceOf, samplePrompts } from "../../train/samples.ts"
+import { heldTensor } from "../../train/tensor-to-write.ts"
 import { runVersions } from "../../train/versions.ts"
 import type { Run } from "../engine.ts"
 import {
@@ -326,8 +327,7 @@ async function scoreSpec(
   if (first === undefined) return known
   const [name, { shape, data }] = first
   const start = join(config.output_dir, "score-start.safetensors")
-  const bytes = new Uint8Array((data as Float32Array).buffer)
-  await writeSafetensors(start, [{ name, dtype: "F32", shape: [...shape], data: bytes }])
+  await writeSafetensors(start, [heldTensor(name, shape, data as Float32Array)])
   return { ...known, start }
 }
 
@@ -342,8 +342,7 @@ async function writeAdapterStart(plan: DataPlan): Promise<string | undefined> {
     const held = decoderName(name)
     const values = start.get(held)
     if (!values) return [] // the base's own, or (a tied head) under its other name
-    const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    return [{ name: held, dtype: "F32" as const, shape: [...dims], data }]
+    return [heldTensor(held, dims, values)]
   })
   await writeSafetensors(path, tensors)
   return path

@@ -43,6 +43,5 @@ const MODULES = ["self_attn.q_proj", "mlp.down_proj"].flatMap((module) => {
 
 /** {@link readAdapterIn} of an adapter's folder on the disk. */
 export async function readAdapter(folder: string, shape: DecoderShape) {
-  await readAdapterConfig(folder)
-  return readAdapterIn(diskFolder(folder), shape)
+  return readAdapterIn(diskFolder(folder), await readAdapterConfig(folder), shape)
 }

@@ -174,9 +174,12 @@ export interface ReadAdapter extends AdapterFiles {
   readonly shape: DecoderShape
 }
 
-/** The adapter's tensors, checked against its base's shape. */
-export async function readAdapterIn(folder: Folder, base: DecoderShape): Promise<ReadAdapter> {
-  const read = await adapterConfigIn(folder)
+/** The adapter's tensors, checked against its base's shape. `read`: {@link adapterConfigIn} of the folder. */
+export async function readAdapterIn(
+  folder: Folder,
+  read: AdapterConfig,
+  base: DecoderShape,
+): Promise<ReadAdapter> {
   const reader = await openCheckpointIn(folder, { prefix: PREFIX })
   try {
     const file = folder.pathOf(ADAPTER_TENSORS)

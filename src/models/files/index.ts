@@ -1,7 +1,7 @@
 export { adaptedBase, adaptedConfig } from "./adapted-base.ts"
 export { type AdapterConfig, type AdapterFiles, adapterConfig } from "./adapter-config.ts"
 export { readAdapter, readAdapterConfig, saveAdapter } from "./adapter-files.ts"
-export { type ReadAdapter, readAdapterIn } from "./adapter-format.ts"
+export type { ReadAdapter } from "./adapter-format.ts"
 export { checkForeignWeights, checkWeights } from "./check-weights.ts"
 export { addedTokensOf, modelWithTokens } from "./extended-model.ts"
 export * from "./gguf.ts"

@@ -87,7 +87,7 @@ export class OnnxDevice implements Device {
   readonly #placed = new Map<string, boolean>()
   readonly #holdsConstants: boolean
   readonly #own: OwnProducts | undefined
-  readonly #lacks: Pick<OnnxDeviceOptions, "lacks">
+  readonly #lacks: ReadonlySet<Feature> | undefined
   readonly #keepsInputs: boolean
   #packs: Promise<boolean> | undefined
 
@@ -101,7 +101,7 @@ export class OnnxDevice implements Device {
     this.#target = target
     this.sharesHostMemory = target === "cpu"
     this.limits = { cachedQueries: cachedQueries ?? queries }
-    this.#lacks = lacks ? { lacks } : {}
+    this.#lacks = lacks
     this.#keepsInputs = keepsInputs
     this.description = description
     this.#session = session
@@ -184,7 +184,7 @@ export class OnnxDevice implements Device {
       const held = Object.entries(constants).map(([name, x]) => [name, x.ort(x.dtype)] as const)
       const names = new Set(Object.keys(constants))
       const own = this.#own
-      const given = { constants: names, own, packed: fedPacked, ...this.#lacks }
+      const given = { constants: names, own, packed: fedPacked, lacks: this.#lacks }
       const model = onnxModel(graph, "cpu", given)
       const { InferenceSession } = this.#ort
       return InferenceSession.create(model, this.#session, Object.fromEntries(held))

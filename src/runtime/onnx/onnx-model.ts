@@ -32,7 +32,7 @@ export interface ModelOptions {
   readonly own?: OwnProducts | undefined
   /** Names of inputs that are held as panels of bfloat16: factors, and tables that rows are read of. */
   readonly packed?: ReadonlySet<string>
-  readonly lacks?: ReadonlySet<Feature>
+  readonly lacks?: ReadonlySet<Feature> | undefined
 }
 
 /** WebGPU's attention over a cache ignores the attribute. */

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { assert, InputError } from "../../../errors.ts"
 import { writeSafetensors } from "../../../formats/index.ts"
 import type { EventBody } from "../../../run/events.ts"
-import { heldTensors } from "../../../train/checkpoint.ts"
+import { storedTensors } from "../../../train/checkpoint.ts"
 import { comparesWithReference } from "../../../train/objective-batches.ts"
 import type { DataPlan } from "../../../train/plan.ts"
 import { policyRollouts } from "../../../train/rollouts/policy-rollouts.ts"
@@ -47,7 +47,7 @@ export async function conduct(parts: ConductParts): Promise<void> {
   const stops = AbortSignal.any([signal, stop.signal, gone])
   const measures = torchMeasures(policy)
   const compares = comparesWithReference(objective, rollout.settings)
-  const saved = resume === null ? undefined : await heldTensors(stateOf(resume))
+  const saved = resume === null ? undefined : await storedTensors(stateOf(resume))
   const rollouts = policyRollouts(
     {
       rollout,
