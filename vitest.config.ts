@@ -21,8 +21,8 @@ export default defineConfig({
     pool: "forks", // onnxruntime-node keeps native threads: a process per file, not a thread
     maxWorkers: 2,
     globalSetup: "./test/software-gpu.ts",
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
     reporters: ["default", "./test/closing-line.ts"],
   },
 })

@@ -52,8 +52,25 @@ console.log(examples.length, rows?.rows, ways.map(({ name }) => name).join(), ru
 `
 }
 
+/** What `npm pack` says. Its scripts run here, all but the build: that stands already. */
+function packNow() {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  const runScript = (name) => {
+    for (const step of scripts[name].split(" && ")) {
+      const [program, ...words] = step.split(" ")
+      if (step !== "npm run build") run(program, words, root)
+    }
+  }
+  runScript("prepack")
+  try {
+    return run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], root)
+  } finally {
+    runScript("postpack")
+  }
+}
+
 try {
-  const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], root))
+  const [packed] = JSON.parse(packNow())
   const names = packed.files.map(({ path }) => path)
   const stray = names.filter((name) => !BELONGS.test(name) || STRAY.test(name))
   assert.deepEqual(stray, [], "files that do not belong into the package")

@@ -8,7 +8,9 @@ import { objectiveToConfig, tokenObjective } from "../../src/objectives/index.ts
 
 const folder = mkdtempSync(join(tmpdir(), "dftune-own-objective-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-const INDEX = fileURLToPath(new URL("../../src/index.ts", import.meta.url))
+// of all the package a loader makes another copy, which takes seconds
+const sources = (folder: string) =>
+  JSON.stringify(fileURLToPath(new URL(`../../src/${folder}/index.ts`, import.meta.url)))
 
 const mine = tokenObjective("mine", ({ logp }) => logp.exp().sqrt().detach().times(logp).negate())
 const base = { model: "m", data: { train: ["rows.jsonl"] } }
@@ -37,7 +39,8 @@ test.each([
   const config = `{ model: "m", data: { train: ["rows.jsonl"] }, objective: mine }`
   writeFileSync(
     path,
-    `import { defineConfig, tokenObjective } from ${JSON.stringify(INDEX)}
+    `import { defineConfig } from ${sources("config")}
+import { tokenObjective } from ${sources("objectives")}
 const mine = tokenObjective("mine", ({ logp }) => logp.exp().sqrt().detach().times(logp).negate())
 export const unused = defineConfig
 export default ${text.replace("CONFIG", config)}

@@ -84,7 +84,7 @@ export const focalDft = defineObjective({
     "| `luffy`",
     "| `focal-dft` | sg(p (1-p)^g) c | `g` (1) | all | here |",
   )
-  passes("test/objectives", "test/config")
+  passes("test/objectives", "test/config/config.test.ts")
   passes("test/documents/configs.test.ts", "-t", "docs/configuration.md is what")
   expect(touched.size).toBe(3)
 }, 240_000)
