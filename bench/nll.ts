@@ -2,10 +2,10 @@
  * Whether training in bfloat16 goes the way that float32 goes: the NLL of each step of two runs over
  * the same short GSM8K rows, DFT, full fine-tuning or LoRA, one thread.
  *
- *     npm run bench -- nll --model FOLDER [--steps 100] [--rows 2] [--lora] [--file FILE]
+ *     npm run bench -- nll --model FOLDER [--steps 100] [--rows 2] [--lora] [--file FILE] [--only fp32]
  *
  * With a file, what was measured is kept there, and a precision that is in it is not run again: the
- * two runs may be made at two times.
+ * two runs may be made at two times (--only).
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -36,6 +36,7 @@ export async function run(args: string[]): Promise<void> {
       rows: { type: "string", default: "2" },
       lora: { type: "boolean", default: false },
       file: { type: "string" },
+      only: { type: "string" },
     },
   })
   const { model, file } = values
@@ -48,14 +49,14 @@ export async function run(args: string[]): Promise<void> {
   const known: Partial<Record<(typeof DTYPES)[number], Trajectory>> =
     file && existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {}
   try {
-    for (const dtype of DTYPES) {
+    for (const dtype of DTYPES.filter((each) => !values.only || each === values.only)) {
       known[dtype] ??= await trajectory(folder, { model, steps, rows, dtype, lora: values.lora })
       if (file) writeFileSync(file, JSON.stringify(known))
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  report(known.fp32!, known.bf16!)
+  if (known.fp32 && known.bf16) report(known.fp32, known.bf16)
 }
 
 interface Settings {

@@ -153,7 +153,8 @@ export function buildCheck(
   const scratch = mkdtempSync(join(tmpdir(), "dftune-check-"))
   try {
     const target = platform.target.replace(/-gnu.*/, "-musl")
-    const extra = emulated ? ["-DEMULATED_TILES"] : []
+    const slices = "-DPACKED_AT_ONCE=65536" // so that small products too are packed in several
+    const extra = emulated ? [slices, "-DEMULATED_TILES"] : [slices]
     const made = objects(cc, { ...platform, target }, scratch, extra)
     const needed = made.filter((name) => !name.endsWith("operators.o"))
     cc(["-target", target, "-O2", ...extra, "-static", "../check/check.c", ...needed, "-o", output])

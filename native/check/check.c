@@ -96,6 +96,49 @@ static void try_quantized(const kernel *set, sizes s, int bits) {
   free(codes), free(zeros), free(scales), free(a), free(b), free(p.y);
 }
 
+/* Weights are rounded by their places, whichever way they are read, and by however many rows. */
+static void try_weight(product *p, const operand *all, ptrdiff_t rows, ptrdiff_t columns, uint8_t *panels) {
+  const threads here = {forwards, NULL};
+  const kernel *set = p->kernel;
+  size_t bytes = (size_t)(p->m * p->n) * sizeof(float);
+  float *plain = malloc(bytes), *row = malloc((size_t)columns * sizeof *row);
+  for (ptrdiff_t first = 0; first < rows; first += 2 * set->right) {
+    operand some = {all->data + first * columns, columns, 1, 1, first * columns};
+    pack_lanes(set, &some, least(2 * set->right, rows - first), columns, panels, first, rows, &here);
+  }
+  int wrong = 0;
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    unpack(set, panels, rows, columns, r, 0, columns, row);
+    for (ptrdiff_t c = 0; c < columns; c++) {
+      ptrdiff_t i = r * columns + c;
+      wrong += row[c] != widened(bf16_weight(all->data[i], (uint32_t)i));
+    }
+  }
+  multiply(p, &here);
+  memcpy(plain, p->y, bytes);
+  p->stored = PLAIN;
+  multiply(p, &here);
+  wrong += memcmp(plain, p->y, bytes) != 0;
+  if (wrong) printf("%s: %d numbers of a weight are rounded otherwise\n", set->name, wrong);
+  failures += wrong > 0;
+  free(plain), free(row);
+}
+
+/* Over many places a weight's mean stays what it was, and a bfloat16 number itself. */
+static void try_rounding(void) {
+  enum { COUNT = 1 << 20 };
+  const float x = 0.0200001f, exact = widened(bf16(x));
+  double sum = 0;
+  int changed = 0;
+  for (uint32_t i = 0; i < COUNT; i++) {
+    sum += widened(bf16_weight(x, i));
+    changed += widened(bf16_weight(exact, i)) != exact || widened(bf16_weight(-exact, i)) != -exact;
+  }
+  double off = fabs(sum / COUNT / x - 1);
+  if (off > 1e-5 || changed) printf("rounding of weights: off by %g, %d changed\n", off, changed);
+  failures += off > 1e-5 || changed > 0;
+}
+
 static void try_sizes(const kernel *set, sizes s, int isRounding) {
   const threads here = {forwards, NULL};
   float *a = filled((ptrdiff_t)s.m * s.k), *b = filled((ptrdiff_t)s.n * s.k), *add = filled((ptrdiff_t)s.m * s.n);
@@ -126,6 +169,8 @@ static void try_sizes(const kernel *set, sizes s, int isRounding) {
         break;
       }
     }
+    p.b.isWeight = all.isWeight = 1;
+    try_weight(&p, &all, rows, columns, panels);
     free(row), free(panels);
     try_quantized(set, s, 8);
     try_quantized(set, s, 4);
@@ -147,6 +192,7 @@ static void try_kernel(const kernel *set, int isRounding) {
 
 int main(void) {
   choose_kernels();
+  try_rounding();
 #ifdef EMULATED_TILES
   if (bf16_kernel()) try_kernel(&amx_bf16, 1); /* packs with AVX512-BF16 */
 #else

@@ -37,16 +37,33 @@ INLINE void transpose(__m512i r[16]) {
   }
 }
 
+/* Numbers at `at`, those of weights already rounded (bf16_weight; infinite ones are left as they are). */
+INLINE __m512 loaded(const operand *x, __mmask16 there, const float *at, const int isWeight) {
+  __m512 numbers = _mm512_maskz_loadu_ps(there, at);
+  if (!isWeight) return numbers;
+  const __m512i order = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i most = _mm512_set1_epi32(0x7f800000);
+  __m512i place = _mm512_add_epi32(_mm512_set1_epi32((int)(x->place + (at - x->data))), order);
+  __m512i h = _mm512_mullo_epi32(place, _mm512_set1_epi32((int)WEIGHT_MIX));
+  h = _mm512_xor_si512(h, _mm512_srli_epi32(h, WEIGHT_SHIFT));
+  h = _mm512_srli_epi32(_mm512_mullo_epi32(h, _mm512_set1_epi32((int)WEIGHT_MIX_AGAIN)), 16);
+  __m512i bits = (__m512i)numbers;
+  __mmask16 finite = _mm512_cmpneq_epi32_mask(_mm512_and_si512(bits, most), most);
+  bits = _mm512_mask_add_epi32(bits, finite, bits, h);
+  return (__m512)_mm512_mask_and_epi32(bits, finite, bits, _mm512_set1_epi32((int)0xffff0000));
+}
+
 /* Sixteen lanes, k side by side in memory: 32 k at a time become 16 vectors of pairs. */
-INLINE void pack_rows(const float *x, ptrdiff_t stride, ptrdiff_t lanes, int count, uint32_t *out,
-                      int width, __mmask16 kept) {
+INLINE void pack_rows(const operand *of, const float *x, ptrdiff_t lanes, int count, uint32_t *out,
+                      int width, __mmask16 kept, const int isWeight) {
+  ptrdiff_t stride = of->lane;
   for (int k = 0; k < count; k += 32) {
     __m512i r[16];
     __mmask16 low = first(count - k), high = first(count - k - 16);
     for (int l = 0; l < 16; l++) {
       const float *row = x + l * stride + k;
-      r[l] = l < lanes ? (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, row + 16),
-                                                      _mm512_maskz_loadu_ps(low, row))
+      r[l] = l < lanes ? (__m512i)_mm512_cvtne2ps_pbh(loaded(of, high, row + 16, isWeight),
+                                                      loaded(of, low, row, isWeight))
                        : _mm512_setzero_si512();
     }
     transpose(r);
@@ -58,35 +75,38 @@ INLINE void pack_rows(const float *x, ptrdiff_t stride, ptrdiff_t lanes, int cou
 }
 
 /* Sixteen lanes side by side in memory: two rows of k become one vector of pairs. */
-INLINE void pack_columns(const float *x, ptrdiff_t stride, ptrdiff_t lanes, int count, uint32_t *out,
-                         int width, __mmask16 kept) {
+INLINE void pack_columns(const operand *of, const float *x, ptrdiff_t lanes, int count,
+                         uint32_t *out, int width, __mmask16 kept, const int isWeight) {
+  ptrdiff_t stride = of->inner;
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
                                          23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   __mmask16 there = first(lanes);
   for (int k = 0; k < count; k += 2) {
     const float *row = x + k * stride;
-    __m512 even = _mm512_maskz_loadu_ps(there, row);
-    __m512 odd = k + 1 < count ? _mm512_maskz_loadu_ps(there, row + stride) : _mm512_setzero_ps();
+    __m512 even = loaded(of, there, row, isWeight);
+    __m512 odd = k + 1 < count ? loaded(of, there, row + stride, isWeight) : _mm512_setzero_ps();
     __m512i pairs = _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
     _mm512_mask_storeu_epi32(out + k / 2 * width, kept, pairs);
   }
 }
 
 INLINE void pack(const operand *x, ptrdiff_t lane, int lanes, ptrdiff_t k, int count, uint32_t *out,
-                 const int width) {
+                 const int width, const int isWeight) {
   const float *from = x->data + lane * x->lane + k * x->inner;
   for (int l = 0; l < width; l += 16) {
     __mmask16 kept = first(width - l);
-    if (x->inner == 1) pack_rows(from + l * x->lane, x->lane, lanes - l, count, out + l, width, kept);
-    else pack_columns(from + l, x->inner, lanes - l, count, out + l, width, kept);
+    const float *at = from + l * x->lane;
+    if (x->inner == 1) pack_rows(x, at, lanes - l, count, out + l, width, kept, isWeight);
+    else pack_columns(x, at, lanes - l, count, out + l, width, kept, isWeight);
   }
 }
 
 static void pack_left(const operand *x, ptrdiff_t lane, int lanes, ptrdiff_t k, int count, void *out) {
-  pack(x, lane, lanes, k, count, out, LEFT);
+  pack(x, lane, lanes, k, count, out, LEFT, 0);
 }
 static void pack_right(const operand *x, ptrdiff_t lane, int lanes, ptrdiff_t k, int count, void *out) {
-  pack(x, lane, lanes, k, count, out, RIGHT);
+  if (x->isWeight) pack(x, lane, lanes, k, count, out, RIGHT, 1);
+  else pack(x, lane, lanes, k, count, out, RIGHT, 0);
 }
 
 /*

@@ -16,10 +16,13 @@ static void pack(const operand *x, ptrdiff_t lane, int lanes, ptrdiff_t k, int c
     int here = (int)least(GROUP, count - g);
     for (int l = 0; l < width; l++, out += GROUP) {
       const float *row = from + l * x->lane + g * x->inner;
-      if (l < lanes && here == GROUP && x->inner == 1) {
+      if (l < lanes && here == GROUP && x->inner == 1 && !x->isWeight) {
         vst1_u16(out, vreinterpret_u16_bf16(vcvt_bf16_f32(vld1q_f32(row))));
       } else {
-        for (int i = 0; i < GROUP; i++) out[i] = l < lanes && i < here ? bf16(row[i * x->inner]) : 0;
+        for (int i = 0; i < GROUP; i++) {
+          const float *one = row + i * x->inner;
+          out[i] = l < lanes && i < here ? bf16_of(x, one - x->data, *one) : 0;
+        }
       }
     }
   }

@@ -8,7 +8,8 @@
  *   Narrowed(x f32 [...]) -> u16 [...]                  bfloat16, to nearest, ties to even
  *   Widened(x u16 [...]) -> f32 [...]
  *
- * Attributes: transA, transB, alpha; exact (1: float32 kernels); rows, columns of the matrix that
+ * Attributes: transA, transB, alpha; exact (1: float32 kernels); weight (1: B is a model's, rounded by
+ * its places); rows, columns of the matrix that
  * panels or codes stand for; bits, group. S is [N], [1, N] or [M, N], or left out.
  */
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static const void *api;
 
 typedef struct {
   role role;
-  int transA, transB, exact, bits, group;
+  int transA, transB, exact, weight, bits, group;
   int64_t rows, columns;
   float alpha;
 } settings;
@@ -146,6 +147,7 @@ static status whole_product(const settings *set, const kernel *kernel, void *con
   if ((bad = output(context, dims, rank, &y))) return bad;
   product p = {kernel, m, n, k, seen(a.data, endA[0], endA[1], set->transA), PLAIN,
                seen(b.data, endB[0], endB[1], !set->transB), NULL, {0}, 0, set->alpha, NULL, 0, y};
+  p.b.isWeight = set->weight;
   if ((bad = added(&s, &p))) return bad;
   const threads pool = {on_pool, context};
   if (batch == 1) return multiply(&p, &pool) ? NULL : refused("bad_alloc: no memory to pack in");
@@ -305,6 +307,7 @@ static status create(const custom_op *op, const void *table, const void *info, v
   set->transA = (int)whole(info, "transA", 0);
   set->transB = (int)whole(info, "transB", 0);
   set->exact = (int)whole(info, "exact", 0);
+  set->weight = (int)whole(info, "weight", 0);
   set->bits = (int)whole(info, "bits", 8);
   set->group = (int)whole(info, "group", 1);
   set->rows = whole(info, "rows", 0);
@@ -363,10 +366,10 @@ static void here(void *pool, void (*body)(void *, size_t), size_t count, void *d
 /* Rows that can be packed apart from those after them are a multiple of this. */
 EXPORT int dftune_panel_rows(void) { return bf16_kernel()->right; }
 
-/* `count` rows x of a matrix [rows, columns], from `first` on, into its panels of bfloat16. */
+/* `count` rows x of a weight [rows, columns], from `first` on, into its panels of bfloat16. */
 EXPORT void dftune_pack(const float *x, int64_t count, int64_t columns, uint8_t *panels,
                         int64_t first, int64_t rows) {
-  const operand some = {x, columns, 1};
+  const operand some = {x, columns, 1, 1, first * columns};
   const threads alone = {here, NULL};
   pack_lanes(bf16_kernel(), &some, count, columns, panels, first, rows, &alone);
 }

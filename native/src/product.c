@@ -5,6 +5,10 @@
 
 /* What one task packs for itself stays in the second-level cache with room for the other operand. */
 enum { TASK_BYTES = 512 << 10, SLOTS = 256 };
+/* Of what is packed for all tasks, at a time: a softmax over 150,000 words would be 40 MB of it. */
+#ifndef PACKED_AT_ONCE
+#define PACKED_AT_ONCE (8 << 20)
+#endif
 /* Below this (in multiplications) a product is not worth handing out. */
 static const double SMALL = 200e3;
 
@@ -54,6 +58,7 @@ typedef struct {
   int width, step, isLeft; /* step: lanes taken by a panel, at most its width */
   uint8_t *out;
   ptrdiff_t first;         /* of the panels, where x has not all lanes */
+  ptrdiff_t from;          /* of x's k the first that is packed; k is how many are */
 } packing;
 
 static void pack_panel(void *data, size_t i) {
@@ -63,14 +68,14 @@ static void pack_panel(void *data, size_t i) {
   for (ptrdiff_t at = 0; at < p->k; at += p->set->block) {
     int count = (int)least(p->set->block, p->k - at);
     uint8_t *to = p->out + panel_offset(p->set, p->width, p->panels, p->k, p->first + panel, at);
-    (p->isLeft ? p->set->packLeft : p->set->packRight)(p->x, lane, lanes, at, count, to);
+    (p->isLeft ? p->set->packLeft : p->set->packRight)(p->x, lane, lanes, p->from + at, count, to);
   }
 }
 
 void pack_lanes(const kernel *set, const operand *x, ptrdiff_t lanes, ptrdiff_t k, uint8_t *panels,
                 ptrdiff_t first, ptrdiff_t all, const threads *pool) {
   packing p = {set, x, lanes, k, parts(all, set->right), set->right, set->right, 0, panels,
-               first / set->right};
+               first / set->right, 0};
   pool->run(pool->pool, pack_panel, (size_t)parts(lanes, set->right), &p);
 }
 
@@ -147,6 +152,8 @@ typedef struct {
   ptrdiff_t leftPanels, rightPanels, leftTasks, rightTasks;
   int leftStep;                 /* rows of Y that a panel of A covers */
   uint8_t *left, *right;        /* packed for all tasks, or NULL: each packs its own */
+  ptrdiff_t from, to;           /* the k of this time: all that is packed for it */
+  int isHeld;                   /* right has all k */
   int failed;
 } work;
 
@@ -158,8 +165,9 @@ static ptrdiff_t tasks_of(ptrdiff_t panels, size_t bytesEach, int wanted) {
 }
 
 static const uint8_t *ready(const work *w, const uint8_t *all, int width, ptrdiff_t panels,
-                            ptrdiff_t panel, ptrdiff_t at) {
-  return all + panel_offset(w->p->kernel, width, panels, w->p->k, panel, at);
+                            ptrdiff_t panel, ptrdiff_t at, int isHeld) {
+  ptrdiff_t from = isHeld ? 0 : w->from, to = isHeld ? w->p->k : w->to;
+  return all + panel_offset(w->p->kernel, width, panels, to - from, panel, at - from);
 }
 
 typedef struct { ptrdiff_t from, to; } range;
@@ -196,8 +204,8 @@ static void one_task(void *data, size_t index) {
     w->failed = 1;
     return;
   }
-  for (ptrdiff_t at = 0; at < p->k; at += set->block) {
-    int count = (int)least(set->block, p->k - at);
+  for (ptrdiff_t at = w->from; at < w->to; at += set->block) {
+    int count = (int)least(set->block, w->to - at);
     size_t step = panel_bytes(set, set->left, count), stepRight = panel_bytes(set, set->right, count);
     uint8_t *ownRight = own + leftBytes;
     for (ptrdiff_t i = rows.from; !w->left && i < rows.to; i++) {
@@ -210,9 +218,9 @@ static void one_task(void *data, size_t index) {
       right_panel(p, lane, (int)least(set->right, p->n - lane), at, count,
                   ownRight + (j - columns.from) * stepRight);
     }
-#define LEFT(i) (w->left ? ready(w, w->left, set->left, w->leftPanels, i, at) \
+#define LEFT(i) (w->left ? ready(w, w->left, set->left, w->leftPanels, i, at, 0) \
                          : own + ((i) - rows.from) * step)
-#define RIGHT(j) (w->right ? ready(w, w->right, set->right, w->rightPanels, j, at) \
+#define RIGHT(j) (w->right ? ready(w, w->right, set->right, w->rightPanels, j, at, w->isHeld) \
                            : ownRight + ((j) - columns.from) * stepRight)
     /* The task's own part is gone through inside, as it is in the cache. */
     if (w->left) {
@@ -248,7 +256,7 @@ static work planned(const product *p) {
   ptrdiff_t leftPanels = parts(p->m, set->left);
   /* Panels of equal height: sixteen rows are two of eight, not twelve and four. */
   int step = (int)parts(p->m, leftPanels);
-  work w = {p, parts(p->m, step), parts(p->n, set->right), 1, 1, step, NULL, NULL, 0};
+  work w = {p, parts(p->m, step), parts(p->n, set->right), 1, 1, step, NULL, NULL, 0, p->k, 0, 0};
   return w;
 }
 
@@ -285,21 +293,28 @@ int multiply(const product *p, const threads *pool) {
   cut(&w);
   size_t tasks = (size_t)(w.leftTasks * w.rightTasks);
   if (tasks == 1) pool = &alone;
-  uint8_t *left = NULL, *right = NULL;
-  if (w.rightTasks > 1) {
-    size_t bytes = panel_offset(set, set->left, w.leftPanels, p->k, 0, p->k);
-    w.left = left = scratch(bytes);
-    packing all = {set, &p->a, p->m, p->k, w.leftPanels, set->left, w.leftStep, 1, left, 0};
-    if (left) pool->run(pool->pool, pack_panel, (size_t)w.leftPanels, &all);
+  w.isHeld = p->stored == PACKED && !p->turned;
+  int packsLeft = w.rightTasks > 1, packsRight = w.leftTasks > 1 && p->stored == PLAIN;
+  ptrdiff_t block = least(set->block, p->k), blocks = parts(p->k, block);
+  size_t leftBlock = packsLeft ? w.leftPanels * panel_bytes(set, set->left, block) : 0;
+  size_t rightBlock = packsRight ? w.rightPanels * panel_bytes(set, set->right, block) : 0;
+  if (leftBlock + rightBlock) {
+    blocks = least(blocks, 1 + (ptrdiff_t)(PACKED_AT_ONCE / (leftBlock + rightBlock)));
   }
-  if (p->stored == PACKED && !p->turned) {
-    w.right = (uint8_t *)p->panels;
-  } else if (w.leftTasks > 1 && p->stored == PLAIN) {
-    w.right = right = scratch(packed_bytes(set, p->n, p->k));
-    packing all = {set, &p->b, p->n, p->k, w.rightPanels, set->right, set->right, 0, right, 0};
-    if (right) pool->run(pool->pool, pack_panel, (size_t)w.rightPanels, &all);
+  uint8_t *left = packsLeft ? scratch(leftBlock * blocks) : NULL;
+  uint8_t *right = packsRight ? scratch(rightBlock * blocks) : NULL;
+  w.left = left;
+  w.right = w.isHeld ? (uint8_t *)p->panels : right;
+  for (w.from = 0; w.from < p->k; w.from = w.to) {
+    w.to = least(p->k, w.from + blocks * block);
+    ptrdiff_t k = w.to - w.from;
+    packing rows = {set, &p->a, p->m, k, w.leftPanels, set->left, w.leftStep, 1, left, 0, w.from};
+    packing columns = {set, &p->b, p->n, k, w.rightPanels, set->right, set->right, 0, right, 0,
+                       w.from};
+    if (left) pool->run(pool->pool, pack_panel, (size_t)w.leftPanels, &rows);
+    if (right) pool->run(pool->pool, pack_panel, (size_t)w.rightPanels, &columns);
+    pool->run(pool->pool, one_task, tasks, &w);
   }
-  pool->run(pool->pool, one_task, tasks, &w);
   scratch_done(left);
   scratch_done(right);
   return !w.failed;
@@ -319,7 +334,8 @@ static void one_product(void *data, size_t i) {
     return;
   }
   work w = planned(p);
-  if (p->stored == PACKED && !p->turned) w.right = (uint8_t *)p->panels;
+  w.isHeld = p->stored == PACKED && !p->turned;
+  if (w.isHeld) w.right = (uint8_t *)p->panels;
   one_task(&w, 0);
   if (w.failed) s->failed = 1;
 }

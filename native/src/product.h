@@ -14,6 +14,8 @@
 typedef struct {
   const float *data;
   ptrdiff_t lane, inner;
+  int isWeight;      /* rounded by bf16_weight below, not to nearest */
+  ptrdiff_t place;   /* of data[0] in its matrix */
 } operand;
 
 /* A matrix of codes, groupSize of a row sharing a scale and a zero point: w = (code - zero) scale. */
@@ -112,6 +114,32 @@ static inline uint16_t bf16(float x) {
   union { float number; uint32_t bits; } v = {x};
   if ((v.bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(v.bits >> 16 | 0x40); /* NaN stays one */
   return (uint16_t)((v.bits + 0x7fff + (v.bits >> 16 & 1)) >> 16);
+}
+/*
+ * What decides which way the weight at a place of its matrix is rounded: 16 bits, even over many
+ * places, the same each time.
+ */
+#define WEIGHT_MIX 0x9e3779b1u
+#define WEIGHT_MIX_AGAIN 0x85ebca77u
+#define WEIGHT_SHIFT 15
+static inline uint32_t weight_offset(uint32_t place) {
+  uint32_t h = place * WEIGHT_MIX;
+  h ^= h >> WEIGHT_SHIFT;
+  return h * WEIGHT_MIX_AGAIN >> 16;
+}
+/*
+ * A weight is rounded up as often as it lies far above the number below it. To nearest, what a step
+ * changes would be lost: a checkpoint's weights mostly are bfloat16 numbers, and 1e-5 beside 0.02 is a
+ * sixth of the way to where the next one is nearer. So the mean of many weights moves as they do; one
+ * that is a bfloat16 number stays it.
+ */
+static inline uint16_t bf16_weight(float x, uint32_t place) {
+  union { float number; uint32_t bits; } v = {x};
+  if ((v.bits & 0x7f800000) == 0x7f800000) return bf16(x);
+  return (uint16_t)((v.bits + weight_offset(place)) >> 16);
+}
+static inline uint16_t bf16_of(const operand *x, ptrdiff_t offset, float value) {
+  return x->isWeight ? bf16_weight(value, (uint32_t)(x->place + offset)) : bf16(value);
 }
 static inline float widened(uint16_t x) {
   union { uint32_t bits; float number; } v = {(uint32_t)x << 16};

@@ -25,10 +25,10 @@ import type { OptimizerSettings } from "./policy.ts"
  */
 export const HEAD_ROWS = 256
 /**
- * Where the head is held as bfloat16 panels: a row of 256 costs a twentieth less than one of 128, and
- * the 128 more take 200 MB under a vocabulary of 150,000 (docs/log.md, 2026-11-30).
+ * Where the head is held as bfloat16 panels: more rows cost a fiftieth of a step less, and each takes
+ * 1.2 MB under a vocabulary of 150,000 (docs/log.md, 2026-11-30).
  */
-const PACKED_HEAD_ROWS = 128
+const PACKED_HEAD_ROWS = 64
 
 /** Of the model that is trained. */
 export function headRows(

@@ -55,12 +55,56 @@ test.skipIf(bf16 === undefined)("bfloat16 products are those of rounded factors"
     await executable.release()
     return y!.data as Float32Array
   }
+  // A weight that is a bfloat16 number stays it; the other factor is rounded to nearest.
   const rounded = await run(device, x.map(toBf16), w.map(toBf16))
-  const got = await run(fast, x, w)
+  const got = await run(fast, x, w.map(toBf16))
   for (const [i, value] of got.entries()) expect(Math.abs(value - rounded[i]!)).toBeLessThan(1e-4)
   expect(Math.abs(got[0]! - (await run(device, x, w))[0]!)).toBeGreaterThan(2e-4)
   await fast.release()
 })
+
+test.skipIf(bf16 === undefined)(
+  "a change of weights that nearest rounding would lose is in their products",
+  async () => {
+    const [M, K, N] = [3, 4096, 40]
+    const fast = await openDevice({ device: "cpu", threads: 2, dtype: "bf16" })
+    const base = toBf16(0.02)
+    // Of the way to the next bfloat16 number an eighth and 7 in 10.
+    for (const change of [2 ** -16, 0.7 * 2 ** -13, -(2 ** -16)]) {
+      expect(toBf16(base + change) === base).toBe(Math.abs(change) < 2 ** -14)
+      const w = new Float32Array(N * K).fill(base + change)
+      const ones = await fast.upload({
+        dtype: "f32",
+        shape: [M, K],
+        data: new Float32Array(M * K).fill(1),
+      })
+      const turned = await fast.upload({
+        dtype: "f32",
+        shape: [M, N],
+        data: new Float32Array(M * N).fill(1),
+      })
+      const matrix = { dtype: "f32", shape: [N, K], data: w } as const
+      const weight = input("w", [N, K])
+      const executable = await fast.compile(
+        graph("weight", {
+          forward: input("x", [M, K]).matmul(weight, { transB: true }),
+          backward: input("dy", [M, N]).matmul(weight),
+        }),
+      )
+      const feeds = { x: ones, dy: turned }
+      const plain = await executable.run({ ...feeds, w: await fast.upload(matrix) })
+      const packed = await executable.run({ ...feeds, w: await fast.uploadFactor(matrix) })
+      // A frozen copy is the weight that trains, rounded alike, whichever way it is multiplied.
+      for (const name of ["forward", "backward"])
+        expect(packed[name]!.data).toEqual(plain[name]!.data)
+      const sums = plain.forward!.data as Float32Array
+      const mean = sums.reduce((all, sum) => all + sum, 0) / (M * N * K)
+      expect(Math.abs(mean - base - change)).toBeLessThan(0.02 * Math.abs(change))
+      await executable.release()
+    }
+    await fast.release()
+  },
+)
 
 test.skipIf(bf16 === undefined)(
   "numbers are rounded and widened as they are one by one",

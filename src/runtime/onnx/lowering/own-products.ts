@@ -24,7 +24,7 @@ export function ownProduct(
   const attributes = ownAttributes(emit, node)
   if (!attributes) return undefined
   const [a, b, c] = inputs as [string, string, string | undefined]
-  const { type, factor, more } = heldFactor(emit, node.inputs[1]!, b)
+  const { type, factor, more } = heldFactor(emit, node, b)
   const operands = [a, ...factor]
   const product = (inputs: readonly string[]) =>
     emit.node(type, inputs, { ...attributes, ...more }, OWN_DOMAIN)
@@ -40,11 +40,16 @@ interface HeldFactor {
 }
 
 /** The operator that takes the right factor as it is held, and what it has to know of it. */
-function heldFactor(emit: Emitter, factor: Tensor, name: string): HeldFactor {
+function heldFactor(emit: Emitter, product: Tensor, name: string): HeldFactor {
+  const factor = product.inputs[1]!
+  // As packed ones are: native/src/product.h says how a weight is rounded, and why.
+  const isWeight = factor.op === "input" && isBf16Product(product)
   if (emit.isPacked(factor)) {
     return { type: "PackedProduct", factor: [name], more: sizes(factor.shape) }
   }
-  if (factor.op !== "dequantize") return { type: "Product", factor: [name] }
+  if (factor.op !== "dequantize") {
+    return { type: "Product", factor: [name], more: { weight: { i: isWeight ? 1 : 0 } } }
+  }
   const { bits, groupSize } = (factor as Tensor<"dequantize">).attributes
   const more = { ...sizes(factor.shape), bits: { i: bits }, group: { i: groupSize } }
   return { type: "QuantizedProduct", factor: factor.inputs.map(emit.nameOf), more }
