@@ -50,12 +50,20 @@ export const localEngine: Engine = {
   },
 }
 
+/**
+ * Of the training thread, for short-lived objects: V8's own choice grows to 48 MB on a quick machine
+ * and not on a busy one, and a plan of memory cannot know (docs/log.md, 2026-11-30). Numbers are in
+ * arrays outside of it.
+ */
+const YOUNG_MB = 16
+
 async function* workerEvents(
   config: Config,
   { signal, onProgress, timed = false }: RunOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
   const worker = startWorker(new URL("./train-worker.ts", import.meta.url), {
     workerData: { config, timed } satisfies WorkerInput,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   })
   const unlisten = stopOnAbort(worker, signal)
   try {
