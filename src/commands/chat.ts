@@ -12,14 +12,8 @@ import {
   numberIn,
   wholeFrom,
 } from "./shell/option-values.ts"
-import {
-  colorsFor,
-  printJson,
-  progressLine,
-  say,
-  sayWarned,
-  terminalText,
-} from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { colorsFor, printJson, say, sayWarned, terminalText } from "./shell/terminal.ts"
 
 interface Options {
   readonly system?: string

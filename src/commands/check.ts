@@ -3,7 +3,8 @@ import { type CheckResult, check } from "../check/index.ts"
 import { loadConfig } from "../config/load-config.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
-import { print, printJson, progressLine } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson } from "./shell/terminal.ts"
 
 export function command(verb: Command): void {
   verb

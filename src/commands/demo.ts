@@ -9,7 +9,8 @@ import { shortDuration } from "../report/units.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { wholeFrom } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly out: string

@@ -17,7 +17,8 @@ import {
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say, sayWarned } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say, sayWarned } from "./shell/terminal.ts"
 
 interface Options {
   readonly suite?: string

@@ -15,7 +15,8 @@ import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { baseOption, collected, roundingOption } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
 export interface ExportVerbOptions {
   readonly to: ExportFormat

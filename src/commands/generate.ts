@@ -14,8 +14,9 @@ import {
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
+import { progressLine } from "./shell/progress-line.ts"
 import { sampleText } from "./shell/sample-text.ts"
-import { colorsFor, print, printJson, progressLine, say, sayWarned } from "./shell/terminal.ts"
+import { colorsFor, print, printJson, say, sayWarned } from "./shell/terminal.ts"
 
 interface Options {
   readonly prompts?: string

@@ -4,7 +4,8 @@ import { type GradeSummary, MODES, type Mode, PAIRINGS, type Pairing } from "../
 import { interruptible } from "./shell/interrupt.ts"
 import { wholeFrom } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly out?: string

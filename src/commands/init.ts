@@ -3,7 +3,8 @@ import type { Command } from "commander"
 import { init } from "../first-config/init.ts"
 import { commandLine } from "../host/invocation.ts"
 import { interruptible } from "./shell/interrupt.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly model?: string

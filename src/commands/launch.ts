@@ -6,7 +6,8 @@ import { ACCELERATORS, IMAGE, type WrittenJob, writeJob } from "../engines/torch
 import { trainWithTorch } from "../engines/torch/torch-run.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { collected, setOption } from "./shell/option-values.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 import { followRun } from "./train.ts"
 
 interface Options {

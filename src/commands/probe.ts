@@ -15,7 +15,8 @@ import { fitConfig } from "../train/fit-config.ts"
 import { type ProbeResult, probe } from "../train/probe.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
-import { print, printJson, progressLine, sayWarning } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, sayWarning } from "./shell/terminal.ts"
 
 const FIT_HELP = `
 --fit reads config.json and the headers of the weights' files, of a hub id (or owner/name/FILE.gguf)

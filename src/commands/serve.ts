@@ -11,7 +11,8 @@ import {
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly port: number

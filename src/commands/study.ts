@@ -5,7 +5,8 @@ import { type StudyPlan, study, studyJobs, studyPlan } from "../study/study.ts"
 import { studyMarkdown } from "../study/study-report.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { outliveReaders } from "./shell/output.ts"
-import { print, printJson, progressLine, say } from "./shell/terminal.ts"
+import { progressLine } from "./shell/progress-line.ts"
+import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly plan?: boolean

@@ -11,8 +11,9 @@ import { approval } from "./shell/approval.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { outliveReaders, write } from "./shell/output.ts"
+import { progressLine } from "./shell/progress-line.ts"
 import { afterRun, continuation, runCourse } from "./shell/road.ts"
-import { keepBelow, print, printJson, progressLine, say, sayWarning } from "./shell/terminal.ts"
+import { keepBelow, print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
 interface Options {
   readonly set?: string[]
@@ -77,19 +78,28 @@ function placeLine({
 /** What a run shows of itself on stderr. */
 function runView(json: boolean) {
   const line = progressLine()
-  const view = terminalView((text) => write(process.stderr, text), terminalOptions(process.stderr))
+  const options = terminalOptions(process.stderr)
+  const tell = (text: string) => {
+    line.told()
+    write(process.stderr, text)
+  }
+  const view = terminalView(tell, options)
   let begun = false
   return {
     ...view,
     show(event: RunEvent) {
-      if (!begun) line.clear()
+      line.clear()
       begun = true
       view.show(event)
     },
     /** Below the run's own lines, once there are some. */
     progress(text: string) {
-      if (begun && !json) view.status(text)
+      if (begun && !json && options.live) view.status(text)
       else line.show(text)
+    },
+    close() {
+      line.clear()
+      view.close()
     },
   }
 }

@@ -49,8 +49,9 @@ export function terminalOptions(
   return { live, color: live && !environment.NO_COLOR, columns: () => stream.columns ?? 80 }
 }
 
-/** Lines of a run without a terminal, at most about this many for its steps. */
+/** Lines of a run without a terminal: about this many for its steps, and one in this time at least. */
 const QUIET_LINES = 20
+const QUIET_MS = 10_000
 /** Steps over which the time left is estimated. */
 const RATE_STEPS = 20
 
@@ -66,6 +67,7 @@ export function terminalView(
   let last: StepEvent | undefined
   let rollout: RolloutEvent | undefined
   let shownStep = 0
+  let shownAt = Number.POSITIVE_INFINITY
   let watched: string | undefined
   let doing: string | undefined
 
@@ -143,9 +145,11 @@ export function terminalView(
       recent.push({ nll: event.nll, time: Date.parse(event.time), step: event.step })
       if (recent.length > 500) recent.shift()
       const every = Math.max(1, Math.ceil(steps / QUIET_LINES))
-      const due = event.step === 1 || event.step === steps || event.step >= shownStep + every
-      if (!live && due) {
+      const time = Date.parse(event.time)
+      const isNext = event.step === 1 || event.step === steps || event.step >= shownStep + every
+      if (!live && (isNext || time - shownAt >= QUIET_MS)) {
         shownStep = event.step - (event.step % every)
+        shownAt = time
         write(`${stepLine(event, 200)}\n`)
       }
       draw()

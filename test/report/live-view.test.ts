@@ -36,6 +36,17 @@ test("without a terminal a run is a few plain lines", () => {
   expect(lines.join("\n")).not.toContain(ESCAPE)
 })
 
+test("without a terminal slow steps are told every ten seconds", () => {
+  const slow = events.flatMap((event): RunEvent[] => {
+    if (event.type !== "step") return []
+    return [{ ...event, time: new Date(4000 * event.step).toISOString() }]
+  })
+  const started = { ...events[0]!, steps: 10_000 } as RunEvent
+  const lines = shown([started, ...slow]).split("\n")
+  const told = lines.flatMap((line) => /^step (\d+)/.exec(line)?.[1] ?? []).map(Number)
+  expect(told).toEqual(Array.from({ length: 34 }, (_, i) => 1 + 3 * i))
+})
+
 test.each([
   [120, "8 rows, 120 tokens trained; 3 steps of 16 rows"],
   [0, "8 prompts; 3 steps of 16 samples"],

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto"
 import picocolors from "picocolors"
-import { printable, printableJson, printableLine } from "../../host/printable.ts"
+import { printable, printableJson } from "../../host/printable.ts"
 import type { Warning } from "../../host/told.ts"
 import { write } from "./output.ts"
 
@@ -36,6 +36,11 @@ export interface LiveLines {
 }
 
 let live: LiveLines | undefined
+
+/** Takes these lines away, if it is they that stand there. */
+export function dropBelow(lines: LiveLines): void {
+  if (live === lines) keepBelow(undefined)
+}
 
 /** From now on these are the terminal's live lines, or there are none; others that stood there go. */
 export function keepBelow(lines: LiveLines | undefined): void {
@@ -84,42 +89,4 @@ export function print(text: string): void {
 /** A result as one line of JSON, on stdout. */
 export function printJson(value: unknown): void {
   writeAbove(process.stdout, `${printableJson(value)}\n`)
-}
-
-/** Without a terminal, a line of progress is written this often. */
-const QUIET_MS = 10_000
-
-/** One line that is written over while work goes on; without a terminal a line every ten seconds. */
-export function progressLine(): {
-  readonly show: (text: string) => void
-  readonly clear: () => void
-} {
-  let shownAt = process.stderr.isTTY ? 0 : Date.now()
-  const due = (after: number): boolean => {
-    if (Date.now() - shownAt < after) return false
-    shownAt = Date.now()
-    return true
-  }
-  if (!process.stderr.isTTY) {
-    return { show: (text) => void (due(QUIET_MS) && say(printableLine(text))), clear: () => {} }
-  }
-  let shown = ""
-  const own: LiveLines = {
-    clear: () => write(process.stderr, "\r\x1b[2K"),
-    draw: () => {
-      const width = (process.stderr.columns ?? 80) - 1
-      write(process.stderr, `\r\x1b[2K${printableLine(shown).slice(0, width)}`)
-    },
-  }
-  return {
-    show: (text) => {
-      shown = text
-      if (!due(100)) return
-      keepBelow(own)
-      own.draw()
-    },
-    clear: () => {
-      if (live === own) keepBelow(undefined)
-    },
-  }
 }
