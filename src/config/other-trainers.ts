@@ -1,25 +1,9 @@
 /** Keys of other trainers found in a config, and the line to write here in their place. */
 import { optimizerNamed } from "./optimizer-names.ts"
+import { type Line, MORE_LINES, named, text, within, write } from "./other-trainer-keys.ts"
 
 type Config = Readonly<Record<string, unknown>>
-/** What to write, from the key's value and the config around it. */
-type Line = (value: unknown, config: Config) => string
-
-const text = (value: unknown): string =>
-  typeof value === "string" ? value : (JSON.stringify(value) ?? "...")
-const write =
-  (line: string): Line =>
-  () =>
-    `write ${line}`
-/** The same value under another name. */
-const named =
-  (name: string): Line =>
-  (value) =>
-    `write ${name}: ${text(value)}`
-const inData =
-  (name: string): Line =>
-  (value) =>
-    `write it under data: ${name}: ${text(value)}`
+const inData = (name: string): Line => within("data", name)
 /** axolotl's list has a mapping for each: its path is what is meant. */
 const pathOf = (value: unknown): string =>
   typeof value === "object" && value !== null && "path" in value
@@ -209,9 +193,10 @@ const LINES: Readonly<Record<string, Line>> = {
 
 /** `write batch_size: 32 ...` for a key of another trainer; undefined for any other key. */
 export function lineForKey(key: string, config: unknown): string | undefined {
-  if (!Object.hasOwn(LINES, key)) return undefined
+  const lines = Object.hasOwn(LINES, key) ? LINES : MORE_LINES
+  if (!Object.hasOwn(lines, key)) return undefined
   const given = (config ?? {}) as Config
-  return LINES[key]!(given[key], given)
+  return lines[key]!(given[key], given)
 }
 
 /** The same for a value that is another trainer's under a key that is also ours. */

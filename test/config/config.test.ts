@@ -401,6 +401,22 @@ test.each([
   [{ max_seq_length: 1024 }, /write it under data: max_length: 1024/],
   [{ lora_r: 16 }, /write adapter: \{ type: lora, r: 16 \}/],
   [{ num_epochs: 2 }, /write num_train_epochs: 2/],
+  [{ dataset_text_field: "body" }, /write data: \{ columns: \{ text: body \} \}/],
+  [{ max_samples: 100 }, /data: \{ train: \{ path: ..., max_rows: 100 \} \}/],
+  [{ dataset_num_proc: 8 }, /write nothing: rows are prepared once/],
+  [{ lora_target_linear: true }, /target_modules: all-linear/],
+  [{ adapter_name_or_path: "a" }, /write it under adapter: path: a/],
+  [
+    { cosine_min_lr_ratio: 0.1 },
+    /cosine_with_min_lr and lr_scheduler_kwargs: \{ min_lr_rate: 0.1 \}/,
+  ],
+  [{ evals_per_epoch: 4 }, /write eval_steps: with a number of steps \(those of an epoch over 4/],
+  [{ run_name: "a" }, /write output_dir: runs\/a/],
+  [{ push_to_hub: true }, /dftune export RUN --to hub/],
+  [{ pref_loss: "ipo" }, /write objective: \{ name: dpo, loss: ipo \}/],
+  [{ num_generations: 8 }, /write it under rollout: num_generations: 8/],
+  [{ trust_remote_code: true }, /code in a model folder is never run/],
+  [{ hasOwnProperty: 1 }, /unknown key/],
 ])("another trainer's keys %o are named with the line to write", (keys, line) => {
   expect(() => parseConfig({ ...minimal, ...keys })).toThrow(line)
 })
