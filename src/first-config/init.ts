@@ -1,6 +1,6 @@
 /** `dftune init`: a config that fits a model and rows, or one translated from another trainer's. */
 import { existsSync } from "node:fs"
-import { isAbsolute, join, relative, resolve } from "node:path"
+import { dirname, isAbsolute, join, relative, resolve } from "node:path"
 import { parse as parseYaml } from "yaml"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
@@ -83,9 +83,16 @@ function imported(from: string, file: string, given: InitOptions): WrittenConfig
     )
   }
   if (!existsSync(from)) throw new InputError(`${from}: no such file`)
-  const { peer, yaml, notes } = importConfig(plainText(from), { file: from })
+  const pathOf = (path: string) => found(path, [".", dirname(from)], dirname(file))
+  const { peer, yaml, notes } = importConfig(plainText(from), { file: from, pathOf })
   replaceFileNow(file, yaml)
   return { file, config: parseYaml(yaml), text: yaml, peer, notes: notes.map(noteText) }
+}
+
+/** A path of a script as it reads from `dir`: of what is there, in the folders it may be meant from. */
+function found(path: string, folders: readonly string[], dir: string): string {
+  const there = folders.map((folder) => join(folder, path)).find((each) => existsSync(each))
+  return there === undefined || isAbsolute(path) ? path : beside(dir, there)
 }
 
 /** A local path as it reads from the config's folder; other names as they are. */

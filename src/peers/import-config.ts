@@ -3,6 +3,7 @@ import { stringify } from "yaml"
 import { parseConfig } from "../config/parse-config.ts"
 import { configFields } from "../config/schema.ts"
 import { InputError } from "../errors.ts"
+import { isObject } from "../formats/json.ts"
 import { type Draft, type Note, type Peer, put } from "./draft.ts"
 import { PEERS } from "./peers.ts"
 import { readSource, type Source } from "./source.ts"
@@ -16,6 +17,13 @@ export interface ImportedConfig {
   readonly notes: readonly Note[]
 }
 
+export interface ImportOptions {
+  /** For the format, which its name tells, and messages. */
+  readonly file: string
+  /** A path of the file as it is to be written; as it stands when left out. */
+  readonly pathOf?: (path: string) => string
+}
+
 /**
  * Translates a config of TRL, Unsloth, LLaMA-Factory, axolotl, ms-swift, verl or mlx-lm: YAML, JSON, Python keyword
  * arguments or a command line, told apart by `file`'s name and by the keys. The peer's own defaults are
@@ -23,7 +31,7 @@ export interface ImportedConfig {
  *
  * @throws InputError when no peer is recognised, or when what the file does is no training that is done here
  */
-export function importConfig(text: string, { file }: { readonly file: string }): ImportedConfig {
+export function importConfig(text: string, { file, pathOf }: ImportOptions): ImportedConfig {
   const read = readSource(text, file)
   const peer = peerOf(read, file)
   const source = peer.prepare?.(read) ?? read
@@ -56,9 +64,25 @@ export function importConfig(text: string, { file }: { readonly file: string }):
   }
   finish(draft, peer, source)
   withinBounds(draft)
+  if (pathOf) placePaths(draft.config, pathOf)
   const config = ordered(draft.config)
   parseConfig(config, () => `${file}, as imported: `)
   return { peer: peer.name, yaml: yamlText(config, draft.notes, peer, file), notes: draft.notes }
+}
+
+/** The model and the rows, where they are paths. */
+function placePaths(config: Draft["config"], pathOf: (path: string) => string): void {
+  const place = (holder: unknown, key: string) => {
+    if (!isObject(holder)) return
+    const at = holder as Record<string, unknown>
+    const value = at[key]
+    if (typeof value === "string") at[key] = pathOf(value)
+    else if (Array.isArray(value)) for (const entry of value) place(entry, "path")
+  }
+  place(config, "model")
+  place(config.data, "train")
+  place(config.data, "eval")
+  place(config.adapter, "path")
 }
 
 /** A value out of the schema's bounds is left out and noted; it must not cost the rest of the file. */

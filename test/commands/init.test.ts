@@ -108,6 +108,23 @@ test("where nothing can be looked at, it says so and writes what is usual", asyn
   })
 })
 
+test("paths of a script lead from the folder that the config is written to", async () => {
+  const place = join(folder, "scripts")
+  mkdirSync(join(place, "mine"), { recursive: true })
+  writeFileSync(join(place, "train.jsonl"), '{"text":"a"}\n')
+  const script = join(place, "train.py")
+  const rows = 'load_dataset("json", data_files="train.jsonl")'
+  const args = 'SFTConfig(output_dir="out")'
+  writeFileSync(
+    script,
+    `from trl import SFTTrainer, SFTConfig\nds = ${rows}\nSFTTrainer(model="o/m", train_dataset=ds, args=${args})\n`,
+  )
+  expect(dftune("init", join(place, "mine"), "--from", script).status).toBe(0)
+  const config = await loadConfig(join(place, "mine", "dftune.yaml"))
+  expect(config.model).toBe("o/m")
+  expect(config.data.train.map(({ path }) => path)).toEqual([join(place, "train.jsonl")])
+})
+
 test("it writes over nothing it reads, and into no file", () => {
   const place = join(folder, "imported")
   mkdirSync(join(place, "taken", "dftune.yaml"), { recursive: true })

@@ -36,6 +36,7 @@ test("a command that is shown can be copied: words are quoted for the shell", ()
 test("what follows a run fits it: how it compares with its base, and what it can be exported to", () => {
   const lines = afterRun({ path: run }, undefined).join("\n")
   expect(lines).toMatch(/dftune eval '.*my run' --data \S+\.jsonl --against \S+/)
+  expect(lines).toMatch(/dftune generate '.*my run' --prompts \S+\.jsonl/)
   expect(lines).toMatch(/--to hf {3}\(or gguf, ollama\)/)
   const adapter = join(folder, "adapter")
   mkdirSync(join(adapter, "model"), { recursive: true })

@@ -48,19 +48,26 @@ export function afterRun({ path }: Pick<RunResult, "path">, course: string | und
   const report = pathToFileURL(resolve(path, RUN_FILES.report)).href
   const isAdapter = existsSync(join(path, RUN_FILES.model, "adapter_config.json"))
   const [to, others] = isAdapter ? ["merged", "peft, gguf, ollama"] : ["hf", "gguf, ollama"]
-  const beside = besideBase(path)
+  const rows = rowsAndBase(path)
   return [
     ...(course === undefined ? [] : [course]),
     `report    ${report}`,
     `chat      ${commandLine("chat", path)}`,
-    `generate  ${commandLine("generate", path, "--prompts", "prompts.jsonl")}`,
-    ...(beside === undefined ? [] : [`compare   ${beside}`]),
+    ...(rows === undefined ? [] : rowCommands(path, rows)),
     `export    ${commandLine("export", path, "--to", to)}   (or ${others})`,
   ]
 }
 
-/** How likely the run and its base find the rows; undefined where its config names no rows. */
-function besideBase(path: string): string | undefined {
+/** Asks its rows, and how likely it and its base find them. */
+function rowCommands(path: string, { rows, base }: { rows: string; base: string }): string[] {
+  return [
+    ...(existsSync(rows) ? [`generate  ${commandLine("generate", path, "--prompts", rows)}`] : []),
+    `compare   ${commandLine("eval", path, "--data", rows, "--against", base)}`,
+  ]
+}
+
+/** undefined where the run's config names no rows. */
+function rowsAndBase(path: string): { rows: string; base: string } | undefined {
   const config = readRunRecord(path)?.config
   if (!isObject(config) || !isObject(config.data) || typeof config.model !== "string") return
   const sources = [config.data.eval, config.data.train].flatMap((each) =>
@@ -69,8 +76,7 @@ function besideBase(path: string): string | undefined {
   const rows = sources.find((each) => isObject(each) && typeof each.path === "string")
   if (!isObject(rows) || isObject(config.rollout)) return
   const shown = (file: string) => (existsSync(file) ? shorter(file) : file)
-  const words = ["eval", path, "--data", shown(String(rows.path)), "--against"]
-  return commandLine(...words, shown(config.model))
+  return { rows: shown(String(rows.path)), base: shown(config.model) }
 }
 
 /** A path as it is typed from here, where that is the shorter way. */
