@@ -161,12 +161,12 @@ function proposedAdapter({ lora, model, memory = freemem() }: ProposalFacts): Pr
   if (need <= FULL_SHARE * memory) {
     return {
       value: false,
-      why: `training all ${size} takes about ${shortBytes(need)} of ${shortBytes(memory)} free`,
+      why: `weights, gradients and moments of all ${size} take ${shortBytes(need)} of ${shortBytes(memory)} free`,
     }
   }
   return {
     value: true,
-    why: `training all ${size} would take ${shortBytes(need)}, of ${shortBytes(memory)} free`,
+    why: `weights, gradients and moments of all ${size} would take ${shortBytes(need)}, of ${shortBytes(memory)} free`,
   }
 }
 
