@@ -63,24 +63,24 @@ const COLUMNS: readonly (readonly [title: string, cell: (figures: RunFigures) =>
 /** The table of a comparison as text: figures, then evaluations, then the settings that differ. */
 export function comparisonTable(runs: readonly RunSummary[]): string {
   const figures = runs.map(runFigures)
-  const blocks = [
-    [
+  const tables = [
+    aligned([
       COLUMNS.map(([title]) => title),
       ...figures.map((f) => COLUMNS.map(([, cell]) => shortened(cell(f)))),
-    ],
+    ]),
   ]
   const names = runs.map(({ name }) => name)
   const sets = [...new Set(figures.flatMap(({ evals }) => Object.keys(evals)))]
   if (sets.length > 0) {
     const rows = sets.map((set) => [set, ...figures.map((f) => evalCourse(f, set))])
-    blocks.push([["evaluation", ...names], ...rows])
+    tables.push(textTable([["evaluation", ...names.map(shortened)], ...rows]))
   }
   const settings = differingSettings(runs)
   if (runs.length > 1 && settings.length > 0) {
     const rows = settings.map(({ key, values }) => [key, ...values.map((value) => value ?? "–")])
-    blocks.push([["setting", ...names], ...rows])
+    tables.push(aligned([["setting", ...names], ...rows]))
   }
-  return blocks.map(aligned).join("\n\n")
+  return tables.join("\n\n")
 }
 
 /** A cell's characters in a terminal; the page and the JSON have the whole of it. */

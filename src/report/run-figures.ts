@@ -157,25 +157,43 @@ function median(values: readonly number[]): number | null {
   return sorted[(sorted.length - 1) >> 1] ?? null
 }
 
-/** The first evaluation of a set and the last, in words. */
+/** The first evaluation of a set and the last, in words, number by number. */
 export function evalCourse({ evals, first_evals: first }: RunFigures, set: string): string {
   const [then, now] = [first[set], evals[set]]
-  return then === undefined ? evalText(now) : `${evalText(then)} → ${evalText(now)}`
+  if (then === undefined || now === undefined) return evalText(now)
+  const before = new Map(evalParts(then))
+  return evalParts(now)
+    .map(([name, value]) => {
+      const begun = before.get(name)
+      return joined(name, begun === undefined ? value : `${begun} → ${value}`)
+    })
+    .join(", ")
 }
 
 /** An evaluation in words: score with its interval, or NLL and mean p. */
-export function evalText(result: Omit<Partial<EvalEvent>, "type"> | undefined): string {
+export function evalText(result: Evaluated | undefined): string {
   if (result === undefined) return "–"
+  return evalParts(result)
+    .map(([name, value]) => joined(name, value))
+    .join(", ")
+}
+
+type Evaluated = Omit<Partial<EvalEvent>, "type">
+
+const joined = (name: string, value: string): string => (name === "" ? value : `${name} ${value}`)
+
+/** What an evaluation found, each with its name; those that need none have "". */
+function evalParts(result: Evaluated): (readonly [name: string, value: string])[] {
   const { score, ci95, n, nll, mean_p, reward_margin, reward_accuracy, nll_gap } = result
-  const parts: string[] = []
+  const parts: (readonly [string, string])[] = []
   if (score !== undefined) {
     const range = ci95 === undefined ? "" : ` [${shortNumber(ci95[0])}, ${shortNumber(ci95[1])}]`
-    parts.push(`${shortNumber(score)}${range}${n === undefined ? "" : `, n ${n}`}`)
+    parts.push(["", `${shortNumber(score)}${range}${n === undefined ? "" : `, n ${n}`}`])
   }
-  if (nll !== undefined) parts.push(`NLL ${shortNumber(nll)}`)
-  if (nll_gap !== undefined) parts.push(gapText(nll_gap))
-  if (mean_p !== undefined) parts.push(`p ${shortNumber(mean_p)}`)
-  if (reward_margin !== undefined) parts.push(`margin ${shortNumber(reward_margin)}`)
-  if (reward_accuracy !== undefined) parts.push(`accuracy ${shortNumber(reward_accuracy)}`)
-  return parts.join(", ")
+  if (nll !== undefined) parts.push(["NLL", shortNumber(nll)])
+  if (nll_gap !== undefined) parts.push(["", gapText(nll_gap)])
+  if (mean_p !== undefined) parts.push(["p", shortNumber(mean_p)])
+  if (reward_margin !== undefined) parts.push(["margin", shortNumber(reward_margin)])
+  if (reward_accuracy !== undefined) parts.push(["accuracy", shortNumber(reward_accuracy)])
+  return parts
 }
