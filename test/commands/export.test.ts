@@ -7,7 +7,8 @@ import { goldenAdapter, goldenModel, newFolder } from "../export/models.ts"
 
 function dftune(...args: string[]) {
   const argv = [...DFTUNE, "export", ...args]
-  const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "" }
+  const { FORCE_COLOR: _, ...own } = process.env
+  const env = { ...own, NO_COLOR: "1" }
   const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8", env })
   return { status, stdout, stderr }
 }

@@ -6,7 +6,9 @@ import { newFolder, rowFile, SPECIAL, tinyModel } from "../../data/tiny-model.ts
 import { DFTUNE } from "../../dftune.ts"
 
 function dftune(...args: string[]) {
-  const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "", DFTUNE_CACHE: newFolder() }
+  // Node 22 warns where both are set, to whatever
+  const { FORCE_COLOR: _, ...own } = process.env
+  const env = { ...own, NO_COLOR: "1", DFTUNE_CACHE: newFolder() }
   const { status, stdout, stderr } = spawnSync(process.execPath, [...DFTUNE, ...args], {
     encoding: "utf8",
     env,
