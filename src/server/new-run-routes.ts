@@ -17,6 +17,7 @@ import { BUNDLED_MODEL } from "./page-files.ts"
 import { queuePath, writeJobConfig } from "./queue-file.ts"
 import { refusal } from "./refusal.ts"
 import { folderOfRuns } from "./run-folders.ts"
+import { expectInputs } from "./run-inputs.ts"
 import { changing } from "./run-routes.ts"
 import { type Allowed, checkStart } from "./start-checks.ts"
 
@@ -61,15 +62,15 @@ export function newRunRoutes(options: NewRunOptions): Hono {
   const dir = folderOfRuns(options.dir)
 
   /** @throws the 403 or 400 of what a page may not ask for, or no run can be */
-  function checked(config: Readonly<Record<string, unknown>>, output: string) {
+  async function checked(config: Readonly<Record<string, unknown>>, output: string) {
     for (const key of OWN_KEYS) {
       if (key in config) throw refusal(400, `${key}: is not for a page to set`, { param: key })
     }
     checkStart(config, allowed)
     const whole = { ...config, output_dir: output }
-    const locate = (path: readonly PropertyKey[]) =>
-      path.length === 0 ? "" : `${path.join(".")}: `
-    configFrom({ value: whole, locate }, { folder: dir }) // an InputError says which key is wrong
+    // an InputError says which key is wrong
+    const parsed = configFrom({ value: whole, locate: () => "" }, { folder: dir })
+    await expectInputs(parsed, { downloads: !env.HF_HUB_OFFLINE })
     return whole
   }
 
@@ -94,13 +95,14 @@ export function newRunRoutes(options: NewRunOptions): Hono {
           param: "name",
         })
       }
-      return c.json(queue.add({ run: name, resume: false, config: checked(config, output) }))
+      const whole = await checked(config, output)
+      return c.json(queue.add({ run: name, resume: false, config: whole }))
     })
     .post("/api/probe", async (c) => {
       changing(readOnly)
       const { config } = await bodyAs(probeAsked, c)
       const id = `probe-${randomUUID()}`
-      const whole = checked(config, join(dir, id))
+      const whole = await checked(config, join(dir, id))
       const giveBack = await lanes.take(c.req.raw.signal)
       writeJobConfig(dir, id, whole)
       try {

@@ -23,6 +23,7 @@ writeFileSync(join(dir, "rows.jsonl"), '{"problem": "1 + 1", "solution": "2"}\n'
 const served = await serving({
   dir,
   models: [],
+  jobEnv: { ...process.env, HF_HUB_OFFLINE: "1" },
   allowed: { code: [join(dir, "mine.ts")], hosts: ["gpu:8000"] },
 })
 const readOnly = await serving({ dir, models: [], readOnly: true })
@@ -142,6 +143,35 @@ test("where a run writes is the server's to say, and its name is no path", async
   }
   mkdirSync(join(dir, "taken"))
   expect((await post("/api/jobs", { name: "taken", config: plain })).status).toBe(409)
+})
+
+test.each([
+  [
+    "a folder that is not there",
+    { ...plain, model: "/nowhere/model" },
+    "model: /nowhere/model: no",
+  ],
+  [
+    "a hub id",
+    { ...plain, model: "nobody/model-x" },
+    "model: nobody/model-x is not on this machine",
+  ],
+  [
+    "rows that are not there",
+    { ...plain, data: { train: [{ path: "gone.jsonl" }] } },
+    "data.train[0].path: gone.jsonl: no such file",
+  ],
+  [
+    "a data set of the hub",
+    { ...plain, data: { ...plain.data, eval: [{ path: "nobody/rows-x" }] } },
+    "data.eval[0].path: nobody/rows-x is not on this machine",
+  ],
+  ["a rate that is none", { ...plain, learning_rate: 0 }, "learning_rate: expected"],
+])("what a run cannot be made of is told at once: %s", async (_, config, words) => {
+  const { status, text } = await post("/api/jobs", { name: "hasty", config })
+  const { message } = JSON.parse(text).error
+  expect([status, message.slice(0, words.length)]).toEqual([400, words])
+  expect((await post("/api/probe", { config })).status).toBe(400)
 })
 
 test("a config that is wrong is refused by its key before anything waits", async () => {

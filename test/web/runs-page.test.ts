@@ -49,6 +49,12 @@ describe.skipIf(!CHROMIUM)("the page of runs, in Chromium", () => {
     await page.keyboard.type("keep")
     await page.keyboard.press("Enter")
     await page.getByRole("button", { name: /keep.*take it off first/ }).waitFor()
+    const focused = () => page.evaluate("document.activeElement.textContent") as Promise<string>
+    expect(await focused()).toBe("+ tag for first")
+    await page.getByRole("searchbox").fill("nothing like it")
+    expect(await page.locator("tbody").innerText()).toBe(
+      'No run has "nothing like it" in what this list shows.',
+    )
     await page.getByRole("searchbox").fill("keep org/base")
     expect(await names()).toEqual(["first"])
     await page.getByRole("searchbox").fill("")

@@ -10,6 +10,8 @@ test.each([
   [20_000, [2.1475e9, 2.14752e9], "2.1475B 2.14752B"],
   [2000, [0, 10_000, 12_000], "0 10K 12K"],
   [1e-5, [0, 1e-5, 2e-5], "0 1.0e-5 2.0e-5"],
+  [2e-6, [1, 1.000002, 1.000004], "1.000000 1.000002 1.000004"],
+  [1e-7, [1.23e-5, 1.24e-5], "1.23e-5 1.24e-5"],
 ])("marks %d apart differ: %j", (step, ticks, words) => {
   expect(ticks.map((tick) => tickText(tick, step)).join(" ")).toBe(words)
 })
@@ -22,6 +24,7 @@ test("powers of ten are told as they are", () => {
 test("values that are all the same are shown in the middle of something", () => {
   expect(shownRange(0, 0)).toEqual([0, 1])
   expect(shownRange(-5, -5)).toEqual([-5.5, -4.5])
+  expect(shownRange(1, 1 + 2e-7)).toEqual([0.9, 1.1 + 2e-7]) // a ratio of float32, rounded otherwise
   expect(shownRange(0.5, 1)).toEqual([0.47, 1.03])
   expect(shownRange(null, null)).toEqual([null, null])
 })

@@ -3,12 +3,13 @@ import { json } from "./api.ts"
 import { modelGroups, modelsOfRun } from "./chat-models.ts"
 import { Conversation, type Sampling } from "./conversation.tsx"
 import { ModelPlaces } from "./model-places.tsx"
+import { linkTo } from "./routes.ts"
 import { useStore } from "./store.ts"
 
 /** Of the run named, or of the newest one that has a model. */
 export function Chat({ run: named }: { readonly run?: string }) {
   const { runs } = useStore()
-  const [all, setAll] = useState<readonly string[]>([])
+  const [all, setAll] = useState<readonly string[]>()
   const [models, setModels] = useState<readonly string[]>([])
   const [problem, setProblem] = useState("")
   const [turns, setTurns] = useState<readonly string[]>([])
@@ -44,23 +45,33 @@ export function Chat({ run: named }: { readonly run?: string }) {
       />
     </label>
   )
+  if (all === undefined || all.length === 0) {
+    return (
+      <>
+        <h1>Chat</h1>
+        {problem ? (
+          <p class="problem" role="alert">
+            {problem}
+          </p>
+        ) : all === undefined ? (
+          <p class="note">Asking which models there are …</p>
+        ) : (
+          <p>
+            No run has a model yet. A run's result, its checkpoints, its base and every --model can
+            be talked to. <a href={linkTo("new")}>Start a run</a>
+          </p>
+        )}
+      </>
+    )
+  }
   return (
     <>
       <h1>Chat</h1>
-      {problem && <p class="problem">{problem}</p>}
-      {!problem && all.length === 0 && (
-        <p>
-          No run has a model yet. A run's result, its checkpoints, its base and every --model can be
-          talked to.
-        </p>
-      )}
-      {all.length > 0 && (
-        <ModelPlaces
-          groups={modelGroups(all, new Set(runs.keys()))}
-          chosen={models}
-          onChange={setModels}
-        />
-      )}
+      <ModelPlaces
+        groups={modelGroups(all, new Set(runs.keys()))}
+        chosen={models}
+        onChange={setModels}
+      />
       <div class="row controls">
         {setting("temperature", "temperature", 0.1, 0)}
         {setting("maxTokens", "most tokens", 1, 1)}
@@ -101,6 +112,7 @@ export function Chat({ run: named }: { readonly run?: string }) {
         <textarea
           rows={2}
           aria-label="Message to all models"
+          placeholder="Ask all of them. Enter sends, Shift+Enter begins a line."
           value={text}
           onInput={(event) => setText(event.currentTarget.value)}
           onKeyDown={(event) => {

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import { Tokens } from "../parts/tokens.tsx"
+import { useOpener } from "../parts/use-opener.ts"
 import { post } from "./api.ts"
 
 export interface Sampling {
@@ -178,11 +179,12 @@ function Editable({
   readonly children: ComponentChildren
 }) {
   const [open, setOpen] = useState(false)
+  const opener = useOpener(open)
   if (!open) {
     return (
       <div class={what}>
         {children}{" "}
-        <button type="button" class="plain pale" onClick={() => setOpen(true)}>
+        <button ref={opener} type="button" class="plain pale" onClick={() => setOpen(true)}>
           edit<span class="unseen"> the {what}</span>
         </button>{" "}
         {onContinue && (
@@ -205,7 +207,14 @@ function Editable({
         else if (changed.trim() !== "") onEdit(changed)
       }}
     >
-      <textarea name="text" rows={3} aria-label={`Changed ${what}`} defaultValue={text} />
+      <textarea
+        name="text"
+        rows={3}
+        aria-label={`Changed ${what}`}
+        defaultValue={text}
+        ref={(element) => element?.focus()}
+        onKeyDown={(event) => event.key === "Escape" && setOpen(false)}
+      />
       <div class="row">
         {onContinue && (
           <button type="submit" value="continue">

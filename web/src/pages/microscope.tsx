@@ -278,7 +278,8 @@ function Picked({
         <ol class="alternatives" aria-label="Likeliest tokens here">
           {now?.alternatives[i]?.map((one) => (
             <li key={one.text}>
-              <code>{JSON.stringify(one.text)}</code> {number(one.p)}
+              <code>{JSON.stringify(one.text)}</code>
+              <span class="number">{number(one.p)}</span>
               <meter min={0} max={1} value={one.p} aria-label={`p of ${one.text}`} />
             </li>
           ))}

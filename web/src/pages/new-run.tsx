@@ -20,7 +20,10 @@ export function NewRun() {
   const load = () =>
     json<Choices>("/api/choices").then(setChoices, (error: Error) => setProblem(error.message))
   useEffect(() => void load(), [])
-  const change = (part: Partial<Form>) => setForm((before) => ({ ...before, ...part }))
+  const change = (part: Partial<Form>) => {
+    setForm((before) => ({ ...before, ...part }))
+    setProblem("") // it was of what is changed now
+  }
   const { config, problem: wrong } = configOf(form)
 
   const during = async (what: string, work: () => Promise<void>) => {
@@ -162,11 +165,7 @@ export function NewRun() {
           </button>
           <span class="note" role="status">
             {busy}
-            {started && (
-              <>
-                {started} is in the queue. <a href={linkTo("run", started)}>Its page</a>
-              </>
-            )}
+            {started && <Started name={started} />}
           </span>
         </div>
         {problem && (
@@ -177,6 +176,17 @@ export function NewRun() {
       </form>
       {probed && <Probe probed={probed} />}
       <Queue />
+    </>
+  )
+}
+
+/** Where it is to be seen as soon as it tells something. */
+function Started({ name }: { readonly name: string }) {
+  const { runs } = useStore()
+  if (!runs.has(name)) return <>{name} is in the queue.</>
+  return (
+    <>
+      {name} has begun. <a href={linkTo("run", name)}>Its page</a>
     </>
   )
 }

@@ -3,11 +3,13 @@ import type { Job } from "../../../src/server/queue-file.ts"
 import { ago, jobClass } from "../parts/words.ts"
 import { json, post } from "./api.ts"
 import { linkTo } from "./routes.ts"
+import { useStore } from "./store.ts"
 
 const LOOK_EVERY_MS = 2000
 
 /** What waits, is trained, and was; it outlives this page and the server. */
 export function Queue() {
+  const { runs } = useStore()
   const [jobs, setJobs] = useState<readonly Job[]>([])
   const [problem, setProblem] = useState("")
   const look = () =>
@@ -32,7 +34,11 @@ export function Queue() {
       <ul class="queue">
         {[...jobs].reverse().map(({ id, run, state, resume, added, message, export: asked }) => (
           <li key={id}>
-            <a href={asked ? linkTo("run", run, "export") : linkTo("run", run)}>{run}</a>{" "}
+            {runs.has(run) ? (
+              <a href={asked ? linkTo("run", run, "export") : linkTo("run", run)}>{run}</a>
+            ) : (
+              run
+            )}{" "}
             {resume && "goes on"}
             {asked && `as ${asked.to}`} <span class={jobClass(state)}>{state}</span>{" "}
             <span class="note">{ago(added)}</span>{" "}

@@ -51,10 +51,10 @@ function wholeConfig(form: Form): Record<string, unknown> {
   const own = objectiveOf(form)
   const numbers = {
     learning_rate: positive("learning rate", form.learningRate),
-    batch_size: positive("rows a step", form.batchSize),
-    max_steps: positive("steps", form.steps),
+    batch_size: whole("rows a step", form.batchSize),
+    max_steps: whole("steps", form.steps),
   }
-  const rank = positive("LoRA rank", form.rank)
+  const rank = whole("LoRA rank", form.rank)
   const config = {
     model,
     data: {
@@ -73,6 +73,12 @@ function positive(name: string, text: string): number | undefined {
   const value = Number(text)
   if (value > 0 && Number.isFinite(value)) return value
   throw new Error(`${name}: expected a number above 0, got "${text}"`)
+}
+
+function whole(name: string, text: string): number | undefined {
+  const value = positive(name, text)
+  if (value === undefined || Number.isInteger(value)) return value
+  throw new Error(`${name}: expected a whole number, got "${text}"`)
 }
 
 type Json = Readonly<Record<string, unknown>>

@@ -143,6 +143,15 @@ export function RunsList() {
             </tr>
           </thead>
           <tbody>
+            {shown.length === 0 && (
+              <tr>
+                <td colSpan={COLUMNS.length + 1}>
+                  {there.length === 0
+                    ? "Every run is archived."
+                    : `No run has ${JSON.stringify(filter)} in what this list shows.`}
+                </td>
+              </tr>
+            )}
             {shown.map((run) => (
               <Row
                 key={run.name}
@@ -226,7 +235,7 @@ function Row({
       </td>
       <td>
         {!readOnly && (
-          <button type="button" class="plain" onClick={() => onMark({ archived: !archived })}>
+          <button type="button" class="plain link" onClick={() => onMark({ archived: !archived })}>
             {archived ? "bring back" : "archive"} <span class="unseen">{name}</span>
           </button>
         )}

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks"
+import { useOpener } from "../parts/use-opener.ts"
 
 /** A run's tags, each with a way to take it off, and a place for another. */
 export function TagEditor({
@@ -13,6 +14,7 @@ export function TagEditor({
   readonly onChange: (tags: string[]) => void
 }) {
   const [open, setOpen] = useState(false)
+  const opener = useOpener(open)
   const add = (event: SubmitEvent) => {
     event.preventDefault()
     const form = event.target as HTMLFormElement
@@ -41,7 +43,7 @@ export function TagEditor({
         ),
       )}
       {!readOnly && !open && (
-        <button type="button" class="plain tag-add" onClick={() => setOpen(true)}>
+        <button ref={opener} type="button" class="plain pale" onClick={() => setOpen(true)}>
           + tag<span class="unseen"> for {name}</span>
         </button>
       )}

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
+import { onThemeChange } from "./theme-change.ts"
 
 export interface Series {
   readonly label: string
@@ -70,11 +71,9 @@ export function Chart({ title, series, height = 170 }: ChartProps) {
       made.setSize({ width: Math.max(200, element.clientWidth), height }),
     )
     sizes.observe(element)
-    const theme = matchMedia("(prefers-color-scheme: dark)")
-    const redraw = () => made.redraw()
-    theme.addEventListener("change", redraw)
+    const forget = onThemeChange(() => made.redraw())
     return () => {
-      theme.removeEventListener("change", redraw)
+      forget()
       sizes.disconnect()
       made.destroy()
     }

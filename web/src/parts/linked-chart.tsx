@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import { colorOf } from "./chart.tsx"
+import { onThemeChange } from "./theme-change.ts"
 import { fourDigits, shownRange, tickText } from "./ticks.ts"
 
 export interface LinkedSeries {
@@ -131,11 +132,9 @@ export function LinkedChart(props: LinkedChartProps) {
       if (width !== made.width) made.setSize({ width, height: HEIGHT })
     })
     sizes.observe(element)
-    const theme = matchMedia("(prefers-color-scheme: dark)")
-    const redraw = () => made.redraw()
-    theme.addEventListener("change", redraw)
+    const forget = onThemeChange(() => made.redraw())
     return () => {
-      theme.removeEventListener("change", redraw)
+      forget()
       element.removeEventListener("dblclick", reset)
       sizes.disconnect()
       made.destroy()

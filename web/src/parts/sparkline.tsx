@@ -1,4 +1,4 @@
-/** A line without axes, as wide as its place: what came first is left, what is high is up. */
+/** A line without axes: what came first is left, what is high is up. None of a single value. */
 export function Sparkline({
   values,
   label,
@@ -7,7 +7,7 @@ export function Sparkline({
   readonly label: string
 }) {
   const known = values.filter(Number.isFinite)
-  if (known.length < 2) return <span class="pale">–</span>
+  if (known.length < 2) return null
   const [low, high] = [Math.min(...known), Math.max(...known)]
   const y = (value: number) => (high === low ? 12 : 22 - (20 * (value - low)) / (high - low))
   const points = known

@@ -8,9 +8,14 @@ export function tickText(tick: number | null, step: number): string {
   if (tick === 0 && step < 1e-4) return "0"
   if (step === 0) return fourDigits(tick)
   if (tick !== 0 && Math.abs(tick) >= 1e4) return compactText(tick, step)
-  if (tick !== 0 && step < 1e-4) return tick.toExponential(1)
+  if (step < 1e-4) {
+    if (Math.abs(tick) >= 1e-3) return tick.toFixed(digitsOf(step, 9))
+    return tick.toExponential(Math.max(1, decade(tick) - decade(step)))
+  }
   return tick.toFixed(digitsOf(step))
 }
+
+const decade = (value: number) => Math.floor(Math.log10(Math.abs(value)))
 
 /** Of steps of 0.25 two, of 0.2 one, of 50 none. */
 function digitsOf(step: number, most = 4): number {
@@ -21,13 +26,17 @@ function digitsOf(step: number, most = 4): number {
   return most
 }
 
+/** What differs by less, relative to its size, is the same number rounded otherwise. */
+const ROUNDING = 1e-6
+
 /** All values with some room; about values that are all the same, a tenth of their size or one. */
 export function shownRange(
   low: number | null,
   high: number | null,
 ): [number, number] | [null, null] {
   if (low === null || high === null) return [null, null]
-  const room = low === high ? 0.1 * Math.abs(low) || 1 : 0.06 * (high - low)
+  const isSame = high - low <= ROUNDING * Math.abs(high)
+  const room = isSame ? 0.1 * Math.abs(low) || 1 : 0.06 * (high - low)
   const from = low >= 0 ? Math.max(0, low - room) : low - room
   return [from, high + room]
 }

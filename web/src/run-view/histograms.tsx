@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks"
 import type { ThinnedHistograms } from "../../../src/run/thinned.ts"
 import { colorOf } from "../parts/chart.tsx"
 import { Histogram } from "../parts/histogram.tsx"
+import { onThemeChange } from "../parts/theme-change.ts"
 import type { ShownRun } from "./shown-run.ts"
 
 /** As events have them: three below 0.01, then ten of 0.1, of which the first holds those three. */
@@ -81,6 +82,21 @@ export function HistogramOverSteps({
   )
 }
 
+function drawHeat(element: HTMLCanvasElement, all: ThinnedHistograms): void {
+  const context = element.getContext("2d")!
+  element.width = all.counts.length
+  element.height = BINS.length
+  context.fillStyle = colorOf(element, "--a")
+  for (const [x, counts] of all.counts.entries()) {
+    const bins = apart(counts)
+    const total = bins.reduce((sum, count) => sum + count, 0)
+    for (const [i, count] of bins.entries()) {
+      context.globalAlpha = total === 0 ? 0 : Math.sqrt(count / total)
+      context.fillRect(x, BINS.length - 1 - i, 1, 1)
+    }
+  }
+}
+
 function Heat({
   all,
   column,
@@ -93,19 +109,8 @@ function Heat({
   const canvas = useRef<HTMLCanvasElement>(null)
   useEffect(() => {
     const element = canvas.current!
-    const context = element.getContext("2d")!
-    const columns = all.counts.length
-    element.width = columns
-    element.height = BINS.length
-    context.fillStyle = colorOf(element, "--a")
-    for (const [x, counts] of all.counts.entries()) {
-      const bins = apart(counts)
-      const total = bins.reduce((sum, count) => sum + count, 0)
-      for (const [i, count] of bins.entries()) {
-        context.globalAlpha = total === 0 ? 0 : Math.sqrt(count / total)
-        context.fillRect(x, BINS.length - 1 - i, 1, 1)
-      }
-    }
+    drawHeat(element, all)
+    return onThemeChange(() => drawHeat(element, all))
   }, [all, all.counts.length, version])
   const mass = (bins: readonly number[]) => {
     const total = bins.reduce((sum, count) => sum + count, 0)
