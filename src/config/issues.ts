@@ -60,6 +60,7 @@ function expectation(issue: Issue): string {
         ? `at most ${issue.maximum} ${issue.origin === "array" ? "entries" : "characters"}`
         : `a number ${issue.inclusive ? "of at most" : "below"} ${issue.maximum}`
     case "invalid_format":
+      if (!issue.message.startsWith("Invalid ")) return issue.message // a schema's own words
       return issue.format === "regex" ? `text that matches ${issue.pattern}` : issue.format
     default:
       return issue.message

@@ -4,6 +4,7 @@ import type { GoesOn } from "../data/rendered-chat.ts"
 import { toolCalls } from "../data/rows/tool-calls.ts"
 import type { Prompt, SampleRequest } from "../generate/index.ts"
 import type { Tools } from "../text/called-tools.ts"
+import { checkedBody } from "./body.ts"
 import { refusal } from "./refusal.ts"
 
 /** Samples of one request, all its prompts together. */
@@ -124,6 +125,9 @@ export interface Asked {
 type Sampling = z.infer<typeof textRequest> | z.infer<typeof chatRequest>
 
 function common(request: Sampling) {
+  if (request.stream_options != null && !request.stream) {
+    throw refusal(400, "stream_options: needs stream: true", { param: "stream_options" })
+  }
   const { model, n, temperature, top_p, top_k, min_p, repetition_penalty, stop } = request
   return {
     model,
@@ -146,7 +150,7 @@ function common(request: Sampling) {
 const TEXT_TOKENS = 16
 
 export function askedText(body: unknown): Asked {
-  const request = parsed(textRequest, body)
+  const request = checkedBody(textRequest, body)
   const { prompt, max_tokens, logprobs, echo } = request
   const maxTokens = max_tokens ?? TEXT_TOKENS
   if (maxTokens === 0 && !echo) {
@@ -176,7 +180,7 @@ function promptsOf(prompt: z.infer<typeof textRequest>["prompt"]): Prompt[] {
 }
 
 export function askedChat(body: unknown): Asked {
-  const request = parsed(chatRequest, body)
+  const request = checkedBody(chatRequest, body)
   const { messages, tools, tool_choice, max_tokens, max_completion_tokens, logprobs } = request
   if (request.top_logprobs && !logprobs)
     throw refusal(400, "top_logprobs: needs logprobs: true", { param: "top_logprobs" })
@@ -247,15 +251,4 @@ function askedTools({
         ? { name: choice.function.name }
         : null
   return { known, forced, parallel: parallel ?? true }
-}
-
-/** The first fault by its key; what is not known here is not passed over. */
-function parsed<Out>(schema: z.ZodType<Out>, body: unknown): Out {
-  const result = schema.safeParse(body)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]!
-  const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined
-  const at = [...issue.path, ...(unknown === undefined ? [] : [unknown])].join(".")
-  const said = unknown === undefined ? issue.message : "is not supported by this server"
-  throw refusal(400, `${at === "" ? "the request" : at}: ${said}`, at === "" ? {} : { param: at })
 }

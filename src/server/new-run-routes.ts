@@ -48,9 +48,7 @@ const MOST_OUTPUT = 2 ** 20
 /** Of the example's rows. */
 const EXAMPLE_SIZES = { trainRows: 400, questions: 60, newFacts: 20 }
 
-const name = z
-  .string()
-  .regex(/^[A-Za-z0-9][\w.-]{0,79}$/, "expected letters, digits, . _ - (at most 80)")
+const name = z.string().regex(/^[A-Za-z0-9][\w.-]{0,79}$/, "letters, digits, . _ - (at most 80)")
 const probeAsked = z.strictObject({ config: z.record(z.string(), z.unknown()) })
 const runAsked = probeAsked.extend({ name })
 

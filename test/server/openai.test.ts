@@ -248,11 +248,26 @@ describe("refusals name the key", () => {
     ["a negative temperature", { temperature: -1 }, /temperature/],
     ["nothing to do", { max_tokens: 0 }, /max_tokens/],
     ["a negative token", { prompt: [-1] }, /prompt/],
+    ["a broken number", { n: 1.5 }, / n: expected a whole number, got 1\.5$/],
+    ["another kind", { stop: 3 }, / stop: expected text or a list, got 3$/],
+    ["no prompt", { prompt: undefined }, / prompt: expected text or a list, got nothing$/],
+    ["a text for a number", { top_p: "x" }, / top_p: expected a number, got "x"$/],
+    ["what a stream alone has", { stream_options: {} }, / stream_options: needs stream: true$/],
   ])("%s", async (_, more, message) => {
     const asked = { ...greedy, ...more } as OpenAI.CompletionCreateParamsNonStreaming
     await expect(client.completions.create(asked)).rejects.toMatchObject({
       status: 400,
       message: expect.stringMatching(message),
+    })
+  })
+
+  test("inside a message too", async () => {
+    const content = [{ type: "image_url" as const, image_url: { url: "http://127.0.0.1/a.png" } }]
+    const messages = [{ role: "user" as const, content }]
+    const asked = client.chat.completions.create({ model: "trained", messages })
+    await expect(asked).rejects.toMatchObject({
+      message: /messages\[0\]\.content\[0\]\.type: expected "text", got "image_url"$/,
+      param: "messages[0].content[0].type",
     })
   })
 

@@ -81,4 +81,18 @@ describe.skipIf(!CHROMIUM)("the page of runs, in Chromium", () => {
     }
     expect(at.broken).toEqual([])
   })
+
+  test("the page of a run that is not there yet shows it when it begins", async () => {
+    await at.page.evaluate(`location.hash = "/run/third"`)
+    await at.page.getByText('There is no run "third"').waitFor()
+    writeRun(dir, "third", { events: [startEvent, ...steps], model: "org/base" })
+    await at.page.getByRole("img", { name: /^NLL, nats a token: training 0\.333/ }).waitFor()
+    expect(at.broken).toEqual([])
+  })
+
+  test("a server that is gone is told, over what was there", async () => {
+    await at.server.close()
+    await at.page.getByRole("alert").getByText("does not answer").waitFor({ timeout: 15_000 })
+    expect(await at.page.locator("h1").innerText()).toBe("third")
+  })
 })

@@ -9,7 +9,7 @@ import { sendToken } from "./session.ts"
 import { store, useStore } from "./store.ts"
 
 export function App() {
-  const { state, problem } = useStore()
+  const { state, problem, isAway } = useStore()
   const { parts } = useRoute()
   useEffect(() => void store.load(), [])
   const [page = ""] = parts
@@ -39,6 +39,12 @@ export function App() {
         </nav>
       </header>
       <main id="main" tabIndex={-1}>
+        {state === "ready" && isAway && (
+          <p class="problem" role="alert">
+            The server does not answer: what is shown may be old. Runs go on without it. When{" "}
+            <code>dftune serve</code> is started again, open the address that it prints.
+          </p>
+        )}
         {state === "no-token" && <TokenForm />}
         {state === "lost" && (
           <p class="problem" role="alert">

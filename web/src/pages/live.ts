@@ -20,17 +20,28 @@ type Message =
   | { readonly kind: "who" }
   | { readonly kind: "follows"; readonly runs: readonly string[] }
   | { readonly kind: "lost" }
+  /** The server is being asked again, or answers again. */
+  | { readonly kind: "away"; readonly away: boolean }
+  /** A tab has a session: those that had none have it too. */
+  | { readonly kind: "known" }
 
 /** Until a stream that the server ended is asked for again. */
 const AGAIN_MS = 2000
 /** In which all tabs say what they want of a stream, so that it is opened once for all of them. */
 const GATHER_MS = 50
 
+interface LiveEvents {
+  /** The server refuses the stream; whether it is to be asked again. */
+  readonly lost: () => Promise<boolean>
+  /** The server answers no more, or again. */
+  readonly away: (away: boolean) => void
+}
+
 export class Live {
   readonly #tab = crypto.randomUUID()
   readonly #channel = new BroadcastChannel("dftune-live")
   readonly #listeners = new Set<(told: Told) => void>()
-  readonly #onLost: () => void
+  readonly #events: LiveEvents
   /** The runs of this tab, and how to ask where they have come to. */
   readonly #wanted = new Map<string, () => string | undefined>()
   #leads = false
@@ -41,11 +52,13 @@ export class Live {
   /** The same, as the tab that holds the stream has told it. */
   #told: ReadonlySet<string> = new Set()
   #gathering: ReturnType<typeof setTimeout> | undefined
+  /** Nothing is asked until somebody gives the token. */
+  #isRefused = false
 
-  /** `onLost`: the server refuses the stream, or has ended. */
-  constructor(onLost: () => void) {
-    this.#onLost = onLost
+  constructor(events: LiveEvents) {
+    this.#events = events
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data)
+    this.#say({ kind: "known" })
     addEventListener("pagehide", () => this.#say({ kind: "wants", tab: this.#tab, wanted: [] }))
     // held until this tab is closed
     void navigator.locks.request("dftune-live", () => {
@@ -91,13 +104,38 @@ export class Live {
   #hear(message: Message): void {
     if (message.kind === "told") this.#tell(message.told)
     else if (message.kind === "who") this.#want()
-    else if (message.kind === "lost") this.#onLost()
+    else if (message.kind === "lost") void this.#lost()
+    else if (message.kind === "away") this.#events.away(message.away)
+    else if (message.kind === "known") this.#known()
     else if (message.kind === "follows") this.#told = new Set(message.runs)
     else {
       this.#ofTabs.delete(message.tab)
       if (message.wanted.length > 0) this.#ofTabs.set(message.tab, message.wanted)
       if (this.#leads) this.#gather()
     }
+  }
+
+  /** The token was given, here or in another tab. */
+  resume(): void {
+    this.#say({ kind: "known" })
+    this.#known()
+  }
+
+  #known(): void {
+    if (!this.#isRefused) return
+    this.#isRefused = false
+    void this.#events.lost() // reads anew what there is
+    if (this.#leads) this.#gather()
+  }
+
+  async #lost(): Promise<void> {
+    this.#isRefused = !(await this.#events.lost())
+    if (this.#leads && !this.#isRefused) setTimeout(() => this.#open(), AGAIN_MS)
+  }
+
+  #away(away: boolean): void {
+    this.#say({ kind: "away", away })
+    this.#events.away(away)
   }
 
   #tell(told: Told): void {
@@ -130,12 +168,14 @@ export class Live {
     query.set("after", btoa(JSON.stringify(places)).replaceAll("+", "-").replaceAll("/", "_"))
     this.#stream = new EventSource(`/api/stream?${query}`)
     this.#stream.onerror = () => {
-      if (this.#stream?.readyState !== EventSource.CLOSED) return // it connects again by itself
+      // it connects again by itself
+      if (this.#stream?.readyState !== EventSource.CLOSED) return this.#away(true)
       this.#stream = undefined
+      this.#away(false) // it did answer
       this.#say({ kind: "lost" })
-      this.#onLost()
-      setTimeout(() => this.#open(), AGAIN_MS)
+      void this.#lost()
     }
+    this.#stream.onopen = () => this.#away(false)
     this.#stream.onmessage = ({ data }: MessageEvent<string>) => {
       const told: Told = JSON.parse(data)
       if ("event" in told) this.#followed.set(told.run, told.id)

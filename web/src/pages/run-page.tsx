@@ -30,12 +30,13 @@ const PARTS = [
 
 export function RunPage({ name, part = "" }: { readonly name: string; readonly part?: string }) {
   const { runs } = useStore()
-  const { run, problem } = useRun(name)
   const described = runs.get(name)
+  const { run, problem } = useRun(described ? name : undefined) // a new run tells nothing at first
   if (!described) {
     return (
       <p>
-        There is no run "{name}" in this folder. <a href={linkTo()}>All runs</a>
+        There is no run "{name}" in this folder; one that was just started shows here as soon as it
+        has begun. <a href={linkTo()}>All runs</a>
       </p>
     )
   }

@@ -171,7 +171,7 @@ export function useRuns(names: readonly string[]): {
   return { runs, problem }
 }
 
-export function useRun(name: string) {
-  const { runs, problem } = useRuns([name])
+export function useRun(name: string | undefined) {
+  const { runs, problem } = useRuns(name === undefined ? [] : [name])
   return { run: runs[0], problem }
 }

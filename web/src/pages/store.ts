@@ -4,16 +4,28 @@ import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { json, Refused } from "./api.ts"
 import { Live } from "./live.ts"
 
+/** After which the page says that nobody answers. */
+const AWAY_MS = 2000
+
 class Store {
   runs = new Map<string, DescribedRun>()
   readOnly = false
   state: "loading" | "ready" | "no-token" | "lost" = "loading"
   problem = ""
+  /** Whether the server has not answered for a while. */
+  isAway = false
+  #away: ReturnType<typeof setTimeout> | undefined
   readonly #listeners = new Set<() => void>()
   #live: Live | undefined
 
   get live(): Live {
-    this.#live ??= new Live(() => void this.load())
+    this.#live ??= new Live({
+      lost: async () => {
+        await this.load()
+        return this.state !== "no-token"
+      },
+      away: (away) => this.#toldAway(away),
+    })
     return this.#live
   }
 
@@ -26,7 +38,23 @@ class Store {
     for (const listener of this.#listeners) listener()
   }
 
+  /** A stream that is only opened anew is away for a moment. */
+  #toldAway(away: boolean): void {
+    if (away && (this.#away !== undefined || this.isAway)) return
+    clearTimeout(this.#away)
+    this.#away = undefined
+    const tell = () => {
+      this.#away = undefined
+      if (this.isAway === away) return
+      this.isAway = away
+      this.changed()
+    }
+    if (away) this.#away = setTimeout(tell, AWAY_MS)
+    else tell()
+  }
+
   async load(): Promise<void> {
+    const before = this.state
     try {
       const { runs, read_only } = await json<{ runs: DescribedRun[]; read_only: boolean }>(
         "/api/runs",
@@ -39,7 +67,9 @@ class Store {
       this.problem = (error as Error).message
     }
     this.changed()
-    if (this.state === "ready") this.#listen()
+    if (this.state !== "ready") return
+    this.#listen()
+    if (before === "no-token") this.live.resume()
   }
 
   #listen(): void {
