@@ -8,9 +8,11 @@ import {
 } from "../../src/models/adapters/quantize.ts"
 import { quantizedNames } from "../../src/models/block/packed.ts"
 import { CachedDecoder } from "../../src/models/decoding/cached-decoder.ts"
+import type { CachedModel } from "../../src/models/decoding/decoding-stages.ts"
 import type { KvCache } from "../../src/models/decoding/kv-cache.ts"
-import { modelConfig } from "../../src/models/index.ts"
-import { float32 } from "../../src/runtime/index.ts"
+import { Decoder, decoderParameters, modelConfig, packSequences } from "../../src/models/index.ts"
+import { randomStream } from "../../src/random.ts"
+import { type DeviceTensor, float32 } from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
 import { families, golden, HOLDINGS, holdings, MODELS, tinyModel } from "./tiny-models.ts"
 
@@ -235,4 +237,49 @@ test("under longrope a cache serves sequences of its own length class, and a pro
   const { logits } = await decoder.next(await decoder.prefill(cache, ids, { start: 10 }), [0])
   expect(worst(logits[0]!, expected)).toBeLessThan(1e-4)
   await decoder.release()
+})
+
+/** A model of random weights, whose heads have any even size. */
+async function madeUp(family: string, headDim: number): Promise<CachedModel> {
+  const json = JSON.parse(readFileSync(`${MODELS}${family}/config.json`, "utf8"))
+  const { shape } = modelConfig({ ...json, head_dim: headDim })
+  const random = randomStream(headDim, family)
+  const weights = new Map<string, DeviceTensor>()
+  for (const { name, shape: dims } of decoderParameters(shape)) {
+    const size = dims.reduce((product, dim) => product * dim, 1)
+    const values = Float32Array.from({ length: size }, () => (random() - 0.5) / 2)
+    weights.set(name, await device.upload(float32(dims, values)))
+  }
+  return { device, shape, weights }
+}
+
+describe.each([
+  ["llama", 12],
+  ["qwen3", 6],
+  ["gemma2", 10],
+] as const)("%s with heads of %d", (family, headDim) => {
+  test.each(holdings)("decodes as it computes whole rows (%s)", async (holding) => {
+    const model = await madeUp(family, headDim)
+    const ids = Int32Array.from({ length: 20 }, (_, i) => (i * 7 + 3) % 48)
+    const whole = await Decoder.open(model, { trained: false })
+    const pack = packSequences([{ tokenIds: ids, lossMask: new Uint8Array(20).fill(1) }])
+    const full: Float32Array[] = []
+    const { vocabSize: V } = model.shape
+    await whole.eachLogits(pack, (logits) => {
+      for (let at = 0; at < logits.length; at += V) full.push(logits.slice(at, at + V))
+    })
+    const decoder = new CachedDecoder(await HOLDINGS[holding](model))
+    const prompt = await decoder.newCache(1, 1)
+    await decoder.prefill(prompt, ids.slice(0, 5))
+    const cache = await decoder.newCache(decoder.lanesFor(2), 1)
+    const lanes = Array.from({ length: cache.lanes }, (_, lane) => lane)
+    for (const lane of lanes) await cache.copyFrom(prompt, lane, { lane: 0, tokens: 5 })
+    for (let t = 5; t < 19; t++) {
+      const tokens = lanes.map(() => ids[t]!)
+      const places = lanes.map(() => t)
+      const hidden = await decoder.decode(cache, tokens, places)
+      const { logits } = await decoder.next(hidden, [0, 1])
+      for (const lane of logits) expect(worst(lane, full[t]!)).toBeLessThan(1e-4)
+    }
+  })
 })

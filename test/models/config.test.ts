@@ -136,6 +136,14 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ["another activation", { ...LLAMA, hidden_act: "gelu" }, /hidden_act.*silu.*gelu/],
   ["a layer of another kind", { ...QWEN2, layer_types: ["linear_attention"] }, /layer_types/],
   ["heads that do not divide", { ...LLAMA, num_key_value_heads: 3 }, /num_key_value_heads/],
+  [
+    "heads that the family's own number does not divide",
+    {
+      ...{ ...QWEN2, model_type: "qwen3", architectures: null },
+      ...{ num_attention_heads: 6, hidden_size: 48, num_key_value_heads: undefined },
+    },
+    /num_key_value_heads.*divisor.*\(6\), where qwen3 has 32 unless/,
+  ],
   ["an odd head", { ...LLAMA, head_dim: 7 }, /head_dim.*even/],
   ["an absurd size", { ...LLAMA, vocab_size: 1e12 }, /vocab_size.*whole number/],
   ["a size as text", { ...LLAMA, hidden_size: "32" }, /hidden_size.*"32"/],
@@ -164,6 +172,39 @@ test.each([
   const { router_aux_loss_coef: _, ...json } = readJson(fileURLToPath(path))
   const { shape } = modelConfig({ ...json, ...changes })
   expect(shape).toMatchObject({ routerAuxLossCoef: coefficient })
+})
+
+const OLMO3 = {
+  ...QWEN2,
+  ...{ model_type: "olmo3", architectures: ["Olmo3ForCausalLM"], sliding_window: 4 },
+  rope_theta: undefined,
+}
+const thetas = (json: unknown) => modelConfig(json).shape.layers.map(({ rope }) => rope!.ropeTheta)
+
+test("one rope_theta of an OLMo 3, which readers give to other layers, is refused where it is unusual", () => {
+  const layer_types = ["sliding_attention", "full_attention"]
+  expect(thetas({ ...OLMO3, layer_types })).toEqual([5e5, 5e5])
+  expect(thetas({ ...OLMO3, layer_types, rope_theta: 5e5 })).toEqual([5e5, 5e5])
+  const rope_parameters = {
+    full_attention: { rope_type: "default", rope_theta: 1e4 },
+    sliding_attention: { rope_type: "default", rope_theta: 2e4 },
+  }
+  expect(thetas({ ...OLMO3, layer_types, rope_parameters })).toEqual([2e4, 1e4])
+  const full = ["full_attention", "full_attention"]
+  expect(thetas({ ...OLMO3, layer_types: full, rope_theta: 1e4 })).toEqual([1e4, 1e4])
+  for (const unusual of [
+    { rope_theta: 1e4 },
+    { rope_scaling: { type: "default", rope_theta: 1e4 } },
+  ])
+    expect(() => modelConfig({ ...OLMO3, layer_types, ...unusual })).toThrow(
+      /rope_theta.*500000.*full_attention and sliding_attention/,
+    )
+})
+
+test("Gemma 2's cap of attention is none of Gemma 3's", () => {
+  const path = new URL("../../golden/models/gemma3_text/config.json", import.meta.url)
+  const { shape } = modelConfig({ ...readJson(fileURLToPath(path)), attn_logit_softcapping: 2 })
+  expect(shape).toMatchObject({ attnLogitSoftcapping: undefined })
 })
 
 test("a coefficient of the routers below 0 is refused", () => {

@@ -40,6 +40,12 @@ export interface CachedOptions {
   readonly quantization?: WeightQuantization | undefined
 }
 
+const HEAD_GRAIN = 8
+
+/** Elements of a head in a cache: the runtime's attention over it knows multiples of 8 alone, so others are filled with zeros. */
+export const cachedHeadDim = ({ headDim }: DecoderShape): number =>
+  Math.ceil(headDim / HEAD_GRAIN) * HEAD_GRAIN
+
 /** Names of a layer's cache in a graph's inputs; after the new tokens, in its outputs. */
 export const cacheNames = (layer: number) => ({
   keys: `cache.${layer}.keys`,
@@ -78,6 +84,17 @@ function withRows(x: Tensor, rows: Dim): Tensor {
   )
 }
 
+/** Heads [R, n, D] with zeros after each, [R, n, headDim]. */
+function withZeros(x: Tensor, headDim: number): Tensor {
+  const [rows, heads, have] = x.shape as [Dim, number, number]
+  if (have === headDim) return x
+  const zeros = x.slice(2, 0, 1).mul(0)
+  return concat([x, ...new Array<Tensor>(headDim - have).fill(zeros)], 2).reshape([
+    ...[rows, heads],
+    headDim,
+  ])
+}
+
 /** A turn of each new token's heads: the rotary tables at its place, [R, rotaryDim / 2] each. */
 interface Turned {
   readonly cos: Tensor
@@ -112,7 +129,7 @@ function cacheInputs(shape: DecoderShape, batch: Dim, rows: Dim) {
     }),
   )
   return (kind: LayerKind, layer: number): CacheInputs => {
-    const dims = [batch, shape.numKeyValueHeads, "places", shape.headDim]
+    const dims = [batch, shape.numKeyValueHeads, "places", cachedHeadDim(shape)]
     const names = cacheNames(layer)
     const keys = input(names.keys, dims)
     const values = input(names.values, dims)
@@ -150,7 +167,11 @@ function cachedBlock(
     heads: (x, count) => withRows(x, rows).reshape([rows, count, Number(x.shape[1]) / count]),
     rotary: (x) => turnHeads(x, cache.turned, kind.rope),
     attention(q, k, v, options) {
-      const flat = (x: Tensor) => x.reshape([rows, Number(x.shape[1]) * Number(x.shape[2])])
+      const { headDim: D } = shape
+      const filledDim = cachedHeadDim(shape)
+      const flat = (x: Tensor) =>
+        withZeros(x, filledDim).reshape([rows, Number(x.shape[1]) * filledDim])
+      const scale = filledDim === D ? {} : { scale: 1 / Math.sqrt(D) }
       const { y, keys, values } = cachedAttention(
         {
           q: flat(q),
@@ -161,10 +182,12 @@ function cachedBlock(
           last: cache.last,
           total: cache.total,
         },
-        { ...options, ...(kind.window === undefined ? {} : { window: kind.window }) },
+        { ...scale, ...options, ...(kind.window === undefined ? {} : { window: kind.window }) },
       )
       after = { keys, values }
-      return withRows(y.reshape([rows, Number(q.shape[1]) * Number(q.shape[2])]), filled)
+      const H = Number(q.shape[1])
+      const own = D === filledDim ? y : y.reshape([rows, H, filledDim]).slice(2, 0, D)
+      return withRows(own.reshape([rows, H * D]), filled)
     },
     needed: (x) => (wanted ? x.gather(wanted) : x),
   }

@@ -7,6 +7,7 @@ import {
   float32,
   int64,
 } from "../../runtime/index.ts"
+import { cachedHeadDim } from "../block/cached.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 interface LayerCache {
@@ -20,7 +21,7 @@ export type Compiled = (key: string, trace: () => Graph) => Promise<Executable>
 /** Places are added by doubling from this. */
 const LEAST_PLACES = 64
 
-/** Keys and values of B sequences, per layer [B, K, P, D] each. P grows; contents are kept. */
+/** Keys and values of B sequences, per layer [B, K, P, D] each, D as `cachedHeadDim` has it. P grows; contents are kept. */
 export class KvCache {
   #lanes: number
   readonly #device: Device
@@ -72,7 +73,8 @@ export class KvCache {
     if (places <= this.#places) return
     let size = Math.max(LEAST_PLACES, this.#places)
     while (size < places) size *= 2
-    const { numKeyValueHeads: K, headDim: D, numHiddenLayers } = this.#shape
+    const { numKeyValueHeads: K, numHiddenLayers } = this.#shape
+    const D = cachedHeadDim(this.#shape)
     const old = this.#places
     const zeros = async (places: number) =>
       this.#device.upload(
@@ -109,7 +111,8 @@ export class KvCache {
     assert(lane < this.lanes && source < from.lanes, "copyFrom: no such lane")
     assert(tokens <= from.places, "copyFrom: no such places")
     await this.reserve(tokens)
-    const { numKeyValueHeads: K, headDim: D, numHiddenLayers } = this.#shape
+    const { numKeyValueHeads: K, numHiddenLayers } = this.#shape
+    const D = cachedHeadDim(this.#shape)
     const copied = async (one: DeviceTensor, all: DeviceTensor) => {
       if (one.data) {
         for (let head = 0; head < K; head++) {
@@ -144,7 +147,8 @@ export class KvCache {
 
   /** Gives lanes up: lane i then holds what lane kept[i] held; the indices rise. */
   async keepLanes(kept: readonly number[]): Promise<void> {
-    const { numKeyValueHeads: K, headDim: D } = this.#shape
+    const { numKeyValueHeads: K } = this.#shape
+    const D = cachedHeadDim(this.#shape)
     const size = K * this.#places * D
     const dims = [kept.length, K, this.#places, D]
     const fewer = async (all: DeviceTensor) => {

@@ -40,7 +40,9 @@ export function decoderConfig(keys: ConfigKeys, defaults: DecoderDefaults = {}):
   const keyHeads = (missing ? defaults.numKeyValueHeads : undefined) ?? numAttentionHeads
   const numKeyValueHeads = integer(keys, "num_key_value_heads", keyHeads)
   if (numAttentionHeads % numKeyValueHeads !== 0) {
-    refuse(keys, "num_key_value_heads", `a divisor of num_attention_heads (${numAttentionHeads})`)
+    const unsaid = missing ? `, where ${keys.values.model_type} has ${keyHeads} unless it says` : ""
+    const expected = `a divisor of num_attention_heads (${numAttentionHeads})${unsaid}`
+    refuse(keys, "num_key_value_heads", expected)
   }
   return {
     modelType: String(keys.values.model_type),

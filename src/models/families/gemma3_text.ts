@@ -21,7 +21,10 @@ export const gemma3_text: Family<GemmaShape> = {
   architecture: "Gemma3ForCausalLM",
   rewardModel: "Gemma3TextForSequenceClassification",
   config(keys) {
-    const config = gemmaConfig(keys, { maxPositionEmbeddings: 131_072 })
+    const config = {
+      ...gemmaConfig(keys, { maxPositionEmbeddings: 131_072 }),
+      attnLogitSoftcapping: undefined, // a key of Gemma 2's, which no reader applies here
+    }
     const nested = keys.values.rope_parameters ?? {}
     const layered = Object.keys(nested).some((key) => key.endsWith("_attention"))
     // Older configs have one base for each kind, and scale the full layers only.

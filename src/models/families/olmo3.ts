@@ -1,4 +1,4 @@
-import { flag, integer, isObject } from "./config-keys.ts"
+import { type ConfigKeys, flag, integer, isObject, refuse } from "./config-keys.ts"
 import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { rmsNorm } from "./llama-block.ts"
@@ -6,6 +6,21 @@ import { type OlmoShape, olmoBlock, olmoParameters } from "./olmo-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
 import { layerTypes, windowed } from "./sliding-layers.ts"
+
+/**
+ * One `rope_theta` for all layers: Transformers 4 gave it to both kinds, Transformers 5 gives it to the
+ * full ones alone and the others 500000.
+ */
+function checkFlatTheta(keys: ConfigKeys, usual: number): void {
+  const scaling = keys.values.rope_scaling
+  const theta = (isObject(scaling) ? scaling.rope_theta : undefined) ?? keys.values.rope_theta
+  if ((theta ?? usual) === usual) return
+  refuse(
+    keys,
+    "rope_theta",
+    `${usual}, or one in rope_parameters for each of full_attention and sliding_attention (Transformers 4 and 5 read it differently)`,
+  )
+}
 
 /** `model_type: olmo3`: OLMo 3, three of four layers with a window; only the others are stretched. */
 export const olmo3: Family<OlmoShape> = {
@@ -31,6 +46,7 @@ export const olmo3: Family<OlmoShape> = {
     const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
       (named ? named[layer] : (layer + 1) % 4 !== 0) ? sliding : full,
     )
+    if (!layered && layers.includes(sliding)) checkFlatTheta(keys, theta)
     return { ...config, layers, attentionBias: flag(keys, "attention_bias", false) }
   },
   parameters: olmoParameters,
