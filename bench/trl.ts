@@ -2,10 +2,12 @@
  * Fine-tuning beside TRL: real tokens a second and peak memory on the same GSM8K rows as chats,
  * Qwen2.5-0.5B's shape, DFT, four rows a step.
  *
- *     npm run bench -- trl [--steps 4] [--repeats 1] [--only full|lora]
+ *     npm run bench -- trl [--steps 4] [--repeats 1] [--only full|lora] [--threads N]
+ *                          [--optimizer adamw-8bit]
  *
  * TRL is ../shared/bench/trl_dft.py under DFTUNE_PYTHON (or /opt/torch-venv/bin/python). Processes
- * run in turns; a process's rate is the median of its steps after the first.
+ * run in turns; a process's rate is the median of its steps after the first. --threads for both
+ * (else ours takes the cores there are, TRL two); --optimizer for dftune alone.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -44,10 +46,12 @@ export interface Setup {
   readonly model: string
   readonly source: string
   readonly steps: number
+  readonly threads?: number
+  readonly optimizer?: string
 }
 
 function ours(
-  { folder, model, source, steps }: Setup,
+  { folder, model, source, steps, threads, optimizer }: Setup,
   dtype: "fp32" | "bf16",
   mode: "full" | "lora",
 ): Contender {
@@ -64,7 +68,8 @@ function ours(
     max_steps: steps,
     save_steps: 0,
     eval_steps: 0,
-    engine: { name: "onnx", device: "cpu", dtype },
+    ...(optimizer ? { optimizer } : {}),
+    engine: { name: "onnx", device: "cpu", dtype, ...(threads ? { threads } : {}) },
     output_dir: join(folder, `run-${mode}`),
   }
   return {
@@ -88,7 +93,7 @@ export async function trainedOnce(folder: string, name: string, config: object):
 }
 
 export function theirs(
-  { folder, model, source, steps }: Setup,
+  { folder, model, source, steps, threads }: Setup,
   precision: keyof typeof PRECISIONS,
   mode: string,
 ): Contender {
@@ -97,10 +102,23 @@ export function theirs(
     name: `TRL ${PRECISIONS[precision]}, ${mode}`,
     async measure() {
       const args = [script, model, source, precision, mode, `${ROWS_PER_STEP}`, `${steps}`]
-      return measuredTrl(await outputLines(PYTHON, [...args, `${MAX_LENGTH}`], folder))
+      const all = [...args, `${MAX_LENGTH}`]
+      return measuredTrl(await outputLines(PYTHON, [...withThreads(threads), ...all], folder))
     },
   }
 }
+
+/** Runs the script after it with so many threads of PyTorch, whatever it asks for itself. */
+const withThreads = (threads: number | undefined) =>
+  threads === undefined
+    ? []
+    : [
+        "-c",
+        "import runpy, sys, torch; torch.set_num_threads(int(sys.argv[1])); " +
+          "torch.set_num_threads = lambda _: None; del sys.argv[:2]; " +
+          'runpy.run_path(sys.argv[0], run_name="__main__")',
+        `${threads}`,
+      ]
 
 /** What a script over a trainer of TRL's printed. */
 export function measuredTrl(out: readonly string[]): Measured {
@@ -162,6 +180,8 @@ export async function run(args: string[]): Promise<void> {
       steps: { type: "string", default: "4" },
       repeats: { type: "string", default: "1" },
       only: { type: "string" },
+      threads: { type: "string" },
+      optimizer: { type: "string" },
     },
   })
   const model = qwenModel()
@@ -171,7 +191,12 @@ export async function run(args: string[]): Promise<void> {
     return
   }
   const folder = mkdtempSync(join(tmpdir(), "dftune-bench-trl-"))
-  const setup = { folder, model, source, steps: Number(values.steps) }
+  const { threads, optimizer } = values
+  const setup = {
+    ...{ folder, model, source, steps: Number(values.steps) },
+    ...(threads ? { threads: Number(threads) } : {}),
+    ...(optimizer ? { optimizer } : {}),
+  }
   const dtypes = bf16Kernel() ? (["fp32", "bf16"] as const) : (["fp32"] as const)
   const contenders = (["full", "lora"] as const)
     .filter((mode) => !values.only || mode === values.only)

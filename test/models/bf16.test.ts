@@ -117,13 +117,16 @@ async function trained(options: Parameters<typeof Decoder.open>[0], family: stri
 
 type Trained = Awaited<ReturnType<typeof trained>>
 
-/** These models are small and random: a gradient is a sum of few terms that mostly cancel. */
+/**
+ * These models are small and random: a gradient is a sum of few terms that mostly cancel, and the
+ * weights are no bfloat16 numbers.
+ */
 function expectClose(got: Trained, expected: Trained) {
   expect(Math.abs(got.nll / expected.nll - 1)).toBeLessThan(1e-2)
   expect(Math.abs(got.loss / expected.loss - 1)).toBeLessThan(4e-2)
   expect(got.loss).not.toBe(expected.loss)
   for (const [name, gradient] of expected.gradients) {
-    expect(apart(got.gradients.get(name)!, gradient), name).toBeLessThan(0.1)
+    expect(apart(got.gradients.get(name)!, gradient), name).toBeLessThan(0.15)
   }
 }
 

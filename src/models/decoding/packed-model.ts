@@ -117,7 +117,7 @@ export class PackedModel implements DecodingStages {
         signal?.throwIfAborted()
         const traced = packedBlocks(options, layers)
         const names = layers.flatMap((layer) => ofLayers[layer]!)
-        const bytes = options.device.products === "bf16" ? 0 : weightBytes(traced, names)
+        const bytes = readBytes(options, traced, names)
         if (!memory || memory.byteLength < bytes) memory = new ArrayBuffer(bytes)
         const own = Object.fromEntries(names.map((name) => [name, name]))
         sections.push({ layers, executable: await compiledWith(options, traced, own, memory) })
@@ -191,9 +191,18 @@ export class PackedModel implements DecodingStages {
   }
 }
 
-function weightBytes({ inputs }: Graph, names: readonly string[]): number {
-  const weights = inputs.filter(({ name }) => names.includes(name))
-  return 4 * weights.reduce((sum, { shape }) => sum + elementCount(shape as number[]), 0)
+/** Of the memory that weights are read into: one at a time where each is packed as it is read. */
+function readBytes(
+  { device, rows }: PackOptions,
+  { inputs }: Graph,
+  names: readonly string[],
+): number {
+  const isPackedAlone = device.products === "bf16"
+  const bytes = inputs.flatMap(({ name, shape }) => {
+    const isByRows = isPackedAlone && shape.length === 2 && rows?.(name) !== undefined
+    return names.includes(name) && !isByRows ? [4 * elementCount(shape as number[])] : []
+  })
+  return isPackedAlone ? Math.max(0, ...bytes) : bytes.reduce((sum, each) => sum + each, 0)
 }
 
 /** A graph with some of its inputs, by the names of their weights, made constants. */
@@ -203,8 +212,9 @@ async function compiledWith(
   names: Readonly<Record<string, string>>,
   memory: ArrayBuffer,
 ): Promise<Executable> {
-  if (device.products === "bf16")
-    return compiledAsRead({ device, weight, ...options }, traced, names)
+  if (device.products === "bf16") {
+    return compiledAsRead({ device, weight, ...options }, traced, names, memory)
+  }
   const constants: Record<string, HostTensor> = {}
   let offset = 0
   for (const { name, shape } of traced.inputs) {
@@ -217,11 +227,14 @@ async function compiledWith(
 }
 
 async function compiledHead(options: PackOptions): Promise<Executable> {
-  const { shape, device } = options
+  const { shape } = options
   const traced = packedLogits(shape)
-  const names = { [NORM_WEIGHT]: FINAL_NORM, [HEAD_WEIGHT]: headName(shape) }
-  const bytes = device.products === "bf16" ? 0 : weightBytes(traced, Object.keys(names))
-  const memory = new ArrayBuffer(bytes)
+  const names: Readonly<Record<string, string>> = {
+    [NORM_WEIGHT]: FINAL_NORM,
+    [HEAD_WEIGHT]: headName(shape),
+  }
+  const read = { ...options, rows: (name: string) => options.rows?.(names[name] ?? name) }
+  const memory = new ArrayBuffer(readBytes(read, traced, Object.keys(names)))
   const executable = await compiledWith(options, traced, names, memory)
   giveBack(memory) // as much as a quarter of a small model
   return executable
@@ -232,8 +245,8 @@ function compiledAsRead(
   { device, weight, rows }: PackOptions,
   traced: Graph,
   names: Readonly<Record<string, string>>,
+  memory: ArrayBuffer,
 ): Promise<Executable> {
-  let place = new Float32Array(0)
   const constants: Record<string, () => Promise<HostTensor | MatrixRows>> = {}
   for (const { name, shape } of traced.inputs) {
     const own = names[name]
@@ -242,9 +255,7 @@ function compiledAsRead(
     constants[name] = async () => {
       const read = dims.length === 2 ? rows?.(own) : undefined
       if (read) return { shape: dims as [number, number], read }
-      const count = elementCount(dims)
-      if (place.length < count) place = new Float32Array(count)
-      return float32(dims, await weight(own, place.subarray(0, count)))
+      return float32(dims, await weight(own, new Float32Array(memory, 0, elementCount(dims))))
     }
   }
   return device.compile(traced, { constants })
