@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from tiny import HERE, MODELS, OBJECTIVES, load, versions, write_json
-from trajectory import SETTINGS, factor
+from trajectory import SETTINGS, adamw, factor
 
 COEFFICIENT = 0.3  # large, so that the gradient's norm feels it
 
@@ -23,9 +23,7 @@ def step_losses(model, rows, objective):
 
 
 def train(model, rows, order, steps, objective="dft"):
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": SETTINGS["weight_decay"]}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(SETTINGS["adam_beta1"], SETTINGS["adam_beta2"]), eps=SETTINGS["adam_epsilon"])
+    trained, optimizer = adamw(model)
     record = []
     for step in range(1, steps + 1):
         rate = SETTINGS["learning_rate"] * factor(step, steps)

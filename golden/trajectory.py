@@ -29,11 +29,17 @@ def rows_and_order(model, steps):
     return rows, order[: steps * ROWS_PER_STEP]
 
 
-def train(model, rows, order, objective, steps):
-    """Loss, NLL and gradient norm are before the update; the norm is before clipping."""
+def adamw(model):
+    """The parameters that train, and what updates them; the rate is set step by step."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in trained if p.ndim >= 2], "weight_decay": SETTINGS["weight_decay"]}, {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(SETTINGS["adam_beta1"], SETTINGS["adam_beta2"]), eps=SETTINGS["adam_epsilon"])
+    return trained, optimizer
+
+
+def train(model, rows, order, objective, steps):
+    """Loss, NLL and gradient norm are before the update; the norm is before clipping."""
+    trained, optimizer = adamw(model)
     record = []
     for step in range(1, steps + 1):
         rate = SETTINGS["learning_rate"] * factor(step, steps)
