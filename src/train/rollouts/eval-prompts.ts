@@ -19,6 +19,25 @@ export interface ScoredParts {
 const Z95 = 1.959964
 
 /**
+ * 95 % of the mean of one score a prompt. Of verdicts (0 or 1, or shares of them) it stays between 0
+ * and 1; where each prompt has one, or all are alike, it is Wilson's (1927, eq. 4), which is no point
+ * even when all are right.
+ */
+export function scoreInterval(scores: readonly number[], isVerdict: boolean): [number, number] {
+  const n = Math.max(1, scores.length)
+  const score = mean(scores)
+  const half = (Z95 * deviation(scores)) / Math.sqrt(n)
+  if (!isVerdict || scores.length === 0) return [score - half, score + half]
+  if (scores.some((one) => one > 0 && one < 1)) {
+    return [Math.max(0, score - half), Math.min(1, score + half)]
+  }
+  const z2 = Z95 ** 2 / n
+  const middle = (score + z2 / 2) / (1 + z2)
+  const reach = (Z95 * Math.sqrt((score * (1 - score)) / n + z2 / (4 * n))) / (1 + z2)
+  return [Math.max(0, middle - reach), Math.min(1, middle + reach)]
+}
+
+/**
  * An `eval` event a set: the mean reward of one greedy answer a prompt, or of `eval_samples` drawn at
  * the rollouts' temperature, and then how often one of k passes. A sample passes where the first
  * reward gives it all (1 or more). None after a stop.
@@ -53,7 +72,9 @@ export async function* scoredPrompts(
         return rewards.length === 0 ? [] : [mean(rewards)]
       })
       const score = mean(said)
-      const half = (Z95 * deviation(said)) / Math.sqrt(Math.max(1, said.length))
+      const isVerdict = scores.every(
+        ({ reward }) => reward === null || reward === 0 || reward === 1,
+      )
       const passes = ofPrompts.map((own) =>
         own.map(({ rewards }) => (rewards[labels[0]!] ?? 0) >= 1),
       )
@@ -63,7 +84,7 @@ export async function* scoredPrompts(
         name,
         score,
         n: said.length,
-        ci95: [score - half, score + half],
+        ci95: scoreInterval(said, isVerdict),
         ...(n > 1
           ? {
               pass_at: Object.fromEntries(

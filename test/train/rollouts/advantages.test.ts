@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
 import { advantages, allEqual, deviation, mean } from "../../../src/train/rollouts/advantages.ts"
+import { scoreInterval } from "../../../src/train/rollouts/eval-prompts.ts"
 
 const golden = JSON.parse(
   readFileSync(new URL("../../../golden/rl/rl.json", import.meta.url), "utf8"),
@@ -106,4 +107,19 @@ test("whitened: mean 0 and variance 1 over tokens, so that long samples weigh mo
   const tokens = all.flatMap(({ tokens }, i) => new Array<number>(tokens).fill(found[i]!))
   expect(mean(tokens)).toBeCloseTo(0, 12)
   expect(deviation(tokens)).toBeCloseTo(1, 6)
+})
+
+test("the interval of verdicts stays between 0 and 1 and is no point where all are right", () => {
+  // Wilson's interval of 7 of 8, to three digits, as in R's prop.test without its correction
+  const [low, high] = scoreInterval([1, 1, 1, 1, 1, 1, 1, 0], true)
+  expect(low).toBeCloseTo(0.529, 3)
+  expect(high).toBeCloseTo(0.978, 3)
+  const [least, most] = scoreInterval([1, 1, 1, 1], true)
+  expect(least).toBeCloseTo(0.51, 2)
+  expect(most).toBeCloseTo(1, 12)
+  expect(scoreInterval([0.5, 1, 1], true)[1]).toBe(1)
+  expect(scoreInterval([], true)).toEqual([0, 0])
+  // other rewards know no bounds
+  const [below, above] = scoreInterval([0, 3], false)
+  expect([below, above].map((x) => Number(x.toFixed(3)))).toEqual([-1.44, 4.44])
 })
