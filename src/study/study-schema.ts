@@ -162,4 +162,3 @@ export const studyFields = z
   .describe("A dftune study.")
 
 export type StudyFields = z.output<typeof studyFields>
-export type Assumptions = StudyFields["assume"]

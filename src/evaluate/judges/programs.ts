@@ -53,6 +53,3 @@ function beforeEntry(prompt: string, entry: string): string {
   const at = prompt.search(new RegExp(`^(?:async )?def ${entry}\\b`, "m"))
   return at < 0 ? prompt : prompt.slice(0, at)
 }
-
-export const isProgramGold = (value: unknown): value is ProgramGold =>
-  isObject(value) && typeof value.entry === "string" && typeof value.tests === "string"

@@ -254,16 +254,9 @@ export async function openWeightsIn(folder: Folder, kind: ModelKind = {}): Promi
 }
 
 /**
- * Reads a Hugging Face folder ({@link openWeightsIn}). A tensor is read straight into its place
- * (16-bit ones through a small buffer), so memory is that of the weights.
- *
- * @throws InputError naming the key, file or tensor, what was expected and what came
+ * Reads all of an open checkpoint, and closes it. A tensor is read straight into its place (16-bit ones
+ * through a small buffer), so memory is that of the weights.
  */
-export async function loadModelIn(folder: Folder, options?: LoadOptions): Promise<LoadedModel> {
-  return loadWeights(await openWeightsIn(folder), options)
-}
-
-/** Reads all of an open checkpoint, and closes it. */
 export async function loadWeights(
   { config, parameters, dtype, read, close }: OpenWeights,
   { signal, allocate = (n) => new Float32Array(n), onProgress }: LoadOptions = {},
