@@ -72,7 +72,7 @@ async function showFit(model: string, path: string | undefined, options: Options
 const FIT_WAYS = { full: "full", lora: "adapter: lora", int4: "adapter: lora, quantization: int4" }
 
 /** What the fit found, for people. */
-export function fitText(found: Fit): string {
+function fitText(found: Fit): string {
   const { parameters, layers, stored_bytes, free_bytes, batch_size, row_tokens, dtype } = found
   const rows = found.ways.map((way) => [
     FIT_WAYS[way.name],

@@ -15,7 +15,7 @@ export const FORMATS = [
   "unpaired",
 ] as const
 /** Names of `data.columns`. */
-export const COLUMN_NAMES = [
+const COLUMN_NAMES = [
   "prompt",
   "completion",
   "response",
@@ -47,7 +47,7 @@ export const COLUMN_NAMES = [
   "finish_reason",
   "images",
 ] as const
-export const SUPERVISE = ["completions", "last", "all"] as const
+const SUPERVISE = ["completions", "last", "all"] as const
 
 const sourceFields = z.strictObject({
   path: z
@@ -73,7 +73,7 @@ const sourceFields = z.strictObject({
     .describe("Choose max_rows rows at random with this seed, not the first ones.")
     .optional(),
 })
-export const NOISES = ["wrong-answers", "wrong-steps", "swapped-labels"] as const
+const NOISES = ["wrong-answers", "wrong-steps", "swapped-labels"] as const
 
 const noise = z
   .strictObject({

@@ -173,7 +173,7 @@ const endpointSource = z
 
 const reward = z.union([z.string().min(1).describe("A reward's name alone."), rewardFields])
 
-export const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
+const BASELINES = ["group", "leave-one-out", "whiten", "none"] as const
 
 export const rolloutFields = z
   .strictObject({

@@ -9,7 +9,7 @@ import { statOf } from "../host/stat.ts"
 type Json = Readonly<Record<string, unknown>>
 
 /** Whether a value read from JSON is what a run writes: `{ config, versions }`. */
-export function isRunRecord(value: unknown): value is { readonly config: Json } {
+function isRunRecord(value: unknown): value is { readonly config: Json } {
   return isObject(value) && isObject(value.config) && isObject(value.versions)
 }
 

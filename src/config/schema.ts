@@ -356,4 +356,3 @@ export type Parsed = z.output<typeof configFields>
 
 export type AdapterConfig = z.output<typeof adapterFields>
 export type NewTokenConfig = z.output<typeof newToken>
-export type GenerateSamplesConfig = z.output<typeof generateSamples>

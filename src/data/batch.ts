@@ -82,7 +82,7 @@ export async function renderOptionsOf(setup: BatchSetup): Promise<RenderOptions>
 }
 
 /** The middle of a day, which is that day in every time zone's own hours. */
-export const noonOf = (day: string): Date => new Date(`${day}T12:00:00`)
+const noonOf = (day: string): Date => new Date(`${day}T12:00:00`)
 
 /** Makes the function that turns raw rows into tokens, masks and counts. */
 export async function batchPreparer(setup: BatchSetup): Promise<(batch: RawBatch) => BatchResult> {

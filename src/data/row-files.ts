@@ -16,7 +16,7 @@ import { fileBytes, MAX_LINE_BYTES } from "./text-lines.ts"
 
 export type { RawRow, RawRows } from "./raw-rows.ts"
 
-export const ROW_FILE_KINDS = ["jsonl", "json", "csv", "parquet", "arrow"] as const
+const ROW_FILE_KINDS = ["jsonl", "json", "csv", "parquet", "arrow"] as const
 export type RowFileKind = (typeof ROW_FILE_KINDS)[number]
 
 /**

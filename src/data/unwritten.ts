@@ -146,7 +146,7 @@ export function hasTextArguments({ tool_calls }: Message): boolean {
   )
 }
 
-export function toolNames(tools: unknown): string[] {
+function toolNames(tools: unknown): string[] {
   const list = Array.isArray(tools) ? (tools as unknown[]) : []
   return list.flatMap((tool) => {
     const named = isObject(tool) && isObject(tool.function) ? tool.function : tool

@@ -109,7 +109,7 @@ function withWrongDigit(random: Random, value: number): number {
 export type Style = "equations" | "verbose" | "direct"
 
 /** Words that begin a step of a verbose solution, with how often the bundled model has seen each. */
-export const BASE_CONNECTIVES = [
+const BASE_CONNECTIVES = [
   ["Then", 50],
   ["Next", 30],
   ["Now", 15],

@@ -20,7 +20,7 @@ const MODELS: readonly RlModel[] = ["base", ...ARMS]
 const HEAD = ["", "base", ...ARMS.map((arm) => RL_ARMS[arm].title), "GRPO − base"]
 
 /** A line for each set and temperature. */
-export function rlRows({ sets, scores }: RlDemoResult): string[][] {
+function rlRows({ sets, scores }: RlDemoResult): string[][] {
   return sets.flatMap(({ name: set }) =>
     ([1, 0] as const).map((temperature) => {
       const cells = MODELS.map((model) =>

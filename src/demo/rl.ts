@@ -138,7 +138,7 @@ async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
   return { files, sets }
 }
 
-export function rlDemoConfig(
+function rlDemoConfig(
   { model, folder, steps }: RlDemoSettings,
   files: RowFiles,
   { arm, seed }: { readonly arm: RlArm; readonly seed: number },

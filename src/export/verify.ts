@@ -19,7 +19,7 @@ export interface WrittenTensor {
   readonly meant: () => Promise<Float32Array>
 }
 
-export const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: WrittenGgufType } = {
+const TYPE_OF_DTYPE: { readonly [Dtype in CheckpointDtype]: WrittenGgufType } = {
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",

@@ -109,7 +109,7 @@ export interface ModelFoldersOptions {
 }
 
 /** What is told of downloads: a meter a file. */
-export function downloadProgress(
+function downloadProgress(
   onProgress: ((message: string) => void) | undefined,
 ): (progress: HubProgress) => void {
   const meters = new Map<string, Meter>()

@@ -88,7 +88,7 @@ export interface ChosenTerm {
  * The mean over the step's chosen tokens of sft c, or of sft sg(p) c. The step's sum is divided by
  * its pairs, so the term brings their number P over the number of chosen tokens N with it.
  */
-export function chosenTerm(
+function chosenTerm(
   { isChosen, length }: PairOf,
   { p, nll }: ObjectiveInputs,
   { sft, sft_weight }: ChosenTerm,

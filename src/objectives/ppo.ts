@@ -136,7 +136,7 @@ export const gspo = defineObjective({
 })
 
 /** The clipped surrogate with its entropy bonus. */
-export function clippedForm(
+function clippedForm(
   { epsilon, epsilon_high, dual_clip, entropy }: ParameterValues<typeof PPO_PARAMETERS>,
   inputs: ObjectiveInputs,
   ratio = tokenRatio(inputs),

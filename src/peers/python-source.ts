@@ -135,7 +135,7 @@ function stringEnd(text: string, start: number): number {
 }
 
 /** A number, string, True, False, None, or a list, tuple or dict of them; undefined for anything else. */
-export function pythonLiteral(text: string): { readonly value: unknown } | undefined {
+function pythonLiteral(text: string): { readonly value: unknown } | undefined {
   if (/^(True|False|None)$/.test(text)) {
     return { value: text === "None" ? null : text === "True" }
   }

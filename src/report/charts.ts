@@ -84,7 +84,7 @@ export function lineChart(
 }
 
 /** Where the paper's bins (figure 2) begin: below 0.1 by powers of ten, then 0.1 wide. */
-export const PAPER_BINS = [..."0 1e-4 1e-3 1e-2 .1 .2 .3 .4 .5 .6 .7 .8 .9".split(" ")] as const
+const PAPER_BINS = [..."0 1e-4 1e-3 1e-2 .1 .2 .3 .4 .5 .6 .7 .8 .9".split(" ")] as const
 
 /** Counts in the paper's 13 bins from an event's ten and three. */
 export function paperBins({

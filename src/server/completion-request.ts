@@ -8,7 +8,7 @@ import { checkedBody } from "./body.ts"
 import { refusal } from "./refusal.ts"
 
 /** Samples of one request, all its prompts together. */
-export const MOST_CHOICES = 64
+const MOST_CHOICES = 64
 const MOST_STOPS = 16
 const MOST_TOOLS = 128
 /** As OpenAI has them: of each token of a completion, and of a chat. */

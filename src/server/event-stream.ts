@@ -3,7 +3,7 @@ import type { Context } from "hono"
 import { refusal } from "./refusal.ts"
 
 /** Streams of events that are open at once. */
-export const MOST_STREAMS = 64
+const MOST_STREAMS = 64
 
 export interface Told {
   readonly id?: string

@@ -9,7 +9,7 @@ import type { ModelLease, RegisteredModel, ServedModels } from "./models.ts"
 import { errorBody, refusal, toldOutside } from "./refusal.ts"
 
 /** A request that computes for longer is ended. */
-export const MOST_COMPUTE_MS = 10 * 60_000
+const MOST_COMPUTE_MS = 10 * 60_000
 
 export interface OpenAiOptions {
   readonly models: ServedModels

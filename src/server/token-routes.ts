@@ -63,7 +63,7 @@ export interface AbandonedToken {
 }
 
 /** A supervised token counts as abandoned below this weight: it teaches next to nothing. */
-export const ABANDONED_WEIGHT = 0.05
+const ABANDONED_WEIGHT = 0.05
 /** Kinds of tokens that are told. */
 const MOST_KINDS = 200
 

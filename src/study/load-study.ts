@@ -23,7 +23,7 @@ export interface Study {
   readonly configOf: (settings: Settings, outputDir: string) => Config
 }
 
-export const studyJsonSchema = () => z.toJSONSchema(studyFields, { io: "input" }) as SchemaNode
+const studyJsonSchema = () => z.toJSONSchema(studyFields, { io: "input" }) as SchemaNode
 
 /**
  * Reads a study: YAML, JSON or a module, as a config is. Every run's config is checked.

@@ -16,7 +16,7 @@ import { scalars } from "./scalars.ts"
 import type { TrackedEvent, Tracker } from "./tracker.ts"
 
 /** In the run folder. */
-export const TENSORBOARD_FOLDER = "tensorboard"
+const TENSORBOARD_FOLDER = "tensorboard"
 
 /** Ours alone; other programs put their host's name last. Sorted by name, they are in order. */
 const OWN_FILE = /^events\.out\.tfevents\.(\d{10})\.dftune$/

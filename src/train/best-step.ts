@@ -21,7 +21,7 @@ export type BestSettings = Pick<
 >
 
 /** Whether anybody asks which evaluation is the best. */
-export const watchesBest = (settings: Partial<BestSettings>): boolean =>
+const watchesBest = (settings: Partial<BestSettings>): boolean =>
   settings.load_best_model_at_end === true || (settings.early_stopping_patience ?? null) !== null
 
 /** As Transformers names them: `eval_loss` is `loss`, `SET.loss` that of one set. */
@@ -31,7 +31,7 @@ function metricName(metric: string): { readonly set: string | undefined; readonl
 }
 
 /** The metric in the first of these events that has it. */
-export function metricIn(
+function metricIn(
   events: readonly EventBody[],
   { metric_for_best_model: metric }: Pick<BestSettings, "metric_for_best_model">,
 ): number | undefined {

@@ -24,7 +24,7 @@ export type OpenReference = ReferenceModel & { release(): Promise<void> }
  *
  * @throws InputError where there is none, or its tokens are others
  */
-export async function planFrozenModel(
+async function planFrozenModel(
   name: string,
   {
     as,

@@ -179,10 +179,7 @@ async function evaluateRows(
 }
 
 /** All rows of a set in micro-batches. */
-export function* rowBatches(
-  rows: EvalSet["rows"],
-  options: StepBatchOptions,
-): Generator<MicroBatch> {
+function* rowBatches(rows: EvalSet["rows"], options: StepBatchOptions): Generator<MicroBatch> {
   for (let start = 0; start < rows.rows; start += ROWS) {
     const length = Math.min(ROWS, rows.rows - start)
     const part: PreparedRow[] = Array.from({ length }, (_, i) => rows.row(start + i))

@@ -230,7 +230,7 @@ function sourceProbe(source: string, rows: number, statistics: TokenStatistics):
 }
 
 /** The rule of thumb of arXiv 2510.00526, and the warning that a mean hides the few that matter. */
-export function adviceFor(
+function adviceFor(
   meanP: number,
   unlikely: number,
 ): { readonly advice: Advice; readonly why: string } {

@@ -76,7 +76,7 @@ interface TokenRun {
 }
 
 /** A picture's tokens say nothing: in their place what they stand for. */
-export const pictureText = ({ path, width, height, tokens }: PreviewPicture): string =>
+const pictureText = ({ path, width, height, tokens }: PreviewPicture): string =>
   `[picture ${basename(path)}: ${width}x${height}, ${tokens} tokens]`
 
 /** Neighbouring tokens of one kind, as one text. Without colour only the mask tells runs apart. */

@@ -32,7 +32,7 @@ const MODEL_TYPES: Readonly<Record<string, PictureProcessor["kind"]>> = {
 }
 
 /** Whether a model of this type has eyes that dftune knows. */
-export const readsPictures = (modelType: string): boolean => Object.hasOwn(MODEL_TYPES, modelType)
+const readsPictures = (modelType: string): boolean => Object.hasOwn(MODEL_TYPES, modelType)
 
 const MAX_BYTES = 16e6
 

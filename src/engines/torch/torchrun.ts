@@ -68,7 +68,7 @@ export function nodeRank(torchrunArgs: readonly string[]): number | undefined {
 }
 
 /** What the worker's processes find in their environment; the user's own settings win. */
-export function workerEnvironment(processes: number): Record<string, string> {
+function workerEnvironment(processes: number): Record<string, string> {
   const { PYTHONPATH, OMP_NUM_THREADS } = process.env
   const threads = Math.max(1, Math.floor(availableParallelism() / processes))
   return {

@@ -1,5 +1,5 @@
 /** Judges Python programs by running them against a problem's tests, sealed off. */
-import { isObject, parseJson } from "../../formats/json.ts"
+import { parseJson } from "../../formats/json.ts"
 import { openPythonSandbox, type PythonTests } from "../../sandbox/python.ts"
 import { type JudgedItem, plainVerdict, type SuiteJudge } from "./judge.ts"
 

@@ -37,14 +37,14 @@ export interface ChoiceRow {
 }
 
 /** A question with its choices, of a benchmark's row or a user's own. */
-export function choiceRow(row: JsonObject, where: string): ChoiceRow {
+function choiceRow(row: JsonObject, where: string): ChoiceRow {
   const { texts, labels } = choicesOf(row, where)
   const question = field(row, ["question", "problem", "prompt"], where)
   return { question, texts, answer: answerOf(row, texts, labels, where) }
 }
 
 /** The answers themselves are compared. */
-export const asTexts = ({ question, texts, answer }: ChoiceRow): ChoiceGold => ({
+const asTexts = ({ question, texts, answer }: ChoiceRow): ChoiceGold => ({
   context: `Question: ${question}\nAnswer:`,
   choices: texts,
   answer,

@@ -223,7 +223,7 @@ function symbol(name: string): MathExpression {
 }
 
 /** `12`, `-0.25`, `1.2e5`, `0.1(6)` (repeating), as an exact rational. */
-export function decimalNumber(text: string): MathExpression {
+function decimalNumber(text: string): MathExpression {
   const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:\((\d+)\))?(?:[eE]([+-]?\d{1,4}))?$/.exec(text)
   if (!match || text.length > MAX_DIGITS) throw new Unreadable(`number ${text.slice(0, 20)}`)
   const [, sign = "", whole = "", fraction = "", repeating = "", exponent = "0"] = match
@@ -255,7 +255,7 @@ export function gcd(a: bigint, b: bigint): bigint {
 }
 
 /** All sub-expressions, the expression itself first. */
-export function* subexpressions(x: MathExpression): Generator<MathExpression> {
+function* subexpressions(x: MathExpression): Generator<MathExpression> {
   yield x
   if (x.op === "matrix")
     for (const row of x.rows) for (const cell of row) yield* subexpressions(cell)

@@ -173,7 +173,7 @@ export function loraScale({ rank, alpha }: ModuleLora, { useRslora }: LoraSpec):
 }
 
 /** A module's update as the blocks compute it. */
-export function loraUpdate(of: ModuleLora, spec: LoraSpec): LoraUpdate {
+function loraUpdate(of: ModuleLora, spec: LoraSpec): LoraUpdate {
   const dora = spec.useDora ? { dora: true } : {}
   return { rank: of.rank, scale: loraScale(of, spec), ...dora }
 }

@@ -56,7 +56,7 @@ export interface HeadOptions {
   readonly loss: (quantities: TokenQuantities) => TokenLoss
 }
 
-export const TOP_K = 20
+const TOP_K = 20
 
 /** n, the supervised positions of a chunk: known when it runs, so one graph serves chunks of any size. */
 const ROWS = "rows"

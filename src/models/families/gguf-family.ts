@@ -21,7 +21,7 @@ export interface GgufFamily<Shape extends DecoderShape = DecoderShape> {
   lacks(shape: Shape): string | undefined
 }
 
-export const GGUF_NAMES: Readonly<Record<string, string>> = {
+const GGUF_NAMES: Readonly<Record<string, string>> = {
   input_layernorm: "attn_norm",
   "self_attn.q_proj": "attn_q",
   "self_attn.k_proj": "attn_k",

@@ -74,7 +74,7 @@ export function inverseFrequencies(rope: Rope, length: number): Float64Array {
 const attentionFactor = (rope: Rope) => ("attentionFactor" in rope ? rope.attentionFactor : 1)
 
 /** Lengths with the same result share one table of frequencies. */
-export function lengthClass(rope: Rope, length: number): number {
+function lengthClass(rope: Rope, length: number): number {
   if (rope.ropeType === "dynamic") return Math.max(length, rope.maxPositionEmbeddings)
   if (rope.ropeType === "longrope") return length > rope.originalMaxPositionEmbeddings ? 1 : 0
   return 0

@@ -4,7 +4,7 @@ import { weightCount } from "../block/parameters.ts"
 import type { DecoderShape } from "../families/shape.ts"
 
 /** A smaller model gains little time, and its numbers stay what they were. */
-export const LEAST_BF16_PARAMETERS = 50e6
+const LEAST_BF16_PARAMETERS = 50e6
 
 export interface AskedPrecision {
   readonly dtype: "auto" | Precision

@@ -11,7 +11,7 @@ const TITLES: ReadonlyMap<string, string> = new Map([
   }),
 ])
 
-export const titleCase = (letter: string): string => TITLES.get(letter) ?? letter.toUpperCase()
+const titleCase = (letter: string): string => TITLES.get(letter) ?? letter.toUpperCase()
 
 /** Python's `str.capitalize`. */
 export function capitalized(text: string): string {

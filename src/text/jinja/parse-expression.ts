@@ -103,7 +103,7 @@ const CONSTANTS: ReadonlyMap<string, boolean | null> = new Map([
   ...(["none", "None"] as const).map((name) => [name, null] as const),
 ])
 
-export function parsePrimary(at: TokenCursor): TemplateExpression {
+function parsePrimary(at: TokenCursor): TemplateExpression {
   const { type, text, line } = at.current
   switch (type) {
     case "name": {
@@ -204,7 +204,7 @@ function dictLiteral(at: TokenCursor): TemplateExpression {
   return { kind: "dict", line, pairs }
 }
 
-export function postfix(at: TokenCursor, node: TemplateExpression): TemplateExpression {
+function postfix(at: TokenCursor, node: TemplateExpression): TemplateExpression {
   let whole = node
   for (;;) {
     if (at.is(".")) whole = attribute(at, whole)
