@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 import { statOf } from "../host/stat.ts"
 
 type Json = Readonly<Record<string, unknown>>
@@ -88,10 +88,6 @@ export async function checkPrograms(
 /** Reads a record's JSON; undefined where the file is none. */
 export function readRecord(path: string): { readonly config: Json } | undefined {
   if (basename(path) !== "config.json") return undefined
-  try {
-    const value: unknown = JSON.parse(plainText(path))
-    return isRunRecord(value) ? value : undefined
-  } catch {
-    return undefined // it is read again as a config, which says what is wrong
-  }
+  const value = jsonOfFile(path) // what is none is read again as a config, which says what is wrong
+  return isRunRecord(value) ? value : undefined
 }

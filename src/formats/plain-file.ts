@@ -54,6 +54,15 @@ export function plainBytes(path: string, maxBytes = MAX_TEXT_BYTES): Buffer {
 export const plainText = (path: string, maxBytes = MAX_TEXT_BYTES): string =>
   plainBytes(path, maxBytes).toString("utf8")
 
+/** The JSON of a file that may be gone, half written or another program's; undefined then. */
+export function jsonOfFile(path: string): unknown {
+  try {
+    return JSON.parse(plainText(path))
+  } catch {
+    return undefined
+  }
+}
+
 /** One call, below the 2 GB that a single call can move. */
 const MAX_CALL = 1 << 30
 

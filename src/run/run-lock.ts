@@ -13,7 +13,8 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import { InputError } from "../errors.ts"
 import { writeError } from "../formats/atomic.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { isObject } from "../formats/json.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 
 const LOCK_FILE = "run.lock"
 /** The holder touches its lock this often; another host calls it dead after eight misses. */
@@ -147,12 +148,10 @@ function isBeingFilled(file: string): boolean {
 }
 
 function lockOwner(path: string): LockOwner | undefined {
-  try {
-    const owner = JSON.parse(plainText(path)) as LockOwner
-    return Number.isInteger(owner.pid) && typeof owner.host === "string" ? owner : undefined
-  } catch {
-    return undefined // just removed, or nobody's
-  }
+  const owner = jsonOfFile(path) // of what was just removed, or is nobody's, none
+  if (!isObject(owner) || typeof owner.pid !== "number" || typeof owner.host !== "string")
+    return undefined
+  return Number.isInteger(owner.pid) ? { pid: owner.pid, host: owner.host } : undefined
 }
 
 function isAlive({ pid, host }: LockOwner, file: string, path: string): boolean {

@@ -56,7 +56,8 @@ export async function openPluginDevice(asked: LibraryDevice, make: MakeDevice): 
 function knownVerdict(file: string): ReadonlySet<Feature> | undefined {
   if (!existsSync(file)) return undefined
   try {
-    return new Set<Feature>(JSON.parse(readFileSync(file, "utf8")).lacks)
+    const lacks: unknown = JSON.parse(readFileSync(file, "utf8"))?.lacks
+    return Array.isArray(lacks) ? new Set<Feature>(lacks) : undefined
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

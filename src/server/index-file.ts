@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
-import { plainBytes, plainText } from "../formats/plain-file.ts"
+import { jsonOfFile, plainBytes } from "../formats/plain-file.ts"
 import { isRunEvent } from "../run/event-fields.ts"
 import {
   areNumbers,
@@ -28,14 +28,7 @@ export function writeIndex(run: string, { summary, details }: RunIndex): void {
 
 /** Undefined where there is none that this version wrote; what a stranger wrote is looked through. */
 export function readSummary(run: string): RunSummary | undefined {
-  const path = place(run, "summary")
-  if (!existsSync(path)) return undefined
-  let value: unknown
-  try {
-    value = JSON.parse(plainText(path))
-  } catch {
-    return undefined // another program's: it is made anew
-  }
+  const value = jsonOfFile(place(run, "summary"))
   if (!isObject(value) || value.version !== INDEX_VERSION) return undefined
   const { version: _, last, end, warnings, best, nll, start, ended, step, evaluation } = value
   if (typeof last !== "string" || !isCount(end) || !isCount(warnings)) return undefined

@@ -5,7 +5,7 @@ import { basename, join } from "node:path"
 import { type InspectedToken, inspectTokens } from "../evaluate/token-inspection.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 import { findModel } from "../models/files/index.ts"
 import {
   type KnownColumns,
@@ -119,15 +119,10 @@ function keptPath(run: string, tokenIds: readonly number[], moment: Moment): str
 
 /** What was computed of the same weights, or of a checkpoint that is there no more. */
 function readKept(path: string, written: number | undefined): InspectedToken[] | undefined {
-  if (!existsSync(path)) return undefined
-  try {
-    const kept: unknown = JSON.parse(plainText(path))
-    if (!isObject(kept) || kept.version !== VERSION || !Array.isArray(kept.tokens)) return undefined
-    if (written !== undefined && kept.written !== written) return undefined
-    return kept.tokens.every(isInspected) ? kept.tokens : undefined
-  } catch {
-    return undefined // half a file: it is computed anew
-  }
+  const kept = jsonOfFile(path)
+  if (!isObject(kept) || kept.version !== VERSION || !Array.isArray(kept.tokens)) return undefined
+  if (written !== undefined && kept.written !== written) return undefined
+  return kept.tokens.every(isInspected) ? kept.tokens : undefined
 }
 
 const isInspected = (value: unknown): value is InspectedToken =>

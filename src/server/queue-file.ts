@@ -4,7 +4,7 @@
  * stranger's, has no say in it.
  */
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync, realpathSync } from "node:fs"
+import { realpathSync } from "node:fs"
 import { join } from "node:path"
 import { z } from "zod"
 import type { ExportResult } from "../export/index.ts"
@@ -16,6 +16,7 @@ import {
   ROUNDINGS,
 } from "../export/names.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 
 /** What the page asks of an export, in the verb's own words. */
@@ -54,14 +55,8 @@ export function queuePath(dir: string, name = ""): string {
 }
 
 export function readQueue(dir: string): Job[] {
-  const path = queuePath(dir, "queue.json")
-  if (!existsSync(path)) return []
-  try {
-    const read = z.array(job).safeParse(JSON.parse(readFileSync(path, "utf8")))
-    return read.success ? read.data : []
-  } catch {
-    return [] // no JSON: nobody's queue
-  }
+  const read = z.array(job).safeParse(jsonOfFile(queuePath(dir, "queue.json")))
+  return read.success ? read.data : []
 }
 
 export function writeQueue(dir: string, jobs: readonly Job[]): void {
@@ -76,13 +71,7 @@ export function writeJobConfig(dir: string, id: string, config: unknown): void {
 
 /** What the command that writes an export has printed; undefined until all of it is there. */
 export function exportResult(dir: string, id: string): ExportTold | undefined {
-  const path = resultPath(dir, id)
-  if (!existsSync(path)) return undefined
-  try {
-    return JSON.parse(readFileSync(path, "utf8"))
-  } catch {
-    return undefined
-  }
+  return jsonOfFile(resultPath(dir, id)) as ExportTold | undefined
 }
 
 export const resultPath = (dir: string, id: string): string => queuePath(dir, `${id}.result.json`)

@@ -1,9 +1,9 @@
 /** What people say of a run on the page: tags, and that it is out of the way. */
-import { existsSync, mkdirSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { z } from "zod"
 import { replaceFileNow } from "../formats/atomic.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 import { PAGE_FILES } from "../run/run-files.ts"
 
 export const runMarks = z.strictObject({
@@ -15,16 +15,8 @@ export type RunMarks = z.infer<typeof runMarks>
 const pathOf = (run: string) => join(run, PAGE_FILES.folder, PAGE_FILES.marks)
 
 export function readMarks(run: string): RunMarks {
-  const path = pathOf(run)
-  if (existsSync(path)) {
-    try {
-      const read = runMarks.safeParse(JSON.parse(plainText(path)))
-      if (read.success) return read.data
-    } catch {
-      // no JSON: as if nobody had said anything
-    }
-  }
-  return { tags: [], archived: false }
+  const read = runMarks.safeParse(jsonOfFile(pathOf(run)))
+  return read.success ? read.data : { tags: [], archived: false }
 }
 
 export function writeMarks(run: string, marks: RunMarks): void {

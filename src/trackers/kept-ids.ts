@@ -1,20 +1,15 @@
 /** By what id each service knows a run, beside it: a resumed run goes on there. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { writeFileAtomic } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 
 const FILE = "trackers.json"
 
 function all(outputDir: string): Record<string, unknown> {
-  const path = join(outputDir, FILE)
-  if (!existsSync(path)) return {}
-  try {
-    const kept: unknown = JSON.parse(readFileSync(path, "utf8"))
-    return isObject(kept) ? { ...kept } : {}
-  } catch {
-    return {} // damaged: the run is told as a new one
-  }
+  const kept = jsonOfFile(join(outputDir, FILE)) // damaged: the run is told as a new one
+  return isObject(kept) ? { ...kept } : {}
 }
 
 export function keptId(outputDir: string, tracker: string): string | undefined {

@@ -1,10 +1,9 @@
 /** Checkpoints of dftune 0.1.0: what they held a run to were hashes of groups of settings. */
 import { createHash } from "node:crypto"
-import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { jsonOfFile } from "../formats/plain-file.ts"
 import { objectiveToJson } from "../objectives/index.ts"
 import { RUN_FILES } from "../run/run-files.ts"
 import type { RunPlan } from "./plan.ts"
@@ -29,13 +28,8 @@ export function microBatchTokensThen(fingerprint: Fingerprint, config: Config): 
 /** The resolved config in the run folder. Unlike the fingerprint, it names the settings. */
 function configThen(checkpoint: string): JsonObject | undefined {
   const file = join(checkpoint, "..", "..", RUN_FILES.config)
-  if (!existsSync(file)) return undefined
-  try {
-    const record: unknown = JSON.parse(plainText(file))
-    return isObject(record) && isObject(record.config) ? record.config : undefined
-  } catch {
-    return undefined
-  }
+  const record = jsonOfFile(file)
+  return isObject(record) && isObject(record.config) ? record.config : undefined
 }
 
 /** By hash: which groups of settings differ. */

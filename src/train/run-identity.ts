@@ -1,4 +1,5 @@
 import { type Config, parseConfig } from "../config/index.ts"
+import { InputError } from "../errors.ts"
 import { dottedValues, isObject, type JsonObject } from "../formats/json.ts"
 import { weightsHash } from "../models/files/weights-hash.ts"
 import type { Precision } from "../runtime/index.ts"
@@ -117,7 +118,8 @@ function withDefaults(settings: JsonObject): JsonObject {
     const data = { ...own, train }
     const objective = withFormerDefaults(settings.objective)
     return heldSettings(parseConfig({ ...settings, objective, model: "model", data }))
-  } catch {
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
     return settings // it has a setting that is gone: it is compared as it stands
   }
 }
