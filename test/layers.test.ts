@@ -20,6 +20,14 @@ test("every source folder is a layer", () => {
   for (const folder of folders) expect([...LAYERS, "index.ts"]).toContain(folder)
 })
 
+test("docs/architecture.md has every layer, in this order", () => {
+  const page = readFileSync(join(SRC, "../docs/architecture.md"), "utf8")
+  const rows = page.split("\n").filter((line) => line.startsWith("| `"))
+  const named = rows.flatMap((row) => [...row.split("|")[1]!.matchAll(/`([^`]+?)\/?`/g)])
+  const layers = named.map(([, name]) => name!).filter((name) => LAYERS.includes(name))
+  expect(layers).toEqual(LAYERS)
+})
+
 test("a folder imports only the folders above it", () => {
   const wrong = [...graph].flatMap(([file, imports]) => {
     const from = folderOf(file)
