@@ -1,3 +1,4 @@
+import "./no-telemetry.ts"
 import { fileURLToPath } from "node:url"
 import { Worker, type WorkerOptions } from "node:worker_threads"
 

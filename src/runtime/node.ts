@@ -1,3 +1,4 @@
+import "../host/no-telemetry.ts"
 import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import * as ort from "onnxruntime-node"
