@@ -154,7 +154,7 @@ function Lengths({ data }: { readonly data: ToldData }) {
           />
         ))}
       </svg>
-      <div class="bins" aria-hidden="true">
+      <div class="bins ends" aria-hidden="true">
         <span>1</span>
         <span>{data.lengths.at(-1)?.to}</span>
       </div>

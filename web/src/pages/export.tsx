@@ -253,7 +253,8 @@ function Told({
   readonly job: ToldExports["jobs"][number]
   readonly onStop: WrittenProps["onStop"]
 }) {
-  const { export: asked, state, added, message, result } = job
+  const { export: asked, added, message, result } = job
+  const state = result ? "done" : job.state // its process may take a moment to end
   const [problem, setProblem] = useState("")
   const step = asked?.checkpoint === undefined ? undefined : `step ${asked.checkpoint}`
   const title = [asked?.to, asked?.type ?? asked?.dtype, step].filter(Boolean).join(", ")

@@ -29,6 +29,8 @@ export interface LinkedChartProps {
 }
 
 const HEIGHT = 190
+/** Distances of marks on an axis of steps or tokens: there is no half a step. */
+const WHOLE = Array.from({ length: 13 }, (_, i) => [1, 2, 5].map((one) => one * 10 ** i)).flat()
 /** Beside the y axis: as much in all charts, so that they stand over each other; more for long marks. */
 const MARKS_WIDTH = 58
 const marksWidth = (marks: readonly string[] | null): number =>
@@ -87,7 +89,7 @@ export function LinkedChart(props: LinkedChartProps) {
           },
         },
         axes: [
-          { ...axis, size: 28 },
+          { ...axis, size: 28, ...(isTime ? {} : { incrs: WHOLE }) },
           {
             ...axis,
             size: (_, marks) => marksWidth(marks),

@@ -35,6 +35,9 @@ export function Curves({ runs }: { readonly runs: readonly ShownRun[] }) {
   const charts = useMemo(() => chartsOf(runs, axis, share), [versions, axis, share])
   const all = charts.flatMap(({ series }) => series.flatMap(({ xs }) => [xs[0], xs.at(-1)]))
   const known = all.filter((x): x is number => x !== undefined)
+  if (known.length === 0) {
+    return <p class="note">No step has been told yet; curves are drawn here as they come.</p>
+  }
   return (
     <section aria-label="Curves">
       <div class="row controls">
@@ -74,7 +77,7 @@ export function Curves({ runs }: { readonly runs: readonly ShownRun[] }) {
           />
           logarithmic
         </label>
-        {axis !== "time" && known.length > 0 && (
+        {axis !== "time" && (
           <Window
             range={range}
             whole={[Math.min(...known), Math.max(...known)]}

@@ -9,7 +9,7 @@ export function AllSettings({ config, versions }: ToldSettings) {
   const rows = [...flatten(config), ...flatten(versions, "versions")]
   return (
     <Scroll label="Table of all settings">
-      <table class="settings">
+      <table class="settings all">
         <tbody>
           {rows.map(([key, value]) => (
             <tr key={key}>
