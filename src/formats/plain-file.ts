@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs"
 import { InputError } from "../errors.ts"
-import { checkBytes, MAX_TEXT_BYTES } from "./json.ts"
+import { checkBytes, MAX_TEXT_BYTES, refuseDeep } from "./json.ts"
 import { readError } from "./json-files.ts"
 
 /**
@@ -54,10 +54,12 @@ export function plainBytes(path: string, maxBytes = MAX_TEXT_BYTES): Buffer {
 export const plainText = (path: string, maxBytes = MAX_TEXT_BYTES): string =>
   plainBytes(path, maxBytes).toString("utf8")
 
-/** The JSON of a file that may be gone, half written or another program's; undefined then. */
+/** The JSON of a file that may be gone, half written, too deep or another program's; undefined then. */
 export function jsonOfFile(path: string): unknown {
   try {
-    return JSON.parse(plainText(path))
+    const text = plainText(path)
+    refuseDeep(text, path)
+    return JSON.parse(text)
   } catch {
     return undefined
   }

@@ -24,6 +24,11 @@ const counts: Kind = (value) =>
   isObject(value) && typeof value.total === "number" && typeof value.trained === "number"
 const reason: Kind = (value) => ["done", "interrupted", "failed"].includes(value as string)
 
+/** A histogram has 10 and 4: a page draws each of them at every step. */
+const MOST_BINS = 64
+const few: Kind = (value) =>
+  Array.isArray(value) && value.length <= MOST_BINS && value.every(number)
+
 type Fields = Readonly<Record<string, Kind>>
 
 /** Of each type the fields that readers rely on; others may be there. */
@@ -70,7 +75,7 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
     seconds: number,
     tokens_per_second: number,
   },
-  histogram: { name: text, bins: listOf(number), small_bins: listOf(number) },
+  histogram: { name: text, bins: few, small_bins: few },
   eval: {
     name: text,
     nll: optional(number),
@@ -78,7 +83,7 @@ const FIELDS: { readonly [Type in RunEvent["type"]]: Fields } = {
     mean_p: optional(number),
     score: optional(number),
     n: optional(number),
-    ci95: optional(listOf(number)),
+    ci95: optional(few),
   },
   sample: { prompt: text, completion: text, tokens: listOf(text), probabilities: listOf(number) },
   checkpoint: { path: text },

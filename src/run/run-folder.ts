@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
-import { isObject } from "../formats/json.ts"
+import { isObject, refuseDeep } from "../formats/json.ts"
 import { type LineFile, openLineFile } from "../formats/line-file.ts"
 import { plainText } from "../formats/plain-file.ts"
 import { clearRun, removeLeftovers } from "./clear-run.ts"
@@ -143,6 +143,7 @@ export function parseEvents(text: string): Pick<RunRead, "events" | "badLines"> 
 /** The event of one line; undefined for what is none. */
 export function parseEvent(line: string): RunEvent | undefined {
   try {
+    refuseDeep(line, "an event")
     const value: unknown = JSON.parse(line)
     return isRunEvent(value) ? value : undefined
   } catch {
@@ -154,8 +155,10 @@ export function parseEvent(line: string): RunEvent | undefined {
 export function readRunRecord(path: string): RunRecord | undefined {
   const file = join(path, RUN_FILES.config)
   if (!existsSync(file)) return undefined
+  const text = plainText(file)
+  refuseDeep(text, file)
   try {
-    const record: unknown = JSON.parse(plainText(file))
+    const record: unknown = JSON.parse(text)
     return isObject(record) ? (record as unknown as RunRecord) : undefined
   } catch (error) {
     throw new InputError(`${file}: not JSON: ${(error as Error).message}`)

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { closeSync, fstatSync, readSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
-import { isObject, type JsonObject } from "../formats/json.ts"
+import { isObject, type JsonObject, refuseDeep } from "../formats/json.ts"
 import { openPlainFile } from "../formats/plain-file.ts"
 import type { RunEvent } from "../run/events.ts"
 import { parseEvent } from "../run/run-folder.ts"
@@ -77,6 +77,7 @@ export function lastObjects(path: string, length: number): JsonObject[] {
   const lines = bytesAt(path, from, length).bytes.toString("utf8").split("\n").slice(0, -1)
   return lines.flatMap((line) => {
     try {
+      refuseDeep(line, "a line")
       const value: unknown = JSON.parse(line)
       return isObject(value) ? [value] : []
     } catch {

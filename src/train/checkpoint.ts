@@ -12,6 +12,7 @@ import {
   writeFileAtomic,
   writeSafetensors,
 } from "../formats/index.ts"
+import { refuseDeep } from "../formats/json.ts"
 import { plainText } from "../formats/plain-file.ts"
 import { checkpointName, stepOfCheckpoint } from "../run/run-files.ts"
 import { float32, type HostTensor } from "../runtime/index.ts"
@@ -217,6 +218,7 @@ export function checkpointStep(path: string): number {
 const REMOVE = "remove this checkpoint to resume from the one before"
 
 function parsedState(text: string, file: string): unknown {
+  refuseDeep(text, file)
   try {
     return JSON.parse(text)
   } catch {

@@ -8,7 +8,7 @@ import { fileBytes } from "../../src/data/text-lines.ts"
 import { fileHash, openSafetensors, parseJson, readJsonFile } from "../../src/formats/index.ts"
 import { readModelConfig, sideFiles } from "../../src/models/files/index.ts"
 import { weightsHash } from "../../src/models/files/weights-hash.ts"
-import { readRun, readRunRecord } from "../../src/run/run-folder.ts"
+import { parseEvent, readRun, readRunRecord } from "../../src/run/run-folder.ts"
 import { lockHolder } from "../../src/run/run-lock.ts"
 import { runPlace } from "../../src/run/run-place.ts"
 import { readSummary } from "../../src/server/index-file.ts"
@@ -157,6 +157,23 @@ test("a link beside the weights that leads nowhere is told before a run, not at 
     symlinkSync(to, join(folder, "vocab.json"))
     expect(() => sideFiles(folder)).toThrow(/vocab\.json: (is a link that leads nowhere|its links)/)
   }
+})
+
+test("what nests too deep in a run's folder is refused, or is no event", async () => {
+  const run = newFolder()
+  const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`
+  writeFileSync(join(run, "config.json"), `{"config":${deep},"versions":{}}`)
+  expect(() => readRunRecord(run)).toThrow(/config\.json: expected JSON that nests at most 512/)
+  writeFileSync(join(run, "trainer.json"), `{"version":1,"progress":${deep}}`)
+  await expect(readState(run)).rejects.toThrow(/trainer\.json: expected JSON that nests/)
+  expect(parseEvent(`{"type":"x","step":1,"time":"","loss":${deep}}`)).toBeUndefined()
+  const bins = (count: number) => JSON.stringify(new Array(count).fill(0))
+  const histogram = (count: number) =>
+    `{"type":"histogram","step":1,"time":"2026-01-01T00:00:00Z","name":"train","bins":${bins(count)},"small_bins":[0,0,0]}`
+  expect([parseEvent(histogram(10))?.type, parseEvent(histogram(1e5))]).toEqual([
+    "histogram",
+    undefined,
+  ])
 })
 
 const step = (type: string, more: object) => ({ type, ...more })
