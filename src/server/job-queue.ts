@@ -179,12 +179,14 @@ export class JobQueue {
     return ended === "done" || ended === "interrupted"
   }
 
-  #isAlive({ id, run, pid, export: asked }: Job): boolean {
+  #isAlive(job: Job): boolean {
+    const { id, run, pid, export: asked } = job
     if (this.#ended.has(id) || (asked && exportResult(this.#dir, id))) return false
     if (lockHolder(join(this.#dir, run))?.pid === pid) return true
     try {
       process.kill(pid!, 0)
-      return true
+      // the number of one that died with an earlier server may be another program's by now
+      return this.#children.has(id) || processWords(pid!) === undefined || this.#isProcessOf(job)
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "EPERM"
     }

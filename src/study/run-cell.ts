@@ -10,7 +10,8 @@ import { InputError } from "../errors.ts"
 import { recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { makeFolder } from "../formats/atomic.ts"
-import { lockFolder } from "../run/run-lock.ts"
+import { isRunFolder, readRun, tidyDone } from "../run/run-folder.ts"
+import { isLeftLocked, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import { type Asked, askedModel } from "./asked-model.ts"
 import { type AxisValue, type Cell, SEED } from "./design.ts"
@@ -78,7 +79,12 @@ export async function runCell(
     )
   }
   const end = told.findLast((event) => event.type === "cell.end")
-  if (end?.type === "cell.end" && !(retry && end.reason === "failed")) return end.reason
+  if (end?.type === "cell.end" && !(retry && end.reason === "failed")) {
+    // what a process left that was killed behind its last event
+    if (isLeftLocked(folder)) lockFolder(folder)()
+    if (end.reason === "done") clearModels(study, cell, output)
+    return end.reason
+  }
   makeFolder(folder)
   makeFolder(join(study.folder, "events"))
   const unlock = lockFolder(folder)
@@ -96,7 +102,7 @@ export async function runCell(
     signal.throwIfAborted()
     await ask(study, { cell, model, folder, told, log, config }, { signal, onProgress })
     log.append({ type: "cell.end", ...of, reason: "done", seconds: seconds(), candidate })
-    if (!study.fields.keep_models && seed !== null) clear(output)
+    clearModels(study, cell, output)
     return "done"
   } catch (error) {
     signal.throwIfAborted()
@@ -116,7 +122,8 @@ export async function runCell(
   }
 }
 
-function clear(run: string): void {
+function clearModels({ fields }: Study, { seed }: Cell, run: string): void {
+  if (fields.keep_models || seed === null) return
   for (const name of ["model", "checkpoints"])
     rmSync(join(run, name), { recursive: true, force: true })
 }
@@ -132,12 +139,20 @@ function designHash(study: Study, cell: Cell, config: Config): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16)
 }
 
+/** Whether a run told of its end: one with a result and without it was killed between the two. */
+function isDone(run: string): boolean {
+  const last = isRunFolder(run) ? readRun(run).events.at(-1) : undefined
+  return last?.type === "run.end" && last.reason === "done"
+}
+
 async function trained(
   config: Config,
   { signal, onProgress }: { signal: AbortSignal; onProgress: CellOptions["onProgress"] },
 ): Promise<string> {
   const model = join(config.output_dir, "model")
-  if (existsSync(join(model, "config.json")) || existsSync(join(model, "adapter_config.json"))) {
+  const isWritten = ["config.json", "adapter_config.json"].some((n) => existsSync(join(model, n)))
+  if (isWritten && isDone(config.output_dir)) {
+    tidyDone(config.output_dir)
     return model
   }
   const run = train(config, { signal })

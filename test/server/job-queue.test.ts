@@ -51,7 +51,7 @@ test("an export of a chosen checkpoint is written; one that is stopped leaves no
   expect(existsSync(join(run, "export/hf-step-30"))).toBe(false)
 })
 
-test("a number that another program has by now is not ended", async () => {
+test("a number that another program has by now is neither ended nor waited for", async () => {
   const { dir } = folderWithRun()
   const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { detached: true })
   const job: Job = {
@@ -59,7 +59,11 @@ test("a number that another program has by now is not ended", async () => {
     ...{ export: { to: "hf" }, pid: other.pid! },
   }
   writeQueue(dir, [job])
-  expect(queueOf(dir).stopExport("a")).toBe(false)
+  const queue = queueOf(dir)
+  expect(queue.stopExport("a")).toBe(false)
+  if (process.platform === "linux") {
+    await expect.poll(() => stateOf(queue, "a"), over).toBe("failed")
+  }
   expect(other.exitCode ?? other.signalCode).toBeNull()
   other.kill("SIGKILL")
 })
