@@ -10,7 +10,7 @@ import {
   parseDocument,
 } from "yaml"
 import { InputError } from "../errors.ts"
-import { isObject } from "../formats/json.ts"
+import { describeValue, isObject, refuseDeep } from "../formats/json.ts"
 import { plainText } from "../formats/plain-file.ts"
 import { importOwnModule } from "../host/own-module.ts"
 import { statOf } from "../host/stat.ts"
@@ -74,6 +74,11 @@ export function configFrom(
   }: Pick<LoadConfigOptions, "set" | "fixedOutput"> & { readonly folder: string },
 ): Config {
   const overridden = new Map<string, string>()
+  if (set.length > 0 && source.value !== null && !isObject(source.value)) {
+    throw new InputError(
+      `${source.locate([], "value")}expected a config, settings with names, got ${describeValue(source.value)}`,
+    )
+  }
   const value = withoutExcluded(
     overridden,
     set.reduce((config, assignment) => override(config, assignment, overridden), source.value),
@@ -136,6 +141,7 @@ export async function readSource(path: string, approve?: Approve): Promise<Confi
 function readYaml(path: string): ConfigSource {
   const text = plainText(path, MAX_CONFIG_BYTES).replace(/^\uFEFF/, "")
   if (extname(path) === ".json") {
+    refuseDeep(text, path)
     try {
       JSON.parse(text)
     } catch (error) {

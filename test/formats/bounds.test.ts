@@ -164,6 +164,12 @@ test("what nests too deep in a run's folder is refused, or is no event", async (
   const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`
   writeFileSync(join(run, "config.json"), `{"config":${deep},"versions":{}}`)
   expect(() => readRunRecord(run)).toThrow(/config\.json: expected JSON that nests at most 512/)
+  await expect(loadConfig(join(run, "config.json"))).rejects.toThrow(/nests at most 512/)
+  writeFileSync(join(run, "list.json"), "[]")
+  const set = { set: ["resume=true"] }
+  await expect(loadConfig(join(run, "list.json"), set)).rejects.toThrow(
+    /expected a config, settings/,
+  )
   writeFileSync(join(run, "trainer.json"), `{"version":1,"progress":${deep}}`)
   await expect(readState(run)).rejects.toThrow(/trainer\.json: expected JSON that nests/)
   expect(parseEvent(`{"type":"x","step":1,"time":"","loss":${deep}}`)).toBeUndefined()
