@@ -10,7 +10,7 @@ import { InputError } from "../errors.ts"
 import { recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { makeFolder } from "../formats/atomic.ts"
-import { isRunFolder, readRun, tidyDone } from "../run/run-folder.ts"
+import { tidyDone } from "../run/run-folder.ts"
 import { isLeftLocked, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import { type Asked, askedModel } from "./asked-model.ts"
@@ -139,19 +139,14 @@ function designHash(study: Study, cell: Cell, config: Config): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16)
 }
 
-/** Whether a run told of its end: one with a result and without it was killed between the two. */
-function isDone(run: string): boolean {
-  const last = isRunFolder(run) ? readRun(run).events.at(-1) : undefined
-  return last?.type === "run.end" && last.reason === "done"
-}
-
 async function trained(
   config: Config,
   { signal, onProgress }: { signal: AbortSignal; onProgress: CellOptions["onProgress"] },
 ): Promise<string> {
   const model = join(config.output_dir, "model")
   const isWritten = ["config.json", "adapter_config.json"].some((n) => existsSync(join(model, n)))
-  if (isWritten && isDone(config.output_dir)) {
+  if (isWritten) {
+    // whole, for it is put there at once; its process may have died before it said so
     tidyDone(config.output_dir)
     return model
   }

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -86,11 +86,9 @@ test("a study runs to its report, and a second call runs nothing again", async (
   const folder = join(study.folder, "cells", cell.id)
   const gone = spawnSync(process.execPath, ["-e", ""]).pid
   writeFileSync(join(folder, "run.lock"), JSON.stringify({ pid: gone, host: hostname() }))
-  mkdirSync(join(folder, "run", "model"))
   await runStudy(study, { signal })
   expect(await readStudyEvents(study.folder)).toEqual(events)
   expect(existsSync(join(folder, "run.lock"))).toBe(false)
-  expect(existsSync(join(folder, "run", "model"))).toBe(false)
   // from one file of events, the same report
   const file = join(study.folder, "all.jsonl")
   writeFileSync(file, events.map((event) => `${JSON.stringify(event)}\n`).join(""))
