@@ -193,6 +193,7 @@ test("needs names what must be computed", () => {
     gradients: new Set(["logp", "kl_ref"]),
     critic: false,
     reference: true,
+    wholeReference: true,
     firstPass: false,
   })
   const weighted = entropy.detach().times(logp.detach().sequenceSum()).times(logp)
@@ -201,6 +202,7 @@ test("needs names what must be computed", () => {
     gradients: new Set(["logp"]),
     critic: false,
     reference: false,
+    wholeReference: false,
     firstPass: true,
   })
 })
