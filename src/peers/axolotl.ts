@@ -154,7 +154,6 @@ function refuses({ settings, names }: Source): string | undefined {
     return `rl: ${String(rl)} has no counterpart here`
   }
   for (const key of [
-    "reward_model",
     "process_reward_model",
     "ebft",
     "diffusion",
@@ -200,6 +199,8 @@ export const axolotl: Peer = {
     rl: (value, draft) => {
       if (value !== null) draft.objective.name = PREFERENCE[String(value)]
     },
+    reward_model: objectiveFlag("reward"),
+    center_rewards_coefficient: objectiveParameter("reward", "center_rewards_coefficient"),
     rl_beta: (value, draft, key) =>
       objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
     sequence_len: to("data.max_length"),

@@ -152,6 +152,8 @@ export const PREFERENCE: Readonly<Record<string, string>> = {
   orpo: "orpo",
   cpo: "cpo",
   simpo: "simpo",
+  rm: "reward",
+  reward: "reward",
 }
 
 /** Objectives that sample, with rewards that are code of the program they were written for. */

@@ -23,7 +23,7 @@ import {
   TRAINING_ARGUMENTS_DEFAULTS,
 } from "./training-arguments.ts"
 
-/** Stages that are other objectives: `kto` is KTO, `rm` a reward model, `ppo` samples. */
+/** Of the stages those that sample (`ppo`), and those that are unknown. */
 function refuses({ settings, names }: Source): string | undefined {
   const at = names.findIndex((name) => /^llamafactory-cli$|^lmf$/.test(name))
   const verb = at < 0 ? undefined : names[at + 1]
@@ -38,7 +38,6 @@ function refuses({ settings, names }: Source): string | undefined {
   }
   const stage = String(settings.stage ?? "sft")
   if (ONLINE.test(stage)) return onlineReason(stage)
-  if (stage === "rm") return "stage rm trains a reward model, which has no counterpart here yet"
   if (!/^(?:sft|pt)$/.test(stage) && !Object.hasOwn(PREFERENCE, stage)) {
     return `stage "${stage}" has no counterpart here`
   }

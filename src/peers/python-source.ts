@@ -29,7 +29,12 @@ const CALLS: Readonly<Record<string, string>> = {
   "FastLanguageModel.from_pretrained": "unsloth.",
   "FastModel.from_pretrained": "unsloth.",
   "FastVisionModel.from_pretrained": "unsloth.",
-  SFTTrainer: "SFTTrainer.",
+  SFTTrainer: "trainer.",
+  DPOTrainer: "trainer.",
+  KTOTrainer: "trainer.",
+  ORPOTrainer: "trainer.",
+  CPOTrainer: "trainer.",
+  RewardTrainer: "trainer.",
   train_on_responses_only: "responses_only.",
   BitsAndBytesConfig: "quantize.",
   load_dataset: "load_dataset.",
@@ -38,17 +43,22 @@ const CALLS: Readonly<Record<string, string>> = {
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   load_dataset: ["path", "name", "data_dir", "data_files"],
   SFTTrainer: ["model", "args"],
+  DPOTrainer: ["model", "ref_model", "args"],
+  KTOTrainer: ["model", "ref_model", "args"],
+  ORPOTrainer: ["model", "args"],
+  CPOTrainer: ["model", "args"],
+  RewardTrainer: ["model", "args"],
   "FastLanguageModel.from_pretrained": ["model_name"],
   "FastModel.from_pretrained": ["model_name"],
   "FastVisionModel.from_pretrained": ["model_name"],
 }
 /** The first call counts: later ones load evaluation rows or judges. */
-const ONCE: ReadonlySet<string> = new Set(["load_dataset", "SFTTrainer"])
+const ONCE = /^load_dataset$|Trainer$/
 /** With one of these the script trains; the others only prepare. */
-const TRAINING = /Config$|Arguments$|^SFTTrainer$|from_pretrained$|^get_peft_model$/
+const TRAINING = /Config$|Arguments$|Trainer$|from_pretrained$|^get_peft_model$/
 /** Objects of the program, not settings. */
 const OBJECTS =
-  /^(?:peft\.model|SFTTrainer\.(?:args|tokenizer|processing_class|train_dataset|eval_dataset|data_collator|peft_config|callbacks|compute_metrics)|lora_config\.inference_mode|quantize\.bnb_4bit_compute_dtype|(?:bf16|fp16)|unsloth\.(?:token|dtype))$/
+  /^(?:peft\.model|trainer\.(?:args|ref_model|tokenizer|processing_class|train_dataset|eval_dataset|data_collator|peft_config|callbacks|compute_metrics)|lora_config\.inference_mode|quantize\.bnb_4bit_compute_dtype|(?:bf16|fp16)|unsloth\.(?:token|dtype))$/
 
 export function readPython(source: string, file: string): PythonSettings {
   const text = withoutComments(source)
@@ -62,7 +72,7 @@ export function readPython(source: string, file: string): PythonSettings {
     const name = Object.hasOwn(CALLS, call[1]!) ? call[1]! : call[1]!.split(".").at(-1)!
     const prefix = Object.hasOwn(CALLS, name) ? CALLS[name]! : undefined
     if (prefix === undefined || /\b(?:def|class)\s+$/.test(text.slice(0, call.index))) continue
-    if (ONCE.has(name) && names.includes(name)) continue
+    if (ONCE.test(name) && names.includes(name)) continue
     names.push(name)
     const open = call.index + call[0].length
     for (const [place, argument] of callArguments(text, open).entries()) {
@@ -79,8 +89,8 @@ export function readPython(source: string, file: string): PythonSettings {
     expressions["dataset.map"] = "the rows are made by code"
   }
   // a trainer's model given as an object says nothing; a name is the model
-  if (typeof settings["SFTTrainer.model"] !== "string") delete settings["SFTTrainer.model"]
-  delete expressions["SFTTrainer.model"]
+  if (typeof settings["trainer.model"] !== "string") delete settings["trainer.model"]
+  delete expressions["trainer.model"]
   if (names.some((name) => TRAINING.test(name))) return { settings, names, expressions }
   const classes = Object.keys(CALLS).filter((name) => CALLS[name] === "")
   const parsed = /TrlParser|HfArgumentParser/.test(text)

@@ -18,7 +18,7 @@ export interface Source {
 
 const MAX_BYTES = 1 << 20
 const PYTHON =
-  /\b(SFTConfig|TrainingArguments|DPOConfig|GRPOConfig|KTOConfig|FastLanguageModel\.from_pretrained|SFTTrainer)\s*\(/
+  /\b((?:SFT|DPO|GRPO|KTO|ORPO|CPO|RLOO|PPO|Reward)(?:Config|Trainer)|TrainingArguments|FastLanguageModel\.from_pretrained)\s*\(/
 const PROGRAM =
   /^\s*(#!|(?:[A-Z_]+=\S+\s+)*(torchrun|swift|megatron|trl|accelerate|llamafactory-cli|axolotl|python3?|mlx_lm\.lora|deepspeed)\s)/m
 

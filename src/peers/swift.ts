@@ -170,6 +170,7 @@ export const swift: Peer = {
     },
     beta: (value, draft, key) =>
       objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
+    center_rewards_coefficient: objectiveParameter("reward", "center_rewards_coefficient"),
     max_length: to("data.max_length"),
     packing: to("data.packing"),
     global_batch_size: to("batch_size"),

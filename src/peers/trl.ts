@@ -25,7 +25,7 @@ import { TRAINING_ARGUMENTS, TRAINING_ARGUMENTS_DEFAULTS, template } from "./tra
 
 /** Configs of TRL's trainers that are not SFT's: `DPOConfig`, `trl dpo`, `examples/scripts/dpo.py`. */
 function otherObjective({ names, settings }: Source): string | undefined {
-  const classes = names.map((name) => /^([A-Z][A-Za-z]*)Config$/.exec(name)?.[1])
+  const classes = names.map((name) => /^([A-Z][A-Za-z]*)(?:Config|Trainer)$/.exec(name)?.[1])
   if (classes.includes("SFT")) return undefined
   const other = classes.find((name) => name && !/^(?:Model|Lora|BitsAndBytes)$/.test(name))
   if (other !== undefined) return other.toLowerCase()
@@ -100,11 +100,14 @@ const under = (prefix: string, rules: Rules): Rules =>
 const isUnsloth = (keys: Iterable<string>): boolean =>
   [...keys].some((key) => /^(?:unsloth|peft)\./.test(key))
 
+/** Of its trainers; of those that are not here 1e-6. */
+const LEARNING_RATE: Readonly<Record<string, number>> = { sft: 2e-5, reward: 1e-4 }
+
 export const trl: Peer = {
   name: "TRL",
   owns: (keys, names) =>
     names.some((name) =>
-      /^(?:SFT|DPO|KTO|ORPO|CPO|GRPO|RLOO|PPO|PRM|Reward)Config$|^SFTTrainer$/.test(name),
+      /^(?:SFT|DPO|KTO|ORPO|CPO|GRPO|RLOO|PPO|PRM|Reward)(?:Config|Trainer)$/.test(name),
     ) ||
     names.some((name) => baseName(name) === "trl" || /trl\/scripts\//.test(name)) ||
     isUnsloth(keys) ||
@@ -120,7 +123,7 @@ export const trl: Peer = {
   },
   defaults: ({ settings }) => ({
     ...TRAINING_ARGUMENTS_DEFAULTS,
-    learning_rate: settings["trl.objective"] === undefined ? 2e-5 : 1e-6,
+    learning_rate: LEARNING_RATE[String(settings["trl.objective"] ?? "sft")] ?? 1e-6,
     max_length: 1024,
     packing: false,
     // Unsloth's from_pretrained quantises unless told not to
@@ -136,6 +139,7 @@ export const trl: Peer = {
     model_name_or_path: to("model"),
     beta: (value, draft, key) =>
       objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
+    center_rewards_coefficient: objectiveParameter("reward", "center_rewards_coefficient"),
     dataset_name: toSources("train"),
     dataset_config: toSourceField("train", "name"),
     dataset_train_split: toSourceField("train", "split"),
@@ -188,7 +192,7 @@ export const trl: Peer = {
       put(draft, "data.supervise", "completions")
     },
     "responses_only.response_part": nothing,
-    ...under("SFTTrainer.", {
+    ...under("trainer.", {
       model: to("model"),
       max_seq_length: to("data.max_length"),
       packing: to("data.packing"),

@@ -54,7 +54,7 @@ test.each(["infer", "export", "deploy", "app", "eval", "sample"])(
 test.each([
   ["swift rlhf --rlhf_type grpo --model a/b --dataset c/d", /"grpo" samples and rewards/],
   ["megatron rlhf --rlhf_type gkd --model a/b --dataset c/d", /"gkd" samples and rewards/],
-  ["swift rlhf --rlhf_type rm --model a/b --dataset c/d", /rlhf_type "rm"/],
+  ["swift rlhf --rlhf_type classify --model a/b --dataset c/d", /rlhf_type "classify"/],
   ["swift sft --task_type seq_cls --model a/b --dataset c/d", /seq_cls/],
   ["swift sft --tuner_type adalora --model a/b --dataset c/d", /adalora/],
   ["llamafactory-cli export --model_name_or_path a/b", /"export" is not training/],
@@ -74,9 +74,8 @@ const ROWS = "datasets:\n  - { path: some/rows, type: alpaca }\n"
 test.each([
   [`${AXOLOTL}${ROWS}rl: grpo\n`, /"grpo" samples and rewards/],
   [`${AXOLOTL}${ROWS}rl: ebft\n`, /rl: ebft has no counterpart/],
-  [`${AXOLOTL}${ROWS}reward_model: true\n`, /reward_model is another training/],
+  [`${AXOLOTL}${ROWS}process_reward_model: true\n`, /process_reward_model is another training/],
   [`${AXOLOTL}${ROWS}adapter: llama-adapter\n`, /llama-adapter/],
-  ["model_name_or_path: a/b\nstage: rm\nfinetuning_type: lora\ndataset: x\n", /stage rm/],
   ["model_name_or_path: a/b\nstage: ppo\nfinetuning_type: lora\ndataset: x\n", /"ppo" samples/],
   [
     "model_name_or_path: a/b\nstage: sft\nfinetuning_type: oft\ndataset: x\n",
@@ -105,8 +104,33 @@ test.each(["dpo", "kto", "orpo"])("a preference objective is %s or refused, neve
 test("TRL's configs of other trainers, in Python", () => {
   const python = (name: string) => `args = ${name}(output_dir="x", learning_rate=1e-6)\n`
   expect(refusal(python("GRPOConfig"), "x.py")).toMatch(/"grpo" samples and rewards/)
-  expect(refusal(python("RewardConfig"), "x.py")).toMatch(/"reward" trains something else/)
+  expect(refusal(python("PRMConfig"), "x.py")).toMatch(/"prm" trains something else/)
   expect(refusal(python("DPOConfig"), "x.py")).toMatch(/imported|objective dpo/)
+})
+
+test.each([
+  ["x.yaml", "model_name_or_path: a/b\nstage: rm\nfinetuning_type: lora\ndataset: x\n", 0.00005],
+  ["x.yaml", `${AXOLOTL}${ROWS}reward_model: true\n`, undefined],
+  ["x.sh", "swift rlhf --rlhf_type rm --model a/b --dataset a/b\n", undefined],
+  ["x.sh", "trl reward --model_name_or_path a/b --dataset_name a/b\n", 1e-4],
+  ["x.py", 'args = RewardConfig(output_dir="x")\nRewardTrainer(model="a/b", args=args)\n', 1e-4],
+  ["x.py", 'RewardTrainer("a/b", train_dataset=rows)\n', 1e-4],
+])("a reward model's training, %#", (file, text, rate) => {
+  const { config } = imported(text, file)
+  expect(config).toMatchObject({ model: expect.stringContaining("/"), objective: "reward" })
+  if (rate !== undefined) expect(config.learning_rate).toBe(rate)
+})
+
+test("how strongly a reward model's scores are held around 0 is kept", () => {
+  const text = "trl reward --model_name_or_path a/b --center_rewards_coefficient 0.01\n"
+  const objective = { name: "reward", center_rewards_coefficient: 0.01 }
+  expect(imported(text, "x.sh").config.objective).toEqual(objective)
+})
+
+test("a preference trainer names its model", () => {
+  const text = 'DPOTrainer("a/b", ref_model=None, args=DPOConfig(output_dir="x", beta=0.2))\n'
+  const objective = { name: "dpo", beta: 0.2 }
+  expect(imported(text, "x.py").config).toMatchObject({ model: "a/b", objective })
 })
 
 test.each([
