@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from "node:url"
 import { Worker, type WorkerOptions } from "node:worker_threads"
+import "../src/host/no-telemetry.ts"
 
 const SOURCES = new URL("../src/", import.meta.url)
 const BUILD = new URL("../dist/", import.meta.url)
