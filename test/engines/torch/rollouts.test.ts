@@ -49,6 +49,28 @@ const GRPO = {
   ...{ max_steps: 6, learning_rate: 2e-3, eval_steps: 3 },
 }
 
+const shown = Array.from({ length: 6 }, (_, i) =>
+  JSON.stringify({ prompt: `what is ${i} + ${i}? `, completion: `${2 * i}.`, answer: `${2 * i}` }),
+)
+writeFileSync(join(root, "shown.jsonl"), `${shown.join("\n")}\n`)
+const SHOWN = { data: { train: [join(root, "shown.jsonl")], max_length: 64 } }
+const SHORT = { max_steps: 3, learning_rate: 2e-3, rollout: { keep: "all", num_iterations: 1 } }
+const LORA = { adapter: { r: 2, lora_alpha: 4 } }
+const OBJECTIVES: readonly (More & { readonly rollout?: object })[] = [
+  { objective: "rloo", rollout: { kl_in_reward: 0.1 } },
+  { objective: "dapo", rollout: { num_iterations: 2, max_resamples: 2 }, ...LORA },
+  { objective: "gspo" },
+  { objective: "ppo", rollout: { num_iterations: 2 } },
+  { objective: "reinforce++", ...LORA },
+  { objective: "luffy-rl", ...SHOWN },
+  { objective: "chord", ...SHOWN, ...LORA },
+  { objective: "hpt", ...SHOWN },
+  { objective: "srft", ...SHOWN },
+  { objective: "prefix-rft", ...SHOWN },
+  { objective: "dft-rl", ...SHOWN },
+  { objective: "grpo", rollout: { replay: { keep: 0.1, every: 1, max: 8 } } },
+]
+
 describe.skipIf(!PYTHON)(`rollouts of engine torch, ${WITH_PYTHON}`, () => {
   const same = (here: Awaited<ReturnType<typeof run>>, there: typeof here) => {
     for (const [i, rollout] of rolloutsOf(here).entries()) {
@@ -78,6 +100,40 @@ describe.skipIf(!PYTHON)(`rollouts of engine torch, ${WITH_PYTHON}`, () => {
       expect(sampled(`torch-${processes}`)).toEqual(sampled("local"))
       same(local, there)
       expect(there.map(({ type }) => type)).toEqual(local.map(({ type }) => type))
+    }
+  })
+
+  test.each(OBJECTIVES)("$objective, as the local engine", { timeout: 400_000 }, async (more) => {
+    const name = JSON.stringify(more).replace(/\W+/g, "-").slice(0, 60)
+    const all = { ...SHORT, ...more, rollout: { ...SHORT.rollout, ...more.rollout } }
+    const local = await run(`local${name}`, all)
+    const there = await onTorch(`torch${name}`, all)
+    expect(sampled(`torch${name}`)).toEqual(sampled(`local${name}`))
+    same(local, there)
+    for (const [i, { expert_share, measures = {} }] of stepsOf(local).entries()) {
+      const other = stepsOf(there)[i]!
+      expect(other.expert_share).toEqual(expert_share)
+      expect(Object.keys(other.measures ?? {})).toEqual(Object.keys(measures))
+    }
+  })
+
+  test("in bfloat16 the gap of each rollout is measured, and weighed where it is one", {
+    timeout: 400_000,
+  }, async () => {
+    const config = parseConfig({
+      ...settings("bf16", { ...SHORT, objective: "rloo" }),
+      engine: { name: "torch", dtype: "bf16", nproc_per_node: 1, python: PYTHON },
+    })
+    const started = trainWithTorch(config)
+    for await (const _ of started);
+    await started.result
+    const { events } = readRun(join(root, "bf16"))
+    expect(stepsOf(events)).toHaveLength(3)
+    const [first] = rolloutsOf(events)
+    for (const rollout of rolloutsOf(events)) {
+      expect(rollout.logp_difference!.mean).toBeGreaterThan(0)
+      expect(rollout.logp_difference!.mean).toBeLessThan(0.05)
+      expect(rollout.importance !== undefined).toBe(first!.logp_difference!.mean >= 1e-3)
     }
   })
 
