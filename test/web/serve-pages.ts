@@ -63,6 +63,10 @@ export const overflow = (page: Page): Promise<number> =>
     "document.documentElement.scrollWidth - document.documentElement.clientWidth",
   ) as Promise<number>
 
+/** Resolves when what the page makes of a new width (what scrolls then) is drawn. */
+const DRAWN =
+  "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 50))))"
+
 /** Fails where the page breaks a rule of axe or is wider than its window, on a screen and a phone. */
 export async function expectAccessible(page: Page): Promise<void> {
   for (const [width, colorScheme] of [
@@ -71,6 +75,7 @@ export async function expectAccessible(page: Page): Promise<void> {
   ] as const) {
     await page.setViewportSize({ width, height: 900 })
     await page.emulateMedia({ colorScheme })
+    await page.evaluate(DRAWN)
     expect(await axeViolations(page)).toEqual([])
     expect(await overflow(page)).toBe(0)
   }
