@@ -53,7 +53,7 @@ const chat = async (session: Session) => {
   session.type("/exit\r")
 }
 
-/** The probe finds a quarter of the targets below 0.1, new facts that DFT would leave: so SFT. */
+/** The probe finds up to a third of the targets below 0.1, a form that DFT would leave: so SFT. */
 const SETTINGS = {
   ...{ objective: "sft", batch_size: 8, max_steps: 12, "data.max_length": 128 },
   generate_samples: null,

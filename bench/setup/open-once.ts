@@ -1,4 +1,4 @@
-/** Opens a model folder for generating and prints as JSON what it held above the process: `load.ts` runs it in turns. */
+/** Opens a model folder for generating and prints as JSON what it held above the process: `open.ts` runs it in turns. */
 import { openModel } from "../../src/generate/index.ts"
 import { peakMemory } from "../../src/host/peak-memory.ts"
 import { decoderParameters, elementCount } from "../../src/models/index.ts"

@@ -20,8 +20,8 @@ import { print, printJson, sayWarning } from "./shell/terminal.ts"
 
 const FIT_HELP = `
 --fit reads config.json and the headers of the weights' files, of a hub id (or owner/name/FILE.gguf)
-by ranges; then it times a few layers with made-up weights. Steps are of 8 rows of 512 tokens unless a config or --set says
-others: dftune probe --fit owner/name --set batch_size=4 data.max_length=1024`
+by ranges; then it times a few layers with made-up weights. Steps are of 8 rows of 512 tokens unless
+a config or --set says others: dftune probe --fit owner/name --set batch_size=4 data.max_length=1024`
 
 interface Options {
   readonly set?: string[]

@@ -1,3 +1,4 @@
+import { wilsonInterval } from "../grading/wilson.ts"
 import { randomStream } from "../random.ts"
 
 export { meanPassAtK, passAtK } from "../grading/pass-at-k.ts"
@@ -73,15 +74,6 @@ function bootstrapMeans(
   return means.sort((a, b) => a - b)
 }
 
-/** 97.5 % quantile of the normal distribution. */
-const Z = 1.959963984540054
-
-/** Wilson's 95 % interval of none or all of `count` (Wilson 1927, eq. 4 at p = 0 and 1). */
-function ofNoneOrAll(count: number, all: boolean): Interval {
-  const reach = (Z * Z) / (count + Z * Z)
-  return all ? [1 - reach, 1] : [0, reach]
-}
-
 /**
  * 95 % percentile interval of avg@n, resampling problems (not samples: those of a problem are
  * alike). Where every sample is wrong, or every one right, resampling tells nothing: then it is
@@ -95,7 +87,7 @@ export function bootstrapInterval(
   const scores = problemScores(problems)
   const [first] = scores
   if ((first === 0 || first === 1) && scores.every((score) => score === first)) {
-    return ofNoneOrAll(scores.length, first === 1)
+    return wilsonInterval(first, scores.length)
   }
   const means = bootstrapMeans(scores, options)
   return [quantile(means, 0.025), quantile(means, 0.975)]

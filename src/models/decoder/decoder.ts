@@ -26,7 +26,7 @@ import {
 import { compiledSize, type Pack } from "./pack.ts"
 import { PackFeeds, type PackTensors } from "./pack-feeds.ts"
 import { ResultPlaces } from "./result-places.ts"
-import { type Routed, RouterBalance, realTokens, withLayer } from "./routers.ts"
+import { type Routed, RouterBalance, realTokens, routerFeeds, withLayer } from "./routers.ts"
 import { RowOps } from "./rows.ts"
 import { lowestTrained, trainedNames } from "./trained-names.ts"
 
@@ -327,12 +327,8 @@ export class Decoder {
     balance: RouterBalance,
   ) {
     let dy = dhidden
-    const slope = routed && balance.gradient(routed)
-    const asked: Tensors = slope
-      ? {
-          [ROUTED.real]: real!,
-          [ROUTED.gradient]: await this.device.upload(float32([slope.length], slope)),
-        }
+    const asked: Tensors = routed
+      ? await routerFeeds(this.device, real!, balance.gradient(routed))
       : {}
     for (let layer = this.shape.numHiddenLayers - 1; layer >= this.#lowest; layer--) {
       const plan = this.#plans[layer]!

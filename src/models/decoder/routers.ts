@@ -67,6 +67,16 @@ export function realTokens(device: Device, used: number, tokens: number): Promis
   return device.upload(float32([tokens, 1], new Float32Array(tokens).fill(1, 0, used)))
 }
 
+/** What a layer's backward is fed of a loss of its router: `slope` [E], by its summed probabilities. */
+export async function routerFeeds(
+  device: Device,
+  real: DeviceTensor,
+  slope: Float32Array,
+): Promise<Readonly<Record<string, DeviceTensor>>> {
+  const gradient = await device.upload(float32([slope.length], slope))
+  return { [ROUTED.real]: real, [ROUTED.gradient]: gradient }
+}
+
 /** `before` and what a layer's router said of `tokens` tokens; its results are let go of. */
 export async function withLayer(
   device: Device,

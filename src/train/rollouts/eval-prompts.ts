@@ -2,6 +2,7 @@
 import type { DataPrompt } from "../../data/prompts.ts"
 import type { Sample, SampleSource } from "../../generate/sample-source.ts"
 import { meanPassAtK, powersUpTo } from "../../grading/pass-at-k.ts"
+import { wilsonInterval, Z975 } from "../../grading/wilson.ts"
 import type { Scoring } from "../../rewards/index.ts"
 import type { EventBody } from "../../run/events.ts"
 import { deviation, mean } from "./advantages.ts"
@@ -15,26 +16,19 @@ export interface ScoredParts {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Of the normal distribution, for an interval that holds the mean in 95 of 100 cases. */
-const Z95 = 1.959964
-
 /**
  * 95 % of the mean of one score a prompt. Of verdicts (0 or 1, or shares of them) it stays between 0
- * and 1; where each prompt has one, or all are alike, it is Wilson's (1927, eq. 4), which is no point
- * even when all are right.
+ * and 1; where each prompt has one, or all are alike, it is Wilson's.
  */
 export function scoreInterval(scores: readonly number[], isVerdict: boolean): [number, number] {
   const n = Math.max(1, scores.length)
   const score = mean(scores)
-  const half = (Z95 * deviation(scores)) / Math.sqrt(n)
+  const half = (Z975 * deviation(scores)) / Math.sqrt(n)
   if (!isVerdict || scores.length === 0) return [score - half, score + half]
   if (scores.some((one) => one > 0 && one < 1)) {
     return [Math.max(0, score - half), Math.min(1, score + half)]
   }
-  const z2 = Z95 ** 2 / n
-  const middle = (score + z2 / 2) / (1 + z2)
-  const reach = (Z95 * Math.sqrt((score * (1 - score)) / n + z2 / (4 * n))) / (1 + z2)
-  return [Math.max(0, middle - reach), Math.min(1, middle + reach)]
+  return wilsonInterval(score, n)
 }
 
 /**
