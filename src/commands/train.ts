@@ -57,13 +57,20 @@ export function command(verb: Command): void {
             say(placeLine(config))
             const view = runView(json === true)
             const run = train(config, { signal, onProgress: view.progress, timed: true })
-            await followRun(run, json === true, view)
+            await followRun(run, json === true, view).catch((error: Error) => {
+              if (error.name === "AbortError")
+                say(`stopped while the run was prepared; to begin again:\n  ${sameAgain(config)}`)
+              throw error
+            })
           }
         },
         { stopping: "stopping with a checkpoint" },
       )
     })
 }
+
+/** For a run that was stopped before it began: what it was to resume, if anything, is as it was. */
+const sameAgain = ({ resume }: Config): string => continuation({ steps: resume === false ? 0 : 1 })
 
 /** Which folder is meant, which a config need not say. */
 function placeLine({

@@ -150,6 +150,21 @@ test("Ctrl-C checkpoints, exits with 130, and the resumed run gives the same bit
   expect(modelBytes(name).equals(modelBytes(whole))).toBe(true)
 })
 
+test("Ctrl-C while a run is prepared says how it begins, and leaves nothing in its way", async () => {
+  const name = "early"
+  const path = join(root, `${name}.json`)
+  writeFileSync(path, JSON.stringify(settings(name)))
+  const child = cli(["train", path])
+  let told = ""
+  child.stderr!.on("data", (text) => {
+    if (told === "") child.kill("SIGINT") // at the name of its folder
+    told += text
+  })
+  expect(await new Promise((resolve) => child.on("close", resolve))).toBe(130)
+  expect(told).toMatch(/to begin again:\n {2}.* train \S+early\.json\n/)
+  expect((await finished(name, { max_steps: 1 })).steps).toBe(1)
+})
+
 test("an adapter's run makes samples on the way, whatever its base is kept in", async () => {
   for (const quantization of ["none", "int8"]) {
     const name = `samples-${quantization}`
