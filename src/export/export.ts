@@ -7,6 +7,7 @@ import { isObject, readJsonObject } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import { modelNamed } from "../generate/model-named.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { openWeights } from "../models/files/index.ts"
 import type { CheckpointDtype } from "../models/index.ts"
 import { refuseMissingRun } from "../run/missing-run.ts"
@@ -142,7 +143,7 @@ function checkKind(run: string, { to, base }: ExportOptions, source: ExportSourc
 
 function outFolder(run: string, { out, to }: ExportOptions): string {
   if (out !== undefined) return out
-  if (isRunFolder(run)) return join(run, "export", to)
+  if (isRunFolder(run)) return ownPlace(run, "export", to)
   if (!existsSync(run) && !run.includes("/")) {
     throw new InputError(
       `${run}: no such folder or run here; of a model of the hub, --out says where to write`,

@@ -1,13 +1,14 @@
 /** A run's model, sent to the hub with a card that is made from the run. */
-import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { basename, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import type { SuiteResult } from "../evaluate/index.ts"
 import { folderFiles } from "../formats/folder-files.ts"
-import { isObject, readJsonFile } from "../formats/index.ts"
+import { isObject, readJsonFile, writeFileAtomic } from "../formats/index.ts"
 import { modelFolders } from "../generate/index.ts"
 import { modelNamed } from "../generate/model-named.ts"
+import { ownPlace } from "../host/own-place.ts"
 import type { Told } from "../host/told.ts"
 import { type Uploaded, uploadFolder } from "../hub/upload.ts"
 import { progressMeter } from "../report/progress.ts"
@@ -68,7 +69,7 @@ export async function exportToHub(
   }
   const suites = (await Promise.all(evaluations.map(suiteResults))).flat()
   const { base } = await modelFolders(run, { withBaseWeights: false })
-  const out = join(run, "export", "hub")
+  const out = ownPlace(run, "export", "hub")
   const exported = await exportModel(run, {
     ...{ to: base === null ? "hf" : "peft", out, force: existsSync(out) },
     ...(signal ? { signal } : {}),
@@ -78,10 +79,9 @@ export async function exportToHub(
   const summary = summarizeRun(readRun(run), basename(resolve(run)))
   const isAdapter = base !== null
   const card = await modelCard(summary, { repo, isAdapter, evaluations: suites, withSamples })
-  writeFileSync(join(out, CARD), card)
-  writeFileSync(join(out, SETTINGS), repeatableConfig(summary))
-  const samples = join(run, RUN_FILES.samples)
-  if (withSamples && existsSync(samples)) copyFileSync(samples, join(out, RUN_FILES.samples))
+  await writeFileAtomic(join(out, CARD), card)
+  await writeFileAtomic(join(out, SETTINGS), repeatableConfig(summary))
+  if (withSamples) copySamples(run, out)
   // what else lies in the folder is not ours to change or send
   const own = new Set([...exported.files.map(({ file }) => file), CARD, SETTINGS])
   if (withSamples) own.add(RUN_FILES.samples)
@@ -107,6 +107,14 @@ export async function exportToHub(
     },
   })
   return { ...result, uploaded }
+}
+
+function copySamples(run: string, out: string): void {
+  const samples = ownPlace(run, RUN_FILES.samples)
+  if (!existsSync(samples)) return
+  const copy = join(out, RUN_FILES.samples)
+  rmSync(copy, { force: true }) // a link there would be written through
+  copyFileSync(samples, copy)
 }
 
 /** Places in a JSON file become names; one that is left anywhere is a reason not to send it. */

@@ -1,5 +1,17 @@
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync } from "node:fs"
-import { writeError, writeWhole } from "./atomic.ts"
+import {
+  closeSync,
+  copyFileSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  statSync,
+} from "node:fs"
+import { basename, dirname } from "node:path"
+import { ownPlace } from "../host/own-place.ts"
+import { temporaryName, writeError, writeWhole } from "./atomic.ts"
 
 /** A file that grows by whole lines. */
 export interface LineFile {
@@ -16,9 +28,10 @@ export interface LineFile {
 
 /**
  * Opens a file to append lines to. What a killed process left of a last line is cut off first, or
- * all that is past `bytes`.
+ * all that is past `bytes`. A file that goes by other names too (a copy by hard links) is first made
+ * one of its own.
  *
- * @throws InputError when it cannot be written
+ * @throws InputError when it cannot be written, or is a link to another folder
  */
 export function openLineFile(path: string, bytes?: number): LineFile {
   const writing = <T>(work: () => T): T => {
@@ -28,6 +41,8 @@ export function openLineFile(path: string, bytes?: number): LineFile {
       throw writeError(error, path)
     }
   }
+  ownPlace(dirname(path), basename(path))
+  writing(() => partFromOthers(path))
   const file = writing(() => openSync(path, "a+"))
   const size = bytes ?? wholeLines(file)
   if (fstatSync(file).size !== size) writing(() => ftruncateSync(file, size))
@@ -48,6 +63,14 @@ export function openLineFile(path: string, bytes?: number): LineFile {
       open = false
     },
   }
+}
+
+function partFromOthers(path: string): void {
+  const there = statSync(path, { throwIfNoEntry: false })
+  if (!there?.isFile() || there.nlink < 2) return
+  const temporary = temporaryName(path)
+  copyFileSync(path, temporary)
+  renameSync(temporary, path)
 }
 
 /** What was written of a line that did not fit would be glued to the next. */

@@ -35,7 +35,8 @@ export function isSamePlace(a: string, b: string): boolean {
   return left.ino === right.ino && left.dev === right.dev
 }
 
-function liesIn(path: string, folder: string): boolean {
+/** Of the places themselves, with every link followed. */
+export function liesIn(path: string, folder: string): boolean {
   const way = relative(realPlace(folder), realPlace(path))
   return way !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)
 }

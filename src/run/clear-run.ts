@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { ownPlace } from "../host/own-place.ts"
 import { clearKeptIds, clearTensorboard } from "../trackers/index.ts"
 import { PAGE_FILES, RUN_FILES, SUPERSEDED_FILES, TORCH_FILES } from "./run-files.ts"
 import { ownCheckpoints, runPlace } from "./run-place.ts"
@@ -63,7 +64,7 @@ export function clearRun(path: string): void {
   const { model, events, samples, rollouts, forgetting, report, config } = RUN_FILES
   clearTensorboard(path)
   clearKeptIds(path)
-  clearPage(join(path, PAGE_FILES.folder))
+  clearPage(ownPlace(path, PAGE_FILES.folder))
   // what says that this is a run goes last: a kill on the way leaves a run
   const told = [report, rollouts, forgetting, samples]
   const own = [model, ...Object.values(SUPERSEDED_FILES), ...TORCH_FILES, ...told]

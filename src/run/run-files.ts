@@ -24,6 +24,15 @@ export const SUPERSEDED_FILES = {
   samples: "samples.superseded.jsonl",
 } as const
 
+/** What a run adds to where it lies; all else is put in the place of what is there. */
+export const GROWING_FILES = [
+  RUN_FILES.events,
+  RUN_FILES.samples,
+  RUN_FILES.rollouts,
+  ...Object.values(SUPERSEDED_FILES),
+  RUN_FILES.checkpoints,
+] as const
+
 /** A file that asks a run for a checkpoint and its end, whatever engine and machine it runs on. */
 export const STOP_FILE = "stop"
 

@@ -11,7 +11,7 @@ import type { RunEvent } from "./events.ts"
 import { supersede } from "./history.ts"
 import { RUN_FILES } from "./run-files.ts"
 import { isLeftLocked, lockFolder } from "./run-lock.ts"
-import { holdsRun, runPlace } from "./run-place.ts"
+import { holdsRun, refuseRunLinks, runPlace } from "./run-place.ts"
 
 export { RUN_FILES }
 
@@ -25,6 +25,7 @@ export interface RunRecord {
 /** Removes what a process left that was killed when its run was done, but for giving it back. */
 export function tidyDone(path: string): void {
   if (!isLeftLocked(path)) return
+  refuseRunLinks(path)
   const unlock = lockFolder(path)
   try {
     removeLeftovers(path)
@@ -56,13 +57,15 @@ interface OpenOptions {
  * again is moved aside, what a killed one left half written is removed.
  *
  * @throws InputError when another process is writing it, when it holds a run with a checkpoint or
- * a result and this one starts from its beginning, or when it cannot be written
+ * a result and this one starts from its beginning, when it cannot be written, or where a link of it
+ * leads elsewhere
  */
 export function openRunFolder(
   path: string,
   { record, step = 0, overwrite = false }: OpenOptions,
 ): RunFolder {
   makeFolder(path)
+  refuseRunLinks(path)
   const unlock = lockFolder(path)
   try {
     const fresh = step === 0

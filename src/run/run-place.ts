@@ -5,8 +5,9 @@ import { globFiles, isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { plainHead, plainText } from "../formats/plain-file.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { statOf } from "../host/stat.ts"
-import { RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
+import { GROWING_FILES, RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
 
 /** What a folder is to a run that wants to write there. */
 export type RunPlace =
@@ -87,6 +88,15 @@ function refuseForeign(path: string, names: readonly string[]): void {
   }
 }
 
+/**
+ * Refuses a run's folder, which may be a stranger's, where what is written would go to another.
+ *
+ * @throws InputError naming the link
+ */
+export function refuseRunLinks(path: string): void {
+  for (const name of GROWING_FILES) ownPlace(path, name)
+}
+
 export const holdsRun = (path: string): string =>
   `${path}: already holds a run; continue it with --resume, replace it with --overwrite (it removes what the run wrote, nothing else), or give another output_dir`
 
@@ -131,6 +141,7 @@ function modelsRead({ model, adapter, teacher, reference, rollout }: Config): Re
 export function checkRunPlace(config: Config): RunPlace {
   const { output_dir: path, resume, overwrite_output_dir: overwrite, engine } = config
   checkOutputFolder(path, { option: "output_dir", reads: modelsRead(config) })
+  refuseRunLinks(path)
   const place = runPlace(path)
   if (place === "free" && engine.name === "torch") refuseForeign(path, TORCH_FILES)
   checkRows(path, config)

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
 import { jsonOfFile, plainBytes } from "../formats/plain-file.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { isRunEvent } from "../run/event-fields.ts"
 import {
   areNumbers,
@@ -20,7 +21,7 @@ const place = (run: string, file: keyof typeof PAGE_FILES) =>
   join(run, PAGE_FILES.folder, PAGE_FILES[file])
 
 export function writeIndex(run: string, { summary, details }: RunIndex): void {
-  makeFolder(join(run, PAGE_FILES.folder))
+  makeFolder(ownPlace(run, PAGE_FILES.folder))
   replaceFileNow(place(run, "details"), detailsBytes(details, summary.last))
   const told = { version: INDEX_VERSION, ...summary, best: [...summary.best] }
   replaceFileNow(place(run, "summary"), `${JSON.stringify(told)}\n`)

@@ -6,6 +6,7 @@ import { type InspectedToken, inspectTokens } from "../evaluate/token-inspection
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
 import { jsonOfFile } from "../formats/plain-file.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { findModel } from "../models/files/index.ts"
 import {
   type KnownColumns,
@@ -58,7 +59,7 @@ export class Microscope {
       if (folder === undefined) throw refusal(404, `the run has no checkpoint of step ${moment}`)
       const tokens = await inspectTokens(await this.#model(folder), row.tokenIds)
       if (!this.#options.readOnly) {
-        makeFolder(join(looked.run.path, PAGE_FILES.folder, PAGE_FILES.tokens))
+        makeFolder(ownPlace(looked.run.path, PAGE_FILES.folder, PAGE_FILES.tokens))
         replaceFileNow(file, JSON.stringify({ version: VERSION, written, tokens }))
       }
       return tokens

@@ -1,9 +1,9 @@
 /** What people say of a run on the page: tags, and that it is out of the way. */
-import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { z } from "zod"
-import { replaceFileNow } from "../formats/atomic.ts"
+import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
 import { jsonOfFile } from "../formats/plain-file.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { PAGE_FILES } from "../run/run-files.ts"
 
 export const runMarks = z.strictObject({
@@ -20,6 +20,6 @@ export function readMarks(run: string): RunMarks {
 }
 
 export function writeMarks(run: string, marks: RunMarks): void {
-  mkdirSync(join(run, PAGE_FILES.folder), { recursive: true })
+  makeFolder(ownPlace(run, PAGE_FILES.folder))
   replaceFileNow(pathOf(run), `${JSON.stringify(marks)}\n`)
 }

@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { createServer } from "node:net"
-import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { InputError } from "../errors.ts"
 import { EndpointSource } from "../generate/index.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { killGroup } from "../host/process-group.ts"
 import type { ServerFields } from "./study-schema.ts"
 
@@ -39,7 +39,7 @@ export async function startModelServer(
   const [program, ...args] = command.map((word) =>
     word.replaceAll(/\{(model|base|port)\}/g, (_, place: string) => places[place]!),
   )
-  const log = join(folder, "server.log")
+  const log = ownPlace(folder, "server.log")
   const output = openSync(log, "a")
   const child = spawn(program!, args, { stdio: ["ignore", output, output], detached: true })
   closeSync(output)

@@ -10,6 +10,7 @@ import { InputError } from "../errors.ts"
 import { recordsPath } from "../evaluate/index.ts"
 import { rowLosses } from "../evaluate/row-losses.ts"
 import { makeFolder } from "../formats/atomic.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { tidyDone } from "../run/run-folder.ts"
 import { isLeftLocked, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
@@ -63,8 +64,8 @@ export async function runCell(
   chosen: AxisValue | undefined,
   { signal, onProgress, retry = false }: CellOptions,
 ): Promise<"done" | "failed"> {
-  const folder = join(study.folder, "cells", cell.id)
-  const output = join(folder, "run")
+  const folder = ownPlace(study.folder, "cells", cell.id)
+  const output = ownPlace(folder, "run")
   const all = { ...cell.set, ...chosen?.set, ...(cell.seed === null ? {} : { [SEED]: cell.seed }) }
   const config: Config = { ...study.configOf(all, output), resume: cell.seed !== null }
   const told = (await readStudyEvents(study.folder)).filter(
@@ -86,7 +87,7 @@ export async function runCell(
     return end.reason
   }
   makeFolder(folder)
-  makeFolder(join(study.folder, "events"))
+  makeFolder(ownPlace(study.folder, "events"))
   const unlock = lockFolder(folder)
   const log = studyLog(study.folder, cell.id)
   const { id, arm, stage, seed, candidate } = cell
@@ -190,7 +191,7 @@ async function ask(
         const same = (event: StudyEvent) =>
           event.type === "score" && event.evaluation === name && event.decoding === decoding
         if (told.some(same)) continue
-        const place = join(folder, decoding === "greedy" ? decoding : `t-${decoding}`)
+        const place = ownPlace(folder, decoding === "greedy" ? decoding : `t-${decoding}`)
         await asked.ask(questions, { decoding, seed: sampleSeed(seed), folder: place })
         const found = await scoreOf(place, name)
         log.append({ type: "score", ...of, evaluation: name, decoding, ...found })

@@ -1,9 +1,9 @@
-import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
 import { averageAtN, openSuite } from "../evaluate/index.ts"
 import { makeFolder } from "../formats/atomic.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { lockFolder } from "../run/run-lock.ts"
 import type { AxisValue, Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
@@ -24,7 +24,7 @@ export interface StudyOptions extends CellOptions {
 export async function runStudy(study: Study, options: StudyOptions): Promise<void> {
   const cells = chosenCells(study, options.cells)
   await checkQuestions(study)
-  makeFolder(join(study.folder, "events"))
+  makeFolder(ownPlace(study.folder, "events"))
   const unlock = await lockStudy(study.folder, options)
   try {
     await nameContrasts(study)

@@ -2,6 +2,7 @@
 import { join } from "node:path"
 import { sbatchLines } from "../engines/torch/slurm.ts"
 import { makeFolder, writeFileAtomic } from "../formats/atomic.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { shellWord } from "../host/shell-word.ts"
 import type { Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
@@ -18,7 +19,7 @@ const WARNING_SECONDS = 300
  * @throws InputError for an option of `slurm.sbatch` that is none
  */
 export async function writeStudyJobs(study: Study, command: readonly string[]): Promise<string> {
-  const folder = join(study.folder, "slurm")
+  const folder = ownPlace(study.folder, "slurm")
   makeFolder(folder)
   const call = [...command, "study", study.path].map(shellWord).join(" ")
   const first = study.design.cells.filter(({ stage }) => stage === "choose")

@@ -11,6 +11,7 @@ import {
   writeSync,
 } from "node:fs"
 import { join } from "node:path"
+import { ownPlace } from "../host/own-place.ts"
 import { record, records, scalarsEvent, startEvent, stepOf, versionEvent } from "./event-file.ts"
 import { scalars } from "./scalars.ts"
 import type { TrackedEvent, Tracker } from "./tracker.ts"
@@ -31,6 +32,7 @@ export function openTensorboard(outputDir: string): Tracker {
   }
   const begin = ({ step, time }: TrackedEvent) => {
     close()
+    ownPlace(outputDir, TENSORBOARD_FOLDER)
     mkdirSync(folder, { recursive: true })
     dropAfter(folder, step)
     file = openSync(join(folder, nextName(folder)), "ax")
@@ -52,7 +54,7 @@ export function openTensorboard(outputDir: string): Tracker {
 
 /** Removes what runs wrote there, and the folder when nothing else is in it. */
 export function clearTensorboard(outputDir: string): void {
-  const folder = join(outputDir, TENSORBOARD_FOLDER)
+  const folder = ownPlace(outputDir, TENSORBOARD_FOLDER)
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
   for (const name of ownFiles(folder)) rmSync(join(folder, name))
   if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true })
@@ -87,7 +89,8 @@ function dropAfter(folder: string, step: number): void {
     const rest = Buffer.concat(kept.map(record))
     if (rest.equals(bytes)) continue
     const temporary = join(folder, "overtaken.tmp") // a name that TensorBoard does not read
-    writeFileSync(temporary, rest)
+    rmSync(temporary, { force: true })
+    writeFileSync(temporary, rest, { flag: "wx" })
     renameSync(temporary, path)
   }
 }

@@ -2,23 +2,33 @@ import { execFileSync, spawnSync } from "node:child_process"
 import {
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { expect, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
 import { InputError } from "../../src/errors.ts"
 import { gradeFile } from "../../src/evaluate/index.ts"
+import { exportModel } from "../../src/export/index.ts"
 import { openSampleFile } from "../../src/generate/sample-file.ts"
 import { checkPage } from "../../src/host/output-place.ts"
 import { clearRun, keepForeignModel } from "../../src/run/clear-run.ts"
+import { GROWING_FILES } from "../../src/run/run-files.ts"
+import { openRunFolder, tidyDone } from "../../src/run/run-folder.ts"
+import { emptyIndex } from "../../src/run/run-index.ts"
 import { checkRunPlace } from "../../src/run/run-place.ts"
+import { writeIndex } from "../../src/server/index-file.ts"
+import { readMarks, writeMarks } from "../../src/server/run-marks.ts"
+import { openTensorboard } from "../../src/trackers/tensorboard.ts"
 import { checkpointFolders, writeCheckpointFolder } from "../../src/train/checkpoint.ts"
 import { START } from "../../src/train/trainer.ts"
 import { DFTUNE } from "../dftune.ts"
@@ -198,6 +208,73 @@ test("a folder that is only named like a checkpoint is neither read nor pruned",
   )
   expect(await checkpointFolders(folder)).toEqual([written])
   expect(readFileSync(join(folder, "step-000001", "x"), "utf8")).toBe("mine")
+})
+
+const record = { config: {}, versions: {} }
+const event = (step: number) => ({ type: "checkpoint", time: "", step, path: "" }) as const
+
+/** A run that has told a step, and a folder outside of it with a file in it. */
+function strangersRun() {
+  const folder = newFolder()
+  const [run, outside] = [join(folder, "run"), join(folder, "outside")]
+  const made = openRunFolder(run, { record })
+  made.append(event(1))
+  made.close()
+  mkdirSync(outside)
+  writeFileSync(join(outside, "mine"), "mine")
+  const untouched = () => {
+    expect(readdirSync(outside)).toEqual(["mine"])
+    expect(readFileSync(join(outside, "mine"), "utf8")).toBe("mine")
+  }
+  return { folder, run, outside, untouched }
+}
+
+describe("a link in a run's folder that leads out of it is not written through", () => {
+  const targets = ["mine", ".", "not-there"]
+  const cases = GROWING_FILES.flatMap((name) => targets.map((to) => [name, to] as const))
+  test.each(cases)("%s to %s", (name, to) => {
+    const { run, outside, untouched } = strangersRun()
+    rmSync(join(run, name), { force: true })
+    symlinkSync(join(outside, to), join(run, name))
+    const refusal = new RegExp(
+      `${name}: is a link to .*outside.*put the file or folder itself there`,
+    )
+    for (const more of [{}, { resume: true }, { overwrite_output_dir: true }]) {
+      expect(() => checkRunPlace(config("m", run, more))).toThrow(refusal)
+    }
+    for (const step of [0, 1]) expect(() => openRunFolder(run, { record, step })).toThrow(refusal)
+    writeFileSync(join(run, "run.lock"), "{}")
+    expect(() => tidyDone(run)).toThrow(refusal)
+    untouched()
+  })
+
+  test("the page's, TensorBoard's and an export's folder", async () => {
+    const { run, outside, untouched } = strangersRun()
+    const marks = { tags: ["a"], archived: true }
+    for (const name of ["page", "tensorboard", "export"]) symlinkSync(outside, join(run, name))
+    expect(() => writeMarks(run, marks)).toThrow(/page: is a link to/)
+    expect(() => writeIndex(run, emptyIndex())).toThrow(/page: is a link to/)
+    const start = { type: "run.start", time: "2026-01-01T00:00:00Z", step: 0 }
+    expect(() => openTensorboard(run).see(start as never)).toThrow(/tensorboard: is a link to/)
+    await expect(exportModel(run, { to: "hf" })).rejects.toThrow(/export: is a link to/)
+    expect(() => clearRun(run)).toThrow(/tensorboard: is a link to/)
+    untouched()
+    expect(readMarks(run).tags).toEqual([])
+  })
+
+  test("one within the folder, the folder itself as a link, and copies by hard links are written", () => {
+    const { folder, run } = strangersRun()
+    renameSync(join(run, "events.jsonl"), join(run, "told.jsonl"))
+    symlinkSync("told.jsonl", join(run, "events.jsonl"))
+    const before = readFileSync(join(run, "told.jsonl"), "utf8")
+    symlinkSync(run, join(folder, "named"))
+    linkSync(join(run, "told.jsonl"), join(folder, "copy.jsonl"))
+    const opened = openRunFolder(join(folder, "named"), { record, step: 1 })
+    opened.append(event(2))
+    opened.close()
+    expect(readFileSync(join(run, "events.jsonl"), "utf8")).toContain('"step":2')
+    expect(readFileSync(join(folder, "copy.jsonl"), "utf8")).toBe(before)
+  })
 })
 
 test("grade, generate and pages leave alone what they did not write, and their own input", async () => {

@@ -1,8 +1,8 @@
 /** Runs that are prepared here and trained elsewhere: the files that others' programs submit. */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
-import { writeFile } from "node:fs/promises"
 import { basename, dirname, join, relative } from "node:path"
 import type { Config } from "../../config/index.ts"
+import { writeFileAtomic } from "../../formats/index.ts"
 import { copyWorker, type JobCommand } from "./job-script.ts"
 import { type KubernetesOptions, kubernetesFile } from "./kubernetes.ts"
 import { skypilotFile } from "./skypilot.ts"
@@ -31,7 +31,7 @@ export async function writeSkypilot(
 
 async function written({ outputDir }: PreparedJob, name: string, text: string): Promise<string> {
   const path = join(outputDir, name)
-  await writeFile(path, text)
+  await writeFileAtomic(path, text)
   return path
 }
 

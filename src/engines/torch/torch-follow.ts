@@ -1,8 +1,9 @@
 /** A run that something else started (a Slurm job, another machine): followed by its folder. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
+import { replaceFileNow } from "../../formats/atomic.ts"
 import { begun } from "../../host/begun.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { STOP_FILE } from "../../run/run-files.ts"
@@ -47,7 +48,7 @@ async function* follow(
   }
   const { run_id: id } = JSON.parse(readFileSync(spec, "utf8")) as { run_id: string }
   const stopping = setInterval(() => {
-    if (signal?.aborted) writeFileSync(join(resolve(output_dir), STOP_FILE), "")
+    if (signal?.aborted) replaceFileNow(join(resolve(output_dir), STOP_FILE), "")
   }, STOP_EVERY_MS)
   let missed: string | undefined
   let gone: string | undefined

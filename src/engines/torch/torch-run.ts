@@ -1,9 +1,8 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
-import { writeFile } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { type Failure, InputError } from "../../errors.ts"
-import { writeSafetensors } from "../../formats/index.ts"
+import { writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
 import { begun } from "../../host/begun.ts"
 import {
   adapterParameters,
@@ -244,7 +243,7 @@ export async function writeSbatch(config: Config, options: TorchOptions = {}): P
     python: choosePython(job.engine.python),
     torchrunArgs: options.torchrunArgs ?? [],
   })
-  await writeFile(path, text)
+  await writeFileAtomic(path, text)
   return path
 }
 
@@ -380,7 +379,8 @@ function* lintEvents({ lints, config }: DataPlan, step: number): Generator<RunEv
 }
 
 async function writeReport(path: string): Promise<void> {
-  await writeFile(join(path, RUN_FILES.report), reportHtml(summarizeRuns([readRun(path)])))
+  const html = reportHtml(summarizeRuns([readRun(path)]))
+  await writeFileAtomic(join(path, RUN_FILES.report), html)
 }
 
 const now = () => new Date().toISOString()

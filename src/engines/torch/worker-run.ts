@@ -1,8 +1,9 @@
 /** Starts the worker, follows it, stops it, and says why it failed. */
 import { spawn } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
+import { replaceFileNow } from "../../formats/atomic.ts"
 import { killGroup } from "../../host/process-group.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { STOP_FILE } from "../../run/run-files.ts"
@@ -55,7 +56,7 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
     options.onExit?.()
   })
   const stopping = setInterval(() => {
-    if (signal?.aborted && exit === undefined) writeFileSync(join(outputDir, STOP_FILE), "")
+    if (signal?.aborted && exit === undefined) replaceFileNow(join(outputDir, STOP_FILE), "")
   }, STOP_EVERY_MS)
   let end: RunEnd | undefined
   try {
