@@ -8,7 +8,8 @@ import { closeSync, existsSync, openSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { ownCommand } from "../host/own-command.ts"
 import { killGroup } from "../host/process-group.ts"
-import { processWords } from "../host/process-words.ts"
+import { endsWith, processWith, processWords } from "../host/process-words.ts"
+import type { RunEnd } from "../run/events.ts"
 import { checkpointName, RUN_FILES } from "../run/run-files.ts"
 import { lockHolder } from "../run/run-lock.ts"
 import { configOf } from "./described-run.ts"
@@ -58,6 +59,8 @@ export class JobQueue {
   readonly #command: typeof ownCommand
   readonly #allowed: Allowed
   #jobs: Job[]
+  /** Of jobs that an earlier server left waiting: it may have died between a start and its note of it. */
+  readonly #left: ReadonlySet<string>
   readonly #look: NodeJS.Timeout
   /** Of jobs that this server started. */
   readonly #children = new Map<string, ChildProcess>()
@@ -72,6 +75,7 @@ export class JobQueue {
     this.#command = command
     this.#allowed = allowed
     this.#jobs = readQueue(dir)
+    this.#left = new Set(this.#jobs.filter(({ state }) => state === "waiting").map(({ id }) => id))
     this.#look = setInterval(() => starts && this.#advance(), LOOK_EVERY_MS).unref()
   }
 
@@ -135,8 +139,7 @@ export class JobQueue {
 
   /** Whether the process of a job's number was started with the job's words. */
   #isProcessOf(job: Job): boolean {
-    const words = this.#words(job).join("\n")
-    return processWords(job.pid!)?.join("\n").endsWith(words) ?? false
+    return endsWith(job.pid!, this.#words(job))
   }
 
   close(): void {
@@ -157,10 +160,8 @@ export class JobQueue {
     for (const isOfKind of [(job: Job) => !job.export, (job: Job) => job.export !== undefined]) {
       const jobs = this.#jobs.filter(isOfKind)
       const running = jobs.find(({ state }) => state === "running")
-      if (running && this.#isAlive(running)) continue
-      if (running) {
-        this.#replace(this.#over(running))
-      }
+      if (running && (this.#isAlive(running) || this.#isTakenUp(running))) continue
+      if (running) this.#replace(this.#over(running))
       const next = jobs.find(({ state }) => state === "waiting")
       if (next) this.#begin(next)
     }
@@ -192,8 +193,33 @@ export class JobQueue {
     }
   }
 
+  /**
+   * Whether another process does what the job is for: an earlier server's, or one of the user's.
+   * The job is that process's from here on.
+   */
+  #isTakenUp(job: Job): boolean {
+    const { id, run, export: asked } = job
+    const writer = asked ? undefined : lockHolder(join(this.#dir, run))?.pid
+    const pid = writer ?? (this.#left.has(id) ? processWith(this.#words(job)) : undefined)
+    if (pid === undefined) return false
+    this.#ended.delete(id)
+    this.#replace({ ...job, state: "running", pid })
+    return true
+  }
+
+  /** Whether a job that an earlier server left waiting has ended all the same. */
+  #hasEnded({ id, run, added, export: asked }: Job): boolean {
+    if (asked) return exportResult(this.#dir, id) !== undefined
+    return (endOf(join(this.#dir, run))?.time ?? "") > added
+  }
+
   /** A run's config may be another by now than when it was asked for, and so may what is allowed. */
   #begin(job: Job): void {
+    if (this.#isTakenUp(job)) return
+    if (this.#left.has(job.id) && this.#hasEnded(job)) {
+      this.#replace(this.#over(job))
+      return
+    }
     try {
       checkStart(this.#configOf(job), this.#allowed)
     } catch (error) {
@@ -259,11 +285,14 @@ const isOver = ({ state }: Job) => state !== "waiting" && state !== "running"
 /** Longer than any last line of events that says how a run ended. */
 const END_BYTES = 2 ** 16
 
-/** How a run ended, by its last event. */
-function lastEnd(run: string): string | undefined {
+/** How a run ended. */
+const lastEnd = (run: string): string | undefined => endOf(run)?.reason
+
+/** The last event of a run that has ended. */
+function endOf(run: string): RunEnd | undefined {
   const path = join(run, RUN_FILES.events)
   if (!existsSync(path)) return undefined
   const from = Math.max(0, sizeOf(path) - END_BYTES)
   const event = linesFrom(path, from, END_BYTES).lines.at(-1)?.event
-  return event?.type === "run.end" ? event.reason : undefined
+  return event?.type === "run.end" ? event : undefined
 }

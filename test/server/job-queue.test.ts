@@ -1,10 +1,17 @@
 /** What waits and runs for the page, and whom it may end. */
 import { spawn } from "node:child_process"
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import { JobQueue } from "../../src/server/job-queue.ts"
-import { type Job, queuePath, readQueue, writeQueue } from "../../src/server/queue-file.ts"
+import {
+  type Job,
+  queuePath,
+  readQueue,
+  resultPath,
+  writeQueue,
+} from "../../src/server/queue-file.ts"
 import { NOTHING_ALLOWED } from "../../src/server/start-checks.ts"
 import { dftuneCommand } from "../dftune.ts"
 import { endEvent, startEvent } from "./run-events.ts"
@@ -66,6 +73,60 @@ test("a number that another program has by now is neither ended nor waited for",
   }
   expect(other.exitCode ?? other.signalCode).toBeNull()
   other.kill("SIGKILL")
+})
+
+/** A job that the server's file calls waiting, though a server may have started it. */
+function leftWaiting(dir: string, more: Partial<Job>): void {
+  const added = new Date(Date.now() - 60_000).toISOString()
+  writeQueue(dir, [{ ...{ id: "a", run: "one", resume: true, state: "waiting", added }, ...more }])
+}
+const started = (dir: string) => existsSync(queuePath(dir, "a.log"))
+
+test("a run whose server died before it wrote down the start is found, and not begun again", async () => {
+  const { dir, run } = folderWithRun()
+  const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"])
+  const lock = join(run, "run.lock")
+  writeFileSync(lock, JSON.stringify({ pid: other.pid, host: hostname() }))
+  leftWaiting(dir, {})
+  const queue = queueOf(dir)
+  await expect.poll(() => stateOf(queue, "a"), over).toBe("running")
+  expect(queue.jobs[0]!.pid).toBe(other.pid)
+
+  // the same where it is only found by the refusal of a second start
+  writeQueue(dir, [{ ...queue.jobs[0]!, pid: 2 ** 22 + 1 }])
+  const next = queueOf(dir)
+  await expect.poll(() => next.jobs[0]!.pid, over).toBe(other.pid)
+  queue.close()
+
+  const time = new Date().toISOString()
+  appendFileSync(join(run, "events.jsonl"), `${JSON.stringify({ ...endEvent(1), time })}\n`)
+  rmSync(lock)
+  other.kill("SIGKILL")
+  await expect.poll(() => stateOf(next, "a"), over).toBe("done")
+  leftWaiting(dir, {})
+  const last = queueOf(dir)
+  await expect.poll(() => stateOf(last, "a"), over).toBe("done")
+  expect(started(dir)).toBe(false)
+})
+
+test("so is an export, by its words and by what it has printed", async () => {
+  const { dir, run } = folderWithRun()
+  const asked = { export: { to: "hf" }, resume: false } as const
+  leftWaiting(dir, asked)
+  const words = ["export", run, "--to", "hf", "--out", join(run, "export", "hf"), "--json"]
+  const wait = "setInterval(() => {}, 1000)"
+  const other = spawn(process.execPath, ["-e", wait, "--", ...words])
+  if (process.platform === "linux") {
+    const queue = queueOf(dir)
+    await expect.poll(() => queue.jobs[0]!.pid, over).toBe(other.pid)
+    queue.close()
+  }
+  other.kill("SIGKILL")
+  leftWaiting(dir, asked)
+  writeFileSync(resultPath(dir, "a"), "{}")
+  const queue = queueOf(dir)
+  await expect.poll(() => stateOf(queue, "a"), over).toBe("done")
+  expect(started(dir)).toBe(false)
 })
 
 test("a queue in a stranger's folder starts nothing", () => {
