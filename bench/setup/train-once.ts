@@ -1,4 +1,7 @@
-/** Trains a config in this process and prints a line of JSON a step, then the peak memory: `trl.ts` runs it in turns. */
+/**
+ * Trains a config in this process and prints a line of JSON for each step and evaluation, then the peak
+ * memory: `trl.ts` runs it in turns.
+ */
 import { rmSync } from "node:fs"
 import { loadConfig } from "../../src/config/load-config.ts"
 import { peakMemory } from "../../src/host/peak-memory.ts"
@@ -16,6 +19,7 @@ for (;;) {
   const next = await events.next()
   if (next.done) break
   const event = next.value
+  if (event.type === "eval") console.log(JSON.stringify({ eval: event.name, nll: event.nll }))
   if (event.type !== "step") continue
   const { tokens, supervised_tokens: supervised, tokens_per_second: rate, loss, nll } = event
   const real = tokens - before.tokens
