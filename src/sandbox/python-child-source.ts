@@ -68,6 +68,7 @@ def _check():
     encode, decode = _codec()
 
     class ProgramFailed(Exception): pass
+    class ProgramStopped(BaseException): pass
 
     def proxy(name):
         def called(*args, **kwargs):
@@ -75,8 +76,10 @@ def _check():
             if "value" in reply: return decode(reply["value"])
             kind, _, message = reply["raised"].partition(": ")
             known = getattr(builtins, kind, None)
-            if isinstance(known, type) and issubclass(known, Exception): raise known(message)
-            raise ProgramFailed(reply["raised"])
+            if not isinstance(known, type) or not issubclass(known, BaseException):
+                raise ProgramFailed(reply["raised"])
+            if issubclass(known, Exception): raise known(message)
+            raise ProgramStopped(reply["raised"])
         called.__name__ = name
         return called
 

@@ -103,6 +103,7 @@ export async function openPythonSandbox(
   }
 }
 
+const ENDED = "the program ended its interpreter"
 const failed = (problem: string): PythonVerdict => ({ passed: false, share: 0, problem })
 
 interface Judging {
@@ -120,8 +121,7 @@ async function judged({
   tests,
 }: Judging): Promise<PythonVerdict | undefined> {
   const defined = await guest.ask({ program })
-  if (defined === undefined) return failed("the program ended its interpreter")
-  if (defined.done !== true) return failed(String(defined.raised))
+  if (defined?.done !== true) return failed(textOf(defined?.raised) ?? ENDED)
   const { setup = "", functions = [] } = tests
   const problems: string[] = []
   const all = [tests.tests].flat()
@@ -147,9 +147,9 @@ async function testProblem(
   let lost: string | undefined
   while (reply?.call !== undefined) {
     const { call, args } = reply
-    const answer = lost === undefined ? await guest.ask({ call, args }) : undefined
-    if (answer === undefined) lost ??= "the program ended its interpreter"
-    reply = await checker.ask(asAnswer(answer))
+    const answer = lost === undefined ? asAnswer(await guest.ask({ call, args })) : undefined
+    if (answer === undefined) lost = ENDED
+    reply = await checker.ask(answer ?? { raised: "RuntimeError: no answer" })
   }
   if (reply === undefined) return undefined
   if (lost !== undefined) return lost
@@ -158,11 +158,11 @@ async function testProblem(
 
 const textOf = (value: unknown) => (typeof value === "string" ? value : undefined)
 
-/** Only what a guest may answer, whatever it wrote. */
-function asAnswer(answer: Record<string, unknown> | undefined): Record<string, string> {
+/** Only what a guest may answer, whatever it wrote; undefined where its interpreter has ended. */
+function asAnswer(answer: Record<string, unknown> | undefined): Record<string, string> | undefined {
   const { value, raised } = answer ?? {}
   if (typeof value === "string") return { value }
-  return { raised: textOf(raised)?.slice(0, 400) ?? "RuntimeError: no answer" }
+  return typeof raised === "string" ? { raised: raised.slice(0, 400) } : undefined
 }
 
 async function started(

@@ -9,6 +9,8 @@ import { openSuite } from "../../src/evaluate/suites/index.ts"
 
 const PROMPT =
   'import math\n\ndef helper(x):\n    return x\n\ndef area(r):\n    """ Of a circle. """\n'
+/** What a whole function stands behind. */
+const BEFORE = "import math\n\ndef helper(x):\n    return x\n\n\n"
 const gold = { entry: "area", prompt: PROMPT, tests: "assert area(0) == 0" }
 
 function folderOf(name: string, rows: readonly unknown[]): string {
@@ -38,6 +40,21 @@ test.each([
     "a block that was cut off",
     "```python\ndef area(r):\n    return 1",
     "import math\n\ndef helper(x):\n    return x\n\n\ndef area(r):\n    return 1",
+  ],
+  [
+    "a block in a list, indented as a whole",
+    "1. So:\n   ```python\n   def area(r):\n       return 1\n\n   x = 2\n   ```\n2. Done.",
+    `${BEFORE}def area(r):\n    return 1\n\nx = 2`,
+  ],
+  [
+    "a block between tildes, with backticks in it",
+    '~~~python\ndef area(r):\n    """ ```r``` """\n    return 1\n~~~\nDone.',
+    `${BEFORE}def area(r):\n    """ \`\`\`r\`\`\` """\n    return 1`,
+  ],
+  [
+    "a block behind four backticks, with three in it",
+    "````\ndef area(r):\n    return len('''\n```\n''')\n````",
+    `${BEFORE}def area(r):\n    return len('''\n\`\`\`\n''')`,
   ],
   ["a block with the body alone", "```python\n    return 2 * r\n```", `${PROMPT}    return 2 * r`],
 ])("the program of %s", (_, completion, program) => {

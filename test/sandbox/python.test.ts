@@ -41,6 +41,19 @@ test("an error of the program is one that a test may expect", async () => {
   expect((await sandbox.judge("def f():\n    pass", { tests })).passed).toBe(false)
 }, 120_000)
 
+test("what ends a program, or is no Exception, raises nothing that a test may expect", async () => {
+  const tests = "try:\n    f()\n    assert False\nexcept Exception: pass"
+  const ends = ["os._exit(0)", "sys.exit(0)", "exec('raise KeyboardInterrupt')", "f()"]
+  for (const body of ends) {
+    const program = `import os, sys\nsys.setrecursionlimit(10**9)\ndef f(): ${body}`
+    expect((await sandbox.judge(program, { tests })).passed, body).toBe(false)
+  }
+  const wordless = "import builtins\nbuiltins.type = lambda *a: 3\nraise ValueError(1)"
+  expect((await sandbox.judge(wordless, { tests })).problem).toBe(
+    "the program ended its interpreter",
+  )
+}, 120_000)
+
 // each once made graders of programs say yes
 test.each([
   [

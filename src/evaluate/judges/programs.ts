@@ -3,7 +3,7 @@ import { parseJson } from "../../formats/json.ts"
 import { openPythonSandbox, type PythonTests } from "../../sandbox/python.ts"
 import { type JudgedItem, plainVerdict, type SuiteJudge } from "./judge.ts"
 
-const VERSION = "programs-1"
+const VERSION = "programs-2"
 
 /** What a suite of programs writes as gold, as JSON. */
 export interface ProgramGold extends PythonTests {
@@ -30,8 +30,8 @@ export async function programJudge(onNotice?: (message: string) => void): Promis
   }
 }
 
-/** Blocks of code, the last one perhaps cut off. */
-const BLOCK = /```[^\n`]*\n([\s\S]*?)(?:\n[ \t]*```|$)/g
+/** Blocks of code as Markdown has them, the last one perhaps cut off: indent, fence, code. */
+const BLOCK = /(?:^([ \t]+))?(?<![`~])(`{3,}|~{3,})[^\n`]*\n([\s\S]*?)(?:\n[ \t]*\2|(?![\s\S]))/gm
 /** Where a continuation has left the function that it continues (HumanEval's stop sequences). */
 const NEXT_STATEMENT = /\n(?=class |def |async def |@|#|if |print\(|print |import |from |```|<)/
 
@@ -43,11 +43,17 @@ const NEXT_STATEMENT = /\n(?=class |def |async def |@|#|if |print\(|print |impor
 export function programOf(completion: string, { entry, prompt }: ProgramGold): string {
   const defines = (code: string) =>
     new RegExp(`^(?:async )?(?:def|class) ${entry}\\b|^${entry}\\s*=`, "m").test(code)
-  const blocks = [...completion.matchAll(BLOCK)].map(([, code]) => code!)
+  const blocks = [...completion.matchAll(BLOCK)].map(([, indent = "", , code]) =>
+    unindented(code!, indent.length),
+  )
   const code = blocks.findLast(defines) ?? blocks.at(-1) ?? completion
   if (defines(code)) return `${beforeEntry(prompt, entry)}\n${code}`
   return prompt + (blocks.length > 0 ? code : code.split(NEXT_STATEMENT)[0]!)
 }
+
+/** A block in a list is indented as a whole. */
+const unindented = (code: string, columns: number): string =>
+  columns === 0 ? code : code.replaceAll(new RegExp(`^[ \\t]{1,${columns}}`, "gm"), "")
 
 function beforeEntry(prompt: string, entry: string): string {
   const at = prompt.search(new RegExp(`^(?:async )?def ${entry}\\b`, "m"))
