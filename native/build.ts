@@ -12,11 +12,12 @@ import { fileURLToPath } from "node:url"
 export const ZIG_VERSION = "0.17.1"
 const root = dirname(fileURLToPath(import.meta.url))
 
-const SHARED = ["product.c", "choose.c", "operators.c", "adamw-8bit.c"]
+const SHARED = ["product.c", "choose.c", "operators.c", "adamw.c", "adamw-8bit.c"]
 const FLAGS = [
   "-O3",
   "-g0",
   "-ffp-contract=off",
+  "-fno-math-errno",
   "-fvisibility=hidden",
   "-Wall",
   "-Wextra",

@@ -29,10 +29,10 @@ const FIRST_RUNS = 100
 
 /** A device that tells of each run of a graph when it is done. */
 export function countedDevice(device: Device, onRun: () => void): Device {
-  const { sharesHostMemory, limits, products, adamw8, description } = device
+  const { sharesHostMemory, limits, products, updates, description } = device
   return {
     ...{ sharesHostMemory, limits, products, description },
-    ...(adamw8 ? { adamw8 } : {}),
+    ...(updates ? { updates } : {}),
     async compile(graph, options) {
       const executable = await device.compile(graph, options)
       const counted: Executable = {

@@ -3,7 +3,7 @@
  * shares the largest magnitude in it, and a number is the nearest of 256 values that lie denser
  * towards zero ("dynamic tree" quantisation, as bitsandbytes has it).
  */
-import { type AdamWSettings, adamwScalars } from "./adamw-graph.ts"
+import { type AdamWSettings, adamwNumbers, adamwScalars } from "./adamw-graph.ts"
 import type { UpdateStep } from "./elementwise.ts"
 
 export const BLOCK = 256
@@ -115,11 +115,7 @@ export async function adamw8bit(
   step: UpdateStep,
   kernel?: BlockKernel,
 ): Promise<void> {
-  const { keep, rate, epsilon, gradientToFirst, squareToSecond } = adamwScalars(settings, step)
-  const { beta1, beta2 } = settings
-  const scalars = Float32Array.of(
-    ...[keep, rate, epsilon, gradientToFirst, squareToSecond, beta1, beta2],
-  )
+  const scalars = adamwNumbers(settings, adamwScalars(settings, step))
   const whole = { ...parts, scalars, maps: codeMaps() }
   if (!kernel) return updateBlocks(whole)
   const pieces: Promise<void>[] = []

@@ -1,9 +1,10 @@
 import { graph } from "../graph/index.ts"
-import type { Device } from "../runtime/index.ts"
+import type { Device, HostUpdates } from "../runtime/index.ts"
 import { keptShare } from "./decays.ts"
 import {
   type ElementwiseUpdate,
   elementwiseUpdate,
+  type UpdateArrays,
   type UpdateStep,
   type UpdateTensors,
 } from "./elementwise.ts"
@@ -43,6 +44,32 @@ export function adamwScalars(
   }
 }
 
+/** For a kernel of the host: those of a step, then beta1 and beta2. */
+export function adamwNumbers(settings: AdamWSettings, scalars: Scalars): Float32Array {
+  return Float32Array.of(...SCALARS.map((name) => scalars[name]), settings.beta1, settings.beta2)
+}
+
+/** Numbers that a kernel of the host is given at a time. */
+const PIECE = 2 ** 20
+
+/** The same update by a kernel of the host, to the same bits. */
+function onHost({ adamw }: HostUpdates, settings: AdamWSettings) {
+  return async (
+    { parameter, gradient, first, second }: UpdateArrays<Moment>,
+    scalars: Scalars,
+  ): Promise<void> => {
+    const numbers = adamwNumbers(settings, scalars)
+    const pieces: Promise<void>[] = []
+    for (let start = 0; start < parameter.length; start += PIECE) {
+      const [p, g, m, v] = [parameter, gradient, first, second].map((array) =>
+        array.subarray(start, start + PIECE),
+      )
+      pieces.push(adamw(p!, g!, m!, v!, numbers))
+    }
+    await Promise.all(pieces)
+  }
+}
+
 /**
  * AdamW (arXiv 1711.05101, algorithm 2) over p, m, v, g of one shape, known when it runs:
  *
@@ -62,5 +89,6 @@ export async function createAdamW(
       const change = first.mul(s.rate).div(second.sqrt().add(s.epsilon))
       return graph("adamw", { parameter: p.mul(s.keep).sub(change), first, second })
     },
+    ...(device.updates ? { onHost: onHost(device.updates, settings) } : {}),
   })
 }

@@ -12,6 +12,11 @@ export type UpdateTensors<Moment extends MomentName> = Readonly<
   Record<"parameter" | "gradient" | Moment, DeviceTensor>
 >
 
+/** The same as arrays of the host. */
+export type UpdateArrays<Moment extends MomentName> = Readonly<
+  Record<"parameter" | "gradient" | Moment, Float32Array>
+>
+
 export interface UpdateStep {
   /** From 1. */
   readonly step: number
@@ -48,6 +53,11 @@ export interface UpdateRule<Moment extends MomentName, Scalar extends string> {
     tensors: Readonly<Record<"parameter" | "gradient" | Moment, Tensor>>,
     scalars: Readonly<Record<Scalar, Tensor>>,
   ) => Graph
+  /** The same in place, where the host has a way of its own. */
+  readonly onHost?: (
+    arrays: UpdateArrays<Moment>,
+    scalars: Readonly<Record<Scalar, number>>,
+  ) => Promise<void>
 }
 
 /** Elements of one run: few enough that intermediates stay in cache, many enough to pay for it. */
@@ -82,8 +92,16 @@ export function elementwiseUpdate<Moment extends MomentName, Scalar extends stri
   return {
     moments: rule.moments,
     async update(tensors, step) {
-      const scalars: Record<string, DeviceTensor> = {}
       const numbers = rule.scalars(step)
+      if (rule.onHost && tensors.parameter.data !== undefined) {
+        const arrays = byName<Every, Float32Array>(
+          all,
+          (name) => tensors[name].data as Float32Array,
+        )
+        await rule.onHost(arrays, numbers)
+        return byName<Kept, DeviceTensor>(kept, (name) => tensors[name])
+      }
+      const scalars: Record<string, DeviceTensor> = {}
       for (const name of names) {
         scalars[name] = await device.upload(float32([], Float32Array.of(numbers[name])))
       }

@@ -64,8 +64,8 @@ export interface Device {
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
   readonly products: Precision
-  /** native/src/adamw-8bit.c over arrays of the host, where there is one. */
-  readonly adamw8?: HostKernel
+  /** Optimizers' updates over arrays of the host, where there are any. */
+  readonly updates?: HostUpdates
   /** For people: "CPU, 2 threads". */
   readonly description: string
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>
@@ -91,8 +91,15 @@ export interface MatrixRows {
 /** What the factors of products are rounded to; sums are float32 either way. */
 export type Precision = "bf16" | "fp32"
 
-/** Part of an optimizer's update that the host computes faster than JavaScript; see src/optim. */
+/** Part of an optimizer's update, computed in place by a library of the host; see src/optim. */
 export type HostKernel = (...arrays: readonly (Float32Array | Uint8Array)[]) => Promise<void>
+
+export interface HostUpdates {
+  /** native/src/adamw.c: parameter, gradient, first and second moment of so many numbers; scalars. */
+  readonly adamw: HostKernel
+  /** native/src/adamw-8bit.c: parameter, gradient, codes and scales of both moments, scalars, tables. */
+  readonly adamw8: HostKernel
+}
 
 /** An execution provider of ONNX Runtime in a library of its own. */
 export interface LibraryDevice {

@@ -6,7 +6,7 @@ import { InputError } from "../errors.ts"
 import type { Device, DeviceOptions, Precision } from "./device.ts"
 import { deviceTrial } from "./device-trial.ts"
 import { NativeSession, startOnnxRuntime } from "./native/native-session.ts"
-import { ownAdamw8, ownKernels, ownPanels } from "./native/own-kernels.ts"
+import { ownKernels, ownPanels, ownUpdates } from "./native/own-kernels.ts"
 import { nameOf } from "./native/plugin-provider.ts"
 import { OnnxDevice } from "./onnx/onnx-device.ts"
 import { webgpuDevice } from "./onnx/webgpu-device.ts"
@@ -63,7 +63,7 @@ function refuseWithoutBf16(device: DeviceOptions["device"]): void {
 function cpuDevice(threads: number, dtype: Precision): Device {
   startOnnxRuntime(threads)
   const kernels = ownKernels()
-  const adamw8 = ownAdamw8()
+  const updates = ownUpdates(threads)
   const products = dtype === "bf16" ? `, bfloat16 products (${kernels.bf16})` : ""
   const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
     new NativeSession(model, threads, ort.Tensor, constants)
@@ -73,7 +73,7 @@ function cpuDevice(threads: number, dtype: Precision): Device {
       target: "cpu",
       holdsConstants: true,
       description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}${products}`,
-      ...(adamw8 ? { adamw8 } : {}),
+      ...(updates ? { updates } : {}),
       own: { bf16: dtype === "bf16" ? ownPanels() : undefined, tall: kernels.exact !== undefined },
       session: {},
     },
@@ -89,7 +89,7 @@ function pluginSessions(threads: number): MakeDevice {
     const provider = { device: plugin.pointer, options, strict }
     const create = async (model: Uint8Array, _: unknown, constants?: Record<string, ort.Tensor>) =>
       new NativeSession(model, threads, ort.Tensor, constants, provider)
-    const adamw8 = ownAdamw8()
+    const updates = ownUpdates(threads)
     return new OnnxDevice(
       { InferenceSession: { create }, Tensor: ort.Tensor },
       {
@@ -99,7 +99,7 @@ function pluginSessions(threads: number): MakeDevice {
         cachedQueries: CACHED_QUERIES,
         description: nameOf(plugin),
         lacks,
-        ...(adamw8 ? { adamw8 } : {}),
+        ...(updates ? { updates } : {}),
         session: {},
       },
     )

@@ -4,8 +4,9 @@
  */
 import { isDeepStrictEqual } from "node:util"
 import { InputError } from "../errors.ts"
+import { turns } from "../host/turns.ts"
+import { MOST_PROCESSES } from "./most-processes.ts"
 import { type CallResult, runSealed, type SandboxLimits } from "./sealed-child.ts"
-import { MOST_PROCESSES, turns } from "./turns.ts"
 
 export type { SandboxLimits } from "./sealed-child.ts"
 

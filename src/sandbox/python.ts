@@ -4,9 +4,10 @@
  * a plain value comes back. The program sees no test and no comparison.
  */
 import { InputError } from "../errors.ts"
+import { turns } from "../host/turns.ts"
+import { MOST_PROCESSES } from "./most-processes.ts"
 import { type PythonProcess, pythonSnapshot, startPython } from "./python-process.ts"
 import type { SandboxLimits } from "./sealed-child.ts"
-import { MOST_PROCESSES, turns } from "./turns.ts"
 
 export interface PythonTests {
   /** Runs before the tests, without the program: imports, helpers. */

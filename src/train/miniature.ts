@@ -125,7 +125,7 @@ function plain(device: Device): Device {
     sharesHostMemory: device.sharesHostMemory,
     limits: device.limits,
     products: device.products,
-    ...(device.adamw8 ? { adamw8: device.adamw8 } : {}),
+    ...(device.updates ? { updates: device.updates } : {}),
     description: device.description,
     compile: (graph, options) => device.compile(graph, options),
     upload: (host) => device.upload(host),

@@ -252,11 +252,11 @@ function savedMoments(state: ReadonlyMap<string, HostTensor>, name: string) {
 }
 
 /** The device's own way to update blocks, where it has one. */
-function blockKernel({ adamw8 }: Device): BlockKernel | undefined {
+function blockKernel({ updates }: Device): BlockKernel | undefined {
   return (
-    adamw8 &&
+    updates &&
     (({ parameter, gradient, moments: { first, second }, scalars, maps }) =>
-      adamw8(
+      updates.adamw8(
         ...[parameter, gradient, first.codes, first.scales, second.codes, second.scales, scalars],
         ...[maps.signed, maps.unsigned].flatMap(({ values, middles, first }) => [
           ...[values, middles, first],

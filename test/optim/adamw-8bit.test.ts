@@ -14,7 +14,7 @@ import { openDevice } from "../../src/runtime/node.ts"
 
 const device = await openDevice({ device: "cpu", threads: 2 })
 afterAll(() => device.release())
-if (!device.adamw8) console.warn("NOT TESTED: the native update of eight-bit moments: no library")
+if (!device.updates) console.warn("NOT TESTED: the native update of eight-bit moments: no library")
 
 const settings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 }
 const numbers = (length: number, seed: number, scale = 1) =>
@@ -115,12 +115,12 @@ test("a block without gradient keeps zero moments, and only decays", async () =>
   expect(parameter).toEqual(kept)
 })
 
-test.skipIf(!device.adamw8)("the native update has the bits of the plain one", async () => {
+test.skipIf(!device.updates)("the native update has the bits of the plain one", async () => {
   let calls = 0
   const kernel: BlockKernel = ({ parameter, gradient, moments, scalars, maps }) => {
     calls++
     const { first, second } = moments
-    return device.adamw8!(
+    return device.updates!.adamw8(
       ...[parameter, gradient, first.codes, first.scales, second.codes, second.scales, scalars],
       ...[maps.signed, maps.unsigned].flatMap(({ values, middles, first }) => [
         ...[values, middles, first],

@@ -1,7 +1,12 @@
 import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type AdamWTensors, createAdamW, createSquaredNorm } from "../../src/optim/index.ts"
-import { type Device, type DeviceTensor, float32 } from "../../src/runtime/index.ts"
+import {
+  type Device,
+  type DeviceTensor,
+  float32,
+  type HostKernel,
+} from "../../src/runtime/index.ts"
 import { openDevice } from "../../src/runtime/node.ts"
 import { adamwStep, zeroMoments } from "./adamw-reference.ts"
 
@@ -125,4 +130,55 @@ test.each([1, 1023, 262_144, 600_001])("the squared norm of %i elements", async 
   const again = await norm.of([await upload([length], data), await upload([length, 1], data)])
   expect(again).toBe(once)
   await norm.release()
+})
+
+test("the host's kernel has the bits of the graph", async ({ skip }) => {
+  skip(!device.updates, "there is no library of ours here")
+  const { updates, ...rest } = device
+  const graphs: Device = {
+    ...rest,
+    compile: (...given) => device.compile(...given),
+    upload: (host) => device.upload(host),
+    uploadFactor: (matrix) => device.uploadFactor(matrix),
+    download: (tensor) => device.download(tensor),
+    release: () => device.release(),
+  }
+  let calls = 0
+  const adamw: HostKernel = (...arrays) => {
+    calls++
+    return updates!.adamw(...arrays)
+  }
+  const counted: Device = { ...graphs, updates: { ...updates!, adamw } }
+  const elements = 2 ** 20 + 777
+  // zeros, the smallest numbers and large ones among them
+  const drawn = (seed: number, scale: number) => {
+    const numbers = new Float32Array(elements)
+    for (let i = 0; i < elements; i++) {
+      const x = (Math.imul(i + seed, 0x9e3779b1) / 2 ** 31) * scale
+      numbers[i] = i % 97 === 0 ? x * 1e-36 : i % 89 === 0 ? 0 : x
+    }
+    return numbers
+  }
+  const after = async (on: Device) => {
+    const settings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 }
+    const adamw = await createAdamW(on, settings)
+    let tensors: Omit<AdamWTensors, "gradient"> = {
+      parameter: await upload([elements], drawn(1, 1)),
+      first: await upload([elements], new Float32Array(elements)),
+      second: await upload([elements], new Float32Array(elements)),
+    }
+    for (let step = 1; step <= 3; step++) {
+      const gradient = await upload([elements], drawn(step + 1, 10 ** (1 - step)))
+      const at = { step, learningRate: 1e-2, gradientScale: 1 / 3, decay: step < 3 }
+      tensors = await adamw.update({ ...tensors, gradient }, at)
+    }
+    await adamw.release()
+    return tensors
+  }
+  const [own, plain] = [await after(counted), await after(graphs)]
+  expect(calls).toBe(6)
+  for (const name of ["parameter", "first", "second"] as const) {
+    const [a, b] = [values(own[name]), values(plain[name])]
+    expect(Buffer.from(a.buffer).equals(Buffer.from(b.buffer)), name).toBe(true)
+  }
 })

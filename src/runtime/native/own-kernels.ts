@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import type { HostKernel } from "../device.ts"
+import { turns } from "../../host/turns.ts"
+import type { HostKernel, HostUpdates } from "../device.ts"
 import type { Panels } from "../onnx/lowering.ts"
 import { adviseHugePages } from "./c-library.ts"
 import { koffi } from "./koffi.ts"
@@ -15,7 +16,7 @@ export interface OwnKernels {
   readonly problem?: string
 }
 
-type Adamw8 = { async: (...args: unknown[]) => void }
+type Update = { async: (...args: unknown[]) => void }
 
 type PackRows = (
   ...given: [
@@ -25,7 +26,8 @@ type PackRows = (
 ) => void
 
 interface Library extends OwnKernels {
-  readonly adamw8: Adamw8
+  readonly adamw: Update
+  readonly adamw8: Update
   domain(table: Pointer, threads: number): Pointer | null
   packedBytes(rows: number, columns: number): number
   readonly panelRows: () => number
@@ -60,6 +62,7 @@ function load(): Library | OwnKernels {
       ...(bf16 ? {} : { problem: "this processor has no instructions for bfloat16 products" }),
       domain: named("void *dftune_domain(const void *table, int threads)"),
       packedBytes: named("double dftune_packed_bytes(int64_t rows, int64_t columns)"),
+      adamw: named(ADAMW),
       adamw8: named(ADAMW8),
       panelRows: named("int dftune_panel_rows()"),
       pack: named(PACK),
@@ -106,19 +109,27 @@ export function ownPanels(): Panels | undefined {
   }
 }
 
+const ADAMW = "void dftune_adamw(void *p, void *g, int64_t n, void *m, void *v, void *scalars)"
 const ADAMW8 =
   "void dftune_adamw8(void *p, void *g, int64_t n, void *mc, void *ms, void *vc, void *vs, " +
   "void *scalars, void *sv, void *sm, void *sf, void *uv, void *um, void *uf)"
 
-/** The update of native/src/adamw-8bit.c, away from the event loop; undefined without the library. */
-export function ownAdamw8(): HostKernel | undefined {
+/** The updates of native/src, away from the event loop on at most so many threads; undefined without the library. */
+export function ownUpdates(threads: number): HostUpdates | undefined {
   const kernels = ownKernels()
   if (!isLibrary(kernels)) return undefined
-  return (parameter, gradient, ...rest) =>
-    new Promise((resolve, reject) => {
-      const done = (error: unknown) => (error ? reject(error) : resolve())
-      kernels.adamw8.async(parameter, gradient, parameter!.length, ...rest, done)
-    })
+  const inTurn = turns(threads)
+  const away =
+    (update: Update): HostKernel =>
+    (parameter, gradient, ...rest) =>
+      inTurn(
+        () =>
+          new Promise((resolve, reject) => {
+            const done = (error: unknown) => (error ? reject(error) : resolve())
+            update.async(parameter, gradient, parameter!.length, ...rest, done)
+          }),
+      )
+  return { adamw: away(kernels.adamw), adamw8: away(kernels.adamw8) }
 }
 
 /** The operators, to be added to a session's options; null where there are none. */

@@ -8,8 +8,8 @@ import type {
   DeviceTensor,
   Executable,
   HostData,
-  HostKernel,
   HostTensor,
+  HostUpdates,
   MatrixRows,
   Precision,
 } from "../device.ts"
@@ -55,7 +55,7 @@ export interface OnnxDeviceOptions {
   readonly holdsConstants?: boolean
   /** Products that the sessions' own operators compute. */
   readonly own?: OwnProducts
-  readonly adamw8?: HostKernel
+  readonly updates?: HostUpdates
   readonly lacks?: ReadonlySet<Feature>
   /** Where kernels may write a result before they have read all inputs: none takes an input's place. */
   readonly keepsInputs?: boolean
@@ -76,7 +76,7 @@ export class OnnxDevice implements Device {
   readonly sharesHostMemory: boolean
   readonly limits: DeviceLimits
   readonly products: Precision
-  readonly adamw8?: HostKernel
+  readonly updates?: HostUpdates
   readonly #target: Target
   readonly description: string
   readonly #ort: OnnxRuntime
@@ -95,7 +95,7 @@ export class OnnxDevice implements Device {
     ort: OnnxRuntime,
     { target, description, session, holdsConstants = false, own, ...more }: OnnxDeviceOptions,
   ) {
-    const { adamw8, lacks, keepsInputs = false, cachedQueries } = more
+    const { updates, lacks, keepsInputs = false, cachedQueries } = more
     const queries = target === "cpu" ? Number.POSITIVE_INFINITY : WEBGPU_QUERIES
     this.#ort = ort
     this.#target = target
@@ -107,7 +107,7 @@ export class OnnxDevice implements Device {
     this.#session = session
     this.#holdsConstants = holdsConstants
     this.#own = own
-    if (adamw8) this.adamw8 = adamw8
+    if (updates) this.updates = updates
     this.products = own?.bf16 ? "bf16" : "fp32"
   }
 
