@@ -125,6 +125,7 @@ async function enginesCompared(subject: Subject, folder: string): Promise<Compar
       name: "torch",
       nproc_per_node: 1,
       nnodes: 1,
+      context_parallel: 1,
       dtype: "fp32",
       launcher: "torchrun",
       python,

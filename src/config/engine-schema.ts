@@ -44,6 +44,15 @@ export const torchEngine = z.strictObject({
     .describe("Processes on each node; auto takes one a GPU.")
     .default("auto"),
   nnodes: z.number().int().min(1).max(10_000).describe("Nodes.").default(1),
+  context_parallel: z
+    .number()
+    .int()
+    .min(1)
+    .max(1024)
+    .describe(
+      "How many processes share every row, which may then be that many times as long; divides the number of processes. 1: each has rows of its own.",
+    )
+    .default(1),
   dtype: z
     .enum(["bf16", "fp32"])
     .describe("What it computes in; master weights are float32 either way.")

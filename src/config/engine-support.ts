@@ -46,6 +46,29 @@ const LIMITS: readonly Limit[] = [
 
 /** What the chosen engine cannot honour, each naming the engine that can. */
 export function engineProblems(config: Config): ConfigProblem[] {
+  return [...unsupported(config), ...unshared(config)]
+}
+
+/** How many processes compute a row together. */
+export const rowSharers = ({ engine }: Pick<Config, "engine">): number =>
+  engine.name === "torch" ? engine.context_parallel : 1
+
+/** Processes that share rows come in whole groups. */
+function unshared({ engine }: Config): ConfigProblem[] {
+  if (engine.name !== "torch" || engine.nproc_per_node === "auto") return []
+  const { context_parallel: sharers, nproc_per_node, nnodes } = engine
+  const processes = nproc_per_node * nnodes
+  if (processes % sharers === 0) return []
+  return [
+    {
+      path: ["engine", "context_parallel"],
+      at: "value" as const,
+      message: `expected a number that divides the ${processes} process${processes === 1 ? "" : "es"} (nproc_per_node x nnodes), got ${sharers}`,
+    },
+  ]
+}
+
+function unsupported(config: Config): ConfigProblem[] {
   return LIMITS.flatMap(({ path, engines, asked }) => {
     const option = asked(config)
     if (option === undefined || engines.includes(config.engine.name)) return []

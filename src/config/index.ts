@@ -1,3 +1,4 @@
+export { rowSharers } from "./engine-support.ts"
 export { type LoadConfigOptions, loadConfig } from "./load-config.ts"
 export { OBJECTIVES } from "./objective-schema.ts"
 export { defineConfig, type Locate, parseConfig } from "./parse-config.ts"

@@ -6,7 +6,7 @@ import {
   objectiveToConfig,
   trainsOnOf,
 } from "../objectives/index.ts"
-import { engineProblems } from "./engine-support.ts"
+import { engineProblems, rowSharers } from "./engine-support.ts"
 import { type ConfigProblem, type KeyPath, pathText, problems } from "./issues.ts"
 import { keyProblems } from "./keys-in-config.ts"
 import { unquoted } from "./quoted-values.ts"
@@ -143,11 +143,15 @@ function crossChecks(
   }
   const trainsOn = trainsOnOf(objective)
   found.push(...rolloutProblems(config, trainsOn && { name: objective.name, trainsOn }))
-  if (config.micro_batch_tokens !== "auto" && config.micro_batch_tokens < data.max_length) {
+  const sharers = rowSharers(config)
+  if (
+    config.micro_batch_tokens !== "auto" &&
+    config.micro_batch_tokens * sharers < data.max_length
+  ) {
     found.push(
       problem(
         "micro_batch_tokens",
-        `${config.micro_batch_tokens} cannot hold one row of data.max_length ${data.max_length}; raise it or shorten the rows`,
+        `${config.micro_batch_tokens} cannot hold one row of data.max_length ${data.max_length}${sharers > 1 ? `, which ${sharers} processes share` : ""}; raise it or shorten the rows`,
       ),
     )
   }

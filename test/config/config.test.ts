@@ -152,6 +152,10 @@ test.each([
     /engine torch cannot honour quantization: int4; engine: onnx can/,
   ],
   [
+    "engine: { name: torch, nproc_per_node: 3, context_parallel: 2 }",
+    /FILE:3:61: engine.context_parallel: expected a number that divides the 3 processes .*got 2/,
+  ],
+  [
     "objective: { name: dft, weight_floor: 0.9, weight_ceiling: 0.5 }",
     /0.9 is above weight_ceiling 0.5/,
   ],

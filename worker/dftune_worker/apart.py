@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from . import attention
+from .context import Part
+from .errors import check
 from .packing import MicroBatch
 from .vision import MODEL_TYPES as VISION
 
@@ -32,8 +34,10 @@ def choices(model_type: str) -> tuple[str, ...]:
     return (OWN, MASK, PADDED, ALONE) if model_type in OWN_FAMILIES else (MASK, PADDED, ALONE)
 
 
-def inputs_of(batch: MicroBatch, kept_apart: str) -> tuple[dict, torch.Tensor | None]:
+def inputs_of(batch: MicroBatch | Part, kept_apart: str) -> tuple[dict, torch.Tensor | None]:
     """What the model is called with, and which of its positions [R, L] are tokens (None: all of [1, T])."""
+    if isinstance(batch, Part):
+        return {"input_ids": batch.token_ids, "position_ids": batch.position_ids, "packing": batch.packing}, None
     if kept_apart == OWN:
         packing = attention.Packing(batch.lengths, batch.row_starts)
         return {"input_ids": batch.token_ids, "position_ids": batch.position_ids, "packing": packing}, None
@@ -44,6 +48,21 @@ def inputs_of(batch: MicroBatch, kept_apart: str) -> tuple[dict, torch.Tensor | 
     real = torch.arange(rows.shape[1], device=rows.device)[None] < lengths[:, None]
     ragged = min(batch.lengths) < max(batch.lengths)
     return {"input_ids": rows, **({"attention_mask": real.long()} if ragged else {})}, real if ragged else None
+
+
+def refuse_sharing(model_type: str, config) -> None:
+    """Raises InputError for models whose tokens need more of their rows than keys and values."""
+    asked = "engine.context_parallel"
+    check(
+        model_type in OWN_FAMILIES,
+        f"{asked}: rows of {model_type} models cannot be shared by several processes; only those of {', '.join(sorted(OWN_FAMILIES))} can. Leave it out",
+    )
+    rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kind = rotary.get("rope_type", rotary.get("type"))
+    check(
+        kind not in ("dynamic", "longrope"),
+        f'{asked}: "rope_type": "{kind}" turns a token by the length of what is computed with it, and processes that share rows see different lengths. Leave it out',
+    )
 
 
 class HeadInput:

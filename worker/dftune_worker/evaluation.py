@@ -45,10 +45,10 @@ def _evaluated(run: Run, entry: EvalSet) -> dict:
     if "pair_sign" in rows.column_names or not brought <= set(rows.column_names):
         measured, told = run.passes.measure_preferences(rows, run.config["batch_size"])
         loss, more = told.loss, fields_of(told, rows.paired, rows.scored)
-        totals, bins, small_bins = measured.totals(run.world)
+        totals, bins, small_bins = measured.totals(run.world.by_rows)
     else:
         measured = run.passes.measure(rows, run.step, run.order.steps)
-        totals, bins, small_bins = measured.totals(run.world)
+        totals, bins, small_bins = measured.totals(run.world.by_rows)
         loss, more = totals["loss_scaled"] / divisor_of(run, totals), {}
     numbers = means(totals)
     fields = {

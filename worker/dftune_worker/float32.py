@@ -51,7 +51,7 @@ def evaluate_in_float32(run: Run, measured_at: int) -> None:
     for entry in run.spec.eval:
         rows = run.spec.rows_of(entry.prepared, entry.row_columns)
         passes.paired = rows.paired
-        totals, _, _ = passes.measure(rows, run.step, run.order.steps).totals(run.world)
+        totals, _, _ = passes.measure(rows, run.step, run.order.steps).totals(run.world.by_rows)
         numbers = means(totals)
         gap = {"nll_gap": told[entry.name] - numbers["nll"]} if entry.name in told else {}
         run.events.write(

@@ -25,6 +25,8 @@ def load_models(
     weights, adapter = weights_of(spec.model, config.model_type), spec.config["adapter"]
     model = _load(spec, world, weights, dtype, adapter=adapter)
     model.eyes = eyes_of(spec.model, config)
+    if world.context is not None:
+        model.share_rows(world.context)
     two = [rows[i] for i in [*rows.first_with_pictures(2), 0, min(1, len(rows) - 1)][:2]]
     # One process still holds float32 here; shards are gathered in what they compute in.
     findings = settle(model, two, dtype if world.size > 1 else torch.float32, world.device)

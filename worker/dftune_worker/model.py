@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from . import apart, attention
 from .adapters import attach_adapter
+from .context import Context, Part
 from .errors import check
 from .fusion import fused
 from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
@@ -45,6 +46,8 @@ class PackedModel(nn.Module):
         self.routers: Routers | None = None
         self.eyes: Eyes | None = None
         self.noise: EmbeddingNoise | None = None
+        self.context: Context | None = None
+        """The processes that share its rows."""
         self.begun: dict[str, torch.Tensor] = {}
         """What an adapter began with, where that was taken from the base."""
         text = self._plain.get_decoder() if self.model_type in VISION else self._plain
@@ -150,9 +153,24 @@ class PackedModel(nn.Module):
     def _head_module(self) -> nn.Module:
         return head_of(self._plain)
 
+    def share_rows(self, context: Context) -> None:
+        """From now on micro-batches are those of a group of processes, of which this one computes a part."""
+        apart.refuse_sharing(self.model_type, self.config)
+        self.context = context
+
+    @contextlib.contextmanager
+    def not_sharing(self):
+        """Every process computes all of what it is given."""
+        context, self.context = self.context, None
+        try:
+            yield
+        finally:
+            self.context = context
+
     def behave_as(self, other: "PackedModel") -> None:
         """A reference computes as the model that was looked at."""
         self.kept_apart, self.head_form, self.temperature = other.kept_apart, other.head_form, other.temperature
+        self.context = other.context
         if self._head_input is not None:
             self._head_input.whole = other.gives_whole_logits
 
@@ -163,17 +181,22 @@ class PackedModel(nn.Module):
 
         `without_adapter` ("logp" or "all") takes the reference from this very model with its adapter off.
         """
+        part = batch if self.context is None else self.context.part_of(batch)
         if request is None:
-            return self._hidden(batch), self.head.detached()
+            return self._hidden(part), self.head.detached()
         if without_adapter:
             with torch.no_grad(), self.lm.disable_adapter():
-                request.reference = Reference(self._hidden(batch), self.head.detached(), without_adapter == "all")
+                request.reference = Reference(self._hidden(part), self.head.detached(), without_adapter == "all")
+        own = request if part is batch else part.own(request)
+        own.tied = self._tied
+        with noisy(self.noise, part if request.scale is not None else None):
+            hidden = self._hidden(part)
         if self.gives_scores:
-            return score_pass(self._hidden(batch), self._head_module.weight, request)
-        request.tied = self._tied
-        with noisy(self.noise, batch if request.scale is not None else None):
-            hidden = self._hidden(batch)
-        loss = head_pass(hidden, self.head, request)
+            loss = score_pass(hidden, self._head_module.weight, own)
+        else:
+            loss = head_pass(hidden, self.head, own)
+        if part is not batch:
+            request.columns, loss = part.whole(own.columns), self.context.sum(loss)
         if self.routers is not None and request.scale is not None:
             loss = loss + self.routers.loss()
         if self.eyes is not None and request.scale is not None and not any(batch.pictures):
@@ -212,6 +235,13 @@ class PackedModel(nn.Module):
 
     def states(self, batch: MicroBatch) -> torch.Tensor:
         """[T, C] of all tokens, as the head multiplies them."""
+        if self.context is None:
+            return self._states(batch)
+        part = self.context.part_of(batch)
+        return part.all_states(self._states(part))
+
+    def _states(self, batch: MicroBatch | Part) -> torch.Tensor:
+        """[T, C] of a micro-batch's tokens, or [t, C] of this process's part of them."""
         inputs, real = apart.inputs_of(batch, self.kept_apart)
         if self.kept_apart == apart.OWN:
             return self.backbone(use_cache=False, **inputs).last_hidden_state[0]
@@ -224,9 +254,9 @@ class PackedModel(nn.Module):
     def _seen(self, batch: MicroBatch, token_ids: torch.Tensor) -> dict:
         return {} if self.eyes is None else self.eyes.inputs(batch.pictures, batch.sources, token_ids)
 
-    def _hidden(self, batch: MicroBatch) -> torch.Tensor:
+    def _hidden(self, batch: MicroBatch | Part) -> torch.Tensor:
         """[S, C] at the positions that predict a target."""
-        return self.states(batch).index_select(0, batch.predicting)
+        return self._states(batch).index_select(0, batch.predicting)
 
 
 def _by_packing(packed: Callable, decoding: Callable) -> Callable:

@@ -5,6 +5,7 @@ import contextlib
 import torch
 from torch import nn
 
+from .context import Part
 from .packing import MicroBatch
 
 
@@ -17,6 +18,8 @@ class EmbeddingNoise:
 
     def bounds(self, shape: torch.Size, device: torch.device) -> torch.Tensor:
         """Of a micro-batch's tokens side by side [1, T], or one row below the other [R, L], filled up."""
+        if isinstance(self.batch, Part):
+            return (self.alpha / (self.batch.row_lengths * shape[-1]).sqrt())[None]
         lengths = torch.tensor(self.batch.lengths, device=device)
         each = self.alpha / (lengths * shape[-1]).sqrt()
         packed = shape[0] == 1 and shape[1] == int(lengths.sum())
@@ -30,7 +33,7 @@ class EmbeddingNoise:
 
 
 @contextlib.contextmanager
-def noisy(noise: EmbeddingNoise | None, batch: MicroBatch | None):
+def noisy(noise: EmbeddingNoise | None, batch: MicroBatch | Part | None):
     """While rows are trained on; `step_randomness` seeds what is drawn."""
     if noise is not None:
         noise.batch = batch

@@ -4,13 +4,14 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from .context import Context
 from .errors import check
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -21,6 +22,16 @@ class World:
     rank: int
     size: int
     device: torch.device
+    group: dist.ProcessGroup | None = None
+    """Of these processes; None: all there are."""
+    context: Context | None = None
+    """The processes that share this one's rows."""
+    of_rows: "World | None" = None
+    """One process of each such group, among which rows are divided; None: all."""
+
+    @property
+    def by_rows(self) -> "World":
+        return self.of_rows or self
 
     @property
     def first(self) -> bool:
@@ -29,14 +40,14 @@ class World:
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum over ranks, in place."""
         if self.size > 1:
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.group)
         return values
 
     def largest(self, value: float) -> float:
         if self.size == 1:
             return value
         values = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.group)
         return values.item()
 
     def gather(self, values: torch.Tensor) -> torch.Tensor:
@@ -50,7 +61,7 @@ class World:
         if self.size == 1:
             return [value]
         parts = [None] * self.size
-        dist.all_gather_object(parts, value)
+        dist.all_gather_object(parts, value, group=self.group)
         return parts
 
     def from_first(self, made: Callable[[], object]):
@@ -92,6 +103,22 @@ def join_world() -> World:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
     return World(rank, size, device)
+
+
+def sharing_rows(world: World, count: int) -> World:
+    """The same processes, `count` neighbours of which share every row. Raises InputError where they do not come out even."""
+    if count == 1:
+        return world
+    check(
+        world.size % count == 0,
+        f"engine.context_parallel: {count} processes are to share every row, but there are {world.size} (nnodes x nproc_per_node); give a number that divides it",
+    )
+    groups = world.size // count
+    contexts = [dist.new_group(list(range(first * count, (first + 1) * count))) for first in range(groups)]
+    others = [dist.new_group(list(range(rank, world.size, count))) for rank in range(count)]
+    group, rank = divmod(world.rank, count)
+    of_rows = World(group, groups, world.device, others[rank])
+    return replace(world, context=Context(rank, count, contexts[group]), of_rows=of_rows)
 
 
 def leave_world(world: World) -> None:

@@ -58,7 +58,9 @@ class Passes:
         config: dict,
         activation_budget: int,
     ):
-        self.model, self.reference, self.objective, self.world, self.config = model, reference, objective, world, config
+        self.model, self.reference, self.objective, self.config = model, reference, objective, config
+        self.world, self._everyone = world.by_rows, world  # rows are divided among the first; FSDP and experts know all
+        self._sharers = world.size // self.world.size
         self._budget = activation_budget
         dtype = DTYPES[config["engine"]["dtype"]]
         self._vocab_size = model.config.vocab_size
@@ -103,20 +105,20 @@ class Passes:
             outcome.aux_loss = torch.zeros((), dtype=torch.float64, device=self.world.device)
         for index, batch in enumerate(batches):
             request = self._request(
-                batch, given, reduced[index], scales[index] * self.world.size
+                batch, given, reduced[index], scales[index] * self._everyone.size
             )  # FSDP takes the mean over ranks
             self.model.recompute.first_kept = len(self.model.layers) - self._kept(self._computed(batch))
             loss = self.model(batch, request, self._adapter_reference())
             loss.backward()
             if routers is not None:
                 outcome.aux_loss += (part := routers.part().detach().double())
-                loss = loss - routers.coefficient * self.world.size * part
-            self._count(outcome.sums, batch, request, loss.detach() / self.world.size)
+                loss = loss - routers.coefficient * self._everyone.size * part
+            self._count(outcome.sums, batch, request, loss.detach() / self._everyone.size)
             outcome.losses.append((batch, request.columns["loss"]))
             seen.append(request.columns)
         if routers is not None:
             routers.shares = None
-            outcome.aux_loss = self.world.sum(outcome.aux_loss)
+            outcome.aux_loss = self._everyone.sum(outcome.aux_loss)
         outcome.told = told_of(self.objective, self.world, batches, seen, given, scales)
         if step == 1 and self.begins_at_reference:
             outcome.loss_at_reference = self._loss_at_reference(batches, seen, given, scales)
@@ -148,13 +150,14 @@ class Passes:
         for batch in batches:
             self.model(batch, None)
             total = total + routers.counts()
-        routers.settle(self.world.sum(total))
-        routers.coefficient_of_part = routers.coefficient * self.world.size  # FSDP takes the mean over ranks
+        routers.settle(self._everyone.sum(total))
+        routers.coefficient_of_part = routers.coefficient * self._everyone.size  # FSDP takes the mean over ranks
 
     def _computed(self, batch: MicroBatch) -> int:
-        """Tokens of a micro-batch with what fills it up."""
+        """This process's tokens of a micro-batch, with what fills it up."""
         padded = self.model.kept_apart in (PADDED, ALONE)
-        return len(batch.lengths) * max(batch.lengths) if padded else batch.token_ids.shape[1]
+        tokens = len(batch.lengths) * max(batch.lengths) if padded else batch.token_ids.shape[1]
+        return -(-tokens // self._sharers)
 
     @torch.no_grad()
     def measure(self, rows: PreparedRows, step: int, steps: int) -> TokenSums:
@@ -232,7 +235,8 @@ class Passes:
 
     def _plan(self, lengths: np.ndarray) -> list[list[int]]:
         way = self.model.kept_apart
-        capacity, packing = self.config["micro_batch_tokens"], self.config["data"]["packing"] and way != ALONE
+        capacity = self.config["micro_batch_tokens"] * self._sharers
+        packing = self.config["data"]["packing"] and way != ALONE
         return plan_step(lengths, self.world.size, self.world.rank, capacity, packing, way == PADDED)
 
     def _run_columns(self, progress: float, step: int, steps: int) -> Columns:

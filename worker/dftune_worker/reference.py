@@ -43,7 +43,7 @@ class StoredReference:
             spec.engine["dtype"],
             config["micro_batch_tokens"],
             config["data"]["packing"],
-            world.size,
+            world.size if world.context is None else [world.size, world.context.size],
             rows.key,
             config["data"]["max_length"] if self.with_others else None,
             [step.tolist() for step in steps] if self.with_others else sorted({int(i) for step in steps for i in step}),

@@ -40,7 +40,9 @@ def settle(model: PackedModel, rows: list[Row], dtype: torch.dtype, device: torc
     single = [packed([row], [0], vocabulary).to(device) for row in rows]
     both = packed(rows, [0, 1], vocabulary).to(device)
     if model.kept_apart == apart.OWN:
-        _hold(model, both, [model.all_logits(b) for b in single], tolerance)
+        with model.not_sharing():
+            said = [model.all_logits(b) for b in single]
+        _hold(model, both, said, tolerance)
         model.train()
         return []
     said = [model.own_logits(batch).logits.float() for batch in single]
@@ -139,7 +141,8 @@ def settle_routers(model: PackedModel, row: Row, device: torch.device) -> None:
     batch = packed([_cut(row)], [0], model.config.vocab_size).to(device)
     with torch.no_grad():
         theirs = model.own_logits(batch).aux_loss
-        model.states(batch)
+        with model.not_sharing():
+            model.states(batch)
     model.routers.settle(model.routers.counts())
     mine = model.routers.part()
     model.routers.shares = None

@@ -47,7 +47,7 @@ def train_step(run: Run, taken: Taken) -> None:
     run.step += 1
     with step_randomness(config["seed"], run.step, world.rank):
         outcome = run.passes.train(taken.rows, taken.sequences, run.step, run.order.steps, run.optimizer)
-    totals, bins, small_bins = outcome.sums.totals(world)
+    totals, bins, small_bins = outcome.sums.totals(world.by_rows)
     divisor = divisor_of(run, totals)
     square = world.sum(run.optimizer.square_norm())
     norm = math.sqrt(square.item()) / abs(divisor)
@@ -105,7 +105,7 @@ def _check_reference(outcome: StepOutcome, loss: float, dtype: str) -> None:
 
 
 def _not_finite(run: Run, mine: list[str], loss: float, norm: float) -> None:
-    rows = [row for part in run.world.gather_objects(mine) for row in part]
+    rows = [row for part in run.world.by_rows.gather_objects(mine) for row in part]
     named = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
     what = f"step {run.step}: the loss is {loss}, the gradient norm {norm}"
     where = (

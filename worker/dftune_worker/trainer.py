@@ -26,7 +26,7 @@ from .groups import check_groups, group_of
 from .loading import load_models
 from .memory import free_bytes
 from .optimizer import AdamWSettings, Optimizer
-from .parallel import DTYPES, World, precision_in_words
+from .parallel import DTYPES, World, precision_in_words, sharing_rows
 from .passes import Passes
 from .reference import StoredReference, damaged_references, measure_references, stored_references
 from .rollouts import follow_orders
@@ -92,6 +92,7 @@ class Run:
 
 def start(spec: RunSpec, world: World) -> Run:
     """Everything before the first step. Raises InputError for what the user can fix."""
+    world = sharing_rows(world, spec.engine.get("context_parallel", 1))
     rows, order = _rows_of(spec, world)
     dtype, objective = DTYPES[spec.engine["dtype"]], Objective(spec.objective)
     missing = sorted(objective.inputs & set(FROM_ROLLOUTS)) if not spec.rollout else []
@@ -108,6 +109,8 @@ def start(spec: RunSpec, world: World) -> Run:
     groups, whole = partial(group_of, config=spec.config), spec.config["adapter"] is None
     optimizer = Optimizer(model, settings, split, _rules(spec.config, model), groups, world, keeps_still=whole)
     budget = _activation_budget(world, optimizer)
+    if world.context is not None:  # layers that are computed again gather keys again: all ranks do, or none
+        budget = -round(world.largest(-budget))
     settle_micro_batch(spec, world, rows, model.recomputed_bytes_per_token(dtype.itemsize), budget)
     passes = Passes(model, reference, objective, world, spec.config, budget)
     events = EventLog(spec.output_dir, world.first)
@@ -131,6 +134,7 @@ def start(spec: RunSpec, world: World) -> Run:
             kernel_in_words(world.device, dtype) if model.kept_apart == apart.OWN else "Transformers' own attention",
             fusion_in_words(world.device),
             passes.recompute_in_words(),
+            *([] if world.context is None else [f"{world.context.size} processes share every row"]),
         ]
         with contextlib.suppress(OSError):  # a run goes on when nobody reads what it says
             print("\n".join(f"dftune_worker: {line}" for line in say), file=sys.stderr, flush=True)
@@ -161,16 +165,18 @@ def settle_micro_batch(spec: RunSpec, world: World, rows: PreparedRows, bytes_pe
     """Puts a number in the place of micro_batch_tokens: auto. On a GPU, whose kernels want many tokens, what `budget` bytes hold
     when every layer is computed again; a resumed run takes what it had, so that its sums are rounded the same."""
     longest, given = int(rows.lengths.max(initial=0)), spec.config["micro_batch_tokens"]
+    sharers = world.size // world.by_rows.size
+    share, divided = -(-longest // sharers), f", {sharers} processes share it" if sharers > 1 else ""
     if given == "auto" and spec.resume is not None:
         given = trainer_state_of(spec.resume).get("micro_batch_tokens", "auto")
     if given == "auto":
         given = MICRO_BATCH_TOKENS[world.device.type]
         while given > LEAST_MICRO_BATCH_TOKENS and given * bytes_per_token > budget and world.device.type == "cuda":
             given //= 2
-        given = max(longest, -round(world.largest(-given)))  # the same on every rank: each knows all ranks' packs
+        given = max(share, -round(world.largest(-given)))  # the same on every rank: each knows all ranks' packs
     check(
-        longest <= given,
-        f"micro_batch_tokens: {given} is less than the longest row ({longest} tokens); raise it or lower data.max_length",
+        share <= given,
+        f"micro_batch_tokens: {given} is less than the longest row ({longest} tokens{divided}); raise it or lower data.max_length",
     )
     spec.config["micro_batch_tokens"] = given
 

@@ -22,15 +22,16 @@ export const torchEngine: Engine = {
 
 function described(plan: DataPlan): EnginePlan {
   const { config, order, rows, lints } = plan
-  const { nproc_per_node, nnodes, dtype, launcher } = torchConfig(config)
+  const { nproc_per_node, nnodes, context_parallel, dtype, launcher } = torchConfig(config)
   const given = config.micro_batch_tokens
   const perNode = nproc_per_node === "auto" ? "one a GPU, or one on the CPU" : `${nproc_per_node}`
   const processes = nnodes === 1 ? perNode : `${perNode}, on each of ${nnodes} nodes`
+  const shared = context_parallel === 1 ? "" : `; ${context_parallel} share every row`
   return {
     steps: order.steps,
     lines: [
       ...dataLines(plan),
-      ["processes", `${processes}; ${launcher}`],
+      ["processes", `${processes}${shared}; ${launcher}`],
       ["precision", dtype === "bf16" ? "bfloat16, master weights in float32" : "float32"],
       [
         "micro-batch",
@@ -44,7 +45,7 @@ function described(plan: DataPlan): EnginePlan {
       engine: "torch",
       steps: order.steps,
       manifest: rows.manifest,
-      processes: { nproc_per_node, nnodes },
+      processes: { nproc_per_node, nnodes, context_parallel },
       dtype,
       micro_batch_tokens: given,
     },

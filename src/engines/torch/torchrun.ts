@@ -23,6 +23,13 @@ export function processesPerNode({ nproc_per_node }: TorchEngineConfig, gpus: nu
   return nproc_per_node
 }
 
+function checkShared(processes: number, { context_parallel: sharers }: TorchEngineConfig): void {
+  if (processes % sharers === 0) return
+  throw new InputError(
+    `engine.context_parallel: ${sharers} processes are to share every row, but there ${processes === 1 ? "is 1" : `are ${processes}`}; give engine.nproc_per_node so that ${sharers} divides nproc_per_node x nnodes`,
+  )
+}
+
 /** `torchrunArgs` are handed to torchrun as they are, e.g. `--rdzv-endpoint host:29500 --node-rank 1`. */
 export function launchCommand(
   specPath: string,
@@ -31,6 +38,7 @@ export function launchCommand(
   torchrunArgs: readonly string[] = [],
 ): LaunchCommand {
   const processes = processesPerNode(engine, gpus)
+  checkShared(processes * engine.nnodes, engine)
   const env = workerEnvironment(processes)
   if (processes === 1 && engine.nnodes === 1 && torchrunArgs.length === 0) {
     return { command: python, args: ["-m", "dftune_worker", specPath], env, processes }

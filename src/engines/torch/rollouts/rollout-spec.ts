@@ -1,4 +1,5 @@
 /** What the worker is told of a run that samples, in place of prepared rows; and what it does not do. */
+import { rowSharers } from "../../../config/index.ts"
 import { InputError } from "../../../errors.ts"
 import { needs } from "../../../objectives/index.ts"
 import type { DataPlan } from "../../../train/plan.ts"
@@ -37,10 +38,12 @@ export function checkRollouts({ rollout, config, objective }: DataPlan): void {
   if (!rollout) return
   const { wholeReference, critic } = needs(objective.expression)
   const { settings } = rollout
+  const sharers = rowSharers(config)
   const asked = [
     [critic, `objective ${objective.name}: a critic`],
     [wholeReference, `objective ${objective.name}: the whole distribution of a reference`],
     [config.teacher !== null, "teacher"],
+    [sharers > 1, `engine.context_parallel: ${sharers}`],
     [rollout.source !== undefined, "rollout.source: a server that samples"],
     [settings.top_p < 1, `rollout.top_p: ${settings.top_p}`],
     [settings.top_k > 0, `rollout.top_k: ${settings.top_k}`],

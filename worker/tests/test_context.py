@@ -1,0 +1,107 @@
+"""Context parallelism: processes that share every row come to what one process does."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import objective, run_worker, start_run, steps
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from test_runs import LORA, assert_same
+from tiny_types import save_tiny
+
+from dftune_worker.attention import Packing, attend_packed
+from dftune_worker.context import _piece
+
+SHARED = {"engine": {"name": "torch", "dtype": "fp32", "context_parallel": 2}}
+MOST = {"micro_batch_tokens": 24}
+"""A pack of two processes is then 48 tokens, as one's is."""
+
+
+def result_of(spec: Path) -> dict[str, torch.Tensor]:
+    folder = Path(json.loads(spec.read_text())["output_dir"]) / "model"
+    return load_file(str(next(folder.glob("*.safetensors"))))
+
+
+@pytest.fixture()
+def spec_of(make_spec, tmp_path):
+    """Six steps of six rows."""
+    order = tmp_path / "short.safetensors"
+    rows = np.random.default_rng(5).permutation(36).astype(np.int32)
+    save_file({"order": rows, "step_offsets": np.arange(0, 37, 6, dtype=np.int64)}, str(order))
+    return lambda name, objective, **more: make_spec(name, objective, order=str(order), **more)
+
+
+CASES = [
+    ("dft", {"save_steps": 3}, 2),
+    ("asft", LORA, 2),
+    ("own", {"data": {"packing": False}, "max_grad_norm": 0.1}, 4),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "processes"), CASES, ids=["dft", "asft-lora", "own-2x2"])
+def test_processes_that_share_rows_are_one(spec_of, name, config, processes):
+    one_spec = spec_of("one", objective(name), config=config)
+    shared_spec = spec_of("shared", objective(name), config=config | SHARED | MOST)
+    one, shared = run_worker(one_spec), run_worker(shared_spec, processes)
+    assert_same(steps(one), steps(shared))
+    evaluations = [[e for e in events if e["type"] == "eval"] for events in (one, shared)]
+    for a, b in zip(*evaluations, strict=True):
+        assert a["nll"] == pytest.approx(b["nll"], rel=1e-4) and a["supervised_tokens"] == b["supervised_tokens"]
+    expected, found = result_of(one_spec), result_of(shared_spec)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
+    if "save_steps" in config:
+        checkpoint = shared_spec.parents[1] / "checkpoints" / "step-000003"
+        for name, more, count in (("alone", {}, 1), ("four", SHARED | MOST, 4)):
+            resumed = run_worker(spec_of(name, objective("dft"), config=more, resume=str(checkpoint)), count)
+            assert_same(steps(resumed), steps(one)[3:])
+
+
+def test_the_keys_of_a_piece_are_its_rows(monkeypatch):
+    """Attention of pieces, put together, is attention of the whole, and so are its gradients."""
+    lengths, size = (7, 3, 1, 13), 3
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 24, 8, requires_grad=True) for heads in (4, 2, 2))
+    starts = torch.tensor([0, 7, 10, 11, 24], dtype=torch.int32)
+    for window in (None, 4):
+        expected = attend_packed(query, key, value, Packing(lengths, starts), None, window)
+        found = []
+        for piece in range(2 * size):
+            packing, seen = _piece(lengths, 4 * piece, 4 * piece + 4, key.device)
+            own = query[:, :, 4 * piece : 4 * piece + 4]
+            found.append(attend_packed(own, key[:, :, seen], value[:, :, seen], packing, None, window))
+        torch.testing.assert_close(torch.cat(found, 1), expected)
+        wanted = torch.autograd.grad(expected.square().sum(), (query, key, value))
+        for mine, theirs in zip(
+            torch.autograd.grad(torch.cat(found, 1).square().sum(), (query, key, value)), wanted, strict=True
+        ):
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "processes", "message"),
+    [
+        ({}, 3, "engine.context_parallel: 2 processes are to share every row, but there are 3"),
+        ({"model": "rotary"}, 2, '"rope_type": "dynamic"'),
+        ({"model": "gpt2"}, 2, "rows of gpt2 models cannot be shared"),
+    ],
+    ids=["uneven", "dynamic", "family"],
+)
+def test_what_cannot_be_shared_is_named(spec_of, tiny_model, tmp_path, change, processes, message):
+    if change.get("model") == "rotary":
+        shutil.copytree(tiny_model, tmp_path / "model")
+        config = json.loads((tmp_path / "model/config.json").read_text())
+        rotary = {"rope_theta": 10000.0, "rope_type": "dynamic", "factor": 2.0}
+        (tmp_path / "model/config.json").write_text(json.dumps(config | {"rope_parameters": rotary}))
+    elif change:
+        save_tiny(change["model"], tmp_path / "model")
+    more = {"model": str(tmp_path / "model")} if change else {}
+    spec = spec_of("refused", objective("dft"), config=SHARED | MOST, **more)
+    process = start_run(spec, processes)
+    process.communicate(timeout=180)
+    told = json.loads((spec.parent / "rank-0.error.json").read_text())
+    assert told["kind"] == "input" and message in told["message"]
