@@ -1,14 +1,16 @@
-import { createInterface } from "node:readline/promises"
 import type { Command } from "commander"
 import { init } from "../first-config/init.ts"
 import { commandLine } from "../host/invocation.ts"
 import { interruptible } from "./shell/interrupt.ts"
+import { columnOption } from "./shell/option-values.ts"
 import { progressLine } from "./shell/progress-line.ts"
+import { questions } from "./shell/questions.ts"
 import { print, printJson, say } from "./shell/terminal.ts"
 
 interface Options {
   readonly model?: string
   readonly train?: string
+  readonly columns?: Readonly<Record<string, string>>
   readonly objective?: string
   readonly lora?: boolean
   readonly from?: string
@@ -23,6 +25,11 @@ export function command(verb: Command): void {
     .option("-y, --yes", "ask nothing: look at the model and the rows, and choose")
     .option("--model <model>", "folder or hub id")
     .option("--train <path>", "training rows")
+    .option(
+      "--columns <name=column>",
+      "what the rows call a part of theirs: question=Q; once for each",
+      columnOption,
+    )
     .option("--objective <name>", "what is minimised")
     .option("--lora", "train an adapter, not the whole model")
     .option("--no-lora", "train the whole model, whatever it takes")
@@ -41,13 +48,13 @@ async function run(
   signal: AbortSignal,
 ): Promise<void> {
   const asks = process.stdin.isTTY === true && process.stderr.isTTY === true && !yes && !json
-  const lines = asks ? createInterface({ input: process.stdin, output: process.stderr }) : undefined
   const line = progressLine()
+  const terminal = asks ? questions() : undefined
   try {
-    const ask = lines && {
+    const ask = terminal && {
       ask: (question: string, fallback: string) => {
         line.clear()
-        return lines.question(`${question} [${fallback}] `, { signal })
+        return terminal.ask(`${question} [${fallback}] `, signal)
       },
     }
     const told = { signal, onProgress: line.show, onNotice: say }
@@ -66,6 +73,6 @@ async function run(
     for (const note of notes) say(`  ${note}`)
   } finally {
     line.clear()
-    lines?.close()
+    terminal?.close()
   }
 }

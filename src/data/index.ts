@@ -26,5 +26,12 @@ export {
 export { preparedState } from "./prepared-check.ts"
 export { type PreviewExample, type PreviewSummary, previewData } from "./preview-rows.ts"
 export { PURPOSE_OF } from "./purpose.ts"
-export { type Example, type Message, type Purpose, readRow, type Turns } from "./rows/index.ts"
+export {
+  type Columns,
+  type Example,
+  type Message,
+  type Purpose,
+  readRow,
+  type Turns,
+} from "./rows/index.ts"
 export { hashOfRows } from "./rows-hash.ts"

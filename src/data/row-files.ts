@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs"
 import { Readable } from "node:stream"
-import { parse } from "csv-parse"
+import { type CsvError, parse } from "csv-parse"
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
@@ -98,11 +98,13 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
       yield encoder.encode(decodeUtf8(piece.bytes, path, decoder))
     }
   }
+  const { delimiter, named } = await csvDelimiter(path, size)
   const problems: RawRow[] = []
   const parser = parse({
     bom: true,
     columns: true,
-    delimiter: /\.tsv(\.gz|\.zst)?$/i.test(path) ? "\t" : ",",
+    delimiter,
+    from_line: named ? 2 : 1,
     info: true,
     max_record_size: MAX_LINE_BYTES,
     relax_quotes: true, // a quote inside a field is a quote, as Python's csv reads it
@@ -112,7 +114,7 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
       const line = (error as { lines?: number } | undefined)?.lines ?? 0
       // one record may be wrong in several places
       if (problems.at(-1)?.line !== line)
-        problems.push({ line, problem: error?.message ?? "not a csv record" })
+        problems.push({ line, problem: recordProblem(error, delimiter) })
       return undefined
     },
   })
@@ -137,6 +139,35 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
   rows.push(...problems)
   if (rows.length > 0) yield { rows, fraction: 1 }
 }
+
+function recordProblem(error: CsvError | undefined, delimiter: string): string {
+  const { columns, record } = (error ?? {}) as { columns?: unknown; record?: unknown }
+  const inconsistent = error?.code === "CSV_RECORD_INCONSISTENT_COLUMNS"
+  if (!inconsistent || !Array.isArray(columns) || !Array.isArray(record))
+    return error?.message ?? "not a csv record"
+  return `expected ${columns.length} fields, as the header has, got ${record.length}; a field with ${JSON.stringify(delimiter)} or a line break in it stands in double quotes`
+}
+
+/**
+ * What stands between a file's fields: Excel writes semicolons where commas are for decimals, some
+ * call tabs csv. It is what the header has most of, unless the first line says it: `sep=;`.
+ */
+async function csvDelimiter(path: string, size: number) {
+  let start = ""
+  for await (const { bytes } of fileBytes(path, size)) {
+    start = Buffer.from(bytes.subarray(0, MAX_HEADER_BYTES)).toString("utf8")
+    break
+  }
+  const [, said] = /^\uFEFF?sep=(.)\r?(\n|$)/.exec(start) ?? []
+  if (said !== undefined) return { delimiter: said, named: true }
+  const header = start.replaceAll(/"[^"]*"/g, "").split(/[\r\n]/, 1)[0]!
+  const usual = /\.tsv(\.gz|\.zst)?$/i.test(path) ? "\t" : ","
+  const times = (each: string) => header.split(each).length
+  const delimiter = [usual, ";", "\t", ","].reduce((a, b) => (times(b) > times(a) ? b : a))
+  return { delimiter, named: false }
+}
+
+const MAX_HEADER_BYTES = 2 ** 16
 
 /** Line numbers are row numbers, from 1. */
 async function* parquetRows(path: string): AsyncGenerator<RawRows> {

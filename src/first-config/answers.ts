@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { didYouMean } from "../closest-name.ts"
 import { OBJECTIVES } from "../config/index.ts"
 import { isGlob } from "../data/glob.ts"
+import type { Columns } from "../data/index.ts"
 import { InputError } from "../errors.ts"
 import type { Told } from "../host/told.ts"
 import { isHubId } from "../hub/names.ts"
@@ -13,6 +14,8 @@ export interface GivenAnswers {
   readonly model?: string | undefined
   /** Training rows: path, glob or hub data set; train.jsonl if left out. */
   readonly train?: string | undefined
+  /** What the rows call their parts, by the names of `data.columns`. */
+  readonly columns?: Columns | undefined
   /** What is minimised; dft if left out. */
   readonly objective?: string | undefined
   /** An adapter or the whole model; memory decides if left out. */
@@ -30,6 +33,7 @@ export interface Look extends Omit<Told, "onWarning"> {
 export interface Answers {
   readonly model: string
   readonly train: string
+  readonly columns?: Columns
   readonly objective: string
   readonly lora?: boolean
 }
@@ -81,14 +85,55 @@ export async function settledAnswers(
   const model = await answer("model", "Model (folder or hub id)?", (name) =>
     lookedAtModel(name, look),
   )
-  const rows = await answer("train", "Training rows (path, glob or hub data set)?", (path, own) =>
-    lookedAtRows(path, model.found, own, look),
+  const rows = await answer(
+    "train",
+    "Training rows (path, glob or hub data set)?",
+    (path, explicit) =>
+      columnsOf(given.columns, look, (columns) =>
+        lookedAtRows(path, { model: model.found, explicit, columns }, look),
+      ),
   )
   const names = OBJECTIVES.slice(0, 6).join(", ")
   const named = await answer("objective", `Objective (${names}, ...)?`, checkObjective)
-  const answers = { model: model.text, train: rows.text, objective: named.text }
-  const lora = given.lora === undefined ? {} : { lora: given.lora }
-  return { answers: { ...answers, ...lora }, facts: { model: model.found, rows: rows.found } }
+  const { columns, found } = rows.found
+  const answers: Answers = {
+    model: model.text,
+    train: rows.text,
+    ...(columns === undefined ? {} : { columns }),
+    objective: named.text,
+    ...(given.lora === undefined ? {} : { lora: given.lora }),
+  }
+  return { answers, facts: { model: model.found, rows: found } }
+}
+
+const OTHER_ROWS = "other rows"
+
+/**
+ * What is found of the rows; where their keys say nothing, under the columns that are then asked for.
+ *
+ * @throws InputError where they cannot be read, or other rows are wanted
+ */
+async function columnsOf<T>(
+  given: Columns | undefined,
+  { ask, onNotice }: Look,
+  looked: (columns: Columns | undefined) => Promise<T>,
+): Promise<{ columns: Columns | undefined; found: T }> {
+  let columns = given
+  for (;;) {
+    try {
+      return { columns, found: await looked(columns) }
+    } catch (error) {
+      if (!(error instanceof InputError) || !error.message.includes("data.columns")) throw error
+      if (ask === undefined)
+        throw new InputError(
+          `${error.message}. dftune init takes them: --columns question=NAME --columns answer=NAME`,
+        )
+      onNotice?.(`  ${error.message}`)
+    }
+    const question = await ask("Which column is the question?", OTHER_ROWS)
+    if (question.trim() === "") throw new InputError("other rows, then")
+    columns = { question, answer: await ask("Which column is the answer?", "answer") }
+  }
 }
 
 function checkObjective(name: string): void {
@@ -118,8 +163,11 @@ const ROW_FILE = /\.(jsonl?|csv|tsv|parquet|arrow)(\.(gz|zst))?$/i
 
 async function lookedAtRows(
   path: string,
-  model: ModelFacts | undefined,
-  explicit: boolean,
+  {
+    model,
+    explicit,
+    columns,
+  }: { model: ModelFacts | undefined; explicit: boolean; columns: Columns | undefined },
   look: Look,
 ): Promise<RowFacts | undefined> {
   const local = existsSync(path) || isGlob(path)
@@ -131,7 +179,7 @@ async function lookedAtRows(
   }
   if (!local || model === undefined) return undefined
   look.onProgress?.("looking at the rows")
-  const found = await rowFacts(path, model, within(look))
+  const found = await rowFacts(path, model, { ...within(look), columns })
   for (const { message, hint } of found.lints) look.onNotice?.(`${message}; ${hint}`)
   return found
 }

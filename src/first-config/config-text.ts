@@ -1,10 +1,12 @@
 /** The dftune.yaml that `init` writes: the settings that matter, each with its reason. */
+import type { Columns } from "../data/index.ts"
 import { shortCount } from "../report/units.ts"
 import type { ModelFacts, Proposal, RowFacts } from "../train/proposal.ts"
 
 export interface ConfigParts {
   readonly model: string
   readonly train: string
+  readonly columns: Columns | undefined
   readonly objective: string
   /** Why end-of-turn tokens keep their full weight; undefined where they need not. */
   readonly keepSpecial: string | undefined
@@ -49,6 +51,7 @@ export function configText(parts: ConfigParts): string {
     `model: ${yamlText(parts.model)}`,
     "data:",
     `  train: ${yamlText(parts.train)}`,
+    ...(parts.columns === undefined ? [] : [columnsLine(parts.columns)]),
     line(`  ${evalSplit.value > 0 ? "" : "# "}eval_split: ${evalSplit.value}`, evalSplit.why),
     line(`  max_length: ${maxLength.value}`, maxLength.why),
     keepSpecial === undefined
@@ -65,6 +68,13 @@ export function configText(parts: ConfigParts): string {
     line("# output_dir: runs/NAME", "left out: runs/my-run, then runs/my-run-2, ..."),
     "",
   ].join("\n")
+}
+
+const columnsLine = (columns: Columns): string => {
+  const pairs = Object.entries(columns).map(
+    ([name, column]) => `${name}: ${column === null ? "null" : yamlText(column)}`,
+  )
+  return line(`  columns: { ${pairs.join(", ")} }`, "what the rows call them")
 }
 
 function header({ facts: { model, rows } }: ConfigParts): string[] {

@@ -57,6 +57,7 @@ async function chosen(dir: string, file: string, options: InitOptions): Promise<
   const text = configText({
     model: beside(dir, answers.model),
     train: beside(dir, answers.train),
+    columns: answers.columns,
     objective: answers.objective,
     keepSpecial,
     proposal: proposed,
@@ -73,7 +74,7 @@ function checkPlace(dir: string, path: string, from: string | undefined): void {
   checkOutputFile(path, { option: "init", reads, wrote: () => true, writer: "dftune init" })
 }
 
-const ANSWERS = ["model", "train", "objective", "lora"] as const
+const ANSWERS = ["model", "train", "columns", "objective", "lora"] as const
 
 function imported(from: string, file: string, given: InitOptions): WrittenConfig {
   const options = ANSWERS.filter((key) => given[key] !== undefined).map((key) => `--${key}`)

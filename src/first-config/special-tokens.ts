@@ -14,7 +14,7 @@ const MEASURED_PARAMETERS = 7e8
 
 /** Why end-of-turn tokens should keep their full weight, where they should. */
 export async function specialTokens(
-  { model, train, objective }: Answers,
+  { model, train, columns, objective }: Answers,
   { model: found, rows }: Facts,
   { maxLength }: Proposal,
   { signal, onProgress }: Look,
@@ -27,7 +27,7 @@ export async function specialTokens(
     found.parameters <= MEASURED_PARAMETERS
   if (!measured) return "so that it learns where to stop; not measured"
   onProgress?.("asking the model how it expects the rows to end")
-  const data = { train: [{ path: train, max_rows: 64 }], max_length: maxLength.value }
+  const data = { train: [{ path: train, max_rows: 64 }], max_length: maxLength.value, columns }
   const config = parseConfig({ model: resolve(model), data, objective })
   const within = signal ? { signal } : {}
   const { sources } = await probe(config, { timed: false, rows: 12, ...within })

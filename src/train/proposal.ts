@@ -1,6 +1,6 @@
 /** Settings that fit a model and rows: what `dftune init` writes, and why. */
 import { freemem } from "node:os"
-import { type Lint, previewData } from "../data/index.ts"
+import { type Columns, type Lint, previewData } from "../data/index.ts"
 import { InputError } from "../errors.ts"
 import { findModel, readModelConfig } from "../models/files/index.ts"
 import { type ModelConfig, weightCount } from "../models/index.ts"
@@ -32,6 +32,11 @@ interface LookOptions {
   readonly signal?: AbortSignal
 }
 
+interface RowsLook extends LookOptions {
+  /** `data.columns`. */
+  readonly columns?: Columns | undefined
+}
+
 /**
  * Reads the model's configs and tokenizer, not its weights.
  *
@@ -54,7 +59,7 @@ export async function modelFacts(name: string, { signal }: LookOptions = {}): Pr
 export async function rowFacts(
   path: string,
   { folder }: ModelFacts,
-  { signal }: LookOptions = {},
+  { signal, columns }: RowsLook = {},
 ): Promise<RowFacts> {
   const lengths: number[] = []
   const { complete, lints } = await previewData({
@@ -67,6 +72,7 @@ export async function rowFacts(
     show: ({ token_ids }) => {
       lengths.push(token_ids.length)
     },
+    ...(columns ? { columns } : {}),
     ...(signal ? { signal } : {}),
   })
   if (lengths.length === 0) throw new InputError(`${path}: holds no rows to train on`)

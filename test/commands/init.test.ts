@@ -73,6 +73,22 @@ test("it looks at model and rows, and proposes settings that make enough steps",
   })
 })
 
+test("columns of other names are given, and stand in the config", async () => {
+  const rows = Array.from({ length: 20 }, (_, i) => `${i},calc ${i} + 1,${i + 1}`)
+  writeFileSync(join(folder, "other.csv"), ["id,Frage?,my answer", ...rows].join("\n"))
+  const words = ["init", "columns", "--yes", "--model", "a b: c", "--train", "other.csv"]
+  const refused = dftune(...words)
+  expect(refused.status).toBe(2)
+  expect(refused.stderr).toMatch(
+    /keys "id", "Frage\?", "my answer"\. .*--columns question=NAME --columns answer=NAME/s,
+  )
+  expect(dftune(...words, "--columns", "question").stderr).toMatch(/expected NAME=COLUMN/)
+  const pairs = ["--columns", "question=Frage?", "--columns", "answer=my answer"]
+  expect(dftune(...words, ...pairs)).toMatchObject({ status: 0 })
+  const { data } = await loadConfig(join(folder, "columns", "dftune.yaml"))
+  expect(data.columns).toEqual({ question: "Frage?", answer: "my answer" })
+})
+
 test.each([
   [["--model", "no/such/folder"], /no such folder/],
   [["--model", "a b: c", "--train", "absent.jsonl"], /absent.jsonl: no such file/],

@@ -138,6 +138,25 @@ test("a json row that is too long is named, and those behind it are read", async
   ])
 })
 
+test("csv: what stands between fields is told by the header, or by Excel's first line", async () => {
+  const values = async (name: string, text: string) =>
+    (await rowsOf(written(name, text))).map(({ value, problem }) => value ?? problem)
+  const one = { prompt: "a, b", completion: "c\nd" }
+  expect(await values("semi.csv", '\ufeffprompt;completion\r\na, b;"c\nd"')).toEqual([one])
+  expect(await values("tabs.csv", 'prompt\tcompletion\na, b\t"c\nd"\n')).toEqual([one])
+  expect(await values("said.csv", '\ufeffsep=|\nprompt|completion\na, b|"c\nd"\n')).toEqual([one])
+  expect(await values("comma.tsv", "prompt,completion\na,b\n")).toEqual([
+    { prompt: "a", completion: "b" },
+  ])
+  // a header with its usual delimiter is read as ever, and so is a single column
+  expect(await values("both.csv", "a;b,c\n1;2,3\n")).toEqual([{ "a;b": "1;2", c: "3" }])
+  expect(await values("alone.csv", "text\nx; y\n")).toEqual([{ text: "x; y" }])
+  expect(await values("quoted.csv", '"my;text"\nx\n')).toEqual([{ "my;text": "x" }])
+  expect(await values("short.csv", "a;b;c\n1;2\n")).toEqual([
+    expect.stringMatching(/^expected 3 fields, as the header has, got 2; a field with ";"/),
+  ])
+})
+
 test("csv: quotes, newlines in fields, a bad record named by its line", async () => {
   const text = 'prompt,completion\n"a ""b""\nc",d\ne,f,g\nh,ü\n'
   const rows = await rowsOf(written("a.csv", text))

@@ -3,11 +3,12 @@
  * printed, run as it stands. On the demo's model; on a real one where DFTUNE_REAL_MODELS names a
  * folder with `smollm2`.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { parse as parseYaml } from "yaml"
 import { commandOnPath } from "../../scripts/command-on-path.ts"
 import { DEMO_MODEL, writeSumRows } from "../../scripts/sum-rows.ts"
 import { noTerminal, openSession, type Session } from "../../scripts/terminal-session.ts"
@@ -85,6 +86,45 @@ describe.skipIf(process.platform === "win32").each(JOURNEYS)("$name", ({ model, 
     const [, preview, train] = /next: (dftune preview .*), then (dftune train .*)/.exec(screen)!
     next = { preview: preview!, train: train!, resume: "", after: "" }
   })
+
+  test.runIf(there)(
+    "init asks for columns of other names; Ctrl-D and Ctrl-C end it plainly",
+    async () => {
+      const rows = Array.from({ length: 40 }, (_, i) => `${i};calc ${i} + 1;"${i} + 1 =\n${i + 1}"`)
+      writeFileSync(
+        join(folder, "other.csv"),
+        ["Nr;Frage, bitte;Beste Antwort", ...rows].join("\n"),
+      )
+      for (const key of ["\x03", "\x04"]) {
+        const ended = await typed("dftune init ended", {
+          code: 130,
+          use: async (session) => {
+            await session.until(/Model.*\]/)
+            session.type(key)
+          },
+        })
+        expect(ended).toMatch(/interrupted\s*$/)
+        expect(ended).not.toMatch(/ at |AbortError/)
+      }
+      await typed(`dftune init other --model ${model} --lora --objective sft`, {
+        use: async (session) => {
+          await session.until(/Training rows.*\]/)
+          session.type("other.csv\r")
+          await session.until(/"Frage, bitte"[\s\S]*Which column is the question\?.*\]/)
+          session.type("Frage\r")
+          await session.until(/Which column is the answer\?.*\]/)
+          session.type("Beste Antwort\r")
+          await session.until(/expected a column "Frage"[\s\S]*Which column is the question\?.*\]/)
+          session.type("Frage, bitte\r")
+          await session.until(/Which column is the answer\?.*\]/)
+          session.type("Beste Antwort\r")
+        },
+      })
+      const { data } = parseYaml(readFileSync(join(folder, "other", "dftune.yaml"), "utf8"))
+      const columns = { question: "Frage, bitte", answer: "Beste Antwort" }
+      expect(data).toMatchObject({ train: "../other.csv", columns })
+    },
+  )
 
   test.runIf(there)(
     "preview shows the rows, and probe what they would cost",

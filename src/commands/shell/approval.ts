@@ -1,16 +1,16 @@
-import { createInterface } from "node:readline/promises"
 import type { Approve } from "../../config/run-record.ts"
+import { questions } from "./questions.ts"
 
 /** Yes to all under `--allow-code`, a question on a terminal, and no elsewhere. */
 export function approval(all: boolean): Approve | undefined {
   if (all) return async () => true
   if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined
   return async (question) => {
-    const lines = createInterface({ input: process.stdin, output: process.stderr })
+    const { ask, close } = questions()
     try {
-      return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim())
+      return /^y(es)?$/i.test((await ask(`${question} [y/N] `)).trim())
     } finally {
-      lines.close()
+      close()
     }
   }
 }

@@ -31,6 +31,16 @@ export const collected = (value: string, before: readonly string[] = []): string
   value,
 ]
 
+/** `--columns NAME=COLUMN`, repeatable; the pairs so far and one more. */
+export function columnOption(
+  pair: string,
+  before: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const [, name, column] = /^([^=]+)=(.+)$/s.exec(pair) ?? []
+  if (name !== undefined && column !== undefined) return { ...before, [name.trim()]: column }
+  throw new InvalidArgumentError("expected NAME=COLUMN, as in question=Q")
+}
+
 /** `--stop`, repeatable; the texts so far and one more. */
 export function stopOption(value: string, before: readonly string[]): string[] {
   if (value !== "") return [...before, value]
