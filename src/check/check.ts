@@ -3,6 +3,7 @@ import { refuseScores } from "../config/scored-checks.ts"
 import { InputError } from "../errors.ts"
 import type { StepRow } from "../train/batches.ts"
 import { closeRows, type PlanOptions, planRun } from "../train/plan.ts"
+import { adapterComparisons } from "./adapters.ts"
 import { batchComparisons } from "./batches.ts"
 import type { Comparison } from "./comparison.ts"
 import { interpreterComparison } from "./interpreter.ts"
@@ -27,7 +28,8 @@ export interface CheckOptions extends PlanOptions {
 type Stage = readonly [what: string, compare: (subject: Subject) => Promise<readonly Comparison[]>]
 const STAGES: readonly Stage[] = [
   ["comparing bfloat16 with float32", precisionComparisons],
-  ["comparing packs, splits and adapters", batchComparisons],
+  ["comparing packs and splits", batchComparisons],
+  ["comparing adapters with their base", adapterComparisons],
   ["comparing a block with the interpreter", async (s) => [await interpreterComparison(s)]],
 ]
 const RUNS: Stage = ["comparing short runs", runComparisons]

@@ -1,8 +1,14 @@
 import type { HeadSettings } from "../models/decoder/head-stage.ts"
 import { openWeights } from "../models/files/index.ts"
-import { Decoder, type LoraSpec, loraInputs, type Pack } from "../models/index.ts"
+import {
+  Decoder,
+  type LoraSpec,
+  loraInputs,
+  type Pack,
+  type WeightQuantization,
+} from "../models/index.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
-import type { Device, Precision } from "../runtime/index.ts"
+import type { Device, HostTensor, Precision } from "../runtime/index.ts"
 import { forwardBackward } from "../train/forward-backward.ts"
 import type { StepBatch } from "../train/micro-batches.ts"
 import { baseWeights } from "../train/model-weights.ts"
@@ -42,10 +48,18 @@ export async function withModel<T>(
   }
 }
 
+export interface FrozenOptions {
+  readonly lora?: LoraSpec | undefined
+  /** As the run has it, if left out the base is as its file has it. */
+  readonly quantization?: WeightQuantization | undefined
+  /** Changes the weights before the model is made of them. */
+  readonly change?: (weights: Map<string, HostTensor>) => void
+}
+
 /** The model without gradients: the base alone, or with an adapter. */
 export async function withFrozen<T>(
   { plan, tried, signal }: Subject,
-  lora: LoraSpec | undefined,
+  { lora, quantization, change }: FrozenOptions,
   use: (decoder: Decoder) => Promise<T>,
 ): Promise<T> {
   const { shape } = plan.model
@@ -53,10 +67,11 @@ export async function withFrozen<T>(
   const device = await tried.openDevice({ device: kind, threads, dtype: "fp32" })
   try {
     const options = signal ? { signal } : {}
-    const base = await baseWeights(await openWeights(plan.modelFolder), plan.quantization, options)
+    const base = await baseWeights(await openWeights(plan.modelFolder), quantization, options)
     const adapter = tried.adapterWeights(shape, lora, plan.config.seed)
-    const parts = { device, shape, quantization: plan.quantization, lora: lora && loraInputs(lora) }
+    const parts = { device, shape, quantization, lora: lora && loraInputs(lora) }
     const weights = new Map([...base, ...adapter])
+    change?.(weights)
     const decoder = await Decoder.open({ ...parts, weights }, { trained: false })
     try {
       return await use(decoder)
@@ -73,6 +88,8 @@ export interface Measured {
   readonly nll: number
   /** Sums over the step's tokens, by the trained tensor's name. */
   readonly gradients: ReadonlyMap<string, Float32Array>
+  /** What the step divides them by. */
+  readonly divisor: number
 }
 
 /** The supervised objective, for comparisons that are not about the run's own. */
@@ -100,8 +117,8 @@ export async function measured(
   for (const [name, tensor] of policy.decoder.gradients) {
     gradients.set(name, (await device.download(tensor)).data as Float32Array)
   }
-  const { statistics, loss } = result!
-  return { loss, nll: statistics.nll / statistics.count, gradients }
+  const { statistics, loss, divisor } = result!
+  return { loss, nll: statistics.nll / statistics.count, gradients, divisor }
 }
 
 const LOGPROBS: HeadSettings = {

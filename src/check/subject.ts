@@ -1,3 +1,4 @@
+import { mergeAdapter } from "../models/adapters/merge.ts"
 import { openDevice } from "../runtime/node.ts"
 import type { StepRow } from "../train/batches.ts"
 import { stepBatch } from "../train/micro-batches.ts"
@@ -9,9 +10,10 @@ export interface Tried {
   readonly openDevice: typeof openDevice
   readonly stepBatch: typeof stepBatch
   readonly adapterWeights: typeof adapterWeights
+  readonly mergeAdapter: typeof mergeAdapter
 }
 
-export const AS_BUILT: Tried = { openDevice, stepBatch, adapterWeights }
+export const AS_BUILT: Tried = { openDevice, stepBatch, adapterWeights, mergeAdapter }
 
 /** The run that is checked, its first rows, and the parts that are tried on them. */
 export interface Subject {

@@ -1,10 +1,11 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
 import { type CheckOptions, check } from "../../src/check/index.ts"
 import { AS_BUILT, type Tried } from "../../src/check/subject.ts"
 import { parseConfig } from "../../src/config/index.ts"
+import { RopeRows } from "../../src/models/families/rope.ts"
 import type { Device } from "../../src/runtime/index.ts"
 import { bf16Kernel } from "../../src/runtime/node.ts"
 import { preferenceRows } from "../train/preference-rows.ts"
@@ -53,6 +54,7 @@ test("as it is built nothing is unusual, and nothing is written into output_dir"
     packing: "usual",
     "micro-batches": "usual",
     "adapter at its start": "usual",
+    "merged adapter": "usual",
     interpreter: "usual",
     resume: "usual",
     engines: "not made",
@@ -122,7 +124,7 @@ test("of a run on pairs both sides are compared, with what they begin with once"
   expect(shared).toBeGreaterThan(0)
 })
 
-const { stepBatch, adapterWeights, openDevice } = AS_BUILT
+const { stepBatch, adapterWeights, mergeAdapter, openDevice } = AS_BUILT
 const faults: Readonly<Record<string, { tried: Partial<Tried>; row: string }>> = {
   "a kernel that rounds twice": {
     row: "kernels",
@@ -160,6 +162,25 @@ const faults: Readonly<Record<string, { tried: Partial<Tried>; row: string }>> =
       },
     },
   },
+  "gradients divided by the micro-batches too": {
+    row: "micro-batches",
+    tried: {
+      stepBatch: (rows, options) => {
+        const batch = stepBatch(rows, options)
+        const { counts, microBatches } = batch
+        return { ...batch, counts: { ...counts, tokens: counts.tokens * microBatches.length } }
+      },
+    },
+  },
+  "an adapter merged twice": {
+    row: "merged adapter",
+    tried: {
+      mergeAdapter: (...given) => {
+        mergeAdapter(...given)
+        mergeAdapter(...given)
+      },
+    },
+  },
   "a stale adapter": {
     row: "adapter at its start",
     tried: {
@@ -178,6 +199,26 @@ describe.each(Object.entries(faults))("%s", (_, { tried, row }) => {
   test.skipIf(row === "kernels" && !hasBf16)(`turns "${row}" red and no other`, async () => {
     expect(await red({ tried })).toEqual([row])
   })
+})
+
+test("a rope that goes on from one row of a pack to the next", async () => {
+  const { at } = RopeRows.prototype
+  let packed = 0
+  const spy = vi.spyOn(RopeRows.prototype, "at").mockImplementation(function (
+    this: RopeRows,
+    places,
+    lengths,
+  ) {
+    const first = Array.from(places).indexOf(0, 1)
+    if (first < 0) return at.call(this, places, lengths)
+    packed++
+    // the later row's tokens from the third on are one place further
+    const moved = Array.from(places, (place, i) => (i > first + 2 ? place + 1 : place))
+    return at.call(this, moved, lengths)
+  })
+  expect(await red({})).toEqual(["packing"])
+  spy.mockRestore()
+  expect(packed).toBeGreaterThan(0)
 })
 
 test("engine: torch is refused by name", async () => {
