@@ -29,20 +29,25 @@ export const TRANSCRIPT_STEPS: readonly TranscriptStep[] = [
   {
     name: "preview",
     printed: /next: (dftune preview \S+),/,
-    shows: [/train\.jsonl:1 \d+ tokens, \d+ trained/, /all [\d,]+ rows: .* trained \([\d.]+ %\)/],
+    shows: [
+      /train\.jsonl:1 \d+ tokens, \d+ trained/,
+      /all [\d,]+ rows: .* trained \([\d.]+ %\)/,
+      /next: dftune probe dftune\.yaml, /,
+    ],
   },
   {
     name: "probe",
-    line: "dftune probe dftune.yaml",
+    printed: /next: (dftune probe \S+),/,
     shows: [
       /targets +.*mean p .*, nll .*, below 0\.1/,
       /suits +(dft|sft|either)/,
       /estimate: \d+ steps? in .*, .* of memory/,
+      /next: dftune train dftune\.yaml/,
     ],
   },
   {
     name: "train",
-    printed: /, then (dftune train \S+)/,
+    printed: /next: (dftune train \S+)/,
     shows: [
       /rows, .* tokens trained; \d+ steps of \d+ rows; memory about .* free/,
       /stopping with a checkpoint; Ctrl-C again stops now/,

@@ -1,6 +1,7 @@
 import type { Command } from "commander"
 import { InputError } from "../errors.ts"
 import { type GenerationOptions, generation } from "../generate/generation.ts"
+import type { Prompt } from "../generate/sample-source.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import {
   baseOption,
@@ -15,7 +16,7 @@ import {
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
 import { progressLine } from "./shell/progress-line.ts"
-import { sampleText } from "./shell/sample-text.ts"
+import { askedText, sampleText } from "./shell/sample-text.ts"
 import { colorsFor, print, printJson, say, sayWarned } from "./shell/terminal.ts"
 
 interface Options {
@@ -59,13 +60,21 @@ function promptsOf({ prompts, prompt }: Options): GenerationOptions["prompts"] {
 
 async function run(model: string, options: Options, signal: AbortSignal): Promise<void> {
   const { prompts: _, prompt: __, chat: ___, template: ____, json = false, stop, ...rest } = options
-  const { out, n } = options
+  const { out, n, seed } = options
   if (out !== undefined) outliveReaders()
   const prompts = promptsOf(options)
   const line = progressLine()
   const told = { signal, onProgress: line.show, onNotice: say, onWarning: sayWarned }
   const template = templateAsked(options)
-  const rows = generation(model, { ...rest, ...told, template, prompts, stop: stop.map(typed) })
+  let asked: readonly Prompt[] = []
+  const rows = generation(model, {
+    ...rest,
+    ...told,
+    ...{ template, prompts, stop: stop.map(typed) },
+    onAsked: (all) => {
+      asked = all
+    },
+  })
   const { dim } = colorsFor(process.stdout)
   const readable = process.stdout.isTTY === true && !json
   const alone = typeof prompts !== "string" && n === 1
@@ -78,8 +87,12 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
         return json ? printJson(value) : print(out)
       }
       if (out !== undefined) continue
-      if (readable) print(sampleText(value, { alone, dim }))
-      else printJson(value)
+      if (!readable) {
+        printJson(value)
+        continue
+      }
+      const prompt = asked[Math.floor((Number(value.seed) - seed) / n)]
+      print(sampleText(value, { asked: alone || !prompt ? undefined : askedText(prompt), dim }))
     }
   } finally {
     line.clear()

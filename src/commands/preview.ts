@@ -11,6 +11,7 @@ import type { RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { exampleText, pairText } from "./shell/preview-text.ts"
+import { sameConfig } from "./shell/road.ts"
 import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
 interface PreviewFlags {
@@ -66,6 +67,9 @@ async function show(path: string, flags: PreviewFlags): Promise<void> {
   }
   if (found.rows) tell(found.rows)
   else tellRollouts(found.rollouts)
+  if (json) return
+  const [probe, train] = ["probe", "train"].map((verb) => sameConfig(verb, path, flags.set))
+  say(`next: ${probe}, then ${train}`)
 }
 
 /** Examples as text; the two sides of a pair wait for each other. */

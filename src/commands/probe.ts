@@ -16,7 +16,8 @@ import { type ProbeResult, probe } from "../train/probe.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { setOption } from "./shell/option-values.ts"
 import { progressLine } from "./shell/progress-line.ts"
-import { print, printJson, sayWarning } from "./shell/terminal.ts"
+import { sameConfig } from "./shell/road.ts"
+import { print, printJson, say, sayWarning } from "./shell/terminal.ts"
 
 const FIT_HELP = `
 --fit reads config.json and the headers of the weights' files, of a hub id (or owner/name/FILE.gguf)
@@ -55,6 +56,13 @@ export function command(verb: Command): void {
       if (options.json) return printJson(result)
       for (const { code, message, hint } of result.warnings) sayWarning(code, message, hint)
       print(probeText(result))
+      // the probe says it of all rows, and the config says otherwise
+      const unsuited =
+        config.objective.name === "dft" &&
+        result.sources.length > 0 &&
+        result.sources.every(({ advice }) => advice === "sft")
+      const set = [...(options.set ?? []), ...(unsuited ? ["objective=sft"] : [])]
+      say(`next: ${sameConfig("train", path, set)}`)
     })
 }
 

@@ -7,6 +7,7 @@ import type { Precision } from "../runtime/index.ts"
 import { openRewardModel, saysScores } from "../train/reward-model.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import { pairScores, type SourceScores, sourceScores } from "./pair-scores.ts"
+import { type RowLayout, rowLayout } from "./row-layout.ts"
 import {
   type LossDifference,
   lossDifferences,
@@ -27,6 +28,7 @@ export interface EvaluateRowsOptions extends Omit<Told, "onWarning"> {
   readonly limit?: number | undefined
   /** Tokens at which rows are cut; 2048 if left out. */
   readonly maxLength?: number | undefined
+  /** In place of the layout of the model's rows. */
   readonly template?: string | undefined
   readonly dtype?: "auto" | Precision | undefined
   readonly threads?: number | undefined
@@ -69,22 +71,24 @@ export async function evaluateRows(
   if (data.length === 0) throw new InputError("data: expected files of rows, got none")
   const model = await modelNamed(word, onNotice)
   const second = against === undefined ? undefined : await modelNamed(against, onNotice)
+  // both read the rows as the first model's were: only the same tokens can be compared
+  const layout = await rowLayout(model, options)
   if (await saysScores(model)) {
-    if (second === undefined) return scoresOf(model, options)
+    if (second === undefined) return scoresOf(model, options, layout)
     throw new InputError(
       `--against: ${model} is a reward model; measure each by itself, their scores have no common scale`,
     )
   }
-  const { losses, ...measured } = await lossesOf(model, options)
+  const { losses, ...measured } = await lossesOf(model, options, layout)
   const own = { measured: "targets", ...measured } as const
   if (second === undefined) return own
-  const { losses: theirs, ...other } = await lossesOf(second, options)
+  const { losses: theirs, ...other } = await lossesOf(second, options, layout)
   return { ...own, against: other, differences: lossDifferences(theirs, losses) }
 }
 
 /** How a model is opened, and which rows it reads. */
-function parts(path: string, options: EvaluateRowsOptions) {
-  const { data, base, limit, maxLength = 2048, template, dtype = "auto", threads } = options
+function parts(path: string, options: EvaluateRowsOptions, layout: RowLayout) {
+  const { data, base, limit, maxLength = 2048, dtype = "auto", threads } = options
   const { signal, onProgress } = options
   const told = {
     ...(signal ? { signal } : {}),
@@ -97,15 +101,16 @@ function parts(path: string, options: EvaluateRowsOptions) {
       ...(threads === undefined ? {} : { threads }),
       ...(base === undefined ? {} : { base }),
     },
-    rows: { ...told, files: data, maxLength, maxRows: limit, template },
+    rows: { ...told, files: data, maxLength, maxRows: limit, ...layout },
   }
 }
 
 async function lossesOf(
   path: string,
   options: EvaluateRowsOptions,
+  layout: RowLayout,
 ): Promise<MeasuredRows & { readonly losses: readonly RowLoss[] }> {
-  const { opened, rows } = parts(path, options)
+  const { opened, rows } = parts(path, options, layout)
   const model = await openScoredModel(path, opened)
   try {
     const losses = await rowLosses(model, rows)
@@ -115,8 +120,12 @@ async function lossesOf(
   }
 }
 
-async function scoresOf(path: string, options: EvaluateRowsOptions): Promise<PairEvaluation> {
-  const { opened, rows } = parts(path, options)
+async function scoresOf(
+  path: string,
+  options: EvaluateRowsOptions,
+  layout: RowLayout,
+): Promise<PairEvaluation> {
+  const { opened, rows } = parts(path, options, layout)
   const model = await openRewardModel(path, opened)
   try {
     const sources = sourceScores(await pairScores(model, rows))

@@ -37,13 +37,22 @@ const PAIRS = 64
  */
 export async function pairScores(
   model: RewardModel,
-  { files, maxLength, maxRows, template = "auto", signal, onProgress }: RowLossOptions,
+  {
+    files,
+    maxLength,
+    maxRows,
+    template = "auto",
+    columns = {},
+    signal,
+    onProgress,
+  }: RowLossOptions,
 ): Promise<PairScore[]> {
   const { dir } = await prepareData({
     sources: files.map((path) => ({ path, weight: 1, ...(maxRows ? { max_rows: maxRows } : {}) })),
     purpose: "scores",
     tokenizer: model.textFolder,
     template,
+    columns,
     maxLength,
     ...(signal ? { signal } : {}),
   })

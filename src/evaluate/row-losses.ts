@@ -1,5 +1,5 @@
 /** How probable a model finds the targets of rows: NLL, perplexity, p, and how surely it ends. */
-import { openPrepared, prepareData } from "../data/index.ts"
+import { type Columns, openPrepared, prepareData } from "../data/index.ts"
 import { InputError } from "../errors.ts"
 import { progressMeter } from "../report/progress.ts"
 import { stepBatch } from "../train/micro-batches.ts"
@@ -50,7 +50,10 @@ export interface RowLossOptions {
   readonly files: readonly string[]
   readonly maxLength: number
   readonly maxRows?: number | undefined
-  readonly template?: string | undefined
+  /** As `data.template`; auto if left out. */
+  readonly template?: string | boolean | undefined
+  /** As `data.columns`. */
+  readonly columns?: Columns | undefined
   readonly signal?: AbortSignal
   readonly onProgress?: (message: string) => void
 }
@@ -66,13 +69,15 @@ const PACK_TOKENS = 1024
  */
 export async function rowLosses(
   { decoder, textFolder }: ScoredModel,
-  { files, maxLength, maxRows, template = "auto", signal, onProgress }: RowLossOptions,
+  { files, maxLength, maxRows, template = "auto", columns: named = {}, ...told }: RowLossOptions,
 ): Promise<RowLoss[]> {
+  const { signal, onProgress } = told
   const preparing = progressMeter("preparing rows", { unit: "rows" })
   const { dir } = await prepareData({
     sources: files.map((path) => ({ path, weight: 1, ...(maxRows ? { max_rows: maxRows } : {}) })),
     tokenizer: textFolder,
     template,
+    columns: named,
     maxLength,
     ...(signal ? { signal } : {}),
     onProgress: ({ rows, fraction }) =>

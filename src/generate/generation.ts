@@ -21,7 +21,7 @@ import {
   type SampleOrigin,
   samplingRecord,
 } from "./sample-origin.ts"
-import type { SampleSource } from "./sample-source.ts"
+import type { Prompt, SampleSource } from "./sample-source.ts"
 import { checkBounds } from "./sampling-bounds.ts"
 import { UnansweredCount } from "./unanswered.ts"
 
@@ -54,6 +54,8 @@ export interface GenerationOptions extends AskedModelOptions, Partial<GenerateSe
   readonly seed?: number | undefined
   /** JSONL to write, or to go on with. */
   readonly out?: string | undefined
+  /** Told once, before the first row: what each prompt's row asks, laid out. */
+  readonly onAsked?: ((prompts: readonly Prompt[]) => void) | undefined
 }
 
 export interface GenerationSummary {
@@ -98,6 +100,7 @@ export async function* generation(
   const warning = askingWarning(asked[0]!.asked, asking)
   if (warning) onWarning?.({ code: "layout", ...warning })
   const rows = asked.map((row) => ({ ...row, prompt: promptOf(row.asked, asking) }))
+  options.onAsked?.(rows.map(({ prompt }) => prompt))
   const local = await localModel(model, options)
   const file =
     out === undefined

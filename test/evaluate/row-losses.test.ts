@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type ConfigInput, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
+import { evaluateRows } from "../../src/evaluate/evaluate-rows.ts"
 import { lossDifferences, rowLosses, sourceLosses } from "../../src/evaluate/row-losses.ts"
 import { ratioInterval } from "../../src/evaluate/statistics.ts"
 import type { EvalEvent } from "../../src/run/events.ts"
@@ -62,6 +63,23 @@ test.each([
   const [low, high] = after[0]!.nll_ci95
   expect(low).toBeLessThan(after[0]!.nll)
   expect(high).toBeGreaterThan(after[0]!.nll)
+})
+
+test("rows are laid out as the run's were, their columns too, for its base as for itself", async () => {
+  const named = join(folder, "named.jsonl")
+  const asked = Array.from({ length: 6 }, (_, i) => ({ q: `${i} + 2`, a: `${i + 2}` }))
+  writeFileSync(named, asked.map((row) => JSON.stringify(row)).join("\n"))
+  const columns = { question: "q", answer: "a" }
+  const data = { train: named, eval: named, columns, template: "none" as const }
+  const evals = await evalsOf("columns", { data, max_steps: 2 })
+  const run = join(folder, "columns")
+  const found = await evaluateRows(run, { data: [named], against: model, dtype: "fp32" })
+  if (found.measured !== "targets") throw new Error(found.measured)
+  expect(found.sources[0]!.nll).toBeCloseTo(evals.at(-1)!.nll!, 5)
+  expect(found.against!.sources[0]!.nll).toBeCloseTo(evals[0]!.nll!, 5)
+  // a file without those columns is read by its keys
+  const usual = await evaluateRows(run, { data: [rows], limit: 2, dtype: "fp32" })
+  expect(usual.sources[0]).toMatchObject({ rows: 2 })
 })
 
 test("two models are compared row by row", async () => {

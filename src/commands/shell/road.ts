@@ -79,6 +79,10 @@ function rowsAndBase(path: string): { rows: string; base: string } | undefined {
   return { rows: shown(String(rows.path)), base: shown(config.model) }
 }
 
+/** The command of another verb on the same config, with the same settings. */
+export const sameConfig = (verb: string, config: string, set: readonly string[] = []): string =>
+  commandLine(verb, config, ...(set.length === 0 ? [] : ["--set", ...set]))
+
 /** A path as it is typed from here, where that is the shorter way. */
 function shorter(path: string): string {
   const near = relative(process.cwd(), path)
