@@ -27,6 +27,7 @@ import { type Device, float32, type HostTensor } from "../src/runtime/index.ts"
 import { openDevice } from "../src/runtime/node.ts"
 
 const GOLDEN = fileURLToPath(new URL("../golden/models/", import.meta.url))
+const TWO_PROCESSES = ["--standalone", "--nproc_per_node=2"]
 const PAGE = fileURLToPath(new URL("../docs/models.md", import.meta.url))
 
 /** DFT: -sg(p) log p. */
@@ -139,24 +140,35 @@ for (const type of MODEL_TYPES) {
 }
 await device.release()
 
-/** The types of tiny models, packed and padded; undefined without a Python that can tell. */
+/** The types of tiny models, packed, padded and shared; undefined without a Python that can tell. */
 function typesOnTorch(): string | undefined {
+  const ways = told("kept_apart.py")
+  const shared = told("shared_types.py", "-m", "torch.distributed.run", ...TWO_PROCESSES)
+  if (ways === undefined || shared === undefined) return undefined
+  const listed = (found: Record<string, string | null>, ...wanted: readonly (string | null)[]) =>
+    Object.keys(found)
+      .filter((type) => wanted.includes(found[type]!))
+      .sort()
+      .map((type) => `\`${type}\``)
+      .join(" ")
+  return [
+    `- Packed: ${listed(ways, "own", "mask")}`,
+    `- Padded: ${listed(ways, "padded", "alone")}`,
+    `- Shared: ${listed(shared, null)}`,
+  ].join("\n")
+}
+
+/** What a script of the worker's tests says of each type. */
+function told(file: string, ...launch: string[]): Record<string, string | null> | undefined {
   const python = process.env.DFTUNE_PYTHON ?? "python3"
-  const script = fileURLToPath(new URL("../worker/tests/kept_apart.py", import.meta.url))
-  let found: Record<string, string>
+  const script = fileURLToPath(new URL(`../worker/tests/${file}`, import.meta.url))
   try {
-    found = JSON.parse(execFileSync(python, [script], { encoding: "utf8", stdio: "pipe" }))
+    const text = execFileSync(python, [...launch, script], { encoding: "utf8", stdio: "pipe" })
+    return JSON.parse(text.trim().split("\n").at(-1)!)
   } catch (error) {
     console.error(`types on engine: torch are left as they are: ${python} ${script}: ${error}`)
     return undefined
   }
-  const listed = (ways: readonly string[]) =>
-    Object.keys(found)
-      .filter((type) => ways.includes(found[type]!))
-      .sort()
-      .map((type) => `\`${type}\``)
-      .join(" ")
-  return `- Packed: ${listed(["own", "mask"])}\n- Padded: ${listed(["padded", "alone"])}`
 }
 
 const page = readFileSync(PAGE, "utf8")
@@ -167,4 +179,7 @@ const head = [
 const table = [...head, ...rows].join("\n")
 const types = typesOnTorch()
 const withTable = page.replace(/\| `model_type`[\s\S]*?(?=\n\n)/, table)
-writeFileSync(PAGE, types ? withTable.replace(/- Packed: .*\n- Padded: .*/, types) : withTable)
+writeFileSync(
+  PAGE,
+  types ? withTable.replace(/- Packed: .*\n- Padded: .*\n- Shared: .*/, types) : withTable,
+)

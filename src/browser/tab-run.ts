@@ -24,7 +24,7 @@ import { headOutputs, standsAlone } from "../train/held-out-loss.ts"
 import { type MemoryPlan, memoryPlan } from "../train/memory-plan.ts"
 import { chosenMicroBatchTokens } from "../train/micro-batch-tokens.ts"
 import { stepBatch } from "../train/micro-batches.ts"
-import { adapterSpec, HEAD_ROWS } from "../train/model-settings.ts"
+import { adapterSpec, HEAD_ROWS, routerAuxLossCoef } from "../train/model-settings.ts"
 import { adapterWeights } from "../train/model-weights.ts"
 import { type ObjectiveHead, objectiveHead } from "../train/objective-head.ts"
 import { oldLogprobsFor } from "../train/old-logprobs.ts"
@@ -97,6 +97,7 @@ function plansOf({ model, rows, config, device }: Omit<TabRunOptions, "heldOut">
     headRows: HEAD_ROWS,
     headSettings: objectiveHead(objective).settings,
     process: 0,
+    routers: routerAuxLossCoef(config, shape, objective) > 0,
     ...(model.quantization ? { frozenBytes: quantizedModelBytes(shape, model.quantization) } : {}),
   })
   return { shape, objective, lora, split, memory }

@@ -134,6 +134,7 @@ export function localPlan(parts: LocalPlanParts): LocalPlan {
     precision: engine.dtype,
     optimizer: config.optimizer,
     averages: config.ema_decay !== null,
+    routers: isBalanced,
   })
   return { engine, quantization, frozen, split, memory }
 }

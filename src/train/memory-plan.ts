@@ -2,7 +2,7 @@ import type { Config } from "../config/index.ts"
 import { type Graph, graph, type KeepLevel, tensorBytes, workspaceBytes } from "../graph/index.ts"
 import { type BlockGraphs, blockGraphs } from "../models/block/block-graphs.ts"
 import { type LayerPlan, layerPlans } from "../models/block/layer-plan.ts"
-import { adapterShapes } from "../models/block/packed.ts"
+import { adapterShapes, ROUTED } from "../models/block/packed.ts"
 import { blockWorkspace, narrowsKept } from "../models/decoder/compiled-blocks.ts"
 import { headOutputs } from "../models/decoder/score-head.ts"
 import {
@@ -100,6 +100,8 @@ export interface MemoryPlanOptions {
   readonly precision?: Precision
   /** Bytes of other models in memory: a teacher, the model as it was. */
   readonly beside?: number
+  /** The routers' auxiliary loss is trained. */
+  readonly routers?: boolean
   /** What the process holds before a weight is read. */
   readonly process: number
 }
@@ -148,10 +150,11 @@ function headWorkspace(options: MemoryPlanOptions): number {
 
 /**
  * Arrays that are no layer's own: the first one's input, the gradient that arrives and the two that
- * take turns, the rotary tables, and the head's rows with their gradients.
+ * take turns, the rotary tables, the head's rows with their gradients, and which tokens are real
+ * where routers are asked.
  */
 function betweenBytes(options: MemoryPlanOptions): number {
-  const { tokens, headRows, shape, precision } = options
+  const { tokens, headRows, shape, precision, routers } = options
   // In bf16 a layer keeps its input rounded: two places in turn are what it is computed in.
   const states =
     (narrowsKept({ products: precision ?? "fp32" }) ? 6 : 4) * tokens * shape.hiddenSize
@@ -159,7 +162,8 @@ function betweenBytes(options: MemoryPlanOptions): number {
   const tables = tokens * sum(turned)
   const head =
     (isTrained(options, headName(shape)) ? 3 : 2) * Math.min(headRows, tokens) * shape.hiddenSize
-  return (states + tables + head) * BYTES + dropoutBytes(options)
+  const real = routers ? tokens : 0
+  return (states + tables + head + real) * BYTES + dropoutBytes(options)
 }
 
 /** The masks of the layer that has most, made anew for each. */
@@ -173,6 +177,9 @@ function dropoutBytes({ shape, lora, tokens }: MemoryPlanOptions): number {
   return Math.max(...masks)
 }
 
+/** What a router says of its tokens is read and let go of while the layers are computed. */
+const READ_AT_ONCE: ReadonlySet<string> = new Set([ROUTED.sent, ROUTED.sums])
+
 /** What a layer's graphs hold, in bytes. */
 interface LayerBytes {
   /** Its output, and what it leaves for its backward when that computes again. */
@@ -184,16 +191,18 @@ interface LayerBytes {
 }
 
 function layerBytes(
-  { shape, tokens, quantization, precision }: MemoryPlanOptions,
+  { shape, tokens, quantization, precision, routers = false }: MemoryPlanOptions,
   { kind, lora, frozen }: LayerPlan,
   level: KeepLevel,
 ): LayerBytes {
   const options = { shape, tokens, quantization, kind, lora, frozen }
   const narrows = narrowsKept({ products: precision ?? "fp32" })
-  const kept = blockGraphs(options, level, { narrows })
-  const lean = blockGraphs(options, "recompute", { narrows })
+  const kept = blockGraphs(options, level, { narrows, routers })
+  const lean = blockGraphs(options, "recompute", { narrows, routers })
   const ownBytes = ({ forward, backward }: BlockGraphs) =>
-    resultBytes(forward, (name) => name !== "y" || backward.inputs.some(({ name }) => name === "x"))
+    resultBytes(forward, (name) =>
+      name === "y" ? backward.inputs.some(({ name }) => name === "x") : !READ_AT_ONCE.has(name),
+    )
   const graphs = [kept, lean].flatMap(({ forward, backward }) => [forward, backward])
   return {
     lean: ownBytes(lean),

@@ -11,7 +11,7 @@ import {
 } from "../../src/models/index.ts"
 import { objectiveFromConfig } from "../../src/objectives/index.ts"
 import type { Device, HostTensor } from "../../src/runtime/index.ts"
-import { openDevice } from "../../src/runtime/node.ts"
+import { bf16Kernel, openDevice } from "../../src/runtime/node.ts"
 import { type MemoryPlanOptions, memoryPlan } from "../../src/train/memory-plan.ts"
 import { objectiveHead } from "../../src/train/objective-head.ts"
 import type { Policy } from "../../src/train/policy.ts"
@@ -59,7 +59,12 @@ const TOKENS = 128
 const { settings } = objectiveHead(objectiveFromConfig("dft"))
 
 /** The plan of a golden run with one row of TOKENS. */
-function planOf({ decoder }: Policy, recompute: "auto" | "always", bits?: 4 | 8) {
+function planOf(
+  { decoder }: Policy,
+  recompute: "auto" | "always",
+  bits?: 4 | 8,
+  precision?: "bf16",
+) {
   const { shape, lora } = decoder
   return memoryPlan({
     shape,
@@ -70,6 +75,8 @@ function planOf({ decoder }: Policy, recompute: "auto" | "always", bits?: 4 | 8)
     headRows: TOKENS,
     headSettings: settings,
     process: 0,
+    routers: decoder.routerAuxLossCoef > 0,
+    ...(precision && { precision }),
     ...(bits
       ? {
           quantization: { bits, groupSize: GROUP_SIZE },
@@ -105,6 +112,35 @@ describe.each([
     await policy.release()
   })
 })
+
+test.each(["fp32", "bf16"] as const)(
+  "the arrays of a routers' loss are counted: %s",
+  async (dtype) => {
+    if (dtype === "bf16" && bf16Kernel() === undefined) return
+    const opened = await openDevice({ device: "cpu", threads: 1, dtype })
+    const { device: counted, buffers, bytesBeside } = counting(opened)
+    const arrays: number[] = []
+    const planned: number[] = []
+    for (const routerAuxLossCoef of [0, 0.1]) {
+      const run = { device: counted, family: "qwen3_moe", routerAuxLossCoef }
+      const policy = await goldenPolicy(run, (layer) => plan.keep(layer))
+      const plan = planOf(policy, "auto", undefined, dtype === "bf16" ? dtype : undefined)
+      const lasting = new Set(buffers)
+      const { decoder } = policy
+      const tokenIds = Int32Array.from({ length: TOKENS }, (_, i) => i % decoder.shape.vocabSize)
+      const lossMask = new Uint8Array(TOKENS).fill(1, 1)
+      await decoder.train(packSequences([{ tokenIds, lossMask }]), settings)
+      arrays.push(bytesBeside(lasting))
+      planned.push(plan.activations)
+      await policy.release()
+    }
+    await opened.release()
+    arrays.forEach((bytes, i) => {
+      expect(planned[i]! / bytes).toBeCloseTo(1, 2)
+    })
+    expect(planned[1]! - planned[0]!).toBe(4 * TOKENS) // which tokens are real; p is kept anyway
+  },
+)
 
 test("an untied head and a reference are counted", () => {
   const shape = { ...SHAPE, tieWordEmbeddings: false }

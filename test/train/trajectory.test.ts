@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { afterAll, describe, expect, test } from "vitest"
 import { modelConfig } from "../../src/models/families/model-config.ts"
-import { openDevice } from "../../src/runtime/node.ts"
+import { bf16Kernel, openDevice } from "../../src/runtime/node.ts"
 import { routerAuxLossCoef } from "../../src/train/model-settings.ts"
 import { apart, GOLDEN, type GoldenStep, goldenRun, goldenTrajectory } from "./golden-run.ts"
 
@@ -65,6 +65,20 @@ describe.each(Object.entries(routers.steps))(
     })
   },
 )
+
+describe.skipIf(bf16Kernel() === undefined)("the auxiliary loss of routers in bf16", () => {
+  test.each(Object.entries(routers.steps))("%s", async (family, golden) => {
+    const narrow = await openDevice({ device: "cpu", threads: 2, dtype: "bf16" })
+    const coefficient = { routerAuxLossCoef: routers.router_aux_loss_coef }
+    const run = { device: narrow, family, objective: "dft", ...coefficient }
+    const [steps, split] = [await goldenRun(run), await goldenRun({ ...run, capacity: 16 })]
+    await narrow.release()
+    expect(apart(steps, golden.full, "aux_loss")).toBeLessThan(1e-2)
+    expect(apart(steps, golden.full, "grad_norm")).toBeLessThan(0.1)
+    expect(apart(steps, golden.full, "aux_loss")).toBeGreaterThan(1e-6)
+    expect(apart(split, steps, "aux_loss")).toBeLessThan(1e-2)
+  })
+})
 
 test.each([
   ["llama", "tokens", /this llama has no experts/],

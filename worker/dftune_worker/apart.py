@@ -37,7 +37,9 @@ def choices(model_type: str) -> tuple[str, ...]:
 def inputs_of(batch: MicroBatch | Part, kept_apart: str) -> tuple[dict, torch.Tensor | None]:
     """What the model is called with, and which of its positions [R, L] are tokens (None: all of [1, T])."""
     if isinstance(batch, Part):
-        return {"input_ids": batch.token_ids, "position_ids": batch.position_ids, "packing": batch.packing}, None
+        batch.packing.is_now()
+        handed = {"packing": batch.packing} if kept_apart == OWN else {}
+        return {"input_ids": batch.token_ids, "position_ids": batch.position_ids, **handed}, None
     if kept_apart == OWN:
         packing = attention.Packing(batch.lengths, batch.row_starts)
         return {"input_ids": batch.token_ids, "position_ids": batch.position_ids, "packing": packing}, None
@@ -51,17 +53,23 @@ def inputs_of(batch: MicroBatch | Part, kept_apart: str) -> tuple[dict, torch.Te
 
 
 def refuse_sharing(model_type: str, config) -> None:
-    """Raises InputError for models whose tokens need more of their rows than keys and values."""
-    asked = "engine.context_parallel"
-    check(
-        model_type in OWN_FAMILIES,
-        f"{asked}: rows of {model_type} models cannot be shared by several processes; only those of {', '.join(sorted(OWN_FAMILIES))} can. Leave it out",
-    )
+    """Raises InputError for models whose tokens need more of their rows than keys and values. What this does not know, two
+    rows find out (self_check.py)."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kind = rotary.get("rope_type", rotary.get("type"))
+    rotary = rotary.get("rope_type", rotary.get("type"))
+    reasons = {
+        "its rows have pictures": model_type in VISION,
+        f'"layer_types" has {", ".join(sorted(kinds))}': model_type not in OWN_FAMILIES and kinds != {"full_attention"},
+        f'"sliding_window": {window}': model_type not in OWN_FAMILIES and window is not None,
+        f'"rope_type": "{rotary}" turns a token by the length of what is computed with it': rotary
+        in ("dynamic", "longrope"),
+    }
+    found = [reason for reason, is_so in reasons.items() if is_so]
     check(
-        kind not in ("dynamic", "longrope"),
-        f'{asked}: "rope_type": "{kind}" turns a token by the length of what is computed with it, and processes that share rows see different lengths. Leave it out',
+        not found,
+        f"engine.context_parallel: rows of this {model_type} model cannot be shared by several processes ({'; '.join(found)}); leave it out",
     )
 
 

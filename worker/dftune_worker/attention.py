@@ -107,7 +107,8 @@ def _variable_length_kernel() -> Callable:
 
 def _row_by_row(query, key, value, packing, scaling, window):
     groups = query.shape[1] // key.shape[1]
-    out = torch.empty_like(query.transpose(1, 2)) if not torch.is_grad_enabled() else None
+    _, heads, tokens, _ = query.shape
+    out = None if torch.is_grad_enabled() else query.new_empty((1, tokens, heads, value.shape[-1]))
     parts, start, first_key = [], 0, 0
     for length, keys in zip(packing.lengths, packing.key_lengths, strict=True):
         row, seen = slice(start, start + length), slice(first_key, first_key + keys)

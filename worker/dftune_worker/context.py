@@ -13,10 +13,16 @@ import torch.distributed as dist
 from torch.nn.functional import pad
 
 from .attention import Packing, attend_packed
+from .errors import check
 from .head import HeadRequest
 from .packing import MicroBatch
 
 Tensor = torch.Tensor
+KNOWN_TO_OTHERS = ("softcap", "s_aux", "position_bias", "head_mask")
+"""What some families ask of attention beside a scale and a window."""
+
+_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # the name before PyTorch 2.13
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Context:
     def gather(self, own: Tensor) -> Tensor:
         """[N, ...] of every process's [...], which has the same shape everywhere. No gradient."""
         everyone = own.new_empty((self.size * own.shape[0], *own.shape[1:]))
-        dist.all_gather_into_tensor(everyone, own.contiguous(), group=self.group)
+        _gather(everyone, own.contiguous(), group=self.group)
         return everyone.unflatten(0, (self.size, own.shape[0]))
 
     def in_order(self, own: Tensor, dim: int) -> Tensor:
@@ -45,6 +51,39 @@ class Context:
         return _Sum.apply(own, self)
 
 
+NAME = "dftune_shared"
+_now: list["SharedPacking"] = []
+"""Of the micro-batch that is being computed, for models that hand nothing down to their attention: none or one."""
+
+
+def register() -> None:
+    """Makes the function known to Transformers, which then builds no mask for it."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, shared_attention)
+
+
+def shared_attention(
+    module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    dropout: float = 0.0,
+    **more,
+):
+    """As Transformers' own functions, over this process's part of the tokens."""
+    asked = [name for name in KNOWN_TO_OTHERS if more.get(name) is not None]
+    is_plain = attention_mask is None and getattr(module, "is_causal", True) and not asked
+    check(
+        is_plain,
+        f"engine.context_parallel: {type(module).__name__} attends with {' and '.join(asked) or 'a mask of its own'}, which processes that share rows do not; leave it out",
+    )
+    return _now[0].attend(0, query, key, value, scaling, sliding_window), None
+
+
 class SharedPacking(Packing):
     """How the tokens of a group's micro-batch divide into rows, and which of them are this process's."""
 
@@ -54,6 +93,10 @@ class SharedPacking(Packing):
         size = sum(lengths) // (2 * context.size)
         starts = [size * piece for piece in (context.rank, 2 * context.size - 1 - context.rank)]
         self._pieces = [_piece(lengths, start, start + size, device) for start in starts]
+
+    def is_now(self) -> None:
+        """Of what is computed next, and its backward."""
+        _now[:] = [self]
 
     def attend(
         self, _layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
@@ -100,6 +143,7 @@ class Part:
         self.packing = SharedPacking(context, lengths, device)
         each = torch.tensor(lengths, device=device)
         self.row_lengths = each.repeat_interleave(each)[at]  # [t] of each token's row
+        self.sources, self.pictures = batch.sources, batch.pictures
         self.real = (at < tokens)[None] if filled else None  # [1, t]
         piece = batch.predicting // size
         holder = torch.minimum(piece, pieces - 1 - piece)
@@ -160,7 +204,7 @@ class _InOrder(torch.autograd.Function):
         first, second = pieces.chunk(2)
         parts = torch.cat([first, second.flip(0)], 1).contiguous()  # [N, t, ...]
         own = torch.empty_like(parts[0])
-        dist.reduce_scatter_tensor(own, parts.flatten(0, 1), group=context.group)
+        _reduce_scatter(own, parts.flatten(0, 1), group=context.group)
         return own.to(dy.dtype), None
 
 

@@ -13,7 +13,9 @@ from torch.distributed.tensor import DTensor
 
 from . import apart, attention
 from .adapters import attach_adapter
+from .context import NAME as SHARED_ATTENTION
 from .context import Context, Part
+from .context import register as register_shared
 from .errors import check
 from .fusion import fused
 from .head import PLAIN, Head, HeadRequest, Reference, TiedGradient, head_pass
@@ -46,6 +48,7 @@ class PackedModel(nn.Module):
         self.routers: Routers | None = None
         self.eyes: Eyes | None = None
         self.noise: EmbeddingNoise | None = None
+        self._own_attention = self._plain.config._attn_implementation
         self.context: Context | None = None
         """The processes that share its rows."""
         self.begun: dict[str, torch.Tensor] = {}
@@ -157,20 +160,26 @@ class PackedModel(nn.Module):
         """From now on micro-batches are those of a group of processes, of which this one computes a part."""
         apart.refuse_sharing(self.model_type, self.config)
         self.context = context
+        if self.kept_apart != apart.OWN:
+            self.kept_apart = apart.MASK
+            register_shared()
+            self._plain.config._attn_implementation = SHARED_ATTENTION
 
     @contextlib.contextmanager
     def not_sharing(self):
-        """Every process computes all of what it is given."""
-        context, self.context = self.context, None
+        """Every process computes all of what it is given, with the model's own attention."""
+        context, config, used = self.context, self._plain.config, self._plain.config._attn_implementation
+        self.context, config._attn_implementation = None, self._own_attention
         try:
             yield
         finally:
-            self.context = context
+            self.context, config._attn_implementation = context, used
 
     def behave_as(self, other: "PackedModel") -> None:
         """A reference computes as the model that was looked at."""
         self.kept_apart, self.head_form, self.temperature = other.kept_apart, other.head_form, other.temperature
-        self.context = other.context
+        if other.context is not None:
+            self.share_rows(other.context)
         if self._head_input is not None:
             self._head_input.whole = other.gives_whole_logits
 
@@ -216,7 +225,8 @@ class PackedModel(nn.Module):
 
     def last_logits(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Logits [1, V] in float32 after all of a sequence [1, T], computed anew."""
-        states, _ = self._head_input.of(self._plain, {"input_ids": token_ids})
+        with self.not_sharing():
+            states, _ = self._head_input.of(self._plain, {"input_ids": token_ids})
         return self._head_at(1.0).logits(states[0, -1:])
 
     def own_logits(self, batch: MicroBatch):
@@ -225,7 +235,8 @@ class PackedModel(nn.Module):
         try:
             extra = {"output_router_logits": True} if self.routers is not None else {}
             inputs = {"input_ids": batch.token_ids, **self._seen(batch, batch.token_ids), **extra}
-            return self._head_input.of(self._plain, inputs)[1]
+            with self.not_sharing():
+                return self._head_input.of(self._plain, inputs)[1]
         finally:
             self._head_input.whole = before
 
@@ -248,7 +259,7 @@ class PackedModel(nn.Module):
         extra = {"output_router_logits": True} if self.routers is not None else {}
         states, out = self._head_input.of(self._plain, inputs | self._seen(batch, inputs["input_ids"]) | extra)
         if self.routers is not None:
-            self.routers.saw(out.router_logits, real, batch)
+            self.routers.saw(out.router_logits, batch.real if isinstance(batch, Part) else real, batch)
         return states.flatten(0, 1) if real is None else states[real]
 
     def _seen(self, batch: MicroBatch, token_ids: torch.Tensor) -> dict:

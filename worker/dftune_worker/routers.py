@@ -10,6 +10,7 @@ f has no gradient and P is a mean, so a step may be split in any way once f is k
 import torch
 
 from .apart import OWN_FAMILIES
+from .context import Part
 from .errors import check
 from .packing import MicroBatch
 
@@ -27,7 +28,7 @@ class Routers:
         self.decisions = 1.0
         self._seen: tuple[Tensor, Tensor, float] | None = None
 
-    def saw(self, logits: tuple[Tensor, ...], real: Tensor | None, batch: MicroBatch) -> None:
+    def saw(self, logits: tuple[Tensor, ...], real: Tensor | None, batch: MicroBatch | Part) -> None:
         """Logits [R L, E] of each layer; `real` [R, L] says which are tokens."""
         empty = batch.sources == ("(no row)",)
         tokens = None if real is None else real.flatten()

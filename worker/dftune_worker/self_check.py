@@ -47,7 +47,9 @@ def settle(model: PackedModel, rows: list[Row], dtype: torch.dtype, device: torc
         return []
     said = [model.own_logits(batch).logits.float() for batch in single]
     findings = []
-    if not _settle_head(model, single[0], said[0][0], tolerance):
+    with model.not_sharing():
+        settled = _settle_head(model, single[0], said[0][0], tolerance)
+    if not settled:
         model.give_whole_logits(True)
         findings.append(
             Finding(
@@ -56,6 +58,10 @@ def settle(model: PackedModel, rows: list[Row], dtype: torch.dtype, device: torc
                 "lower micro_batch_tokens if memory is short",
             )
         )
+    if model.context is not None:
+        _hold_shared(model, both, torch.cat(said, 1)[0], tolerance)
+        model.train()
+        return findings
     found = _way(model, single, both, torch.cat(said, 1)[0], tolerance)
     if found is None:
         raise InputError(
@@ -89,6 +95,19 @@ def _way(model: PackedModel, single: list, both, said: Tensor, tolerance: float)
         if _distance(came, said) <= tolerance:
             return way
     return None
+
+
+def _hold_shared(model: PackedModel, both, said: Tensor, tolerance: float) -> None:
+    model.kept_apart = apart.MASK
+    why = "recurrent layers, or attention of its own"
+    try:
+        off = _distance(model.all_logits(both), said)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        off, why = float("inf"), f"{type(error).__name__}: {error}"
+    if off > tolerance:
+        raise InputError(
+            f"engine.context_parallel: {model.model_type}: rows that several processes share are not what the model itself says of them ({why}); leave it out"
+        )
 
 
 def _hold(model: PackedModel, both, single: list[Tensor], tolerance: float) -> None:
