@@ -141,6 +141,22 @@ def test_weight_and_remainder_are_the_float32_master():
     assert off.max() == 0  # as near as rounding to nearest
 
 
+def test_steps_below_half_a_gap_are_kept_and_seen_once_they_make_one():
+    """At 0.02 the next bfloat16 number is 1.2e-4 away: the forward sees the seventh step of 1e-5, the master each."""
+    layer = torch.nn.Linear(9, 5, bias=False)
+    layer.weight.data.copy_(torch.full((5, 9), 0.02).bfloat16())
+    start = layer.weight.data.clone()
+    optimizer = Optimizer(layer, AdamWSettings(0.9, 0.95, 1e-8, 0.0), True)
+    for step in range(1, 13):
+        layer.weight.grad = torch.ones_like(layer.weight)
+        optimizer.update(1e-5, 1.0)
+        master = optimizer.master("weight", layer.weight)
+        torch.testing.assert_close(master, start - step * 1e-5, rtol=0, atol=1e-8)
+        seen = layer.weight.data.float()
+        assert torch.equal(seen, master.bfloat16().float())
+        assert torch.equal(seen, start) == (step <= 6)
+
+
 @pytest.mark.parametrize("kept", ["whole", "split", "split, as on a GPU"])
 def test_optimizer_is_pytorch_s_adamw_on_float32(kept):
     torch.manual_seed(0)
