@@ -3,7 +3,7 @@
  * Qwen2.5-0.5B's shape, DFT, four rows a step.
  *
  *     npm run bench -- trl [--steps 4] [--repeats 1] [--only full|lora] [--threads N]
- *                          [--optimizer adamw-8bit]
+ *                          [--optimizer adamw-8bit] [--dtypes fp32,bf16] [--trl fp32,bf16]
  *
  * TRL is ../shared/bench/trl_dft.py under DFTUNE_PYTHON (or /opt/torch-venv/bin/python). Processes
  * run in turns; a process's rate is the median of its steps after the first. --threads for both
@@ -182,6 +182,8 @@ export async function run(args: string[]): Promise<void> {
       only: { type: "string" },
       threads: { type: "string" },
       optimizer: { type: "string" },
+      dtypes: { type: "string", default: bf16Kernel() ? "fp32,bf16" : "fp32" },
+      trl: { type: "string", default: "fp32,bf16" },
     },
   })
   const model = qwenModel()
@@ -197,12 +199,13 @@ export async function run(args: string[]): Promise<void> {
     ...(threads ? { threads: Number(threads) } : {}),
     ...(optimizer ? { optimizer } : {}),
   }
-  const dtypes = bf16Kernel() ? (["fp32", "bf16"] as const) : (["fp32"] as const)
+  const precisions = (list: string) =>
+    list.split(",").filter(Boolean) as (keyof typeof PRECISIONS)[]
   const contenders = (["full", "lora"] as const)
     .filter((mode) => !values.only || mode === values.only)
     .flatMap((mode) => [
-      ...dtypes.map((dtype) => ours(setup, dtype, mode)),
-      ...(["fp32", "bf16"] as const).map((dtype) => theirs(setup, dtype, mode)),
+      ...precisions(values.dtypes).map((dtype) => ours(setup, dtype, mode)),
+      ...precisions(values.trl).map((dtype) => theirs(setup, dtype, mode)),
     ])
   const results = await inTurns(contenders, Number(values.repeats))
   rmSync(folder, { recursive: true, force: true })
