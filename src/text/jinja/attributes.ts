@@ -183,10 +183,11 @@ export function item(of: Value, index: Value): Value {
   return own ?? missing(of, index)
 }
 
+/** `of[start:stop:step]`. @throws InputError for what is no sequence, and bounds that are no integers */
 export function slice(of: Value, bounds: SliceBounds): Value {
   if (of instanceof Undefined) return refuse(of.why)
   if (of instanceof Markup) return refuse("parts of a text marked as safe are not supported here")
-  return sliceOf(of, bounds) ?? missing(of, null)
+  return sliceOf(of, bounds) ?? refuse(`a ${typeName(of)} cannot be cut by these bounds`)
 }
 
 const ACCESS = { attribute, item }

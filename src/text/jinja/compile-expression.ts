@@ -211,11 +211,17 @@ export function compileFilter(node: Kind<"filter">, input: Evaluate, place: Plac
   }
 }
 
+const hasArguments = ({ positional, named, rest, more }: Arguments) =>
+  positional.length + named.length > 0 || rest !== null || more !== null
+
 function compileTest(node: Kind<"test">, place: Place): Evaluate {
   const { name } = node
   if (!isTest(name)) unknown("test", name, node, place)
   const input = compileExpression(node.input, place)
   const given = compileArguments(node.given, place)
+  if ((name === "defined" || name === "filter") && hasArguments(node.given)) {
+    return () => refuse(`${name}() takes no arguments`)
+  }
   if (name === "defined") return (scope) => !(input(scope) instanceof Undefined)
   if (name === "filter") return (scope) => isFilter(text(input(scope)))
   return (scope) => {

@@ -15,7 +15,7 @@ import { binary, escaped } from "./operators.ts"
 import { repr, text } from "./printing.ts"
 import { SPACE, splitLines } from "./python-space.ts"
 import { iterate, iteratorOf, length, listOf, reversedItems } from "./sequences.ts"
-import { type Signature, signature, wholeArgument } from "./signatures.ts"
+import { type Signature, signature, textArgument, wholeArgument } from "./signatures.ts"
 import { percentFormat } from "./text-format.ts"
 import { centred, replaced, stripped } from "./text-methods.ts"
 import { json, jsonOptions } from "./to-json.ts"
@@ -209,7 +209,7 @@ export const FILTERS: Readonly<Record<string, Filter>> = {
     return negative ? signed("-", value) : signed("+", value)
   }),
   attr: signature("name", (value, [name]) => {
-    const found = attribute(value, text(name!))
+    const found = attribute(value, textArgument(name, "attr"))
     // the filter never falls back on the item of a dict
     const isItem = value instanceof Dict && value.get(name!) === found
     return isItem ? new Undefined(`no attribute ${repr(name!)}`) : found
@@ -228,14 +228,16 @@ export const FILTERS: Readonly<Record<string, Filter>> = {
     const step = iterate(value).next()
     return step.done ? new Undefined("No first item, sequence was empty.") : step.value
   }),
-  float: signature("default?", (value, [preset]) => toFloat(value, preset ?? new Float(0))),
+  float: signature("default?", (value, [preset]) =>
+    toFloat(value, preset === undefined ? new Float(0) : preset),
+  ),
   indent: signature("width? first? blank?", indented),
   int: signature("default? base?", (value, [preset, base]) =>
-    toInteger(value, preset ?? 0, wholeArgument(base, 10, "int")),
+    toInteger(value, preset === undefined ? 0 : preset, wholeArgument(base, 10, "int")),
   ),
   items: signature("", (value) => new Generator(itemPairs(value))),
   join: signature("d? attribute?", (value, [separator, path]) => {
-    const by = text(separator ?? "")
+    const by = text(separator === undefined ? "" : separator)
     const at = attributePath(path)
     let made = ""
     let isFirst = true

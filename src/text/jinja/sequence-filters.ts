@@ -1,7 +1,7 @@
 import { attributePath, FILTERS, type Filter, formatted } from "./filters.ts"
 import { binary, compare, memberOf, sortedBy } from "./operators.ts"
 import { iterate, listOf } from "./sequences.ts"
-import { applied, signature } from "./signatures.ts"
+import { applied, signature, wholeArgument } from "./signatures.ts"
 import { callTest } from "./tests.ts"
 import {
   Dict,
@@ -32,6 +32,9 @@ function orderKeys(path: Path, caseSensitive: Path): (value: Value) => Value {
   const keys = paths.map((one) => orderKey(one, caseSensitive))
   return (value) => keys.map((key) => key(value))
 }
+
+/** Python's `reverse=` takes a truth or a whole number, and nothing else. */
+const backwards = (value: Path): boolean => wholeArgument(value, 0, "sort") !== 0
 
 function* uniques(value: Value, key: (value: Value) => Value): Iterable<Value> {
   const seen = new Dict()
@@ -80,7 +83,7 @@ const ORDERING: Readonly<Record<string, Filter>> = {
     if (!(value instanceof Dict)) return refuse("dictsort needs a dict")
     const pairs = Array.from(value.pairs(), (pair) => new Tuple(pair))
     const key = orderKey(part === "key" ? 0 : 1, caseSensitive)
-    return sortedBy(pairs, key, isTrue(reverse ?? false))
+    return sortedBy(pairs, key, backwards(reverse))
   }),
   groupby: signature("attribute default? case_sensitive?", (value, [path, preset, caseSensitive]) =>
     groups(value, path, preset, caseSensitive),
@@ -88,7 +91,7 @@ const ORDERING: Readonly<Record<string, Filter>> = {
   max: extremeFilter(">"),
   min: extremeFilter("<"),
   sort: signature("reverse? case_sensitive? attribute?", (value, [reverse, caseSensitive, path]) =>
-    sortedBy(listOf(value), orderKeys(path, caseSensitive), isTrue(reverse ?? false)),
+    sortedBy(listOf(value), orderKeys(path, caseSensitive), backwards(reverse)),
   ),
   sum: signature("attribute? start?", (value, [path, start]) => {
     const at = attributePath(path)
