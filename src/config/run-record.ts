@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from "node:path"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { jsonOfFile } from "../formats/plain-file.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { statOf } from "../host/stat.ts"
 
 type Json = Readonly<Record<string, unknown>>
@@ -24,7 +25,7 @@ export function isRunFolder(path: string): boolean {
 
 /** The config file that is meant: a run folder stands for its config.json. */
 export function configFileOf(path: string): string {
-  return isRunFolder(path) ? join(path, "config.json") : path
+  return isRunFolder(path) ? ownPlace(path, "config.json") : path
 }
 
 /** The config that a run recorded. It writes where the record lies, wherever that has been moved. */

@@ -16,6 +16,7 @@ import {
 } from "./render.ts"
 import { type Columns, isPaired, type Purpose } from "./rows/index.ts"
 import type { RowBatch } from "./shard-writer.ts"
+import { unusedKeysOf } from "./unwritten.ts"
 
 /** Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker. */
 export interface BatchSetup {
@@ -119,7 +120,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
       continue
     }
     const { reading } = row
-    for (const key of reading.unused) note(unused, key, line)
+    for (const key of unusedKeysOf(reading, options.template)) note(unused, key, line)
     if ("refusal" in row) {
       note(untrained, row.refusal, line)
       continue

@@ -12,6 +12,7 @@ import { readBatch } from "./read-batch.ts"
 import type { Rendered } from "./render.ts"
 import { tallies, unusedKeys } from "./row-counter.ts"
 import { resolveSources, sourceBatches, wholeFiles } from "./sources.ts"
+import { unusedKeysOf } from "./unwritten.ts"
 
 /** One sequence as `preview --json` prints it (docs/data.md). */
 export interface PreviewExample {
@@ -96,7 +97,8 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
         counts.bad(source)
         continue
       }
-      counts.unused(sourceOf[file]!, batch.path, row.line, row.reading.unused)
+      const unused = unusedKeysOf(row.reading, rendering.template)
+      counts.unused(sourceOf[file]!, batch.path, row.line, unused)
       if ("refusal" in row) counts.untrained(row.refusal, batch.path, row.line)
       else counts.add(source, row.sides)
       if (rows > examples) continue

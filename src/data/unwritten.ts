@@ -4,7 +4,7 @@ import { PICTURE } from "../text/chat-message.ts"
 import { REASONING } from "../text/chat-template.ts"
 import type { AssistantSpan, ChatTemplate } from "../text/index.ts"
 import type { RowNote } from "./lints.ts"
-import type { Message } from "./rows/index.ts"
+import type { Message, RowReading } from "./rows/index.ts"
 
 /** A chat as its template wrote it. */
 export interface RenderedChat {
@@ -39,6 +39,24 @@ export function unwrittenNotes(chat: RenderedChat, template: ChatTemplate): RowN
   }
   if (!toolNames(tools).every((name) => text.includes(name))) notes.add("dropped-tools")
   return [...notes]
+}
+
+/** Keys of a row, and of its messages, that say something and that nothing is made of. */
+export function unusedKeysOf(
+  { unused, messageKeys }: RowReading,
+  template: ChatTemplate | null,
+): string[] {
+  const unread = messageKeys.filter((key) => !names(template?.source ?? "", key))
+  return [...unused, ...unread.map((key) => `messages[].${key}`)]
+}
+
+function names(source: string, key: string): boolean {
+  const isPart = (letter: string | undefined) =>
+    letter !== undefined && /[\p{L}\p{N}_]/u.test(letter)
+  for (let at = source.indexOf(key); at !== -1; at = source.indexOf(key, at + 1)) {
+    if (!isPart(source[at - 1]) && !isPart(source[at + key.length])) return true
+  }
+  return false
 }
 
 /** Where a message is looked for: its own span, or what follows the last answer. */

@@ -1,6 +1,6 @@
 /** The share of an adapter's effect that is left after a merge into coarser weights. */
 import { existsSync } from "node:fs"
-import { basename, dirname, join, resolve } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import { parseConfig } from "../config/parse-config.ts"
 import { recordedConfig } from "../config/run-record.ts"
 import type { SourceConfig } from "../config/schema.ts"
@@ -8,6 +8,7 @@ import { openPrepared, prepareData } from "../data/index.ts"
 import type { PrepareOptions } from "../data/prepare.ts"
 import { InputError } from "../errors.ts"
 import { isObject, readJsonObject } from "../formats/index.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { objectiveFromConfig } from "../objectives/index.ts"
 import { isRunFolder, RUN_FILES } from "../run/run-folder.ts"
 import { type MicroBatch, stepBatch } from "../train/micro-batches.ts"
@@ -114,7 +115,7 @@ function runOf(path: string): string | undefined {
 async function runRows(path: string): Promise<Omit<PrepareOptions, "tokenizer"> | Unmeasured> {
   const run = runOf(path)
   if (run === undefined) return { unmeasured: "only a run knows the rows it was trained on" }
-  const record = join(run, RUN_FILES.config)
+  const record = ownPlace(run, RUN_FILES.config)
   const { config: recorded } = await readJsonObject(record)
   if (!isObject(recorded)) return { unmeasured: `${record} has no config` }
   const config = parseConfig(recordedConfig(record, { config: recorded }))

@@ -156,7 +156,7 @@ function outFolder(run: string, { out, to }: ExportOptions): string {
 async function runNotes(run: string, { folder, base }: ExportSource): Promise<string[]> {
   if (!isRunFolder(run)) return []
   const unfinished = resolve(folder) !== resolve(run, RUN_FILES.model)
-  const record = join(run, RUN_FILES.config)
+  const record = ownPlace(run, RUN_FILES.config)
   const { config } = existsSync(record) ? await readJsonObject(record) : {}
   const { quantization } = isObject(config) ? config : {}
   const quantized = base !== null && (quantization === "int8" || quantization === "int4")

@@ -2,9 +2,10 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../errors.ts"
 import { makeFolder, replaceFileNow } from "../formats/atomic.ts"
-import { isObject, refuseDeep } from "../formats/json.ts"
+import { isObject, parseJson, refuseDeep } from "../formats/json.ts"
 import { type LineFile, openLineFile } from "../formats/line-file.ts"
 import { plainText } from "../formats/plain-file.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { clearRun, removeLeftovers } from "./clear-run.ts"
 import { isRunEvent } from "./event-fields.ts"
 import type { RunEvent } from "./events.ts"
@@ -156,14 +157,8 @@ export function parseEvent(line: string): RunEvent | undefined {
 
 /** What `config.json` of a run says; undefined where there is none. */
 export function readRunRecord(path: string): RunRecord | undefined {
-  const file = join(path, RUN_FILES.config)
+  const file = ownPlace(path, RUN_FILES.config)
   if (!existsSync(file)) return undefined
-  const text = plainText(file)
-  refuseDeep(text, file)
-  try {
-    const record: unknown = JSON.parse(text)
-    return isObject(record) ? (record as unknown as RunRecord) : undefined
-  } catch (error) {
-    throw new InputError(`${file}: not JSON: ${(error as Error).message}`)
-  }
+  const record = parseJson(plainText(file), file)
+  return isObject(record) ? (record as unknown as RunRecord) : undefined
 }

@@ -4,6 +4,7 @@ import { type Config, loadConfig } from "../config/index.ts"
 import { openPrepared, type Prepared, prepareData } from "../data/index.ts"
 import { isObject } from "../formats/json.ts"
 import { modelFolders } from "../generate/index.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { findModel } from "../models/files/index.ts"
 import { type Objective, objectiveFromConfig } from "../objectives/index.ts"
 import { RUN_FILES } from "../run/run-files.ts"
@@ -36,7 +37,9 @@ export interface LookedRow {
 /** @throws InputError where the run's config or its model's tokenizer cannot be read */
 export async function lookedRun(run: NamedRun): Promise<LookedRun> {
   // nothing that it names is run: only its rows are read
-  const config = await loadConfig(join(run.path, RUN_FILES.config), { approve: async () => true })
+  const config = await loadConfig(ownPlace(run.path, RUN_FILES.config), {
+    approve: async () => true,
+  })
   const objective = objectiveFromConfig(config.objective)
   const textFolder = await textFolderOf(run, config)
   return { run, config, objective, textFolder, tokenizer: await loadTokenizer(textFolder) }

@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import type { Config } from "../config/index.ts"
 import { isObject } from "../formats/json.ts"
 import { readJsonObject } from "../formats/json-files.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { RUN_FILES } from "../run/run-folder.ts"
 
 /** Defaults that were others when a run began that did not write them down, by objective. */
@@ -30,7 +31,7 @@ export async function keptObjective(
   if (resume === false || former === undefined) return objective
   // A checkpoint lies in RUN/checkpoints/NAME.
   const folder = typeof resume === "string" ? dirname(dirname(resume)) : output_dir
-  const path = join(folder, RUN_FILES.config)
+  const path = ownPlace(folder, RUN_FILES.config)
   if (!existsSync(path)) return objective
   const { config: recorded } = await readJsonObject(path)
   const before = isObject(recorded) && isObject(recorded.objective) ? recorded.objective : undefined

@@ -75,6 +75,7 @@ test.each([
   const { lints: alone } = await previewed([row])
   expect(alone[0]).toMatchObject({ code: "untrained-rows", severity: "error" })
   expect(alone[0]!.message).toMatch(/^nothing to train: 1 row left out/)
+  expect(lints.map(({ code }) => code)).not.toContain("unused-keys")
 })
 
 test("a number at a row's top may be a column like any other: it is named, not obeyed", async () => {

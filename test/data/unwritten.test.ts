@@ -192,3 +192,22 @@ test("unused keys are said once for a source", async () => {
     },
   ])
 })
+
+test("so are keys of messages that the template does not name", async () => {
+  const messages = [
+    { role: "user", content: "Hi", name: "bob", mask: null, id: 4 },
+    { role: "assistant", content: "Hello", mask: true, reasoning_details: [{ text: "r" }] },
+  ]
+  const template =
+    "{% for m in messages %}{{ m.role }}:{{ m.name }}{{ m.content }}<end>{% endfor %}"
+  const unused = async (options: object) => {
+    const { lints } = await previewed([{ messages }], options)
+    return lints.find(({ code }) => code === "unused-keys")?.message
+  }
+  expect(await unused({ template })).toMatch(
+    /2 keys of its rows are not used: messages\[\].mask \(1\), messages\[\].reasoning_details \(1\)$/,
+  )
+  expect(
+    await unused({ template: template.replace("m.name", "m.mask or m.reasoning_details") }),
+  ).toMatch(/a key of its rows is not used: messages\[\].name \(1\)$/)
+})

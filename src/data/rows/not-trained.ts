@@ -53,9 +53,9 @@ export function isContextOnly(message: JsonObject, at: string, where: string): b
   return context
 }
 
-/** The key that excludes a row from training, and its value; undefined where no key does. */
+/** The key that excludes a row from training, and how it says so; undefined where no key does. */
 export function refusalOf(row: JsonObject, { isAnswer }: { readonly isAnswer: boolean }) {
-  const named = (key: string) => `${key}: ${String(row[key])}`
+  const named = (key: string) => ({ key, why: `${key}: ${String(row[key])}` })
   const untrained = TRAIN_KEYS.find((key) => isFalse(row[key]) || isZero(row[key]))
   if (untrained !== undefined) return named(untrained)
   // beside a text alone 0 is the name of a class; beside an answer it is KTO's "bad"

@@ -1,6 +1,7 @@
 import type { DataFormat } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
+import { REASONING } from "../../text/chat-template.ts"
 import { type Columns, renamed } from "./columns.ts"
 import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
 import { refuseMedia, says } from "./media.ts"
@@ -20,6 +21,8 @@ export interface RowReading {
   readonly refusal?: string
   /** Keys that say something and that nothing was made of. */
   readonly unused: readonly string[]
+  /** Keys of its messages that say something, and that only a template can make something of. */
+  readonly messageKeys: readonly string[]
 }
 
 export interface ReadRowOptions {
@@ -94,23 +97,21 @@ export function rowReading(
     ? withPictures(read.example, row, where)
     : { example: read.example, used: [] }
   const weight = weightOf(row, columns, where)
-  const refusal =
-    weight.value === 0
-      ? `${columns.row_weight ?? columns.weight}: 0`
-      : purpose === "supervised"
-        ? (refusalOf(row, { isAnswer: shape.format !== "text" }) ?? silence(example))
-        : undefined
+  const excluded =
+    purpose === "supervised" ? refusalOf(row, { isAnswer: shape.format !== "text" }) : undefined
+  const silent = purpose === "supervised" ? silence(example) : undefined
+  const refusal = weight.value === 0 ? "row_weight: 0" : (excluded?.why ?? silent)
   const judged = judgement(row, purpose, where)
   return {
     example,
     weight: weight.value,
     ...(judged ? { value: judged.value } : {}),
-    ...(weight.value === 0
-      ? { refusal: "row_weight: 0" }
-      : refusal === undefined
-        ? {}
-        : { refusal }),
-    unused: leftOver(row, [...read.used, ...used, ...weight.used, ...(judged?.used ?? [])]),
+    ...(refusal === undefined ? {} : { refusal }),
+    unused: leftOver(row, [
+      ...[...read.used, ...used, ...weight.used, ...(judged?.used ?? [])],
+      ...(excluded ? [excluded.key] : []),
+    ]),
+    messageKeys: messageKeys(example),
   }
 }
 
@@ -170,6 +171,32 @@ function leftOver(row: JsonObject, used: readonly string[]): string[] {
   return Object.entries(row)
     .filter(([key, value]) => !used.includes(key) && says(value) && !agreesToTraining(key, value))
     .map(([key]) => key)
+}
+
+/** Read here, looked for in the text by lints of their own, or numbers of the conversation's records. */
+const KNOWN_MESSAGE_KEYS = new Set([
+  ...["role", "content", "pictures", "tool_calls", ...REASONING],
+  ...["tool_call_id", "id", "index", "type"],
+])
+
+function messageKeys(example: Example): string[] {
+  const told = new Set<string>()
+  for (const message of turnsOf(example)) {
+    for (const [key, value] of Object.entries(message)) {
+      const isName = key === "name" && message.role === "tool"
+      if (!KNOWN_MESSAGE_KEYS.has(key) && !isName && says(value)) told.add(key)
+    }
+  }
+  return [...told]
+}
+
+function turnsOf(example: Example): readonly Message[] {
+  if (example.kind === "text") return []
+  if (example.kind === "chat") return example.messages
+  const { prompt } = example
+  const said =
+    example.kind === "completion" ? [example.completion] : [example.chosen, example.rejected]
+  return [prompt, ...said].flatMap((turns) => (typeof turns === "string" ? [] : turns))
 }
 
 const PARTNER: Readonly<Record<string, string>> = {
