@@ -52,6 +52,33 @@ def arrow(table: pa.Table) -> None:
             out.write_table(dictionary, max_chunksize=12)
 
 
+def calls() -> None:
+    """Arguments of typed columns: floats that are whole, integers past 2^53, keys that others have."""
+    given = [
+        {"id": 1234567890123456789, "p": 2.0, "q": 0.5, "list": [1.0, 2.5], "small": 3},
+        {"id": 4, "p": None, "q": -0.0, "list": [], "small": None},
+        {"id": 5, "p": 1e22, "q": 1e-7, "list": None, "small": 7},
+    ]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "Q", "tool_calls": None},
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"function": {"name": "f", "arguments": a}}],
+                },
+            ],
+            "tools": [{"name": "f", "parameters": {"most": 2.0}}],
+        }
+        for a in given
+    ]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, OUT / "calls.parquet")
+    with pa.ipc.new_file(str(OUT / "calls.arrow"), table.schema) as out:
+        out.write_table(table)
+
+
 def lines() -> None:
     text = "".join(json.dumps(row) + "\n" for row in ROWS)
     packed = pa.compress(text.encode(), codec="zstd", asbytes=True)
@@ -64,4 +91,5 @@ if __name__ == "__main__":
     parquet(rows)
     arrow(rows)
     lines()
+    calls()
     print(f"pyarrow {pa.__version__}")

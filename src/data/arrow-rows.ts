@@ -4,7 +4,9 @@ import { decompress } from "fzstd"
 import { InputError } from "../errors.ts"
 import { checkColumns } from "./arrow-batches.ts"
 import { checkMessages } from "./arrow-messages.ts"
+import { damageIn } from "./json-text.ts"
 import { VALUE_ROWS } from "./raw-rows.ts"
+import { arrowFloats } from "./typed-calls.ts"
 import { frameWatch } from "./zstd-frames.ts"
 
 /** A file is held whole; `datasets` writes shards of 500 MB. */
@@ -21,13 +23,14 @@ export async function* arrowRows(path: string, size: number) {
     )
   }
   const table = read(path, await readFile(path))
+  const floats = arrowFloats(table.schema.fields)
   for (let from = 0; from < table.numRows; from += VALUE_ROWS) {
     const count = Math.min(VALUE_ROWS, table.numRows - from)
     const rows = Array.from({ length: count }, (_, i) => ({
       line: from + i + 1,
       value: rowOf(path, () => table.at(from + i)),
     }))
-    yield { rows, fraction: (from + count) / table.numRows }
+    yield { rows, floats, fraction: (from + count) / table.numRows }
   }
 }
 
@@ -47,7 +50,7 @@ function read(path: string, bytes: Uint8Array) {
   })
   try {
     checkMessages(bytes)
-    const table = tableFromIPC(bytes, { useProxy: false })
+    const table = tableFromIPC(bytes, { useProxy: false, useBigInt: true })
     checkColumns(table.children, unpacked)
     return table
   } catch (error) {
@@ -72,6 +75,6 @@ function unreadable(path: string, error: unknown): InputError {
   const { message } = error as Error
   const hint = /LZ4/.test(message)
     ? "it is packed with LZ4, which is not read; write it as parquet, or unpacked"
-    : message
+    : damageIn(error as Error)
   return new InputError(`${path}: not a readable Arrow file: ${hint}`)
 }

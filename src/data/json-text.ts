@@ -45,6 +45,13 @@ function lineProblem(text: string): string {
 
 const PYTHON = /^(None|True|False)$/
 
+/** What a decoder says that read past the end of its bytes. */
+const PAST_END = /outside the bounds|out of bounds|Invalid (typed array|DataView)|ends too early/i
+
+/** What a reader of packed bytes tripped over, in words of ours where its own are of its inside. */
+export const damageIn = ({ message }: Error): string =>
+  PAST_END.test(message) ? "it is empty, cut off or damaged" : message
+
 /** What a file without rows in it may be; undefined for a text like any other. */
 export function foreign(start: string): string | undefined {
   if (/^\s*<(!doctype|html|\?xml)/i.test(start))

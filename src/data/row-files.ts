@@ -6,13 +6,15 @@ import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { openToRead, readError } from "../formats/json-files.ts"
 import { arrowRows } from "./arrow-rows.ts"
+import { csvHeader } from "./csv-header.ts"
 import { jsonRows } from "./json-rows.ts"
-import { foreign } from "./json-text.ts"
+import { damageIn, foreign } from "./json-text.ts"
 import { checkPages } from "./parquet-pages.ts"
 import { unpackedOnce } from "./parquet-unpacked.ts"
 import { type RawRow, type RawRows, VALUE_ROWS } from "./raw-rows.ts"
 import { withoutNulls } from "./rows/values.ts"
 import { fileBytes, MAX_LINE_BYTES } from "./text-lines.ts"
+import { CALL_KEYS, exactText, type FloatColumns, joined, parquetFloats } from "./typed-calls.ts"
 
 export type { RawRow, RawRows } from "./raw-rows.ts"
 
@@ -71,8 +73,11 @@ export async function* rawRows(path: string, kind: RowFileKind): AsyncGenerator<
       yield* parquetRows(path)
       break
     case "arrow":
-      for await (const { rows, fraction } of arrowRows(path, size))
-        yield { rows: rows.map(({ line, value }) => ({ line, value: plain(value) })), fraction }
+      for await (const { rows, floats, fraction } of arrowRows(path, size))
+        yield {
+          rows: rows.map(({ line, value }) => ({ line, value: row(value, floats) })),
+          fraction,
+        }
       break
   }
 }
@@ -90,19 +95,24 @@ async function fileSize(path: string): Promise<number> {
 
 async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
   let fraction = 0
+  let isFirst = true
   async function* bytes(): AsyncGenerator<Uint8Array> {
     const decoder = new TextDecoder("utf-8", { fatal: true })
     const encoder = new TextEncoder()
     for await (const piece of fileBytes(path, size)) {
       fraction = piece.fraction
-      yield encoder.encode(decodeUtf8(piece.bytes, path, decoder))
+      const text = decodeUtf8(piece.bytes, path, decoder)
+      const other = isFirst ? foreign(text) : undefined
+      if (other !== undefined) throw new InputError(`${path}: not csv: ${other}`)
+      isFirst = false
+      yield encoder.encode(text)
     }
   }
   const { delimiter, named } = await csvDelimiter(path, size)
   const problems: RawRow[] = []
   const parser = parse({
     bom: true,
-    columns: true,
+    columns: csvHeader,
     delimiter,
     from_line: named ? 2 : 1,
     info: true,
@@ -142,6 +152,8 @@ async function* csvRows(path: string, size: number): AsyncGenerator<RawRows> {
 
 function recordProblem(error: CsvError | undefined, delimiter: string): string {
   const { columns, record } = (error ?? {}) as { columns?: unknown; record?: unknown }
+  if (error?.code === "CSV_QUOTE_NOT_CLOSED")
+    return "a field begins with a quote that is not closed in the rest of the file"
   const inconsistent = error?.code === "CSV_RECORD_INCONSISTENT_COLUMNS"
   if (!inconsistent || !Array.isArray(columns) || !Array.isArray(record))
     return error?.message ?? "not a csv record"
@@ -173,6 +185,7 @@ const MAX_HEADER_BYTES = 2 ** 16
 async function* parquetRows(path: string): AsyncGenerator<RawRows> {
   const { file, compressors, forget } = unpackedOnce(await asyncBufferFromFile(path))
   const metadata = await readable(path, () => parquetMetadataAsync(file))
+  const floats = parquetFloats(metadata.schema)
   const total = Number(metadata.num_rows)
   if (
     !(total >= 0 && total < 2 ** 31) ||
@@ -203,7 +216,7 @@ async function* parquetRows(path: string): AsyncGenerator<RawRows> {
       for (let from = 0; from < values.length; from += VALUE_ROWS) {
         const rows = values
           .slice(from, from + VALUE_ROWS)
-          .map((value, i): RawRow => ({ line: rowStart + from + i + 1, value: plain(value) }))
+          .map((value, i): RawRow => ({ line: rowStart + from + i + 1, value: row(value, floats) }))
         yield { rows, fraction: (rowStart + from + rows.length) / total }
       }
     }
@@ -217,25 +230,30 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read()
   } catch (error) {
     throw new InputError(
-      `${path}: not a readable parquet file: ${foreign(await firstText(path)) ?? (error as Error).message}`,
+      `${path}: not a readable parquet file: ${foreign(await firstText(path)) ?? damageIn(error as Error)}`,
     )
   }
 }
 
-/** Whole numbers of 64 bits as numbers, bytes as text where they are: what JSON would have said. */
-function plain(value: unknown): unknown {
+/** What JSON would have said of a row. */
+const row = (value: unknown, floats: FloatColumns) => plain(value, floats, "")
+
+/** Whole numbers of 64 bits as numbers, bytes as text where they are; calls as text where numbers lose. */
+function plain(value: unknown, floats: FloatColumns, path: string): unknown {
   if (typeof value === "bigint") return Number(value)
-  if (Array.isArray(value)) return value.map(plain)
+  if (Array.isArray(value)) return value.map((item) => plain(item, floats, path))
   if (value instanceof Date) return value.toISOString()
   if (value instanceof Uint8Array) return textOrBytes(value)
   if (value instanceof DataView) return null
-  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, plain) // a list of numbers
+  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, Number) // a list of numbers
   if (!isObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
-      const read = plain(inner)
-      // a column of structs gives each of them the keys of all
-      return [key, CALL_KEYS.has(key) ? withoutNulls(read) : read]
+      const at = joined(path, key)
+      const read = plain(inner, floats, at)
+      if (!CALL_KEYS.has(key)) return [key, read]
+      const plainValue = (one: unknown) => plain(one, floats, at)
+      return [key, exactText(inner, { floats, plain: plainValue }, at) ?? withoutNulls(read)]
     }),
   )
 }
@@ -250,9 +268,6 @@ function textOrBytes(bytes: Uint8Array): string | Uint8Array {
     return bytes.slice()
   }
 }
-
-/** Parts of a row where null is padding. */
-const CALL_KEYS = new Set(["tool_calls", "function_call", "tools", "functions"])
 
 /** The beginning of a file as text, to see what it is. */
 async function firstText(path: string): Promise<string> {

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts"
+import { ExactFloat, exactMembers } from "../formats/exact-json.ts"
 import { isObject } from "../formats/json.ts"
 import { PICTURE } from "../text/chat-message.ts"
 import { REASONING } from "../text/chat-template.ts"
@@ -144,13 +145,13 @@ export function writesCalls({ messages, spans, text }: Omit<RenderedChat, "again
   })
 }
 
-/** Keys and texts and numbers in arguments; what has several spellings (true, null) is left out. */
+/** Keys, texts and whole numbers in arguments; what has several spellings (true, null, 2.0) is left out. */
 function leaves(value: unknown): string[] {
   if (typeof value === "string") return value.trim() === "" ? [] : [value.trim()]
-  if (typeof value === "number" && Number.isInteger(value)) return [String(value)]
-  if (Array.isArray(value)) return value.flatMap(leaves)
-  if (!isObject(value)) return []
-  return Object.entries(value).flatMap(([key, inner]) => [key, ...leaves(inner)])
+  if (typeof value === "bigint" || Number.isInteger(value)) return [String(value)]
+  if (Array.isArray(value)) return exactMembers(value).flatMap(([, inner]) => leaves(inner))
+  if (!isObject(value) || value instanceof ExactFloat) return []
+  return exactMembers(value).flatMap(([key, inner]) => [key, ...leaves(inner)])
 }
 
 /** A call whose arguments are no object: a template writes them with quotes around them. */

@@ -46,6 +46,10 @@ export function exactMembers(value: object): (readonly [key: string, member: unk
   })
 }
 
+/** A member of an object as the text wrote it. */
+export const exactMember = (value: object, key: string): unknown =>
+  (value as { readonly [LOST]?: Lost })[LOST]?.numbers.get(key) ?? (value as Container)[key]
+
 const TOKEN = /\s*(?:"(?:[^"\\]|\\.)*"|[-+.\deE]+|true|false|null|[{}[\]:,])/y
 const WHOLE = /^-?\d+$/
 

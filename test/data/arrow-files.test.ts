@@ -104,3 +104,29 @@ test.each([
   writeFileSync(twice, Buffer.concat([right, right]))
   expect(await rowsOf(twice)).toHaveLength(48)
 })
+
+test("calls keep what their columns' types say: whole floats, and integers past 2^53", async () => {
+  const calls = (given: string) => `[{"function":{"name":"f","arguments":${given}}}]`
+  const expected = [
+    calls('{"id":1234567890123456789,"p":2.0,"q":0.5,"list":[1.0,2.5],"small":3}'),
+    calls('{"id":4,"q":-0.0,"list":[]}'),
+    calls('{"id":5,"p":1e+22,"q":1e-7,"small":7}'),
+  ]
+  for (const name of ["calls.parquet", "calls.arrow"]) {
+    const rows = (await golden(name)) as { value: { messages: object[]; tools: string } }[]
+    expect(rows.map(({ value }) => value.messages[1])).toEqual(
+      expected.map((tool_calls) => ({ role: "assistant", content: "", tool_calls })),
+    )
+    expect(rows[0]!.value.tools).toBe('[{"name":"f","parameters":{"most":2.0}}]')
+    expect(rows[0]!.value.messages[0]).toMatchObject({ role: "user", content: "Q" })
+  }
+})
+
+test.each(["none.parquet", "file.arrow"])("a cut %s says so", async (name) => {
+  for (const bytes of name.endsWith(".parquet") ? [0, 7, 100] : [7, 100]) {
+    const path = join(root, `cut-${bytes}-${name}`)
+    writeFileSync(path, readFileSync(new URL(name, ROWS)).subarray(0, bytes))
+    await expect(rowsOf(path)).rejects.toThrow(/not a readable/)
+    await expect(rowsOf(path)).rejects.not.toThrow(/DataView|bounds/)
+  }
+})

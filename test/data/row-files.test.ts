@@ -266,3 +266,18 @@ test("a split of a local file is refused", async () => {
     /hub data sets only/,
   )
 })
+
+test("a csv with a name twice in its header, with an open quote, and what is no csv", async () => {
+  expect(await rowsOf(written("twice.csv", "a,b,a,a.1\n1,2,3,4\n"))).toEqual([
+    { line: 2, value: { a: "1", b: "2", "a.2": "3", "a.1": "4" } },
+  ])
+  for (const [name, text, why] of [
+    ["page.csv", "<!DOCTYPE html>\n<html>\n", /not csv: this is a web page/],
+    ["lfs.csv", "version https://git-lfs.github.com/spec/v1\noid x\n", /a pointer of Git LFS/],
+  ] as const)
+    await expect(rowsOf(written(name, text)), name).rejects.toThrow(why)
+  expect(await rowsOf(written("open.csv", 'a,b\n4,5\n"6,7\n'))).toEqual([
+    { line: 2, value: { a: "4", b: "5" } },
+    { line: 3, problem: expect.stringMatching(/a quote that is not closed/) },
+  ])
+})

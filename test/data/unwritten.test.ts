@@ -211,3 +211,17 @@ test("so are keys of messages that the template does not name", async () => {
     await unused({ template: template.replace("m.name", "m.mask or m.reasoning_details") }),
   ).toMatch(/a key of its rows is not used: messages\[\].name \(1\)$/)
 })
+
+test("a call with an integer past 2^53, a whole float or keys like numbers is written as it is", async () => {
+  const given = '{"id": 1234567890123456789, "in": [9007199254740993, 2.0], "10": 1, "2": 1e22}'
+  const template =
+    "{% for m in messages %}{{ m.role }}:{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.arguments|tojson }}{% endfor %}<end>{% endfor %}"
+  const call = { function: { name: "f", arguments: given } }
+  const messages = [
+    { role: "user", content: "q" },
+    { role: "assistant", content: "", tool_calls: [call] },
+  ]
+  const { marked } = await previewed([{ messages }], { template })
+  const text = `user:q<end>assistant:⟦${given.replace("1e22", "1e+22")}<end>⟧`
+  expect(marked).toEqual([text])
+})

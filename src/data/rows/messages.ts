@@ -1,4 +1,5 @@
 import { InputError } from "../../errors.ts"
+import { ExactFloat, exactMember } from "../../formats/exact-json.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { PICTURE } from "../../text/chat-message.ts"
 import { REASONING } from "../../text/chat-template.ts"
@@ -106,7 +107,7 @@ function readMessage(turn: JsonObject, at: string, where: string): Message {
   const said =
     contentKey === undefined
       ? { content: "" }
-      : contentOf(turn[contentKey], `${at}.${contentKey}`, where)
+      : contentOf(exactMember(turn, contentKey), `${at}.${contentKey}`, where)
   const rest = Object.fromEntries(
     Object.entries(turn).filter(([key, value]) => value !== null && !READ_KEYS.has(key)),
   )
@@ -163,9 +164,12 @@ interface Content {
 
 /** Content is text, or the list of parts that newer data sets use. */
 function contentOf(value: unknown, key: string, where: string): Content {
+  if (value instanceof ExactFloat) {
+    throw new InputError(`${where}: expected "${key}" to be text, got the float ${value.value}`)
+  }
   if (isObject(value)) return contentOf([value], key, where)
   // labels and answers are often numbers; a whole one is written alike everywhere
-  if (Number.isSafeInteger(value)) return { content: String(value) }
+  if (typeof value === "bigint" || Number.isSafeInteger(value)) return { content: String(value) }
   if (!Array.isArray(value)) return { content: textValue(value, key, where) }
   const texts: string[] = []
   const reasons: string[] = []
