@@ -134,7 +134,7 @@ export async function followRun(run: Run, json: boolean, view = runView(json)): 
   if (result.reason === "interrupted") {
     say(`stopped after step ${result.steps}; to go on:\n  ${continuation(result)}`)
   } else {
-    for (const line of afterRun(result, course.text())) say(line)
+    for (const line of afterRun(result, course.text(result.path))) say(line)
     // the last event has said it to whoever reads both
     if (!process.stdout.isTTY || !process.stderr.isTTY) print(result.model ?? result.path)
   }

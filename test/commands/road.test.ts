@@ -2,11 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { afterRun, continuation } from "../../src/commands/shell/road.ts"
+import { afterRun, continuation, runCourse } from "../../src/commands/shell/road.ts"
 import { loadConfig, parseConfig } from "../../src/config/index.ts"
 import { train } from "../../src/engines/index.ts"
 import { commandLine, programName } from "../../src/host/invocation.ts"
 import { clearRun } from "../../src/run/clear-run.ts"
+import type { RunEvent } from "../../src/run/events.ts"
+import { readRun } from "../../src/run/run-folder.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 let folder: string
@@ -44,6 +46,26 @@ test("what follows a run fits it: how it compares with its base, and what it can
   expect(afterRun({ path: adapter }, undefined).join("\n")).toMatch(
     /--to merged {3}\(or peft, gguf/,
   )
+})
+
+test("the course of a run that went on is told from its first step", () => {
+  const path = join(folder, "course")
+  mkdirSync(path)
+  const step = readRun(run).events.find((event) => event.type === "step")!
+  const events = [3, 2, 1.5, 1].map((nll, i) => ({ ...step, step: i + 1, nll }))
+  writeFileSync(
+    join(path, "events.jsonl"),
+    events.map((event) => `${JSON.stringify(event)}\n`).join(""),
+  )
+  const told = (from: number) => {
+    const course = runCourse()
+    course.see({ type: "run.start", step: from } as RunEvent)
+    for (const event of events.slice(from)) course.see(event)
+    return course.text(path)
+  }
+  expect(told(0)).toMatch(/^nll 3 → 1 over 4 steps in /)
+  expect(told(3)).toMatch(/^nll 3 → 1 over 4 steps, 1 of them now in /)
+  expect(told(4)).toBeUndefined()
 })
 
 test.each([

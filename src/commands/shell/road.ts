@@ -1,46 +1,60 @@
 /** What comes after a run: where to look, and the exact commands that go on. */
-import { existsSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { isObject } from "../../formats/json.ts"
 import { commandLine, programName } from "../../host/invocation.ts"
 import { shellWord } from "../../host/shell-word.ts"
 import { shortDuration, shortNumber } from "../../report/units.ts"
-import type { RunEvent, StepEvent } from "../../run/events.ts"
+import type { RunEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-files.ts"
-import { readRunRecord } from "../../run/run-folder.ts"
+import { readRun, readRunRecord } from "../../run/run-folder.ts"
 import type { RunResult } from "../../train/run.ts"
 
 /** The ends of a run's curve, gathered while its events pass. */
 export interface Course {
   readonly see: (event: RunEvent) => void
-  /** `nll 3.69 → 1.80 over 15 steps in 2m 11s`; undefined where there was no step. */
-  readonly text: () => string | undefined
+  /**
+   * `nll 3.69 → 1.80 over 15 steps in 2m 11s`; undefined where there was no step. Of a run that went
+   * on, which lies in `path`, from its first step: `over 15 steps, 3 of them now in 20s`.
+   */
+  readonly text: (path: string) => string | undefined
 }
 
 /** A tenth of the steps, and at most this many, are averaged at each end. */
 const MOST_AVERAGED = 20
 
 export function runCourse(): Course {
-  const nll: number[] = []
+  const now: number[] = []
   const began = performance.now()
-  let last: StepEvent | undefined
+  let goesOn = false
   return {
     see(event) {
-      if (event.type !== "step") return
-      nll.push(event.nll)
-      last = event
+      if (event.type === "run.start") goesOn = event.step > 0
+      if (event.type === "step") now.push(event.nll)
     },
-    text() {
-      if (last === undefined) return undefined
+    text(path) {
+      if (now.length === 0) return undefined
+      const nll = goesOn ? wholeCourse(path, now) : now
       const n = Math.min(MOST_AVERAGED, Math.ceil(nll.length / 10))
       const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
       const ends = [mean(nll.slice(0, n)), mean(nll.slice(-n))].map((value) => shortNumber(value))
       const seconds = shortDuration((performance.now() - began) / 1000)
       const steps = `${nll.length} step${nll.length === 1 ? "" : "s"}`
-      return `nll ${ends.join(" → ")} over ${steps} in ${seconds}`
+      const some = nll.length === now.length ? "" : `, ${now.length} of them now`
+      return `nll ${ends.join(" → ")} over ${steps}${some} in ${seconds}`
     },
   }
+}
+
+/** Events that are read for a line of text. */
+const MOST_EVENT_BYTES = 200e6
+
+/** The steps of a run that went on, as its events say; those of now where they say less. */
+function wholeCourse(path: string, now: readonly number[]): readonly number[] {
+  if (statSync(join(path, RUN_FILES.events)).size > MOST_EVENT_BYTES) return now
+  const all = readRun(path).events.flatMap((event) => (event.type === "step" ? [event.nll] : []))
+  return all.length > now.length ? all : now
 }
 
 /** The lines below a finished run. */
