@@ -139,7 +139,7 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     for (const name of new Set(sides.flatMap((side) => side.notes))) note(notes, name, line)
     for (const side of sides) supervised += side.supervised
     layouts[trainedKind(reading.example, layoutParts(options))]++
-    const seen = sides.flatMap((side) => side.pictures ?? [])
+    const seen = sides[0]?.pictures ?? [] // a pair's stand in what is asked, which its sides share
     if (seen.length > 0) pictures.push([line, seen])
     const { weight, value } = reading
     kept.push({

@@ -43,8 +43,8 @@ export async function picturesOf(
   const pictures = config.engine.name === "torch" ? await pictureProcessor(modelFolder) : undefined
   if (pictures === undefined) return {}
   const refused =
-    trainsOn !== "targets"
-      ? `objective: ${name}, whose rows are no plain answers`
+    trainsOn !== "targets" && trainsOn !== "pairs" && trainsOn !== "labels"
+      ? `objective: ${name} (what it can: answers, pairs and labelled answers)`
       : config.generate_samples
         ? "generate_samples"
         : config.model_tokens.length > 0

@@ -147,6 +147,56 @@ test.each<[string, object]>([
   expect(example!.loss_mask).toEqual(plain!.loss_mask)
 })
 
+const answer = (content: string) => [{ role: "assistant", content }]
+const about = (...content: unknown[]) => ({ role: "user", content })
+const cats = [about({ type: "image", path: "cat.png" }, "what?")]
+
+test.each<[string, object]>([
+  ["messages", { prompt: cats }],
+  ["TRL's columns", { images: ["cat.png"], prompt: [about({ type: "image" }, "what?")] }],
+  ["whole chats", { prefix: cats }],
+  ["a question and its answers", { images: ["cat.png"], question: "what?" }],
+])(
+  "the sides of a pair share the pictures of its prompt: %s",
+  async (name, { prefix = [], ...row }: { prefix?: unknown[] }) => {
+    const isText = name.startsWith("a question")
+    const [chosen, rejected] = ["a cat", "a dog, surely"].map((text) =>
+      isText ? text : [...prefix, ...answer(text)],
+    )
+    const folder = cat()
+    const more = { purpose: "preference" } as const
+    const sides = await shown("qwen2_5_vl", folder, [{ ...row, chosen, rejected }], more)
+    const [plain] = await shown("qwen2_5_vl", folder, [
+      ask({ type: "image", path: "cat.png" }, "what?"),
+    ])
+    expect(sides.map(({ side }) => side)).toEqual(["chosen", "rejected"])
+    expect(sides[0]!.token_ids).toEqual(plain!.token_ids)
+    for (const { pictures } of sides) expect(pictures).toEqual(plain!.pictures)
+    const options = await optionsFor("qwen2_5_vl", folder, [{ ...row, chosen, rejected }])
+    const prepared = await prepareData({ ...options, ...more })
+    const told = readFileSync(join(prepared.dir, "pictures.jsonl"), "utf8").trim().split("\n")
+    expect(told.map((line) => JSON.parse(line).pictures.length)).toEqual([1])
+  },
+)
+
+test("a labelled answer has the pictures of its prompt", async () => {
+  const row = { prompt: cats, completion: answer("a cat"), label: false }
+  const [example] = await shown("smolvlm", cat(), [row], { purpose: "labels" })
+  expect(example!.pictures).toHaveLength(1)
+  expect(example!.loss_mask).toContain(1)
+})
+
+test("pictures that the sides of a pair do not share are refused", async () => {
+  const [one, other] = ["cat.png", "dog.png"].map((path) => [
+    about({ type: "image", path }, "what?"),
+    ...answer(path),
+  ])
+  const row = { chosen: one, rejected: other }
+  expect(await refusal(cat(), row, { purpose: "preference" })).toMatch(/which both sides share/)
+  const plain = { prompt: "q", chosen: "a", rejected: "b", images: ["cat.png"] }
+  expect(await refusal(cat(), plain, { purpose: "preference" })).toMatch(/plain text/)
+})
+
 test.each<[string, RegExp, object]>([
   ["an address", /nothing is fetched/, ask({ type: "image", url: "https://x.org/cat.png" })],
   ["a file address", /nothing is fetched/, ask({ type: "image", url: "file:///etc/passwd" })],

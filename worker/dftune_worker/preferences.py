@@ -111,7 +111,7 @@ def mismatched(rows: list[Row], max_length: int) -> list[Row]:
         def join(name: str) -> np.ndarray:
             return np.concatenate([getattr(asked, name)[:prompt], getattr(said, name)[answer:]])[:max_length]
 
-        return Row(join("token_ids"), join("supervised"), join("token_class"), asked.source)
+        return Row(join("token_ids"), join("supervised"), join("token_class"), asked.source, pictures=asked.pictures)
 
     return [part(row, rows[i - 1]) for i, row in enumerate(rows)]
 

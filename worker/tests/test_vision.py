@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from conftest import objective, run_worker, steps
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file
+from test_preferences import OBJECTIVES
 from test_runs import LORA, assert_same
 
 from dftune_worker import apart, self_check
@@ -19,6 +21,7 @@ from dftune_worker.model import PackedModel, build
 from dftune_worker.optimizer import AdamWSettings, Optimizer
 from dftune_worker.parallel import World, place
 from dftune_worker.passes import Passes
+from dftune_worker.preferences import mismatched
 from dftune_worker.shards import PreparedRows
 from dftune_worker.vision import eyes_of
 from dftune_worker.weights import checkpoint_name, fill_parameters, weights_of
@@ -137,21 +140,25 @@ def transformers_step(folder: Path, rows: PreparedRows, order: np.ndarray):
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).train()
     processor, total, tokens = processor_of(folder), 0.0, 0
     for index in order:
-        row = rows[int(index)]
-        ids = torch.tensor(row.token_ids, dtype=torch.long)[None]
-        more = {}
-        if row.pictures:
-            images = [Image.open(p.path) for p in row.pictures]
-            made = processor(images=images if "qwen" in model.config.model_type else [images], return_tensors="pt")
-            more = {k: v for k, v in made.items() if k not in ("rows", "cols")}
-            if "qwen" in model.config.model_type:
-                more["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
-        logits = model(input_ids=ids, use_cache=False, **more).logits
-        logp = logits[0, :-1].float().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-        logp = logp[torch.tensor(row.supervised[1:], dtype=torch.bool)]
+        logp = their_logp(model, processor, rows[int(index)])
         total, tokens = total - (logp.exp().detach() * logp).sum(), tokens + len(logp)
     (total / tokens).backward()
     return (total / tokens).item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def their_logp(model, processor, row) -> torch.Tensor:
+    """[S] of a row's supervised tokens."""
+    ids = torch.tensor(row.token_ids, dtype=torch.long)[None]
+    more = {}
+    if row.pictures:
+        images = [Image.open(p.path) for p in row.pictures]
+        made = processor(images=images if "qwen" in model.config.model_type else [images], return_tensors="pt")
+        more = {k: v for k, v in made.items() if k not in ("rows", "cols")}
+        if "qwen" in model.config.model_type:
+            more["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
+    logits = model(input_ids=ids, use_cache=False, **more).logits
+    logp = logits[0, :-1].float().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+    return logp[torch.tensor(row.supervised[1:], dtype=torch.bool)]
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -189,6 +196,67 @@ def test_another_picture_under_the_same_text_changes_the_loss(model_type, folder
         rows = PreparedRows(path)
         losses.append(one_step(start(folder, rows), rows, np.arange(1))[0])
     assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def as_pairs(folder: Path) -> Path:
+    """The rows as the chosen sides of pairs; the rejected ones say something else of the same pictures."""
+    shard = folder / "shard-00000.safetensors"
+    own, random = load_arrays(str(shard)), np.random.default_rng(7)
+    chosen = own["token_ids"]
+    rejected = np.where(own["loss_mask"] == 1, random.integers(32, 127, len(chosen)), chosen).astype(np.int32)
+    sides = {"chosen.": chosen, "rejected.": rejected}
+    save_file({side + k: v for side, ids in sides.items() for k, v in (own | {"token_ids": ids}).items()}, str(shard))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][0]["sha256"] = sha_of(shard)
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"purpose": "preference"}))
+    return folder
+
+
+def paired_step(model: PackedModel, reference: PackedModel, rows: PreparedRows, order: np.ndarray):
+    """What DPO tells of a step, and its gradients as `one_step` has them."""
+    optimizer = Optimizer(model, AdamWSettings(0.9, 0.95, 1e-8, 0.01), split=False)
+    config = {"micro_batch_tokens": 512, "data": {"packing": True}, "recompute": "auto", "engine": {"dtype": "fp32"}}
+    passes = Passes(model, reference, Objective(OBJECTIVES["dpo"]), World(0, 1, CPU), config, 1 << 30)
+    passes.paired = True
+    told = passes.train(rows, order, 1, 1, optimizer).told
+    names = {id(p): checkpoint_name(name) for name, p in model.named_parameters()}
+    pairs = zip(optimizer.parameters, optimizer.gradients(), strict=True)
+    return told, {names[id(p)]: g.clone() for p, g in pairs}
+
+
+@pytest.mark.parametrize("model_type", TYPES[:2])
+def test_pairs_with_pictures_are_transformers_own(model_type, folder_of, tmp_path):
+    from transformers import AutoModelForImageTextToText
+
+    folder, other = folder_of(model_type), save_tiny_vision(model_type, tmp_path / "other", seed=1)
+    rows, order = PreparedRows(as_pairs(write_rows(tmp_path / "rows", folder))), np.arange(8)
+    assert rows[0].pictures == rows[1].pictures != ()
+    itself, _ = paired_step(start(folder, rows), start(folder, rows), rows, order)
+    assert itself.loss == pytest.approx(math.log(2), abs=1e-6)
+    told, gradients = paired_step(start(folder, rows), start(other, rows), rows, order)
+    policy, reference = (
+        AutoModelForImageTextToText.from_pretrained(f, dtype=torch.float32).train() for f in (folder, other)
+    )
+    processor, losses, margins = processor_of(folder), [], []
+    for pair in range(len(order) // 2):
+        sides = [rows[2 * pair], rows[2 * pair + 1]]
+        chosen, rejected = (their_logp(policy, processor, row).sum() for row in sides)
+        with torch.no_grad():
+            was, was_rejected = (their_logp(reference, processor, row).sum() for row in sides)
+        margins.append(0.1 * ((chosen - was) - (rejected - was_rejected)))
+        losses.append(-torch.nn.functional.logsigmoid(margins[-1]))
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    assert told.loss == pytest.approx(loss.item(), rel=1e-5)
+    mine = {o.sequence: o.reward for o in told.outcomes}
+    for pair, margin in enumerate(margins):
+        assert mine[2 * pair] - mine[2 * pair + 1] == pytest.approx(margin.item(), abs=1e-4)
+    theirs = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
+    least = 1e-3 * max(g.abs().max() for g in theirs.values())  # a key's bias has no gradient but rounding
+    for name, gradient in theirs.items():
+        scale = gradient.abs().max().clamp_min(least)
+        assert ((gradients[name] - gradient).abs().max() / scale).item() < 1e-4, name
+    assert mismatched([rows[0], rows[4]], 512)[0].pictures == rows[0].pictures  # KTO's answers to other prompts
 
 
 def test_a_frozen_tower_and_an_adapter_train_the_text_alone(folder_of, tmp_path):

@@ -13,7 +13,7 @@ export function readPictures(example: Example, reader: PictureReader, where: str
   const messages =
     example.kind === "chat"
       ? example.messages
-      : example.kind === "completion" && typeof example.prompt !== "string"
+      : example.kind !== "text" && typeof example.prompt !== "string"
         ? example.prompt
         : []
   const file = where.slice(0, where.lastIndexOf(":"))

@@ -3,7 +3,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { PICTURE } from "../../text/chat-message.ts"
 import type { PictureSource } from "../pictures/picture.ts"
-import type { Example, Message } from "./example.ts"
+import type { Example, Message, Turns } from "./example.ts"
 import { has, jsonValue } from "./values.ts"
 
 /** Parts of a message that are pictures, as OpenAI, Transformers and Qwen write them. */
@@ -102,7 +102,7 @@ export function withPictures(example: Example, row: JsonObject, where: string): 
   if (isBare) return { example, used }
   const chat = asMessages(example, where)
   const asked = chat.kind === "chat" ? chat.messages : (chat.prompt as readonly Message[])
-  const said = chat.kind === "chat" ? [] : (chat.completion as readonly Message[])
+  const said = answersOf(chat).flatMap((turns) => (typeof turns === "string" ? [] : turns))
   const placed = placedIn(asked, list, where)
   for (const { content, pictures } of [...placed, ...said]) {
     if (pictures !== undefined && content.split(PICTURE).length - 1 !== pictures.length)
@@ -110,11 +110,15 @@ export function withPictures(example: Example, row: JsonObject, where: string): 
         `${where}: expected no U+FFFC in a text beside pictures: it is their place`,
       )
   }
-  const spoken = [...placed, ...said].find(
-    ({ role, pictures }) => role === "assistant" && pictures !== undefined,
-  )
-  if (spoken !== undefined)
-    throw new InputError(`${where}: expected pictures in what is asked, got one in an answer`)
+  const isSpoken =
+    placed.some(({ role, pictures }) => role === "assistant" && pictures !== undefined) ||
+    said.some(({ pictures }) => pictures !== undefined)
+  if (isSpoken) {
+    const shared = chat.kind === "preference" ? ", which both sides share" : ""
+    throw new InputError(
+      `${where}: expected pictures in what is asked${shared}, got one in an answer`,
+    )
+  }
   return {
     example: chat.kind === "chat" ? { ...chat, messages: placed } : { ...chat, prompt: placed },
     used,
@@ -137,30 +141,35 @@ function holdsPictures(example: Example): boolean {
   )
 }
 
-type Chatted = Extract<Example, { readonly kind: "chat" | "completion" }>
+type Chatted = Exclude<Example, { readonly kind: "text" }>
+
+function answersOf(example: Chatted): readonly Turns[] {
+  if (example.kind === "chat") return []
+  return example.kind === "completion" ? [example.completion] : [example.chosen, example.rejected]
+}
 
 /** A question and its answer as turns: pictures stand in turns alone. */
 function asMessages(example: Example, where: string): Chatted {
   if (example.kind === "chat") return example
-  if (example.kind === "preference") {
-    throw new InputError(
-      `${where}: pairs with pictures are not trained; their rows must be answers to imitate`,
-    )
-  }
-  const isChat = example.kind === "completion" && typeof example.prompt !== "string"
-  if (isChat) return example
-  if (example.kind === "text" || !example.question || typeof example.completion !== "string") {
+  if (example.kind !== "text" && typeof example.prompt !== "string") return example
+  const isQuestion =
+    example.kind !== "text" &&
+    example.question === true &&
+    answersOf(example).every((said) => typeof said === "string")
+  if (!isQuestion) {
     throw new InputError(
       `${where}: expected messages, or a question and its answer, around a picture, got plain text`,
     )
   }
-  const { prompt, completion, question: _question, system, sampled: _sampled, ...rest } = example
+  const { prompt, question: _question, system, ...rest } = example
   const told = system === undefined ? [] : [{ role: "system", content: system }]
-  return {
-    ...rest,
-    prompt: [...told, { role: "user", content: prompt as string }],
-    completion: [{ role: "assistant", content: completion }],
+  const asked = [...told, { role: "user", content: prompt as string }]
+  const turn = (said: Turns): Message[] => [{ role: "assistant", content: said as string }]
+  if (rest.kind === "preference") {
+    return { ...rest, prompt: asked, chosen: turn(rest.chosen), rejected: turn(rest.rejected) }
   }
+  const { sampled: _sampled, ...own } = rest
+  return { ...own, prompt: asked, completion: turn(own.completion) }
 }
 
 function placedIn(

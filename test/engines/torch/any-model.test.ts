@@ -87,7 +87,7 @@ describe("engine torch takes what Transformers has", () => {
   test.each([
     [{ generate_samples: { every: 1 } }, "generate_samples"],
     [{ model_tokens: ["<new>"] }, "model_tokens"],
-    [{ objective: "dpo" }, "objective: dpo"],
+    [{ objective: "reward" }, "objective: reward"],
   ])("with a model of vision and language %j is refused", async (more, message) => {
     const model = resolve("golden/pictures/smolvlm")
     const config = parseConfig({
