@@ -67,13 +67,21 @@ async function showPlan(path: string, { json = false, time = false }: Options): 
   else for (const text of planLines(plan)) print(text)
 }
 
+const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/** Shares of right answers differ by 100 points at most. */
+const found = (difference: number) =>
+  difference < 1
+    ? `a difference of ${(100 * difference).toFixed(1)} points is found in about 80 of 100 such studies`
+    : "too few for any difference to be found in 80 of 100 such studies"
+
 function planLines({ runs, contrasts, evaluations, seconds }: StudyPlan): string[] {
   return [
     `${runs.length} models are asked: ${runs.join(", ")}`,
     ...contrasts.map(({ name }) => `contrast: ${name}`),
     ...evaluations.map(
       ({ name, problems, n, seeds, smallest_difference: least }) =>
-        `${name}: ${problems} problems, ${n} samples, ${seeds} seeds: a difference of ${(100 * least).toFixed(1)} points is found in about 80 of 100 such studies`,
+        `${name}: ${counted(problems, "problem")}, ${counted(n, "sample")}, ${counted(seeds, "seed")}: ${found(least)}`,
     ),
     ...(seconds === undefined
       ? []

@@ -53,8 +53,14 @@ export const SEEDS_THAT_VARY = 5
  * chance has it. With fewer, the interval speaks of these very runs (seeds fixed): MS_a / PS, with
  * P - 1. Neither resampling nor a t of two to four seeds keeps its promise
  * (`npm run bench -- statistics`).
+ *
+ * @param bound the largest difference that there can be: 1 of shares of right answers. No interval
+ *   reaches beyond it, and where all problems agree there is one all the same
  */
-export function crossedDifference(table: DifferenceTable): CrossedDifference {
+export function crossedDifference(
+  table: DifferenceTable,
+  { bound = Number.POSITIVE_INFINITY }: { readonly bound?: number } = {},
+): CrossedDifference {
   const [problems, seeds] = [table.length, table[0]?.length ?? 0]
   const seedsFixed = seeds < SEEDS_THAT_VARY
   if (problems < 2 || seeds === 0) {
@@ -67,11 +73,29 @@ export function crossedDifference(table: DifferenceTable): CrossedDifference {
   const { total, degreesOfFreedom } = errorOf(squares, { problems, seeds })
   const standardError = Math.sqrt(total / (problems * seeds))
   const found = { difference: all, problems, seeds, seedsFixed, standardError, degreesOfFreedom }
-  // the same difference everywhere: none, or one that nothing contradicts
-  if (standardError < 1e-12) return { ...found, ci95: [all, all], p: all === 0 ? 1 : 0 }
+  if (standardError < 1e-12) return { ...found, ...sameEverywhere(all, problems, bound) }
   const reach = tCritical(0.05, degreesOfFreedom) * standardError
   const p = tTwoSided(all / standardError, degreesOfFreedom)
-  return { ...found, ci95: [all - reach, all + reach], p }
+  return { ...found, ci95: [Math.max(all - reach, -bound), Math.min(all + reach, bound)], p }
+}
+
+/**
+ * Of P problems with one and the same difference d: other problems may have another. As Wilson's
+ * interval has it where nothing was seen, with t for z, their share is at most u = t^2 / (P + t^2),
+ * and they lie at most at the bounds:
+ *
+ *     d - u (d + bound)  to  d + u (bound - d);   0 is reached at t^2 = P |d| / bound
+ */
+function sameEverywhere(
+  d: number,
+  problems: number,
+  bound: number,
+): Pick<CrossedDifference, "ci95" | "p"> {
+  if (bound === Number.POSITIVE_INFINITY) return { ci95: [d, d], p: d === 0 ? 1 : 0 }
+  const t = tCritical(0.05, problems - 1)
+  const others = t ** 2 / (problems + t ** 2)
+  const p = tTwoSided(Math.sqrt((problems * Math.abs(d)) / bound), problems - 1)
+  return { ci95: [d - others * (d + bound), d + others * (bound - d)], p }
 }
 
 export interface MeanSquares {

@@ -55,10 +55,12 @@ function normalBelow(x: number): number {
 
 /**
  * The true difference that is found in about 80 of 100 such studies: of 500 drawn ones, each with
- * the error and the degrees of freedom that its own mean squares give it.
+ * the error and the degrees of freedom that its own mean squares give it. Infinite of one problem,
+ * which says nothing of others.
  */
 export function smallestDifference(assumed: PowerAssumptions, sizes: PowerSizes): number {
   const { problems, seeds, contrasts } = sizes
+  if (problems < 2) return Number.POSITIVE_INFINITY
   const [P, S] = [problems - 1, seeds - 1]
   const expected = expectedSquares(assumed, sizes)
   const errorFrom = (squares: MeanSquares) => {

@@ -2,7 +2,7 @@
 import { type CrossedDifference, crossedDifference, holm } from "../evaluate/crossed-difference.ts"
 import { averageAtN, meanPassAtK, type Outcomes } from "../evaluate/index.ts"
 import { powersUpTo } from "../grading/pass-at-k.ts"
-import { type Contrast, decodingText } from "./design.ts"
+import { type Contrast, decodingText } from "./contrasts.ts"
 import type { LossEvent, ScoreEvent, StudyEvent } from "./study-events.ts"
 import type { Decoding } from "./study-schema.ts"
 
@@ -79,7 +79,11 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
   const contrasts = named.flatMap((one) =>
     one.contrasts.map((contrast) => {
       const table = differenceTable(contrast, { scores, losses })
-      return { contrast, before: !one.after_results, ...crossedDifference(table) }
+      return {
+        contrast,
+        before: !one.after_results,
+        ...crossedDifference(table, contrast.at === null ? {} : { bound: 1 }),
+      }
     }),
   )
   const family = holm(contrasts.filter(({ before }) => before).map(({ p }) => p))
@@ -200,13 +204,13 @@ function valuesOf(arm: string, on: string, at: Decoding | null, { scores, losses
 /** [problem][seed], of the problems and seeds that both have; a model without seed meets all. */
 function differenceTable({ a, b, on, at, bAt }: Contrast, found: Found): number[][] {
   const [left, right] = [valuesOf(a, on, at, found), valuesOf(b, on, bAt, found)]
-  const seeds = [...new Set([...left.keys(), ...right.keys()])].filter(
-    (seed) =>
-      seed !== null && (left.has(seed) || left.has(null)) && (right.has(seed) || right.has(null)),
-  )
-  const pairs = seeds.map(
-    (seed) => [left.get(seed) ?? left.get(null)!, right.get(seed) ?? right.get(null)!] as const,
-  )
+  const all = [...new Set([...left.keys(), ...right.keys()])]
+  // two models that were not trained have no seed to be paired by
+  const seeds = all.every((seed) => seed === null) ? all : all.filter((seed) => seed !== null)
+  const pairs = seeds.flatMap((seed) => {
+    const [x, y] = [left.get(seed) ?? left.get(null), right.get(seed) ?? right.get(null)]
+    return x && y ? [[x, y] as const] : []
+  })
   const [first] = pairs
   if (first === undefined) return []
   const ids = [...first[0].keys()].filter((id) => pairs.every(([x, y]) => x.has(id) && y.has(id)))

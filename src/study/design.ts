@@ -1,6 +1,8 @@
 /** What a study is made of: arms, seeds, the runs that this makes, and the contrasts. */
+import { createHash } from "node:crypto"
 import { isObject } from "../formats/json.ts"
-import type { Decoding, StudyFields } from "./study-schema.ts"
+import { BASE, type Contrast, contrastsOf, list, MODEL } from "./contrasts.ts"
+import type { StudyFields } from "./study-schema.ts"
 
 /** Settings by key path. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -31,18 +33,6 @@ export interface Cell {
   readonly seed: number | null
 }
 
-/** A comparison: the mean of a minus the mean of b. */
-export interface Contrast {
-  readonly name: string
-  readonly a: string
-  readonly b: string
-  /** An evaluation or losses. */
-  readonly on: string
-  /** null: of losses. */
-  readonly at: Decoding | null
-  readonly bAt: Decoding | null
-}
-
 export interface Design {
   readonly arms: readonly Arm[]
   readonly seeds: readonly number[]
@@ -59,11 +49,6 @@ export interface DesignProblem {
 }
 
 export const SEED = "seed"
-export const BASE = "base"
-const MODEL = "model"
-
-export const decodingText = (decoding: Decoding): string =>
-  decoding === "greedy" ? decoding : `T = ${decoding}`
 
 /** `DFT a=0.5` to `dft-a-0.5`. */
 const slug = (text: string): string =>
@@ -72,9 +57,27 @@ const slug = (text: string): string =>
     .replace(/[^a-z0-9.]+/g, "-")
     .replace(/^-|-$/g, "")
 
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 6)
+
+/** Longer names of files are refused by some disks, once something stands behind them. */
+const LONGEST_SLUG = 80
+
+/** The slug of each name; with a hash where it is empty, too long or another's as well. */
+function slugs(names: readonly string[]): ReadonlyMap<string, string> {
+  const all = names.map(slug)
+  return new Map(
+    names.map((name, i) => {
+      const short = all[i]!.slice(0, LONGEST_SLUG)
+      const isOwn = all.every((other, j) => j === i || other.slice(0, LONGEST_SLUG) !== short)
+      const isPlain = isOwn && short === all[i] && /[a-z0-9]/.test(short)
+      return [name, isPlain ? short : `${short}-${hashOf(name)}`.replace(/^-/, "")]
+    }),
+  )
+}
+
 function parametersText(value: Settings): string {
   return Object.entries(value)
-    .map(([key, one]) => ` ${key}=${String(one)}`)
+    .map(([key, one]) => ` ${key}=${isObject(one) ? JSON.stringify(one) : String(one)}`)
     .join("")
 }
 
@@ -108,13 +111,14 @@ function product(axes: readonly (readonly AxisValue[])[]): AxisValue[] {
   return all.map(joined)
 }
 
-const list = <T>(value: T | readonly T[]): readonly T[] =>
-  Array.isArray(value) ? (value as readonly T[]) : [value as T]
-
 /** Makes the runs of a study; what is wrong between keys is listed. */
-export function designOf(fields: StudyFields): { design: Design; problems: DesignProblem[] } {
+export function designOf(
+  fields: StudyFields,
+  /** Of the config, where no axis names seeds. */
+  configSeed: unknown = 0,
+): { design: Design; problems: DesignProblem[] } {
   const problems: DesignProblem[] = []
-  const seeds = seedsOf(fields, problems)
+  const seeds = seedsOf(fields, configSeed, problems)
   const axes = Object.entries(fields.axes)
     .filter(([key]) => key !== SEED)
     .map(([key, values]) => ({
@@ -128,6 +132,7 @@ export function designOf(fields: StudyFields): { design: Design; problems: Desig
         return []
       }),
     }))
+  problems.push(...keyProblems(axes), ...nameProblems(fields))
   const chosen = fields.choose === undefined ? [] : list(fields.choose.axes)
   for (const key of chosen) {
     if (axes.some((axis) => axis.key === key)) continue
@@ -167,8 +172,47 @@ function repeated(names: readonly string[]): DesignProblem[] {
   ]
 }
 
-function seedsOf({ axes }: StudyFields, problems: DesignProblem[]): number[] {
-  const values = axes[SEED] ?? [0]
+/** Keys that the study writes into each run's config itself. */
+const OWN_KEYS = ["output_dir", "resume"]
+
+/** Keys that an axis may not set, or that a second axis sets over the first. */
+function keyProblems(
+  axes: readonly { readonly key: string; readonly values: readonly AxisValue[] }[],
+): DesignProblem[] {
+  const setBy = new Map<string, string>()
+  return axes.flatMap(({ key, values }) => {
+    const keys = [...new Set(values.flatMap(({ set }) => Object.keys(set)))]
+    const found = keys.flatMap((one): string[] => {
+      if (OWN_KEYS.includes(one)) return [`${one} is set by the study; leave it out`]
+      if (one === SEED) return ["seeds are an axis of their own: seed: [1, 2, 3]"]
+      const other = setBy.get(one)
+      if (other !== undefined) return [`${one} is set by the axis ${other} too; leave it to one`]
+      setBy.set(one, key)
+      return []
+    })
+    return found.map((message) => ({ path: ["axes", key], message }))
+  })
+}
+
+/** Evaluations and losses are told apart by their names, and each decoding is asked once. */
+function nameProblems({ evaluations, losses }: StudyFields): DesignProblem[] {
+  const named = [
+    ...evaluations.map(({ name }, i) => ({ name, path: ["evaluations", i, "name"] })),
+    ...losses.map(({ name }, i) => ({ name, path: ["losses", i, "name"] })),
+  ]
+  const taken = named.filter(({ name }, i) => named.findIndex((one) => one.name === name) < i)
+  return [
+    ...taken.map(({ name, path }) => ({ path, message: `another is called "${name}" already` })),
+    ...evaluations.flatMap(({ decodings }, i) =>
+      new Set(decodings).size === decodings.length
+        ? []
+        : [{ path: ["evaluations", i, "decodings"], message: "one of them is named twice" }],
+    ),
+  ]
+}
+
+function seedsOf({ axes }: StudyFields, configSeed: unknown, problems: DesignProblem[]): number[] {
+  const values = axes[SEED] ?? [Number.isSafeInteger(configSeed) ? configSeed : 0]
   const seeds = values.filter((value): value is number => Number.isSafeInteger(value))
   if (seeds.length !== values.length || new Set(seeds).size !== seeds.length) {
     problems.push({ path: ["axes", SEED], message: "expected different whole numbers" })
@@ -203,9 +247,12 @@ function cellsOf(
   fields: StudyFields,
   { arms, bases, seeds, candidates }: Parts & Pick<Design, "seeds" | "candidates">,
 ): Cell[] {
+  const idOf = slugs(arms.map(({ name }) => name))
+  const baseId = slugs(bases.map(({ name }) => name))
+  const valueId = slugs(candidates.map(({ label }) => label))
   const base = bases.map(
     ({ name, set }): Cell => ({
-      id: slug(name),
+      id: baseId.get(name)!,
       arm: name,
       stage: "base",
       candidate: null,
@@ -216,7 +263,7 @@ function cellsOf(
   const tried = candidates.flatMap(({ label, set }) =>
     arms.flatMap((arm) =>
       chooseSeeds(fields, seeds).map((seed): Cell => {
-        const id = `choose-${slug(arm.name)}-${slug(label)}-${seed}`
+        const id = `choose-${idOf.get(arm.name)}-${valueId.get(label)}-${seed}`
         const all = { ...arm.set, ...set }
         return { id, arm: arm.name, stage: "choose", candidate: label, set: all, seed }
       }),
@@ -224,65 +271,25 @@ function cellsOf(
   )
   const final = seeds.flatMap((seed) =>
     arms.map((arm): Cell => {
-      const id = `${slug(arm.name)}-${seed}`
+      const id = `${idOf.get(arm.name)}-${seed}`
       return { id, arm: arm.name, stage: "final", candidate: null, set: arm.set, seed }
     }),
   )
-  return [...base, ...tried, ...final]
+  return apart([...base, ...tried, ...final])
+}
+
+/** An arm may be called as the folder of another's run to choose by is. */
+function apart(cells: readonly Cell[]): Cell[] {
+  const taken = new Set<string>()
+  return cells.map((cell) => {
+    const { id, arm, stage, candidate } = cell
+    const own = taken.has(id) ? `${id}-${hashOf(JSON.stringify([arm, stage, candidate]))}` : id
+    taken.add(own)
+    return { ...cell, id: own }
+  })
 }
 
 interface Parts {
   readonly arms: readonly Arm[]
   readonly bases: readonly Arm[]
-}
-
-/** Of `base`, the model that the other arm was trained from. */
-function withBase(name: string, other: string, { arms, bases }: Parts): string {
-  if (name !== BASE || bases.length < 2) return name
-  const trained = arms.find((arm) => arm.name === other)
-  return bases.find(({ set }) => trained && set[MODEL] === trained.set[MODEL])?.name ?? name
-}
-
-function contrastsOf(fields: StudyFields, parts: Parts, problems: DesignProblem[]): Contrast[] {
-  const { arms, bases } = parts
-  const names = [...bases, ...arms].map(({ name }) => name)
-  const isBase = (name: string) => bases.some((one) => one.name === name)
-  const evaluations = new Map(fields.evaluations.map((one) => [one.name, one]))
-  const losses = new Set(fields.losses.map(({ name }) => name))
-  return fields.contrasts.flatMap(({ a: left, b: right, on, at, b_at }, i) => {
-    const a = withBase(left, right, parts)
-    const b = withBase(right, left, parts)
-    const wrong = (key: string, message: string) =>
-      problems.push({ path: ["contrasts", i, key], message })
-    for (const [key, arm] of [
-      ["a", a],
-      ["b", b],
-    ] as const) {
-      if (arm === BASE && fields.base === false) wrong(key, "base is not asked: base is false")
-      else if (!names.includes(arm)) wrong(key, `no arm "${arm}"; arms are ${names.join(", ")}`)
-    }
-    return list(on).flatMap((target): Contrast[] => {
-      const bare = { a, b, on: target }
-      if (losses.has(target)) {
-        return [{ ...bare, name: `${a} − ${b}, ${target}, NLL`, at: null, bAt: null }]
-      }
-      const evaluation = evaluations.get(target)
-      if (evaluation === undefined) {
-        const known = [...evaluations.keys(), ...losses].join(", ")
-        wrong("on", `no evaluation or losses "${target}"; there are ${known}`)
-        return []
-      }
-      return list(at ?? evaluation.decodings).map((decoding) => {
-        const other = b_at ?? decoding
-        const has = (arm: string, one: Decoding) =>
-          evaluation.decodings.includes(one) ||
-          (isBase(arm) && fields.base !== false && fields.base.temperatures.includes(one as number))
-        if (!has(a, decoding)) wrong("at", `${a} is not asked ${target} at ${decoding}`)
-        if (!has(b, other)) wrong("b_at", `${b} is not asked ${target} at ${other}`)
-        const control = other === decoding ? "" : ` (${b} at ${decodingText(other)})`
-        const name = `${a} − ${b}, ${target}, ${decodingText(decoding)}${control}`
-        return { ...bare, name, at: decoding, bAt: other }
-      })
-    })
-  })
 }

@@ -7,6 +7,7 @@ import { fail, keysBelow, type SchemaNode } from "../config/parse-config.ts"
 import type { Config } from "../config/resolve-config.ts"
 import { InputError } from "../errors.ts"
 import { suiteFile } from "../evaluate/index.ts"
+import { isObject } from "../formats/json.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
 import { type Design, designOf, SEED, type Settings } from "./design.ts"
 import { type StudyFields, studyFields } from "./study-schema.ts"
@@ -44,7 +45,9 @@ export async function loadStudy(path: string): Promise<Study> {
   }
   const folder = dirname(resolve(path))
   const fields = withPaths(parsed.data, folder)
-  const { design, problems: found } = designOf(fields)
+  const base = await baseSource(fields.config, { source, folder })
+  const { seed } = (isObject(base.source.value) ? base.source.value : {}) as { seed?: unknown }
+  const { design, problems: found } = designOf(fields, seed)
   if (found.length > 0) {
     fail(
       found.map((one): ConfigProblem => ({ ...one, at: "value" })),
@@ -52,7 +55,6 @@ export async function loadStudy(path: string): Promise<Study> {
     )
   }
   const name = fields.name ?? basename(path).replace(/\.[^.]*$/, "")
-  const base = await baseSource(fields.config, { source, folder })
   const study: Study = {
     name,
     path: resolve(path),

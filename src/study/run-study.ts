@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs"
 import { setTimeout } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
+import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { averageAtN, openSuite } from "../evaluate/index.ts"
 import { makeFolder } from "../formats/atomic.ts"
@@ -119,10 +121,23 @@ export function choiceOf(
   return scored.find(({ score }) => score === best)?.candidate
 }
 
-/** @throws InputError where a problem to choose by is one of an evaluation, or choices are sampled */
-async function checkQuestions({ fields }: Study): Promise<void> {
-  for (const { name, suite, suite_dir, decodings } of fields.evaluations) {
-    const { judge } = await openSuite(suite, { folder: suite_dir, limit: 1 })
+/**
+ * All that models are asked is read before the first is trained.
+ *
+ * @throws InputError where it is missing or damaged, a problem to choose by is one of an
+ *   evaluation, or choices are sampled
+ */
+async function checkQuestions({ fields, path }: Study): Promise<void> {
+  for (const { name, data, max_rows } of fields.losses) {
+    for (const file of [data].flat()) {
+      if (!existsSync(file)) throw new InputError(`${path}: losses: ${name}: ${file}: no such file`)
+      let rows = 0
+      for await (const _ of rowsOf(file)) if (++rows === max_rows) break
+      if (rows === 0) throw new InputError(`${path}: losses: ${name}: ${file}: holds no rows`)
+    }
+  }
+  for (const { name, suite, suite_dir, limit, decodings } of fields.evaluations) {
+    const { judge } = await openSuite(suite, { folder: suite_dir, limit })
     if (judge === "choices" && decodings.some((decoding) => decoding !== "greedy"))
       throw new InputError(
         `evaluations: ${name} compares probabilities and samples nothing; give it decodings: [greedy]`,

@@ -5,7 +5,7 @@ import { InputError } from "../errors.ts"
 import { parseJson } from "../formats/json.ts"
 import { readTextFile } from "../formats/json-files.ts"
 import { openLineFile } from "../formats/line-file.ts"
-import type { Contrast } from "./design.ts"
+import type { Contrast } from "./contrasts.ts"
 import { isStudyEvent } from "./event-fields.ts"
 import type { Decoding } from "./study-schema.ts"
 

@@ -6,7 +6,7 @@ import { MODES, PROMPT_STYLES } from "../evaluate/index.ts"
 /** Names appear in tables, and folders are called by them. */
 const name = z
   .string()
-  .regex(/^[\w.+-]+( [\w.+-]+)*$/, "expected letters, digits, spaces and . _ + -")
+  .regex(/^[\w.+-]+( [\w.+-]+)*$/, "letters, digits, spaces and . _ + -")
   .max(60)
 
 const decoding = z.union([z.literal("greedy"), z.number().positive().max(100)])
@@ -70,9 +70,12 @@ const choose = z
   )
 export type Choose = z.output<typeof choose>
 
+/** Whatever a value of an axis is called: a hub id, an objective with its parameters. */
+const arm = z.string().min(1)
+
 const contrast = z.strictObject({
-  a: name.describe("An arm, or base."),
-  b: name.describe("The arm it is compared with: a minus b."),
+  a: arm.describe("An arm, or base."),
+  b: arm.describe("The arm it is compared with: a minus b."),
   on: oneOrMore(name).describe("Evaluations or losses, by name."),
   at: oneOrMore(decoding).describe("Decodings; left out: all of the evaluation.").optional(),
   b_at: decoding.describe("b at another decoding: base at 0.7 as a control.").optional(),

@@ -56,6 +56,39 @@ describe("a table of problems and seeds", () => {
   })
 })
 
+describe("where all problems agree", () => {
+  const same = (value: number, problems: number) =>
+    crossedDifference(new Array(problems).fill([value]), { bound: 1 })
+
+  test("the interval has a width, which problems make small", () => {
+    // t.ppf(0.975, 81)^2 / (82 + t.ppf(0.975, 81)^2)
+    const [low, high] = same(0, 82).ci95
+    expect(high).toBeCloseTo(0.0460552, 6)
+    expect(low).toBeCloseTo(-high, 12)
+    expect(same(0, 82).p).toBe(1)
+    const [least, most] = same(1, 82).ci95
+    expect(most).toBe(1)
+    expect(least).toBeCloseTo(1 - 2 * high, 12)
+    expect(same(1, 2).ci95[0]).toBeLessThan(0)
+  })
+
+  test.each([2, 3, 4, 5, 6, 9, 20, 82])("p says of %i problems what the interval says", (P) => {
+    for (const value of [1, -1, 0.5, -0.25]) {
+      const { ci95, p } = same(value, P)
+      expect(p < 0.05).toBe(ci95[0] > 0 || ci95[1] < 0)
+    }
+    // where it finds something, no surer than counting signs allows
+    if (P > 3) expect(same(1, P).p).toBeGreaterThanOrEqual(2 ** (1 - P))
+  })
+
+  test("no interval of shares is beyond 100 points, and one of nats may be", () => {
+    const table = [[1], [1], [1], [0.2]]
+    expect(crossedDifference(table, { bound: 1 }).ci95[1]).toBe(1)
+    expect(crossedDifference(table).ci95[1]).toBeGreaterThan(1)
+    expect(crossedDifference([[3], [3]])).toMatchObject({ ci95: [3, 3], p: 0 })
+  })
+})
+
 test("Holm's p values are those of R's p.adjust", () => {
   expect(holm([0.01, 0.04, 0.03, 0.005])).toEqual([0.03, 0.06, 0.06, 0.02])
   expect(holm([])).toEqual([])

@@ -81,7 +81,7 @@ export function suiteFile(name: string): { readonly how: string; readonly path: 
 }
 
 /**
- * A suite by name, or the path of a file of rows; `exact:FILE` compares its answers as
+ * A suite by name or hub id, or the path of a file of rows; `exact:FILE` compares its answers as
  * texts, `choices:FILE` the probabilities of its choices.
  *
  * @throws InputError when there is neither.
@@ -90,16 +90,27 @@ export async function openSuite(name: string, options: LoadOptions): Promise<Ope
   const known = SUITES.find((suite) => suite.name === name)
   if (known) return opened(known, options)
   const { how, path } = suiteFile(name)
-  if (!existsSync(path)) {
-    const names = SUITES.map((suite) => suite.name)
-    throw new InputError(
-      `--suite ${name}: no such suite or file${didYouMean(name, names) || `; suites are ${names.join(", ")}`}`,
-    )
-  }
+  if (!existsSync(path)) return opened(suiteOfHub(name), options)
   return opened(fileSuite(path, how as JudgeName), {
     ...options,
     folder: dirname(path),
   })
+}
+
+/** The suite whose rows the hub has under that id. */
+function suiteOfHub(id: string): Suite {
+  const found = SUITES.filter(({ hub }) => hub?.id.toLowerCase() === id.toLowerCase())
+  if (found.length === 1) return found[0]!
+  const names = SUITES.map((suite) => suite.name)
+  if (found.length > 1) {
+    const several = found.map((suite) => suite.name).join(" or ")
+    throw new InputError(`suite ${id}: holds several suites; name ${several}`)
+  }
+  const ids = SUITES.flatMap(({ hub }) => (hub === undefined ? [] : [hub.id]))
+  const near = didYouMean(id, names) || didYouMean(id, ids)
+  throw new InputError(
+    `suite ${id}: no such suite or file${near || `; suites are ${names.join(", ")}`}`,
+  )
 }
 
 async function opened(suite: Suite, options: LoadOptions): Promise<OpenedSuite> {

@@ -83,7 +83,8 @@ export async function loadSuite(suite: Suite, { folder, limit }: LoadOptions): P
       if (limit !== undefined && problems.length >= limit) return problems
     }
   }
-  if (problems.length === 0) throw new InputError(`${suite.name}: expected problems, found none`)
+  if (problems.length === 0)
+    throw new InputError(`${paths.join(", ")}: expected problems of ${suite.name}, found none`)
   return problems
 }
 
@@ -92,7 +93,7 @@ async function suiteFiles(suite: Suite, folder: string | undefined): Promise<rea
     const found = suite.files.map((file) => join(folder, file)).find((path) => existsSync(path))
     if (found !== undefined) return [found]
     throw new InputError(
-      `--suite-dir ${folder}: found no file of ${suite.name}; looked for ${suite.files.join(", ")}`,
+      `suite folder ${folder}: found no file of ${suite.name}; looked for ${suite.files.join(", ")}`,
     )
   }
   if (suite.hub === undefined) throw new InputError(`${suite.name}: give --suite-dir`)
