@@ -1,10 +1,6 @@
 /** The comparisons of a study. */
-import type { Arm, DesignProblem } from "./design.ts"
+import { type Arm, BASE, type DesignProblem, list, MODEL } from "./arms.ts"
 import type { Decoding, StudyFields } from "./study-schema.ts"
-
-/** The model before training. */
-export const BASE = "base"
-export const MODEL = "model"
 
 /** A comparison: the mean of a minus the mean of b. */
 export interface Contrast {
@@ -25,9 +21,6 @@ interface Parts {
 
 export const decodingText = (decoding: Decoding): string =>
   decoding === "greedy" ? decoding : `T = ${decoding}`
-
-export const list = <T>(value: T | readonly T[]): readonly T[] =>
-  Array.isArray(value) ? (value as readonly T[]) : [value as T]
 
 /** Of `base`, the model that the other arm was trained from. */
 function withBase(name: string, other: string, { arms, bases }: Parts): string {

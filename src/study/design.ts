@@ -1,21 +1,13 @@
 /** What a study is made of: arms, seeds, the runs that this makes, and the contrasts. */
 import { createHash } from "node:crypto"
 import { isObject } from "../formats/json.ts"
-import { BASE, type Contrast, contrastsOf, list, MODEL } from "./contrasts.ts"
+import { type Arm, BASE, type DesignProblem, list, MODEL, type Settings } from "./arms.ts"
+import { type Contrast, contrastsOf } from "./contrasts.ts"
 import type { StudyFields } from "./study-schema.ts"
-
-/** Settings by key path. */
-export type Settings = Readonly<Record<string, unknown>>
 
 /** One value of an axis, with what tables call it. */
 export interface AxisValue {
   readonly label: string
-  readonly set: Settings
-}
-
-/** What is compared: settings that differ in more than the seed. */
-export interface Arm {
-  readonly name: string
   readonly set: Settings
 }
 
@@ -40,12 +32,6 @@ export interface Design {
   readonly candidates: readonly AxisValue[]
   readonly cells: readonly Cell[]
   readonly contrasts: readonly Contrast[]
-}
-
-/** What is wrong, and at which key of the file. */
-export interface DesignProblem {
-  readonly path: readonly PropertyKey[]
-  readonly message: string
 }
 
 export const SEED = "seed"

@@ -9,7 +9,8 @@ import { InputError } from "../errors.ts"
 import { suiteFile } from "../evaluate/index.ts"
 import { isObject } from "../formats/json.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
-import { type Design, designOf, SEED, type Settings } from "./design.ts"
+import type { Settings } from "./arms.ts"
+import { type Design, designOf, SEED } from "./design.ts"
 import { type StudyFields, studyFields } from "./study-schema.ts"
 
 export interface Study {

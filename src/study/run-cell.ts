@@ -73,8 +73,14 @@ export async function runCell(
       event.type !== "study.contrasts" && event.cell === cell.id,
   )
   const design = designHash(study, cell, config)
-  const other = told.find((event) => event.type === "cell.start" && event.design !== design)
-  if (other !== undefined) {
+  const start = told.find((event) => event.type === "cell.start")
+  if (start?.type === "cell.start" && start.design !== design) {
+    const was = start.chosen
+    if (chosen !== undefined && was !== undefined && was !== chosen.label) {
+      throw new InputError(
+        `${folder}: was made with ${was}, the best of the runs to choose by that were done then; now the best is ${chosen.label}. To make it again remove the folder and ${cell.id}.jsonl of events`,
+      )
+    }
     throw new InputError(
       `${folder}: was made with other settings or questions than ${study.path} has now; give another output_dir, or remove the folder and ${cell.id}.jsonl of events`,
     )

@@ -39,13 +39,9 @@ export async function runStudy(study: Study, options: StudyOptions): Promise<voi
     for (const [i, cell] of cells.entries()) {
       options.signal.throwIfAborted()
       options.onCell?.(`${i + 1} of ${cells.length}: ${cell.id}`)
-      const isChosen = cell.stage === "final" && study.design.candidates.length > 0
-      const chosen = isChosen
-        ? choiceOf(study, cell, await readStudyEvents(study.folder))
-        : undefined
-      if (isChosen && chosen === undefined)
-        options.onCell?.(`${cell.id}: left out, no run to choose by is done`)
-      else await runCell(study, cell, chosen, options)
+      const { value, missing } = await chosenFor(study, cell)
+      if (missing === undefined) await runCell(study, cell, value, options)
+      else options.onCell?.(`${cell.id}: left out, ${missing}`)
     }
   } finally {
     if (options.cells === undefined) unlock()
@@ -95,6 +91,31 @@ async function nameContrasts({ folder, name, fields, design }: Study): Promise<v
     after_results: events.some((event) => event.type === "score" && event.stage === "final"),
   })
   log.close()
+}
+
+/** The value that was chosen for a run, where one is; or why none can be. */
+async function chosenFor(
+  study: Study,
+  cell: Cell,
+): Promise<{ readonly value?: AxisValue; readonly missing?: string }> {
+  if (cell.stage !== "final" || study.design.candidates.length === 0) return {}
+  const events = await readStudyEvents(study.folder)
+  const left = unendedChoices(study, cell, events)
+  if (left.length > 0) return { missing: `its value is chosen by ${left.join(", ")}, not run yet` }
+  const value = choiceOf(study, cell, events)
+  return value === undefined ? { missing: "no run to choose by is done" } : { value }
+}
+
+/** The runs that an arm's value is chosen by and that have neither been asked nor failed. */
+function unendedChoices(
+  { design }: Study,
+  { arm }: Pick<Cell, "arm">,
+  events: readonly StudyEvent[],
+): string[] {
+  const ended = new Set(events.flatMap((one) => (one.type === "cell.end" ? [one.cell] : [])))
+  return design.cells.flatMap((one) =>
+    one.stage === "choose" && one.arm === arm && !ended.has(one.id) ? [one.id] : [],
+  )
 }
 
 /** The best value of an arm on the validation problems; of equals the first. */

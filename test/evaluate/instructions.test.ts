@@ -64,6 +64,7 @@ test.each([
   ],
   ["detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{a: 1}"],
   ["detectable_format:title", {}, "<<A song>>\nla", "<< >>"],
+  ["detectable_format:title", {}, "Of <<A <b> song>>.", "a << >> song\n<<a\nsong>>"],
   ["combination:two_responses", {}, "a\n******\nb", "a******a"],
   ["combination:repeat_prompt", { prompt_to_repeat: "Say it" }, "say it: it", "it"],
   ["startend:end_checker", { end_phrase: "The end." }, 'Well. the end."', "The end. No."],
@@ -81,6 +82,20 @@ test.each([
   expect([await judged(id, args, good), await judged(id, args, bad)]).toEqual([true, false])
   expect(await judged(id, args, " ")).toBe(false)
 })
+
+test.each([
+  ["detectable_format:title", {}, "<".repeat(40_000) + "a".repeat(40_000)],
+  [
+    "detectable_format:number_highlighted_sections",
+    { num_highlights: 1 },
+    `**${"a".repeat(80_000)}`,
+  ],
+])(
+  "%s says no to an answer that never closes, without trying all pairs",
+  async (id, args, answer) => {
+    expect(await judged(id, args, answer)).toBe(false)
+  },
+)
 
 test("all of a row's instructions count; of a language nothing is decided", async () => {
   const row = {
@@ -106,5 +121,10 @@ test("all of a row's instructions count; of a language nothing is decided", asyn
   writeFileSync(join(folder, "ifeval.jsonl"), `${JSON.stringify(unknown)}\n`)
   await expect(openSuite("ifeval", { folder })).rejects.toThrow(
     /ifeval\.jsonl:1: unknown instruction/,
+  )
+  const lacking = { ...row, instruction_id_list: ["length_constraints:number_words"] }
+  writeFileSync(join(folder, "ifeval.jsonl"), `${JSON.stringify(lacking)}\n`)
+  await expect(openSuite("ifeval", { folder })).rejects.toThrow(
+    /ifeval\.jsonl:1: length_constraints:number_words: expected num_words to be a number/,
   )
 })

@@ -9,7 +9,7 @@ import { analyse } from "../../src/study/analysis.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
 import { questionsOf } from "../../src/study/run-cell.ts"
 import { runStudy } from "../../src/study/run-study.ts"
-import { readStudyEvents } from "../../src/study/study-events.ts"
+import { readStudyEvents, type StudyEvent } from "../../src/study/study-events.ts"
 import { writeStudyJobs } from "../../src/study/study-slurm.ts"
 import { studyTime } from "../../src/study/study-time.ts"
 
@@ -117,6 +117,61 @@ test("a part of a study runs by itself, and what failed is tried again when that
   )
 })
 
+const bare = (events: readonly StudyEvent[]) =>
+  events.map(({ time: _, ...event }) => ({ ...event, ...("seconds" in event && { seconds: 0 }) }))
+
+test("a run that is stopped between any two of its events, or in one, ends with the same", async () => {
+  const { study } = await studyOf({
+    losses: [{ name: "held out", data: fileOfOne(row(2, 9)) }],
+    evaluations: [
+      { name: "sums", suite: fileOfOne(), max_new_tokens: 4, decodings: [1, "greedy"] },
+    ],
+  })
+  for (const cell of ["base", "dft-1"]) {
+    await runStudy(study, { signal, cells: [cell] })
+    const whole = await readStudyEvents(study.folder)
+    const file = join(study.folder, "events", `${cell}.jsonl`)
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n")
+    expect(lines).toHaveLength(5)
+    for (const [i, next] of lines.entries()) {
+      const before = lines.slice(0, i).map((line) => `${line}\n`)
+      writeFileSync(file, `${before.join("")}${next.slice(0, next.length >> 1)}`)
+      expect(await readStudyEvents(study.folder)).toHaveLength(whole.length - 5 + i)
+      await runStudy(study, { signal, cells: [cell] })
+      expect(bare(await readStudyEvents(study.folder))).toEqual(bare(whole))
+    }
+  }
+}, 120_000)
+
+test("a run waits for all that its value is chosen by, and says what the choice was", async () => {
+  const { study } = await studyOf({
+    axes: { objective: ["dft"], learning_rate: [1e-4, 2e-4], seed: [1] },
+    choose: { axes: "learning_rate", suite: fileOfOne(), max_new_tokens: 4 },
+    contrasts: [],
+  })
+  const [first, second] = study.design.cells.flatMap(({ id, stage }) =>
+    stage === "choose" ? [id] : [],
+  )
+  const told: string[] = []
+  const run = (...cells: string[]) =>
+    runStudy(study, { signal, cells, onCell: (text) => told.push(text) })
+  await run(first!, "dft-1")
+  expect(told.at(-1)).toBe(`dft-1: left out, its value is chosen by ${second}, not run yet`)
+  await run(second!, "dft-1")
+  expect(analyse(await readStudyEvents(study.folder)).choices[0]).toMatchObject({
+    chosen: "learning_rate 0.0001",
+  })
+  // a run to choose by that had failed, and is better now that it was tried again
+  const file = join(study.folder, "events", `${second}.jsonl`)
+  const scored = readFileSync(file, "utf8").replaceAll(/"outcomes":\{[^}]*\}/g, (text) =>
+    text.replaceAll('"0"', '"1"'),
+  )
+  writeFileSync(file, scored)
+  await expect(run("dft-1")).rejects.toThrow(
+    /was made with learning_rate 0.0001, the best .* now the best is learning_rate 0.0002/,
+  )
+})
+
 test("Slurm's jobs: the runs to choose by first, then the others, then the report", async () => {
   const rates = { learning_rate: [1e-4, 2e-4] }
   const { study, folder } = await studyOf({
@@ -154,9 +209,9 @@ test("Slurm's jobs: the runs to choose by first, then the others, then the repor
   await expect(writeStudyJobs(wrong.study, ["echo"])).rejects.toThrow("slurm.sbatch.no option")
 })
 
-function fileOfOne(): string {
+function fileOfOne(one: unknown = problem(2, 9)): string {
   const path = join(mkdtempSync(join(tmpdir(), "dftune-study-")), "own.jsonl")
-  writeFileSync(path, `${JSON.stringify(problem(2, 9))}\n`)
+  writeFileSync(path, `${JSON.stringify(one)}\n`)
   return path
 }
 

@@ -74,11 +74,12 @@ const isLower = (text: string) => /\p{Ll}/u.test(text) && !/\p{Lu}/u.test(text)
 function nthParagraphBegins(answer: string, args: Arguments): boolean {
   const paragraphs = answer.split("\n\n")
   const filled = paragraphs.filter((one) => one.trim() !== "").length
-  const nth = args.number("nth_paragraph")
-  if (nth > filled || filled !== args.number("num_paragraphs")) return false
+  const [nth, wanted] = [args.number("nth_paragraph"), args.number("num_paragraphs")]
+  const first = args.text("first_word")
+  if (nth > filled || filled !== wanted) return false
   const [word = ""] = (paragraphs[nth - 1] ?? "").trim().split(/\s+/)
   const bare = word.replace(/^['"]+/, "").split(/[.,?!'"]/)[0]!
-  return bare.toLowerCase() === args.text("first_word").toLowerCase()
+  return bare.toLowerCase() === first.toLowerCase()
 }
 
 function isJson(answer: string): boolean {
@@ -98,6 +99,10 @@ function hasTwoAnswers(answer: string): boolean {
   const two = parts(answer, "******")
   return two?.length === 2 && two[0] !== two[1]
 }
+
+/** Something between the first << of a line and its last >>. */
+const hasTitle = (line: string): boolean =>
+  line.includes("<<") && /[^\s<>]/.test(line.slice(line.indexOf("<<"), line.lastIndexOf(">>") + 2))
 
 function postscript(answer: string, args: Arguments): boolean {
   const marker = args.text("postscript_marker")
@@ -141,14 +146,13 @@ const CHECKS: Readonly<Record<string, Check>> = {
   "detectable_format:constrained_response": (answer) =>
     ["yes", "no", "maybe"].some((word) => answer.includes(`My answer is ${word}.`)),
   "detectable_format:number_highlighted_sections": (answer, args) =>
-    countOf(/\*\*[^\n*]*[^\s*][^\n*]*\*\*|\*[^\n*]*[^\s*][^\n*]*\*/g, answer) >=
-    args.number("num_highlights"),
+    countOf(/(\*\*?)(?=[^\n*]*[^\s*])[^\n*]+\1/g, answer) >= args.number("num_highlights"),
   "detectable_format:multiple_sections": (answer, args) =>
     answer.split(new RegExp(`\\s?${escaped(args.text("section_spliter"))}\\s?\\d+\\s?`)).length -
       1 >=
     args.number("num_sections"),
   "detectable_format:json_format": isJson,
-  "detectable_format:title": (answer) => /<<[^\n]*[^\s<>][^\n]*>>/.test(answer),
+  "detectable_format:title": (answer) => answer.split("\n").some(hasTitle),
   "combination:two_responses": hasTwoAnswers,
   "combination:repeat_prompt": (answer, args) =>
     answer.trim().toLowerCase().startsWith(args.text("prompt_to_repeat").trim().toLowerCase()),
@@ -173,7 +177,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
 /**
  * A row's instructions.
  *
- * @throws InputError for one that is not known
+ * @throws InputError for one that is not known, or whose arguments it cannot be checked with
  */
 export function instructionsOf(row: JsonObject, where: string): InstructionGold {
   const { instruction_id_list: ids, kwargs } = row
@@ -185,9 +189,20 @@ export function instructionsOf(row: JsonObject, where: string): InstructionGold 
         const known = Object.keys(CHECKS).join(", ")
         throw new InputError(`${where}: unknown instruction ${JSON.stringify(id)}; known: ${known}`)
       }
-      const args = kwargs[i]
-      return { id, args: isObject(args) ? args : {} }
+      const args = isObject(kwargs[i]) ? kwargs[i] : {}
+      checkArguments(id, args, where)
+      return { id, args }
     }),
+  }
+}
+
+/** A check reads its arguments whatever the answer is. */
+function checkArguments(id: string, args: JsonObject, where: string): void {
+  try {
+    CHECKS[id]!("an answer", new Arguments(id, args))
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    throw new InputError(`${where}: ${error.message}`)
   }
 }
 

@@ -8,7 +8,8 @@ export const mawps: Suite = {
   hub: { id: "MU-NLPC/Calc-mawps", split: "test" },
   read: (row, where) => ({
     problem: field(row, ["question"], where),
-    gold: field(row, ["result"], where),
+    // thousands are written 1_200 there
+    gold: field(row, ["result"], where).replaceAll(/(?<=\d)_(?=\d)/g, ""),
     ...(typeof row.id === "string" ? { id: row.id } : {}),
   }),
 }
