@@ -7,6 +7,8 @@ import { meansNothing } from "./words.ts"
 /** The real line and the empty set, by their names. */
 
 const REALS = /^(?:\\mathbb\s*\{?\s*R\s*\}?|\\R|\\Reals|\{\\bf R\})$/
+const HALF_LINE =
+  /^(?:\\mathbb\s*\{?\s*R\s*\}?|\\R)\s*(?:\^\s*\{?\s*([+-])\s*\}?|_\s*\{\s*([<>])\s*0\s*\})$/
 const REALS_WITHOUT =
   /^(?:\\mathbb\s*\{?\s*R\s*\}?|\\R)\s*(?:\\setminus|-|\/)\s*(?:\\left)?\\?\{(.*)\\?\}$/s
 
@@ -14,6 +16,14 @@ const REALS_WITHOUT =
 export function readNamedSet(written: string, next: (part: string) => Answer): Answer | undefined {
   if (REALS.test(written) || /^(?:all )?(?:real numbers|reals)$/i.test(plainWords(written))) {
     return openInterval(infinity(-1), infinity(1), written)
+  }
+  const half = HALF_LINE.exec(written)
+  if (half) {
+    const isAbove = half[1] === "+" || half[2] === ">"
+    const zero = next("0")
+    return isAbove
+      ? openInterval(zero, infinity(1), written)
+      : openInterval(infinity(-1), zero, written)
   }
   if (/^(?:\\emptyset|\\\{\s*\\\}|\{\s*\})$/.test(written))
     return { kind: "set", items: [], written }

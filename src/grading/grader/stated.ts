@@ -75,17 +75,22 @@ export function lastStatement(source: string): Statement | undefined {
 
 /** Bold, italics, code and quotes of markdown; stars of products and powers stay. */
 export function withoutMarkdown(text: string): string {
-  return text
-    .replace(/^[ \t]*>[ \t]?/gm, "")
-    .replace(/(?<![\w)*])\*\*(?=\S)([^*\n]{1,400}?)(?<=\S)\*\*(?![\w(*])/g, "$1")
-    .replace(/(?<![\w)*])\*\*(?=\S)([^\n]{1,400}?)(?<=\S)\*\*(?![\w(*])/g, "$1")
-    .replace(/(?<![\w_])__(?=\S)([^\n]{1,400}?)(?<=\S)__(?![\w_])/g, "$1")
-    .replace(/(?<![\w)*\\])\*(?=[^\s*])([^*\n]{1,400}?)(?<=\S)\*(?![\w(*])/g, "$1")
-    .replace(/(?<![\w_\\$])_(?=[^\s_])([^_\n]{1,400}?)(?<=\S)_(?![\w_])/g, "$1")
-    .replace(/(?<!`)`([^`\n]+)`(?!`)/g, "$1")
-    .replace(/\*\*/g, (stars, at: number) =>
-      /\d\s*$/.test(text.slice(Math.max(0, at - 2), at)) ? stars : "",
-    )
+  return (
+    text
+      .replace(/^[ \t]*>[ \t]?/gm, "")
+      // a list's dash is no minus, and a mark of exclamation behind what is bold no factorial
+      .replace(/^[ \t]*[-+•][ \t]+(?=(?:\*\*?|__?|`)[^\s*_`])/gm, "")
+      .replace(/(\*\*|__)(?=\S)([^*_\n]{0,400}\d)\1!(?![\w!])/g, "$1$2$1")
+      .replace(/(?<![\w)*])\*\*(?=\S)([^*\n]{1,400}?)(?<=\S)\*\*(?![\w(*])/g, "$1")
+      .replace(/(?<![\w)*])\*\*(?=\S)([^\n]{1,400}?)(?<=\S)\*\*(?![\w(*])/g, "$1")
+      .replace(/(?<![\w_])__(?=\S)([^\n]{1,400}?)(?<=\S)__(?![\w_])/g, "$1")
+      .replace(/(?<![\w)*\\])\*(?=[^\s*])([^*\n]{1,400}?)(?<=\S)\*(?![\w(*])/g, "$1")
+      .replace(/(?<![\w_\\$])_(?=[^\s_])([^_\n]{1,400}?)(?<=\S)_(?![\w_])/g, "$1")
+      .replace(/(?<!`)`([^`\n]+)`(?!`)/g, "$1")
+      .replace(/\*\*/g, (stars, at: number) =>
+        /\d\s*$/.test(text.slice(Math.max(0, at - 2), at)) ? stars : "",
+      )
+  )
 }
 
 /** Words that only lead to the value. */
