@@ -96,6 +96,20 @@ export const objectiveParameter =
     if (typeof value === "number") draft.objective[`${name} ${parameter}`] = value
   }
 
+/** TRL names them with underscores. */
+const PAIR_LOSSES = ["sigmoid", "ipo", "hinge", "robust", "apo_zero", "apo_down", "nca_pair"]
+
+/** The loss of `dpo`, by TRL's name. */
+export function pairLoss(value: unknown, draft: Draft): string | undefined {
+  const loss = [value].flat()
+  if (loss.length !== 1 || !PAIR_LOSSES.includes(String(loss[0]))) {
+    return `not a loss of dpo known here (${PAIR_LOSSES.join(", ")}); the objective is left as it is`
+  }
+  const name = String(loss[0]).replace("_pair", "").replace("_", "-")
+  if (name !== "sigmoid") draft.objective["dpo loss"] = name
+  return undefined
+}
+
 /** A hub id or a path as a training source; lists and comma-separated names too. */
 export const toSources =
   (set: "train" | "eval"): Rule =>

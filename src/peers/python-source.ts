@@ -88,6 +88,10 @@ export function readPython(source: string, file: string): PythonSettings {
   if (/\.map\s*\(/.test(text) && names.includes("load_dataset")) {
     expressions["dataset.map"] = "the rows are made by code"
   }
+  const loaded = LOADED.exec(text)?.[1]?.trim()
+  const model = loaded === undefined ? undefined : (pythonLiteral(loaded) ?? constants.get(loaded))
+  if (typeof settings["trainer.model"] !== "string" && typeof model?.value === "string")
+    settings["trainer.model"] = model.value
   // a trainer's model given as an object says nothing; a name is the model
   if (typeof settings["trainer.model"] !== "string") delete settings["trainer.model"]
   delete expressions["trainer.model"]
@@ -100,6 +104,10 @@ export function readPython(source: string, file: string): PythonSettings {
     `${file}: expected a call of ${classes.slice(0, 4).join(", ")} or the like; found none${parsed}`,
   )
 }
+
+/** The first model that a script loads; a reference, where it has one, is loaded after it. */
+const LOADED =
+  /\bAutoModel(?:ForCausalLM)?\s*\.\s*from_pretrained\s*\(\s*(?:pretrained_model_name_or_path\s*=\s*)?([^,()]+)/
 
 const withoutComments = (text: string): string =>
   text.replaceAll(/("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|#[^\n]*/g, (_, string) => string ?? "")

@@ -63,7 +63,11 @@ function readWords(
   }
   const settings: Record<string, unknown> = {}
   const names: string[] = []
-  const rest = words.slice(at).map((word) => expanded(unquoted(word), variables))
+  const rest = words.slice(at).flatMap((word) => {
+    const whole = expanded(unquoted(word), variables)
+    // outside quotes a variable's value is as many words as it has
+    return /["'`]|\$\(/.test(word) || whole === word ? [whole] : whole.split(/\s+/).filter(Boolean)
+  })
   for (const [index, word] of rest.entries()) {
     const option = /^--([\w.-]+)(?:=([\s\S]*))?$/.exec(word)
     const override = /^\+{0,2}([A-Za-z_]\w*(?:\.\w+)+)=([\s\S]*)$/.exec(word)

@@ -9,6 +9,7 @@ import {
   onlineReason,
   type Peer,
   PREFERENCE,
+  pairLoss,
   put,
   putSources,
   type Rule,
@@ -58,14 +59,16 @@ const datasets =
       : undefined
   }
 
+const CLI_FILE = /\bswift[./]cli[./]/
+
 /** Its verbs: `swift sft`, `megatron rlhf`, or the files of `swift/cli`. */
 function verbOf({ names }: Source): string | undefined {
   const at = names.findIndex((name) => /^(?:swift|megatron)$/.test(baseName(name)))
   if (at >= 0) return names[at + 1]
-  const file = names.find((name) => /swift\/cli\//.test(name))
+  const file = names.find((name) => CLI_FILE.test(name))
   return file === undefined
     ? undefined
-    : baseName(file)
+    : baseName(file.replaceAll(/\.(?!py$)/g, "/"))
         .replace(/\.py$/, "")
         .replace(/^_megatron\//, "")
 }
@@ -115,9 +118,7 @@ const isMegatron = ({ names }: Source): boolean => names.some((name) => /megatro
 export const swift: Peer = {
   name: "ms-swift",
   owns: (keys, names) =>
-    names.some(
-      (name) => /^(?:swift|megatron)$/.test(baseName(name)) || /swift\/cli\//.test(name),
-    ) ||
+    names.some((name) => /^(?:swift|megatron)$/.test(baseName(name)) || CLI_FILE.test(name)) ||
     keys.has("enable_dft_loss") ||
     keys.has("train_type") ||
     keys.has("tuner_type"),
@@ -168,6 +169,8 @@ export const swift: Peer = {
     rlhf_type: (value, draft) => {
       draft.objective.name = PREFERENCE[String(value)]
     },
+    loss_type: (value, draft) =>
+      draft.objective.name === "dpo" ? pairLoss(value, draft) : "not known here",
     beta: (value, draft, key) =>
       objectiveParameter(String(draft.objective.name), "beta")(value, draft, key),
     center_rewards_coefficient: objectiveParameter("reward", "center_rewards_coefficient"),

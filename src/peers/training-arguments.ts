@@ -65,7 +65,7 @@ export const routerLoss: Rule = to("router_aux_loss_coef")
 
 const precision: Rule = (value) =>
   value === true || value === "bfloat16" || value === "auto" || value === "float16"
-    ? "the local engine computes in float32; with engine: { name: torch, dtype: bf16 } the products are bfloat16 and the weights float32"
+    ? "engine.dtype decides here, and is bf16 by itself where the processor multiplies it and the model has 50 million parameters; engine: { name: torch, dtype: bf16 } multiplies in bfloat16 and keeps float32 weights"
     : undefined
 
 const strategy =

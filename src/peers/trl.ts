@@ -8,6 +8,7 @@ import {
   onlineReason,
   type Peer,
   PREFERENCE,
+  pairLoss,
   put,
   putSources,
   type Rule,
@@ -67,10 +68,9 @@ const FILE_KINDS = /^(?:json|jsonl|csv|parquet|text|arrow)$/
 
 /** `load_dataset("json", data_files="rows.jsonl")`: the files, of their kind. */
 const dataFiles: Rule = (value, draft) => {
-  const files =
-    typeof value === "object" && value !== null && !Array.isArray(value)
-      ? ((value as Record<string, unknown>).train ?? Object.values(value)[0])
-      : value
+  const files = isByName(value)
+    ? ((value as Record<string, unknown>).train ?? Object.values(value as object)[0])
+    : value
   const train = (draft.config.data as { train?: Record<string, unknown>[] } | undefined)?.train
   const path = train?.[0]?.path
   if (path !== undefined && !FILE_KINDS.test(String(path))) {
@@ -78,13 +78,22 @@ const dataFiles: Rule = (value, draft) => {
     put(draft, "data.train", sources)
     return `files of the hub data set ${String(path)}: download them, and give their paths here`
   }
-  put(
-    draft,
-    "data.train",
-    [files].flat().map((file) => ({ path: String(file) })),
-  )
-  return undefined
+  const sourcesOf = (paths: unknown) => [paths].flat().map((file) => ({ path: String(file) }))
+  put(draft, "data.train", sourcesOf(files))
+  const { test, validation, ...others } = Object(value) as Record<string, unknown>
+  const held = isByName(value) ? (validation ?? test) : undefined
+  if (held !== undefined && held !== files) put(draft, "data.eval", sourcesOf(held))
+  const unread = isByName(value)
+    ? Object.entries({ ...others, ...(validation === undefined ? {} : { test }) })
+        .filter(([, paths]) => paths !== undefined && paths !== files)
+        .map(([name]) => name)
+    : []
+  return unread.length === 0 ? undefined : `left out: the files of ${unread.join(", ")}`
 }
+
+/** `{"train": ..., "test": ...}` */
+const isByName = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** A split of files says nothing: theirs is all `train`. */
 const split: Rule = (value, draft, key) => {
@@ -149,6 +158,7 @@ export const trl: Peer = {
       if (typeof value === "string" && value !== "text") put(draft, "data.columns.text", value)
     },
     loss_type: (value, draft) => {
+      if (draft.objective.name === "dpo") return pairLoss(value, draft)
       if (value === "dft") draft.objective.name = "dft"
       else if (value !== "nll" && value !== "chunked_nll" && value !== null) {
         return "not a loss of SFT known here; the objective is left as it is"

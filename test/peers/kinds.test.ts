@@ -354,3 +354,52 @@ test("TRL's mixtures, verl's nested YAML and newer names, LLaMA-Factory's second
     batch_size: 2,
   })
 })
+
+test("outside quotes a shell variable's value is as many words as it has", () => {
+  const script = (given: string) =>
+    `DATA="a.jsonl b.jsonl"\nswift sft --model q/q --max_length 512 --dataset ${given}`
+  const two = [{ path: "a.jsonl" }, { path: "b.jsonl" }]
+  expect(imported(script("$DATA"), "x.sh").data.train).toEqual(two)
+  expect(imported(script('"$DATA"'), "x.sh").data.train).toEqual([{ path: "a.jsonl b.jsonl" }])
+})
+
+test.each(["python -m swift.cli.sft", "torchrun --nproc_per_node 2 swift/cli/sft.py"])(
+  "%s is ms-swift's training",
+  (program) => {
+    const { peer, config } = imported(`${program} --model q/q --dataset a.jsonl`, "x.sh")
+    expect([peer, config.objective]).toEqual(["ms-swift", "sft"])
+    expect(refusal("python -m swift.cli.export --model q/q", "x.sh")).toMatch(/is not training/)
+  },
+)
+
+test("the loss of dpo goes by TRL's names", () => {
+  const trl = (loss: string) =>
+    imported(`trl dpo --model_name_or_path q/q --dataset_name d/d --loss_type ${loss}`, "x.sh")
+  expect(trl("ipo").config.objective).toMatchObject({ name: "dpo", loss: "ipo" })
+  expect(trl("apo_zero").config.objective).toMatchObject({ name: "dpo", loss: "apo-zero" })
+  const plain = trl("sigmoid")
+  expect(plain.config.objective.loss).toBeUndefined()
+  expect(plain.noted).not.toContain("loss_type")
+  expect(trl("discopop").noted).toContain("loss_type")
+  const swift = "swift rlhf --rlhf_type dpo --model q/q --dataset a.jsonl --loss_type hinge"
+  expect(imported(swift, "x.sh").config.objective).toMatchObject({ name: "dpo", loss: "hinge" })
+})
+
+test("a script's model by from_pretrained, and the files of its test split", () => {
+  const script = (files: string) => `
+MODEL = "q/q"
+model = AutoModelForCausalLM.from_pretrained(MODEL, torch_dtype="auto")
+ref = AutoModelForCausalLM.from_pretrained("r/r")
+rows = load_dataset("json", data_files=${files})
+SFTTrainer(model=model, train_dataset=rows["train"], args=SFTConfig(max_steps=5))`
+  const files = imported(script('{"train": ["a.jsonl", "b.jsonl"], "test": "t.jsonl"}'), "x.py")
+  expect(files.config.model).toBe("q/q")
+  expect(files.data).toMatchObject({
+    train: [{ path: "a.jsonl" }, { path: "b.jsonl" }],
+    eval: [{ path: "t.jsonl" }],
+  })
+  const more = '{"train": "a.jsonl", "validation": "v.jsonl", "test": "t.jsonl"}'
+  const { data, notes } = imported(script(more), "x.py")
+  expect(data.eval).toEqual([{ path: "v.jsonl" }])
+  expect(notes.find(({ text }) => /the files of test/.test(text))).toBeDefined()
+})
