@@ -11,32 +11,21 @@ import {
 } from "../data/index.ts"
 import { resolveSources } from "../data/sources.ts"
 import { assert, InputError } from "../errors.ts"
-import {
-  checkForeignWeights,
-  checkWeights,
-  findModel,
-  ggufFileOf,
-  modelWithTokens,
-  readAnyModelConfig,
-  readModelConfig,
-  sideFiles,
-} from "../models/files/index.ts"
 import { resolvedPrecision } from "../models/files/precision.ts"
 import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from "../models/index.ts"
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
 import { loadTokenizer } from "../text/index.ts"
 import type { FixedBatches } from "./batches.ts"
-import { type EarlierAdapter, earlierAdapter } from "./earlier-adapter.ts"
+import type { EarlierAdapter } from "./earlier-adapter.ts"
 import { type FrozenModelPlan, otherModel } from "./frozen-model.ts"
 import { keptObjective } from "./kept-settings.ts"
 import { type LocalPlan, localPlan } from "./local-plan.ts"
 import type { MemoryPlan } from "./memory-plan.ts"
 import { labelCounts, modelRowLints } from "./model-rows.ts"
-import { adapterSpec } from "./model-settings.ts"
 import { batchesOf, evalBatches, refuseSettings, withSources } from "./objective-batches.ts"
-import { padTokenOf, withPadToken } from "./pad-token.ts"
 import { type PlanWarning, planWarnings } from "./plan-warnings.ts"
+import { plannedModel } from "./planned-model.ts"
 import { planRollouts, type RolloutPlan } from "./rollouts/plan-rollouts.ts"
 import { forgettingTexts, picturesOf, prepareRows, rowOptions } from "./row-options.ts"
 import { dayOfRun, rowsToResume } from "./rows-to-resume.ts"
@@ -101,40 +90,8 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   const config: Config = { ...given, objective: await keptObjective(given) }
   const objective = objectiveOf(config)
   refuseSettings(objective, config)
-  const remade: PlanWarning[] = []
-  const onNotice = (message: string) => void remade.push(damagedCache(message))
-  const found = await findModel(config.model, {
-    revision: config.model_revision,
-    ...(signal ? { signal } : {}),
-    onNotice,
-  })
-  const { adapter, model_tokens } = config
-  const modelFolder =
-    model_tokens.length > 0 ? await modelWithTokens(found, model_tokens, onNotice) : found
-  sideFiles(modelFolder) // the result gets copies of them, hours later
-  const isTorch = config.engine.name === "torch"
-  const scores = objective.trainsOn === "scores"
-  const padTokenId = scores ? await padTokenOf(modelFolder) : null
-  const model = withPadToken(
-    await (isTorch ? readAnyModelConfig : readModelConfig)(modelFolder, { scores }),
-    padTokenId,
-  )
-  await (isTorch ? checkForeignWeights(modelFolder, model) : checkWeights(modelFolder, { scores }))
-  const own = "isForeign" in model ? undefined : model
-  if (adapter?.path && !own) {
-    throw new InputError(
-      `adapter.path: ${adapter.path}: an adapter is gone on from over the families that the local engine knows, and ${config.model} is none of them; merge it (dftune export ${adapter.path} --to merged) and train a new one over the result`,
-    )
-  }
-  const earlier =
-    adapter?.path && own ? await earlierAdapter({ ...adapter, path: adapter.path }, own) : undefined
-  const lora =
-    earlier?.spec ?? (adapter && own ? adapterSpec(adapter, own, model_tokens) : undefined)
-  if (own?.quantization && !lora) {
-    throw new InputError(
-      `model: ${config.model}: is a quantised checkpoint, which is a frozen base; add an adapter (adapter: { type: lora, r: 8 }), or make a plain model of it first (dftune convert ${config.model} FOLDER)`,
-    )
-  }
+  const found = await plannedModel(config, objective, signal)
+  const { modelFolder, model, own, lora, earlier, padTokenId } = found
   const day = dayOfRun(config)
   const pictures = await picturesOf(config, modelFolder, objective)
   const rowsFor = (sources: readonly SourceConfig[]) => ({
@@ -151,7 +108,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     }
     const known = { config, modelFolder, model: own, objective, lora, earlier }
     const planned = await planRollouts({ ...known, rowsFor, setName }, options)
-    return { ...known, ...planned, lints: [...remade, ...planned.lints] }
+    return { ...known, ...planned, lints: [...found.lints, ...planned.lints] }
   }
   const all = await prepareRows(asked, options)
   const { eval: evalSources, eval_split: split } = config.data
@@ -160,22 +117,19 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
       ? await heldOut(all, { split, seed: config.seed })
       : { train: all, held: undefined }
   const { prepared, dataKey } = await rowsToResume(config, parts.train, asked)
-  const evalSets: NamedRows[] = []
-  const evals: string[] = []
-  const measure = async (name: string, dir: string) => {
-    evals.push(dir)
-    const rows = await openPrepared(dir)
-    const batches = evalBatches(objective, rows, { ...config, padTokenId })
-    evalSets.push({ name, rows, ...(batches ? { batches } : {}) })
-  }
-  if (parts.held !== undefined) await measure("held-out", parts.held.dir)
+  const sets = [...(parts.held === undefined ? [] : [{ name: "held-out", dir: parts.held.dir }])]
   for (const [i, source] of evalSources.entries()) {
     const { dir } = await prepareRows(rowsFor([source]), options)
-    await measure(setName(source, i, evalSources), dir)
+    sets.push({ name: setName(source, i, evalSources), dir })
   }
+  const evalSets = await openEvalSets(sets, objective, { ...config, padTokenId })
   const rows = await openPrepared(prepared.dir)
   const { benchmarks } = config.data
-  const overlaps = await overlapLints({ train: prepared.dir, evals, benchmarks })
+  const overlaps = await overlapLints({
+    train: prepared.dir,
+    evals: sets.map(({ dir }) => dir),
+    benchmarks,
+  })
   const order = runOrder({
     manifest: prepared.manifest,
     seed: config.seed,
@@ -196,14 +150,7 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
-  const lints = [
-    ...remade,
-    ...(own ? storedLints(own, modelFolder) : []),
-    ...prepared.lints,
-    ...overlaps,
-    ...unfit,
-    ...unusual,
-  ]
+  const lints = [...found.lints, ...prepared.lints, ...overlaps, ...unfit, ...unusual]
   const batches = withSources(
     batchesOf(objective, rows, order, { ...config, padTokenId }),
     objective,
@@ -215,6 +162,21 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
     : undefined
   const known = { config, modelFolder, model, objective, lora, earlier, measuredBy, dataKey }
   return { ...known, prepared, rows, order, batches, evalSets, lints }
+}
+
+/** The sets that are measured beside the rows that are trained. */
+async function openEvalSets(
+  sets: readonly { readonly name: string; readonly dir: string }[],
+  objective: Objective,
+  settings: Parameters<typeof evalBatches>[2],
+): Promise<NamedRows[]> {
+  const opened: NamedRows[] = []
+  for (const { name, dir } of sets) {
+    const rows = await openPrepared(dir)
+    const batches = evalBatches(objective, rows, settings)
+    opened.push({ name, rows, ...(batches ? { batches } : {}) })
+  }
+  return opened
 }
 
 /**
@@ -271,12 +233,6 @@ export function weighingSampler(data: DataPlan): DataPlan {
   return { ...data, config, objective: objectiveOf(config), rollout: { ...data.rollout, settings } }
 }
 
-const damagedCache = (message: string): PlanWarning => ({
-  code: "damaged-cache",
-  message,
-  hint: "a disk that does this often is failing",
-})
-
 /** Refuses a limit that even the leanest plan is over. */
 function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): void {
   if (limit === "auto" || total <= limit) return
@@ -284,20 +240,6 @@ function checkMemory({ device_memory: limit }: Config, { total }: MemoryPlan): v
   throw new InputError(
     `device_memory: ${shown[0]} is less than the ${shown[1]} that this run needs at least; raise it, or train an adapter over quantization: int4, or lower data.max_length`,
   )
-}
-
-/** A base whose file holds fewer bits is computed with as it was dequantised. */
-function storedLints({ quantization }: ModelConfig, folder: string): PlanWarning[] {
-  const gguf = ggufFileOf(folder)
-  if (gguf === undefined && quantization === undefined) return []
-  const method = gguf === undefined ? String(quantization?.quant_method ?? "bitsandbytes") : "GGUF"
-  return [
-    {
-      code: "dequantized-base",
-      message: `the base is read from ${method} and dequantised`,
-      hint: "quantization: int8 or int4 keeps a frozen base small in memory",
-    },
-  ]
 }
 
 /** Lets go of the prepared rows of a plan that nobody trains. */

@@ -1,7 +1,7 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
-import { dirname, join, resolve } from "node:path"
+import { join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
-import { type Failure, InputError } from "../../errors.ts"
+import { InputError } from "../../errors.ts"
 import { writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
 import { begun } from "../../host/begun.ts"
 import {
@@ -51,8 +51,8 @@ import {
   workerRun,
   writeRunSpec,
 } from "./index.ts"
-import { conduct } from "./rollouts/conduct.ts"
 import { checkRollouts, rolloutSpec } from "./rollouts/rollout-spec.ts"
+import { workerEvents } from "./worker-events.ts"
 
 export interface TorchOptions extends PlanOptions {
   /** Handed to torchrun as they are. */
@@ -71,7 +71,7 @@ async function* torchRun(
   config: Config,
   options: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
-  const { signal, onProgress, torchrunArgs = [] } = options
+  const { onProgress, torchrunArgs = [] } = options
   const done = await finishedRun(config)
   if (done) return done
   checkRunPlace(config)
@@ -102,39 +102,9 @@ async function* torchRun(
     onProgress?.(
       `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
     )
-    const [gone, giveUp] = [new AbortController(), new AbortController()]
-    let failure: Failure | undefined
-    const conducted = plan.rollout
-      ? conduct({
-          ...{ plan, folder: dirname(specPath), resume, gone: gone.signal },
-          step: resume === null ? 0 : checkpointStep(resume),
-          tell: (body) => void tell({ ...body, time: now() } as RunEvent),
-          signal: signal ?? new AbortController().signal,
-        }).catch((error: unknown) => {
-          failure = { error }
-          giveUp.abort()
-        })
-      : undefined
-    const running = workerRun({
-      launch,
-      specPath,
-      outputDir: folder.path,
-      giveUp: giveUp.signal,
-      onExit: () => gone.abort(new Error("the worker is gone")),
-      ...(signal && !plan.rollout ? { signal } : {}),
-      ...(onProgress ? { onLine: onProgress } : {}),
-    })
-    let end: RunEnd | undefined
-    for (;;) {
-      const next = await running.next().catch(async (error: unknown) => {
-        gone.abort(error)
-        await conducted
-        throw failure && failure.error !== gone.signal.reason ? failure.error : error
-      })
-      if (next.done) {
-        end = next.value
-        break
-      }
+    const events = workerEvents({ plan, specPath, launch, resume, tell }, folder.path, options)
+    let next = await events.next()
+    for (; !next.done; next = await events.next()) {
       const event = next.value
       step = event.step
       ended ||= event.type === "run.end"
@@ -145,9 +115,7 @@ async function* torchRun(
       const warning = watch(event)
       if (warning) tell({ type: "warning", time: now(), step, ...warning })
     }
-    await conducted
-    if (failure) throw failure.error
-    return runResult(end, config.output_dir)
+    return runResult(next.value, config.output_dir)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     if (!ended) yield tell({ type: "run.end", time: now(), step, reason: "failed", message })
