@@ -23,6 +23,8 @@ export {
   plainError,
   rankFailure,
   STOP_EVERY_MS,
+  tellNodes,
   type WorkerRunOptions,
+  watchNodes,
   workerRun,
 } from "./worker-run.ts"

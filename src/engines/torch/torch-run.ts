@@ -1,5 +1,5 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
 import { writeFileAtomic, writeSafetensors } from "../../formats/index.ts"
@@ -48,6 +48,8 @@ import {
   type SampleSpec,
   type ScoreSpec,
   sbatchFile,
+  tellNodes,
+  watchNodes,
   workerRun,
   writeRunSpec,
 } from "./index.ts"
@@ -77,10 +79,10 @@ async function* torchRun(
   checkRunPlace(config)
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
-  const plan = await torchPlan(config, options)
-  const samples = await sampleSpec(plan)
-  closeRows(plan)
-  const resume = (await checkpointToResume(config)) ?? null
+  const { plan, samples, resume } = await prepared(config, options).catch((error: unknown) => {
+    if (engine.nnodes > 1) tellNodes(dirname(runSpecPath(config.output_dir)), error)
+    throw error
+  })
   const { torch = "?" } = environment.versions
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: { ...(await runVersions(plan)), torch } },
@@ -125,6 +127,14 @@ async function* torchRun(
   }
 }
 
+/** What node 0 prepares for all. */
+async function prepared(config: Config, options: TorchOptions) {
+  const plan = await torchPlan(config, options)
+  const samples = await sampleSpec(plan)
+  closeRows(plan)
+  return { plan, samples, resume: (await checkpointToResume(config)) ?? null }
+}
+
 /**
  * A further node of a run: node 0 prepares it, owns its folder and writes what dftune has to tell.
  * Processes start when all nodes have met, and node 0 comes only when all is written.
@@ -133,21 +143,27 @@ async function* joinRun(
   config: Config,
   { signal, onProgress, torchrunArgs = [] }: TorchOptions,
 ): AsyncGenerator<RunEvent, RunResult> {
-  const done = await finishedRun(config)
-  if (done) return done
-  const engine = torchConfig(config)
-  const environment = checkPython(choosePython(engine.python))
   const specPath = runSpecPath(config.output_dir)
-  const launch = launchCommand(specPath, engine, environment, torchrunArgs)
-  onProgress?.(`waiting for node 0 with ${launch.processes} of this node's processes`)
-  const end = yield* workerRun({
-    launch,
-    specPath,
-    outputDir: config.output_dir,
-    ...(signal ? { signal } : {}),
-    ...(onProgress ? { onLine: onProgress } : {}),
-  })
-  return runResult(end, config.output_dir)
+  const others = watchNodes(dirname(specPath))
+  try {
+    const done = await finishedRun(config)
+    if (done) return done
+    const engine = torchConfig(config)
+    const environment = checkPython(choosePython(engine.python))
+    const launch = launchCommand(specPath, engine, environment, torchrunArgs)
+    onProgress?.(`waiting for node 0 with ${launch.processes} of this node's processes`)
+    const end = yield* workerRun({
+      launch,
+      specPath,
+      outputDir: config.output_dir,
+      giveUp: others.signal,
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onLine: onProgress } : {}),
+    })
+    return runResult(end, config.output_dir)
+  } finally {
+    others.end()
+  }
 }
 
 export function runResult(end: RunEnd, path: string): RunResult {

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
-import { replaceFileNow } from "../../formats/atomic.ts"
+import { makeFolder, replaceFileNow } from "../../formats/atomic.ts"
 import { killGroup } from "../../host/process-group.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { STOP_FILE } from "../../run/run-files.ts"
@@ -133,6 +133,26 @@ export function plainError(message: string): Error {
   const error = new Error(message)
   error.stack = message
   return error
+}
+
+/** Leaves word of what node 0 refuses before it starts a process: other nodes wait for it to come. */
+export function tellNodes(folder: string, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error)
+  const kind = error instanceof InputError ? "input" : "bug"
+  const record: RankError = { rank: 0, kind, message, time: Date.now() / 1000 }
+  makeFolder(folder)
+  replaceFileNow(join(folder, "rank-0.error.json"), `${JSON.stringify(record)}\n`)
+}
+
+/** Aborts when a rank leaves word of a failure that is not there yet. */
+export function watchNodes(folder: string): { readonly signal: AbortSignal; end(): void } {
+  const last = () => rankErrors(folder).at(-1)?.time ?? 0
+  const told = last()
+  const failed = new AbortController()
+  const asking = setInterval(() => {
+    if (last() > told) failed.abort()
+  }, STOP_EVERY_MS)
+  return { signal: failed.signal, end: () => clearInterval(asking) }
 }
 
 /** What ranks wrote before they ended, the first to fail first: the others fail for want of it. */
