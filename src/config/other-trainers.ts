@@ -1,6 +1,7 @@
 /** Keys of other trainers found in a config, and the line to write here in their place. */
 import { optimizerNamed } from "./optimizer-names.ts"
 import { type Line, MORE_LINES, named, text, within, write } from "./other-trainer-keys.ts"
+import { allUnquoted } from "./quoted-values.ts"
 
 type Config = Readonly<Record<string, unknown>>
 const inData = (name: string): Line => within("data", name)
@@ -87,6 +88,9 @@ const steps =
   (value) =>
     `write ${name}: ${typeof value === "number" ? value : "with a number of steps"}`
 
+const BF16 =
+  "engine: { dtype: bf16 }, or leave it out: where the processor multiplies it, it is used"
+
 const LINES: Readonly<Record<string, Line>> = {
   loss_type: loss,
   use_dft_loss: on("objective: dft"),
@@ -125,8 +129,8 @@ const LINES: Readonly<Record<string, Line>> = {
   gradient_accumulation_steps: batch,
   micro_batch_size: batch,
   per_device_eval_batch_size: write("micro_batch_tokens:, or leave it out"),
-  bf16: on("engine: { name: torch, dtype: bf16 }"),
-  fp16: on("engine: { name: torch, dtype: bf16 }; float16 is not offered"),
+  bf16: on(BF16),
+  fp16: on(`${BF16}; float16 is not offered`),
   tf32: write("nothing: it is the torch engine's own choice"),
   load_in_4bit: on("quantization: int4, with an adapter"),
   load_in_8bit: on("quantization: int8, with an adapter"),
@@ -186,7 +190,7 @@ const LINES: Readonly<Record<string, Line>> = {
   attn_implementation: write("nothing: the engines choose their kernels"),
   flash_attn: write("nothing: the engines choose their kernels"),
   use_liger_kernel: write("nothing: logits are never whole here"),
-  torch_dtype: write("engine: { name: torch, dtype: bf16 }, or leave it out"),
+  torch_dtype: write(BF16),
   plot_loss: write("nothing: every run has a report.html"),
   do_train: write("nothing: dftune train trains"),
 }
@@ -195,7 +199,7 @@ const LINES: Readonly<Record<string, Line>> = {
 export function lineForKey(key: string, config: unknown): string | undefined {
   const lines = Object.hasOwn(LINES, key) ? LINES : MORE_LINES
   if (!Object.hasOwn(lines, key)) return undefined
-  const given = (config ?? {}) as Config
+  const given = allUnquoted(config ?? {}) as Config
   return lines[key]!(given[key], given)
 }
 

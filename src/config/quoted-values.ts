@@ -20,11 +20,15 @@ function plain(value: string): unknown {
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value.trim()) ? Number(value) : value
 }
 
-function copied(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(copied)
-  if (typeof value !== "object" || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copied(inner)]))
+function copied(value: unknown, leaf = (each: unknown): unknown => each): unknown {
+  if (Array.isArray(value)) return value.map((inner) => copied(inner, leaf))
+  if (typeof value !== "object" || value === null) return leaf(value)
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copied(inner, leaf)]))
 }
+
+/** `input` with every text read so that plainly is a number or a switch, where no schema knows which. */
+export const allUnquoted = (input: unknown): unknown =>
+  copied(input, (value) => (typeof value === "string" ? plain(value) : value))
 
 /** `input` with the texts at those places that plainly are numbers or switches read as such. */
 export function unquoted(input: unknown, issues: readonly Issue[]): unknown {

@@ -82,7 +82,7 @@ export async function checkPrograms(
   const question = `${path} names programs that would run with your rights: ${list}. Run them?`
   if (approve !== undefined && (await approve(question))) return
   throw new InputError(
-    `${path}: names programs that would run with your rights: ${list}; look at them, then give --allow-code, or write a config of your own in place of ${basename(path)}`,
+    `${path}: names programs that would run with your rights: ${list}; look at them, then give --allow-code to dftune train, or write a config of your own in place of ${basename(path)}`,
   )
 }
 

@@ -18,9 +18,13 @@ export function keepForeignModel(path: string): void {
   const there = statSync(model, { throwIfNoEntry: false })
   if (there === undefined) return
   if (there.isDirectory() && readdirSync(model).every((name) => MODEL_FILE.test(name))) return
+  keepAside(model)
+}
+
+function keepAside(path: string): void {
   let n = 1
-  while (existsSync(`${model}.kept-${n}`)) n++
-  renameSync(model, `${model}.kept-${n}`)
+  while (existsSync(`${path}.kept-${n}`)) n++
+  renameSync(path, `${path}.kept-${n}`)
 }
 
 /** What killed processes left half written of a run: `model.*.tmp`, `.step-*` and the like. */
@@ -50,7 +54,7 @@ export function removeLeftovers(path: string): void {
 
 /**
  * Removes a run: the files that it wrote, and no other. The folder stays, and what somebody put
- * into its `model/` is kept beside it.
+ * into its `model/` or `checkpoints/` is kept beside it.
  */
 export function clearRun(path: string): void {
   if (runPlace(path) === "free") return
@@ -60,7 +64,10 @@ export function clearRun(path: string): void {
   }
   removeLeftovers(path)
   const checkpoints = join(path, RUN_FILES.checkpoints)
-  if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
+  if (existsSync(checkpoints)) {
+    if (readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
+    else keepAside(checkpoints)
+  }
   const { model, events, samples, rollouts, forgetting, report, config } = RUN_FILES
   clearTensorboard(path)
   clearKeptIds(path)

@@ -9,6 +9,7 @@ import { commandLine, programName } from "../../src/host/invocation.ts"
 import { clearRun } from "../../src/run/clear-run.ts"
 import type { RunEvent } from "../../src/run/events.ts"
 import { readRun } from "../../src/run/run-folder.ts"
+import { runPlace } from "../../src/run/run-place.ts"
 import { sumRows, tinyModel } from "../train/tiny-model.ts"
 
 let folder: string
@@ -101,9 +102,13 @@ test("programs that a run's own config names run only when somebody says so", as
 test("overwriting removes what the run wrote and nothing else", () => {
   writeFileSync(join(run, "notes.txt"), "mine")
   writeFileSync(join(run, "model", "thesis.txt"), "mine too")
+  mkdirSync(join(run, "checkpoints", "mine"), { recursive: true })
+  writeFileSync(join(run, "checkpoints", "mine", "a.txt"), "mine as well")
   clearRun(run)
+  expect(runPlace(run)).toBe("free") // the run that takes its place is not refused
   expect(readFileSync(join(run, "notes.txt"), "utf8")).toBe("mine")
   expect(readFileSync(join(run, "model.kept-1", "thesis.txt"), "utf8")).toBe("mine too")
+  expect(readFileSync(join(run, "checkpoints.kept-1", "mine", "a.txt"), "utf8")).toMatch(/as well/)
   for (const name of ["events.jsonl", "config.json", "model", "report.html", "checkpoints"]) {
     expect(existsSync(join(run, name))).toBe(false)
   }

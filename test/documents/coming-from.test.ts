@@ -58,6 +58,11 @@ test.each(readdirSync(FOLDER))("%s: each key is one of ours or answered with a l
 
 test.each<[string, string]>([
   ["per_device_train_batch_size: 2\ngradient_accumulation_steps: 4", "batch_size: 8"],
+  ['per_device_train_batch_size: "4"\ngradient_accumulation_steps: "8"', "batch_size: 32"],
+  ['load_in_4bit: "false"', "leave it out"],
+  ['quantization_bit: "8"', "quantization: int8"],
+  ['lora_parameters: { rank: "4", scale: "10" }', "r: 4, lora_alpha: 40"],
+  ["bf16: true", "engine: { dtype: bf16 }"],
   ["micro_batch_size: 3\ngradient_accumulation_steps: 5", "batch_size: 15"],
   ["lora_r: 16\nlora_alpha: 32", "adapter: { type: lora, r: 16, lora_alpha: 32 }"],
   ["lora_rank: 4\nlora_target: all", "adapter: { type: lora, r: 4, target_modules: all-linear }"],
