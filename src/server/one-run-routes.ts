@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { Hono } from "hono"
 import { isObject } from "../formats/json.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { RUN_FILES, readRunRecord } from "../run/run-folder.ts"
 import { lockHolder } from "../run/run-lock.ts"
 import { checkpointSteps } from "../run/run-place.ts"
@@ -44,7 +45,7 @@ export function oneRunRoutes({ dir, readOnly, queue, allowed }: OneRunOptions): 
       return c.json(settings)
     })
     .get("/api/runs/:name/samples", (c) => {
-      const file = join(namedRun(c, dir).path, RUN_FILES.samples)
+      const file = ownPlace(namedRun(c, dir).path, RUN_FILES.samples)
       return c.json({ samples: existsSync(file) ? lastObjects(file, SAMPLES_BYTES) : [] })
     })
     .post("/api/runs/:name/stop", (c) => {

@@ -1,5 +1,4 @@
 /** The rows that a run trains and is measured on, as it has them: rendered, masked, cut. */
-import { join } from "node:path"
 import { type Config, loadConfig } from "../config/index.ts"
 import { openPrepared, type Prepared, prepareData } from "../data/index.ts"
 import { isObject } from "../formats/json.ts"
@@ -103,7 +102,7 @@ export async function lookedRows(
 
 /** Samples are kept as texts: as their tokens were told, where the tokenizer knows those texts. */
 function sampleRow({ run, tokenizer }: LookedRun, index: number): LookedRow {
-  const all = lastObjects(join(run.path, RUN_FILES.samples), SAMPLES_BYTES)
+  const all = lastObjects(ownPlace(run.path, RUN_FILES.samples), SAMPLES_BYTES)
   const sample = all[index]
   if (!isObject(sample)) throw refusal(404, `index: there are ${all.length} samples`)
   const { prompt, completion, tokens, step } = sample
