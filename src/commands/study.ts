@@ -18,6 +18,9 @@ interface Options {
   readonly json?: boolean
 }
 
+/** Each is another thing to do with a study. */
+const PARTS = ["plan", "slurm", "report", "cells"] as const
+
 export function command(verb: Command): void {
   verb
     .argument("<study>", "STUDY.yaml, or a file of a study's events")
@@ -32,6 +35,9 @@ export function command(verb: Command): void {
     .action(async (path: string, options: Options) => {
       if (options.time && !options.plan)
         throw new InputError("--time: belongs to --plan; add --plan")
+      const [first, other] = PARTS.filter((one) => options[one] !== undefined)
+      if (other !== undefined)
+        throw new InputError(`--${other}: not together with --${first}; give one of them`)
       if (path.endsWith(".jsonl")) return run(path, options)
       if (options.plan) return showPlan(path, options)
       if (options.slurm) {

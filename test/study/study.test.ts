@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
 import { stringify } from "yaml"
 import { writeDemoData } from "../../src/demo/data.ts"
-import { analyse } from "../../src/study/analysis.ts"
+import { analyse, type StudyResult } from "../../src/study/analysis.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
 import { runStudy } from "../../src/study/run-study.ts"
+import { study as runWhole } from "../../src/study/study.ts"
 import { readStudyEvents, type ScoreEvent, type StudyEvent } from "../../src/study/study-events.ts"
 import { studyHtml, studyMarkdown } from "../../src/study/study-report.ts"
 
@@ -51,15 +52,55 @@ async function writeStudy(change: Record<string, unknown> = {}) {
   return { path, study }
 }
 
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
+
+/** Every figure of the tables once more, as plainly as it can be said. */
+function expectFigures(result: StudyResult, events: readonly StudyEvent[]): void {
+  const answers = (wanted: Partial<ScoreEvent>) =>
+    events
+      .filter((event): event is ScoreEvent => event.type === "score")
+      .filter((event) => Object.entries(wanted).every(([key, is]) => event[key as "arm"] === is))
+      .flatMap(({ outcomes }) => Object.values(outcomes).join("").split("").map(Number))
+  for (const { arm, decoding, score } of result.scores)
+    expect(score).toBeCloseTo(mean(answers({ arm, decoding, evaluation: "as trained" })), 12)
+  const nll = (arm: string) =>
+    mean(
+      events.flatMap((event) => {
+        if (event.type !== "loss" || event.arm !== arm) return []
+        const rows = Object.values(event.rows)
+        const sum = (at: 0 | 1) => rows.reduce((all, row) => all + row[at], 0)
+        return [sum(0) / sum(1)]
+      }),
+    )
+  expect(result.losses.map(({ arm }) => arm)).toEqual(["base", "dft", "sft"])
+  for (const { arm, nll: said } of result.losses) expect(said).toBeCloseTo(nll(arm), 12)
+  expect(nll("sft")).not.toBe(nll("base"))
+  for (const { contrast, difference, ci95, p, adjusted } of result.contrasts) {
+    const { a, b, at, bAt } = contrast
+    const side = (arm: string, decoding: typeof at) =>
+      decoding === null ? nll(arm) : mean(answers({ arm, decoding, evaluation: "as trained" }))
+    expect(difference).toBeCloseTo(side(a, at) - side(b, bAt), 10)
+    expect(ci95[0]).toBeLessThanOrEqual(difference)
+    expect(ci95[1]).toBeGreaterThanOrEqual(difference)
+    expect(adjusted).toBeGreaterThanOrEqual(p)
+  }
+  for (const { chosen, candidates } of result.choices) {
+    const best = Math.max(...candidates.map(({ score }) => score))
+    expect(candidates.find(({ score }) => score === best)!.value).toBe(chosen)
+  }
+}
+
 test("a study runs to its report, and a second call runs nothing again", async () => {
   const { path } = await writeStudy()
   const study = await loadStudy(path)
   // base; two arms at two rates on one seed of their own; two arms on two seeds
   expect(study.design.cells.length).toBe(1 + 4 + 4)
-  await runStudy(study, { signal })
+  const result = (await runWhole(path))!
   const events = await readStudyEvents(study.folder)
-  const result = analyse(events)
   expect(result.failures).toEqual([])
+  expectFigures(result, events)
+  expect(readFileSync(join(study.folder, "report.md"), "utf8")).toBe(studyMarkdown(result))
+  expect(readFileSync(join(study.folder, "report.html"), "utf8")).toBe(studyHtml(result))
   expect(
     result.choices.map(({ arm, chosen, candidates }) => [arm, chosen !== null, candidates.length]),
   ).toEqual([
