@@ -121,3 +121,16 @@ test("exact: the whole answer or its last line, without case and a full stop", a
   expect((await openSuite(`exact:${path}`, {})).judge).toBe("exact")
   expect((await openSuite(path, {})).judge).toBe("math")
 })
+
+test("problems of one id, or with that of another's place, stay apart", async () => {
+  const ids = ["own.jsonl:2", undefined, "a", "a", "__proto__"]
+  const rows = ids.map((id, i) => ({ ...(id && { id }), problem: `${i}+1`, answer: `${i + 1}` }))
+  const { problems } = await openSuite(join(folderOf("own.jsonl", rows), "own.jsonl"), {})
+  expect(problems.map(({ id }) => id)).toEqual([
+    "own.jsonl:2",
+    "own.jsonl:2+",
+    "a",
+    "own.jsonl:4",
+    "own.jsonl:5",
+  ])
+})

@@ -76,8 +76,9 @@ export async function loadSuite(suite: Suite, { folder, limit }: LoadOptions): P
       if (answer === undefined || answer.trim() === "") {
         throw new InputError(`${where}: expected a gold answer, got an empty one`)
       }
-      const key =
-        id !== undefined && !seen.has(id) ? id : `${basename(path)}:${problems.length + 1}`
+      const isOwn = id !== undefined && id !== "__proto__" && !seen.has(id)
+      let key = isOwn ? id : `${basename(path)}:${problems.length + 1}`
+      while (seen.has(key)) key = `${key}+`
       seen.add(key)
       problems.push({ id: key, problem, gold: answer, ...(continues ? { continues } : {}) })
       if (limit !== undefined && problems.length >= limit) return problems
