@@ -17,6 +17,10 @@ function isConfig(word: string, words: readonly string[]): boolean {
   return isRunFolder(word) || (words[0] === "train" && others.length === 0)
 }
 
+/** Settings among words that were too many: `train c.yaml seed=1`, `--set a=1 --json b=2`. */
+export const strayedSettings = (words: readonly string[]): string[] =>
+  inAnyOrder(words).filter((word, i, all) => /^[a-z][\w.]*=/.test(word) && all[i - 1] !== "--set")
+
 /**
  * `--set` takes all the settings behind it, and neither it nor `--resume` takes the config: so
  * `train --set a=1 b=2 c.yaml`, `train --resume c.yaml` and `train c.yaml --set a=1 --set b=2` are

@@ -2,8 +2,9 @@ import { Command, CommanderError } from "commander"
 import { didYouMean } from "../../closest-name.ts"
 import { InputError } from "../../errors.ts"
 import { fileSystemError } from "../../formats/atomic.ts"
+import { shellWord } from "../../host/shell-word.ts"
 import { version } from "../../host/version.ts"
-import { inAnyOrder } from "./any-order.ts"
+import { inAnyOrder, strayedSettings } from "./any-order.ts"
 import { printedHelp } from "./help-pages.ts"
 import { wasInterrupted } from "./interrupt.ts"
 import { flushed, outputFailed, watchOutputs } from "./output.ts"
@@ -60,9 +61,17 @@ async function run(verbs: readonly Verb[], args: readonly string[]): Promise<num
       `unknown command "${asked}"${didYouMean(asked, names) || `; expected one of ${names.join(", ")}`}`,
     )
   }
-  await program.parseAsync(inAnyOrder(words), { from: "user" })
+  await program.parseAsync(inAnyOrder(words), { from: "user" }).catch((error: unknown) => {
+    const takes = program.commands.find((each) => each.name() === asked)?.options ?? []
+    const strayed = takes.some(({ long }) => long === "--set") ? strayedSettings(words) : []
+    if (strayed.length > 0 && codeOf(error) === "commander.excessArguments")
+      sayError(`settings stand behind --set: --set ${strayed.map(shellWord).join(" ")}`)
+    throw error
+  })
   return wasInterrupted() ? EXIT.interrupted : Number(process.exitCode ?? EXIT.done)
 }
+
+const codeOf = (error: unknown) => (error instanceof CommanderError ? error.code : undefined)
 
 function reportError(error: unknown): number {
   if (error instanceof CommanderError) {

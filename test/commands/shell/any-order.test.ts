@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { inAnyOrder } from "../../../src/commands/shell/any-order.ts"
+import { inAnyOrder, strayedSettings } from "../../../src/commands/shell/any-order.ts"
 
 test.each([
   ["train --set a=1 b.c=2 c.yaml", "train --set a=1 --set b.c=2 c.yaml"],
@@ -23,4 +23,12 @@ test.each([
   ["generate m --prompt a=1 b.yaml", null],
 ])("%s", (given, expected) => {
   expect(inAnyOrder(given.split(" ")).join(" ")).toBe(expected ?? given)
+})
+
+test.each([
+  ["train c.yaml seed=1", ["seed=1"]],
+  ["train --set a=1 --json b.c=2 c.yaml", ["b.c=2"]],
+  ["train --set a=1 b=2 c.yaml d.yaml", []],
+])("settings that no --set takes are found: %s", (given, expected) => {
+  expect(strayedSettings(given.split(" "))).toEqual(expected)
 })

@@ -49,6 +49,9 @@ test("a wrong command line ends with 2 and says what was meant", () => {
     stdout: "",
     stderr: expect.stringContaining("config"),
   })
+  expect(dftune("preview", "x.yaml", "seed=1").stderr).toMatch(
+    /too many arguments[\s\S]*settings stand behind --set: --set seed=1\n/,
+  )
   expect(dftune("preview", "absent.yaml")).toMatchObject({
     status: 2,
     stdout: "",
