@@ -1,111 +1,21 @@
-import { execFile } from "node:child_process"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
 import { describe, expect, test } from "vitest"
-import { type ExportOptions, exportModel } from "../../src/export/index.ts"
-import { type Generator, openGenerator } from "../../src/generate/index.ts"
 import { loadTokenizer } from "../../src/text/index.ts"
 import { adapted } from "../models/golden-models.ts"
-import { exportable, ggufOf } from "./golden-gguf.ts"
 import {
-  DATA,
-  goldenAdapter,
-  goldenModel,
-  hasData,
-  modelAround,
-  newFolder,
-  STORIES,
-} from "./models.ts"
+  ask,
+  expectClose,
+  expectSameApart,
+  expectSameContinuations,
+  found,
+  gguf,
+  present,
+} from "./asked-llama-cpp.ts"
+import { exportable, ggufOf } from "./golden-gguf.ts"
+import { DATA, goldenAdapter, goldenModel, hasData, modelAround, STORIES } from "./models.ts"
 
-/** A folder where `npm install node-llama-cpp @node-llama-cpp/<platform>` was run. */
-const folder = process.env.DFTUNE_LLAMA_CPP
-const library = folder === undefined ? undefined : join(folder, "node_modules/node-llama-cpp")
-const present = library !== undefined && existsSync(library)
-const found = present
-  ? library
-  : "absent: DFTUNE_LLAMA_CPP names no folder with node-llama-cpp; docs/export.md says how to make one"
-const SCRIPT = fileURLToPath(new URL("./llama-cpp.mjs", import.meta.url))
 const DEMO = fileURLToPath(new URL("../../demo/model", import.meta.url))
-
-interface Request {
-  readonly gguf: string
-  /** An adapter's file. */
-  readonly lora?: string
-  readonly texts?: readonly string[]
-  readonly prompts?: readonly (readonly number[])[]
-  readonly count?: number
-}
-interface Answer {
-  readonly architecture: string
-  readonly texts: readonly (readonly number[])[]
-  readonly prompts: readonly (readonly number[])[]
-  /** Of the tokens of `prompts`, by all logits. */
-  readonly logprobs: readonly (readonly number[])[]
-}
-
-async function ask(request: Request): Promise<Answer> {
-  const path = join(newFolder(), "requests.json")
-  writeFileSync(path, JSON.stringify([request]))
-  const { stdout } = await promisify(execFile)(process.execPath, [SCRIPT, library!, path])
-  return (JSON.parse(stdout) as { answers: Answer[] }).answers[0]!
-}
-
-async function gguf(model: string, options: Partial<ExportOptions> = {}): Promise<string> {
-  const out = join(newFolder(), "out")
-  const { files } = await exportModel(model, { to: "gguf", out, ...options })
-  return join(out, files[0]!.file)
-}
-
-interface Continued {
-  readonly tokens: readonly (readonly number[])[]
-  readonly logprobs: readonly (readonly number[])[]
-}
-
-async function greedy(
-  generator: Generator,
-  prompts: readonly (readonly number[])[],
-  count: number,
-): Promise<Continued> {
-  const requests = prompts.map((tokenIds) => {
-    return { prompt: { tokenIds }, n: 1, temperature: 0, maxNewTokens: count, seed: 0 }
-  })
-  const tokens: (readonly number[])[] = []
-  const logprobs: (readonly number[])[] = []
-  for await (const sample of generator.sample(requests)) {
-    tokens[sample.requestIndex] = sample.tokenIds
-    logprobs[sample.requestIndex] = sample.logprobs
-  }
-  return { tokens, logprobs }
-}
-
-/**
- * Greedy continuations by llama.cpp and by us: the same tokens, as likely, up to where ours end.
- * @returns llama.cpp's name of the architecture
- */
-async function expectSameContinuations(
-  model: string,
-  prompts: readonly (readonly number[])[],
-  count: number,
-  options: Partial<ExportOptions> = {},
-): Promise<string> {
-  const generator = await openGenerator(model, { threads: 1 })
-  const ours = await greedy(generator, prompts, count)
-  await generator.close()
-  const theirs = await ask({ gguf: await gguf(model, options), prompts, count })
-  for (const [i, tokens] of ours.tokens.entries()) {
-    expect(theirs.prompts[i]!.slice(0, tokens.length)).toEqual([...tokens])
-    expectClose(theirs.logprobs[i]!, ours.logprobs[i]!)
-  }
-  return theirs.architecture
-}
-
-function expectClose(theirs: readonly number[], ours: readonly number[]): void {
-  for (const [i, logprob] of ours.entries()) {
-    expect(Math.abs(theirs[i]! - logprob), `token ${i}`).toBeLessThan(1e-4)
-  }
-}
 
 const lines = <T>(path: string): T[] =>
   readFileSync(path, "utf8")
@@ -141,15 +51,7 @@ describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
     async (name, kind) => {
       const base = goldenModel(name)
       const adapter = goldenAdapter(name, base, kind)
-      const generator = await openGenerator(adapter, { threads: 1 })
-      const ours = await greedy(generator, PROMPTS, COUNT)
-      await generator.close()
-      const lora = await gguf(adapter, { to: "gguf-adapter" })
-      const theirs = await ask({ gguf: await gguf(base), lora, prompts: PROMPTS, count: COUNT })
-      for (const [i, tokens] of ours.tokens.entries()) {
-        expect(theirs.prompts[i]!.slice(0, tokens.length)).toEqual([...tokens])
-        expectClose(theirs.logprobs[i]!, ours.logprobs[i]!)
-      }
+      await expectSameApart(adapter, base, PROMPTS, COUNT)
     },
   )
 
