@@ -19,7 +19,9 @@ export function shown(value: unknown): string {
   if (value === undefined) return "nothing"
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (typeof value === "object" && value !== null) return "a mapping"
-  const text = typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value))
+  const isPlain =
+    typeof value === "bigint" || (typeof value === "number" && !Number.isFinite(value))
+  const text = isPlain ? String(value) : (JSON.stringify(value) ?? String(value))
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
@@ -34,15 +36,26 @@ const TYPES: Readonly<Record<string, string>> = {
   null: "null",
 }
 
+/** A single value that a list may be written as is the list's first item. */
 function at(value: unknown, path: KeyPath): unknown {
-  return path.reduce<unknown>(
-    (inner, key) =>
-      typeof inner === "object" && inner !== null
-        ? (inner as Record<PropertyKey, unknown>)[key]
-        : undefined,
-    value,
-  )
+  return path.reduce<unknown>((inner, key) => {
+    if (typeof inner === "object" && inner !== null)
+      return (inner as Record<PropertyKey, unknown>)[key]
+    return key === 0 ? inner : undefined
+  }, value)
 }
+
+/** A whole number past what a double holds is told by the setting's own bound, where it has one. */
+function toldOnce(issues: readonly Issue[]): readonly Issue[] {
+  const isUnsafe = (issue: Issue) =>
+    issue.code === "too_big" && issue.maximum === Number.MAX_SAFE_INTEGER
+  const isTold = (issue: Issue) =>
+    issues.some((one) => one.code === "too_big" && !isUnsafe(one) && sameKey(one.path, issue.path))
+  return issues.filter((issue) => !isUnsafe(issue) || !isTold(issue))
+}
+
+const sameKey = (a: KeyPath, b: KeyPath) =>
+  a.length === b.length && a.every((key, i) => key === b[i])
 
 /** What one issue expected, without saying where. */
 function expectation(issue: Issue): string {
@@ -90,7 +103,7 @@ export function problems(
   known: (path: KeyPath) => readonly string[],
   prefix: KeyPath = [],
 ): ConfigProblem[] {
-  return issues.flatMap((issue): ConfigProblem[] => {
+  return toldOnce(issues).flatMap((issue): ConfigProblem[] => {
     const path = [...prefix, ...issue.path]
     const value = at(input, path)
     if (issue.code === "unrecognized_keys") {

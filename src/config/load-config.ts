@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs"
+import { homedir } from "node:os"
 import { dirname, extname, isAbsolute, join, resolve } from "node:path"
 import {
   isCollection,
@@ -305,6 +306,17 @@ function withFoundPaths(config: Config, folder: string): Config {
   return {
     ...config,
     model: foundPath(config.model, folder),
+    output_dir: atHome(config.output_dir),
+    adapter: config.adapter && {
+      ...config.adapter,
+      path: config.adapter.path && atHome(config.adapter.path),
+    },
+    reference: config.reference && atHome(config.reference),
+    teacher: config.teacher && {
+      ...config.teacher,
+      model: config.teacher.model && atHome(config.teacher.model),
+    },
+    resume: typeof config.resume === "string" ? atHome(config.resume) : config.resume,
     engine: withFoundLibrary(config.engine, folder),
     rollout: config.rollout && {
       ...config.rollout,
@@ -330,11 +342,16 @@ function withFoundPaths(config: Config, folder: string): Config {
   }
 }
 
+/** `~/x` in a file is the shell's in no shell: a folder of that name is never meant. */
+export const atHome = (path: string): string =>
+  /^~[\\/]/.test(path) ? join(homedir(), path.slice(2)) : path
+
 /**
  * Absolute when the path exists, in the working directory or in `folder` (of a glob: the part before
  * its first pattern); else as it was.
  */
-export function foundPath(path: string, folder: string): string {
+export function foundPath(given: string, folder: string): string {
+  const path = atHome(given)
   if (isAbsolute(path)) return path
   const parts = path.split("/")
   const pattern = parts.findIndex((part) => /[*?[\]{}]/.test(part))

@@ -2,7 +2,13 @@ import { existsSync } from "node:fs"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { z } from "zod"
 import { type ConfigProblem, type KeyPath, problems } from "../config/issues.ts"
-import { type ConfigSource, configFrom, foundPath, readSource } from "../config/load-config.ts"
+import {
+  atHome,
+  type ConfigSource,
+  configFrom,
+  foundPath,
+  readSource,
+} from "../config/load-config.ts"
 import { fail, keysBelow, type SchemaNode } from "../config/parse-config.ts"
 import type { Config } from "../config/resolve-config.ts"
 import { InputError } from "../errors.ts"
@@ -59,7 +65,7 @@ export async function loadStudy(path: string): Promise<Study> {
   const study: Study = {
     name,
     path: resolve(path),
-    folder: resolve(fields.output_dir ?? join("runs", name)),
+    folder: resolve(atHome(fields.output_dir ?? join("runs", name))),
     fields,
     design,
     configOf: (settings, outputDir) => configOf(base, { settings, outputDir, path }),

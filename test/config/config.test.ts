@@ -1,5 +1,5 @@
 import { mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { homedir, tmpdir } from "node:os"
 import { join } from "node:path"
 import { expect, test } from "vitest"
 import {
@@ -193,7 +193,9 @@ test.each([
   ["report_to: [tensorbord]", /FILE:3:.*report_to.*"tensorboard"/],
   ["engine: nnx", /engine: expected .*"onnx"/],
   ["engine: { name: onx }", /engine.name: expected "onnx" or "torch"/],
-  ["learning_rate: .nan", /learning_rate: expected a number/],
+  ["report_to: all", /report_to\[0\]: expected .*, got "all"/],
+  ["learning_rate: .nan", /learning_rate: expected a number, got NaN/],
+  ["max_steps: 1e30", /at most 1099511627776, got 1e\+30/],
   ["seed: -1", /seed: expected a number of at least 0, got -1/],
   ["data: 3", /data: expected a mapping, got 3/],
   ["model: { a: 1 }", /model: expected text, got a mapping/],
@@ -364,6 +366,25 @@ test("no input makes the check crash: it passes, or complains in words", () => {
     ),
     { numRuns: 300 },
   )
+})
+
+test("paths that begin with ~/ lie in the user's own folder, wherever a config names one", async () => {
+  const text = `model: ~/m
+data: { train: [~/rows.jsonl], eval: [~/*.jsonl] }
+adapter: { path: ~/a }
+output_dir: ~/runs/x`
+  const config = await loadConfig(written("home.yaml", text), { set: ["resume=~/r"] })
+  const home = (path: string) => join(homedir(), path)
+  expect(config).toMatchObject({
+    model: home("m"),
+    data: { train: [{ path: home("rows.jsonl") }], eval: [{ path: home("*.jsonl") }] },
+    adapter: { path: home("a") },
+    output_dir: home("runs/x"),
+    resume: home("r"),
+  })
+  expect(
+    await complaints("twice.yaml", "model: m\ndata: { train: [a.jsonl] }\nseed: 1e30"),
+  ).toEqual([expect.stringMatching(/at most 4294967295/)])
 })
 
 test("short forms and quoted numbers are taken", () => {

@@ -1,5 +1,14 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -221,4 +230,17 @@ test("the time that a study will take is measured on its own runs and questions"
   expect(Object.keys(training)).toEqual(["sft", "dft"])
   expect(Math.min(...Object.values(training), asking)).toBeGreaterThan(0)
   expect(total).toBeCloseTo(training.sft! + training.dft! + asking, 6)
+})
+
+test("a study's folder that leads elsewhere is not written through", async () => {
+  const { study } = await studyOf({})
+  const outside = mkdtempSync(join(tmpdir(), "dftune-outside-"))
+  mkdirSync(study.folder, { recursive: true })
+  for (const name of ["slurm", "events", "cells"]) symlinkSync(outside, join(study.folder, name))
+  await expect(writeStudyJobs(study, ["echo"])).rejects.toThrow(/slurm: is a link to/)
+  const options = { signal: new AbortController().signal }
+  await expect(runStudy(study, options)).rejects.toThrow(/events: is a link to/)
+  rmSync(join(study.folder, "events"))
+  await expect(runStudy(study, options)).rejects.toThrow(/cells: is a link to/)
+  expect(readdirSync(outside)).toEqual([])
 })
