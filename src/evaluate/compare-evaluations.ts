@@ -4,6 +4,7 @@ import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { describeValue, isObject } from "../formats/json.ts"
 import { readJsonFile } from "../formats/json-files.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { recordsPath } from "./records.ts"
 import type { ComparedSuite } from "./report.ts"
 import { type Outcomes, pairedDifference } from "./statistics.ts"
@@ -39,8 +40,13 @@ export async function compareEvaluations(
           `${other.folder}: ${suite} was graded in ${b.mode} mode, that of ${first.folder} in ${a.mode}; run eval again with the same --mode`,
         )
       }
-      const difference = pairedDifference(a.outcomes, b.outcomes, { seed })
       const shared = [...a.outcomes.keys()].filter((id) => b.outcomes.has(id))
+      if (shared.length === 0) {
+        throw new InputError(
+          `${other.folder}: ${suite} shares no problem with ${first.folder}; compare evaluations that were asked the same`,
+        )
+      }
+      const difference = pairedDifference(a.outcomes, b.outcomes, { seed })
       return [
         { suite, ...difference, a: average(a.outcomes, shared), b: average(b.outcomes, shared) },
       ]
@@ -60,7 +66,7 @@ interface GradedSuite {
 async function readEvaluation(
   folder: string,
 ): Promise<{ folder: string; suites: ReadonlyMap<string, GradedSuite> }> {
-  const results = await readJsonFile(join(folder, "eval.json"))
+  const results = await readJsonFile(ownPlace(folder, "eval.json"))
   if (!Array.isArray(results)) {
     throw new InputError(`${folder}/eval.json: expected a list, got ${describeValue(results)}`)
   }

@@ -1,9 +1,10 @@
 /** Two evaluations of the same problems, problem by problem: who won what, and whether it is more than luck. */
-import { basename, join } from "node:path"
+import { basename } from "node:path"
 import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
 import { readJsonFile } from "../formats/json-files.ts"
+import { ownPlace } from "../host/own-place.ts"
 import { recordsPath } from "./records.ts"
 
 export interface ComparedItem {
@@ -49,7 +50,7 @@ export function mcnemar(b: number, c: number): number {
 export async function evaluatedSuites(
   folder: string,
 ): Promise<{ suite: string; score: number; problems: number }[]> {
-  const results = await readJsonFile(join(folder, "eval.json"))
+  const results = await readJsonFile(ownPlace(folder, "eval.json"))
   if (!Array.isArray(results)) throw new InputError(`${folder}/eval.json: expected a list`)
   return results.flatMap((result) =>
     // a suite's name is the name of its file

@@ -1,7 +1,7 @@
 /** `SUITE.jsonl` of an evaluation's folder: every judged answer. */
-import { join } from "node:path"
 import type { JsonObject } from "../formats/json.ts"
 import { checkOutputFile, firstRowHas } from "../host/output-place.ts"
+import { ownPlace } from "../host/own-place.ts"
 
 /** One graded sample, a row of `SUITE.jsonl`. */
 export type EvaluationRecord = JsonObject & {
@@ -16,7 +16,8 @@ export type EvaluationRecord = JsonObject & {
   readonly reason: string
 }
 
-export const recordsPath = (folder: string, suite: string): string => join(folder, `${suite}.jsonl`)
+export const recordsPath = (folder: string, suite: string): string =>
+  ownPlace(folder, `${suite}.jsonl`)
 
 /** Refuses to write over what no evaluation wrote, the suite's own file among it. */
 export function checkRecordsFile(folder: string, suite: string): void {

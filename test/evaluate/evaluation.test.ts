@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
@@ -175,6 +175,19 @@ test("two evaluations are compared problem by problem, in the same mode only", a
   ])
   expect(compared!.suites[0]!.difference).toBeCloseTo(1 / 3, 12)
   await expect(compareEvaluations([folders[0]!, folders[2]!])).rejects.toThrow(/strict mode/)
+
+  const records = join(folders[1]!, "counting.jsonl")
+  const others = readFileSync(records, "utf8").replaceAll('"id":"', '"id":"another-')
+  writeFileSync(records, others)
+  const two = folders.slice(0, 2)
+  await expect(compareEvaluations(two)).rejects.toThrow(/counting shares no problem with/)
+  const elsewhere = join(mkdir(join(folder, "elsewhere")), "secret.txt")
+  writeFileSync(elsewhere, "SECRET")
+  for (const name of ["counting.jsonl", "eval.json"]) {
+    rmSync(join(folders[1]!, name))
+    symlinkSync(elsewhere, join(folders[1]!, name))
+    await expect(compareEvaluations(two)).rejects.toThrow(new RegExp(`${name}: is a link to`))
+  }
 })
 
 test("grade adds a verdict to every row, and names the row that has no answer", async () => {
