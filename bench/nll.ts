@@ -20,9 +20,9 @@ import { scriptLines } from "./setup/output-lines.ts"
 
 /** What each run has that the others have not. */
 const RUNS = {
-  fp32: { dtype: "fp32" },
-  control: { dtype: "fp32", micro_batch_tokens: 1 },
-  bf16: { dtype: "bf16" },
+  fp32: { dtype: "fp32", packing: true },
+  control: { dtype: "fp32", packing: false },
+  bf16: { dtype: "bf16", packing: true },
 } as const
 type Run = keyof typeof RUNS
 
@@ -98,17 +98,16 @@ async function trajectory(
   name: Run,
   { model, steps, rows, lora, objective }: Settings,
 ): Promise<Trajectory> {
-  const { dtype, ...settings } = RUNS[name]
+  const { dtype, packing } = RUNS[name]
   const config = {
     model,
     ...(lora ? { adapter: { type: "lora", r: 8, lora_alpha: 16 } } : {}),
     data: {
       train: [chats(folder, GSM8K, rows * steps, MOST_CHARACTERS)],
       eval: [chats(folder, GSM8K, HELD_OUT_ROWS, MOST_CHARACTERS, rows * steps)],
-      max_length: 512,
+      ...{ max_length: 512, packing },
     },
     ...{ objective, batch_size: rows, max_steps: steps, save_steps: 0, eval_steps: 0 },
-    ...settings,
     learning_rate: lora ? 1e-4 : 1e-5,
     engine: { name: "onnx", device: "cpu", threads: 1, dtype },
     output_dir: join(folder, "run"),
