@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto"
+import { existsSync } from "node:fs"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { freemem } from "node:os"
-import { basename, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
@@ -341,7 +342,7 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
     session.policy.exchangeAverage()
     return
   }
-  const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
+  const folder = await checkpointOf(plan.config, best.step)
   const { decoder } = session.policy
   const { tensors } = await readCheckpoint(await readState(folder))
   const apart = (name: string) => tensors.get(`parameter.${name}`)?.data as Float32Array | undefined
@@ -355,6 +356,15 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
   } finally {
     await open.close()
   }
+}
+
+/** Of a step; of one before the run was taken up in another folder, beside the checkpoint that it was taken up from. */
+async function checkpointOf(config: Config, step: number): Promise<string> {
+  const own = join(config.output_dir, RUN_FILES.checkpoints, checkpointName(step))
+  if (existsSync(own)) return own
+  const resumed = await checkpointToResume(config)
+  const beside = resumed === undefined ? own : join(dirname(resumed), checkpointName(step))
+  return existsSync(beside) ? beside : own
 }
 
 /** How the result is written. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -92,12 +92,13 @@ describe.each([
   })
 
   test("a resumed run ends at the same step with the same bits", async () => {
-    const resume = join(root, name, "checkpoints", "step-000002")
     const again = { ...more, early_stopping_patience: 3, save_total_limit: null }
     await ran(config(`${name}-whole`, again))
-    const from = join(root, `${name}-whole`, "checkpoints", "step-000002")
+    const newest = readdirSync(join(root, `${name}-whole`, "checkpoints"))
+      .sort()
+      .at(-1)!
+    const from = join(root, `${name}-whole`, "checkpoints", newest) // behind the best step
     const run = await ran(config(`${name}-resumed`, { ...again, resume: from }))
-    expect(resume).toBeDefined()
     const file = "adapter" in more ? "adapter_model.safetensors" : "model.safetensors"
     const bytes = (run: string) => readFileSync(join(root, run, "model", file))
     expect(bytes(`${name}-resumed`).equals(bytes(name))).toBe(true)
