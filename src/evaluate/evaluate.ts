@@ -12,8 +12,6 @@ import { endpointOrigin, localModelOrigin, type SampleOrigin } from "../generate
 import type { Prompt } from "../generate/sample-source.ts"
 import { checkBounds, checkWord } from "../generate/sampling-bounds.ts"
 import { MODES, type Mode } from "../grading/index.ts"
-import { progressMeter } from "../report/progress.ts"
-import { shortCount } from "../report/units.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import {
   checkEvaluationFolder,
@@ -23,6 +21,7 @@ import {
 } from "./evaluation.ts"
 import { PAPER_PRESET, PROMPT_STYLES, type PromptStyle, promptIn } from "./prompts.ts"
 import { evaluationHtml } from "./report.ts"
+import { suiteProgress } from "./suite-progress.ts"
 import { openSuite, PAPER_SUITES } from "./suites/index.ts"
 
 export interface EvaluateModelOptions extends Omit<AskedModelOptions, "device"> {
@@ -91,17 +90,13 @@ export async function evaluate(word: string, options: EvaluateModelOptions): Pro
   const results: SuiteResult[] = []
   try {
     for (const { name: suite, problems, judge } of suites) {
-      const meter = progressMeter(suite, { unit: "samples" })
       const result = await evaluateSuite({
         ...shared,
         ...opened.sources,
         ...{ suite, problems, judge, layout: asking },
         ...(signal ? { signal } : {}),
         ...(onNotice ? { onNotice } : {}),
-        onProgress: (done, wanted, tokens) => {
-          const said = tokens === undefined ? "" : ` · ${shortCount(tokens)} tokens`
-          onProgress?.(`${meter(done, wanted)}${said}`)
-        },
+        ...(onProgress ? suiteProgress(suite, onProgress) : {}),
       })
       results.push(result)
       const missed = missing(result)

@@ -60,6 +60,8 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal
   /** Samples; and tokens said so far, between two of them. */
   readonly onProgress?: (done: number, wanted: number, tokens?: number) => void
+  /** While answers are graded: programs take a second each. */
+  readonly onGraded?: (done: number, wanted: number) => void
   readonly onNotice?: (message: string) => void
 }
 
@@ -215,7 +217,9 @@ async function sampleSuite(options: EvaluateOptions): Promise<number | null> {
   }
 }
 
+/** Answers that are graded at once; between them it is told how far it is. */
 const CHUNK = 512
+const PROGRAMS_CHUNK = 8
 
 async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]> {
   const { folder, suite, settings, signal } = options
@@ -241,10 +245,12 @@ async function gradeSuite(options: EvaluateOptions): Promise<EvaluationRecord[]>
       } as unknown as EvaluationRecord)
     })
     chunk = []
+    options.onGraded?.(records.length, options.problems.length * settings.n)
   }
+  const size = judge === "programs" ? PROGRAMS_CHUNK : CHUNK
   for await (const { row } of rowsOf(samplesPath(options))) {
     chunk.push(row)
-    if (chunk.length === CHUNK) await flush()
+    if (chunk.length === size) await flush()
   }
   await flush()
   await replaceFile(recordsPath(folder, suite), async (handle) => {

@@ -1,6 +1,6 @@
 /** A model of a study, opened when it is first asked. */
 import type { Config } from "../config/index.ts"
-import { evaluateSuite, openSuite } from "../evaluate/index.ts"
+import { evaluateSuite, openSuite, suiteProgress } from "../evaluate/index.ts"
 import {
   askingOf,
   endpointOrigin,
@@ -26,6 +26,7 @@ interface AskedModelOptions {
   /** Of what is not a result: the server's log. */
   readonly logs: string
   readonly signal: AbortSignal
+  readonly onProgress?: ((line: string) => void) | undefined
 }
 
 interface AskOptions {
@@ -44,7 +45,7 @@ export interface AskedModel {
 /** @throws InputError for a model that cannot be read */
 export async function askedModel(
   model: string,
-  { called, engine, server, logs, signal }: AskedModelOptions,
+  { called, engine, server, logs, signal, onProgress }: AskedModelOptions,
 ): Promise<AskedModel> {
   const layout = await askingOf(model, { signal })
   const folders = await modelFolders(model, { signal })
@@ -94,7 +95,8 @@ export async function askedModel(
         layout,
         signal,
       }
-      await evaluateSuite({ ...shared, suite: name, folder })
+      const telling = onProgress ? suiteProgress(name, onProgress) : {}
+      await evaluateSuite({ ...shared, ...telling, suite: name, folder })
     },
     async close() {
       if (opened) await (await opened).close()

@@ -189,6 +189,7 @@ async function ask(
     server: study.fields.server,
     logs: folder,
     signal,
+    onProgress,
   })
   try {
     for (const { asked: questions, decodings } of questionsOf(study, cell)) {

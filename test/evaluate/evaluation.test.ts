@@ -12,6 +12,7 @@ import {
   resultTable,
   SUITES,
   selectCorrect,
+  suiteProgress,
 } from "../../src/evaluate/index.ts"
 import type { SampleSource } from "../../src/generate/index.ts"
 
@@ -79,7 +80,10 @@ const options = (source: SampleSource, name: string): EvaluateOptions => ({
 
 test("a suite is sampled, graded and summed up; a second call samples nothing", async () => {
   const { source, asked } = memorySource()
-  const result = await evaluateSuite(options(source, "a"))
+  const graded: string[] = []
+  const { onGraded } = suiteProgress("sums", (line) => void graded.push(line))
+  const result = await evaluateSuite({ ...options(source, "a"), onGraded })
+  expect(graded.at(-1)).toMatch(/^sums: grading █+ +100 % · (\d+) of \1 answers/)
   expect(result).toMatchObject({ problems: 4, n: 3, majority: 1, undecided: 0, mean_tokens: 2 })
   expect(result).not.toHaveProperty("dtype") // nothing is known of the source
   const origin = { model: "memory", dtype: "bf16" }
