@@ -8,7 +8,10 @@ export interface NamedRun {
   readonly path: string
 }
 
-/** The runs directly in a folder, by name; the folder itself where it is a run. Links are not followed. Those whose events cannot be read are left out. */
+/**
+ * The runs directly in a folder, by name; the folder itself where it is a run. Links are not
+ * followed, and runs whose events cannot be read are left out.
+ */
 export function runFolders(dir: string): NamedRun[] {
   if (isRunFolder(dir)) return [{ name: basename(resolve(dir)), path: resolve(dir) }]
   return readdirSync(dir, { withFileTypes: true })

@@ -84,6 +84,7 @@ const damagedCache = (message: string): PlanWarning => ({
   message,
   hint: "a disk that does this often is failing",
 })
+
 /** A base whose file holds fewer bits is computed with as it was dequantised. */
 function storedLints({ quantization }: ModelConfig, folder: string): PlanWarning[] {
   const gguf = ggufFileOf(folder)

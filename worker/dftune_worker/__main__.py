@@ -62,7 +62,10 @@ def _failed(error: BaseException, spec, spec_path: Path) -> None:
         "traceback": traceback.format_exc(),
     }
     try:
-        (spec_path.parent / f"rank-{rank}.error.json").write_text(json.dumps(record, indent=1))
+        place = spec_path.parent / f"rank-{rank}.error.json"
+        half = place.with_suffix(".tmp")  # whoever waits for it reads it at any moment
+        half.write_text(json.dumps(record, indent=1))
+        half.replace(place)
     except OSError as unwritable:
         message = f"{message} ({unwritable})"
     with contextlib.suppress(OSError):

@@ -54,6 +54,23 @@ export type Example =
       readonly system?: string
     } & Omit<ChatExtras, "context">)
 
+type Said = Exclude<Example, { readonly kind: "text" }>
+
+/** What a row answers beside what is asked: of a whole chat nothing, of a pair both sides. */
+export function answersOf(example: Said): readonly Turns[] {
+  if (example.kind === "chat") return []
+  return example.kind === "completion" ? [example.completion] : [example.chosen, example.rejected]
+}
+
+/** All messages of a row, whoever says them; texts that are no messages are left out. */
+export function messagesOf(example: Example): readonly Message[] {
+  if (example.kind === "text") return []
+  if (example.kind === "chat") return example.messages
+  return [example.prompt, ...answersOf(example)].flatMap((turns) =>
+    typeof turns === "string" ? [] : turns,
+  )
+}
+
 /**
  * What the rows are for; it decides which shape a row with several shapes has: answers to imitate,
  * pairs of a better and a worse one, answers labelled good or bad, answers with a reward, pairs with

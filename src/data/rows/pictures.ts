@@ -3,7 +3,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { PICTURE } from "../../text/chat-message.ts"
 import type { PictureSource } from "../pictures/picture.ts"
-import type { Example, Message, Turns } from "./example.ts"
+import { answersOf, type Example, type Message, messagesOf, type Turns } from "./example.ts"
 import { has, jsonValue } from "./values.ts"
 
 /** Parts of a message that are pictures, as OpenAI, Transformers and Qwen write them. */
@@ -127,26 +127,10 @@ export function withPictures(example: Example, row: JsonObject, where: string): 
 
 const picturesIn = ({ pictures = [] }: Message): readonly PictureSource[] => pictures
 
-function holdsPictures(example: Example): boolean {
-  const parts =
-    example.kind === "chat"
-      ? [example.messages]
-      : example.kind === "text"
-        ? []
-        : example.kind === "completion"
-          ? [example.prompt, example.completion]
-          : [example.prompt, example.chosen, example.rejected]
-  return parts.some(
-    (turns) => typeof turns !== "string" && turns.some((turn) => picturesIn(turn).length > 0),
-  )
-}
+const holdsPictures = (example: Example): boolean =>
+  messagesOf(example).some((message) => picturesIn(message).length > 0)
 
 type Chatted = Exclude<Example, { readonly kind: "text" }>
-
-function answersOf(example: Chatted): readonly Turns[] {
-  if (example.kind === "chat") return []
-  return example.kind === "completion" ? [example.completion] : [example.chosen, example.rejected]
-}
 
 /** A question and its answer as turns: pictures stand in turns alone. */
 function asMessages(example: Example, where: string): Chatted {

@@ -3,7 +3,7 @@ import { InputError } from "../../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../../formats/json.ts"
 import { REASONING } from "../../text/chat-template.ts"
 import { type Columns, renamed } from "./columns.ts"
-import { type Example, isPaired, type Message, type Purpose } from "./example.ts"
+import { type Example, isPaired, type Message, messagesOf, type Purpose } from "./example.ts"
 import { refuseMedia, says } from "./media.ts"
 import { agreesToTraining, hasVerdict, marginOf, refusalOf, verdictOf } from "./not-trained.ts"
 import { withPictures } from "./pictures.ts"
@@ -181,22 +181,13 @@ const KNOWN_MESSAGE_KEYS = new Set([
 
 function messageKeys(example: Example): string[] {
   const told = new Set<string>()
-  for (const message of turnsOf(example)) {
+  for (const message of messagesOf(example)) {
     for (const [key, value] of Object.entries(message)) {
       const isName = key === "name" && message.role === "tool"
       if (!KNOWN_MESSAGE_KEYS.has(key) && !isName && says(value)) told.add(key)
     }
   }
   return [...told]
-}
-
-function turnsOf(example: Example): readonly Message[] {
-  if (example.kind === "text") return []
-  if (example.kind === "chat") return example.messages
-  const { prompt } = example
-  const said =
-    example.kind === "completion" ? [example.completion] : [example.chosen, example.rejected]
-  return [prompt, ...said].flatMap((turns) => (typeof turns === "string" ? [] : turns))
 }
 
 const PARTNER: Readonly<Record<string, string>> = {

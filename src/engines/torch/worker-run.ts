@@ -75,8 +75,11 @@ export async function* workerRun(options: WorkerRunOptions): AsyncGenerator<RunE
 
 interface RankError {
   readonly rank: number
-  /** `peer`: it failed for want of another, which may have had no time to say why. */
-  readonly kind: "input" | "stopped" | "memory" | "bug" | "peer"
+  /**
+   * `peer`: it failed for want of another, which may have had no time to say why; `refused`: node 0
+   * refused the run before it started a process.
+   */
+  readonly kind: "input" | "stopped" | "memory" | "bug" | "peer" | "refused"
   readonly message: string
   readonly time: number
 }
@@ -119,12 +122,14 @@ function failure(
   )
 }
 
+const MENDABLE: ReadonlySet<RankError["kind"]> = new Set(["input", "stopped", "refused"])
+
 /** What the first rank to fail said, if one did; `several` ranks are told apart by number. */
 export function rankFailure(folder: string, several: boolean): Error | undefined {
   const first = rankErrors(folder).find(({ kind }) => kind !== "peer")
   if (first === undefined) return undefined
   const message = several ? `rank ${first.rank}: ${first.message}` : first.message
-  const mendable = first.kind === "input" || first.kind === "stopped"
+  const mendable = MENDABLE.has(first.kind)
   return mendable ? new InputError(message) : plainError(message)
 }
 
@@ -138,28 +143,33 @@ export function plainError(message: string): Error {
 /** Leaves word of what node 0 refuses before it starts a process: other nodes wait for it to come. */
 export function tellNodes(folder: string, error: unknown): void {
   const message = error instanceof Error ? error.message : String(error)
-  const kind = error instanceof InputError ? "input" : "bug"
-  const record: RankError = { rank: 0, kind, message, time: Date.now() / 1000 }
+  const record: RankError = { rank: 0, kind: "refused", message, time: Date.now() / 1000 }
   makeFolder(folder)
   replaceFileNow(join(folder, "rank-0.error.json"), `${JSON.stringify(record)}\n`)
 }
 
-/** Aborts when a rank leaves word of a failure that is not there yet. */
+/** Aborts when node 0 leaves word that is not there yet; what ranks say comes with their end. */
 export function watchNodes(folder: string): { readonly signal: AbortSignal; end(): void } {
-  const last = () => rankErrors(folder).at(-1)?.time ?? 0
+  const last = () => rankErrors(folder).findLast(({ kind }) => kind === "refused")?.time
   const told = last()
-  const failed = new AbortController()
+  const refused = new AbortController()
   const asking = setInterval(() => {
-    if (last() > told) failed.abort()
+    const now = last()
+    if (now !== undefined && now !== told) refused.abort()
   }, STOP_EVERY_MS)
-  return { signal: failed.signal, end: () => clearInterval(asking) }
+  return { signal: refused.signal, end: () => clearInterval(asking) }
 }
 
 /** What ranks wrote before they ended, the first to fail first: the others fail for want of it. */
 function rankErrors(folder: string): RankError[] {
-  if (!existsSync(folder)) return [] // a node that joins, and nobody to join
-  return readdirSync(folder)
-    .filter((name) => /^rank-\d+\.error\.json$/.test(name))
-    .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as RankError)
-    .sort((a, b) => a.time - b.time)
+  try {
+    return readdirSync(folder)
+      .filter((name) => /^rank-\d+\.error\.json$/.test(name))
+      .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as RankError)
+      .sort((a, b) => a.time - b.time)
+  } catch (error) {
+    // nobody to join yet, or node 0 is just removing what an earlier start left
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []
+    throw error
+  }
 }
