@@ -90,6 +90,8 @@ interface OwnThread {
   readonly worker: Worker
   /** How it ended between two calls: a timer or a promise of the module's failed with nobody waiting. */
   ended?: string
+  /** Whether it has answered a call. */
+  hasAnswered: boolean
 }
 
 /** What the module prints goes to stderr: stdout holds results alone. */
@@ -99,7 +101,7 @@ function ownThread(workerData: object): OwnThread {
     stdout: true,
   })
   worker.stdout.pipe(process.stderr, { end: false })
-  const thread: OwnThread = { worker }
+  const thread: OwnThread = { worker, hasAnswered: false }
   worker.on("error", (error: unknown) => {
     thread.ended ??= `failed after it had answered: ${error instanceof Error ? error.message : error}`
   })
@@ -127,6 +129,9 @@ function replied(
     if (thread.ended !== undefined) return reject(new Failure(thread.ended, undefined))
     let timer: NodeJS.Timeout | undefined
     let current: number | undefined
+    let hasBegun = !thread.hasAnswered
+    /** What fails before this call began was left by an earlier one. */
+    const blamed = (now: string) => new Failure(hasBegun ? now : (thread.ended ?? now), current)
     const wait = (seconds: number, what = "took") => {
       clearTimeout(timer)
       const late = () => end(() => reject(new Failure(`${what} longer than ${seconds} s`, current)))
@@ -140,16 +145,19 @@ function replied(
       signal?.removeEventListener("abort", onAbort)
       settle()
     }
-    const onError = (error: Error) => end(() => reject(new Failure(error.message, current)))
-    const onExit = () => end(() => reject(new Failure("ended its thread (process.exit?)", current)))
+    const onError = (error: Error) => end(() => reject(blamed(error.message)))
+    const onExit = () => end(() => reject(blamed("ended its thread (process.exit?)")))
     const onAbort = () => end(() => reject(signal!.reason))
     const onMessage = (reply: OwnReply) => {
       if ("began" in reply) {
+        hasBegun = true
         current = reply.began < 0 ? undefined : reply.began
         wait(timeout)
       } else if ("loaded" in reply) end(() => resolve([]))
-      else if ("scores" in reply) end(() => resolve(reply.scores))
-      else end(() => reject(new Failure(reply.problem, reply.sample)))
+      else if ("scores" in reply) {
+        thread.hasAnswered = true
+        end(() => resolve(reply.scores))
+      } else end(() => reject(new Failure(reply.problem, reply.sample)))
     }
     worker.on("message", onMessage)
     worker.on("error", onError)

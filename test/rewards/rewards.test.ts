@@ -185,8 +185,8 @@ test.each([
   )
   const scoring = openScoring([{ module: path, timeout: 1, weight: 1 }], { maxNewTokens: 10 })
   expect((await scoring.score([sample("a")]))[0]).toMatchObject({ reward: 1 })
-  await new Promise((resolve) => setTimeout(resolve, 60))
-  await expect(scoring.score([sample("a")])).rejects.toThrow(message)
+  // the thread's timer is due, but a busy machine may answer a call or two more before it
+  await vi.waitFor(() => expect(scoring.score([sample("a")])).rejects.toThrow(message))
   await scoring.close()
 })
 

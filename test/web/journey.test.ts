@@ -143,6 +143,10 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       expect(await ours.locator(".tokens .seen").first().getAttribute("title")).toMatch(/^p = [01]/)
       const base = page.getByRole("region", { name: "Conversation with model" })
       await base.getByRole("button", { name: "edit the answer" }).press("Enter")
+      // an open editor leaves the focus where the user takes it
+      await page.getByLabel("Message to all models").pressSequentially("ab")
+      expect(await page.getByLabel("Message to all models").inputValue()).toBe("ab")
+      await page.getByLabel("Message to all models").fill("")
       await base.getByLabel("Changed answer").fill("It is 5.")
       await base.getByRole("button", { name: "Take it as the answer" }).press("Enter")
       await base.getByText("It is 5.").waitFor()

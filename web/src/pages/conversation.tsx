@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import { Tokens } from "../parts/tokens.tsx"
-import { useOpener } from "../parts/use-opener.ts"
+import { focused, useOpener } from "../parts/use-opener.ts"
 import { post } from "./api.ts"
 
 export interface Sampling {
@@ -212,7 +212,7 @@ function Editable({
         rows={3}
         aria-label={`Changed ${what}`}
         defaultValue={text}
-        ref={(element) => element?.focus()}
+        ref={focused}
         onKeyDown={(event) => event.key === "Escape" && setOpen(false)}
       />
       <div class="row">

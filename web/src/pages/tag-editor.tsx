@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks"
-import { useOpener } from "../parts/use-opener.ts"
+import { focused, useOpener } from "../parts/use-opener.ts"
 
 /** A run's tags, each with a way to take it off, and a place for another. */
 export function TagEditor({
@@ -54,7 +54,7 @@ export function TagEditor({
             type="text"
             aria-label={`New tag for ${name}`}
             maxLength={40}
-            ref={(element) => element?.focus()}
+            ref={focused}
             onKeyDown={(event) => event.key === "Escape" && setOpen(false)}
           />
         </form>
