@@ -4,10 +4,12 @@
  * and in float32.
  *
  *     npm run bench -- nll --model FOLDER [--steps 100] [--rows 2] [--lora] [--objective dft]
- *                          [--file FILE] [--only fp32,control,bf16] [--control]
+ *                          [--file FILE] [--only fp32,control,bf16,torch-fp32,torch-bf16]
+ *                          [--control] [--torch]
  *
  * With --control a second float32 run takes each row of a step by itself, so that its gradients differ
  * from the first's in the order of their sums alone: how far two runs part that nobody tells apart.
+ * With --torch the torch engine makes two runs as well (PyTorch's products; autocast is TRL's bf16).
  * With a file, what was measured is kept there, and a run that is in it is not made again: they may be
  * made at different times (--only).
  */
@@ -19,12 +21,22 @@ import { chats, GSM8K } from "./setup/gsm8k-chats.ts"
 import { scriptLines } from "./setup/output-lines.ts"
 
 /** What each run has that the others have not. */
+const LOCAL = { name: "onnx", device: "cpu", threads: 1 }
+const TORCH = { name: "torch", nproc_per_node: 1, python: process.env.DFTUNE_PYTHON ?? "python3" }
 const RUNS = {
-  fp32: { dtype: "fp32", packing: true },
-  control: { dtype: "fp32", packing: false },
-  bf16: { dtype: "bf16", packing: true },
+  fp32: { engine: { ...LOCAL, dtype: "fp32" }, packing: true },
+  control: { engine: { ...LOCAL, dtype: "fp32" }, packing: false },
+  bf16: { engine: { ...LOCAL, dtype: "bf16" }, packing: true },
+  "torch-fp32": { engine: { ...TORCH, dtype: "fp32" }, packing: true },
+  "torch-bf16": { engine: { ...TORCH, dtype: "bf16" }, packing: true },
 } as const
 type Run = keyof typeof RUNS
+const PAIRS: readonly (readonly [Run, Run])[] = [
+  ["fp32", "control"],
+  ["fp32", "bf16"],
+  ["fp32", "torch-fp32"],
+  ["torch-fp32", "torch-bf16"],
+]
 
 /** Of question and answer: a hundred steps of two such rows take four minutes of one core. */
 const MOST_CHARACTERS = 400
@@ -61,6 +73,7 @@ export async function run(args: string[]): Promise<void> {
       file: { type: "string" },
       only: { type: "string" },
       control: { type: "boolean", default: false },
+      torch: { type: "boolean", default: false },
     },
   })
   const { model, file, lora, objective } = values
@@ -68,7 +81,11 @@ export async function run(args: string[]): Promise<void> {
     console.log("absent: --model FOLDER, or ../shared; nothing measured")
     return
   }
-  const asked = values.only?.split(",") ?? ["fp32", ...(values.control ? ["control"] : []), "bf16"]
+  const asked = values.only?.split(",") ?? [
+    ...["fp32", "bf16"],
+    ...(values.control ? ["control"] : []),
+    ...(values.torch ? ["torch-fp32", "torch-bf16"] : []),
+  ]
   const settings = {
     model,
     steps: Number(values.steps),
@@ -87,9 +104,8 @@ export async function run(args: string[]): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  const { fp32, ...others } = known
-  if (!fp32) return
-  for (const [name, other] of Object.entries(others)) report(name, fp32, other)
+  for (const [one, other] of PAIRS)
+    if (known[one] && known[other]) report([one, known[one]], [other, known[other]])
   console.log(JSON.stringify({ bench: "nll", ...known }))
 }
 
@@ -98,7 +114,7 @@ async function trajectory(
   name: Run,
   { model, steps, rows, lora, objective }: Settings,
 ): Promise<Trajectory> {
-  const { dtype, packing } = RUNS[name]
+  const { engine, packing } = RUNS[name]
   const config = {
     model,
     ...(lora ? { adapter: { type: "lora", r: 8, lora_alpha: 16 } } : {}),
@@ -109,7 +125,7 @@ async function trajectory(
     },
     ...{ objective, batch_size: rows, max_steps: steps, save_steps: 0, eval_steps: 0 },
     learning_rate: lora ? 1e-4 : 1e-5,
-    engine: { name: "onnx", device: "cpu", threads: 1, dtype },
+    engine,
     output_dir: join(folder, "run"),
   }
   const path = join(folder, `${name}.json`)
@@ -139,8 +155,11 @@ function mean({ supervised }: Trajectory, values: readonly number[], from = 0, t
   return sum / tokens.reduce((all, count) => all + count, 0)
 }
 
-function report(name: string, fp32: Trajectory, other: Trajectory): void {
-  console.log(`fp32 and ${name}:`)
+function report(
+  [first, fp32]: readonly [Run, Trajectory],
+  [name, other]: readonly [Run, Trajectory],
+): void {
+  console.log(`${first} and ${name}:`)
   for (let from = 0; from < fp32.nll.length; from += STEPS_OF_A_LINE) {
     const to = Math.min(from + STEPS_OF_A_LINE, fp32.nll.length)
     const [a, b] = [mean(fp32, fp32.nll, from, to), mean(other, other.nll, from, to)]

@@ -1,9 +1,11 @@
 /**
  * Trains a config in this process and prints a line of JSON for each step and evaluation, then the peak
- * memory: `trl.ts` runs it in turns.
+ * memory: `trl.ts` runs it in turns. CPU seconds and memory are this process's: nothing of the torch
+ * engine's.
  */
 import { rmSync } from "node:fs"
 import { loadConfig } from "../../src/config/load-config.ts"
+import { trainWithTorch } from "../../src/engines/torch/torch-run.ts"
 import { peakMemory } from "../../src/host/peak-memory.ts"
 import { runHere } from "../../src/train/run.ts"
 import { cpuClock } from "./cpu-clock.ts"
@@ -13,12 +15,9 @@ rmSync(config.output_dir, { recursive: true, force: true })
 const began = performance.now()
 const cpuBegan = cpuClock()
 let cpuStep = cpuBegan
-const events = runHere(config)
+const events = config.engine.name === "torch" ? trainWithTorch(config) : runHere(config)
 let before = { tokens: 0, supervised: 0 }
-for (;;) {
-  const next = await events.next()
-  if (next.done) break
-  const event = next.value
+for await (const event of events) {
   if (event.type === "eval") console.log(JSON.stringify({ eval: event.name, nll: event.nll }))
   if (event.type !== "step") continue
   const { tokens, supervised_tokens: supervised, tokens_per_second: rate, loss, nll } = event
