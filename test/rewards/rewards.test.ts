@@ -158,7 +158,8 @@ test.each([
   ["broken", "export default (", /broken.mjs: the reward function default/],
 ] as const)("a function that is wrong is named: %s", async (name, text, message) => {
   const path = module(`${name}.mjs`, text)
-  await expect(of({ module: path, timeout: 0.3 }, "abc")).rejects.toThrow(message)
+  const timeout = name === "endless" ? 0.3 : 60 // an honest call may be late on a busy machine
+  await expect(of({ module: path, timeout }, "abc")).rejects.toThrow(message)
 })
 
 test.each([
@@ -183,7 +184,7 @@ test.each([
     `late-${name}.mjs`,
     `export default () => { setTimeout(() => { ${what} }, 1); return 1 }`,
   )
-  const scoring = openScoring([{ module: path, timeout: 1, weight: 1 }], { maxNewTokens: 10 })
+  const scoring = openScoring([{ module: path, timeout: 60, weight: 1 }], { maxNewTokens: 10 })
   expect((await scoring.score([sample("a")]))[0]).toMatchObject({ reward: 1 })
   // the thread's timer is due, but a busy machine may answer a call or two more before it
   await vi.waitFor(() => expect(scoring.score([sample("a")])).rejects.toThrow(message))

@@ -1,9 +1,8 @@
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { expect, test } from "vitest"
+import { expect, test, vi } from "vitest"
 import { stringify } from "yaml"
 import { analyse } from "../../src/study/analysis.ts"
 import { loadStudy } from "../../src/study/load-study.ts"
@@ -90,8 +89,9 @@ test("each model is asked through a server of its own, which is gone afterwards"
     [MODEL, MODEL],
     [trained, trained],
   ])
-  await setTimeout(50)
-  expect(started.map(({ pid }) => isAlive(pid as number))).toEqual([false, false])
+  await vi.waitFor(() =>
+    expect(started.map(({ pid }) => isAlive(pid as number))).toEqual([false, false]),
+  )
 }, 240_000)
 
 test("a server that does not start is told of, with where its output is", async () => {
