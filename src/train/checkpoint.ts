@@ -119,7 +119,7 @@ function isDiskFull(error: unknown): boolean {
 }
 
 /** Whether a run wrote this folder. */
-const isCheckpoint = (path: string) => existsSync(join(path, STATE_FILE))
+export const isCheckpoint = (path: string) => existsSync(join(path, STATE_FILE))
 
 /** The checkpoints of a run, newest first. Folders without a state file are skipped. */
 export async function checkpointFolders(folder: string): Promise<string[]> {
@@ -207,12 +207,25 @@ export async function readState(path: string): Promise<CheckpointState> {
  * @throws InputError when its `trainer.json` is missing or damaged
  */
 export function checkpointStep(path: string): number {
+  const { step } = progressIn(path)
+  if (isStep(step)) return step
+  throw new InputError(`${join(path, STATE_FILE)}: is damaged: it names no step; ${REMOVE}`)
+}
+
+/** The step of the best evaluation up to a checkpoint of any engine, where the run watched for it. */
+export function bestStepOf(path: string): number | undefined {
+  const { best } = progressIn(path)
+  return isObject(best) && isStep(best.step) ? best.step : undefined
+}
+
+const isStep = (step: unknown): step is number => Number.isSafeInteger(step) && Number(step) > 0
+
+function progressIn(path: string): Readonly<Record<string, unknown>> {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
   const state = parsedState(plainText(file), file)
-  const { step } = isObject(state) && isObject(state.progress) ? state.progress : Object(state)
-  if (Number.isSafeInteger(step) && step > 0) return step
-  throw new InputError(`${file}: is damaged: it names no step; ${REMOVE}`)
+  if (!isObject(state)) return {}
+  return isObject(state.progress) ? state.progress : state
 }
 
 const REMOVE = "remove this checkpoint to resume from the one before"

@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto"
-import { existsSync } from "node:fs"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { freemem } from "node:os"
-import { basename, dirname, join, resolve } from "node:path"
+import { basename, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
 import { cleanUp, type Failure } from "../errors.ts"
 import { flushFolder, type TensorToWrite, writeFileAtomic } from "../formats/index.ts"
@@ -20,6 +19,7 @@ import { stopRequest } from "../run/stop-request.ts"
 import { timeShares } from "../run/time-shares.ts"
 import { startTensors } from "./adapter-start.ts"
 import type { BatchSource } from "./batches.ts"
+import { bestBeside, bringBest } from "./best-checkpoint.ts"
 import { type Checkpoint, readCheckpoint, readState, writeCheckpointFolder } from "./checkpoint.ts"
 import { runStart } from "./first-event.ts"
 import { float32Evaluation } from "./float32-evaluation.ts"
@@ -76,6 +76,7 @@ export async function* runHere(
   checkRunPlace(config)
   const resumed = await checkpointToResume(config)
   const state = resumed === undefined ? undefined : await readState(resumed)
+  const best = bestBeside(config, resumed)
   const plan = await (state
     ? planRun(withChoicesOf(config, state), { ...options, together: wasTogether(state) })
     : planRun(config, options))
@@ -105,6 +106,7 @@ export async function* runHere(
     step: checkpoint?.progress.step ?? 0,
     overwrite: config.overwrite_output_dir && config.resume === false,
   })
+  await bringBest(config, best)
   const before = readRun(folder.path).events
   const spent = timeShares(before)
   const stop = stopRequest(folder.path)
@@ -342,7 +344,7 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
     session.policy.exchangeAverage()
     return
   }
-  const folder = await checkpointOf(plan.config, best.step)
+  const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
   const { decoder } = session.policy
   const { tensors } = await readCheckpoint(await readState(folder))
   const apart = (name: string) => tensors.get(`parameter.${name}`)?.data as Float32Array | undefined
@@ -356,15 +358,6 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
   } finally {
     await open.close()
   }
-}
-
-/** Of a step; of one before the run was taken up in another folder, beside the checkpoint that it was taken up from. */
-async function checkpointOf(config: Config, step: number): Promise<string> {
-  const own = join(config.output_dir, RUN_FILES.checkpoints, checkpointName(step))
-  if (existsSync(own)) return own
-  const resumed = await checkpointToResume(config)
-  const beside = resumed === undefined ? own : join(dirname(resumed), checkpointName(step))
-  return existsSync(beside) ? beside : own
 }
 
 /** How the result is written. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -91,18 +91,25 @@ describe.each([
     expect(here!.equals(there!)).toBe(true)
   })
 
-  test("a resumed run ends at the same step with the same bits", async () => {
-    const again = { ...more, early_stopping_patience: 3, save_total_limit: null }
-    await ran(config(`${name}-whole`, again))
-    const newest = readdirSync(join(root, `${name}-whole`, "checkpoints"))
-      .sort()
-      .at(-1)!
-    const from = join(root, `${name}-whole`, "checkpoints", newest) // behind the best step
-    const run = await ran(config(`${name}-resumed`, { ...again, resume: from }))
+  test("resumed twice behind its best step, each time in another folder, it ends with the same bits", async () => {
+    const again = { ...more, early_stopping_patience: 3, save_total_limit: null, save_steps: 1 }
+    const whole = await ran(config(`${name}-whole`, again))
+    const step = lowest(evals(whole.events)).step
+    const of = (run: string, step: number) =>
+      join(root, run, "checkpoints", `step-${String(step).padStart(6, "0")}`)
+    await ran(config(`${name}-moved`, { ...again, resume: of(`${name}-whole`, step + 1) }))
+    rmSync(join(root, `${name}-whole`), { recursive: true })
+    const resume = of(`${name}-moved`, step + 2)
+    const run = await ran(config(`${name}-resumed`, { ...again, resume }))
     const file = "adapter" in more ? "adapter_model.safetensors" : "model.safetensors"
     const bytes = (run: string) => readFileSync(join(root, run, "model", file))
     expect(bytes(`${name}-resumed`).equals(bytes(name))).toBe(true)
-    expect(run.steps).toBeLessThan(12)
+    expect(run.steps).toBe(step + 3)
+    rmSync(of(`${name}-moved`, step), { recursive: true })
+    await expect(ran(config(`${name}-without`, { ...again, resume }))).rejects.toThrow(
+      /the best evaluation so far was at step \d+, and its checkpoint .* is gone/,
+    )
+    expect(existsSync(join(root, `${name}-without`))).toBe(false)
   })
 })
 

@@ -169,10 +169,7 @@ def restore(folder: Path, run, world: World) -> dict:
 
 def take_best(folder: Path, run) -> None:
     """Puts the weights of a checkpoint of this run, or their average where one is kept, in the weights' place."""
-    name = f"{PREFIX}{run.best.step:06d}"
-    path = folder / name
-    if not path.exists() and run.spec.resume is not None:
-        path = run.spec.resume.parent / name  # the run was taken up in another folder
+    path = folder / f"{PREFIX}{run.best.step:06d}"
     check(
         (path / "distributed").is_dir(),
         f"{path}: the checkpoint of the best evaluation is not there, so load_best_model_at_end has nothing to load; "

@@ -17,6 +17,7 @@ import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
 import { checkRunPlace } from "../../run/run-place.ts"
 import { loadTokenizer, stopTokenIds } from "../../text/index.ts"
+import { bestBeside, bringBest } from "../../train/best-checkpoint.ts"
 import {
   checkpointStep,
   checkpointToResume,
@@ -79,16 +80,19 @@ async function* torchRun(
   checkRunPlace(config)
   const engine = torchConfig(config)
   const environment = checkPython(choosePython(engine.python))
-  const { plan, samples, resume } = await prepared(config, options).catch((error: unknown) => {
-    if (engine.nnodes > 1) tellNodes(dirname(runSpecPath(config.output_dir)), error)
-    throw error
-  })
+  const { plan, samples, resume, best } = await prepared(config, options).catch(
+    (error: unknown) => {
+      if (engine.nnodes > 1) tellNodes(dirname(runSpecPath(config.output_dir)), error)
+      throw error
+    },
+  )
   const { torch = "?" } = environment.versions
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: { ...(await runVersions(plan)), torch } },
     step: resume === null ? 0 : checkpointStep(resume),
     overwrite: config.overwrite_output_dir && config.resume === false,
   })
+  await bringBest(config, best)
   const before = resume === null ? [] : readRun(folder.path).events
   const tell = (event: RunEvent): RunEvent => {
     folder.append(event)
@@ -127,12 +131,18 @@ async function* torchRun(
   }
 }
 
+/** The checkpoint to go on from, and the best evaluation's where it has to come along. */
+async function resumedFrom(config: Config) {
+  const resume = (await checkpointToResume(config)) ?? null
+  return { resume, best: bestBeside(config, resume ?? undefined) }
+}
+
 /** What node 0 prepares for all. */
 async function prepared(config: Config, options: TorchOptions) {
   const plan = await torchPlan(config, options)
   const samples = await sampleSpec(plan)
   closeRows(plan)
-  return { plan, samples, resume: (await checkpointToResume(config)) ?? null }
+  return { plan, samples, ...(await resumedFrom(config)) }
 }
 
 /**
@@ -205,12 +215,13 @@ export async function prepareJob(config: Config, options: TorchOptions = {}): Pr
   }
   const samples = await sampleSpec(plan)
   closeRows(plan)
-  const resume = (await checkpointToResume(config)) ?? null
+  const { resume, best } = await resumedFrom(config)
   const folder = openRunFolder(config.output_dir, {
     record: { config, versions: await runVersions(plan) },
     step: resume === null ? 0 : checkpointStep(resume),
     overwrite: config.overwrite_output_dir && config.resume === false,
   })
+  await bringBest(config, best)
   keepForeignModel(folder.path)
   folder.close()
   const specPath = await writeSpec(plan, resume, samples)
