@@ -23,6 +23,7 @@ export default defineConfig({
     globalSetup: "./test/software-gpu.ts",
     testTimeout: 120_000,
     hookTimeout: 240_000,
+    expect: { poll: { timeout: 60_000 } },
     reporters: ["default", "./test/closing-line.ts"],
   },
 })

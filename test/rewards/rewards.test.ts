@@ -187,7 +187,7 @@ test.each([
   const scoring = openScoring([{ module: path, timeout: 60, weight: 1 }], { maxNewTokens: 10 })
   expect((await scoring.score([sample("a")]))[0]).toMatchObject({ reward: 1 })
   // the thread's timer is due, but a busy machine may answer a call or two more before it
-  await vi.waitFor(() => expect(scoring.score([sample("a")])).rejects.toThrow(message))
+  await vi.waitFor(() => expect(scoring.score([sample("a")])).rejects.toThrow(message), 60_000)
   await scoring.close()
 })
 
@@ -205,7 +205,7 @@ test("what a module prints goes to stderr, as it is loaded and as it is called",
       const text = told.mock.calls.map(([piece]) => String(piece)).join("")
       expect(text.split("loaded")).toHaveLength(3)
       expect(text).toContain("called")
-    })
+    }, 60_000)
     expect(out.mock.calls).toEqual([])
   } finally {
     out.mockRestore()

@@ -89,8 +89,9 @@ test("each model is asked through a server of its own, which is gone afterwards"
     [MODEL, MODEL],
     [trained, trained],
   ])
-  await vi.waitFor(() =>
-    expect(started.map(({ pid }) => isAlive(pid as number))).toEqual([false, false]),
+  await vi.waitFor(
+    () => expect(started.map(({ pid }) => isAlive(pid as number))).toEqual([false, false]),
+    60_000,
   )
 }, 240_000)
 

@@ -20,9 +20,14 @@ const GPU = [
   "--enable-features=Vulkan",
 ]
 
-export function launch({ gpu = false } = {}): Promise<Browser> {
-  return chromium.launch({
+/** What a page may take on a machine that runs other tests beside it, ms. */
+const PATIENCE = 100_000
+
+export async function launch({ gpu = false } = {}): Promise<Browser> {
+  const browser = await chromium.launch({
     executablePath: CHROMIUM!,
     args: ["--no-sandbox", ...(gpu ? GPU : [])],
   })
+  browser.on("context", (context) => context.setDefaultTimeout(PATIENCE))
+  return browser
 }
