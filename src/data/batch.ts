@@ -91,14 +91,17 @@ export async function batchPreparer(setup: BatchSetup): Promise<(batch: RawBatch
   return (batch) => prepareBatch(batch, setup, options)
 }
 
+/** A row that is trained. */
+interface KeptRow {
+  readonly line: number
+  readonly sides: readonly Rendered[]
+  readonly prompt: string
+  readonly weight: number
+  readonly value: number | undefined
+}
+
 function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions): BatchResult {
-  const kept: {
-    readonly line: number
-    readonly sides: readonly Rendered[]
-    readonly prompt: string
-    readonly weight: number
-    readonly value: number | undefined
-  }[] = []
+  const kept: KeptRow[] = []
   const pictures: [number, readonly PlacedPicture[]][] = []
   const dropped: number[] = []
   const leftOut: number[] = []
@@ -142,15 +145,30 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
     const seen = sides[0]?.pictures ?? [] // a pair's stand in what is asked, which its sides share
     if (seen.length > 0) pictures.push([line, seen])
     const { weight, value } = reading
-    kept.push({
-      line,
-      sides,
-      prompt: promptText(reading.example) + seen.map(({ sha256 }) => sha256).join(""),
-      weight,
-      value,
-    })
+    const prompt = promptText(reading.example) + seen.map(({ sha256 }) => sha256).join("")
+    kept.push({ line, sides, prompt, weight, value })
   }
-  const sideCount = isPaired(setup.purpose) ? 2 : 1
+  return {
+    ...keptRows(kept, isPaired(setup.purpose) ? 2 : 1),
+    ...{
+      pictures,
+      supervised,
+      truncated,
+      dropped,
+      leftOut,
+      bad,
+      notes,
+      untrained,
+      unused,
+      layouts,
+    },
+  }
+}
+
+function keptRows(
+  kept: readonly KeptRow[],
+  sideCount: number,
+): Pick<BatchResult, "sides" | "rowHashes" | "promptHashes"> {
   const sides = Array.from({ length: sideCount }, (_, side) =>
     rowBatch(
       kept.map((row) => row.sides[side]!),
@@ -161,18 +179,8 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   )
   return {
     sides,
-    pictures,
     rowHashes: BigInt64Array.from(kept, ({ sides }) => rowHash(sides)),
     promptHashes: BigInt64Array.from(kept, ({ prompt }) => hashOf(prompt)),
-    supervised,
-    truncated,
-    dropped,
-    leftOut,
-    bad,
-    notes,
-    untrained,
-    unused,
-    layouts,
   }
 }
 

@@ -172,22 +172,54 @@ export interface Tally {
 
 /** Everything worth telling about a prepared data set. */
 export function lintsOf(counts: PreparedCounts): Lint[] {
-  const { rows, tokens, supervisedTokens, dropped, bad, duplicates, notes, maxLength, emptyFiles } =
-    counts
-  const lints: Lint[] = []
-  const untrained = untrainedLint(counts)
+  const { rows, bad, notes, maxLength } = counts
   const leftOut = PAIR_FAULTS.reduce((sum, fault) => sum + (notes.get(fault)?.count ?? 0), 0)
-  if (rows + dropped.count === 0 && leftOut > 0) {
-    // said by their own lints, which then are errors
-  } else if (rows + dropped.count === 0 && untrained !== undefined) {
-    lints.push({
-      ...untrained,
-      severity: "error",
-      message: `nothing to train: ${untrained.message}`,
-    })
-  } else if (rows + dropped.count === 0) {
-    lints.push({
-      code: "no-supervised-tokens",
+  const untrained = untrainedLint(counts)
+  const lost = lostLint(counts, untrained, leftOut)
+  const ofNotes = [...notes].map(([note, tally]): Lint => {
+    const { message, hint } = NOTE_LINTS[note]
+    return {
+      code: note,
+      severity: isFatal(note, tally.count, rows, leftOut) ? "error" : "warning",
+      message: message(plural(tally.count, "row"), maxLength),
+      hint,
+      ...tally,
+    }
+  })
+  const badRows: Lint = {
+    code: "bad-rows",
+    severity: "warning",
+    message: `${plural(bad.count, "row")} could not be read and were skipped (data.on_bad_row: skip)`,
+    hint: "repair them, or set data.on_bad_row: error to see why the first one fails",
+    ...bad,
+  }
+  const unused = counts.unusedKeys.filter(({ keys }) => keys.size > 0)
+  const all = [
+    lost,
+    untrained?.code === lost?.code ? undefined : untrained,
+    bad.count > 0 ? badRows : undefined,
+    emptySourceLint(counts),
+    ...ofNotes,
+    fewSupervisedLint(counts),
+    ...unused.map(({ source, keys }) => unusedKeysLint(source, keys)),
+    duplicatesLint(counts),
+  ]
+  return all.filter((lint) => lint !== undefined)
+}
+
+/** Rows of which nothing is trained, and the error where that is all of them. */
+function lostLint(
+  { rows, supervisedTokens, dropped, bad, maxLength, emptyFiles }: PreparedCounts,
+  untrained: Lint | undefined,
+  leftOut: number,
+): Lint | undefined {
+  const code = "no-supervised-tokens"
+  if (rows + dropped.count === 0) {
+    if (leftOut > 0) return undefined // said by their own lints, which then are errors
+    if (untrained !== undefined)
+      return { ...untrained, severity: "error", message: `nothing to train: ${untrained.message}` }
+    return {
+      code,
       severity: "error",
       message: "nothing to train: no rows were found",
       hint:
@@ -196,80 +228,61 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
           : "the files are empty; check data.train",
       count: 0,
       examples: emptyFiles.slice(0, MAX_EXAMPLES),
-    })
-  } else if (supervisedTokens === 0) {
-    lints.push({
-      code: "no-supervised-tokens",
+    }
+  }
+  if (supervisedTokens === 0) {
+    return {
+      code,
       severity: "error",
       message: `nothing to train: none of ${plural(rows + dropped.count, "row")} has a supervised token within data.max_length ${maxLength}`,
       hint: "look at the rows with dftune preview; raise data.max_length, or check data.supervise and the chat template",
-      count: dropped.count,
-      examples: dropped.examples,
-    })
-  } else if (dropped.count > 0) {
-    lints.push({
-      code: "dropped-rows",
-      severity: "warning",
-      message: `${plural(dropped.count, "row")} dropped: no supervised token is left within data.max_length ${maxLength}`,
-      hint: "raise data.max_length if they matter",
       ...dropped,
-    })
+    }
   }
-  if (untrained !== undefined && lints.every(({ code }) => code !== untrained.code))
-    lints.push(untrained)
-  if (bad.count > 0) {
-    lints.push({
-      code: "bad-rows",
-      severity: "warning",
-      message: `${plural(bad.count, "row")} could not be read and were skipped (data.on_bad_row: skip)`,
-      hint: "repair them, or set data.on_bad_row: error to see why the first one fails",
-      ...bad,
-    })
+  if (dropped.count === 0) return undefined
+  return {
+    code: "dropped-rows",
+    severity: "warning",
+    message: `${plural(dropped.count, "row")} dropped: no supervised token is left within data.max_length ${maxLength}`,
+    hint: "raise data.max_length if they matter",
+    ...dropped,
   }
-  if (rows > 0 && emptyFiles.length > 0) {
-    lints.push({
-      code: "empty-source",
-      severity: "warning",
-      message: `${plural(emptyFiles.length, "file")} without any row`,
-      hint: "fill them, or take them out of the config",
-      count: emptyFiles.length,
-      examples: emptyFiles.slice(0, MAX_EXAMPLES),
-    })
+}
+
+function emptySourceLint({ rows, emptyFiles }: PreparedCounts): Lint | undefined {
+  if (rows === 0 || emptyFiles.length === 0) return undefined
+  return {
+    code: "empty-source",
+    severity: "warning",
+    message: `${plural(emptyFiles.length, "file")} without any row`,
+    hint: "fill them, or take them out of the config",
+    count: emptyFiles.length,
+    examples: emptyFiles.slice(0, MAX_EXAMPLES),
   }
-  for (const [note, tally] of notes) {
-    const { message, hint } = NOTE_LINTS[note]
-    const subject = plural(tally.count, "row")
-    lints.push({
-      code: note,
-      severity: isFatal(note, tally.count, rows, leftOut) ? "error" : "warning",
-      message: message(subject, maxLength),
-      hint,
-      ...tally,
-    })
-  }
+}
+
+function fewSupervisedLint({ rows, tokens, supervisedTokens }: PreparedCounts): Lint | undefined {
   const share = supervisedTokens / Math.max(1, tokens)
-  if (supervisedTokens > 0 && share < FEW_SUPERVISED) {
-    lints.push({
-      code: "few-supervised-tokens",
-      severity: "warning",
-      message: `only ${percent(share)} of the tokens are trained; the rest is prompt`,
-      hint: "shorter prompts train faster; check data.supervise",
-      count: rows,
-      examples: [],
-    })
+  if (supervisedTokens === 0 || share >= FEW_SUPERVISED) return undefined
+  return {
+    code: "few-supervised-tokens",
+    severity: "warning",
+    message: `only ${percent(share)} of the tokens are trained; the rest is prompt`,
+    hint: "shorter prompts train faster; check data.supervise",
+    count: rows,
+    examples: [],
   }
-  for (const { source, keys } of counts.unusedKeys)
-    if (keys.size > 0) lints.push(unusedKeysLint(source, keys))
-  if (duplicates.count > 0) {
-    lints.push({
-      code: "duplicate-rows",
-      severity: "warning",
-      message: `${plural(duplicates.count, "row")} ${duplicates.count === 1 ? "repeats" : "repeat"} another row, token for token`,
-      hint: "remove them, or use weight: to repeat a source on purpose",
-      ...duplicates,
-    })
+}
+
+function duplicatesLint({ duplicates }: PreparedCounts): Lint | undefined {
+  if (duplicates.count === 0) return undefined
+  return {
+    code: "duplicate-rows",
+    severity: "warning",
+    message: `${plural(duplicates.count, "row")} ${duplicates.count === 1 ? "repeats" : "repeat"} another row, token for token`,
+    hint: "remove them, or use weight: to repeat a source on purpose",
+    ...duplicates,
   }
-  return lints
 }
 
 /** Rows that are left out because they say so. */

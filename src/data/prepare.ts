@@ -9,7 +9,7 @@ import { fileHash, writeFileAtomic } from "../formats/index.ts"
 import { cacheFolder } from "../host/cache-folder.ts"
 import { loadChatTemplate } from "../text/index.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
-import { batchPool } from "./batch-pool.ts"
+import { type BatchPool, batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
 import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
 import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
@@ -237,45 +237,26 @@ interface IntoOptions {
 }
 
 async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest> {
-  const { sources, leftOut, setup, key, onBadRow, threads, signal, onProgress } = options
+  const { sources, leftOut, setup, key, onBadRow, threads, onProgress } = options
   const writer = shardWriter(dir, setup.purpose)
   const pictures = pictureTable()
   const files = sources.flatMap(({ files, weight, path: source }) =>
     files.map((file) => ({ ...file, weight, source })),
   )
   const total = counter(files)
+  const take = async (file: number, fraction: number, done: BatchResult): Promise<void> => {
+    const [firstBad] = done.bad
+    if (firstBad !== undefined && onBadRow === "error") {
+      throw badRow(firstBad[1], options.hasConfig)
+    }
+    total.add(file, done)
+    await writer.append(done.sides, file)
+    pictures.add(file, done.pictures)
+    onProgress?.({ rows: total.rows(), tokens: total.tokens(), fraction })
+  }
   const pool = await batchPool(setup, threads)
   try {
-    const underWay: {
-      readonly file: number
-      readonly fraction: number
-      readonly result: Promise<BatchResult>
-    }[] = []
-    const takeFirst = async (): Promise<void> => {
-      const { file, fraction, result } = underWay.shift()!
-      const done = await result
-      const [firstBad] = done.bad
-      if (firstBad !== undefined && onBadRow === "error") {
-        throw badRow(firstBad[1], options.hasConfig)
-      }
-      total.add(file, done)
-      await writer.append(done.sides, file)
-      pictures.add(file, done.pictures)
-      onProgress?.({ rows: total.rows(), tokens: total.tokens(), fraction })
-    }
-    try {
-      for await (const { file, fraction, batch } of sourceBatches(sources)) {
-        signal?.throwIfAborted()
-        const result = pool.prepare(leftOut ? { ...batch, leftOut: leftOut.lines[file]! } : batch)
-        result.catch(() => {}) // awaited in order below; until then a failure must not end the process
-        underWay.push({ file, fraction, result })
-        if (underWay.length >= pool.width) await takeFirst()
-      }
-      while (underWay.length > 0) await takeFirst()
-    } catch (error) {
-      await Promise.allSettled(underWay.map(({ result }) => result))
-      throw error
-    }
+    await eachBatch(options, pool, take)
   } finally {
     await pool.close()
   }
@@ -331,6 +312,36 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
   }
   await writeFileAtomic(join(dir, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`)
   return manifest
+}
+
+/** Prepares batches side by side and hands them on in the order of their rows. */
+async function eachBatch(
+  { sources, leftOut, signal }: IntoOptions,
+  pool: BatchPool,
+  take: (file: number, fraction: number, done: BatchResult) => Promise<void>,
+): Promise<void> {
+  const underWay: {
+    readonly file: number
+    readonly fraction: number
+    readonly result: Promise<BatchResult>
+  }[] = []
+  const takeFirst = async (): Promise<void> => {
+    const { file, fraction, result } = underWay.shift()!
+    await take(file, fraction, await result)
+  }
+  try {
+    for await (const { file, fraction, batch } of sourceBatches(sources)) {
+      signal?.throwIfAborted()
+      const result = pool.prepare(leftOut ? { ...batch, leftOut: leftOut.lines[file]! } : batch)
+      result.catch(() => {}) // awaited in order below; until then a failure must not end the process
+      underWay.push({ file, fraction, result })
+      if (underWay.length >= pool.width) await takeFirst()
+    }
+    while (underWay.length > 0) await takeFirst()
+  } catch (error) {
+    await Promise.allSettled(underWay.map(({ result }) => result))
+    throw error
+  }
 }
 
 function lintError({ message, hint, examples }: Lint, all: readonly Lint[]): InputError {
