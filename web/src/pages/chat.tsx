@@ -13,7 +13,6 @@ export function Chat({ run: named }: { readonly run?: string }) {
   const [models, setModels] = useState<readonly string[]>([])
   const [problem, setProblem] = useState("")
   const [turns, setTurns] = useState<readonly string[]>([])
-  const [text, setText] = useState("")
   const [sampling, setSampling] = useState<Sampling>({ temperature: 0.7, maxTokens: 128, seed: 1 })
   useEffect(() => {
     json<{ data: { id: string }[] }>("/v1/models").then(
@@ -29,41 +28,8 @@ export function Chat({ run: named }: { readonly run?: string }) {
       (error: Error) => setProblem(error.message),
     )
   }, [named])
-  const setting = (key: keyof Sampling, label: string, step: number, min: number) => (
-    <label>
-      {label}{" "}
-      <input
-        type="number"
-        class="short"
-        step={step}
-        min={min}
-        value={sampling[key]}
-        onChange={(event) => {
-          const value = event.currentTarget.valueAsNumber
-          if (Number.isFinite(value)) setSampling({ ...sampling, [key]: value })
-        }}
-      />
-    </label>
-  )
-  if (all === undefined || all.length === 0) {
-    return (
-      <>
-        <h1>Chat</h1>
-        {problem ? (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        ) : all === undefined ? (
-          <p class="note">Asking which models there are …</p>
-        ) : (
-          <p>
-            No run has a model yet. A run's result, its checkpoints, its base and every --model can
-            be talked to. <a href={linkTo("new")}>Start a run</a>
-          </p>
-        )}
-      </>
-    )
-  }
+  if (all === undefined || all.length === 0)
+    return <NoModels isAsked={all !== undefined} problem={problem} />
   return (
     <>
       <h1>Chat</h1>
@@ -73,9 +39,7 @@ export function Chat({ run: named }: { readonly run?: string }) {
         onChange={setModels}
       />
       <div class="row controls">
-        {setting("temperature", "temperature", 0.1, 0)}
-        {setting("maxTokens", "most tokens", 1, 1)}
-        {setting("seed", "seed", 1, 0)}
+        <SamplingSettings sampling={sampling} onChange={setSampling} />
         <button
           type="button"
           disabled={turns.length === 0}
@@ -100,31 +64,99 @@ export function Chat({ run: named }: { readonly run?: string }) {
           />
         ))}
       </div>
-      <form
-        class="ask"
-        onSubmit={(event) => {
-          event.preventDefault()
-          if (text.trim() === "" || models.length === 0) return
-          setTurns([...turns, text])
-          setText("")
-        }}
-      >
-        <textarea
-          rows={2}
-          aria-label="Message to all models"
-          placeholder="Ask all of them. Enter sends, Shift+Enter begins a line."
-          value={text}
-          onInput={(event) => setText(event.currentTarget.value)}
-          onKeyDown={(event) => {
-            if (event.key !== "Enter" || event.shiftKey) return
-            event.preventDefault()
-            event.currentTarget.form?.requestSubmit()
-          }}
-        />
-        <button type="submit" class="primary" disabled={models.length === 0}>
-          Send
-        </button>
-      </form>
+      <MessageToAll disabled={models.length === 0} onSend={(text) => setTurns([...turns, text])} />
     </>
+  )
+}
+
+function NoModels({ isAsked, problem }: { readonly isAsked: boolean; readonly problem: string }) {
+  return (
+    <>
+      <h1>Chat</h1>
+      {problem ? (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      ) : isAsked ? (
+        <p>
+          No run has a model yet. A run's result, its checkpoints, its base and every --model can be
+          talked to. <a href={linkTo("new")}>Start a run</a>
+        </p>
+      ) : (
+        <p class="note">Asking which models there are …</p>
+      )}
+    </>
+  )
+}
+
+const SETTINGS = [
+  ["temperature", "temperature", 0.1, 0],
+  ["maxTokens", "most tokens", 1, 1],
+  ["seed", "seed", 1, 0],
+] as const
+
+function SamplingSettings({
+  sampling,
+  onChange,
+}: {
+  readonly sampling: Sampling
+  readonly onChange: (sampling: Sampling) => void
+}) {
+  return (
+    <>
+      {SETTINGS.map(([key, label, step, min]) => (
+        <label key={key}>
+          {label}{" "}
+          <input
+            type="number"
+            class="short"
+            step={step}
+            min={min}
+            value={sampling[key]}
+            onChange={(event) => {
+              const value = event.currentTarget.valueAsNumber
+              if (Number.isFinite(value)) onChange({ ...sampling, [key]: value })
+            }}
+          />
+        </label>
+      ))}
+    </>
+  )
+}
+
+function MessageToAll({
+  disabled,
+  onSend,
+}: {
+  readonly disabled: boolean
+  readonly onSend: (text: string) => void
+}) {
+  const [text, setText] = useState("")
+  return (
+    <form
+      class="ask"
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (text.trim() === "" || disabled) return
+        onSend(text)
+        setText("")
+      }}
+    >
+      <textarea
+        rows={2}
+        aria-label="Message to all models"
+        placeholder="Ask all of them. Enter sends, Shift+Enter begins a line."
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || event.shiftKey) return
+          event.preventDefault()
+          event.currentTarget.form?.requestSubmit()
+        }}
+      />
+      <button type="submit" class="primary" disabled={disabled}>
+        Send
+      </button>
+    </form>
   )
 }
