@@ -150,7 +150,24 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       await base.getByLabel("Changed answer").fill("It is 5.")
       await base.getByRole("button", { name: "Take it as the answer" }).press("Enter")
       await base.getByText("It is 5.").waitFor()
-      await ours.getByRole("button", { name: "edit the answer" }).press("Enter")
+      // an answer that is changed while the next one is written stays changed
+      let letGo = () => {}
+      const held = new Promise<void>((resolve) => {
+        letGo = resolve
+      })
+      await page.route("**/v1/chat/completions", (route) => held.then(() => route.continue()))
+      await page.getByLabel("Message to all models").fill("calc 4 + 3")
+      await page.keyboard.press("Enter")
+      await base.getByText("writing …").waitFor()
+      await base.getByRole("button", { name: "edit the answer" }).press("Enter")
+      await base.getByLabel("Changed answer").fill("It is five.")
+      await base.getByRole("button", { name: "Take it as the answer" }).press("Enter")
+      letGo()
+      await base.locator(".tokens").nth(1).waitFor({ timeout: LONG })
+      expect(await base.locator(".tokens").first().innerText()).toContain("It is five.")
+      await page.unroute("**/v1/chat/completions")
+      await ours.locator(".tokens").nth(1).waitFor({ timeout: LONG })
+      await ours.getByRole("button", { name: "edit the answer" }).first().press("Enter")
       await ours.getByLabel("Changed answer").fill("2 + 3 =")
       await ours.getByRole("button", { name: "Let the model continue it" }).press("Enter")
       await ours.locator(".context", { hasText: "2 + 3 =" }).waitFor()

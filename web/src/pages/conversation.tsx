@@ -77,14 +77,19 @@ export function Conversation({
 }) {
   const [answers, setAnswers] = useState<readonly Answer[]>([])
   const [problem, setProblem] = useState("")
-  /** What the answer of a turn follows from; another one has to be asked for again. */
-  const keyOf = (place: number) => JSON.stringify([turns.slice(0, place + 1), sampling])
-  const current = turns.map((_, i) => (answers[i]?.of === keyOf(i) ? answers[i] : undefined))
+  /** What the answer of each turn follows from; another one has to be asked for again. */
+  const keys: string[] = []
+  const current: (Answer | undefined)[] = []
+  for (const i of turns.keys()) {
+    const said = current.map((answer) => answer?.told.text)
+    keys.push(JSON.stringify([turns.slice(0, i + 1), said, sampling]))
+    current.push(answers[i]?.of === keys[i] ? answers[i] : undefined)
+  }
   const next = current.findIndex((answer) => answer === undefined || answer.isBegun)
-  const key = next === -1 ? "" : keyOf(next)
+  const key = keys[next]
   const begun = current[next]?.told
   const put = (place: number, told: Told, isBegun: boolean) =>
-    setAnswers([...answers.slice(0, place), { of: keyOf(place), told, isBegun }])
+    setAnswers((all) => [...all.slice(0, place), { of: keys[place]!, told, isBegun }])
   useEffect(() => {
     if (next === -1) return
     const gone = new AbortController()
