@@ -49,6 +49,16 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       .waitFor()
     expect(await page.getByRole("button", { name: "Start" }).isDisabled()).toBe(true)
     await page.getByLabel("formula", { exact: true }).fill("sg(p) * nll")
+    await page.route("**/api/probe", (route) =>
+      route.fulfill({ json: { sources: [], estimate: null, warnings: [] } }),
+    )
+    await page.getByRole("button", { name: "Probe first" }).press("Enter")
+    await page.getByRole("heading", { name: "What the probe says" }).waitFor()
+    const isOld = page.getByText("Of the settings before they were changed.")
+    expect(await isOld.count()).toBe(0)
+    await page.getByLabel("rows a step").fill("5")
+    await isOld.waitFor()
+    await page.getByLabel("rows a step").fill("4")
     await expectAccessible(page)
     await page.getByRole("button", { name: "Start" }).press("Enter")
     await page.getByRole("link", { name: "Its page" }).waitFor()

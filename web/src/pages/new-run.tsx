@@ -13,7 +13,7 @@ export function NewRun() {
   const { readOnly } = useStore()
   const [choices, setChoices] = useState<Choices>()
   const [form, setForm] = useState<Form>(EMPTY_FORM)
-  const [probed, setProbed] = useState<Probed>()
+  const [probed, setProbed] = useState<{ readonly of: string; readonly told: Probed }>()
   const [busy, setBusy] = useState("")
   const [problem, setProblem] = useState("")
   const [started, setStarted] = useState("")
@@ -48,7 +48,10 @@ export function NewRun() {
     })
   const probe = () =>
     during("Asking the model about the rows, and timing a step …", async () =>
-      setProbed(await post<Probed>("/api/probe", { config })),
+      setProbed({
+        of: JSON.stringify(config),
+        told: await post<Probed>("/api/probe", { config }),
+      }),
     )
   const start = () =>
     during("Starting …", async () => {
@@ -174,7 +177,7 @@ export function NewRun() {
           </p>
         )}
       </form>
-      {probed && <Probe probed={probed} />}
+      {probed && <Probe probed={probed.told} isOld={probed.of !== JSON.stringify(config)} />}
       <Queue />
     </>
   )

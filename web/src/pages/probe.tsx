@@ -24,11 +24,18 @@ export interface Probed {
 }
 
 /** Whether the data suit the objective, and what the run will cost. */
-export function Probe({ probed }: { readonly probed: Probed }) {
-  const { sources, estimate, warnings } = probed
+export function Probe({
+  probed: { sources, estimate, warnings },
+  isOld,
+}: {
+  readonly probed: Probed
+  /** Whether the settings have changed since. */
+  readonly isOld: boolean
+}) {
   return (
     <section class="card" aria-label="Probe">
       <h2>What the probe says</h2>
+      {isOld && <p class="problem">Of the settings before they were changed. Probe once more.</p>}
       {estimate && (
         <p>
           {estimate.steps} steps, about {duration(estimate.seconds)} and{" "}

@@ -12,10 +12,15 @@ export function Queue() {
   const { runs } = useStore()
   const [jobs, setJobs] = useState<readonly Job[]>([])
   const [problem, setProblem] = useState("")
+  /** Why the list is not known to be what it was; gone with the next answer. */
+  const [lost, setLost] = useState("")
   const look = () =>
     json<{ jobs: Job[] }>("/api/jobs").then(
-      ({ jobs }) => setJobs(jobs),
-      (error: Error) => setProblem(error.message),
+      ({ jobs }) => {
+        setJobs(jobs)
+        setLost("")
+      },
+      (error: Error) => setLost(error.message),
     )
   useEffect(() => {
     void look()
@@ -23,6 +28,7 @@ export function Queue() {
     return () => clearInterval(timer)
   }, [])
   const cancel = async (id: string) => {
+    setProblem("")
     await post(`/api/jobs/${id}/cancel`, {}).catch((error: Error) => setProblem(error.message))
     await look()
   }
@@ -30,7 +36,11 @@ export function Queue() {
   return (
     <section class="card" aria-label="Queue">
       <h2>Queue</h2>
-      {problem && <p class="problem">{problem}</p>}
+      {[lost, problem].filter(Boolean).map((said) => (
+        <p key={said} class="problem" role="alert">
+          {said}
+        </p>
+      ))}
       <ul class="queue">
         {[...jobs].reverse().map(({ id, run, state, resume, added, message, export: asked }) => (
           <li key={id}>
