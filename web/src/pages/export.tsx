@@ -72,8 +72,12 @@ function useExports(name: string) {
   const [told, setTold] = useState<ToldExports>()
   const [problem, setProblem] = useState("")
   const look = () =>
-    json<ToldExports>(runPath(name, "/exports")).then(setTold, (error: Error) =>
-      setProblem(error.message),
+    json<ToldExports>(runPath(name, "/exports")).then(
+      (found) => {
+        setTold(found)
+        setProblem("") // a server that was away for a while is back
+      },
+      (error: Error) => setProblem(error.message),
     )
   const isWriting = told?.jobs.some(({ state }) => state === "waiting" || state === "running")
   useEffect(() => void look(), [name])
