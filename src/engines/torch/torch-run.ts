@@ -77,12 +77,12 @@ async function* torchRun(
   const { onProgress, torchrunArgs = [] } = options
   const done = await finishedRun(config)
   if (done) return done
-  checkRunPlace(config)
   const engine = torchConfig(config)
-  const environment = checkPython(choosePython(engine.python))
-  const { plan, samples, resume, best } = await prepared(config, options).catch(
+  const { environment, plan, samples, resume, best } = await prepared(config, options).catch(
     (error: unknown) => {
-      if (engine.nnodes > 1) tellNodes(dirname(runSpecPath(config.output_dir)), error)
+      if (engine.nnodes > 1 && mayWrite(config)) {
+        tellNodes(dirname(runSpecPath(config.output_dir)), error)
+      }
       throw error
     },
   )
@@ -139,10 +139,22 @@ async function resumedFrom(config: Config) {
 
 /** What node 0 prepares for all. */
 async function prepared(config: Config, options: TorchOptions) {
+  checkRunPlace(config)
+  const environment = checkPython(choosePython(torchConfig(config).python))
   const plan = await torchPlan(config, options)
   const samples = await sampleSpec(plan)
   closeRows(plan)
-  return { plan, samples, ...(await resumedFrom(config)) }
+  return { environment, plan, samples, ...(await resumedFrom(config)) }
+}
+
+/** Whether the output folder is a run's to write in, if only that it is refused: it may be somebody's own. */
+function mayWrite(config: Config): boolean {
+  try {
+    checkRunPlace({ ...config, overwrite_output_dir: true })
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { type ConfigInput, parseConfig } from "../../../src/config/index.ts"
+import { type Config, type ConfigInput, parseConfig } from "../../../src/config/index.ts"
 import type { Run } from "../../../src/engines/engine.ts"
 import { trainWithTorch } from "../../../src/engines/torch/torch-run.ts"
 import type { RunEvent, StepEvent } from "../../../src/run/events.ts"
@@ -112,16 +112,31 @@ describe.skipIf(!PYTHON)(`two nodes on one machine, ${WITH_PYTHON}`, () => {
     expect(written("killed").at(-1)).toMatchObject({ type: "run.end", reason: "failed" })
   })
 
-  test("what node 0 refuses before it starts is what the other shows", {
-    timeout: 240_000,
-  }, async () => {
-    const args = await meeting()
-    const asked = parseConfig(configOf("refused", 2))
-    writeFileSync(join(asked.model, "model.safetensors"), "not a model")
-    const nodes = [0, 1].map((n) => eventsOf(trainWithTorch(asked, { torchrunArgs: args(n) })))
-    for (const { status, reason } of (await Promise.allSettled(nodes)) as PromiseRejectedResult[]) {
-      expect(status).toBe("rejected")
-      expect(String(reason)).toMatch(/model.safetensors: expected a header/)
-    }
-  })
+  const holdsRun = ({ output_dir: path }: Config) => {
+    mkdirSync(join(path, "model"), { recursive: true })
+    writeFileSync(join(path, "config.json"), JSON.stringify({ config: {}, versions: {} }))
+  }
+  const isNoModel = ({ model }: Config) =>
+    writeFileSync(join(model, "model.safetensors"), "not a model")
+  test.each([
+    ["an output folder that is taken", holdsRun, /already holds a run/],
+    ["a model that is none", isNoModel, /model.safetensors: expected a header/],
+  ] as const)(
+    "what node 0 refuses before it starts is what the other shows: %s",
+    {
+      timeout: 240_000,
+    },
+    async (name, spoil, message) => {
+      const args = await meeting()
+      const asked = parseConfig(configOf(`refused-${name.length}`, 2))
+      spoil(asked)
+      const nodes = [0, 1].map((n) => eventsOf(trainWithTorch(asked, { torchrunArgs: args(n) })))
+      for (const { status, reason } of (await Promise.allSettled(
+        nodes,
+      )) as PromiseRejectedResult[]) {
+        expect(status).toBe("rejected")
+        expect(String(reason)).toMatch(message)
+      }
+    },
+  )
 })
