@@ -53,6 +53,10 @@ const LLAMA = {
   rms_norm_eps: 1e-5,
 }
 const QWEN2 = { ...LLAMA, model_type: "qwen2", architectures: ["Qwen2ForCausalLM"] }
+const QWEN3_MOE = {
+  ...{ ...LLAMA, model_type: "qwen3_moe", architectures: ["Qwen3MoeForCausalLM"] },
+  ...{ num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 16 },
+}
 const MISTRAL = { ...LLAMA, model_type: "mistral", architectures: ["MistralForCausalLM"] }
 
 test("biases of all attention projections, and of the MLP, where a Llama config asks for them", () => {
@@ -83,6 +87,16 @@ test.each<[string, Record<string, unknown>, number[]]>([
   ["none in later Mistrals", { ...MISTRAL, sliding_window: null }, [0, 0]],
   ["Qwen's, which is off", { ...QWEN2, sliding_window: 8, use_sliding_window: false }, [0, 0]],
   [
+    "none in a Qwen whose window is null",
+    { ...QWEN2, use_sliding_window: true, sliding_window: null, max_window_layers: 0 },
+    [0, 0],
+  ],
+  [
+    "none in a Qwen with experts whose window is null",
+    { ...QWEN3_MOE, use_sliding_window: true, sliding_window: null },
+    [0, 0],
+  ],
+  [
     "Qwen's upper layers",
     { ...QWEN2, use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
     [0, 64],
@@ -103,6 +117,18 @@ test.each<[string, Record<string, unknown>, number[]]>([
 
 const refused: readonly [string, Record<string, unknown>, RegExp][] = [
   ["another family", { ...LLAMA, model_type: "mamba" }, /llama, mistral, .*qwen3.*mamba/],
+  ["tokens that see later ones", { ...QWEN2, is_causal: false }, /is_causal.*true.*got false/],
+  ["the same by null", { ...LLAMA, is_causal: null }, /is_causal.*got nothing/],
+  [
+    "a layer with a window that is null",
+    {
+      ...QWEN2,
+      use_sliding_window: true,
+      sliding_window: null,
+      layer_types: ["sliding_attention", "full_attention"],
+    },
+    /sliding_window.*got nothing/,
+  ],
   ["no family", { ...LLAMA, model_type: undefined }, /got nothing/],
   [
     "a classifier",

@@ -27,6 +27,7 @@ interface DecoderDefaults {
 
 /** Reads and checks the keys all families share. Defaults are Transformers'. */
 export function decoderConfig(keys: ConfigKeys, defaults: DecoderDefaults = {}): DecoderConfig {
+  requireCausal(keys)
   const hiddenSize = integer(keys, "hidden_size")
   const numAttentionHeads = integer(keys, "num_attention_heads")
   if (!present(keys, "head_dim") && !defaults.headDim && hiddenSize % numAttentionHeads !== 0) {
@@ -62,6 +63,13 @@ export function decoderConfig(keys: ConfigKeys, defaults: DecoderDefaults = {}):
       ANY_LENGTH,
     ),
   }
+}
+
+/** Transformers takes false and null for tokens that see those after them too, in every family. */
+function requireCausal(keys: ConfigKeys): void {
+  const { is_causal: causal } = keys.values
+  if (causal === undefined || causal === true) return
+  refuse(keys, "is_causal", "true or left out (a decoder's tokens see only those before them)")
 }
 
 /** @throws InputError for an activation that the family's block does not compute. */

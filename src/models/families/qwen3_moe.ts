@@ -20,7 +20,8 @@ export const qwen3_moe: Family<Qwen3MoeShape> = {
     const config = decoderConfig(keys, { numKeyValueHeads: 4, maxPositionEmbeddings: 32768 })
     requireSilu(keys)
     const rope = ropeParameters(keys, config)
-    const attention = flag(keys, "use_sliding_window", false)
+    const slides = flag(keys, "use_sliding_window", false) && keys.values.sliding_window !== null
+    const attention = slides
       ? windowed(rope, integer(keys, "sliding_window", 4096))
       : { name: "full", rope }
     const every = integer(keys, "decoder_sparse_step", 1)

@@ -30,14 +30,17 @@ export function layerTypes(keys: ConfigKeys, layers: number): boolean[] | undefi
 
 /**
  * Qwen configs carry a window that is off unless `use_sliding_window` says otherwise, and then holds
- * only for layers from `max_window_layers` on (or those that `layer_types` names).
+ * only for layers from `max_window_layers` on (or those that `layer_types` names). A `sliding_window`
+ * of null is none, as in Transformers; where the key is missing it is 4096.
  */
 export function qwenLayers(keys: ConfigKeys, config: DecoderConfig, rope: Rope): LayerKind[] {
   const { numHiddenLayers } = config
   const named = layerTypes(keys, numHiddenLayers)
   const full: LayerKind = { name: "full", rope }
-  if (!flag(keys, "use_sliding_window", false)) return sameLayers(numHiddenLayers, full)
-  const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
+  const isNull = keys.values.sliding_window === null
+  const isOff = !flag(keys, "use_sliding_window", false) || (isNull && !named?.includes(true))
+  if (isOff) return sameLayers(numHiddenLayers, full)
+  const sliding = windowed(rope, integer(keys, "sliding_window", isNull ? undefined : 4096))
   const first = keys.values.max_window_layers === 0 ? 0 : integer(keys, "max_window_layers", 28)
   return Array.from({ length: numHiddenLayers }, (_, layer) =>
     (named ? named[layer] : layer >= first) ? sliding : full,
