@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { InputError } from "../../src/errors.ts"
 import { decoderParameters, parameterCount } from "../../src/models/block/parameters.ts"
+import { foreignModel } from "../../src/models/families/foreign-model.ts"
 import { modelConfig } from "../../src/models/families/model-config.ts"
 
 const CONFIGS = fileURLToPath(new URL("../../../shared/data/configs/", import.meta.url))
@@ -307,4 +308,11 @@ test.each<[string, Record<string, unknown>]>([
 test("ids of -1 are none", () => {
   expect(modelConfig({ ...LLAMA, eos_token_id: [2, -1] }).eosTokenIds).toEqual([2])
   expect(modelConfig({ ...LLAMA, bos_token_id: -1 }).bosTokenId).toBeNull()
+})
+
+test("a type of Transformers' own whose tokens see later ones is refused too", () => {
+  const json = { model_type: "gemma4", text_config: { vocab_size: 64 } }
+  expect(foreignModel(json, "config.json").shape.vocabSize).toBe(64)
+  const seeing = { ...json, text_config: { vocab_size: 64, is_causal: false } }
+  expect(() => foreignModel(seeing, "config.json")).toThrow(/is_causal.*true.*got false/)
 })

@@ -45,6 +45,11 @@ export function foreignModel(json: unknown, where: string): ForeignModel {
     )
   }
   const parts = [json, json.text_config, json.llm_config].filter(isObject)
+  if (parts.some((part) => part.is_causal === false)) {
+    throw new InputError(
+      `${where}: expected "is_causal" to be true or left out, got false: the model's tokens see those after them, and would be trained on what they are to predict`,
+    )
+  }
   const number = (names: readonly string[]): number | undefined =>
     names
       .flatMap((name) => parts.map((part) => part[name]))
