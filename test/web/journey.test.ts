@@ -182,7 +182,15 @@ describe.skipIf(!CHROMIUM)("the first hour, in Chromium", () => {
       await ours.getByRole("button", { name: "Let the model continue it" }).press("Enter")
       await ours.locator(".context", { hasText: "2 + 3 =" }).waitFor()
       await ours.locator(".tokens .seen").first().waitFor({ timeout: LONG })
+      // a server that is away for a moment
+      await page.route("**/v1/chat/completions", (route) => route.abort())
+      await page.getByLabel("Message to all models").fill("calc 1 + 1")
+      await page.keyboard.press("Enter")
+      await base.getByRole("alert").waitFor()
       expect(await axeViolations(page)).toEqual([])
+      await page.unroute("**/v1/chat/completions")
+      await base.getByRole("button", { name: "Try again" }).press("Enter")
+      await base.locator(".tokens").nth(2).waitFor({ timeout: LONG })
       expect(await overflow(page)).toBe(0)
     },
     LONG,

@@ -77,6 +77,7 @@ export function Conversation({
 }) {
   const [answers, setAnswers] = useState<readonly Answer[]>([])
   const [problem, setProblem] = useState("")
+  const [tries, setTries] = useState(0)
   /** What the answer of each turn follows from; another one has to be asked for again. */
   const keys: string[] = []
   const current: (Answer | undefined)[] = []
@@ -107,7 +108,7 @@ export function Conversation({
       },
     )
     return () => gone.abort()
-  }, [model, key, begun])
+  }, [model, key, begun, tries])
   return (
     <section class="card" aria-label={`Conversation with ${model}`}>
       <h2>{model}</h2>
@@ -136,9 +137,14 @@ export function Conversation({
         </div>
       ))}
       {problem && (
-        <p class="problem" role="alert">
-          {problem}
-        </p>
+        <>
+          <p class="problem" role="alert">
+            {problem}
+          </p>
+          <button type="button" onClick={() => setTries(tries + 1)}>
+            Try again
+          </button>
+        </>
       )}
     </section>
   )
