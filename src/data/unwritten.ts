@@ -47,9 +47,23 @@ export function unusedKeysOf(
   { unused, messageKeys }: RowReading,
   template: ChatTemplate | null,
 ): string[] {
-  const unread = messageKeys.filter((key) => !names(template?.source ?? "", key))
+  const unread = messageKeys.filter((key) => !template || !isNamed(template, key))
   return [...unused, ...unread.map((key) => `messages[].${key}`)]
 }
+
+const namedKeys = new WeakMap<ChatTemplate, Map<string, boolean>>()
+
+/** Whether a template's source names a key; looked for once, and not for each row that has it. */
+function isNamed(template: ChatTemplate, key: string): boolean {
+  const known = namedKeys.get(template) ?? new Map<string, boolean>()
+  namedKeys.set(template, known)
+  const told = known.get(key) ?? names(template.source, key)
+  if (known.size < MOST_KEYS) known.set(key, told)
+  return told
+}
+
+/** A stranger's rows may each have another key. */
+const MOST_KEYS = 1000
 
 function names(source: string, key: string): boolean {
   const isPart = (letter: string | undefined) =>
