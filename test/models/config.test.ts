@@ -98,6 +98,14 @@ test.each<[string, Record<string, unknown>, number[]]>([
     [0, 0],
   ],
   [
+    "SmolLM3's that layer_types names, though use_sliding_window is off",
+    {
+      ...{ ...LLAMA, model_type: "smollm3", architectures: ["SmolLM3ForCausalLM"] },
+      ...{ sliding_window: 4, layer_types: ["full_attention", "sliding_attention"] },
+    },
+    [0, 4],
+  ],
+  [
     "Qwen's upper layers",
     { ...QWEN2, use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
     [0, 64],
@@ -127,6 +135,22 @@ const refused: readonly [string, Record<string, unknown>, RegExp][] = [
       use_sliding_window: true,
       sliding_window: null,
       layer_types: ["sliding_attention", "full_attention"],
+    },
+    /sliding_window.*got nothing/,
+  ],
+  [
+    "a SmolLM3 with such a layer and no window",
+    {
+      ...{ ...LLAMA, model_type: "smollm3", architectures: ["SmolLM3ForCausalLM"] },
+      layer_types: ["full_attention", "sliding_attention"],
+    },
+    /sliding_window.*got nothing/,
+  ],
+  [
+    "a Gemma 2 whose window is null",
+    {
+      ...{ ...LLAMA, model_type: "gemma2", architectures: ["Gemma2ForCausalLM"], head_dim: 8 },
+      ...{ hidden_activation: "gelu_pytorch_tanh", query_pre_attn_scalar: 8, sliding_window: null },
     },
     /sliding_window.*got nothing/,
   ],

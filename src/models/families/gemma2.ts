@@ -1,4 +1,3 @@
-import { integer } from "./config-keys.ts"
 import type { Family } from "./family.ts"
 import {
   type GemmaShape,
@@ -10,7 +9,7 @@ import {
 import { GGUF_GEMMA2 } from "./gguf-family.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
-import { layerTypes, windowed } from "./sliding-layers.ts"
+import { layerTypes, slidingWindow, windowed } from "./sliding-layers.ts"
 
 /** `model_type: gemma2`: every other layer looks back through a window; attention and logits are capped. */
 export const gemma2: Family<GemmaShape> = {
@@ -24,8 +23,8 @@ export const gemma2: Family<GemmaShape> = {
     })
     const rope = ropeParameters(keys, config)
     const full: LayerKind = { name: "full", rope }
-    const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
     const named = layerTypes(keys, config.numHiddenLayers)
+    const sliding = windowed(rope, slidingWindow(keys, named))
     const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
       (named ? named[layer] : layer % 2 === 0) ? sliding : full,
     )

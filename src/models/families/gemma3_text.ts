@@ -10,7 +10,7 @@ import {
 import { GGUF_GEMMA3 } from "./gguf-family.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
-import { layerTypes, windowed } from "./sliding-layers.ts"
+import { layerTypes, slidingWindow, windowed } from "./sliding-layers.ts"
 
 /**
  * `model_type: gemma3_text`: Gemma 3 270M and 1B, and the text part of the others. Most layers look
@@ -37,9 +37,9 @@ export const gemma3_text: Family<GemmaShape> = {
       rope: ropeParameters(keys, config, { theta: 1_000_000, layerType: "full_attention" }),
     }
     const rope = ropeParameters(local, config, { theta: 10_000, layerType: "sliding_attention" })
-    const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
-    const every = integer(keys, "sliding_window_pattern", 6)
     const named = layerTypes(keys, config.numHiddenLayers)
+    const sliding = windowed(rope, slidingWindow(keys, named))
+    const every = integer(keys, "sliding_window_pattern", 6)
     const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
       (named ? named[layer] : (layer + 1) % every !== 0) ? sliding : full,
     )

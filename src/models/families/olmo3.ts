@@ -1,11 +1,11 @@
-import { type ConfigKeys, flag, integer, isObject, refuse } from "./config-keys.ts"
+import { type ConfigKeys, flag, isObject, refuse } from "./config-keys.ts"
 import { decoderConfig, requireSilu } from "./decoder-config.ts"
 import type { Family } from "./family.ts"
 import { rmsNorm } from "./llama-block.ts"
 import { type OlmoShape, olmoBlock, olmoParameters } from "./olmo-block.ts"
 import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
-import { layerTypes, windowed } from "./sliding-layers.ts"
+import { layerTypes, slidingWindow, windowed } from "./sliding-layers.ts"
 
 /**
  * One `rope_theta` for all layers: Transformers 4 gave it to both kinds, Transformers 5 gives it to the
@@ -41,8 +41,8 @@ export const olmo3: Family<OlmoShape> = {
       theta,
       layerType: "sliding_attention",
     })
-    const sliding = windowed(rope, integer(keys, "sliding_window", 4096))
     const named = layerTypes(keys, config.numHiddenLayers)
+    const sliding = windowed(rope, slidingWindow(keys, named))
     const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) =>
       (named ? named[layer] : (layer + 1) % 4 !== 0) ? sliding : full,
     )

@@ -29,6 +29,17 @@ export function layerTypes(keys: ConfigKeys, layers: number): boolean[] | undefi
 }
 
 /**
+ * The window of a family whose layers slide unless `layer_types` names none that does; null is
+ * refused then, as Transformers cannot compute it either.
+ */
+export function slidingWindow(keys: ConfigKeys, named: boolean[] | undefined): number {
+  const isNull = keys.values.sliding_window === null && named?.includes(true) !== false
+  return integer(keys, "sliding_window", isNull ? undefined : USUAL_WINDOW)
+}
+
+const USUAL_WINDOW = 4096
+
+/**
  * Qwen configs carry a window that is off unless `use_sliding_window` says otherwise, and then holds
  * only for layers from `max_window_layers` on (or those that `layer_types` names). A `sliding_window`
  * of null is none, as in Transformers; where the key is missing it is 4096.
@@ -40,7 +51,7 @@ export function qwenLayers(keys: ConfigKeys, config: DecoderConfig, rope: Rope):
   const isNull = keys.values.sliding_window === null
   const isOff = !flag(keys, "use_sliding_window", false) || (isNull && !named?.includes(true))
   if (isOff) return sameLayers(numHiddenLayers, full)
-  const sliding = windowed(rope, integer(keys, "sliding_window", isNull ? undefined : 4096))
+  const sliding = windowed(rope, slidingWindow(keys, named))
   const first = keys.values.max_window_layers === 0 ? 0 : integer(keys, "max_window_layers", 28)
   return Array.from({ length: numHiddenLayers }, (_, layer) =>
     (named ? named[layer] : layer >= first) ? sliding : full,

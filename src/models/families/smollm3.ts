@@ -29,17 +29,18 @@ export const smollm3: Family<BiasedShape> = {
     const turns = (layer: number) =>
       Array.isArray(listed) ? listed[layer] === 1 : (layer + 1) % every !== 0
 
-    const slides =
-      flag(keys, "use_sliding_window", false) && present(keys, "sliding_window")
-        ? integer(keys, "sliding_window")
-        : undefined
     const named = layerTypes(keys, count)
+    // Transformers masks what layer_types calls sliding whatever use_sliding_window says
+    const isOn =
+      named?.includes(true) ||
+      (flag(keys, "use_sliding_window", false) && present(keys, "sliding_window"))
+    const window = isOn ? integer(keys, "sliding_window") : undefined
     const layers = Array.from({ length: count }, (_, layer): LayerKind => {
-      const isSliding = slides !== undefined && (named ? named[layer] : !turns(layer))
+      const isSliding = window !== undefined && (named ? named[layer] : !turns(layer))
       return {
         name: `${turns(layer) ? "" : "no rope, "}${isSliding ? "sliding" : "full"}`,
         rope: turns(layer) ? rope : undefined,
-        ...(isSliding ? { window: slides } : {}),
+        ...(isSliding ? { window } : {}),
       }
     })
     return {
