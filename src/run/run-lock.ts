@@ -40,6 +40,21 @@ export function lockHolder(folder: string): LockOwner | undefined {
   }
 }
 
+/**
+ * Refuses a folder that a process is writing, before anything in it is read: a checkpoint may be
+ * taken away meanwhile.
+ *
+ * @throws InputError naming the process
+ */
+export function refuseRunning(folder: string): void {
+  const path = join(folder, LOCK_FILE)
+  try {
+    refuseLiving(path, path, folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error // given back just now
+  }
+}
+
 /** Whether a process that is gone had a folder's lock. */
 export const isLeftLocked = (folder: string): boolean =>
   existsSync(join(folder, LOCK_FILE)) && lockHolder(folder) === undefined

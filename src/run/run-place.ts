@@ -8,6 +8,7 @@ import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-p
 import { ownPlace } from "../host/own-place.ts"
 import { statOf } from "../host/stat.ts"
 import { GROWING_FILES, RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
+import { refuseRunning } from "./run-lock.ts"
 
 /** What a folder is to a run that wants to write there. */
 export type RunPlace =
@@ -142,6 +143,7 @@ export function checkRunPlace(config: Config): RunPlace {
   const { output_dir: path, resume, overwrite_output_dir: overwrite, engine } = config
   checkOutputFolder(path, { option: "output_dir", reads: modelsRead(config) })
   refuseRunLinks(path)
+  refuseRunning(path)
   const place = runPlace(path)
   if (place === "free" && engine.name === "torch") refuseForeign(path, TORCH_FILES)
   checkRows(path, config)

@@ -12,7 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs"
-import { tmpdir } from "node:os"
+import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { parseConfig } from "../../src/config/index.ts"
@@ -25,6 +25,7 @@ import { clearRun, keepForeignModel } from "../../src/run/clear-run.ts"
 import { GROWING_FILES } from "../../src/run/run-files.ts"
 import { openRunFolder, tidyDone } from "../../src/run/run-folder.ts"
 import { emptyIndex } from "../../src/run/run-index.ts"
+import { lockFolder } from "../../src/run/run-lock.ts"
 import { checkRunPlace } from "../../src/run/run-place.ts"
 import { writeIndex } from "../../src/server/index-file.ts"
 import { readMarks, writeMarks } from "../../src/server/run-marks.ts"
@@ -312,4 +313,17 @@ test.skipIf(process.platform === "win32")("a device or pipe is no file to put a 
   execFileSync("mkfifo", [join(folder, "pipe")])
   expect(() => checkPage(join(folder, "pipe"))).toThrow(/a device or pipe/)
   expect(() => checkPage("/dev/null")).toThrow(/a device or pipe/)
+})
+
+test("a run that is being written is refused before its checkpoints are read", () => {
+  const folder = newFolder()
+  writeFileSync(join(folder, "config.json"), '{"config":{},"versions":{}}')
+  const unlock = lockFolder(folder)
+  for (const more of [{}, { resume: true }, { overwrite_output_dir: true }] as const) {
+    expect(() => checkRunPlace(config("m", folder, more))).toThrow(
+      `process ${process.pid} on ${hostname()} is writing this run; wait for it`,
+    )
+  }
+  unlock()
+  expect(() => checkRunPlace(config("m", folder, { resume: true }))).not.toThrow(/is writing/)
 })
