@@ -339,4 +339,6 @@ test("a type of Transformers' own whose tokens see later ones is refused too", (
   expect(foreignModel(json, "config.json").shape.vocabSize).toBe(64)
   const seeing = { ...json, text_config: { vocab_size: 64, is_causal: false } }
   expect(() => foreignModel(seeing, "config.json")).toThrow(/is_causal.*true.*got false/)
+  const byNull = { ...json, is_causal: null }
+  expect(() => foreignModel(byNull, "config.json")).toThrow(/is_causal.*true.*got null/)
 })

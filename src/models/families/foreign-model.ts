@@ -45,9 +45,10 @@ export function foreignModel(json: unknown, where: string): ForeignModel {
     )
   }
   const parts = [json, json.text_config, json.llm_config].filter(isObject)
-  if (parts.some((part) => part.is_causal === false)) {
+  const seeing = parts.find(({ is_causal: causal = true }) => causal !== true)
+  if (seeing) {
     throw new InputError(
-      `${where}: expected "is_causal" to be true or left out, got false: the model's tokens see those after them, and would be trained on what they are to predict`,
+      `${where}: expected "is_causal" to be true or left out, got ${JSON.stringify(seeing.is_causal)}: the model's tokens see those after them, and would be trained on what they are to predict`,
     )
   }
   const number = (names: readonly string[]): number | undefined =>
