@@ -20,9 +20,9 @@ import { parseArgs } from "node:util"
 import { chats, GSM8K } from "./setup/gsm8k-chats.ts"
 import { scriptLines } from "./setup/output-lines.ts"
 
-/** What each run has that the others have not. */
 const LOCAL = { name: "onnx", device: "cpu", threads: 1 }
 const TORCH = { name: "torch", nproc_per_node: 1, python: process.env.DFTUNE_PYTHON ?? "python3" }
+/** What each run has that the others have not. */
 const RUNS = {
   fp32: { engine: { ...LOCAL, dtype: "fp32" }, packing: true },
   control: { engine: { ...LOCAL, dtype: "fp32" }, packing: false },
@@ -31,6 +31,7 @@ const RUNS = {
   "torch-bf16": { engine: { ...TORCH, dtype: "bf16" }, packing: true },
 } as const
 type Run = keyof typeof RUNS
+/** What is compared, where both were made. */
 const PAIRS: readonly (readonly [Run, Run])[] = [
   ["fp32", "control"],
   ["fp32", "bf16"],

@@ -150,18 +150,16 @@ function prepareBatch(batch: RawBatch, setup: BatchSetup, options: RenderOptions
   }
   return {
     ...keptRows(kept, isPaired(setup.purpose) ? 2 : 1),
-    ...{
-      pictures,
-      supervised,
-      truncated,
-      dropped,
-      leftOut,
-      bad,
-      notes,
-      untrained,
-      unused,
-      layouts,
-    },
+    pictures,
+    supervised,
+    truncated,
+    dropped,
+    leftOut,
+    bad,
+    notes,
+    untrained,
+    unused,
+    layouts,
   }
 }
 

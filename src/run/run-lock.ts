@@ -32,12 +32,7 @@ const held = new Set<string>()
 export function lockHolder(folder: string): LockOwner | undefined {
   const path = join(folder, LOCK_FILE)
   const owner = lockOwner(path)
-  try {
-    return owner && isAlive(owner, path, path) ? owner : undefined
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined // given back just now
-    throw error
-  }
+  return owner && isAlive(owner, path, path) ? owner : undefined
 }
 
 /**
@@ -48,11 +43,7 @@ export function lockHolder(folder: string): LockOwner | undefined {
  */
 export function refuseRunning(folder: string): void {
   const path = join(folder, LOCK_FILE)
-  try {
-    refuseLiving(path, path, folder)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error // given back just now
-  }
+  refuseLiving(path, path, folder)
 }
 
 /** Whether a process that is gone had a folder's lock. */
@@ -170,7 +161,10 @@ function lockOwner(path: string): LockOwner | undefined {
 }
 
 function isAlive({ pid, host }: LockOwner, file: string, path: string): boolean {
-  if (host !== hostname()) return Date.now() - statSync(file).mtimeMs < DEAD_AFTER_MS
+  if (host !== hostname()) {
+    const there = statSync(file, { throwIfNoEntry: false }) // none: given back just now
+    return there !== undefined && Date.now() - there.mtimeMs < DEAD_AFTER_MS
+  }
   // in containers a restarted program often gets its old process id back
   if (pid === process.pid) return held.has(path)
   try {

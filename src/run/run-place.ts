@@ -7,7 +7,13 @@ import { plainHead, plainText } from "../formats/plain-file.ts"
 import { checkOutputFolder, isSamePlace, type ReadPlace } from "../host/output-place.ts"
 import { ownPlace } from "../host/own-place.ts"
 import { statOf } from "../host/stat.ts"
-import { GROWING_FILES, RUN_FILES, stepOfCheckpoint, TORCH_FILES } from "./run-files.ts"
+import {
+  checkpointName,
+  GROWING_FILES,
+  RUN_FILES,
+  stepOfCheckpoint,
+  TORCH_FILES,
+} from "./run-files.ts"
 import { refuseRunning } from "./run-lock.ts"
 
 /** What a folder is to a run that wants to write there. */
@@ -57,6 +63,10 @@ export function ownCheckpoints(path: string): string[] {
     (name) => /^step-\d{6,}$/.test(name) && existsSync(join(folder, name, CHECKPOINT_MARK)),
   )
 }
+
+/** Where a run's checkpoint of a step is, or would be. */
+export const checkpointPath = (run: string, step: number): string =>
+  join(run, RUN_FILES.checkpoints, checkpointName(step))
 
 /** The steps that a run has a checkpoint of, the first one first. */
 export const checkpointSteps = (path: string): number[] =>

@@ -10,8 +10,9 @@ import { ownCommand } from "../host/own-command.ts"
 import { killGroup } from "../host/process-group.ts"
 import { endsWith, processWith, processWords } from "../host/process-words.ts"
 import type { RunEnd } from "../run/events.ts"
-import { checkpointName, RUN_FILES } from "../run/run-files.ts"
+import { RUN_FILES } from "../run/run-files.ts"
 import { lockHolder } from "../run/run-lock.ts"
+import { checkpointPath } from "../run/run-place.ts"
 import { configOf } from "./described-run.ts"
 import {
   type ExportAsked,
@@ -262,10 +263,7 @@ export class JobQueue {
         value === undefined ? [] : [`--${name}`, value],
       )
       const out = join(folder, "export", exportName(asked))
-      const from =
-        checkpoint === undefined
-          ? folder
-          : join(folder, RUN_FILES.checkpoints, checkpointName(checkpoint))
+      const from = checkpoint === undefined ? folder : checkpointPath(folder, checkpoint)
       return ["export", from, ...given, "--out", out, "--json", ...(force ? ["--force"] : [])]
     }
     // what it names has been looked at when it was asked for

@@ -15,7 +15,8 @@ import {
   tokenWeights,
   weightOf,
 } from "../objectives/index.ts"
-import { checkpointName, PAGE_FILES, RUN_FILES } from "../run/run-files.ts"
+import { PAGE_FILES, RUN_FILES } from "../run/run-files.ts"
+import { checkpointPath } from "../run/run-place.ts"
 import {
   openScoredModel,
   type ScoredModel,
@@ -99,9 +100,7 @@ export class Microscope {
 async function folderAt({ run, config }: LookedRun, moment: Moment): Promise<string | undefined> {
   if (moment === "base") return findModel(config.model, { revision: config.model_revision })
   const folder =
-    moment === "result"
-      ? join(run.path, RUN_FILES.model)
-      : join(run.path, RUN_FILES.checkpoints, checkpointName(moment))
+    moment === "result" ? join(run.path, RUN_FILES.model) : checkpointPath(run.path, moment)
   if (!existsSync(folder)) return undefined
   const hasModel = ["config.json", "adapter_config.json"].some((name) =>
     existsSync(join(folder, name)),

@@ -1,11 +1,12 @@
 /** The best evaluation's checkpoint of a run that is taken up in another folder: it comes along. */
 import { existsSync } from "node:fs"
-import { copyFile, link, mkdir, readdir, rename, rm } from "node:fs/promises"
+import { copyFile, link, mkdir, readdir, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { flushFolder } from "../formats/index.ts"
-import { checkpointName, RUN_FILES } from "../run/run-files.ts"
+import { checkpointName } from "../run/run-files.ts"
+import { checkpointPath } from "../run/run-place.ts"
 import { bestStepOf, checkpointStep, isCheckpoint } from "./checkpoint.ts"
 
 /**
@@ -17,7 +18,7 @@ import { bestStepOf, checkpointStep, isCheckpoint } from "./checkpoint.ts"
 export function bestBeside(config: Config, resumed: string | undefined): string | undefined {
   if (!config.load_best_model_at_end || resumed === undefined) return undefined
   const step = bestStepOf(resumed)
-  if (step === undefined || existsSync(ownPlace(config, step))) return undefined
+  if (step === undefined || existsSync(checkpointPath(config.output_dir, step))) return undefined
   const beside =
     step === checkpointStep(resumed) ? resumed : join(dirname(resumed), checkpointName(step))
   if (isCheckpoint(beside)) return beside
@@ -29,7 +30,7 @@ export function bestBeside(config: Config, resumed: string | undefined): string 
 /** Puts that checkpoint among the run's own, whole or not at all; its files are shared where the disk can. */
 export async function bringBest(config: Config, beside: string | undefined): Promise<void> {
   if (beside === undefined) return
-  const own = ownPlace(config, checkpointStep(beside))
+  const own = checkpointPath(config.output_dir, checkpointStep(beside))
   const temporary = join(dirname(own), `.${basename(own)}.tmp`)
   await rm(temporary, { recursive: true, force: true })
   await shareFiles(beside, temporary)
@@ -37,17 +38,14 @@ export async function bringBest(config: Config, beside: string | undefined): Pro
   await flushFolder(dirname(own))
 }
 
-const ownPlace = (config: Config, step: number) =>
-  join(config.output_dir, RUN_FILES.checkpoints, checkpointName(step))
-
 /** Files of a checkpoint never change, so that two names of one file are as good as two files. */
 async function shareFiles(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true })
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const [there, here] = [join(from, entry.name), join(to, entry.name)]
     if (entry.isDirectory()) await shareFiles(there, here)
-    else if (!entry.isFile()) await copyFile(there, here)
-    else await link(there, here).catch(() => copyFile(there, here))
+    else if (entry.isFile()) await link(there, here).catch(() => copyFile(there, here))
+    else if ((await stat(there)).isFile()) await copyFile(there, here) // a link; a pipe has no end
   }
   await flushFolder(to)
 }

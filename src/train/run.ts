@@ -12,9 +12,8 @@ import { reportHtml } from "../report/run-page.ts"
 import { summarizeRuns } from "../report/run-summary.ts"
 import { keepForeignModel } from "../run/clear-run.ts"
 import type { EventBody, RunEvent } from "../run/events.ts"
-import { checkpointName } from "../run/run-files.ts"
 import { openRunFolder, RUN_FILES, type RunFolder, readRun } from "../run/run-folder.ts"
-import { checkRunPlace } from "../run/run-place.ts"
+import { checkpointPath, checkRunPlace } from "../run/run-place.ts"
 import { stopRequest } from "../run/stop-request.ts"
 import { timeShares } from "../run/time-shares.ts"
 import { startTensors } from "./adapter-start.ts"
@@ -344,7 +343,7 @@ async function takeBest(plan: RunPlan, session: Session, { step, best }: Progres
     session.policy.exchangeAverage()
     return
   }
-  const folder = join(plan.config.output_dir, RUN_FILES.checkpoints, checkpointName(best.step))
+  const folder = checkpointPath(plan.config.output_dir, best.step)
   const { decoder } = session.policy
   const { tensors } = await readCheckpoint(await readState(folder))
   const apart = (name: string) => tensors.get(`parameter.${name}`)?.data as Float32Array | undefined
