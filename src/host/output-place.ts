@@ -55,14 +55,14 @@ export function checkOutputFolder(out: string, { option, reads = [] }: OutputPla
   for (const { path, what } of reads) {
     if (statOf(path) === undefined) continue
     const how = isSamePlace(out, path)
-      ? "is read from there"
+      ? `is that of ${what}`
       : liesIn(path, out)
-        ? `lies in it (${path})`
+        ? `holds ${what} (${path})`
         : liesIn(out, path)
-          ? `is the folder around it (${path})`
+          ? `lies in that of ${what} (${path})`
           : undefined
     if (how !== undefined) {
-      throw new InputError(`${option} ${out}: ${what} ${how}; give another folder`)
+      throw new InputError(`${option} ${out}: this folder ${how}; give another`)
     }
   }
 }

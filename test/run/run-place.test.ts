@@ -52,11 +52,11 @@ test("a run that would write into, around or inside its model is refused", () =>
   const folder = withModel()
   const base = join(folder, "base")
   for (const [output, reason] of [
-    [base, /the model is read from there/],
-    [`${base}/`, /the model is read from there/],
-    [join(base, "..", "base"), /the model is read from there/],
-    [folder, /the model lies in it/],
-    [join(base, "runs", "new"), /the model is the folder around it/],
+    [base, /this folder is that of the model; give another/],
+    [`${base}/`, /this folder is that of the model; give another/],
+    [join(base, "..", "base"), /this folder is that of the model; give another/],
+    [folder, /this folder holds the model/],
+    [join(base, "runs", "new"), /this folder lies in that of the model/],
   ] as const) {
     expect(() => checkRunPlace(config(base, output)), output).toThrow(reason)
     expect(() => checkRunPlace(config(base, output, { resume: true })), output).toThrow(reason)
@@ -142,7 +142,7 @@ test("the command line: the base model's bytes stay what they are", () => {
   )
   const args = [...DFTUNE, "train", "dftune.json"]
   const { status, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" })
-  expect(stderr).toMatch(/output_dir \.: the model lies in it/)
+  expect(stderr).toMatch(/output_dir \.: this folder holds the model/)
   expect(status).toBe(2)
   expect(readFileSync(join(folder, "model", "model.safetensors")).equals(weights)).toBe(true)
   expect(readdirSync(folder).sort()).toEqual(
