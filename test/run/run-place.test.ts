@@ -78,7 +78,7 @@ test.each<[string, (base: string) => object]>([
   const base = join(folder, "base")
   for (const output of [base, folder, join(base, "run")]) {
     const given = { batch_size: 8, ...more(base) }
-    expect(() => checkRunPlace(config("o/m", output, given)), output).toThrow(`${what} `)
+    expect(() => checkRunPlace(config("o/m", output, given)), output).toThrow(what)
   }
   expect(checkRunPlace(config("o/m", join(folder, "run"), more(base)))).toBe("free")
 })
