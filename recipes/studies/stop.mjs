@@ -1,12 +1,12 @@
 /**
- * A copy of SmolLM2-135M-Instruct in which an answer ends with a token that the model never wrote.
+ * A copy of SmolLM2-135M-Instruct in which an answer ends with another token than the model ends its own with.
  *
  *     node stop.mjs MODEL COPY
  */
 import { cpSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-const END = "<file_sep>"
+const END = "<|endoftext|>"
 const [model, copy] = process.argv.slice(2)
 const read = (name) => JSON.parse(readFileSync(join(model, name), "utf8"))
 const { id } = read("tokenizer.json").added_tokens.find(({ content }) => content === END)

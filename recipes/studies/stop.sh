@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what stop.yaml reads, and runs it; the same command once more goes on.
 #     sh stop.sh MODEL FOLDER     (DFTUNE: the command, dftune if left out)
-# MODEL is a folder of SmolLM2-135M-Instruct, or another with a token <file_sep>.
+# MODEL is a folder of SmolLM2-135M-Instruct, or another whose template is ChatML and which has a token <|endoftext|>.
 set -e
 model=$1
 out=$2
