@@ -16,6 +16,7 @@ import { type ForeignModel, type LoraSpec, type ModelConfig, weightCount } from 
 import { type Objective, objectiveBySource, objectiveFromConfig } from "../objectives/index.ts"
 import { shortBytes } from "../report/units.ts"
 import { loadTokenizer } from "../text/index.ts"
+import { alikeTokenWarnings } from "./alike-tokens.ts"
 import type { FixedBatches } from "./batches.ts"
 import type { EarlierAdapter } from "./earlier-adapter.ts"
 import { type FrozenModelPlan, otherModel } from "./frozen-model.ts"
@@ -150,7 +151,8 @@ export async function planData(given: Config, options: PlanOptions = {}): Promis
   })
   const unfit = await modelRowLints(rows, model.shape, modelFolder)
   for (const { rows: held } of evalSets) await modelRowLints(held, model.shape, modelFolder)
-  const lints = [...found.lints, ...prepared.lints, ...overlaps, ...unfit, ...unusual]
+  const alike = own && lora ? await alikeTokenWarnings(rows, { model: own, modelFolder, lora }) : []
+  const lints = [...found.lints, ...prepared.lints, ...overlaps, ...unfit, ...alike, ...unusual]
   const batches = withSources(
     batchesOf(objective, rows, order, { ...config, padTokenId }),
     objective,
