@@ -1,18 +1,11 @@
 import { existsSync } from "node:fs"
 import { homedir } from "node:os"
 import { dirname, extname, isAbsolute, join, resolve } from "node:path"
-import {
-  isCollection,
-  isMap,
-  LineCounter,
-  type Node,
-  type ParsedNode,
-  parse,
-  parseDocument,
-} from "yaml"
+import { isCollection, isMap, type Node, type ParsedNode } from "yaml"
 import { InputError } from "../errors.ts"
-import { describeValue, isObject, refuseDeep } from "../formats/json.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { describeValue, isObject, parseJson, utf8 } from "../formats/json.ts"
+import { plainBytes } from "../formats/plain-file.ts"
+import { mappingOf, readYaml } from "../formats/yaml-text.ts"
 import { importOwnModule } from "../host/own-module.ts"
 import { statOf } from "../host/stat.ts"
 import type { KeyPath } from "./issues.ts"
@@ -133,47 +126,20 @@ export async function readSource(path: string, approve?: Approve): Promise<Confi
     return { value: recordedConfig(path, record), locate: () => `${path}: ` }
   }
   const extension = extname(path)
-  if ([".yaml", ".yml", ".json"].includes(extension)) return readYaml(path)
+  if ([".yaml", ".yml", ".json"].includes(extension)) return readFile(path)
   if ([".ts", ".mts", ".js", ".mjs"].includes(extension)) return readModule(path)
   throw new InputError(`${path}: expected .yaml, .yml, .json, .ts, .mts, .js or .mjs`)
 }
 
 /** JSON is read by the same parser: YAML 1.2 contains it, and it keeps positions. */
-function readYaml(path: string): ConfigSource {
-  const text = plainText(path, MAX_CONFIG_BYTES).replace(/^\uFEFF/, "")
-  if (extname(path) === ".json") {
-    refuseDeep(text, path)
-    try {
-      JSON.parse(text)
-    } catch (error) {
-      const lines = new LineCounter()
-      const [problem] = parseDocument(text, { lineCounter: lines, prettyErrors: false }).errors
-      const at = problem === undefined ? "" : position(lines, problem.pos[0])
-      throw new InputError(`${path}${at}: not JSON: ${(error as Error).message}`)
-    }
-  }
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const [problem] = document.errors
-  if (problem !== undefined) {
-    throw new InputError(`${path}${position(lines, problem.pos[0])}: not YAML: ${problem.message}`)
-  }
-  let value: unknown
-  try {
-    value = document.toJS({ maxAliasCount: 100 })
-  } catch (error) {
-    throw new InputError(`${path}: not YAML: ${(error as Error).message}`)
-  }
+function readFile(path: string): ConfigSource {
+  const text = utf8(plainBytes(path, MAX_CONFIG_BYTES), path)
+  if (extname(path) === ".json" && text.trim() !== "") parseJson(text, path)
+  const yaml = readYaml(text, path)
   return {
-    value: value ?? {},
-    locate: (key, at) => `${path}${position(lines, offsetOf(document.contents, key, at))}: `,
+    value: mappingOf(yaml, path),
+    locate: (key, at) => `${path}${yaml.place(offsetOf(yaml.root, key, at))}: `,
   }
-}
-
-function position(lines: LineCounter, offset: number | undefined): string {
-  if (offset === undefined) return ""
-  const { line, col } = lines.linePos(offset)
-  return `:${line}:${col}`
 }
 
 /** Where `path` stands in the document; of a missing key, where the mapping that lacks it starts. */
@@ -237,12 +203,9 @@ function override(config: unknown, assignment: string, overridden: Map<string, s
   if (path.some((key) => key === "" || key === "__proto__")) {
     throw new InputError(`--set ${assignment}: "${assignment.slice(0, equals)}" is not a key path`)
   }
-  let value: unknown
-  try {
-    value = parse(assignment.slice(equals + 1))
-  } catch (error) {
-    throw new InputError(`--set ${assignment}: the value is not YAML: ${(error as Error).message}`)
-  }
+  const { value } = readYaml(assignment.slice(equals + 1), `--set ${assignment}`, {
+    placed: false,
+  })
   overridden.set(JSON.stringify(path), assignment)
   return withValue(config, path, value, "", assignment)
 }

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { parse } from "yaml"
 import { didYouMean } from "../closest-name.ts"
 import { InputError } from "../errors.ts"
 import { isObject } from "../formats/json.ts"
 import { plainText } from "../formats/plain-file.ts"
+import { readYaml } from "../formats/yaml-text.ts"
 import { globFiles, isGlob } from "./glob.ts"
 import { rowFileKind } from "./row-files.ts"
 
@@ -105,14 +105,9 @@ interface ReadmeConfig {
 function readmeConfigs(folder: string): ReadmeConfig[] | undefined {
   const path = join(folder, "README.md")
   if (!existsSync(path)) return undefined
-  const header = /^---\r?\n([\s\S]*?)\r?\n---/.exec(plainText(path))?.[1]
+  const header = /^---(\r?\n[\s\S]*?)\r?\n---/.exec(plainText(path))?.[1]
   if (header === undefined) return undefined
-  let value: unknown
-  try {
-    value = parse(header)
-  } catch (error) {
-    throw new InputError(`${path}: its YAML cannot be read: ${(error as Error).message}`)
-  }
+  const { value } = readYaml(header, path)
   if (!isObject(value) || !Array.isArray(value.configs)) return undefined
   return value.configs.filter(isObject).map((config) => ({
     name: String(config.config_name ?? "default"),

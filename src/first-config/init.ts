@@ -5,7 +5,8 @@ import { parse as parseYaml } from "yaml"
 import { isGlob } from "../data/glob.ts"
 import { InputError } from "../errors.ts"
 import { replaceFileNow } from "../formats/atomic.ts"
-import { plainText } from "../formats/plain-file.ts"
+import { utf8 } from "../formats/json.ts"
+import { plainBytes } from "../formats/plain-file.ts"
 import { checkOutputFile, checkOutputFolder } from "../host/output-place.ts"
 import { importConfig, noteText } from "../peers/import-config.ts"
 import { proposal } from "../train/proposal.ts"
@@ -85,7 +86,7 @@ function imported(from: string, file: string, given: InitOptions): WrittenConfig
   }
   if (!existsSync(from)) throw new InputError(`${from}: no such file`)
   const pathOf = (path: string) => found(path, [".", dirname(from)], dirname(file))
-  const { peer, yaml, notes } = importConfig(plainText(from), { file: from, pathOf })
+  const { peer, yaml, notes } = importConfig(utf8(plainBytes(from), from), { file: from, pathOf })
   replaceFileNow(file, yaml)
   return { file, config: parseYaml(yaml), text: yaml, peer, notes: notes.map(noteText) }
 }

@@ -77,6 +77,8 @@ export function jsonProblem(text: string): JsonProblem | undefined {
 /** What stands at a place: a word, a sign, or the text's end. */
 function shown(text: string, at: number): string {
   if (at >= text.length) return "the end of the text"
+  const isBehindComma = /[\]}]/.test(text[at]!) && text.slice(0, at).trimEnd().endsWith(",")
+  if (isBehindComma) return `${text[at]} behind a comma`
   WORD.lastIndex = at
   const word = WORD.exec(text)?.[0]
   if (word !== undefined) return word

@@ -43,9 +43,14 @@ export function utf8(bytes: Uint8Array, where: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
   } catch {
-    throw new InputError(`${where}: expected UTF-8 text, got bytes that are not UTF-8`)
+    const got = isUtf16(bytes) ? "UTF-16; save the file as UTF-8" : "bytes that are not UTF-8"
+    throw new InputError(`${where}: expected UTF-8 text, got ${got}`)
   }
 }
+
+/** By its byte order mark, which PowerShell's `>` writes. */
+const isUtf16 = ([a, b]: Uint8Array): boolean =>
+  (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
 
 /** @throws InputError when the value is not a JSON object. */
 export function expectObject(value: unknown, where: string): JsonObject {
@@ -116,7 +121,8 @@ function problemIn(text: string): string {
   if (text.trim() === "") return "an empty text"
   const { at, expected, got } = problem
   const before = text.slice(0, at).split("\n")
-  return `${got} at line ${before.length}, column ${before.at(-1)!.length + 1}, where JSON has ${expected}`
+  const line = text.trimEnd().includes("\n") ? `line ${before.length}, ` : ""
+  return `${got} at ${line}column ${before.at(-1)!.length + 1}, where JSON has ${expected}`
 }
 
 const NUMBER_OR_STRING = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g

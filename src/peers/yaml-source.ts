@@ -1,6 +1,6 @@
-import { parse as parseYaml, type ScalarTag, YAMLParseError } from "yaml"
-import { InputError } from "../errors.ts"
-import { dottedValues, isObject } from "../formats/json.ts"
+import type { ScalarTag } from "yaml"
+import { dottedValues, isObject, type JsonObject } from "../formats/json.ts"
+import { mappingOf, readYaml } from "../formats/yaml-text.ts"
 
 /** Timestamps and the like stay texts: a run called 2026-01-01 is a name. Truths are PyYAML's, below. */
 const OTHER_TAGS = /bool|timestamp|binary|omap|pairs|set$/
@@ -23,26 +23,13 @@ const tagOf = (tag: unknown): string =>
  *
  * @throws InputError naming the file
  */
-export function yamlRecord(text: string, file: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = parseYaml(text, {
-      version: "1.1",
-      merge: true,
-      maxAliasCount: 100,
-      customTags: (tags) => [...TRUTHS, ...tags.filter((tag) => !OTHER_TAGS.test(tagOf(tag)))],
-      logLevel: "error",
-    })
-  } catch (error) {
-    // The parser throws a ReferenceError for aliases: unknown ones, or too many to be honest.
-    if (!(error instanceof YAMLParseError || error instanceof ReferenceError)) throw error
-    throw new InputError(`${file}: not YAML or JSON: ${error.message}`)
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>
-  }
-  const came = value === null ? "nothing" : Array.isArray(value) ? "a list" : typeof value
-  throw new InputError(`${file}: expected keys and values, got ${came}`)
+export function yamlRecord(text: string, file: string): JsonObject {
+  const yaml = readYaml(text, file, {
+    version: "1.1",
+    merge: true,
+    customTags: (tags) => [...TRUTHS, ...tags.filter((tag) => !OTHER_TAGS.test(tagOf(tag)))],
+  })
+  return mappingOf(yaml, file)
 }
 
 /** Nested mappings as dotted keys, `a.b.c`; lists are values. */
