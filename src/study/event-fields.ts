@@ -33,6 +33,7 @@ const FIELDS = {
   "cell.start": z.object({
     ...cell,
     design: z.string(),
+    config: z.string().optional(),
     settings: z.record(z.string(), z.unknown()),
   }),
   score: z.object({
@@ -42,11 +43,13 @@ const FIELDS = {
     outcomes: z.record(z.string(), z.string().regex(/^[01]*$/)),
     tokens: z.number().nullable(),
     ended: z.number(),
+    asked: z.string().optional(),
   }),
   loss: z.object({
     ...cell,
     name: z.string(),
     rows: z.record(z.string(), z.tuple([z.number(), z.number()])),
+    asked: z.string().optional(),
   }),
   "cell.end": z.object({
     ...cell,

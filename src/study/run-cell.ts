@@ -1,6 +1,5 @@
 /** One model of a study: trained, asked, measured. */
 
-import { createHash } from "node:crypto"
 import { existsSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
@@ -14,38 +13,19 @@ import { ownPlace } from "../host/own-place.ts"
 import { tidyDone } from "../run/run-folder.ts"
 import { isLeftLocked, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
-import { type Asked, askedModel } from "./asked-model.ts"
+import { askedModel } from "./asked-model.ts"
+import { cellDesign, checkMadeSo, questionHash } from "./cell-design.ts"
 import { type AxisValue, type Cell, SEED } from "./design.ts"
 import type { Study } from "./load-study.ts"
+import { answerOf, everyQuestion, type Question } from "./questions.ts"
 import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
-import type { Choose, Decoding, Losses } from "./study-schema.ts"
+import type { Losses } from "./study-schema.ts"
 
 export interface CellOptions {
   readonly signal: AbortSignal
   /** Runs that failed are tried again, from their newest checkpoint. */
   readonly retry?: boolean
   readonly onProgress?: (text: string) => void
-}
-
-/** What choices are asked goes by this name, and into no table of results. */
-export const VALIDATION = "validation"
-
-/** What a run's model is asked, and at which decodings. */
-export function questionsOf(
-  study: Study,
-  cell: Pick<Cell, "stage">,
-): { asked: Asked; decodings: readonly Decoding[] }[] {
-  const { evaluations, choose, base } = study.fields
-  if (cell.stage === "choose") {
-    // on which runs it is asked is no part of what is asked: more seeds later leave them as they are
-    const { decoding, seeds: _, ...asked } = choose as Choose
-    return [{ asked: { ...asked, name: VALIDATION }, decodings: [decoding] }]
-  }
-  const more = cell.stage === "base" && base !== false ? base.temperatures : []
-  return evaluations.map(({ decodings, ...asked }) => ({
-    asked,
-    decodings: [...new Set([...decodings, ...more])],
-  }))
 }
 
 /** A seed of samples that no other run's samples have. */
@@ -72,25 +52,22 @@ export async function runCell(
     (event): event is Exclude<StudyEvent, { type: "study.contrasts" }> =>
       event.type !== "study.contrasts" && event.cell === cell.id,
   )
-  const design = designHash(study, cell, config)
-  const start = told.find((event) => event.type === "cell.start")
-  if (start?.type === "cell.start" && start.design !== design) {
-    const was = start.chosen
-    if (chosen !== undefined && was !== undefined && was !== chosen.label) {
-      throw new InputError(
-        `${folder}: was made with ${was}, the best of the runs to choose by that were done then; now the best is ${chosen.label}. To make it again remove the folder and ${cell.id}.jsonl of events`,
-      )
-    }
-    throw new InputError(
-      `${folder}: was made with other settings or questions than ${study.path} has now; give another output_dir, or remove the folder and ${cell.id}.jsonl of events`,
-    )
-  }
-  const end = told.findLast((event) => event.type === "cell.end")
-  if (end?.type === "cell.end" && !(retry && end.reason === "failed")) {
+  const design = cellDesign(study, cell, config)
+  checkMadeSo(study, cell, design, { folder, told, chosen })
+  const unasked = everyQuestion(study, cell).filter((one) => answerOf(one, told) === undefined)
+  const over = overAs(told, unasked, retry)
+  if (over !== undefined) {
     // what a process left that was killed behind its last event
     if (isLeftLocked(folder)) lockFolder(folder)()
-    if (end.reason === "done") clearModels(study, cell, output)
-    return end.reason
+    if (over === "done") clearModels(study, cell, output)
+    return over
+  }
+  const wasDone = told.some((event) => event.type === "cell.end" && event.reason === "done")
+  if (wasDone && cell.seed !== null && !hasModel(output)) {
+    const names = [...new Set(unasked.map(({ asked }) => asked.name))].join(", ")
+    throw new InputError(
+      `${folder}: its model is gone (keep_models: false), so it cannot be asked ${names}; to train it again remove the folder and ${cell.id}.jsonl of events`,
+    )
   }
   makeFolder(folder)
   makeFolder(ownPlace(study.folder, "events"))
@@ -103,11 +80,11 @@ export async function runCell(
   try {
     if (told.length === 0) {
       const called = chosen === undefined ? {} : { chosen: chosen.label }
-      log.append({ type: "cell.start", ...of, design, settings: all, ...called })
+      log.append({ type: "cell.start", ...of, ...design, settings: all, ...called })
     }
     const model = seed === null ? config.model : await trained(config, { signal, onProgress })
     signal.throwIfAborted()
-    await ask(study, { cell, model, folder, told, log, config }, { signal, onProgress })
+    await ask(study, { cell, model, folder, unasked, log, config }, { signal, onProgress })
     log.append({ type: "cell.end", ...of, reason: "done", seconds: seconds(), candidate })
     clearModels(study, cell, output)
     return "done"
@@ -129,30 +106,33 @@ export async function runCell(
   }
 }
 
+/** How a run ended, where nothing is left to do. */
+function overAs(
+  told: readonly StudyEvent[],
+  unasked: readonly Question[],
+  retry: boolean,
+): "done" | "failed" | undefined {
+  const end = told.findLast((event) => event.type === "cell.end")
+  if (end === undefined) return undefined
+  const isOver = end.reason === "done" ? unasked.length === 0 : !retry
+  return isOver ? end.reason : undefined
+}
+
 function clearModels({ fields }: Study, { seed }: Cell, run: string): void {
   if (fields.keep_models || seed === null) return
   for (const name of ["model", "checkpoints"])
     rmSync(join(run, name), { recursive: true, force: true })
 }
 
-function designHash(study: Study, cell: Cell, config: Config): string {
-  const { output_dir: _, resume: __, ...rest } = config
-  const { losses } = study.fields
-  const text = JSON.stringify([
-    rest,
-    questionsOf(study, cell),
-    cell.stage === "choose" ? [] : losses,
-  ])
-  return createHash("sha256").update(text).digest("hex").slice(0, 16)
-}
+const hasModel = (run: string): boolean =>
+  ["config.json", "adapter_config.json"].some((name) => existsSync(join(run, "model", name)))
 
 async function trained(
   config: Config,
   { signal, onProgress }: { signal: AbortSignal; onProgress: CellOptions["onProgress"] },
 ): Promise<string> {
   const model = join(config.output_dir, "model")
-  const isWritten = ["config.json", "adapter_config.json"].some((n) => existsSync(join(model, n)))
-  if (isWritten) {
+  if (hasModel(config.output_dir)) {
     // whole, for it is put there at once; its process may have died before it said so
     tidyDone(config.output_dir)
     return model
@@ -171,48 +151,48 @@ interface AskParts {
   readonly cell: Cell
   readonly model: string
   readonly folder: string
-  readonly told: readonly StudyEvent[]
+  readonly unasked: readonly Question[]
   readonly log: ReturnType<typeof studyLog>
   readonly config: Config
 }
 
 async function ask(
   study: Study,
-  { cell, model, folder, told, log, config }: AskParts,
+  { cell, model, folder, unasked, log, config }: AskParts,
   { signal, onProgress }: { signal: AbortSignal; onProgress: CellOptions["onProgress"] },
 ): Promise<void> {
   const { id, arm, stage, seed } = cell
   const of = { cell: id, arm, stage, seed }
-  const asked = await askedModel(model, {
-    called: arm,
-    engine: config.engine,
-    server: study.fields.server,
-    logs: folder,
-    signal,
-    onProgress,
-  })
-  try {
-    for (const { asked: questions, decodings } of questionsOf(study, cell)) {
-      const { name } = questions
-      for (const decoding of decodings) {
-        const same = (event: StudyEvent) =>
-          event.type === "score" && event.evaluation === name && event.decoding === decoding
-        if (told.some(same)) continue
+  const toScore = unasked.filter((one) => one.kind === "score")
+  if (toScore.length > 0) {
+    const asked = await askedModel(model, {
+      called: arm,
+      engine: config.engine,
+      server: study.fields.server,
+      logs: folder,
+      signal,
+      onProgress,
+    })
+    try {
+      for (const question of toScore) {
+        const { asked: questions, decoding } = question
+        const { name } = questions
         const place = ownPlace(folder, decoding === "greedy" ? decoding : `t-${decoding}`)
         await asked.ask(questions, { decoding, seed: sampleSeed(seed), folder: place })
         const found = await scoreOf(place, name)
-        log.append({ type: "score", ...of, evaluation: name, decoding, ...found })
+        const hash = questionHash(question)
+        log.append({ type: "score", ...of, evaluation: name, decoding, ...found, asked: hash })
         onProgress?.(`asked ${name}`)
       }
+    } finally {
+      await asked.close()
     }
-  } finally {
-    await asked.close()
   }
-  if (stage === "choose") return
-  for (const losses of study.fields.losses) {
-    const { name } = losses
-    if (told.some((event) => event.type === "loss" && event.name === name)) continue
-    log.append({ type: "loss", ...of, name, rows: await measured(model, losses, signal) })
+  for (const question of unasked) {
+    if (question.kind !== "loss") continue
+    const rows = await measured(model, question.asked, signal)
+    const { name } = question.asked
+    log.append({ type: "loss", ...of, name, rows, asked: questionHash(question) })
   }
 }
 

@@ -9,7 +9,8 @@ import { ownPlace } from "../host/own-place.ts"
 import { lockFolder } from "../run/run-lock.ts"
 import type { AxisValue, Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
-import { type CellOptions, runCell, VALIDATION } from "./run-cell.ts"
+import { VALIDATION } from "./questions.ts"
+import { type CellOptions, runCell } from "./run-cell.ts"
 import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
 
 export interface StudyOptions extends CellOptions {
@@ -74,11 +75,10 @@ function chosenCells({ design }: Study, ids: readonly string[] | undefined): rea
 /** What is named is kept: a contrast that comes after results is marked so. */
 async function nameContrasts({ folder, name, fields, design }: Study): Promise<void> {
   const events = await readStudyEvents(folder)
-  const before = events.flatMap((event) =>
-    event.type === "study.contrasts" ? event.contrasts : [],
-  )
+  const named = events.filter((event) => event.type === "study.contrasts")
+  const before = named.flatMap(({ contrasts }) => contrasts)
   const added = design.contrasts.filter((one) => !before.some((old) => isDeepStrictEqual(old, one)))
-  if (added.length === 0 && before.length > 0) return
+  if (added.length === 0 && named.length > 0) return
   const log = studyLog(folder, "study")
   log.append({
     type: "study.contrasts",

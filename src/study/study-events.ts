@@ -38,6 +38,8 @@ export interface CellStart extends CellEvent {
   readonly type: "cell.start"
   /** Hash of the run's config and of what is asked. */
   readonly design: string
+  /** Of its config alone; the first studies do not say it. */
+  readonly config?: string
   readonly settings: Readonly<Record<string, unknown>>
   /** Of a final run whose values were chosen: what they are called. */
   readonly chosen?: string
@@ -53,6 +55,8 @@ export interface ScoreEvent extends CellEvent {
   readonly tokens: number | null
   /** Share of the completions that ended by themselves. */
   readonly ended: number
+  /** Hash of what was asked, without the decoding; the first studies do not say it. */
+  readonly asked?: string
 }
 
 export interface LossEvent extends CellEvent {
@@ -60,6 +64,8 @@ export interface LossEvent extends CellEvent {
   readonly name: string
   /** By row: nats and tokens. */
   readonly rows: Readonly<Record<string, readonly [nll: number, tokens: number]>>
+  /** Hash of what was measured; the first studies do not say it. */
+  readonly asked?: string
 }
 
 export interface CellEnd extends CellEvent {

@@ -8,7 +8,7 @@ import { probe } from "../train/probe.ts"
 import { type Asked, askedModel } from "./asked-model.ts"
 import { type Cell, SEED } from "./design.ts"
 import type { Study } from "./load-study.ts"
-import { questionsOf } from "./run-cell.ts"
+import { questionsOf } from "./questions.ts"
 import type { Decoding } from "./study-schema.ts"
 
 /** Seconds of the whole study on this machine, one run after another. */

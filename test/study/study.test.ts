@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { isDeepStrictEqual } from "node:util"
 import { expect, test } from "vitest"
 import { stringify } from "yaml"
 import { writeDemoData } from "../../src/demo/data.ts"
@@ -134,7 +135,53 @@ test("a study runs to its report, and a second call runs nothing again", async (
   const file = join(study.folder, "all.jsonl")
   writeFileSync(file, events.map((event) => `${JSON.stringify(event)}\n`).join(""))
   expect(analyse(await readStudyEvents(file))).toEqual(result)
-}, 300_000)
+}, 600_000)
+
+test("what is asked later is asked of the models that are there, and nothing is run again", async () => {
+  const axes = { objective: ["sft"], seed: [1] }
+  const base = { temperatures: [] as number[] }
+  const asked = (suite: string) => ({ suite, max_new_tokens: 32, decodings: ["greedy"] })
+  const { path, study } = await writeStudy()
+  const first = { name: "first", ...asked(study.evaluations[0]!.suite) }
+  const second = { name: "second", ...asked(study.choose!.suite) }
+  const [losses] = study.losses
+  const now = async (change: object) => {
+    const { choose: _, ...rest } = study
+    const all = { ...rest, axes, base, contrasts: [], losses: [], evaluations: [first], ...change }
+    writeFileSync(path, stringify(all))
+    const loaded = await loadStudy(path)
+    await runStudy(loaded, { signal })
+    return readStudyEvents(loaded.folder)
+  }
+  const before = await now({})
+  const after = await now({
+    evaluations: [first, second],
+    base: { temperatures: [0.5] },
+    losses: [losses],
+  })
+  const added = after.filter((event) => !before.some((one) => isDeepStrictEqual(one, event)))
+  expect(after.length).toBe(before.length + added.length)
+  const called = (event: StudyEvent) => {
+    if (event.type === "score") return `${event.cell} ${event.evaluation} ${event.decoding}`
+    return event.type === "loss" ? `${event.cell} ${event.name}` : event.type
+  }
+  expect(added.map(called)).toEqual([
+    ...["base first 0.5", "base second greedy", "base second 0.5", "base held out", "cell.end"],
+    ...["sft-1 second greedy", "sft-1 held out", "cell.end"],
+  ])
+  // another question by a name that is taken, other settings, and a model that is gone
+  const other = { ...second, suite: first.suite }
+  await expect(now({ evaluations: [first, other] })).rejects.toThrow(
+    /second was asked otherwise than .*study\.yaml has it now; give it another name there/,
+  )
+  const config = { ...study.config, max_steps: 3 }
+  await expect(now({ config, base: false })).rejects.toThrow(/made with other settings than/)
+  rmSync(join(study.output_dir, "cells", "sft-1", "run", "model"), { recursive: true })
+  const third = { ...second, name: "third" }
+  await expect(now({ evaluations: [first, third], base: false })).rejects.toThrow(
+    /its model is gone \(keep_models: false\), so it cannot be asked third; to train it again/,
+  )
+}, 600_000)
 
 test("a problem to choose by is no problem of a result", async () => {
   const { path, study } = await writeStudy()
