@@ -10,8 +10,8 @@ from .preferences import fields_of
 from .statistics import means
 
 if TYPE_CHECKING:
+    from .run import Run
     from .spec import EvalSet
-    from .trainer import Run
 
 BROUGHT = ("row_weight", "advantage", "source")  # by training rows alone
 

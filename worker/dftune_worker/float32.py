@@ -17,7 +17,7 @@ from .passes import Passes
 from .statistics import means
 
 if TYPE_CHECKING:
-    from .trainer import Run
+    from .run import Run
 
 CROSS_ENTROPY = {
     "version": 1,

@@ -27,7 +27,7 @@ from .stop_request import INTERRUPTED, StopRequest
 from .uniform import uniform
 
 if TYPE_CHECKING:
-    from .trainer import Run
+    from .run import Run
 
 POLL_SECONDS = 0.01
 STATE_FILE = "rollout.safetensors"

@@ -22,7 +22,7 @@ from .statistics import means
 
 if TYPE_CHECKING:
     from .passes import StepOutcome
-    from .trainer import Run
+    from .run import Run
 
 
 @dataclass(frozen=True)

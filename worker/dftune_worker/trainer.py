@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,11 +27,11 @@ from .memory import free_bytes
 from .optimizer import AdamWSettings, Optimizer
 from .parallel import DTYPES, World, precision_in_words, sharing_rows
 from .passes import Passes
-from .reference import StoredReference, damaged_references, measure_references, stored_references
+from .reference import damaged_references, measure_references, stored_references
 from .rollouts import follow_orders
 from .rules import RuleSettings, rule_of
+from .run import Run
 from .samples import Sampler
-from .self_check import Finding
 from .shards import PreparedRows, RunOrder, verify_shards
 from .spec import RunSpec
 from .step import next_rows, train_step
@@ -40,54 +39,6 @@ from .stop_request import INTERRUPTED, StopRequest
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 LEAST_MICRO_BATCH_TOKENS = 1024
-
-
-@dataclass
-class Run:
-    """What one process of a run holds."""
-
-    spec: RunSpec
-    world: World
-    model: models.PackedModel
-    optimizer: Optimizer
-    passes: Passes
-    rows: PreparedRows | PromptRows
-    order: RunOrder | Steps
-    events: EventLog
-    sampler: Sampler | None
-    findings: list[Finding]
-    step: int = 0
-    tokens: int = 0
-    supervised_tokens: int = 0
-    references: dict[str, StoredReference] = field(default_factory=dict)
-    """Measured before the first update, by eval set; "" are the training rows."""
-    skipped: int = 0
-    average: WeightAverage | None = None
-    best: Best | None = None
-    nll_by_step: dict[int, dict[str, float]] = field(default_factory=dict)
-    """What evaluations have said, by eval set."""
-
-    @property
-    def config(self) -> dict:
-        return self.spec.config
-
-    def trainer_state(self) -> dict:
-        return {
-            "version": 1,
-            "engine": "torch",
-            "run_id": self.spec.run_id,
-            "step": self.step,
-            "steps": self.order.steps,
-            "optimizer_steps": self.optimizer.steps_done,
-            "tokens": self.tokens,
-            "supervised_tokens": self.supervised_tokens,
-            "skipped": self.skipped,
-            **({} if self.average is None else {"averaged": self.average.has_begun}),
-            **({} if self.best is None else {"best": asdict(self.best)}),
-            "data_key": self.rows.key,
-            "micro_batch_tokens": self.config["micro_batch_tokens"],
-            "processes": self.world.size,
-        }
 
 
 def start(spec: RunSpec, world: World) -> Run:

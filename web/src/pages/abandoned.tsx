@@ -2,7 +2,7 @@ import { useState } from "preact/hooks"
 import type { AbandonedRow, AbandonedToken } from "../../../src/server/token-routes.ts"
 import { number, shortName } from "../parts/words.ts"
 import { post, runPath } from "./api.ts"
-import { type Moment, momentName } from "./microscope.tsx"
+import { type Moment, momentName } from "./moment.ts"
 
 interface Told {
   readonly rows: readonly AbandonedRow[]

@@ -5,13 +5,9 @@ import { InspectedTokens, type PaintedToken } from "../parts/inspected-tokens.ts
 import { number } from "../parts/words.ts"
 import { Abandoned } from "./abandoned.tsx"
 import { post, runPath } from "./api.ts"
+import { type Moment, momentName } from "./moment.ts"
 import { RowSetSelect, useRowSets } from "./row-sets.tsx"
 import { useSettings } from "./settings.tsx"
-
-export type Moment = "base" | "result" | number
-
-export const momentName = (moment: Moment): string =>
-  typeof moment === "number" ? `step ${moment}` : moment
 
 /** What a model makes of a row at a moment; every answer of this page is kept. */
 function useTokens(name: string, asked: { set: string; index: number; side: number }, at: Moment) {
