@@ -7,7 +7,7 @@ export const SRC = fileURLToPath(new URL("../src", import.meta.url))
 export interface Import {
   /** As it is written. */
   readonly specifier: string
-  /** The source file, from `src`, that a relative specifier names. */
+  /** The source file, from the root, that a relative specifier names. */
   readonly file: string | undefined
   /** Erased when the file runs. */
   readonly typeOnly: boolean
@@ -17,24 +17,24 @@ export interface Import {
 const IMPORT =
   /^(?:import|export)\s+(?<type>type\s)?(?:[^"';]*?\sfrom\s+)?"(?<static>[^"]+)"|\bimport\(\s*"(?<dynamic>[^"]+)"\s*\)/gms
 
-function importsOf(file: string): Import[] {
-  const path = join(SRC, file)
+function importsOf(root: string, file: string): Import[] {
+  const path = join(root, file)
   return [...readFileSync(path, "utf8").matchAll(IMPORT)].map(({ groups }) => {
     const specifier = (groups!.static ?? groups!.dynamic)!
     const target = specifier.startsWith(".")
-      ? relative(SRC, resolve(dirname(path), specifier)).replaceAll("\\", "/")
+      ? relative(root, resolve(dirname(path), specifier)).replaceAll("\\", "/")
       : undefined
     return { specifier, file: target, typeOnly: groups!.type !== undefined }
   })
 }
 
-/** Every source file, from `src`, with what it imports. */
-export function importGraph(): ReadonlyMap<string, readonly Import[]> {
-  const files = (readdirSync(SRC, { recursive: true, encoding: "utf8" }) as string[])
+/** Every source file, from `root`, with what it imports. */
+export function importGraph(root = SRC): ReadonlyMap<string, readonly Import[]> {
+  const files = (readdirSync(root, { recursive: true, encoding: "utf8" }) as string[])
     .map((file) => file.replaceAll("\\", "/"))
-    .filter((file) => file.endsWith(".ts"))
+    .filter((file) => /\.tsx?$/.test(file))
     .toSorted()
-  return new Map(files.map((file) => [file, importsOf(file)]))
+  return new Map(files.map((file) => [file, importsOf(root, file)]))
 }
 
 /** What runs when `entry` is loaded, entry included, each file with the path of files that leads to it. */
