@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
 import type { ToldTokens } from "../../../src/server/token-routes.ts"
+import { FactList, type Facts } from "../parts/facts.tsx"
 import { InspectedTokens, type PaintedToken } from "../parts/inspected-tokens.tsx"
 import { number } from "../parts/words.ts"
 import { Abandoned } from "./abandoned.tsx"
@@ -246,7 +247,7 @@ function Picked({
   const p = now?.p[i]
   const before = base?.p[i]
   const weight = now?.weight?.[i]
-  const facts: readonly (readonly [string, string])[] = [
+  const facts: Facts = [
     ["p", number(p, 4)],
     ["p of the base", number(before, 4)],
     ["weight", weight === undefined || weight === null ? "–" : number(weight, 4)],
@@ -260,14 +261,7 @@ function Picked({
       <p>
         <code>{JSON.stringify(row.tokens[picked])}</code>
       </p>
-      <dl class="facts">
-        {facts.map(([key, value]) => (
-          <div key={key}>
-            <dt>{key}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList facts={facts} />
       {i < 0 ? (
         <p class="note">Nothing comes before the first token, so nothing predicts it.</p>
       ) : (

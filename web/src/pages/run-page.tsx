@@ -2,6 +2,7 @@ import { useMemo, useState } from "preact/hooks"
 import { precisionText, shortCount } from "../../../src/report/units.ts"
 import type { RunStart } from "../../../src/run/events.ts"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
+import { FactList, type Facts } from "../parts/facts.tsx"
 import { bytesText, duration, measureName, number, shortName, stateOf } from "../parts/words.ts"
 import { Curves } from "../run-view/curves.tsx"
 import { Figures } from "../run-view/figures.tsx"
@@ -121,7 +122,7 @@ function Head({
   const state = stateOf(described)
   const start = run?.details.starts.at(-1)
   const left = state === "training" ? secondsLeft(run, steps) : undefined
-  const facts: readonly (readonly [string, string])[] = [
+  const facts: Facts = [
     ["objective", objective ?? "–"],
     ["model", model ? shortName(model) : "–"],
     ["engine", start ? engineText(start) : (engine ?? "–")],
@@ -162,14 +163,7 @@ function Head({
           Report as a file
         </a>
       </div>
-      <dl class="facts">
-        {facts.map(([key, value]) => (
-          <div key={key}>
-            <dt>{key}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList facts={facts} />
     </header>
   )
 }
