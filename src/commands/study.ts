@@ -38,7 +38,12 @@ export function command(verb: Command): void {
       const [first, other] = PARTS.filter((one) => options[one] !== undefined)
       if (other !== undefined)
         throw new InputError(`--${other}: not together with --${first}; give one of them`)
-      if (path.endsWith(".jsonl")) return run(path, options)
+      if (path.endsWith(".jsonl")) {
+        const asked = first ?? (options.retry ? "retry" : undefined)
+        if (asked !== undefined)
+          throw new InputError(`--${asked}: belongs to a STUDY.yaml; of events there is a report`)
+        return run(path, options)
+      }
       if (options.plan) return showPlan(path, options)
       if (options.slurm) {
         const file = await studyJobs(path)

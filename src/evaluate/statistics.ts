@@ -38,7 +38,10 @@ export function majorityCorrect(votes: readonly Vote[]): boolean {
  * mean (docs/method.md, 1.4). 0 to 100.
  */
 export function paperScore(problems: readonly Outcomes[]): number {
-  const columns = Math.min(...problems.map((outcomes) => outcomes.length))
+  const columns = problems.reduce(
+    (least, outcomes) => Math.min(least, outcomes.length),
+    Number.POSITIVE_INFINITY,
+  )
   const accuracies = Array.from({ length: columns }, (_, column) => {
     const correct = problems.filter((outcomes) => outcomes[column]).length
     return Math.round((1000 * correct) / problems.length) / 10

@@ -16,7 +16,7 @@ import { writeError } from "../formats/atomic.ts"
 import { isObject } from "../formats/json.ts"
 import { jsonOfFile } from "../formats/plain-file.ts"
 
-const LOCK_FILE = "run.lock"
+export const LOCK_FILE = "run.lock"
 /** The holder touches its lock this often; another host calls it dead after eight misses. */
 const TOUCH_EVERY_MS = 15_000
 const DEAD_AFTER_MS = 120_000
@@ -113,6 +113,8 @@ function tryLink(from: string, to: string): boolean {
 
 /** Moves a dead process's lock out of the way; throws when its holder lives. */
 function setAside(path: string, folder: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new InputError(`${path}: a folder of that name is in the way; remove it`)
   refuseLiving(path, path, folder)
   const aside = `${path}.${randomUUID()}`
   try {

@@ -1,8 +1,10 @@
 /** What a study found, from its events alone. */
+import { isDeepStrictEqual } from "node:util"
+import { InputError } from "../errors.ts"
 import { type CrossedDifference, crossedDifference, holm } from "../evaluate/crossed-difference.ts"
 import { averageAtN, meanPassAtK, type Outcomes } from "../evaluate/index.ts"
 import { powersUpTo } from "../grading/pass-at-k.ts"
-import { type Contrast, decodingText } from "./contrasts.ts"
+import type { Contrast } from "./contrasts.ts"
 import type { LossEvent, ScoreEvent, StudyEvent } from "./study-events.ts"
 import type { Decoding } from "./study-schema.ts"
 
@@ -66,29 +68,73 @@ type Values = Map<number | null, Map<string, number>>
 
 function grouped<E>(events: readonly E[], key: (event: E) => string): E[][] {
   const groups = new Map<string, E[]>()
-  for (const event of events) groups.set(key(event), [...(groups.get(key(event)) ?? []), event])
+  for (const event of events) {
+    const own = key(event)
+    const group = groups.get(own)
+    if (group === undefined) groups.set(own, [event])
+    else group.push(event)
+  }
   return [...groups.values()]
 }
 
-export function analyse(events: readonly StudyEvent[]): StudyResult {
+/** What tells a result from every other of its study. */
+function resultKey(event: ScoreEvent | LossEvent): string {
+  const of = event.type === "score" ? [event.evaluation, event.decoding] : [event.name]
+  // of a run to choose by the value that it tries is told by its name alone
+  const run = event.stage === "choose" ? [event.cell] : []
+  return JSON.stringify([event.type, event.stage, event.arm, event.seed, ...run, ...of])
+}
+
+/**
+ * The events without a result that stands there twice, as in files that were joined.
+ *
+ * @throws InputError for two that contradict each other
+ */
+function toldOnce(events: readonly StudyEvent[]): StudyEvent[] {
+  const told = new Map<string, ScoreEvent | LossEvent>()
+  return events.filter((event) => {
+    if (event.type !== "score" && event.type !== "loss") return true
+    const key = resultKey(event)
+    const before = told.get(key)
+    if (before === undefined) told.set(key, event)
+    else if (!isDeepStrictEqual(before, event)) {
+      const on = event.type === "score" ? event.evaluation : event.name
+      throw new InputError(
+        `${event.cell}: has two different results of ${on}; these are the events of two studies, or were changed`,
+      )
+    }
+    return before === undefined
+  })
+}
+
+/** Each comparison at its first naming: Holm counts them. */
+function namedContrasts(events: readonly StudyEvent[]) {
+  const all = events.flatMap((event) =>
+    event.type === "study.contrasts"
+      ? event.contrasts.map((contrast) => ({ contrast, before: !event.after_results }))
+      : [],
+  )
+  const key = ({ a, b, on, at, bAt }: Contrast) => JSON.stringify([a, b, on, at, bAt])
+  return grouped(all, ({ contrast }) => key(contrast)).map(([first]) => first!)
+}
+
+/** @throws InputError where two results of one run contradict each other */
+export function analyse(all: readonly StudyEvent[]): StudyResult {
+  const events = toldOnce(all)
   const scores = events.filter(
     (event): event is ScoreEvent => event.type === "score" && event.stage !== "choose",
   )
   const losses = events.filter((event): event is LossEvent => event.type === "loss")
   const named = events.filter((event) => event.type === "study.contrasts")
-  const contrasts = named.flatMap((one) =>
-    one.contrasts.map((contrast) => {
-      const table = differenceTable(contrast, { scores, losses })
-      return {
-        contrast,
-        before: !one.after_results,
-        ...crossedDifference(table, contrast.at === null ? {} : { bound: 1 }),
-      }
-    }),
-  )
+  const contrasts = namedContrasts(events).map(({ contrast, before }) => {
+    const table = differenceTable(contrast, { scores, losses })
+    const bound = contrast.at === null ? {} : { bound: 1 }
+    return { contrast, before, ...crossedDifference(table, bound) }
+  })
   const family = holm(contrasts.filter(({ before }) => before).map(({ p }) => p))
   let next = 0
   const ends = events.filter((event) => event.type === "cell.end")
+  const each = new Map(ends.map((event) => [JSON.stringify(event), event])).values()
   const lastEnds = [...new Map(ends.map((event) => [event.cell, event])).values()]
   return {
     study: named[0]?.study ?? "study",
@@ -109,7 +155,7 @@ export function analyse(events: readonly StudyEvent[]): StudyResult {
         ? [{ cell: event.cell, settings: event.settings }]
         : [],
     ),
-    hours: ends.reduce((sum, { seconds }) => sum + seconds, 0) / 3600,
+    hours: [...each].reduce((sum, { seconds }) => sum + seconds, 0) / 3600,
   }
 }
 
@@ -147,7 +193,7 @@ function choicesOf(events: readonly StudyEvent[]): ChoiceRow[] {
 function scoreRow(events: readonly ScoreEvent[]): ScoreRow {
   const { evaluation, decoding, arm } = events[0]!
   const all = events.map((event) => [...outcomesOf(event).values()])
-  const n = Math.min(...all.flat().map((one) => one.length))
+  const n = all.flat().reduce((least, one) => Math.min(least, one.length), Number.POSITIVE_INFINITY)
   const perSeed = all.map(averageAtN)
   const tokens = events.flatMap((event) => (event.tokens === null ? [] : [event.tokens]))
   return {
@@ -215,85 +261,4 @@ function differenceTable({ a, b, on, at, bAt }: Contrast, found: Found): number[
   if (first === undefined) return []
   const ids = [...first[0].keys()].filter((id) => pairs.every(([x, y]) => x.has(id) && y.has(id)))
   return ids.map((id) => pairs.map(([x, y]) => x.get(id)! - y.get(id)!))
-}
-
-const pText = (p: number) => (p < 0.0005 ? "< 0.001" : p.toFixed(3))
-const percent = (share: number) => (100 * share).toFixed(1)
-const signed = (share: number, digits: (x: number) => string) =>
-  `${share < 0 ? "−" : "+"}${digits(Math.abs(share))}`
-
-/** A table of the report: its title, what it means, and its cells, the head first. */
-export interface Table {
-  readonly title: string
-  readonly note: string
-  readonly rows: readonly (readonly string[])[]
-}
-
-export function studyTables(result: StudyResult): Table[] {
-  const { scores, losses, contrasts, choices, failures } = result
-  const fixed = contrasts.some(({ seedsFixed }) => seedsFixed)
-  const tables: Table[] = [
-    {
-      title: "Contrasts",
-      note: `Percentage points (NLL: nats a token), paired by problem and seed, 95 % t intervals; p after Holm over the contrasts that were named before results.${fixed ? " Of fewer than five seeds the seeds are fixed: the interval speaks of these runs alone." : ""}`,
-      rows: [
-        ["contrast", "difference", "95 %", "p", "p, Holm", "problems", "seeds"],
-        ...contrasts.map(({ contrast, difference, ci95, p, adjusted, problems, seeds }) => {
-          const text = (x: number) =>
-            signed(x, contrast.at === null ? (one) => one.toFixed(3) : percent)
-          const family = adjusted === null ? "named after results" : pText(adjusted)
-          // of one problem alone there is a difference, and nothing to tell how sure it is
-          const interval = problems < 2 ? "" : `${text(ci95[0])} to ${text(ci95[1])}`
-          const found =
-            problems === 0
-              ? ["no results yet", "", "", adjusted === null ? family : ""]
-              : [text(difference), interval, pText(p), family]
-          return [contrast.name, ...found, String(problems), String(seeds)]
-        }),
-      ],
-    },
-    {
-      title: "Scores",
-      note: "Percent right; ended: share of the answers that ended by themselves.",
-      rows: [
-        ["evaluation", "decoding", "arm", "score", "each seed", "pass@k", "tokens", "ended"],
-        ...scores.map((row) => [
-          row.evaluation,
-          decodingText(row.decoding),
-          row.arm,
-          percent(row.score),
-          row.perSeed.map(percent).join(" "),
-          row.passAtK.map(({ k, score }) => `@${k} ${percent(score)}`).join(" "),
-          row.tokens === null ? "" : row.tokens.toFixed(0),
-          percent(row.ended),
-        ]),
-      ],
-    },
-    {
-      title: "Chosen on the validation problems",
-      note: "Percent right of each value, on problems that no result uses; of equals the first is taken.",
-      rows: [
-        ["arm", "chosen", "of"],
-        ...choices.map(({ arm, chosen, candidates }) => [
-          arm,
-          chosen ?? "not yet",
-          candidates.map(({ value, score }) => `${value}: ${percent(score)}`).join(", "),
-        ]),
-      ],
-    },
-    {
-      title: "Forgetting",
-      note: "Mean NLL of the rows, nats a token.",
-      rows: [
-        ["rows", "arm", "NLL"],
-        ...losses.map((row) => [row.name, row.arm, row.nll.toFixed(4)]),
-      ],
-    },
-    {
-      title: "Runs that failed",
-      note: "",
-      rows: [["run", "why"], ...failures.map(({ cell, message }) => [cell, message])],
-    },
-  ]
-  return tables.filter(({ rows }) => rows.length > 1)
 }

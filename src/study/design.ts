@@ -36,6 +36,10 @@ export interface Design {
 
 export const SEED = "seed"
 
+/** What nobody waits for, and this machine cannot hold. */
+const MOST_RUNS = 10_000
+const NOTHING: Design = { arms: [], seeds: [], candidates: [], cells: [], contrasts: [] }
+
 /** `DFT a=0.5` to `dft-a-0.5`. */
 const slug = (text: string): string =>
   text
@@ -125,6 +129,12 @@ export function designOf(
     const names = axes.map((axis) => axis.key).join(", ") || "none but seed"
     problems.push({ path: ["choose", "axes"], message: `${key} is no axis; axes are ${names}` })
   }
+  const runs = Math.max(seeds.length, fields.choose?.seeds?.length ?? 0)
+  const combinations = axes.reduce((count, { values }) => count * values.length, runs)
+  if (combinations > MOST_RUNS) {
+    const message = `they make ${combinations.toLocaleString("en-US")} runs; expected at most ${MOST_RUNS.toLocaleString("en-US")}`
+    return { design: NOTHING, problems: [...problems, { path: ["axes"], message }] }
+  }
   const fixed = axes.filter(({ key }) => !chosen.includes(key))
   const arms = product(fixed.map(({ values }) => values)).map(
     ({ label, set }): Arm => ({ name: label || "run", set }),
@@ -186,7 +196,9 @@ function nameProblems({ evaluations, losses }: StudyFields): DesignProblem[] {
     ...evaluations.map(({ name }, i) => ({ name, path: ["evaluations", i, "name"] })),
     ...losses.map(({ name }, i) => ({ name, path: ["losses", i, "name"] })),
   ]
-  const taken = named.filter(({ name }, i) => named.findIndex((one) => one.name === name) < i)
+  // files are called by them, on disks too where letter case does not count
+  const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
+  const taken = named.filter(({ name }, i) => named.findIndex((one) => same(one.name, name)) < i)
   return [
     ...taken.map(({ name, path }) => ({ path, message: `another is called "${name}" already` })),
     ...evaluations.flatMap(({ decodings }, i) =>

@@ -2,7 +2,11 @@
 import { z } from "zod"
 import { isObject } from "../formats/json.ts"
 
-const decoding = z.union([z.literal("greedy"), z.number()])
+/** Far above what a diverged model measures; sums and squares of such numbers are still numbers. */
+const LARGEST = 1e60
+const amount = z.number().nonnegative().max(LARGEST)
+const nats = z.number().min(-LARGEST).max(LARGEST)
+const decoding = z.union([z.literal("greedy"), z.number().positive().max(100)])
 const contrast = z.object({
   name: z.string(),
   a: z.string(),
@@ -17,8 +21,10 @@ const cell = {
   cell: z.string(),
   arm: z.string(),
   stage: z.enum(["base", "choose", "final"]),
-  seed: z.number().nullable(),
+  seed: z.int().nonnegative().nullable(),
 }
+
+const hasSome = (named: object): boolean => Object.keys(named).length > 0
 
 /** Of each type the fields that are read; others may be there. */
 const FIELDS = {
@@ -35,26 +41,27 @@ const FIELDS = {
     design: z.string(),
     config: z.string().optional(),
     settings: z.record(z.string(), z.unknown()),
+    chosen: z.string().optional(),
   }),
   score: z.object({
     ...cell,
     evaluation: z.string(),
     decoding,
-    outcomes: z.record(z.string(), z.string().regex(/^[01]*$/)),
-    tokens: z.number().nullable(),
-    ended: z.number(),
+    outcomes: z.record(z.string(), z.string().regex(/^[01]+$/)).refine(hasSome),
+    tokens: amount.nullable(),
+    ended: z.number().min(0).max(1),
     asked: z.string().optional(),
   }),
   loss: z.object({
     ...cell,
     name: z.string(),
-    rows: z.record(z.string(), z.tuple([z.number(), z.number()])),
+    rows: z.record(z.string(), z.tuple([nats, amount.positive()])).refine(hasSome),
     asked: z.string().optional(),
   }),
   "cell.end": z.object({
     ...cell,
     reason: z.enum(["done", "failed"]),
-    seconds: z.number(),
+    seconds: amount,
     candidate: z.string().nullable(),
     message: z.string().optional(),
   }),

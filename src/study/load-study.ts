@@ -15,6 +15,7 @@ import { InputError } from "../errors.ts"
 import { suiteFile } from "../evaluate/index.ts"
 import { isObject } from "../formats/json.ts"
 import { checkOutputFolder } from "../host/output-place.ts"
+import { statOf } from "../host/stat.ts"
 import type { Settings } from "./arms.ts"
 import { type Design, designOf, SEED } from "./design.ts"
 import { type StudyFields, studyFields } from "./study-schema.ts"
@@ -43,6 +44,9 @@ export async function loadStudy(path: string): Promise<Study> {
     throw new InputError(
       `${path}: no such study; expected a YAML file with arms, seeds and evaluations (docs/studies.md)`,
     )
+  }
+  if (statOf(path)?.isDirectory()) {
+    throw new InputError(`${path}: expected the study's YAML file, got a folder`)
   }
   const source = await readSource(path)
   const parsed = studyFields.safeParse(source.value)

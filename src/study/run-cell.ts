@@ -1,6 +1,6 @@
 /** One model of a study: trained, asked, measured. */
 
-import { existsSync, rmSync } from "node:fs"
+import { existsSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { Config } from "../config/index.ts"
 import { rowsOf } from "../data/row-objects.ts"
@@ -11,7 +11,7 @@ import { rowLosses } from "../evaluate/row-losses.ts"
 import { makeFolder } from "../formats/atomic.ts"
 import { ownPlace } from "../host/own-place.ts"
 import { tidyDone } from "../run/run-folder.ts"
-import { isLeftLocked, lockFolder } from "../run/run-lock.ts"
+import { isLeftLocked, LOCK_FILE, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import { askedModel } from "./asked-model.ts"
 import { cellDesign, checkMadeSo, questionHash } from "./cell-design.ts"
@@ -69,6 +69,7 @@ export async function runCell(
       `${folder}: its model is gone (keep_models: false), so it cannot be asked ${names}; to train it again remove the folder and ${cell.id}.jsonl of events`,
     )
   }
+  if (told.length === 0) refuseUntold(folder, cell.id)
   makeFolder(folder)
   makeFolder(ownPlace(study.folder, "events"))
   const unlock = lockFolder(folder)
@@ -116,6 +117,15 @@ function overAs(
   if (end === undefined) return undefined
   const isOver = end.reason === "done" ? unasked.length === 0 : !retry
   return isOver ? end.reason : undefined
+}
+
+/** A model that no event tells of may have been made with any settings. */
+function refuseUntold(folder: string, id: string): void {
+  const names = existsSync(folder) ? readdirSync(folder) : []
+  if (names.every((name) => name.startsWith(LOCK_FILE))) return
+  throw new InputError(
+    `${folder}: holds results, and ${id}.jsonl of events, which says what they were made with, is not there; put it back, or remove the folder`,
+  )
 }
 
 function clearModels({ fields }: Study, { seed }: Cell, run: string): void {
@@ -216,14 +226,18 @@ async function measured(
 }
 
 async function scoreOf(folder: string, suite: string) {
-  const outcomes: Record<string, string> = {}
+  const outcomes = new Map<string, string>() // a problem may be called as what every object has
   let [samples, tokens, ended] = [0, 0, 0]
   for await (const { row } of rowsOf(recordsPath(folder, suite))) {
     const id = String(row.id)
-    outcomes[id] = `${outcomes[id] ?? ""}${row.correct === true ? 1 : 0}`
+    outcomes.set(id, `${outcomes.get(id) ?? ""}${row.correct === true ? 1 : 0}`)
     samples++
     tokens += Number(row.tokens)
     ended += Number(row.finish_reason === "stop")
   }
-  return { outcomes, tokens: tokens === 0 ? null : tokens / samples, ended: ended / samples }
+  return {
+    outcomes: Object.fromEntries(outcomes),
+    tokens: tokens === 0 ? null : tokens / samples,
+    ended: ended / samples,
+  }
 }

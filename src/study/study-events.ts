@@ -117,8 +117,14 @@ type Unstamped<E> = E extends StudyEvent ? Omit<E, "time"> : never
 export function studyLog(folder: string, name: string) {
   const file = openLineFile(join(folder, "events", `${name}.jsonl`))
   return {
+    /** @throws InputError for what no study could read again, such as a number that is none */
     append(event: Unstamped<StudyEvent>): void {
-      file.append(JSON.stringify({ ...event, time: new Date().toISOString() }))
+      const stamped = { ...event, time: new Date().toISOString() }
+      if (!isStudyEvent(stamped))
+        throw new InputError(
+          `${event.type} of ${name}: holds no result; a model that diverged has none`,
+        )
+      file.append(JSON.stringify(stamped))
       file.flush()
     },
     close: () => file.close(),

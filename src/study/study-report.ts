@@ -1,8 +1,15 @@
+import { printable } from "../host/printable.ts"
 import { escapeHtml } from "../report/charts.ts"
 import { reportHtml } from "../report/run-page.ts"
-import { type StudyResult, studyTables } from "./analysis.ts"
+import type { StudyResult } from "./analysis.ts"
+import { studyTables } from "./study-tables.ts"
 
-const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ")
+/** Text that is no tag of HTML in Markdown, and says nothing to a terminal. */
+const plain = (text: string) => printable(text).replaceAll(/<(?=[a-z/!?])/gi, "&lt;")
+
+/** The same as one line of a table or a title. */
+const line = (text: string) =>
+  plain(text.replaceAll("\\", "\\\\")).replaceAll("|", "\\|").replaceAll(/\s+/g, " ")
 
 const paragraphs = ({ about, limits, hours }: StudyResult): string[] => [
   ...(about === "" ? [] : [about.trim()]),
@@ -11,13 +18,13 @@ const paragraphs = ({ about, limits, hours }: StudyResult): string[] => [
 ]
 
 export function studyMarkdown(result: StudyResult): string {
-  const line = (row: readonly string[]) => `| ${row.map(cell).join(" | ")} |`
+  const row = (cells: readonly string[]) => `| ${cells.map(line).join(" | ")} |`
   const tables = studyTables(result).flatMap(({ title, note, rows: [head, ...rows] }) => [
     `## ${title}`,
     ...(note === "" ? [] : [note]),
-    [line(head!), line(head!.map(() => "---")), ...rows.map(line)].join("\n"),
+    [row(head!), row(head!.map(() => "---")), ...rows.map(row)].join("\n"),
   ])
-  return `${[`# ${result.study}`, ...paragraphs(result), ...tables].join("\n\n")}\n`
+  return `${[`# ${line(result.study)}`, ...paragraphs(result).map(plain), ...tables].join("\n\n")}\n`
 }
 
 export function studyHtml(result: StudyResult): string {

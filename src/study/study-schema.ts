@@ -7,9 +7,11 @@ import { MODES, PROMPT_STYLES } from "../evaluate/index.ts"
 const name = z
   .string()
   .regex(/^[\w.+-]+( [\w.+-]+)*$/, "letters, digits, spaces and . _ + -")
+  .regex(/[^.]/, "a name that is more than dots")
   .max(60)
 
-const decoding = z.union([z.literal("greedy"), z.number().positive().max(100)])
+const temperature = z.number().positive().max(100)
+const decoding = z.union([z.literal("greedy"), temperature])
 export type Decoding = z.output<typeof decoding>
 
 const oneOrMore = <T extends z.ZodType>(entry: T) => z.union([entry, z.array(entry).min(1)])
@@ -134,7 +136,7 @@ export const studyFields = z
         "Settings by key path and the values they take. Every combination is a run; those of one seed axis are one arm. A value { as, set: { key.path: value } } sets several keys under a name.",
       ),
     base: z
-      .union([z.literal(false), z.strictObject({ temperatures: z.array(z.number().positive()) })])
+      .union([z.literal(false), z.strictObject({ temperatures: z.array(temperature) })])
       .describe("The model as it is before training, also at these temperatures; false: not asked.")
       .default({ temperatures: [] }),
     choose: choose.optional(),

@@ -8,7 +8,7 @@ import { writeFileAtomic } from "../formats/atomic.ts"
 import { ownCommand } from "../host/own-command.ts"
 import type { Told } from "../host/told.ts"
 import { analyse, type StudyResult } from "./analysis.ts"
-import { loadStudy } from "./load-study.ts"
+import { loadStudy, type Study } from "./load-study.ts"
 import { runStudy } from "./run-study.ts"
 import { readStudyEvents } from "./study-events.ts"
 import { studyHtml, studyMarkdown } from "./study-report.ts"
@@ -37,6 +37,7 @@ export async function study(
 ): Promise<StudyResult | undefined> {
   if (path.endsWith(".jsonl")) return shownBy(path)
   const loaded = await loadStudy(path)
+  await refuseOtherStudy(loaded)
   const { cells, retry = false, reportOnly = false, onProgress, onNotice } = options
   if (!reportOnly) {
     await runStudy(loaded, {
@@ -54,6 +55,16 @@ export async function study(
   await writeFileAtomic(join(loaded.folder, "report.html"), studyHtml(result))
   onNotice?.(`wrote ${join(loaded.folder, "report.md")} and report.html`)
   return result
+}
+
+/** @throws InputError where the folder has the events of a study of another name */
+async function refuseOtherStudy({ folder, name, path }: Study): Promise<void> {
+  const events = await readStudyEvents(folder)
+  const named = events.find((event) => event.type === "study.contrasts")
+  if (named === undefined || named.study === name) return
+  throw new InputError(
+    `${path}: output_dir ${folder} is of the study ${named.study}, and one report would speak of both; give another output_dir, or name: ${named.study} if this is that study`,
+  )
 }
 
 async function shownBy(place: string): Promise<StudyResult> {

@@ -11,6 +11,7 @@ import { studyPlan } from "../../src/study/study.ts"
 
 const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 const SUMS = { name: "sums", suite: "sums.jsonl", max_new_tokens: 4, decodings: ["greedy"] }
+const MANY = Array.from({ length: 10 }, (_, i) => `key${i}`)
 const HELD_OUT = { name: "held out", data: "train.jsonl" }
 
 function writeStudy(change: Record<string, unknown>): string {
@@ -74,6 +75,14 @@ test.each([
     },
     "axes.learning_rate: learning_rate is set by the axis arm too",
   ],
+  [{ name: ".." }, 'name: expected a name that is more than dots, got ".."'],
+  // on some disks their files would be one
+  [{ evaluations: [SUMS, { ...SUMS, name: "Sums" }] }, 'another is called "Sums" already'],
+  [
+    { axes: { seed: [1], ...Object.fromEntries(MANY.map((key) => [key, MANY])) }, contrasts: [] },
+    "axes: they make 10,000,000,000 runs; expected at most 10,000",
+  ],
+  [{ base: { temperatures: [1e9] } }, "expected a number of at most 100, got 1000000000"],
   [{ name: "a/b" }, 'name: expected letters, digits, spaces and . _ + -, got "a/b"'],
 ])("refused with its place: %j", async (change, message) => {
   const error = await loadStudy(writeStudy(change)).catch(({ message: text }: Error) => text)
