@@ -1,8 +1,8 @@
 /**
  * Before `npm pack`: the packages that go into ours (bundleDependencies) lose what makes an install
- * fail or complain elsewhere: install scripts (onnxruntime-node's asks a host for CUDA files that are
- * never used), and an `engines` that this Node version does not need. With --restore, after it, they
- * get their manifests back.
+ * fail or complain elsewhere: install scripts (onnxruntime-node's asks a host for CUDA files that
+ * are never used), and an `engines` that this Node version does not need. With --restore, after it,
+ * they get their manifests back.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -3,8 +3,8 @@
  *
  *     node scripts/check-install.mjs [--node 22,24] [--npm 10,11]
  *
- * The other versions come from npm's registry (packages `node` and `npm`), as a mirror has it; nothing
- * else is asked. An install that fails, or warns of anything, ends this with exit code 1.
+ * The other versions come from npm's registry (packages `node` and `npm`), as a mirror has it;
+ * nothing else is asked. An install that fails, or warns of anything, ends this with exit code 1.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
@@ -37,7 +37,9 @@ function fetched(name) {
   return join(place, "node_modules", name.split("@")[0])
 }
 
-/** The binary of a major version: this process's, or that of the package `node` for this platform. */
+/**
+ * The binary of a major version: this process's, or that of the package `node` for this platform.
+ */
 function nodeOf(major) {
   if (process.versions.node.startsWith(`${major}.`)) return process.execPath
   const { arch } = process

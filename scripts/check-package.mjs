@@ -12,7 +12,9 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-/** ONNX Runtime's binaries for five platforms are most of it; 8 MB are the playground's two builds. */
+/**
+ * ONNX Runtime's binaries for five platforms are most of it; 8 MB are the playground's two builds.
+ */
 const MAX_PACKED_BYTES = 140e6
 const BELONGS =
   /^(dist|worker|demo\/model|native\/prebuilt|docs|recipes|notebooks|node_modules)\/|^(LICENSE|((demo|native)\/)?README\.md|(CHANGELOG|CONTRIBUTING|AGENTS)\.md|llms\.txt|Containerfile|package\.json)$/
@@ -102,7 +104,8 @@ try {
   say(`${names.length} files, ${(packed.size / 1e6).toFixed(2)} MB packed`)
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
-  // Scripts may run and no host but npm's registry is asked: an install must neither fail nor complain.
+  // Scripts may run and no host but npm's registry is asked: an install must neither fail nor
+  // complain.
   const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${packed.filename}`]
   const shell = process.platform === "win32"
   const said = spawnSync("npm", install, { cwd: folder, encoding: "utf8", shell, env })

@@ -1,4 +1,7 @@
-/** Writes what `dftune VERB --help` says beside the built main.js (src/commands/shell/help-pages.ts). */
+/**
+ * Writes what `dftune VERB --help` says beside the built main.js
+ * (src/commands/shell/help-pages.ts).
+ */
 import { readdirSync, writeFileSync } from "node:fs"
 import { Command } from "commander"
 import { helpPage } from "../dist/commands/shell/help-pages.js"

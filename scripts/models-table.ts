@@ -1,8 +1,8 @@
 /**
- * Writes the table of docs/models.md: `npx tsx scripts/models-table.ts`. The differences are measured
- * against golden/models, whose numbers are Transformers' and PEFT's, in float32 on this machine. Which
- * types `engine: torch` pads is found out on tiny random models, where DFTUNE_PYTHON (or python3) has
- * torch and transformers; else that list stays as it is.
+ * Writes the table of docs/models.md: `npx tsx scripts/models-table.ts`. The differences are
+ * measured against golden/models, whose numbers are Transformers' and PEFT's, in float32 on this
+ * machine. Which types `engine: torch` pads is found out on tiny random models, where DFTUNE_PYTHON
+ * (or python3) has torch and transformers; else that list stays as it is.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -140,7 +140,9 @@ for (const type of MODEL_TYPES) {
 }
 await device.release()
 
-/** The types of tiny models, packed, padded and shared; undefined without a Python that can tell. */
+/**
+ * The types of tiny models, packed, padded and shared; undefined without a Python that can tell.
+ */
 function typesOnTorch(): string | undefined {
   const ways = told("kept_apart.py")
   const shared = told("shared_types.py", "-m", "torch.distributed.run", ...TWO_PROCESSES)

@@ -3,8 +3,9 @@
  *
  *     npx tsx scripts/notebook.ts [--package dftune-0.1.0.tgz] [--model demo]
  *
- * Without options as Colab would: the released package and a model of the hub. `--model demo` is the
- * model in the package. Needs bash and a Python whose pip may install (a virtual environment is made).
+ * Without options as Colab would: the released package and a model of the hub. `--model demo` is
+ * the model in the package. Needs bash and a Python whose pip may install (a virtual environment is
+ * made).
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"

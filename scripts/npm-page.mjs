@@ -1,7 +1,7 @@
 /**
- * Before `npm pack`: the links of README.md lead to the package's own files on a network that serves
- * npm's packages, since npm's page shows the README and no folder beside it. With --restore, after
- * it, README.md is as it was.
+ * Before `npm pack`: the links of README.md lead to the package's own files on a network that
+ * serves npm's packages, since npm's page shows the README and no folder beside it. With --restore,
+ * after it, README.md is as it was.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

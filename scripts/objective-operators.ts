@@ -1,4 +1,7 @@
-/** Writes the inputs and operators of expressions into docs/objectives.md; the types hold it to the code. */
+/**
+ * Writes the inputs and operators of expressions into docs/objectives.md; the types hold it to the
+ * code.
+ */
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Expression } from "../src/objectives/expression.ts"

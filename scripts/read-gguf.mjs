@@ -1,8 +1,8 @@
 /**
- * Asks llama.cpp, through node-llama-cpp's prebuilt binaries, one question of a GGUF file: rendered by
- * the chat template that the file has, or as the beginning of a text. Greedy.
- * Usage: node read-gguf.mjs FILE.gguf QUESTION, where NODE_LLAMA_CPP names the folder in which
- * node-llama-cpp is installed.
+ * Asks llama.cpp, through node-llama-cpp's prebuilt binaries, one question of a GGUF file: rendered
+ * by the chat template that the file has, or as the beginning of a text. Greedy. Usage: node
+ * read-gguf.mjs FILE.gguf QUESTION, where NODE_LLAMA_CPP names the folder in which node-llama-cpp
+ * is installed.
  */
 import { createRequire } from "node:module"
 import { join } from "node:path"

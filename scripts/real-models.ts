@@ -4,8 +4,8 @@
  *
  *     npx tsx scripts/real-models.ts MODELS LLAMA [NAME...]
  *
- * MODELS holds a folder of each NAME (left out: smollm2), whose section the page has; LLAMA is where
- * node-llama-cpp was installed (docs/export.md).
+ * MODELS holds a folder of each NAME (left out: smollm2), whose section the page has; LLAMA is
+ * where node-llama-cpp was installed (docs/export.md).
  */
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -3,11 +3,11 @@
  *
  *     npm run build && npx tsx scripts/screenshots.ts [--runs FOLDER] [--demo runs/demo] [--only run,chat] [--all FOLDER]
  *
- * Every page over real runs of the demo's model (trained into FOLDER where it holds none), as a desk
- * sees it in light colours and a phone in dark ones; the playground; of a finished demo its report
- * (`--only report` trains nothing).
- * `--all` writes each page at 1440 and 390 pixels, light and dark, into a folder instead.
- * Needs Chromium (DFTUNE_CHROMIUM names one that is not where Debian puts it).
+ * Every page over real runs of the demo's model (trained into FOLDER where it holds none), as a
+ * desk sees it in light colours and a phone in dark ones; the playground; of a finished demo its
+ * report (`--only report` trains nothing). `--all` writes each page at 1440 and 390 pixels, light
+ * and dark, into a folder instead. Needs Chromium (DFTUNE_CHROMIUM names one that is not where
+ * Debian puts it).
  */
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -20,9 +20,9 @@ const installed = existsSync(stamp) ? readFileSync(stamp, "utf8") : undefined
 if (installed !== wanted) {
   console.error("installing dependencies")
   // No package needs its install script; onnxruntime-node's would ask a host for CUDA files.
-  // What the lock holds is tried on every Node that is asked for above, whatever a package's `engines`
-  // say: npm's warnings of it are for nobody here. On Windows npm is a command file, which only a
-  // shell can run.
+  // What the lock holds is tried on every Node that is asked for above, whatever a package's
+  // `engines` say: npm's warnings of it are for nobody here. On Windows npm is a command file,
+  // which only a shell can run.
   execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],

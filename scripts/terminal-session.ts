@@ -1,6 +1,6 @@
 /**
- * A program in a pseudo-terminal, driven as a person would: lines typed, Ctrl-C, and the screen that
- * the terminal shows (what is written over is gone, as on a real one).
+ * A program in a pseudo-terminal, driven as a person would: lines typed, Ctrl-C, and the screen
+ * that the terminal shows (what is written over is gone, as on a real one).
  */
 import { createRequire } from "node:module"
 import type { Terminal } from "@xterm/headless"

@@ -1,7 +1,7 @@
 /**
- * What docs/getting-started.md shows of a whole run, step by step. The transcripts are made of these
- * (scripts/transcripts.ts), the page is held to them, and the journey in a pseudo-terminal holds the
- * program to the same lines (test/documents).
+ * What docs/getting-started.md shows of a whole run, step by step. The transcripts are made of
+ * these (scripts/transcripts.ts), the page is held to them, and the journey in a pseudo-terminal
+ * holds the program to the same lines (test/documents).
  */
 
 export interface TranscriptStep {

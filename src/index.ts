@@ -1,7 +1,7 @@
 /**
  * The library: every verb of the command line is a thin shell over one of these (docs/library.md).
- * They return what `--json` prints, write nothing to stdout or stderr, and throw InputError for what
- * the user can mend.
+ * They return what `--json` prints, write nothing to stdout or stderr, and throw InputError for
+ * what the user can mend.
  */
 
 import type { check as checkNow } from "./check/check.ts"
@@ -81,7 +81,9 @@ export const preview: typeof previewNow = later(
   async () => (await import("./train/preview.ts")).preview,
 )
 
-/** `dftune probe`: how probable the model finds the rows, what a run will cost, which rate suits. */
+/**
+ * `dftune probe`: how probable the model finds the rows, what a run will cost, which rate suits.
+ */
 export const probe: typeof probeNow = later(async () => (await import("./train/probe.ts")).probe)
 
 /** `dftune probe --fit`: memory and time of full, LoRA and int4 training, before a download. */
@@ -103,7 +105,9 @@ export const check: typeof checkNow = later(async () => (await import("./check/c
 /** `dftune doctor`: what this machine can run. */
 export const doctor: typeof examine = later(async () => (await import("./check/machine.ts")).doctor)
 
-/** `dftune generate`: the rows as they are sampled; `result` has their number and the time taken. */
+/**
+ * `dftune generate`: the rows as they are sampled; `result` has their number and the time taken.
+ */
 export function generate(
   model: string,
   options: GenerationOptions,
@@ -122,7 +126,9 @@ export const evaluate: typeof evaluateNow = later(
   async () => (await import("./evaluate/evaluate.ts")).evaluate,
 )
 
-/** `dftune eval --data`: how probable one model, or two, find rows; how a reward model ranks pairs. */
+/**
+ * `dftune eval --data`: how probable one model, or two, find rows; how a reward model ranks pairs.
+ */
 export const evaluateRows: typeof evaluateRowsNow = later(
   async () => (await import("./evaluate/evaluate-rows.ts")).evaluateRows,
 )
@@ -169,7 +175,10 @@ export const studyJobs: typeof studyJobsNow = later(
   async () => (await import("./study/study.ts")).studyJobs,
 )
 
-/** `dftune launch torchrun`: a run of engine: torch here, on processes and nodes as torchrun is told. */
+/**
+ * `dftune launch torchrun`: a run of engine: torch here, on processes and nodes as torchrun is
+ * told.
+ */
 export function launch(config: Config, options: TorchOptions = {}): Run {
   return begun(async function* () {
     const { trainWithTorch } = await import("./engines/torch/torch-run.ts")

@@ -1,6 +1,6 @@
 /**
- * Stands in for src/host/worker.ts where the build is newer than the sources: threads and processes of
- * the package start from dist, in a third of the time.
+ * Stands in for src/host/worker.ts where the build is newer than the sources: threads and processes
+ * of the package start from dist, in a third of the time.
  */
 import { fileURLToPath } from "node:url"
 import { Worker, type WorkerOptions } from "node:worker_threads"

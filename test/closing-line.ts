@@ -1,6 +1,8 @@
 import type { Reporter, TestModule } from "vitest/node"
 
-/** Prints the plain closing line "N passed, N failed, N skipped" that continuous integration reads. */
+/**
+ * Prints the plain closing line "N passed, N failed, N skipped" that continuous integration reads.
+ */
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     const counts = { passed: 0, failed: 0, skipped: 0, pending: 0 }

@@ -37,7 +37,10 @@ const here = {
   platform: `${process.platform} ${process.arch}`,
   cpu: cpus()[0]!.model,
 }
-/** Other kernels round otherwise: bits are asked of the machine that made them, numbers of every one. */
+/**
+ * Other kernels round otherwise: bits are asked of the machine that made them, numbers of every
+ * one.
+ */
 const sameKernels = (["onnxruntime", "platform", "cpu"] as const).every((k) => made[k] === here[k])
 if (!sameKernels) {
   console.warn(`other kernels than ${JSON.stringify(made)}: 0.1.0's bits are not asked for`)

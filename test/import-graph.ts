@@ -37,7 +37,10 @@ export function importGraph(root = SRC): ReadonlyMap<string, readonly Import[]> 
   return new Map(files.map((file) => [file, importsOf(root, file)]))
 }
 
-/** What runs when `entry` is loaded, entry included, each file with the path of files that leads to it. */
+/**
+ * What runs when `entry` is loaded, entry included, each file with the path of files that leads to
+ * it.
+ */
 export function reached(
   graph: ReadonlyMap<string, readonly Import[]>,
   entry: string,

@@ -5,7 +5,9 @@ import { defaultClientConditions, defineConfig, type Plugin } from "vite"
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** What the pages fetch and no bundler should read: ONNX Runtime's two builds and the bundled model. */
+/**
+ * What the pages fetch and no bundler should read: ONNX Runtime's two builds and the bundled model.
+ */
 const STATIC: Readonly<Record<string, readonly [folder: string, files: readonly string[]]>> = {
   ort: [
     here("../node_modules/onnxruntime-web/dist"),

@@ -11,7 +11,10 @@ export interface HubFolderOptions {
   readonly revision?: string
   /** Where the hub is. */
   readonly endpoint?: string
-  /** Where downloads are kept; null keeps none. Left out: this page's own file system, if it has one. */
+  /**
+   * Where downloads are kept; null keeps none. Left out: this page's own file system, if it has
+   * one.
+   */
   readonly saved?: SavedModels | null
   readonly onProgress?: DownloadProgress
   /** A saved file is read once more before it is used: how much of it (0 to 1) is found whole. */
@@ -24,9 +27,9 @@ const REVISION = /^[\w-][\w.-]{0,95}(\/[\w-][\w.-]{0,95})*$/
 const COMMIT = /^[0-9a-f]{40}$/
 
 /**
- * A model of the hub, by its id ("HuggingFaceTB/SmolLM2-135M-Instruct"). Files are fetched when they
- * are opened, and kept: a second opening fetches none. One that is not what was saved any more is
- * fetched again. Without a network the copy of the last opening is used.
+ * A model of the hub, by its id ("HuggingFaceTB/SmolLM2-135M-Instruct"). Files are fetched when
+ * they are opened, and kept: a second opening fetches none. One that is not what was saved any more
+ * is fetched again. Without a network the copy of the last opening is used.
  *
  * @throws InputError for what is no id, and naming a file that could not be fetched
  */

@@ -1,4 +1,7 @@
-/** Fine-tuning in a browser (docs/browser.md): the same compiler, objectives, text, loop and sampler. */
+/**
+ * Fine-tuning in a browser (docs/browser.md): the same compiler, objectives, text, loop and
+ * sampler.
+ */
 export type { Config } from "../config/resolve-config.ts"
 export { InputError } from "../errors.ts"
 export { type ByteSource, type Folder, memoryFolder } from "../formats/folder.ts"

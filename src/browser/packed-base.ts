@@ -13,7 +13,9 @@ import {
 import type { Device, DeviceTensor, HostData } from "../runtime/index.ts"
 import type { TabModel } from "./tab-model.ts"
 
-/** What a packed copy of a model's products takes, in bytes: float32, the head's beside its table. */
+/**
+ * What a packed copy of a model's products takes, in bytes: float32, the head's beside its table.
+ */
 export function packedBytes({ config: { shape } }: Pick<TabModel, "config">): number {
   const linears = linearWeights(shape)
   const held = decoderParameters(shape).filter(

@@ -29,7 +29,10 @@ export interface SavedModel {
   readonly used: number
 }
 
-/** A file's size, and the SHA-256 of each of its pieces: what it must still be when it is read again. */
+/**
+ * A file's size, and the SHA-256 of each of its pieces: what it must still be when it is read
+ * again.
+ */
 interface Seal {
   readonly bytes: number
   readonly pieces: readonly string[]
@@ -116,8 +119,8 @@ export class SavedModels {
   }
 
   /**
-   * A file as it was saved; undefined where it is not there, or is not any more what was saved: it is
-   * then removed.
+   * A file as it was saved; undefined where it is not there, or is not any more what was saved: it
+   * is then removed.
    */
   async open(
     id: string,

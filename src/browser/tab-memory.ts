@@ -54,9 +54,9 @@ export const gigabytes = (bytes: number) =>
   bytes < 1e8 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
 
 /**
- * Why this tab cannot hold so much; undefined where it can. It is tried: the memory is reserved, and
- * let go of at once. Browsers fill reserved memory only as it is written, so what the device has in
- * all counts too, where the browser tells it.
+ * Why this tab cannot hold so much; undefined where it can. It is tried: the memory is reserved,
+ * and let go of at once. Browsers fill reserved memory only as it is written, so what the device
+ * has in all counts too, where the browser tells it.
  */
 export function memoryProblem({ arrays, heap }: MemoryNeed): string | undefined {
   const scope = globalThis as MemoryScope

@@ -70,7 +70,10 @@ function isCall(data: unknown): data is Call {
   return METHODS.some((method) => method === call)
 }
 
-/** Calls the service of a worker. Errors come as they were thrown: InputError for what the user can mend. */
+/**
+ * Calls the service of a worker. Errors come as they were thrown: InputError for what the user can
+ * mend.
+ */
 export function connectTab(
   end: MessageEnd,
   { onProgress }: { readonly onProgress?: (what: string, share?: number) => void } = {},

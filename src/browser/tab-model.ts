@@ -21,7 +21,9 @@ export interface TabModel {
 }
 
 export interface TabModelOptions {
-  /** Holds the blocks' linear weights as codes of 8 or 4 bits; an adapter is then what is trained. */
+  /**
+   * Holds the blocks' linear weights as codes of 8 or 4 bits; an adapter is then what is trained.
+   */
   readonly quantization?: WeightQuantization | undefined
   readonly name?: string
   readonly signal?: AbortSignal
@@ -34,7 +36,7 @@ export interface TabModelOptions {
  * @throws InputError naming the key
  */
 export async function configBefore(folder: Folder): Promise<ModelConfig> {
-  if (!(await folder.names()).includes("config.json")) return modelConfigIn(folder) // says what is there
+  if (!(await folder.names()).includes("config.json")) return modelConfigIn(folder) // says why
   return modelConfig(await requiredObjectIn(folder, "config.json"), folder.pathOf("config.json"))
 }
 

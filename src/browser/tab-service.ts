@@ -101,7 +101,8 @@ export class TabService {
   }
 
   /**
-   * Opens a device in place of the one before; "auto" is WebGPU where there is one, else WebAssembly.
+   * Opens a device in place of the one before; "auto" is WebGPU where there is one, else
+   * WebAssembly.
    *
    * @throws InputError where the device is not there
    */

@@ -22,7 +22,10 @@ export interface WebRuntime {
 export type WebDeviceKind = "wasm" | "webgpu"
 
 export interface WebDeviceOptions {
-  /** `webgpu` needs the runtime module that has it (`onnxruntime-web/jspi`); `webDeviceKind` chooses. */
+  /**
+   * `webgpu` needs the runtime module that has it (`onnxruntime-web/jspi`); `webDeviceKind`
+   * chooses.
+   */
   readonly device: WebDeviceKind
   /**
    * Of WebAssembly; "auto" is half of the cores, at most four. More than one needs a page that is
@@ -83,7 +86,8 @@ function threadCount(wanted: "auto" | number): number {
 }
 
 /**
- * A device of this browser. The runtime is the caller's import, so that a bundler takes one variant:
+ * A device of this browser. The runtime is the caller's import, so that a bundler takes one
+ * variant:
  *
  *     import * as ort from "onnxruntime-web/wasm"
  *     const device = await openWebDevice(ort, { device: "wasm", wasmPaths: "/ort/" })

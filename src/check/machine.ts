@@ -21,7 +21,10 @@ export interface MachineReport {
   readonly findings: readonly Finding[]
 }
 
-/** Looks at everything that a run depends on. A device is tried in a process of its own: a driver may crash it. */
+/**
+ * Looks at everything that a run depends on. A device is tried in a process of its own: a driver
+ * may crash it.
+ */
 export async function doctor(): Promise<MachineReport> {
   const devices = await Promise.all([tryDevice("cpu"), tryDevice("webgpu")])
   return {

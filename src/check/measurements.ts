@@ -95,7 +95,10 @@ export interface Measured {
 /** The supervised objective, for comparisons that are not about the run's own. */
 const PLAIN = objectiveFromConfig({ name: "sft", keep_special: false })
 
-/** One step's loss, NLL and gradients, which the next step writes over; the weights stay as they are. */
+/**
+ * One step's loss, NLL and gradients, which the next step writes over; the weights stay as they
+ * are.
+ */
 export async function measured(
   { policy, reference }: TrainedModel,
   batch: StepBatch,

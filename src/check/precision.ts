@@ -11,8 +11,8 @@ import { type Measured, measured, withModel } from "./measurements.ts"
 import type { Subject } from "./subject.ts"
 
 /**
- * What is usual is a few times what SmolLM2-135M shows on GSM8K rows: NLL 4e-4, loss 1e-3, gradients
- * 4e-2 (docs/log.md, 2026-11-30).
+ * What is usual is a few times what SmolLM2-135M shows on GSM8K rows: NLL 4e-4, loss 1e-3,
+ * gradients 4e-2 (docs/log.md, 2026-11-30).
  */
 const KERNELS: Row = {
   name: "kernels",
@@ -69,7 +69,9 @@ async function steps(subject: Subject): Promise<Comparison[]> {
   ]
 }
 
-/** With what the model says of them as their reference, where rows are compared with how it begins. */
+/**
+ * With what the model says of them as their reference, where rows are compared with how it begins.
+ */
 async function comparedRows(subject: Subject): Promise<readonly StepRow[]> {
   const { rows, plan, signal } = subject
   if (plan.rollout || !storesReference(plan.objective)) return rows

@@ -1,4 +1,6 @@
-/** Of a run that samples: rows to compare with, and the sampler beside the model that is trained. */
+/**
+ * Of a run that samples: rows to compare with, and the sampler beside the model that is trained.
+ */
 import type { Scoring } from "../rewards/index.ts"
 import type { RolloutEvent } from "../run/events.ts"
 import type { StepRow } from "../train/batches.ts"

@@ -1,4 +1,6 @@
-/** Short runs in a folder that is thrown away: interrupted with whole, one engine with the other. */
+/**
+ * Short runs in a folder that is thrown away: interrupted with whole, one engine with the other.
+ */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -54,7 +56,9 @@ function shortRun({ plan }: Subject, output: string, steps: number): Config {
   }
 }
 
-/** Two samples of each prompt and a reward without a module, which nearly always tells them apart. */
+/**
+ * Two samples of each prompt and a reward without a module, which nearly always tells them apart.
+ */
 function shortRollout(rollout: NonNullable<Config["rollout"]>): NonNullable<Config["rollout"]> {
   return {
     ...rollout,

@@ -88,7 +88,9 @@ const flatBranches = (branches: readonly (readonly Issue[])[]): (readonly Issue[
     return isUnion && others.length === 0 ? flatBranches(only.errors) : [issues]
   })
 
-/** The branch of a union that the user was writing: the one that accepts the kind of value given. */
+/**
+ * The branch of a union that the user was writing: the one that accepts the kind of value given.
+ */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const inside = branches.filter((issues) => issues.every(({ path }) => path.length > 0))
   return (

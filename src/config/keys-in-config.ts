@@ -1,4 +1,6 @@
-/** A config is copied into run folders, reports and trackers; a key to a service is not for those. */
+/**
+ * A config is copied into run folders, reports and trackers; a key to a service is not for those.
+ */
 import { isObject } from "../formats/json.ts"
 import type { ConfigProblem, KeyPath } from "./issues.ts"
 

@@ -142,7 +142,9 @@ function readFile(path: string): ConfigSource {
   }
 }
 
-/** Where `path` stands in the document; of a missing key, where the mapping that lacks it starts. */
+/**
+ * Where `path` stands in the document; of a missing key, where the mapping that lacks it starts.
+ */
 function offsetOf(root: ParsedNode | null, path: KeyPath, at: "key" | "value"): number | undefined {
   let node: Node | null = root
   let offset = node?.range?.[0]
@@ -310,8 +312,8 @@ export const atHome = (path: string): string =>
   /^~[\\/]/.test(path) ? join(homedir(), path.slice(2)) : path
 
 /**
- * Absolute when the path exists, in the working directory or in `folder` (of a glob: the part before
- * its first pattern); else as it was.
+ * Absolute when the path exists, in the working directory or in `folder` (of a glob: the part
+ * before its first pattern); else as it was.
  */
 export function foundPath(given: string, folder: string): string {
   const path = atHome(given)

@@ -15,7 +15,9 @@ export const expression = z
   })
   .describe("A user's own objective as an expression (docs/architecture.md, seam 2).")
 
-/** Of what kind each key is; what may stand beside a name, and its bounds, `objectiveProblems` says. */
+/**
+ * Of what kind each key is; what may stand beside a name, and its bounds, `objectiveProblems` says.
+ */
 export const objectiveFields = z
   .object({
     name: z.string().min(1),

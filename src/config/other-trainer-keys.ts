@@ -1,4 +1,7 @@
-/** Keys of other trainers that are found here by another road: under `rollout`, in an export, nowhere. */
+/**
+ * Keys of other trainers that are found here by another road: under `rollout`, in an export,
+ * nowhere.
+ */
 
 /** What to write, from the key's value and the config around it. */
 export type Line = (value: unknown, config: Readonly<Record<string, unknown>>) => string

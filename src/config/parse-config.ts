@@ -53,7 +53,9 @@ function withPlainObjectives(input: unknown): unknown {
   }
 }
 
-/** Says where a key or its value stands, e.g. `dftune.yaml:12:3: `; with no file, an empty string. */
+/**
+ * Says where a key or its value stands, e.g. `dftune.yaml:12:3: `; with no file, an empty string.
+ */
 export type Locate = (path: KeyPath, at: "key" | "value") => string
 
 /**

@@ -26,7 +26,10 @@ function copied(value: unknown, leaf = (each: unknown): unknown => each): unknow
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copied(inner, leaf)]))
 }
 
-/** `input` with every text read so that plainly is a number or a switch, where no schema knows which. */
+/**
+ * `input` with every text read so that plainly is a number or a switch, where no schema knows
+ * which.
+ */
 export const allUnquoted = (input: unknown): unknown =>
   copied(input, (value) => (typeof value === "string" ? plain(value) : value))
 

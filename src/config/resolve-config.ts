@@ -169,7 +169,9 @@ function teacherOf(given: Parsed["teacher"], objective: ObjectiveConfig): Teache
   return given ?? (definitionIn(objective)?.teacher === "itself" ? teacherFields.parse({}) : null)
 }
 
-/** Losses that compare answers are sums over their tokens, and push both ways: they bear far less. */
+/**
+ * Losses that compare answers are sums over their tokens, and push both ways: they bear far less.
+ */
 function learningRate({ objective, adapter }: Pick<Config, "objective" | "adapter">): number {
   const definition = objective.expression === undefined ? definitionOf(objective.name) : undefined
   if (!definition?.signed) return 5e-5

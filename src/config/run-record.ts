@@ -28,7 +28,9 @@ export function configFileOf(path: string): string {
   return isRunFolder(path) ? ownPlace(path, "config.json") : path
 }
 
-/** The config that a run recorded. It writes where the record lies, wherever that has been moved. */
+/**
+ * The config that a run recorded. It writes where the record lies, wherever that has been moved.
+ */
 export function recordedConfig(path: string, { config }: { readonly config: Json }): Json {
   const folder = dirname(resolve(path))
   const recorded = config.output_dir

@@ -15,7 +15,10 @@ const MAX_ARROW_BYTES = 2 ** 30
 const SMALL_BYTES = 64 * 2 ** 20
 const MOST_PACKED = 1000
 
-/** The rows of an Arrow file or stream, as `datasets` saves them. Line numbers are row numbers, from 1. */
+/**
+ * The rows of an Arrow file or stream, as `datasets` saves them. Line numbers are row numbers, from
+ * 1.
+ */
 export async function* arrowRows(path: string, size: number) {
   if (size > MAX_ARROW_BYTES) {
     throw new InputError(

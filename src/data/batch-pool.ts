@@ -6,7 +6,10 @@ import { startWorker } from "../host/worker.ts"
 import { type BatchResult, type BatchSetup, batchPreparer } from "./batch.ts"
 import type { RawBatch } from "./read-batch.ts"
 
-/** Turns batches into results, in the order of the batches, whatever number of threads works on them. */
+/**
+ * Turns batches into results, in the order of the batches, whatever number of threads works on
+ * them.
+ */
 export interface BatchPool {
   /** Batches that may be under way at once; more only take memory. */
   readonly width: number

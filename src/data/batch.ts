@@ -18,7 +18,9 @@ import { type Columns, isPaired, type Purpose } from "./rows/index.ts"
 import type { RowBatch } from "./shard-writer.ts"
 import { unusedKeysOf } from "./unwritten.ts"
 
-/** Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker. */
+/**
+ * Everything that decides how a row becomes tokens; plain data, so that it can cross to a worker.
+ */
 export interface BatchSetup {
   /** Folder with the tokenizer's files. */
   readonly tokenizer: string

@@ -27,7 +27,9 @@ export interface CacheKey {
   readonly key: string
   /** Of the tokenizer's files. */
   readonly tokenizer: string
-  /** Of the template, where it is a file of its own; otherwise it is part of tokenizer_config.json. */
+  /**
+   * Of the template, where it is a file of its own; otherwise it is part of tokenizer_config.json.
+   */
   readonly template: string | null
   readonly options: Readonly<Record<string, unknown>>
   readonly files: readonly { readonly path: string; readonly sha256: string }[]

@@ -1,7 +1,10 @@
 import { readdirSync } from "node:fs"
 import { join, sep } from "node:path"
 
-/** Folders below the pattern's fixed part that are looked at; a pattern that needs more is a mistake. */
+/**
+ * Folders below the pattern's fixed part that are looked at; a pattern that needs more is a
+ * mistake.
+ */
 const MAX_ENTRIES = 1_000_000
 
 /** Whether a path holds a pattern. */

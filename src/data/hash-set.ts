@@ -4,7 +4,9 @@
 export const hashHalves = (hashes: BigInt64Array): Int32Array =>
   new Int32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length)
 
-/** A set of 64-bit hashes in a typed array: some 16 bytes an entry where a Set of bigint takes 60. */
+/**
+ * A set of 64-bit hashes in a typed array: some 16 bytes an entry where a Set of bigint takes 60.
+ */
 export class HashSet {
   /** Halves of the entries; 0 means free, so the hash 0 is kept apart. */
   private entries: Int32Array
@@ -41,7 +43,9 @@ export class HashSet {
     return this.entries[at] !== 0 || this.entries[at + 1] !== 0
   }
 
-  /** Where the entry is, or the free place where it would be: the hashes are random, so in order. */
+  /**
+   * Where the entry is, or the free place where it would be: the hashes are random, so in order.
+   */
   private slot(low: number, high: number): number {
     const { entries } = this
     const mask = entries.length - 1

@@ -3,8 +3,8 @@ import { parseExactJson } from "../formats/exact-json.ts"
 import { jsonProblem } from "../formats/json-problem.ts"
 
 /**
- * A row's JSON. Numbers that are none (NaN, Infinity: Python writes them) are nothing; undefined for
- * what is no JSON.
+ * A row's JSON. Numbers that are none (NaN, Infinity: Python writes them) are nothing; undefined
+ * for what is no JSON.
  */
 export function parseRow(line: string): unknown {
   const text = line.replace(/^\uFEFF/, "") // of files that were put together

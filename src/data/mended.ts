@@ -6,8 +6,8 @@ import { rowReading } from "./rows/index.ts"
 import { resolveSources, sourceBatches } from "./sources.ts"
 
 /**
- * Why dftune makes other tokens or masks of some rows than 0.1.0 did, by their places: the faults of
- * that version that each row meets.
+ * Why dftune makes other tokens or masks of some rows than 0.1.0 did, by their places: the faults
+ * of that version that each row meets.
  */
 export async function mendedFaults(
   options: PrepareOptions,

@@ -21,7 +21,10 @@ export function nearDuplicates(threshold: number) {
   const near = rarePlaces(FUNCTIONS, placesFor(threshold))
   let texts = 0
   return {
-    /** Of one text, in order (`wordsOf`). @returns the index of the first text that it is like; undefined for one that is new */
+    /**
+     * Of one text, in order (`wordsOf`). @returns the index of the first text that it is like;
+     * undefined for one that is new
+     */
     add(words: readonly string[]): number | undefined {
       const signature = signatureOf(words)
       const index = texts++

@@ -39,7 +39,9 @@ export function noised(
   })
 }
 
-/** A pair's sides exchanged, a label turned round, or the answer of the next row that has another. */
+/**
+ * A pair's sides exchanged, a label turned round, or the answer of the next row that has another.
+ */
 function swapped(reading: RowReading, others: readonly RowReading[]): RowReading | undefined {
   const { example, value } = reading
   if (example.kind === "preference") {

@@ -1,4 +1,6 @@
-/** What lies inside a parquet page: runs and lengths that the decoder believes, held to the page. */
+/**
+ * What lies inside a parquet page: runs and lengths that the decoder believes, held to the page.
+ */
 import type { ColumnMetaData, Compressors, PageHeader, SchemaTree } from "hyparquet"
 import { decompressPage } from "hyparquet/src/datapage.js"
 import { deltaBinaryUnpack } from "hyparquet/src/delta.js"

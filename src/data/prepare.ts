@@ -40,7 +40,9 @@ export interface PrepareOptions {
   readonly implicitPrompt?: boolean
   /** As `data.on_long_pair`. */
   readonly onLongPair?: "drop" | "truncate"
-  /** Of a model of vision and language: how its pictures are read. Left out: a row with one is bad. */
+  /**
+   * Of a model of vision and language: how its pictures are read. Left out: a row with one is bad.
+   */
   readonly pictures?: PictureProcessor | undefined
   /** As `data.image_max_pixels`. */
   readonly imageMaxPixels?: number | null
@@ -83,7 +85,8 @@ const MAX_THREADS = 8
  * of everything it depends on. Memory does not grow with the data. Two runs at once are safe.
  *
  * @throws InputError naming file and line for a row that cannot be read (unless `onBadRow` is
- * skip), when nothing is left to train, and for sources, tokenizers and templates that are missing or wrong.
+ * skip), when nothing is left to train, and for sources, tokenizers and templates that are missing
+ * or wrong.
  */
 export async function prepareData(options: PrepareOptions): Promise<PreparedData> {
   const { onBadRow = "error", workers = "auto", signal, onProgress } = options
@@ -333,7 +336,7 @@ async function eachBatch(
     for await (const { file, fraction, batch } of sourceBatches(sources)) {
       signal?.throwIfAborted()
       const result = pool.prepare(leftOut ? { ...batch, leftOut: leftOut.lines[file]! } : batch)
-      result.catch(() => {}) // awaited in order below; until then a failure must not end the process
+      result.catch(() => {}) // awaited in order below; failing before, it must not end us
       underWay.push({ file, fraction, result })
       if (underWay.length >= pool.width) await takeFirst()
     }
@@ -350,7 +353,9 @@ function lintError({ message, hint, examples }: Lint, all: readonly Lint[]): Inp
   return new InputError(`${message}${where}; ${hint}${bad === undefined ? "" : `\n${bad.message}`}`)
 }
 
-/** The way out is named where it is one: a verb that takes rows by themselves has no such setting. */
+/**
+ * The way out is named where it is one: a verb that takes rows by themselves has no such setting.
+ */
 const badRow = (message: string, hasConfig: boolean) =>
   new InputError(
     hasConfig

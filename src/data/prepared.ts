@@ -72,7 +72,10 @@ export interface PreparedRow {
   readonly line: number
   /** How often the row counts, in the loss and in what it is divided by; 1 for most. */
   readonly weight: number
-  /** 1 or 0 of labelled answers, the reward of rewarded ones, the margin of pairs to score; 0 of others. */
+  /**
+   * 1 or 0 of labelled answers, the reward of rewarded ones, the margin of pairs to score; 0 of
+   * others.
+   */
   readonly value: number
 }
 
@@ -167,7 +170,7 @@ export async function openPrepared(dir: string): Promise<Prepared> {
     return shards[low]!
   }
   const files = openFiles()
-  for (const { path } of shards.slice(0, MAX_OPEN)) files.file(path) // deleted later, they stay readable
+  for (const { path } of shards.slice(0, MAX_OPEN)) files.file(path) // readable when deleted
   const read = (index: number, side: number): PreparedRow => {
     const shard = locate(index)
     const readAt = (target: Uint8Array, position: number) =>

@@ -20,7 +20,9 @@ export interface PreviewExample {
   readonly source: string
   /** Of a preference row: which of its answers. */
   readonly side?: "chosen" | "rejected"
-  /** Of a preference row: the first token in which its answers differ; before it both are the same. */
+  /**
+   * Of a preference row: the first token in which its answers differ; before it both are the same.
+   */
   readonly parts_at?: number
   readonly text: string
   readonly token_ids: readonly number[]
@@ -120,7 +122,9 @@ const withLints = <Counts extends { readonly lints: readonly Lint[] }>(
   leftOut: LeftOut | undefined,
 ): Counts => ({ ...counts, lints: [...(leftOut?.lints ?? []), ...counts.lints] })
 
-/** The first token in which two sides differ, be it that one has ended; undefined for one sequence. */
+/**
+ * The first token in which two sides differ, be it that one has ended; undefined for one sequence.
+ */
 function partingOf([chosen, rejected]: readonly Rendered[]): number | undefined {
   if (!chosen || !rejected) return undefined
   const [a, b] = [chosen.tokenIds, rejected.tokenIds]

@@ -70,9 +70,11 @@ interface SourceCounts {
 }
 
 /**
- * Reads and tokenises all prompts of the sources; those that leave no room for an answer are left out.
+ * Reads and tokenises all prompts of the sources; those that leave no room for an answer are left
+ * out.
  *
- * @throws InputError naming file and line of a row that cannot be read, or that the rewards cannot judge
+ * @throws InputError naming file and line of a row that cannot be read, or that the rewards cannot
+ * judge
  */
 export async function readPrompts(options: PromptOptions): Promise<PromptData> {
   const { prepare, maxTokens, signal } = options
@@ -163,7 +165,8 @@ function dataOf(parts: PromptRowsParts, warnings: PromptData["warnings"]): Promp
 }
 
 /**
- * Takes prompts out, to measure on: chosen by the seed, and all rows with the same prompt with them.
+ * Takes prompts out, to measure on: chosen by the seed, and all rows with the same prompt with
+ * them.
  *
  * @throws InputError when nothing would be left to train
  */

@@ -29,7 +29,10 @@ export function rarePlaces(places: number, least: number) {
   }
 
   return {
-    /** @returns numbers of those held, from 0 as they were added, that agree in `least` or may; none is left out */
+    /**
+     * @returns numbers of those held, from 0 as they were added, that agree in `least` or may; none
+     * is left out
+     */
     like(signature: Uint32Array): number[] {
       const touched: number[] = []
       for (const key of order(signature))
@@ -71,7 +74,10 @@ function rarestFirst(counts: Uint32Array, prefix: number) {
   }
 }
 
-/** A hash table of lists: entry `e` belongs to number `e / prefix`. What falls together is told as one. */
+/**
+ * A hash table of lists: entry `e` belongs to number `e / prefix`. What falls together is told as
+ * one.
+ */
 function chains(prefix: number, capacity: number) {
   const mask = 2 ** Math.ceil(Math.log2(capacity * prefix)) - 1
   const heads = new Int32Array(mask + 1).fill(-1)

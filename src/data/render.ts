@@ -26,8 +26,8 @@ export interface Rendered {
 }
 
 /**
- * Which texts go through the chat template: `auto` the questions, `none` no plain text at all, `all`
- * every one of them. Messages always do.
+ * Which texts go through the chat template: `auto` the questions, `none` no plain text at all,
+ * `all` every one of them. Messages always do.
  */
 export type PlainTexts = "auto" | "none" | "all"
 
@@ -164,8 +164,8 @@ interface SampleParts {
 }
 
 /**
- * A sample by the very tokens that were drawn, behind what was asked. undefined where this tokenizer
- * reads another text in them.
+ * A sample by the very tokens that were drawn, behind what was asked. undefined where this
+ * tokenizer reads another text in them.
  */
 function ownTokens(
   { tokenIds, cutOff }: Sampled,
@@ -273,7 +273,10 @@ function plainTokens(
   }
 }
 
-/** Cuts on the right, frees the first token (nothing predicts it), and notes what a user should know. */
+/**
+ * Cuts on the right, frees the first token (nothing predicts it), and notes what a user should
+ * know.
+ */
 function finished(tokens: ChatTokens, { maxLength, tokenizer, stopIds }: RenderOptions): Rendered {
   const { tokenIds, tokenClass, endsOpen = false } = tokens
   const lossMask = tokens.lossMask.map((mask, t) => (t === 0 ? 0 : mask))

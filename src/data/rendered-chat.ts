@@ -86,7 +86,9 @@ function firstThat<T>(
   throw refused
 }
 
-/** As the row has them; with `function` around each and without; with the arguments as JSON text. */
+/**
+ * As the row has them; with `function` around each and without; with the arguments as JSON text.
+ */
 function* callForms(messages: readonly Message[]): Generator<readonly Message[]> {
   yield messages
   if (!messages.some(({ tool_calls }) => Array.isArray(tool_calls))) return

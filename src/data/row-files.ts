@@ -238,14 +238,17 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
 /** What JSON would have said of a row. */
 const row = (value: unknown, floats: FloatColumns) => plain(value, floats, "")
 
-/** Whole numbers of 64 bits as numbers, bytes as text where they are; calls as text where numbers lose. */
+/**
+ * Whole numbers of 64 bits as numbers, bytes as text where they are; calls as text where numbers
+ * lose.
+ */
 function plain(value: unknown, floats: FloatColumns, path: string): unknown {
   if (typeof value === "bigint") return Number(value)
   if (Array.isArray(value)) return value.map((item) => plain(item, floats, path))
   if (value instanceof Date) return value.toISOString()
   if (value instanceof Uint8Array) return textOrBytes(value)
   if (value instanceof DataView) return null
-  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, Number) // a list of numbers
+  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, Number) // numbers
   if (!isObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
@@ -260,7 +263,10 @@ function plain(value: unknown, floats: FloatColumns, path: string): unknown {
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** A column may hold text without saying so. Bytes are copied: a view takes its whole file along to a thread. */
+/**
+ * A column may hold text without saying so. Bytes are copied: a view takes its whole file along to
+ * a thread.
+ */
 function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   try {
     return strictUtf8.decode(bytes)

@@ -6,7 +6,8 @@ import { sidesOf } from "./prepared.ts"
 
 /**
  * What rows are, whatever made them: their ids, masks, classes and weights in their order, and what
- * their sources weigh. Each column is hashed as one stream, so that batches and shards do not matter.
+ * their sources weigh. Each column is hashed as one stream, so that batches and shards do not
+ * matter.
  */
 export interface RowsHasher {
   /** One batch a side (the only one, or chosen and rejected). */

@@ -210,7 +210,9 @@ async function rowChooser({
   }
 }
 
-/** Packs rows into batches: JSON text end to end in one buffer, which crosses to a thread as one. */
+/**
+ * Packs rows into batches: JSON text end to end in one buffer, which crosses to a thread as one.
+ */
 function batchCollector(path: string, noise: NoiseConfig | undefined) {
   let lines: number[] = []
   let json: Uint8Array[] = []

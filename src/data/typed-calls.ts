@@ -61,7 +61,8 @@ export const joined = (under: string, name: string): string =>
   under === "" ? name : `${under}.${name}`
 
 /**
- * JSON text of what lies at a path, without its nulls; undefined where numbers alone tell all of it.
+ * JSON text of what lies at a path, without its nulls; undefined where numbers alone tell all of
+ * it.
  *
  * @param plain what JSON would have of a value that is no number, list or object
  */

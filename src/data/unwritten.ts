@@ -159,7 +159,10 @@ export function writesCalls({ messages, spans, text }: Omit<RenderedChat, "again
   })
 }
 
-/** Keys, texts and whole numbers in arguments; what has several spellings (true, null, 2.0) is left out. */
+/**
+ * Keys, texts and whole numbers in arguments; what has several spellings (true, null, 2.0) is left
+ * out.
+ */
 function leaves(value: unknown): string[] {
   if (typeof value === "string") return value.trim() === "" ? [] : [value.trim()]
   if (typeof value === "bigint" || Number.isInteger(value)) return [String(value)]

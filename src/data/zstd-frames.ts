@@ -38,7 +38,8 @@ function frameHeader(view: DataView): FrameHeader | undefined {
  * Follows frames as their bytes come: their decoder makes room for a frame's whole window at once,
  * whatever the frame holds.
  *
- * @throws RangeError for a window that no packer takes by itself. What else is wrong is the decoder's.
+ * @throws RangeError for a window that no packer takes by itself. What else is wrong is the
+ * decoder's.
  */
 export function frameWatch(): (bytes: Uint8Array) => void {
   /** Bytes of a block that need no look. */

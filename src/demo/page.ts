@@ -1,4 +1,6 @@
-/** The demo's `report.html`: a run's report with what was asked, answered and measured before it. */
+/**
+ * The demo's `report.html`: a run's report with what was asked, answered and measured before it.
+ */
 
 import { escapeHtml } from "../report/charts.ts"
 import { reportHtml } from "../report/run-page.ts"

@@ -83,7 +83,9 @@ export function valuesOf({ start, steps }: Problem): number[] {
 
 export const answerOf = (task: Problem): number => valuesOf(task).at(-1) ?? task.start
 
-/** As `valuesOf`, but the result of one step has a wrong digit, and the later steps go on from it. */
+/**
+ * As `valuesOf`, but the result of one step has a wrong digit, and the later steps go on from it.
+ */
 function corruptedValues(random: Random, { start, steps }: Problem): number[] {
   const wrongStep = integer(random, 0, steps.length - 1)
   const values: number[] = []
@@ -108,7 +110,9 @@ function withWrongDigit(random: Random, value: number): number {
 /** How the steps of a solution are told. */
 export type Style = "equations" | "verbose" | "direct"
 
-/** Words that begin a step of a verbose solution, with how often the bundled model has seen each. */
+/**
+ * Words that begin a step of a verbose solution, with how often the bundled model has seen each.
+ */
 const BASE_CONNECTIVES = [
   ["Then", 50],
   ["Next", 30],

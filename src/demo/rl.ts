@@ -82,7 +82,10 @@ const TEMPERATURES = [1, 0] as const
 const MAX_NEW_TOKENS = 100
 const GROUP = 8
 
-/** Short sums with solutions; long ones with answers, as rows to imitate and as prompts; what to ask. */
+/**
+ * Short sums with solutions; long ones with answers, as rows to imitate and as prompts; what to
+ * ask.
+ */
 async function writeData({ folder, trainRows, questions }: RlDemoSettings) {
   const random = randomStream(6, "demo sums without solutions")
   const taken = new Set<string>()

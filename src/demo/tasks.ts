@@ -1,4 +1,7 @@
-/** The demo's training rows and questions: new data for a model that already knows the trade. All of it from a seed. */
+/**
+ * The demo's training rows and questions: new data for a model that already knows the trade. All of
+ * it from a seed.
+ */
 import { randomStream } from "../random.ts"
 import {
   answerOf,

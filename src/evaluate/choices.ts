@@ -17,7 +17,10 @@ export interface ChoiceGold {
   readonly choices: readonly string[]
   /** Of the right one. */
   readonly answer: number
-  /** likeliest: the sum of ln p; per-character: divided by the answer's length, which then costs nothing. */
+  /**
+   * likeliest: the sum of ln p; per-character: divided by the answer's length, which then costs
+   * nothing.
+   */
   readonly rule: "likeliest" | "per-character"
 }
 

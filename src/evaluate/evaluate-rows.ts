@@ -1,4 +1,7 @@
-/** `dftune eval --data`: how probable one model, or two, find the targets of rows; how a reward model ranks pairs. */
+/**
+ * `dftune eval --data`: how probable one model, or two, find the targets of rows; how a reward
+ * model ranks pairs.
+ */
 import { InputError } from "../errors.ts"
 import { modelNamed } from "../generate/model-named.ts"
 import { checkBounds } from "../generate/sampling-bounds.ts"

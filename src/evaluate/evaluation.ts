@@ -53,7 +53,9 @@ export interface EvaluateOptions {
   /** For choices, which are not sampled; a server has none. */
   readonly openScored?: () => Promise<ScoredModel>
   readonly settings: EvaluationSettings
-  /** How the model's rows were laid out, for `prompt: auto`; a question as a user's turn without. */
+  /**
+   * How the model's rows were laid out, for `prompt: auto`; a question as a user's turn without.
+   */
   readonly layout?: LayoutParts
   /** Gets `SUITE.samples.jsonl` (grows, can be continued) and `SUITE.jsonl` (graded). */
   readonly folder: string

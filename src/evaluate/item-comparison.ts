@@ -1,4 +1,7 @@
-/** Two evaluations of the same problems, problem by problem: who won what, and whether it is more than luck. */
+/**
+ * Two evaluations of the same problems, problem by problem: who won what, and whether it is more
+ * than luck.
+ */
 import { basename } from "node:path"
 import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
@@ -61,7 +64,8 @@ export async function evaluatedSuites(
 }
 
 /**
- * The problems that both evaluations have; of several answers a problem is solved where most are right.
+ * The problems that both evaluations have; of several answers a problem is solved where most are
+ * right.
  *
  * @throws InputError where one of them has no such suite, or they share no problem
  */

@@ -9,7 +9,9 @@ export const PAIRINGS = ["best", "all"] as const
 export type Pairing = (typeof PAIRINGS)[number]
 
 export interface PairOptions {
-  /** `best`: one pair a prompt, the best against the worst. `all`: every better against every worse. */
+  /**
+   * `best`: one pair a prompt, the best against the worst. `all`: every better against every worse.
+   */
   readonly pairing: Pairing
   /** At most k pairs of each prompt, drawn with the seed. */
   readonly maxPerPrompt: number | undefined
@@ -117,8 +119,9 @@ interface Asked {
 const QUESTIONS = ["problem", "question"] as const
 
 /**
- * How a sample was asked and answered: a text prompt stays a text, messages stay messages. A question is
- * a user's message; where its samples were asked as plain text, it is the question and one newline.
+ * How a sample was asked and answered: a text prompt stays a text, messages stay messages. A
+ * question is a user's message; where its samples were asked as plain text, it is the question and
+ * one newline.
  *
  * @throws InputError naming the row
  */

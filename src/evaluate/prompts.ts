@@ -8,7 +8,10 @@ export const BOXED_INSTRUCTION =
   "Please reason step by step, and put your final answer within \\boxed{}."
 
 const STYLES = {
-  /** As a training row of problem and solution would lay it out; of a trained model, as its rows were. */
+  /**
+   * As a training row of problem and solution would lay it out; of a trained model, as its rows
+   * were.
+   */
   auto: (problem: string, layout: LayoutParts) =>
     promptOf({ prompt: problem, question: true }, layout),
   /** The model's own chat template, the instruction after the problem. */

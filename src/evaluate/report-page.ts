@@ -1,4 +1,7 @@
-/** Style and script of the evaluation page. All text goes in by `textContent`: nothing of the data is markup. */
+/**
+ * Style and script of the evaluation page. All text goes in by `textContent`: nothing of the data
+ * is markup.
+ */
 
 export const STYLE = `
 :root { color-scheme: light dark; --fg: #1c2024; --bg: #fff; --dim: #667079; --line: #d9dee3; --card: #f7f9fa;

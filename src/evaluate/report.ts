@@ -106,7 +106,9 @@ export function comparisonTable(rows: readonly ComparedSuite[]): string {
 const MAX_SAMPLES = 4_000
 const MAX_TEXT = 6_000
 
-/** One page that opens offline: scores, and every problem with its samples, verdicts and reasons. */
+/**
+ * One page that opens offline: scores, and every problem with its samples, verdicts and reasons.
+ */
 export async function evaluationHtml(
   folder: string,
   results: readonly SuiteResult[],

@@ -21,7 +21,10 @@ export interface Vote {
   readonly correct: boolean
 }
 
-/** Whether the commonest answer is correct; samples without an answer abstain; a tie goes to the first seen. */
+/**
+ * Whether the commonest answer is correct; samples without an answer abstain; a tie goes to the
+ * first seen.
+ */
 export function majorityCorrect(votes: readonly Vote[]): boolean {
   const counts = new Map<string, number>()
   for (const { answer, correct } of votes) {

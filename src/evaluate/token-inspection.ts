@@ -1,4 +1,7 @@
-/** What a model makes of every token of a sequence: probability, rank, entropy, what it would rather say. */
+/**
+ * What a model makes of every token of a sequence: probability, rank, entropy, what it would rather
+ * say.
+ */
 
 import { largestIndices } from "../generate/index.ts"
 import { packSequences } from "../models/index.ts"

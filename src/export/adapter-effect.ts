@@ -19,8 +19,8 @@ import { openScoredModel, type ScoredModel } from "../train/scored-model.ts"
 export interface AdapterEffect {
   /**
    * 1 - rms((l' - l0') - (l - l0)) / rms(l - l0) over the targets' log-probabilities: l with the
-   * adapter, l0 without it, l' and l0' of both as written. 1: nothing is lost. What the coarser type
-   * does to the base itself is in both l' and l0', and not counted.
+   * adapter, l0 without it, l' and l0' of both as written. 1: nothing is lost. What the coarser
+   * type does to the base itself is in both l' and l0', and not counted.
    */
   readonly kept: number
   /** Mean NLL of those targets in nats: the base, with the adapter, and as written. */
@@ -111,7 +111,9 @@ function runOf(path: string): string | undefined {
   return basename(resolve(path)) === RUN_FILES.model && isRunFolder(parent) ? parent : undefined
 }
 
-/** How the run had its rows read, but for the tokenizer; those of its files that are still there. */
+/**
+ * How the run had its rows read, but for the tokenizer; those of its files that are still there.
+ */
 async function runRows(path: string): Promise<Omit<PrepareOptions, "tokenizer"> | Unmeasured> {
   const run = runOf(path)
   if (run === undefined) return { unmeasured: "only a run knows the rows it was trained on" }

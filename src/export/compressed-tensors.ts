@@ -20,7 +20,9 @@ import { largestDifference } from "./verify.ts"
 
 type Bits = 4 | 8
 
-/** Inputs that share a scale, the largest that divides all rows; without one a row has one scale. */
+/**
+ * Inputs that share a scale, the largest that divides all rows; without one a row has one scale.
+ */
 const GROUP_SIZES = [128, 64, 32]
 
 interface Grid {
@@ -41,7 +43,8 @@ const asFloat = (bits: number): number => {
 
 /**
  * Round to nearest, symmetric: scale = max |w| / (2^bits - 1) * 2 of a group, as bfloat16, and
- * code = round(w / scale) from -2^(bits-1) to 2^(bits-1) - 1 (compressed-tensors' calculate_qparams).
+ * code = round(w / scale) from -2^(bits-1) to 2^(bits-1) - 1 (compressed-tensors'
+ * calculate_qparams).
  */
 function rounded(weight: Float32Array, columns: number, { bits, groupSize }: Grid): Rounded {
   const size = groupSize ?? columns

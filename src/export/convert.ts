@@ -13,8 +13,8 @@ export interface ConvertOptions extends Omit<ExportOptions, "to" | "out" | "adde
 }
 
 /**
- * Writes a GGUF file or a quantised checkpoint as a plain Hugging Face folder, or any model as GGUF or
- * in 4 or 8 bits. An adapter is folded into its base: what comes out is a whole model.
+ * Writes a GGUF file or a quantised checkpoint as a plain Hugging Face folder, or any model as GGUF
+ * or in 4 or 8 bits. An adapter is folded into its base: what comes out is a whole model.
  *
  * @throws InputError as `exportModel`
  */

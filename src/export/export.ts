@@ -60,7 +60,9 @@ export interface ExportResult extends Written {
   readonly source: string
   readonly out: string
   readonly files: readonly ExportedFile[]
-  /** Of an adapter folded in: what is left of its effect on the run's rows, or why that is unknown. */
+  /**
+   * Of an adapter folded in: what is left of its effect on the run's rows, or why that is unknown.
+   */
   readonly effect?: AdapterEffect | Unmeasured
 }
 
@@ -222,8 +224,9 @@ async function keptEffect(
 }
 
 /**
- * Writes a model for other tools and reads back what it wrote: names, shapes, and every value within
- * what its type can hold. The folder is put in place when that is done; nothing half is left.
+ * Writes a model for other tools and reads back what it wrote: names, shapes, and every value
+ * within what its type can hold. The folder is put in place when that is done; nothing half is
+ * left.
  *
  * @param word a run folder, a model folder, an adapter folder, a hub id, or the config of a run
  * @throws InputError for what cannot be exported so, with what to do instead
@@ -264,7 +267,7 @@ export async function exportModel(word: string, options: ExportOptions): Promise
     return { written, files: await filesOf(stage) }
   })
   const { stored, verified, notes } = written
-  const isItself = added.length === 0 && (weight ?? 1) === 1 // else its effect is meant to be another
+  const isItself = added.length === 0 && (weight ?? 1) === 1 // else it is meant to differ
   const foldsIn = isItself && source.base !== null && to !== "peft" && to !== "gguf-adapter"
   const effect = foldsIn ? await keptEffect(run, source, stored, options) : undefined
   return {

@@ -43,8 +43,8 @@ const OWN_TEXTS =
   /^((config|generation_config|adapter_config|dftune|tokenizer_config)\.json|.*\.(yaml|md))$/
 
 /**
- * Exports a run (`--to peft` of an adapter, else `--to hf`) into its `export/hub`, writes the card and
- * the settings beside it, and sends them. Nothing names a place of this machine.
+ * Exports a run (`--to peft` of an adapter, else `--to hf`) into its `export/hub`, writes the card
+ * and the settings beside it, and sends them. Nothing names a place of this machine.
  *
  * @throws InputError as `exportModel`, for what is no run, and for what the hub refuses
  */

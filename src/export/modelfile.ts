@@ -16,7 +16,10 @@ export interface Turns {
 /** Texts that no template holds. */
 const MARKS = ["⟦1⟧", "⟦2⟧", "⟦3⟧", "⟦4⟧", "⟦5⟧", "⟦6⟧"]
 
-/** What stands around and between the messages; undefined when they are not all there, once, in order. */
+/**
+ * What stands around and between the messages; undefined when they are not all there, once, in
+ * order.
+ */
 function between(template: ChatTemplate, roles: readonly string[]): string[] | undefined {
   const messages = roles.map((role, i): ChatMessage => ({ role, content: MARKS[i]! }))
   let text: string
@@ -64,8 +67,8 @@ export function turnsOf(template: ChatTemplate): Turns | undefined {
 const literal = (text: string): string => text.replaceAll("{", '{{ "{" }}')
 
 /**
- * The turns as a Go template of Ollama, which gives it `.System` and `.Messages`. Its runner puts BOS
- * before every prompt where the tokenizer does, so that the template must not.
+ * The turns as a Go template of Ollama, which gives it `.System` and `.Messages`. Its runner puts
+ * BOS before every prompt where the tokenizer does, so that the template must not.
  */
 export function goTemplate(
   { opening, system, afterUser, afterAssistant }: Turns,
@@ -91,7 +94,9 @@ export function goTemplate(
 /** What Ollama's parser drops without a word: it keeps what Go calls printable, and line breaks. */
 const DROPPED = /(?![ \n])[\p{C}\p{Z}]/u
 
-/** A text of a Modelfile, which knows quotes but no escapes; undefined when it cannot be written. */
+/**
+ * A text of a Modelfile, which knows quotes but no escapes; undefined when it cannot be written.
+ */
 function quoted(text: string): string | undefined {
   if (DROPPED.test(text)) return undefined
   if (!text.includes('"') && !text.includes("\n")) return `"${text}"`

@@ -13,8 +13,8 @@ export function addedAdapter(text: string): AddedAdapter {
 }
 
 /**
- * The adapter that is exported: the source's own, or with others and weights as the one that they come
- * to.
+ * The adapter that is exported: the source's own, or with others and weights as the one that they
+ * come to.
  *
  * @throws InputError for another that is no adapter, or of another base
  */

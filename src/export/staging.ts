@@ -48,8 +48,9 @@ async function moveInto(stage: string, out: string): Promise<void> {
 }
 
 /**
- * Lets `write` fill a folder beside `out`, and puts it in place when that has succeeded: `out` holds
- * all of it or is untouched. With `out` not empty its files are replaced one by one and others stay.
+ * Lets `write` fill a folder beside `out`, and puts it in place when that has succeeded: `out`
+ * holds all of it or is untouched. With `out` not empty its files are replaced one by one and
+ * others stay.
  */
 export async function stagedFolder<T>(
   out: string,

@@ -1,8 +1,8 @@
 /**
- * Rounding to 16 bits whose error is zero on average. An adapter's change is often smaller than half
- * a step of the base's type, and to nearest all of it is lost; rounded up with the probability that
- * lies between the two neighbours, the change stays in the mean, and what is added is noise that the
- * sum over a row's inputs mostly cancels (`npm run bench -- merge-rounding`).
+ * Rounding to 16 bits whose error is zero on average. An adapter's change is often smaller than
+ * half a step of the base's type, and to nearest all of it is lost; rounded up with the probability
+ * that lies between the two neighbours, the change stays in the mean, and what is added is noise
+ * that the sum over a row's inputs mostly cancels (`npm run bench -- merge-rounding`).
  */
 import { assert, InputError } from "../errors.ts"
 import type { TensorSource } from "../models/index.ts"
@@ -26,8 +26,9 @@ const LEAST_NORMAL_F16 = 2 ** -14
 const LEAST_STEP_F16 = 2 ** -24
 
 /**
- * Rounds float32 values in place to ones that the type holds: each to one of its two neighbours there,
- * to the upper with a probability of its distance from the lower, in steps. What the type holds stays.
+ * Rounds float32 values in place to ones that the type holds: each to one of its two neighbours
+ * there, to the upper with a probability of its distance from the lower, in steps. What the type
+ * holds stays.
  */
 export function stochasticallyRounded(
   values: Float32Array,

@@ -109,7 +109,8 @@ export async function settledAnswers(
 const OTHER_ROWS = "other rows"
 
 /**
- * What is found of the rows; where their keys say nothing, under the columns that are then asked for.
+ * What is found of the rows; where their keys say nothing, under the columns that are then asked
+ * for.
  *
  * @throws InputError where they cannot be read, or other rows are wanted
  */
@@ -145,7 +146,9 @@ function checkObjective(name: string): void {
 
 const within = ({ signal }: Look) => (signal ? { signal } : {})
 
-/** undefined for a hub id that cannot be reached from here: its settings are then chosen blindly. */
+/**
+ * undefined for a hub id that cannot be reached from here: its settings are then chosen blindly.
+ */
 async function lookedAtModel(name: string, look: Look): Promise<ModelFacts | undefined> {
   try {
     return await modelFacts(name, within(look))

@@ -91,7 +91,9 @@ function imported(from: string, file: string, given: InitOptions): WrittenConfig
   return { file, config: parseYaml(yaml), text: yaml, peer, notes: notes.map(noteText) }
 }
 
-/** A path of a script as it reads from `dir`: of what is there, in the folders it may be meant from. */
+/**
+ * A path of a script as it reads from `dir`: of what is there, in the folders it may be meant from.
+ */
 function found(path: string, folders: readonly string[], dir: string): string {
   const there = folders.map((folder) => join(folder, path)).find((each) => existsSync(each))
   return there === undefined || isAbsolute(path) ? path : beside(dir, there)

@@ -56,7 +56,10 @@ export function writeError(error: unknown, path: string): unknown {
     : new InputError(`cannot write ${path}: ${hint}`, { cause: error })
 }
 
-/** Flushes a folder's entries, so that a rename in it survives a power cut (not on Windows, where a folder cannot be opened). */
+/**
+ * Flushes a folder's entries, so that a rename in it survives a power cut (not on Windows, where a
+ * folder cannot be opened).
+ */
 export async function flushFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return
   const handle = await open(folder, "r")
@@ -110,7 +113,10 @@ const hostTag = () => createHash("sha256").update(hostname()).digest("hex").slic
 
 const ABANDONED_MS = 24 * 3600 * 1000
 
-/** Removes what killed processes left of writing `path`: this host's dead ones', and what is a day old. */
+/**
+ * Removes what killed processes left of writing `path`: this host's dead ones', and what is a day
+ * old.
+ */
 export function removeLeft(path: string): void {
   const before = `.${shortened(basename(path))}.`
   for (const name of temporaryNames(dirname(path))) {

@@ -32,7 +32,9 @@ export function parseExactJson(text: string): unknown {
 
 type Container = Record<string, unknown>
 
-/** The names and members of an object, or the places and items of a list, as the text wrote them. */
+/**
+ * The names and members of an object, or the places and items of a list, as the text wrote them.
+ */
 export function exactMembers(value: object): (readonly [key: string, member: unknown])[] {
   const lost = (value as { readonly [LOST]?: Lost })[LOST]
   if (lost === undefined) return Object.entries(value)

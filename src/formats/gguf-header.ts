@@ -78,7 +78,9 @@ class Cursor {
   uint32(what: string): number {
     return this.number("uint32", what) as number
   }
-  /** A 64-bit number of things of at least `bytesEach` bytes: no more than the file has room for. */
+  /**
+   * A 64-bit number of things of at least `bytesEach` bytes: no more than the file has room for.
+   */
   count(what: string, bytesEach: number): number {
     const count = this.number("uint64", what) as bigint
     const room = Math.floor((this.#place.fileSize - this.at) / bytesEach)

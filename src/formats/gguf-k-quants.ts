@@ -33,13 +33,17 @@ function encoder(bytes: number, encode: Encoder) {
 const viewOf = (out: Uint8Array): DataView =>
   new DataView(out.buffer, out.byteOffset, out.byteLength)
 
-/** 0, or not a number where a scale is none: then the whole block is none, and reading back finds it. */
+/**
+ * 0, or not a number where a scale is none: then the whole block is none, and reading back finds
+ * it.
+ */
 const faultOf = (scales: Float64Array): number =>
   scales.every((scale) => Number.isFinite(scale)) ? 0 : Number.NaN
 
 /**
- * Q4_K and Q5_K: eight groups of 32, x = d s code - dmin m with s and m of six bits. A group's range,
- * stretched to hold zero, is cut into 2^bits - 1 steps; codes are of the scales as they were rounded.
+ * Q4_K and Q5_K: eight groups of 32, x = d s code - dmin m with s and m of six bits. A group's
+ * range, stretched to hold zero, is cut into 2^bits - 1 steps; codes are of the scales as they were
+ * rounded.
  */
 const withMinima = (bits: 4 | 5): Encoder => {
   const most = 2 ** bits - 1
@@ -82,7 +86,10 @@ function writeSixBits(out: Uint8Array, at: number, group: number, s: number, m: 
   out[at + 8 + g]! |= (s & 15) | ((m & 15) << 4)
 }
 
-/** Q6_K: sixteen groups of 16, x = d s (code - 32) with s of eight bits; the extreme of a group is code 0. */
+/**
+ * Q6_K: sixteen groups of 16, x = d s (code - 32) with s of eight bits; the extreme of a group is
+ * code 0.
+ */
 const sixBits: Encoder = (values, from, out, at) => {
   const view = viewOf(out)
   const scales = new Float64Array(16)
@@ -116,7 +123,9 @@ const TINY = 2 ** -25
 const boundWithMinima = (bits: 4 | 5) => (_: number, largest: number) =>
   largest * (1.1 / (2 ** bits - 1) + 3 / 126 + 2 ** -9) + 64 * (2 ** bits + 1) * TINY
 
-/** The K-quants that are written: rounded to nearest, without llama.cpp's search for better scales. */
+/**
+ * The K-quants that are written: rounded to nearest, without llama.cpp's search for better scales.
+ */
 export const K_QUANTS = {
   Q4_K: { encode: encoder(144, withMinima(4)), bound: boundWithMinima(4) },
   Q5_K: { encode: encoder(176, withMinima(5)), bound: boundWithMinima(5) },

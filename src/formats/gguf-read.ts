@@ -60,7 +60,8 @@ export async function openGguf(path: string): Promise<GgufReader> {
  * Opens a GGUF file (version 2 or 3, little endian); its header is checked against its size first.
  * Closing the reader closes the source.
  *
- * @throws InputError naming the file (and the key or tensor) for anything missing, damaged or unknown
+ * @throws InputError naming the file (and the key or tensor) for anything missing, damaged or
+ * unknown
  */
 export async function openGgufIn(source: ByteSource): Promise<GgufReader> {
   const { path } = source

@@ -25,7 +25,9 @@ function shifted(out: Float32Array, to: number, group: number): void {
   }
 }
 
-/** Codes of `bits` bits: runs of `run` bytes hold a value in each of their parts, low parts first. */
+/**
+ * Codes of `bits` bits: runs of `run` bytes hold a value in each of their parts, low parts first.
+ */
 function unpack(bytes: Uint8Array, at: number, bits: number, run: number): void {
   const mask = 2 ** bits - 1
   for (let i = 0, from = at; i < SIZE; from += run) {

@@ -112,7 +112,10 @@ function encodeQ8(values: Float32Array): Uint8Array {
   return out
 }
 
-/** The value of largest magnitude, the first of several; a NaN, above which nothing compares, if there is one. */
+/**
+ * The value of largest magnitude, the first of several; a NaN, above which nothing compares, if
+ * there is one.
+ */
 function extreme(values: Float32Array, from: number): number {
   let found = 0
   for (let i = from; i < from + BLOCK; i++) {

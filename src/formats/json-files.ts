@@ -59,7 +59,10 @@ export async function readBounded(path: string, maxBytes: number): Promise<Uint8
   }
 }
 
-/** Text of at most `maxBytes` bytes; a byte order mark is dropped, bytes that are not UTF-8 are an InputError. */
+/**
+ * Text of at most `maxBytes` bytes; a byte order mark is dropped, bytes that are not UTF-8 are an
+ * InputError.
+ */
 export async function readTextFile(path: string, maxBytes = MAX_TEXT_BYTES): Promise<string> {
   return utf8(await readBounded(path, maxBytes), path)
 }

@@ -1,4 +1,7 @@
-/** Where a text stops being JSON, and what stands there: parsers say it in their own words, or not at all. */
+/**
+ * Where a text stops being JSON, and what stands there: parsers say it in their own words, or not
+ * at all.
+ */
 export interface JsonProblem {
   /** In UTF-16 units, from 0; the text's length where it ends too early. */
   readonly at: number

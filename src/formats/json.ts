@@ -13,8 +13,8 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /**
- * The values in nested objects by dotted keys, `a.b.c`, in their order; lists are values, and so is an
- * object without keys. A value that is no object has the key `under`; with none, it is left out.
+ * The values in nested objects by dotted keys, `a.b.c`, in their order; lists are values, and so is
+ * an object without keys. A value that is no object has the key `under`; with none, it is left out.
  */
 export function dottedValues(value: unknown, under = ""): [key: string, value: unknown][] {
   if (!isObject(value) || Object.keys(value).length === 0)

@@ -28,8 +28,8 @@ export interface LineFile {
 
 /**
  * Opens a file to append lines to. What a killed process left of a last line is cut off first, or
- * all that is past `bytes`. A file that goes by other names too (a copy by hard links) is first made
- * one of its own.
+ * all that is past `bytes`. A file that goes by other names too (a copy by hard links) is first
+ * made one of its own.
  *
  * @throws InputError when it cannot be written, or is a link to another folder
  */

@@ -24,7 +24,9 @@ export function openPlainFile(path: string): number {
   throw new InputError(`${path}: expected a file, got ${got}`)
 }
 
-/** The first bytes of a file, as many as there are. @throws InputError as {@link openPlainFile} does */
+/**
+ * The first bytes of a file, as many as there are. @throws InputError as {@link openPlainFile} does
+ */
 export function plainHead(path: string, bytes: number): Buffer {
   const file = openPlainFile(path)
   try {
@@ -54,7 +56,9 @@ export function plainBytes(path: string, maxBytes = MAX_TEXT_BYTES): Buffer {
 export const plainText = (path: string, maxBytes = MAX_TEXT_BYTES): string =>
   plainBytes(path, maxBytes).toString("utf8")
 
-/** The JSON of a file that may be gone, half written, too deep or another program's; undefined then. */
+/**
+ * The JSON of a file that may be gone, half written, too deep or another program's; undefined then.
+ */
 export function jsonOfFile(path: string): unknown {
   try {
     const text = plainText(path)

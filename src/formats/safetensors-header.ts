@@ -130,7 +130,8 @@ function checkLayout(
 
 /**
  * The header of a safetensors file, checked against the size of the file before anything else is
- * read: every dtype known, every shape worth its bytes, no overlaps, no gaps, nothing after the end.
+ * read: every dtype known, every shape worth its bytes, no overlaps, no gaps, nothing after the
+ * end.
  *
  * @param json the header's text; the data begins at `dataBegin`.
  * @throws InputError naming the file and the tensor.

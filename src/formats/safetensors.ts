@@ -106,8 +106,8 @@ async function readNarrowed(
 /**
  * Reads a safetensors file by ranges; its header is checked against its size first.
  *
- * @throws InputError naming the file (and the tensor) for anything damaged or unknown; the source is
- * then closed.
+ * @throws InputError naming the file (and the tensor) for anything damaged or unknown; the source
+ * is then closed.
  */
 export async function readSafetensors(source: ByteSource): Promise<TensorReader> {
   const { path } = source

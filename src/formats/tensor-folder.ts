@@ -7,7 +7,9 @@ import { writeSafetensors } from "./safetensors-files.ts"
 import { DTYPE_BYTES, elementCount } from "./safetensors-header.ts"
 import { openCheckpointIn } from "./tensor-folder-reader.ts"
 
-/** Bytes of tensor data in one file before a checkpoint is cut into shards (as Transformers does). */
+/**
+ * Bytes of tensor data in one file before a checkpoint is cut into shards (as Transformers does).
+ */
 const MAX_SHARD_BYTES = 5e9
 
 /** {@link openCheckpointIn} of a folder on the disk. */

@@ -36,8 +36,8 @@ export interface AskingOptions
 }
 
 /**
- * Reads how a model's rows were laid out: from `dftune.json` in its folder, else, of a run, from its
- * config and first rows; of any other model nothing is known, and a row's keys decide.
+ * Reads how a model's rows were laid out: from `dftune.json` in its folder, else, of a run, from
+ * its config and first rows; of any other model nothing is known, and a row's keys decide.
  *
  * @throws InputError naming what cannot be read
  */
@@ -108,7 +108,10 @@ async function firstKinds(
   return seen > 0 ? counts : null
 }
 
-/** What to tell somebody who asks in another layout than the trained one; undefined when it is that one. */
+/**
+ * What to tell somebody who asks in another layout than the trained one; undefined when it is that
+ * one.
+ */
 export function askingWarning(
   prompt: RowPrompt,
   asking: Asking,

@@ -27,7 +27,10 @@ export interface ChatOptions
   readonly seed?: number | undefined
 }
 
-/** How a line becomes a prompt: a turn of the conversation, the text so far, or a question by itself. */
+/**
+ * How a line becomes a prompt: a turn of the conversation, the text so far, or a question by
+ * itself.
+ */
 export type ChatWay = "turns" | "text" | "questions"
 
 export interface ChatAnswer {

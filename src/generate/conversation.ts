@@ -11,7 +11,10 @@ import {
   stepped,
 } from "./sequence.ts"
 
-/** One sequence at a time; a prompt that begins as the last one did is computed from where they part. */
+/**
+ * One sequence at a time; a prompt that begins as the last one did is computed from where they
+ * part.
+ */
 export class Conversation {
   readonly #decoder: CachedDecoder
   readonly #reader: SequenceReader

@@ -139,7 +139,9 @@ export class DecodingBatch {
     }
   }
 
-  /** Who gets the next lane: of the jobs with a sequence to compute, the one with the fewest lanes. */
+  /**
+   * Who gets the next lane: of the jobs with a sequence to compute, the one with the fewest lanes.
+   */
   async #next(): Promise<RunningJob | undefined> {
     for (;;) {
       const wanting = this.#jobs.filter((job) => !job.done && !job.left && wants(job))

@@ -33,7 +33,9 @@ const SAME_REASON: Readonly<Record<string, FinishReason>> = {
   max_length: "length",
 }
 
-/** A server's reason in our words where we have one, else as it says; `unknown` where it says none. */
+/**
+ * A server's reason in our words where we have one, else as it says; `unknown` where it says none.
+ */
 function finishReason(value: unknown): FinishReason {
   if (typeof value !== "string" || value === "") return "unknown"
   return Object.hasOwn(SAME_REASON, value) ? SAME_REASON[value]! : value.slice(0, 60)

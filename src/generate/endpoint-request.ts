@@ -30,7 +30,9 @@ function serverWords(text: string): string {
   return text.trim().slice(0, 300)
 }
 
-/** Posts JSON. Lost connections, timeouts, 429, 5xx and answers that are no JSON can be tried again. */
+/**
+ * Posts JSON. Lost connections, timeouts, 429, 5xx and answers that are no JSON can be tried again.
+ */
 export async function post(
   url: string,
   body: unknown,

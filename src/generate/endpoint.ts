@@ -187,7 +187,9 @@ export class EndpointSource implements SampleSource {
     }
   }
 
-  /** One prompt that the server will not answer; the job goes on unless nothing was ever answered. */
+  /**
+   * One prompt that the server will not answer; the job goes on unless nothing was ever answered.
+   */
   #refusal(
     job: Job,
     url: string,

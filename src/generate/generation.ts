@@ -1,4 +1,6 @@
-/** `dftune generate`: samples of a model, or of an endpoint, for the prompts of a file or a program. */
+/**
+ * `dftune generate`: samples of a model, or of an endpoint, for the prompts of a file or a program.
+ */
 import { typedPrompt } from "../data/layout.ts"
 import { readPrompt } from "../data/rows/prompt-row.ts"
 import { InputError } from "../errors.ts"

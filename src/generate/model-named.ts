@@ -1,4 +1,6 @@
-/** The word that names a model: a folder, a run, a hub id; or the config that a run was made with. */
+/**
+ * The word that names a model: a folder, a run, a hub id; or the config that a run was made with.
+ */
 import { existsSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import { loadConfig } from "../config/load-config.ts"

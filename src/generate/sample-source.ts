@@ -25,7 +25,10 @@ export interface PromptTokens {
 
 /** Ask for `n` completions of one prompt. */
 export interface SampleRequest {
-  /** A string is used as it is, without a template; messages go through the model's own; ids are ids. */
+  /**
+   * A string is used as it is, without a template; messages go through the model's own; ids are
+   * ids.
+   */
   readonly prompt: Prompt
   readonly n: number
   /** 0 is greedy. */
@@ -44,12 +47,14 @@ export interface SampleRequest {
   /** Sample `i` is drawn with `seed + i`: the same seed gives the same sample. */
   readonly seed: number
   /**
-   * Of a rollout: its number, the attempt, and what sample 0 counts as. Sample `i` is then a function
-   * of (seed, first + i, number, attempt), all with the same seed, and log-probabilities are those at
-   * `temperature`.
+   * Of a rollout: its number, the attempt, and what sample 0 counts as. Sample `i` is then a
+   * function of (seed, first + i, number, attempt), all with the same seed, and log-probabilities
+   * are those at `temperature`.
    */
   readonly rollout?: { readonly number: number; readonly attempt: number; readonly first: number }
-  /** As many of the likeliest tokens are told with each sampled one; only of models on this machine. */
+  /**
+   * As many of the likeliest tokens are told with each sampled one; only of models on this machine.
+   */
   readonly alternatives?: number
   /** Texts that end a completion; the text itself is not part of it. */
   readonly stop?: readonly string[]
@@ -70,7 +75,10 @@ export interface Sample {
   readonly sampleIndex: number
   /** Text without special tokens, and without the stop string. */
   readonly completion: string
-  /** Everything that was sampled, the token that ended it with it; empty where an endpoint gives none. */
+  /**
+   * Everything that was sampled, the token that ended it with it; empty where an endpoint gives
+   * none.
+   */
   readonly tokenIds: readonly number[]
   /**
    * Natural-log probabilities of `tokenIds` at temperature 1 (of a rollout: at its temperature);
@@ -104,7 +112,9 @@ export interface SampledToken {
   readonly sampleIndex: number
   readonly tokenId: number
   readonly logprob: number
-  /** The likeliest tokens at temperature 1, the likeliest first, where `alternatives` asks for them. */
+  /**
+   * The likeliest tokens at temperature 1, the likeliest first, where `alternatives` asks for them.
+   */
   readonly top?: readonly { readonly tokenId: number; readonly logprob: number }[]
   /** What can be shown now: a part of a character or of a stop string is held back. */
   readonly text: string

@@ -54,7 +54,10 @@ export function argMax(values: Float32Array): number {
   return best
 }
 
-/** Indices of `weights` at or above the k-th largest value; the first k of them where there are ties. */
+/**
+ * Indices of `weights` at or above the k-th largest value; the first k of them where there are
+ * ties.
+ */
 function largest(weights: Float32Array, k: number): number[] {
   const kept: number[] = [] // a heap, the least likely on top
   const less = (a: number, b: number) =>
@@ -113,7 +116,9 @@ function nucleus(weights: Float32Array, mass: number): number[] {
 const total = (weights: Float32Array, ids: readonly number[]) =>
   ids.reduce((sum, id) => sum + weights[id]!, 0)
 
-/** The candidates left by top-k, then top-p (of what top-k left, as Transformers does), then min-p. */
+/**
+ * The candidates left by top-k, then top-p (of what top-k left, as Transformers does), then min-p.
+ */
 function candidates(weights: Float32Array, sampling: Sampling): number[] | undefined {
   const ids = likeliest(weights, sampling)
   const { minP = 0 } = sampling

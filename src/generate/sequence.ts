@@ -108,10 +108,14 @@ export interface Sequence {
   readonly seen: Set<number> | undefined
 }
 
-/** Prompt tokens that the text decoder reads first, so that it knows what a completion continues. */
+/**
+ * Prompt tokens that the text decoder reads first, so that it knows what a completion continues.
+ */
 const CONTEXT_TOKENS = 8
 
-/** Sample `sampleIndex` of a prompt, before its first token; `room` tokens can follow the prompt. */
+/**
+ * Sample `sampleIndex` of a prompt, before its first token; `room` tokens can follow the prompt.
+ */
 export function begunSequence(
   { requestIndex, request, ids }: EncodedPrompt,
   sampleIndex: number,

@@ -1,7 +1,10 @@
 /** 97.5 % quantile of the normal distribution. */
 export const Z975 = 1.959963984540054
 
-/** Wilson's 95 % interval of a share of `count`: no point even where it is 0 or 1 (Wilson 1927, eq. 4). */
+/**
+ * Wilson's 95 % interval of a share of `count`: no point even where it is 0 or 1 (Wilson 1927, eq.
+ * 4).
+ */
 export function wilsonInterval(share: number, count: number): [number, number] {
   const z2 = Z975 * Z975
   if (share === 0) return [0, z2 / (count + z2)]

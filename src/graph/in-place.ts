@@ -28,7 +28,8 @@ export function overwriteProblem(graph: Graph, name: string, output: string): st
 export function worksInPlace(node: Tensor, read: Tensor): boolean {
   if (!sameShape(node.shape, read.shape)) return false
   if (node.op === "gemm") return node.inputs[0] !== read && node.inputs[1] !== read
-  // The rows written are others than the rows read; ONNX Runtime copies unless it is the same memory.
+  // The rows written are others than the rows read; ONNX Runtime copies unless it is the same
+  // memory.
   if (node.op === "scatterAdd") return node.inputs[0] === read && node.inputs[2] !== read
   return ELEMENT_BY_ELEMENT.has(node.op) || node.op === "cacheAfter"
 }

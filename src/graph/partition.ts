@@ -34,8 +34,9 @@ export interface PartitionOptions {
   readonly level: KeepLevel
   /**
    * Kept values are rounded to bfloat16, which halves them; and so are the inputs named, which the
-   * backward then takes from what is saved. Two kinds stay as they are: what a comparison is made of,
-   * which must come out as it did, and what an exact product takes, which may be a small difference.
+   * backward then takes from what is saved. Two kinds stay as they are: what a comparison is made
+   * of, which must come out as it did, and what an exact product takes, which may be a small
+   * difference.
    */
   readonly narrowed?: readonly string[] | undefined
 }
@@ -134,6 +135,8 @@ function unroundedValues(
   return found
 }
 
-/** Probabilities are not: the backward of a softmax takes differences of them that nearly cancel. */
+/**
+ * Probabilities are not: the backward of a softmax takes differences of them that nearly cancel.
+ */
 const canBeNarrow = ({ op, dtype, shape }: Tensor) =>
   dtype === "f32" && op !== "softmax" && shape.every((dim) => typeof dim === "number")

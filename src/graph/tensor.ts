@@ -100,8 +100,8 @@ export interface Leaves {
 export type ProductOptions = Partial<ProductAttributes>
 
 /**
- * A symbolic tensor: one node of the graph. Methods build new nodes (`trace.ts` makes them); nothing
- * is computed.
+ * A symbolic tensor: one node of the graph. Methods build new nodes (`trace.ts` makes them);
+ * nothing is computed.
  */
 export interface Tensor<Op extends OpName = OpName> extends TensorType {
   readonly id: number
@@ -156,7 +156,10 @@ export interface Tensor<Op extends OpName = OpName> extends TensorType {
   transpose(perm: readonly number[]): Tensor
   expand(shape: Shape): Tensor
   slice(axis: number, start: number, end: number): Tensor
-  /** Rows begin[0] .. begin[0] + length of a named size, decided when the graph runs: begin, end i64 [1]. */
+  /**
+   * Rows begin[0] .. begin[0] + length of a named size, decided when the graph runs: begin, end i64
+   * [1].
+   */
   sliceBy(axis: number, begin: Tensor, end: Tensor, size: string): Tensor
   /** `size` rows along the axis: this in begin[0] .. end[0], zeros around it. */
   padBy(axis: number, begin: Tensor, end: Tensor, size: number): Tensor

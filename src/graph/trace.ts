@@ -232,7 +232,9 @@ export function composite(
   return apply("composite", [forward(...inputs), ...inputs], { name, backward })
 }
 
-/** A weight [out, in] from its codes, scales and zero points (`models/quantize.ts` has the layout). */
+/**
+ * A weight [out, in] from its codes, scales and zero points (`models/quantize.ts` has the layout).
+ */
 export function dequantize(
   inputs: { readonly codes: Tensor; readonly scales: Tensor; readonly zeros: Tensor },
   attributes: Attributes["dequantize"],

@@ -28,7 +28,8 @@ function unknownSize(name: string): number {
 /**
  * The most bytes of intermediates that exist at once when the nodes run in their order, each let
  * go of after its last reader. Inputs and results have places of their own and are not counted; a
- * reshape is a view, and an op that can work in place takes over an input that it is the last to read.
+ * reshape is a view, and an op that can work in place takes over an input that it is the last to
+ * read.
  */
 export function workspaceBytes(graph: Graph, sizes?: Sizes): number {
   const outside = new Set<Tensor>(Object.values(graph.results))

@@ -5,8 +5,8 @@ export interface Begun<Event, Result> extends AsyncIterable<Event> {
 }
 
 /**
- * Work that says how it goes: `events`, begun at once. They need not be read: it goes on all the same, and
- * `result` settles with what they return.
+ * Work that says how it goes: `events`, begun at once. They need not be read: it goes on all the
+ * same, and `result` settles with what they return.
  */
 export function begun<Event, Result>(
   events: () => AsyncGenerator<Event, Result>,

@@ -1,4 +1,6 @@
-/** The longest answer of a server that is read: far above any completion with its log-probabilities. */
+/**
+ * The longest answer of a server that is read: far above any completion with its log-probabilities.
+ */
 export const MAX_BODY_BYTES = 64e6
 
 /** An answer's text; undefined for one that goes on for longer. */

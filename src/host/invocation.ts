@@ -2,8 +2,8 @@
 import { shellWord } from "./shell-word.ts"
 
 /**
- * `dftune`; in a clone or a project `npx dftune`, where no `dftune` is on the PATH; `npm run dftune --`
- * for who called it so, in a clone that need not be built.
+ * `dftune`; in a clone or a project `npx dftune`, where no `dftune` is on the PATH; `npm run dftune
+ * --` for who called it so, in a clone that need not be built.
  */
 export function programName(env: NodeJS.ProcessEnv = process.env): string {
   if (env.npm_lifecycle_event === "dftune") return "npm run dftune --"

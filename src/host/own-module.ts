@@ -4,7 +4,8 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 
 /**
  * Loads a TypeScript or JavaScript module of the user's. It runs with the user's rights, and may
- * import `dftune` from anywhere. What it prints while it loads goes to stderr. Throws what the module throws.
+ * import `dftune` from anywhere. What it prints while it loads goes to stderr. Throws what the
+ * module throws.
  */
 export async function importOwnModule(path: string): Promise<Readonly<Record<string, unknown>>> {
   const { createJiti } = await import("jiti")

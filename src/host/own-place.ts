@@ -5,8 +5,8 @@ import { InputError } from "../errors.ts"
 import { liesIn } from "./output-place.ts"
 
 /**
- * The path of something below a folder. The folder itself may be a link, for the user named it; what
- * lies in it leads nowhere else.
+ * The path of something below a folder. The folder itself may be a link, for the user named it;
+ * what lies in it leads nowhere else.
  *
  * @param parts names on the way, the outermost first
  * @throws InputError naming the link and where it leads

@@ -45,7 +45,9 @@ export function retryAfter(header: string | null, now = Date.now()): number | un
 
 const LONGEST_WAIT_MS = 30_000
 
-/** The wait after attempt `attempt` (from 1) failed; ms. `askedSeconds`: what the server asks for. */
+/**
+ * The wait after attempt `attempt` (from 1) failed; ms. `askedSeconds`: what the server asks for.
+ */
 export function waitAfter(
   attempt: number,
   { firstWaitMs, longestWaitMs = LONGEST_WAIT_MS }: Patience,
@@ -64,8 +66,8 @@ export interface Asking<Outcome> extends Patience {
 }
 
 /**
- * Asks until the outcome stands or the attempts are used up, and gives the last outcome. What `once`
- * throws stands too.
+ * Asks until the outcome stands or the attempts are used up, and gives the last outcome. What
+ * `once` throws stands too.
  */
 export async function patiently<Outcome>(
   once: () => Promise<Outcome>,

@@ -1,6 +1,9 @@
 import type { ChildProcess } from "node:child_process"
 
-/** Signals a process that was started `detached`, and all that it started; one that has ended is left. */
+/**
+ * Signals a process that was started `detached`, and all that it started; one that has ended is
+ * left.
+ */
 export function killGroup(child: ChildProcess, signal: NodeJS.Signals = "SIGKILL"): void {
   if (child.pid === undefined) return
   try {

@@ -1,4 +1,6 @@
-/** How what takes long tells a program that waits for it. Nothing of the library prints by itself. */
+/**
+ * How what takes long tells a program that waits for it. Nothing of the library prints by itself.
+ */
 
 export interface Warning {
   readonly code: string

@@ -65,7 +65,10 @@ const LOOK_AGAIN_MS = 500
 const partialName = (blob: string) =>
   `${blob}.${process.pid}-${HOST}.${randomBytes(4).toString("hex")}.incomplete`
 
-/** Partial files of a blob: ours and other processes', and those of 0.1.0 and Python (without a process). */
+/**
+ * Partial files of a blob: ours and other processes', and those of 0.1.0 and Python (without a
+ * process).
+ */
 function partials(blob: string): { path: string; alive: boolean }[] {
   const name = basename(blob)
   return readdirSync(dirname(blob))
@@ -179,8 +182,8 @@ async function continueDownload(partial: string, size: number, file: FileRequest
 }
 
 /**
- * Asks for the bytes from `from` up to `end`. `whole` is true where the server sends all of the file
- * instead.
+ * Asks for the bytes from `from` up to `end`. `whole` is true where the server sends all of the
+ * file instead.
  */
 async function askForBytes(
   { repo, path, commit, request }: RemoteFile,

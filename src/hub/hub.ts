@@ -315,7 +315,10 @@ async function listing(repo: Repo, revision: string, request: Request) {
   return [...entries.values()]
 }
 
-/** Files up to this are looked at each time: several downloads at once may have mixed them up (0.1.0). */
+/**
+ * Files up to this are looked at each time: several downloads at once may have mixed them up
+ * (0.1.0).
+ */
 const LOOKED_AT_BYTES = 32e6
 
 /** Removes a file of the cache that is not what its name says, so that it is fetched again. */

@@ -5,7 +5,9 @@ export const MODEL_FILES =
 // huggingface_hub's validate_repo_id: each part begins and ends with a word character
 const REPO_ID = /^(\w([\w.-]{0,94}\w)?\/)?\w([\w.-]{0,94}\w)?$/
 
-/** Whether `name` looks like a repository on the hub, `name` or `owner/name`; `./name` is a path. */
+/**
+ * Whether `name` looks like a repository on the hub, `name` or `owner/name`; `./name` is a path.
+ */
 export function isHubId(name: string): boolean {
   return REPO_ID.test(name) && !/\.\.|--/.test(name)
 }
@@ -16,7 +18,9 @@ export interface HubFile {
   readonly file: string
 }
 
-/** `owner/name/FILE.gguf`, in a folder of the repository or in none; undefined for anything else. */
+/**
+ * `owner/name/FILE.gguf`, in a folder of the repository or in none; undefined for anything else.
+ */
 export function hubFile(name: string): HubFile | undefined {
   const [, id, file] = /^([^/]+\/[^/]+)\/((?:[\w.-]+\/)*[\w.-]+\.gguf)$/i.exec(name) ?? []
   if (id === undefined || file === undefined || !isHubId(id)) return undefined

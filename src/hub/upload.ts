@@ -29,8 +29,8 @@ export interface Uploaded {
 }
 
 /**
- * Sends files to a model repository of the hub as one commit, then compares what the hub lists. Large
- * files that the hub already has are not sent again, so that an interrupted upload goes on.
+ * Sends files to a model repository of the hub as one commit, then compares what the hub lists.
+ * Large files that the hub already has are not sent again, so that an interrupted upload goes on.
  *
  * @throws InputError without a token, where the hub refuses, and where it has something else
  */

@@ -31,7 +31,10 @@ export function normalizedAdvantage(
   return { ...own, scale }
 }
 
-/** GAE's settings of an objective with a critic: `gamma` and `lambda`, 1 and 0.95 of one's own; undefined without. */
+/**
+ * GAE's settings of an objective with a critic: `gamma` and `lambda`, 1 and 0.95 of one's own;
+ * undefined without.
+ */
 export function gaeOf({ expression, parameters }: Objective): GaeSettings | undefined {
   const { gamma = 1, lambda = 0.95 } = parameters
   return needs(expression).critic ? { gamma: Number(gamma), lambda: Number(lambda) } : undefined

@@ -8,10 +8,11 @@ import { sft } from "./sft.ts"
  *
  *     loss = sg(p) c + lambda KL(pi_ref || pi_theta)
  *
- * The KL has the reference first and is exact: the sum over the whole vocabulary at each supervised position, not an estimate
- * from the target. (Ports differ: NeMo-RL estimates KL(theta || ref) from the target, where lambda means something else.)
- * Its gradient on the logits is lambda (softmax(z) - softmax(z_ref)). The reference is the base with its adapter off, or a second
- * copy under full fine-tuning. lambda = 0 is DFT, bit for bit, and needs no reference.
+ * The KL has the reference first and is exact: the sum over the whole vocabulary at each supervised
+ * position, not an estimate from the target. (Ports differ: NeMo-RL estimates KL(theta || ref) from
+ * the target, where lambda means something else.) Its gradient on the logits is lambda (softmax(z)
+ * - softmax(z_ref)). The reference is the base with its adapter off, or a second copy under full
+ * fine-tuning. lambda = 0 is DFT, bit for bit, and needs no reference.
  */
 export const asft = defineObjective({
   name: "asft",

@@ -4,8 +4,8 @@ import { where } from "./expression.ts"
 import { INPUTS, type Objective } from "./objective.ts"
 
 /**
- * Each token's loss is its own source's. `own` is by the place of the source in `data.train`, from 0;
- * the others have the run's. All are divided as the run's is.
+ * Each token's loss is its own source's. `own` is by the place of the source in `data.train`, from
+ * 0; the others have the run's. All are divided as the run's is.
  *
  * @throws InputError for objectives that do not train on targets, or are divided otherwise
  */

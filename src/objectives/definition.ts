@@ -1,4 +1,6 @@
-/** What an objective of the family is: parameters, a formula, and which modifiers make sense on it. */
+/**
+ * What an objective of the family is: parameters, a formula, and which modifiers make sense on it.
+ */
 import type { Expression } from "./expression.ts"
 import type { Measures, Normalization, ObjectiveInputs } from "./objective.ts"
 import type { TrainsOn } from "./trains-on.ts"
@@ -73,11 +75,15 @@ export type Form = ({ readonly weight: Expression } | { readonly direct: Express
 export interface AdvantageRule {
   /** What is taken off a reward: nothing, its group's mean, the mean of the others in its group. */
   readonly baseline: "none" | "group" | "leave-one-out"
-  /** What it is divided by: nothing, the standard deviation of its group, or of all of the rollout. */
+  /**
+   * What it is divided by: nothing, the standard deviation of its group, or of all of the rollout.
+   */
   readonly scale: "none" | "group" | "batch"
   /** Then brought to mean 0 and variance 1 over all tokens of the rollout. */
   readonly whiten?: true
-  /** In place of all that: each token's, by what a value head says of the tokens before and behind. */
+  /**
+   * In place of all that: each token's, by what a value head says of the tokens before and behind.
+   */
   readonly gae?: GaeSettings
 }
 
@@ -113,11 +119,13 @@ export interface Definition<Table extends ParameterTable = ParameterTable> {
   /** Of an objective that trains on rollouts. */
   readonly advantage?: AdvantageRule
   /**
-   * What rollouts make of each prompt's demonstration: one more sequence `beside` the samples, or the
-   * beginning (`begun`) that some samples go on from.
+   * What rollouts make of each prompt's demonstration: one more sequence `beside` the samples, or
+   * the beginning (`begun`) that some samples go on from.
    */
   readonly demonstrations?: "beside" | "begun"
-  /** Whose probabilities its `ref_logp` are: of another model, or of the same with a demonstration. */
+  /**
+   * Whose probabilities its `ref_logp` are: of another model, or of the same with a demonstration.
+   */
   readonly teacher?: "model" | "itself"
   readonly parameters: Table
   readonly form: (values: ParameterValues<Table>, inputs: ObjectiveInputs) => Form

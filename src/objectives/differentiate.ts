@@ -1,4 +1,7 @@
-/** Reverse-mode differentiation of an expression into expressions: the coefficients d loss / d input. */
+/**
+ * Reverse-mode differentiation of an expression into expressions: the coefficients d loss / d
+ * input.
+ */
 import {
   constant,
   type Expression,
@@ -9,12 +12,17 @@ import {
 } from "./expression.ts"
 import { OPERATIONS, plus } from "./operations.ts"
 
-/** d loss_t / d input_t for each input that carries gradients and that the loss depends on through no `detach`. */
+/**
+ * d loss_t / d input_t for each input that carries gradients and that the loss depends on through
+ * no `detach`.
+ */
 export type Coefficients = Readonly<Partial<Record<GradientInput, Expression>>>
 
 const known = new WeakMap<Expression, Coefficients>()
 
-/** The coefficients of `loss`, as expressions over the same inputs. Derivatives of first order only. */
+/**
+ * The coefficients of `loss`, as expressions over the same inputs. Derivatives of first order only.
+ */
 export function coefficients(loss: Expression): Coefficients {
   const found = known.get(loss) ?? differentiate(loss)
   known.set(loss, found)

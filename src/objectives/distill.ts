@@ -17,7 +17,9 @@ function distilled({ cap, beta }: ParameterValues<typeof PARAMETERS>, inputs: Ob
   return Number.isNaN(beta) ? pulled({ cap }, inputs) : overVocabulary(inputs)
 }
 
-/** GKD's own loss knows no ratio: its gradient is exact whichever policy chose the tokens before. */
+/**
+ * GKD's own loss knows no ratio: its gradient is exact whichever policy chose the tokens before.
+ */
 function overVocabulary(inputs: ObjectiveInputs) {
   const { advantage_abs: _none, ...measures } = ratioMeasures(inputs, tokenRatio(inputs))
   return {
@@ -42,16 +44,16 @@ function pulled({ cap }: { readonly cap: number }, inputs: ObjectiveInputs) {
 }
 
 /**
- * On-policy distillation by the sampled token: the policy's own samples, each token pulled by how much
- * likelier the teacher finds it.
+ * On-policy distillation by the sampled token: the policy's own samples, each token pulled by how
+ * much likelier the teacher finds it.
  *
  *     loss = -sg(min(r, cap) (ln teacher - ln p)) ln p
  *
  * Its expected gradient is that of KL(policy || teacher) of each token, later tokens left out.
  *
- * With `beta` the sum over the whole vocabulary in its place: GKD (arXiv 2306.13649), the generalised
- * Jensen-Shannon divergence of each token of the policy's own samples, on policy altogether (the
- * paper's lambda 1), at the temperature of sampling.
+ * With `beta` the sum over the whole vocabulary in its place: GKD (arXiv 2306.13649), the
+ * generalised Jensen-Shannon divergence of each token of the policy's own samples, on policy
+ * altogether (the paper's lambda 1), at the temperature of sampling.
  *
  *     loss = beta KL(teacher || m) + (1 - beta) KL(p || m),   m = (1 - beta) p + beta teacher
  */
@@ -79,8 +81,8 @@ export const distill = defineObjective({
 
 /**
  * SDFT (arXiv 2601.19897), in its sampled form: the teacher is the model itself with the prompt's
- * demonstration in its context. The paper's own loss sums over the vocabulary, and its teacher may be
- * a moving average of the policy; neither is here.
+ * demonstration in its context. The paper's own loss sums over the vocabulary, and its teacher may
+ * be a moving average of the policy; neither is here.
  */
 export const selfDistill = defineObjective({
   ...distill,

@@ -3,7 +3,10 @@ export interface DpoPair {
   readonly loss: number
   /** beta m: the implicit reward of the chosen over the rejected completion. */
   readonly rewardMargin: number
-  /** -d loss / d m: what each chosen token's logp is pushed by, and each rejected one's by its negative. */
+  /**
+   * -d loss / d m: what each chosen token's logp is pushed by, and each rejected one's by its
+   * negative.
+   */
   readonly advantage: number
 }
 

@@ -12,7 +12,9 @@ import {
 
 export const OF_PAIRS = "it is a loss of pairs, its tokens have no weights of their own"
 
-/** The term that learns the chosen answers by themselves, of every loss of pairs that can have it. */
+/**
+ * The term that learns the chosen answers by themselves, of every loss of pairs that can have it.
+ */
 export const CHOSEN_TERM = {
   sft: number(0, [0, 1e3], "strength of the chosen answers' own loss, a mean over their tokens"),
   sft_weight: choice(

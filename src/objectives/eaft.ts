@@ -5,8 +5,9 @@ import { defineObjective, MODIFIERS, number } from "./definition.ts"
  *
  *     loss = sg((H_K / ln K)^alpha) c,   H_K: entropy over the renormalised K = 20 most likely tokens
  *
- * Confident disagreement (low entropy, low p) gets little weight. The division by ln K belongs to the method: axolotl's
- * port leaves it out, and its loss is three times larger. LLaMA-Factory divides by 3.0 where ln 20 = 2.9957.
+ * Confident disagreement (low entropy, low p) gets little weight. The division by ln K belongs to
+ * the method: axolotl's port leaves it out, and its loss is three times larger. LLaMA-Factory
+ * divides by 3.0 where ln 20 = 2.9957.
  */
 export const eaft = defineObjective({
   name: "eaft",

@@ -28,7 +28,8 @@ export interface Evaluation {
 
 /**
  * Value and coefficients in float64. `columns` hold N numbers each; `segments[t]` is the index of
- * token t's sequence in the optimizer step (any order, only tokens of the step), which reductions need.
+ * token t's sequence in the optimizer step (any order, only tokens of the step), which reductions
+ * need.
  */
 export function evaluate(
   loss: Expression,
@@ -46,7 +47,9 @@ export function evaluate(
   }
 }
 
-/** The values of several expressions over the same columns, shared nodes computed once. Each is [N]. */
+/**
+ * The values of several expressions over the same columns, shared nodes computed once. Each is [N].
+ */
 export function evaluateAll(
   roots: readonly Expression[],
   columns: Columns,
@@ -90,8 +93,8 @@ function nodeValue(
 
 /**
  * A reduction of per-token numbers, spread back to the tokens. `batch_median` is over the step's
- * sequences, the lower middle of an even number (as torch.median); its argument is one value per sequence.
- * Sequences 2k and 2k + 1 of a step are a pair.
+ * sequences, the lower middle of an even number (as torch.median); its argument is one value per
+ * sequence. Sequences 2k and 2k + 1 of a step are a pair.
  */
 export function reduce(
   op: ReductionOp,
@@ -162,7 +165,10 @@ function ranks(values: Float64Array): Float64Array {
 }
 
 export interface SplitExpression {
-  /** In the order to compute them; an argument may use the inputs of earlier reductions. All arguments are free of reductions. */
+  /**
+   * In the order to compute them; an argument may use the inputs of earlier reductions. All
+   * arguments are free of reductions.
+   */
   readonly reductions: readonly {
     readonly input: ReducedInput
     readonly op: ReductionOp
@@ -174,7 +180,8 @@ export interface SplitExpression {
 
 /**
  * Takes the reductions out, to be computed in float64 from a first forward pass over the whole step
- * (`reduceInputs`) and fed back as per-token inputs. Their arguments are detached, so no gradient is lost.
+ * (`reduceInputs`) and fed back as per-token inputs. Their arguments are detached, so no gradient
+ * is lost.
  */
 export function splitReductions(loss: Expression): SplitExpression {
   const replaced = new Map<Expression, Expression>()

@@ -1,4 +1,7 @@
-/** An expression as JSON and back (docs/architecture.md, seam 2). What comes back is checked: it may come from a stranger. */
+/**
+ * An expression as JSON and back (docs/architecture.md, seam 2). What comes back is checked: it may
+ * come from a stranger.
+ */
 import { InputError } from "../errors.ts"
 import {
   BINARY,
@@ -24,7 +27,10 @@ export interface ExpressionJson {
   readonly output: number
 }
 
-/** An objective of the family has under 40 nodes; this bounds what a stranger's file can make us hold. */
+/**
+ * An objective of the family has under 40 nodes; this bounds what a stranger's file can make us
+ * hold.
+ */
 export const MAX_NODES = 4096
 
 const INPUTS: readonly string[] = [...TOKEN_INPUTS, ...RUN_INPUTS]

@@ -1,8 +1,10 @@
 /**
- * Expressions over per-token quantities: what an objective is written in (docs/architecture.md, seam 2).
+ * Expressions over per-token quantities: what an objective is written in (docs/architecture.md,
+ * seam 2).
  *
- * An expression is a directed acyclic graph of immutable nodes. The operations are a closed set, `detach` (stop-gradient) is one of
- * them, so a forgotten stop-gradient is visible. Sharing a node shares its work.
+ * An expression is a directed acyclic graph of immutable nodes. The operations are a closed set,
+ * `detach` (stop-gradient) is one of them, so a forgotten stop-gradient is visible. Sharing a node
+ * shares its work.
  */
 import { assert } from "../errors.ts"
 
@@ -75,7 +77,10 @@ export type ReducedInput = `reduction_${number}`
 /** An expression, or a number standing for a constant. */
 export type Operand = Expression | number
 
-/** A node, and by its arguments the graph below it. Built through the functions and methods here, never mutated. */
+/**
+ * A node, and by its arguments the graph below it. Built through the functions and methods here,
+ * never mutated.
+ */
 export class Expression {
   readonly op: Op
   readonly args: readonly Expression[]
@@ -159,19 +164,28 @@ export class Expression {
     return binary("eq", this, other)
   }
 
-  /** Mean over the supervised tokens of each token's own sequence. The argument must be a `detach`. */
+  /**
+   * Mean over the supervised tokens of each token's own sequence. The argument must be a `detach`.
+   */
   sequenceMean(): Expression {
     return reduction("sequence_mean", this)
   }
-  /** Sum over the supervised tokens of each token's own sequence. The argument must be a `detach`. */
+  /**
+   * Sum over the supervised tokens of each token's own sequence. The argument must be a `detach`.
+   */
   sequenceSum(): Expression {
     return reduction("sequence_sum", this)
   }
-  /** Median over the sequences of the optimizer step (lower middle when even). The argument must be a `detach` and one value per sequence. */
+  /**
+   * Median over the sequences of the optimizer step (lower middle when even). The argument must be
+   * a `detach` and one value per sequence.
+   */
   batchMedian(): Expression {
     return reduction("batch_median", this)
   }
-  /** Sum over the supervised tokens of both sequences of a pair. The argument must be a `detach`. */
+  /**
+   * Sum over the supervised tokens of both sequences of a pair. The argument must be a `detach`.
+   */
   pairSum(): Expression {
     return reduction("pair_sum", this)
   }
@@ -179,7 +193,10 @@ export class Expression {
   batchSum(): Expression {
     return reduction("batch_sum", this)
   }
-  /** How many supervised tokens of the optimizer step have a larger value. The argument must be a `detach`. */
+  /**
+   * How many supervised tokens of the optimizer step have a larger value. The argument must be a
+   * `detach`.
+   */
   batchRank(): Expression {
     return reduction("batch_rank", this)
   }
@@ -207,7 +224,10 @@ export function where(condition: Expression, a: Operand, b: Operand): Expression
   return new Expression("where", [condition, operand(a), operand(b)])
 }
 
-/** Throws when the argument is not a `detach`: a reduction couples tokens, and its gradient would need a second pass. */
+/**
+ * Throws when the argument is not a `detach`: a reduction couples tokens, and its gradient would
+ * need a second pass.
+ */
 export function reduction(op: ReductionOp, argument: Expression): Expression {
   assert(
     argument.op === "detach",

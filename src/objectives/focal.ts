@@ -2,8 +2,8 @@ import { defineObjective, MODIFIERS, number } from "./definition.ts"
 import { constant } from "./expression.ts"
 
 /**
- * Focal loss (arXiv 1708.02002, equation 4): DFT's mirror image, it turns away from what the model already knows.
- * Not detached, as in its paper; the detached form is `power` with a = 0.
+ * Focal loss (arXiv 1708.02002, equation 4): DFT's mirror image, it turns away from what the model
+ * already knows. Not detached, as in its paper; the detached form is `power` with a = 0.
  *
  *     loss = (1 - p)^g c
  *

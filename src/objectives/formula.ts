@@ -1,4 +1,7 @@
-/** A loss as people write it, `sg(p) * nll`, read by a grammar of its own: nothing is ever evaluated as code. */
+/**
+ * A loss as people write it, `sg(p) * nll`, read by a grammar of its own: nothing is ever evaluated
+ * as code.
+ */
 import { didYouMean } from "../closest-name.ts"
 import { InputError } from "../errors.ts"
 import {
@@ -20,7 +23,9 @@ const MOST_CHARACTERS = 500
 const MOST_NODES = 500
 const MOST_NESTED = 50
 
-/** Quantities by the names that the papers give them: the inputs, `p`, `nll`, and `c` for the NLL. */
+/**
+ * Quantities by the names that the papers give them: the inputs, `p`, `nll`, and `c` for the NLL.
+ */
 const NAMES: ReadonlyMap<string, Expression> = new Map([
   ...Object.entries(INPUTS),
   ["c", INPUTS.nll],

@@ -1,4 +1,7 @@
-/** Demonstrations and the model's own samples in one step. `expert` is 1 on tokens of a demonstration. */
+/**
+ * Demonstrations and the model's own samples in one step. `expert` is 1 on tokens of a
+ * demonstration.
+ */
 import { choice, defineObjective, number } from "./definition.ts"
 import { constant, type Expression, where } from "./expression.ts"
 import type { Measures, ObjectiveInputs } from "./objective.ts"
@@ -93,13 +96,14 @@ export const rlPlus = defineObjective({
 })
 
 /**
- * SRFT (arXiv 2506.19767), as HPT's port reads it: demonstrations are learnt the less the more unsure
- * the model is of them; of the samples good ones are pulled up by their entropy, bad ones pushed down.
+ * SRFT (arXiv 2506.19767), as HPT's port reads it: demonstrations are learnt the less the more
+ * unsure the model is of them; of the samples good ones are pulled up by their entropy, bad ones
+ * pushed down.
  *
  *     demonstrations: sft sg(e^-H) c - A p      samples: -pull sg(e^H) ln p where R > 0, else ln p
  *
- * H is the mean entropy of the token's sequence. The port's clip bounds ln p in place of a ratio, so
- * there is none here. The paper's own formula was not verified.
+ * H is the mean entropy of the token's sequence. The port's clip bounds ln p in place of a ratio,
+ * so there is none here. The paper's own formula was not verified.
  */
 export const srft = defineObjective({
   ...MIXED,
@@ -127,13 +131,13 @@ export const srft = defineObjective({
 })
 
 /**
- * CHORD (arXiv 2508.11408): SFT on demonstrations fades into GRPO on samples, each divided by its own
- * tokens.
+ * CHORD (arXiv 2508.11408): SFT on demonstrations fades into GRPO on samples, each divided by its
+ * own tokens.
  *
  *     (1 - mu) mean over samples of GRPO's + mu mean over demonstrations of phi c,   phi = sg(p (1 - p)) or 1
  *
- * mu rises to `mu_peak` in a line over `mu_warmup` steps and falls to `mu_valley` along a cosine over
- * `mu_decay` more.
+ * mu rises to `mu_peak` in a line over `mu_warmup` steps and falls to `mu_valley` along a cosine
+ * over `mu_decay` more.
  */
 export const chord = defineObjective({
   ...MIXED,
@@ -201,9 +205,9 @@ function quarterSine(x: Expression): Expression {
 }
 
 /**
- * HPT (arXiv 2509.04419): a prompt that the model does not solve is learnt from its demonstration, one
- * that it solves from its samples. Which of the two a prompt gives is decided when it is sampled:
- * its demonstration where at most the share `gate` of its samples is right.
+ * HPT (arXiv 2509.04419): a prompt that the model does not solve is learnt from its demonstration,
+ * one that it solves from its samples. Which of the two a prompt gives is decided when it is
+ * sampled: its demonstration where at most the share `gate` of its samples is right.
  */
 export const hpt = defineObjective({
   ...MIXED,
@@ -248,7 +252,10 @@ export const prefixRft = defineObjective({
   },
 })
 
-/** DFT on demonstrations, GRPO on samples: -A p has A times DFT's gradient, so LUFFY without shaping is its kin. */
+/**
+ * DFT on demonstrations, GRPO on samples: -A p has A times DFT's gradient, so LUFFY without shaping
+ * is its kin.
+ */
 export const dftRl = defineObjective({
   ...MIXED,
   name: "dft-rl",

@@ -2,12 +2,14 @@ import { defineObjective, MODIFIERS, number } from "./definition.ts"
 import { constant } from "./expression.ts"
 
 /**
- * IDFT (arXiv 2602.12222; github.com/zhangmiaosen2000/Towards-On-Policy-SFT, `fsdp_idft_trainer.py`).
+ * IDFT (arXiv 2602.12222; github.com/zhangmiaosen2000/Towards-On-Policy-SFT,
+ * `fsdp_idft_trainer.py`).
  *
  *     loss = sg(wmax - (wmax - wmin) sigmoid(-(phi - tau) / T)) c,   phi = ln p + H
  *
- * phi is above 0 where the target is likelier than a typical sample of the model's own distribution. Ramped in as in its code:
- * SFT for the first 20 % of the steps, a linear blend over the next 10 %.
+ * phi is above 0 where the target is likelier than a typical sample of the model's own
+ * distribution. Ramped in as in its code: SFT for the first 20 % of the steps, a linear blend over
+ * the next 10 %.
  */
 export const idft = defineObjective({
   name: "idft",

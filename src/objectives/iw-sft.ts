@@ -1,14 +1,14 @@
 import { choice, defineObjective, MODIFIERS, number } from "./definition.ts"
 
 /**
- * Importance-weighted SFT (arXiv 2507.12856; github.com/emmyqin/iw_sft, `bounding_trainers.py`), which tightens SFT's bound
- * on the reinforcement objective.
+ * Importance-weighted SFT (arXiv 2507.12856; github.com/emmyqin/iw_sft, `bounding_trainers.py`),
+ * which tightens SFT's bound on the reinforcement objective.
  *
  *     sequence: loss_t = sg(clamp(exp(T mean_t(ln pi_theta - ln pi_ref)), low, high)) c_t
  *     token:    loss_t = sg(clamp(exp(T (ln pi_theta - ln pi_ref)), low, high)) c_t
  *
- * The published bounds are [0, 16] for sequences and [0.2, 1.8] for tokens. Needs the frozen base as reference;
- * the sequence mode needs a first forward pass over the step.
+ * The published bounds are [0, 16] for sequences and [0.2, 1.8] for tokens. Needs the frozen base
+ * as reference; the sequence mode needs a first forward pass over the step.
  */
 export const iwSft = defineObjective({
   name: "iw-sft",

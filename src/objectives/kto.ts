@@ -4,8 +4,8 @@ import { IMPLICIT_REWARD } from "./objective.ts"
 import { carriedSum, sequenceLength } from "./pair-losses.ts"
 
 /**
- * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): answers that are good or bad, each for
- * itself. With h the sum over an answer's tokens of ln pi - ln pi_ref,
+ * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): answers that are good or bad, each
+ * for itself. With h the sum over an answer's tokens of ln pi - ln pi_ref,
  *
  *     good: w (1 - sigmoid(beta (h - z0)))      bad: w (1 - sigmoid(beta (z0 - h)))
  *     z0 = max(0, mean over the step of h of each prompt with another row's answer), without gradient

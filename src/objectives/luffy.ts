@@ -6,8 +6,8 @@ import { constant } from "./expression.ts"
  *
  *     loss = 1 - p / (p + g) = g / (p + g)
  *
- * Weight of the NLL's gradient: g p / (p + g)^2, largest (1/4) at p = g: it favours unlikely tokens over likely ones,
- * but not impossible ones.
+ * Weight of the NLL's gradient: g p / (p + g)^2, largest (1/4) at p = g: it favours unlikely tokens
+ * over likely ones, but not impossible ones.
  */
 export const luffy = defineObjective({
   name: "luffy",

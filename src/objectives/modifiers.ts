@@ -17,8 +17,8 @@ export interface ModifierValues {
  *     base = c where keep_special and token_class > 0, else sg(w') c
  *     loss = r (base + anchor) + (1 - r) c,   r = clamp((progress - start) / (end - start), 0, 1)
  *
- * A direct form under a floor or a ceiling becomes a weighted one, w = -d loss / d logp: the same gradient
- * wherever the bound does not bind, the value then being w c.
+ * A direct form under a floor or a ceiling becomes a weighted one, w = -d loss / d logp: the same
+ * gradient wherever the bound does not bind, the value then being w c.
  */
 export function modified(form: Form, modifiers: ModifierValues): Expression {
   const { weightFloor, weightCeiling, ramp, keepSpecial } = modifiers

@@ -25,7 +25,8 @@ export interface StepTokens {
  *     sequence_sums  1 / S
  *     max_tokens 1 / (S maxTokens)
  *
- * All but `paper` are the same under any split into micro-batches and workers. No tokens, no factors.
+ * All but `paper` are the same under any split into micro-batches and workers. No tokens, no
+ * factors.
  */
 export function tokenScales(normalization: Normalization, tokens: StepTokens): Float64Array {
   return SCALES[normalization](tokens)

@@ -1,4 +1,7 @@
-/** An objective as JSON and back (docs/architecture.md, seam 2). What comes back is checked: it may come from a stranger. */
+/**
+ * An objective as JSON and back (docs/architecture.md, seam 2). What comes back is checked: it may
+ * come from a stranger.
+ */
 import { InputError } from "../errors.ts"
 import { type Expression, topologicalOrder } from "./expression.ts"
 import {
@@ -136,7 +139,10 @@ export type ConfigExpression = {
   measures?: Record<string, number>
 }
 
-/** As it goes under `objective` in a config, of TypeScript or JSON: `defineConfig({ objective: objectiveToConfig(mine) })`. */
+/**
+ * As it goes under `objective` in a config, of TypeScript or JSON: `defineConfig({ objective:
+ * objectiveToConfig(mine) })`.
+ */
 export function objectiveToConfig(objective: Objective): {
   name: string
   normalization: Normalization

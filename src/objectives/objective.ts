@@ -38,10 +38,16 @@ export const NORMALIZATION_IN_WORDS: { readonly [Name in Normalization]: string 
   max_tokens: "sum over the step's supervised tokens / (its sequences x rollout.max_new_tokens)",
 }
 
-/** Numbers for events, by name: expressions that train nothing. Of each, the mean over the step's tokens is told. */
+/**
+ * Numbers for events, by name: expressions that train nothing. Of each, the mean over the step's
+ * tokens is told.
+ */
 export type Measures = Readonly<Record<string, Expression>>
 
-/** A measure that is one number a sequence: told by the side of the pair, or by the label, it belongs to. */
+/**
+ * A measure that is one number a sequence: told by the side of the pair, or by the label, it
+ * belongs to.
+ */
 export const IMPLICIT_REWARD = "implicit_reward"
 
 export interface Objective {
@@ -61,7 +67,9 @@ export interface Objective {
   readonly parameters: Readonly<Record<string, unknown>>
 }
 
-/** What an expression is built from: the inputs by their names, and `p` = exp(logp), `nll` = -logp. */
+/**
+ * What an expression is built from: the inputs by their names, and `p` = exp(logp), `nll` = -logp.
+ */
 export type ObjectiveInputs = Readonly<Record<InputName | "p" | "nll", Expression>>
 
 const tokenInputs = Object.fromEntries(
@@ -131,7 +139,9 @@ export function checkTrains(name: string, expression: Expression): void {
   )
 }
 
-/** The weight of each token's NLL: -d loss / d logp. For reports, and for `normalization: weights`. */
+/**
+ * The weight of each token's NLL: -d loss / d logp. For reports, and for `normalization: weights`.
+ */
 export function weightOf(expression: Expression): Expression {
   const coefficient = coefficients(expression).logp
   return coefficient === undefined ? constant(0) : negate(coefficient)
@@ -147,7 +157,10 @@ export interface Needs {
   readonly wholeReference: boolean
   /** A value head beside the next-token head: what is still to come is worth. */
   readonly critic: boolean
-  /** A forward pass over the whole step before the first backward: what is reduced depends on the model. */
+  /**
+   * A forward pass over the whole step before the first backward: what is reduced depends on the
+   * model.
+   */
   readonly firstPass: boolean
 }
 

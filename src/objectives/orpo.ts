@@ -8,8 +8,8 @@ import { pairForm, pairOf, softplus, withChosenTerm } from "./pair-losses.ts"
 const LEAST = 1e-6
 
 /**
- * Odds-ratio preference optimisation (arXiv 2403.07691, equations 6 and 7), without a reference. With a
- * an answer's mean log-probability and its log-odds a - ln(1 - e^a),
+ * Odds-ratio preference optimisation (arXiv 2403.07691, equations 6 and 7), without a reference.
+ * With a an answer's mean log-probability and its log-odds a - ln(1 - e^a),
  *
  *     loss = NLL(chosen) + lambda softplus(-(odds_chosen - odds_rejected))
  *

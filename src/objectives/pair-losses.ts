@@ -34,7 +34,9 @@ export interface PairOf {
   /** Supervised tokens of each side, and of both. */
   readonly lengths: Sides
   readonly length: Expression
-  /** Each side's sum of a quantity of its tokens; on each token it carries that token's gradient. */
+  /**
+   * Each side's sum of a quantity of its tokens; on each token it carries that token's gradient.
+   */
   sums(terms: Expression): Sides
   /** The same over each side's own number of tokens. */
   means(terms: Expression): Sides

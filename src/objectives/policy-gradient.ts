@@ -14,8 +14,8 @@ export function tokenRatio({ logp, old_logp }: ObjectiveInputs): Expression {
 }
 
 /**
- * The sequence's ratio, by its mean or its sum of ln pi - ln pi_old, on each of its tokens with that
- * token's gradient: sg(S) p / sg(p), equal in value and gradient to the sequence's own.
+ * The sequence's ratio, by its mean or its sum of ln pi - ln pi_old, on each of its tokens with
+ * that token's gradient: sg(S) p / sg(p), equal in value and gradient to the sequence's own.
  */
 export function sequenceRatio(
   { logp, old_logp }: ObjectiveInputs,
@@ -32,7 +32,8 @@ export function sequenceRatio(
  *     -min(r A, clip(r, 1 - low, 1 + high) A)
  *
  * Gradient: r A grad logp where the clip does not bind against the advantage, else 0. `most` bounds
- * the first ratio too: without it nothing bounds a large r where A < 0 (dual clip, INTELLECT-2's delta).
+ * the first ratio too: without it nothing bounds a large r where A < 0 (dual clip, INTELLECT-2's
+ * delta).
  */
 export function clippedSurrogate(
   ratio: Expression,
@@ -51,7 +52,10 @@ export const CLIP = {
   epsilon_high: number(0.2, [0, 1e3], "clip above; 0.28 in DAPO"),
 }
 
-/** What is told of clipped ratios: shares of tokens that the clip keeps from moving, and their ratios. */
+/**
+ * What is told of clipped ratios: shares of tokens that the clip keeps from moving, and their
+ * ratios.
+ */
 export function clipMeasures(
   inputs: ObjectiveInputs,
   { epsilon, epsilon_high }: { readonly epsilon: number; readonly epsilon_high: number },
@@ -88,7 +92,8 @@ export const KL_PENALTY_MEANING =
  *     k3        e^d - d - 1          never negative; its gradient is that of KL(ref || pi)
  *     k3-ratio  r (e^d - d - 1)      DeepSeek-V3.2; that of KL(pi || ref), off policy too
  *
- * (Schulman, "Approximating KL divergence", 2020; which gradient is which is checked by enumeration.)
+ * (Schulman, "Approximating KL divergence", 2020; which gradient is which is checked by
+ * enumeration.)
  */
 export function klEstimate(
   inputs: ObjectiveInputs,

@@ -6,8 +6,9 @@ import { constant, type Expression } from "./expression.ts"
  *
  *     loss = sg(p^a (1 - p)^b) c
  *
- * (0, 0) is SFT, (1, 0) DFT, (0.5, 0) the square-root DFT of the official repository's issue 1, (1, 1) CHORD's phi
- * (arXiv 2508.11408), whose gradient is that of (1 - p)^2 / 2. Gradient law: that of f with f'(p) = -p^(a-1) (1 - p)^b.
+ * (0, 0) is SFT, (1, 0) DFT, (0.5, 0) the square-root DFT of the official repository's issue 1, (1,
+ * 1) CHORD's phi (arXiv 2508.11408), whose gradient is that of (1 - p)^2 / 2. Gradient law: that of
+ * f with f'(p) = -p^(a-1) (1 - p)^b.
  */
 export const power = defineObjective({
   name: "power",

@@ -38,8 +38,9 @@ const CRITIC_PARAMETERS = {
 }
 
 /**
- * PPO (arXiv 1707.06347, equation 7). The advantages come with the tokens: without a critic the rewards,
- * less their group's mean and whitened; with one (`value_coefficient` above 0) GAE's, whitened.
+ * PPO (arXiv 1707.06347, equation 7). The advantages come with the tokens: without a critic the
+ * rewards, less their group's mean and whitened; with one (`value_coefficient` above 0) GAE's,
+ * whitened.
  *
  *     loss = -min(r A, clip(r, 1 - e, 1 + e_high) A) + c_V L_V,   r = pi_theta / pi_old
  *
@@ -79,8 +80,8 @@ const GRPO_PARAMETERS = {
 type GrpoValues = ParameterValues<typeof GRPO_PARAMETERS>
 
 /**
- * GRPO (DeepSeekMath, arXiv 2402.03300, equations 3 and 4): the clipped surrogate with advantages relative to the group of
- * samples of one prompt, and an optional KL penalty on the sampled token.
+ * GRPO (DeepSeekMath, arXiv 2402.03300, equations 3 and 4): the clipped surrogate with advantages
+ * relative to the group of samples of one prompt, and an optional KL penalty on the sampled token.
  *
  *     loss = -min(r A, clip(r, 1 - e, 1 + e_high) A) + beta KL(pi || ref)
  *
@@ -101,7 +102,9 @@ export const grpo = defineObjective({
   conflict: (values) => clipConflict(values),
 })
 
-/** Dr. GRPO (arXiv 2503.20783): no division by the group's deviation, nor by the answer's length. */
+/**
+ * Dr. GRPO (arXiv 2503.20783): no division by the group's deviation, nor by the answer's length.
+ */
 export const drGrpo = defineObjective({
   ...grpo,
   name: "dr-grpo",

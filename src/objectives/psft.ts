@@ -7,9 +7,9 @@ import { clippedSurrogate } from "./policy-gradient.ts"
  *
  *     loss = -min(r, clip(r, 1 - e, 1 + e_high)),   r = pi_theta / pi_old
  *
- * Weight of the NLL's gradient: r, and 0 once r > 1 + e_high. pi_old is the policy before the batch's first update, so it differs
- * from SFT's gradient only with more than one update: `updates` steps share one pi_old. The released
- * recipe takes 8 of them, with e 0.2 and e_high 0.28.
+ * Weight of the NLL's gradient: r, and 0 once r > 1 + e_high. pi_old is the policy before the
+ * batch's first update, so it differs from SFT's gradient only with more than one update: `updates`
+ * steps share one pi_old. The released recipe takes 8 of them, with e 0.2 and e_high 0.28.
  */
 export const psft = defineObjective({
   name: "psft",

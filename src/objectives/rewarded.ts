@@ -2,8 +2,8 @@ import { defineObjective, MODIFIERS, number } from "./definition.ts"
 import { where } from "./expression.ts"
 
 /**
- * Reward-weighted regression (Peters and Schaal 2007; AWR, arXiv 1910.00177): SFT in which better answers
- * to a prompt count for more.
+ * Reward-weighted regression (Peters and Schaal 2007; AWR, arXiv 1910.00177): SFT in which better
+ * answers to a prompt count for more.
  *
  *     loss = w c,   w proportional to exp((R - R_max) / tau), of mean 1 over the answers to a prompt, at most cap
  *

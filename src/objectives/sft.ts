@@ -18,7 +18,7 @@ export const sft = defineObjective({
 })
 
 /**
- * Rejection-sampling fine-tuning (RAFT): SFT on samples that were graded correct (`dftune generate`, `dftune grade --keep correct`).
- * The difference lies in the data alone.
+ * Rejection-sampling fine-tuning (RAFT): SFT on samples that were graded correct (`dftune
+ * generate`, `dftune grade --keep correct`). The difference lies in the data alone.
  */
 export const rft = defineObjective({ ...sft, name: "rft" })

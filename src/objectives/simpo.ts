@@ -9,7 +9,8 @@ import { pairForm, pairOf, softplus, withChosenTerm } from "./pair-losses.ts"
  *     loss = -ln sigmoid(beta (a_chosen - a_rejected) - gamma)
  *
  * gamma is taken off after beta: the target margin of the mean log-probabilities is gamma / beta.
- * The chosen answers' own loss is left out, as in the paper; TRL's CPO trainer adds it unless told not to.
+ * The chosen answers' own loss is left out, as in the paper; TRL's CPO trainer adds it unless told
+ * not to.
  */
 export const simpo = defineObjective({
   name: "simpo",

@@ -2,11 +2,13 @@ import { defineObjective, MODIFIERS, number } from "./definition.ts"
 import { constant } from "./expression.ts"
 
 /**
- * Token-adaptive loss reweighting (arXiv 2509.20758), as one third-party re-implementation reads it; the original code is not public.
+ * Token-adaptive loss reweighting (arXiv 2509.20758), as one third-party re-implementation reads
+ * it; the original code is not public.
  *
  *     loss = sg(max(p^(1 / tau), floor)) c,   tau = median over the step's sequences of their mean c
  *
- * tau needs the whole optimizer step: a first forward pass. The harder the batch, the flatter the weights.
+ * tau needs the whole optimizer step: a first forward pass. The harder the batch, the flatter the
+ * weights.
  */
 export const talr = defineObjective({
   name: "talr",

@@ -2,13 +2,13 @@ import { choice, defineObjective, MODIFIERS, number } from "./definition.ts"
 import type { Expression } from "./expression.ts"
 
 /**
- * NLL of only the tokens that the model finds likely ("thresholded NLL" of arXiv 2510.00526; ProFiT, arXiv 2601.09195),
- * or with `keep: low` of only the unlikely ones.
+ * NLL of only the tokens that the model finds likely ("thresholded NLL" of arXiv 2510.00526;
+ * ProFiT, arXiv 2601.09195), or with `keep: low` of only the unlikely ones.
  *
  *     loss = sg(1[p > tau] p^a) c
  *
- * a = 0 is the plain NLL of those kept, a = 1 has the gradient of (1 - p) 1[p > tau]. The step's divisor stays
- * all supervised tokens, not those kept, as in ProFiT.
+ * a = 0 is the plain NLL of those kept, a = 1 has the gradient of (1 - p) 1[p > tau]. The step's
+ * divisor stays all supervised tokens, not those kept, as in ProFiT.
  */
 export const threshold = defineObjective({
   name: "threshold",

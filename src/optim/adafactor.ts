@@ -13,7 +13,10 @@ import type { WholeState, WholeUpdate } from "./whole-update.ts"
 
 export type AdafactorSettings = Pick<AdamWSettings, "weightDecay">
 
-/** The paper's: added to squares, how fast the second moment is forgotten, and what an update's size is cut to. */
+/**
+ * The paper's: added to squares, how fast the second moment is forgotten, and what an update's size
+ * is cut to.
+ */
 const EPSILON = 1e-30
 const DECAY_POWER = -0.8
 const MOST = 1
@@ -21,8 +24,8 @@ const MOST = 1
 type Scalars = Readonly<Record<"keep" | "rate" | "gradientScale" | "kept" | "taken", number>>
 
 /**
- * Adafactor (arXiv 1804.04235) as Transformers' Trainer sets it: no first moment, the learning rate of
- * the schedule. With G = s g, b = 1 - t^-0.8 and means over an axis,
+ * Adafactor (arXiv 1804.04235) as Transformers' Trainer sets it: no first moment, the learning rate
+ * of the schedule. With G = s g, b = 1 - t^-0.8 and means over an axis,
  *
  *     R <- b R + (1 - b) mean_col(G^2 + e),   C <- b C + (1 - b) mean_row(G^2 + e)
  *     U = G / sqrt(R C / mean(R)),   p <- keep p - lr U / max(1, rms(U))

@@ -20,8 +20,8 @@ const ITERATIONS = 5
 const EPSILON = 1e-7
 
 /**
- * How far a matrix goes at a learning rate: its change is as large as AdamW's, so that both take the
- * same rate and decay (arXiv 2502.16982, equation 4).
+ * How far a matrix goes at a learning rate: its change is as large as AdamW's, so that both take
+ * the same rate and decay (arXiv 2502.16982, equation 4).
  */
 export const muonRate = ([m, n]: readonly number[]): number => 0.2 * Math.sqrt(Math.max(m!, n!))
 

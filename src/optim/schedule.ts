@@ -74,7 +74,9 @@ function decaySteps({ options, steps, warmupSteps }: ScheduleStep): number {
   return Math.min(asked, steps - warmupSteps)
 }
 
-/** Steps that warm up: `warmup_steps`, or `warmup_ratio` of all, rounded up, as transformers does. */
+/**
+ * Steps that warm up: `warmup_steps`, or `warmup_ratio` of all, rounded up, as transformers does.
+ */
 export function warmupSteps(
   steps: number,
   { warmup_ratio, warmup_steps = null }: WarmupSettings,

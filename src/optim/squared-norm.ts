@@ -2,7 +2,9 @@ import { graph, input, type Tensor } from "../graph/index.ts"
 import { CompiledGraphs, type Device, type DeviceTensor } from "../runtime/index.ts"
 
 export interface SquaredNorm {
-  /** The sum of the squares of every element of every tensor (float32). The same bits every time. */
+  /**
+   * The sum of the squares of every element of every tensor (float32). The same bits every time.
+   */
   of(tensors: Iterable<DeviceTensor>): Promise<number>
   release(): Promise<void>
 }
@@ -57,7 +59,9 @@ function rowSums(rank: number) {
   return graph("squared_norm", { sums: x.mul(x).sum(-1) })
 }
 
-/** Host memory seen as matrices of rows of ROW elements, and what is left; else the tensor itself. */
+/**
+ * Host memory seen as matrices of rows of ROW elements, and what is left; else the tensor itself.
+ */
 async function pieces(device: Device, tensor: DeviceTensor): Promise<DeviceTensor[]> {
   if (tensor.data === undefined) return [tensor]
   const host = tensor.data as Float32Array

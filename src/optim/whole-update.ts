@@ -17,8 +17,8 @@ export interface WholeUpdate {
   /** Shapes of what it remembers of a tensor, by name. */
   stateShapes(shape: readonly number[]): Readonly<Record<string, readonly number[]>>
   /**
-   * One update, the parameter in place on the CPU. What is given is disposed of where new tensors take
-   * its place: go on with what is returned.
+   * One update, the parameter in place on the CPU. What is given is disposed of where new tensors
+   * take its place: go on with what is returned.
    */
   update(
     tensors: WholeTensors,

@@ -40,7 +40,10 @@ const FORMATS: Readonly<Record<string, string>> = {
   completion: "text",
 }
 
-/** The files of an entry, one source each; what of it is said elsewhere or not at all goes to `lost`. */
+/**
+ * The files of an entry, one source each; what of it is said elsewhere or not at all goes to
+ * `lost`.
+ */
 function sourcesOf(entry: Entry, draft: Draft, lost: Set<string>): DataSource[] {
   const { path, data_files, split, name, ds_type, ...more } = entry
   const files = data_files === undefined ? [] : [data_files].flat().map(String)

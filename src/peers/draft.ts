@@ -29,7 +29,10 @@ export interface Peer {
   readonly name: string
   /** Whether a config is this peer's, by keys that only it has and by the program's name. */
   readonly owns: (keys: ReadonlySet<string>, names: readonly string[]) => boolean
-  /** Why a config is none of supervised training: another command, another objective, another program's rewards. */
+  /**
+   * Why a config is none of supervised training: another command, another objective, another
+   * program's rewards.
+   */
   readonly refuses?: (source: Source) => string | undefined
   /** Its settings in the keys that the rules have: nested ones dotted, new names as old ones. */
   readonly prepare?: (source: Source) => Source
@@ -159,7 +162,10 @@ export function putColumn(draft: Draft, column: string, name: unknown, usual: st
   if (typeof name === "string" && name !== usual) put(draft, `data.columns.${column}`, name)
 }
 
-/** Losses of pairs and labels: our name for theirs. The config's own check says which can be trained. */
+/**
+ * Losses of pairs and labels: our name for theirs. The config's own check says which can be
+ * trained.
+ */
 export const PREFERENCE: Readonly<Record<string, string>> = {
   dpo: "dpo",
   kto: "kto",

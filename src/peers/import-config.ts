@@ -1,4 +1,7 @@
-/** `dftune init --from FILE`: another trainer's config as a dftune.yaml, with all that did not carry over. */
+/**
+ * `dftune init --from FILE`: another trainer's config as a dftune.yaml, with all that did not carry
+ * over.
+ */
 import { stringify } from "yaml"
 import { parseConfig } from "../config/parse-config.ts"
 import { configFields } from "../config/schema.ts"
@@ -25,11 +28,12 @@ export interface ImportOptions {
 }
 
 /**
- * Translates a config of TRL, Unsloth, LLaMA-Factory, axolotl, ms-swift, verl or mlx-lm: YAML, JSON, Python keyword
- * arguments or a command line, told apart by `file`'s name and by the keys. The peer's own defaults are
- * written out, so that the run means the same.
+ * Translates a config of TRL, Unsloth, LLaMA-Factory, axolotl, ms-swift, verl or mlx-lm: YAML,
+ * JSON, Python keyword arguments or a command line, told apart by `file`'s name and by the keys.
+ * The peer's own defaults are written out, so that the run means the same.
  *
- * @throws InputError when no peer is recognised, or when what the file does is no training that is done here
+ * @throws InputError when no peer is recognised, or when what the file does is no training that is
+ * done here
  */
 export function importConfig(text: string, { file, pathOf }: ImportOptions): ImportedConfig {
   const read = readSource(text, file)
@@ -85,7 +89,9 @@ function placePaths(config: Draft["config"], pathOf: (path: string) => string): 
   place(config.adapter, "path")
 }
 
-/** A value out of the schema's bounds is left out and noted; it must not cost the rest of the file. */
+/**
+ * A value out of the schema's bounds is left out and noted; it must not cost the rest of the file.
+ */
 function withinBounds({ config, notes }: Draft): void {
   const found = configFields.safeParse(config)
   for (const { path, message } of found.success ? [] : found.error.issues) {
@@ -123,7 +129,10 @@ const OTHERS: readonly { readonly name: string; readonly pattern: RegExp }[] = [
   { name: "NeMo", pattern: /"_target_":"nemo/ },
 ]
 
-/** Defaults first, then what the file says, in the order of the rules: fields of sources follow the sources. */
+/**
+ * Defaults first, then what the file says, in the order of the rules: fields of sources follow the
+ * sources.
+ */
 function orderedSettings(
   { rules, defaults: theirs }: Peer,
   source: Source,
@@ -169,7 +178,10 @@ function finish(draft: Draft, peer: Peer, { settings, devices }: Source): void {
   put(draft, "objective", objectiveSettings(draft, peer))
 }
 
-/** The best evaluation is asked for where the file says of no rows to evaluate on: those are to be named first. */
+/**
+ * The best evaluation is asked for where the file says of no rows to evaluate on: those are to be
+ * named first.
+ */
 function withoutEvaluations({ config, notes }: Draft): void {
   const { eval: rows, eval_split: split } = (config.data ?? {}) as Record<string, unknown>
   if ((rows !== undefined || split !== undefined) && config.eval_steps !== 0) return
@@ -181,7 +193,9 @@ function withoutEvaluations({ config, notes }: Draft): void {
   }
 }
 
-/** Parameters were gathered as "objective parameter"; those of the objective that is on are kept. */
+/**
+ * Parameters were gathered as "objective parameter"; those of the objective that is on are kept.
+ */
 function objectiveSettings({ objective }: Draft, { name: peer }: Peer): unknown {
   const name = String(objective.name)
   const own = Object.entries(objective).flatMap(([key, value]) => {

@@ -126,7 +126,10 @@ function constantsOf(text: string): Map<string, { readonly value: unknown }> {
   return found
 }
 
-/** The arguments' texts from just after the opening parenthesis, split at commas outside brackets and strings. */
+/**
+ * The arguments' texts from just after the opening parenthesis, split at commas outside brackets
+ * and strings.
+ */
 function callArguments(text: string, start: number): string[] {
   const found: string[] = []
   let [depth, from] = [0, start]
@@ -152,7 +155,10 @@ function stringEnd(text: string, start: number): number {
   return text.length
 }
 
-/** A number, string, True, False, None, or a list, tuple or dict of them; undefined for anything else. */
+/**
+ * A number, string, True, False, None, or a list, tuple or dict of them; undefined for anything
+ * else.
+ */
 function pythonLiteral(text: string): { readonly value: unknown } | undefined {
   if (/^(True|False|None)$/.test(text)) {
     return { value: text === "None" ? null : text === "True" }

@@ -1,6 +1,9 @@
 import { InputError } from "../errors.ts"
 
-/** A shell script's command with its options. Variables and whole-number arithmetic are worked out; nothing is run. */
+/**
+ * A shell script's command with its options. Variables and whole-number arithmetic are worked out;
+ * nothing is run.
+ */
 export interface Command {
   readonly settings: Readonly<Record<string, unknown>>
   /** The words that are no options: `swift`, `sft`. */
@@ -95,7 +98,9 @@ function readWords(
   return { settings, names, expressions, devices: devices > 0 ? devices : undefined }
 }
 
-/** Words before the first option, a script, and the module behind `-m`; others are options' values. */
+/**
+ * Words before the first option, a script, and the module behind `-m`; others are options' values.
+ */
 function isProgram(word: string, index: number, words: readonly string[]): boolean {
   if (!/^[\w./-]+$/.test(word) || word.startsWith("-")) return false
   const first = words.findIndex((each) => /^--/.test(each))
@@ -126,7 +131,10 @@ const unquoted = (word: string): string =>
     double === undefined ? String(single).replaceAll("$", "\ue000") : double,
   )
 
-/** Variables that the script itself sets, and arithmetic of whole numbers; the rest stays as written. */
+/**
+ * Variables that the script itself sets, and arithmetic of whole numbers; the rest stays as
+ * written.
+ */
 function expanded(word: string, variables: ReadonlyMap<string, string>): string {
   const named = word.replaceAll(
     /\$\{(\w+)(?::?-([^{}]*))?\}|\$([A-Za-z_]\w*)/g,

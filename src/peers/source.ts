@@ -1,4 +1,7 @@
-/** Reads another trainer's settings as plain keys and values: YAML, JSON, Python keyword arguments, or a command line. Nothing is run. */
+/**
+ * Reads another trainer's settings as plain keys and values: YAML, JSON, Python keyword arguments,
+ * or a command line. Nothing is run.
+ */
 import { InputError } from "../errors.ts"
 import { readPython } from "./python-source.ts"
 import { readCommand } from "./shell-source.ts"
@@ -6,7 +9,10 @@ import { yamlRecord } from "./yaml-source.ts"
 
 export interface Source {
   readonly settings: Readonly<Record<string, unknown>>
-  /** Program or classes that the settings were given to, e.g. `swift`, `SFTConfig`: helps to tell peers apart. */
+  /**
+   * Program or classes that the settings were given to, e.g. `swift`, `SFTConfig`: helps to tell
+   * peers apart.
+   */
   readonly names: readonly string[]
   /** Processes it was started with, where the command line says. */
   readonly devices?: number

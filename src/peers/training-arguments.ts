@@ -44,7 +44,9 @@ export const scheduler: Rule = (value, draft) => {
   return undefined
 }
 
-/** Beside the names of one arithmetic (`optimizerNamed`): what is taken for another, with a word. */
+/**
+ * Beside the names of one arithmetic (`optimizerNamed`): what is taken for another, with a word.
+ */
 const NEAREST: Readonly<Record<string, readonly [OptimizerName, note?: string]>> = {
   adam: ["adamw"],
   lion_8bit: ["lion", "its moment takes float32 here"],

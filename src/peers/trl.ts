@@ -24,7 +24,9 @@ import { baseName } from "./shell-source.ts"
 import type { Source } from "./source.ts"
 import { TRAINING_ARGUMENTS, TRAINING_ARGUMENTS_DEFAULTS, template } from "./training-arguments.ts"
 
-/** Configs of TRL's trainers that are not SFT's: `DPOConfig`, `trl dpo`, `examples/scripts/dpo.py`. */
+/**
+ * Configs of TRL's trainers that are not SFT's: `DPOConfig`, `trl dpo`, `examples/scripts/dpo.py`.
+ */
 function otherObjective({ names, settings }: Source): string | undefined {
   const classes = names.map((name) => /^([A-Z][A-Za-z]*)(?:Config|Trainer)$/.exec(name)?.[1])
   if (classes.includes("SFT")) return undefined

@@ -57,7 +57,9 @@ const frequency =
     return undefined
   }
 
-/** The rules of the dotted form, of `fsdp_sft_trainer`; the newer engine's names are brought to it. */
+/**
+ * The rules of the dotted form, of `fsdp_sft_trainer`; the newer engine's names are brought to it.
+ */
 const verlRules: Rules = {
   "model.partial_pretrain": to("model"),
   "data.train_files": toSources("train"),

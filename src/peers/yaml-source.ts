@@ -2,7 +2,10 @@ import type { ScalarTag } from "yaml"
 import { dottedValues, isObject, type JsonObject } from "../formats/json.ts"
 import { mappingOf, readYaml } from "../formats/yaml-text.ts"
 
-/** Timestamps and the like stay texts: a run called 2026-01-01 is a name. Truths are PyYAML's, below. */
+/**
+ * Timestamps and the like stay texts: a run called 2026-01-01 is a name. Truths are PyYAML's,
+ * below.
+ */
 const OTHER_TAGS = /bool|timestamp|binary|omap|pairs|set$/
 /** PyYAML takes `yes` and `on`, not YAML 1.1's `y` and `n`. */
 const TRUTHS: readonly ScalarTag[] = [

@@ -29,7 +29,10 @@ export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => entities[character]!)
 }
 
-/** Lines over optimizer steps, `log` on an axis of powers of ten. Empty where no series has a finite point. */
+/**
+ * Lines over optimizer steps, `log` on an axis of powers of ten. Empty where no series has a finite
+ * point.
+ */
 export function lineChart(
   title: string,
   series: readonly Series[],
@@ -99,8 +102,8 @@ export function paperBins({
 }
 
 /**
- * Shares of tokens by probability, before and after, on a logarithmic axis from 1e-4 to 1 as in the paper.
- * Each of `sets` is 13 counts.
+ * Shares of tokens by probability, before and after, on a logarithmic axis from 1e-4 to 1 as in the
+ * paper. Each of `sets` is 13 counts.
  */
 export function histogramChart(
   title: string,
@@ -193,7 +196,10 @@ function bucketed(points: Series["points"]): Series["points"] {
   })
 }
 
-/** A centred moving average over a fifteenth of the points; it does not lag as an exponential one does. */
+/**
+ * A centred moving average over a fifteenth of the points; it does not lag as an exponential one
+ * does.
+ */
 function smoothed(points: Series["points"]): Series["points"] {
   const reach = Math.max(1, Math.floor(points.length / 30))
   return points.map(([x], k) => {

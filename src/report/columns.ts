@@ -44,7 +44,9 @@ export const rolloutColumns = (rollouts: readonly RolloutEvent[]): Columns =>
     }),
   )
 
-/** Effective tokens over the step's own supervised tokens (events count those of the run so far). */
+/**
+ * Effective tokens over the step's own supervised tokens (events count those of the run so far).
+ */
 export function effectiveShare(columns: Columns): readonly number[] {
   const effective = columns.get("effective_tokens")
   const supervised = columns.get("supervised_tokens")

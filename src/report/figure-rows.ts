@@ -1,4 +1,7 @@
-/** The table of figures: what each row says and means, for the page and the report. Runs in a browser too. */
+/**
+ * The table of figures: what each row says and means, for the page and the report. Runs in a
+ * browser too.
+ */
 import { courseText, evalCourse, type RunFigures } from "./run-figures.ts"
 import { shortBytes, shortCount, shortDuration, shortNumber } from "./units.ts"
 

@@ -1,4 +1,6 @@
-/** A run's data as a report holds it: what the page of runs draws, as JSON. Runs in a browser too. */
+/**
+ * A run's data as a report holds it: what the page of runs draws, as JSON. Runs in a browser too.
+ */
 import type { RunDetails } from "../run/run-index.ts"
 import type { ThinnedHistograms } from "../run/thinned.ts"
 import type { RunFigures } from "./run-figures.ts"

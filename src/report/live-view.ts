@@ -39,7 +39,9 @@ export interface TerminalView {
   readonly close: () => void
 }
 
-/** How `stream` wants it: live on a terminal, coloured there unless NO_COLOR or TERM=dumb refuse. */
+/**
+ * How `stream` wants it: live on a terminal, coloured there unless NO_COLOR or TERM=dumb refuse.
+ */
 export function terminalOptions(
   stream: Pick<NodeJS.WriteStream, "isTTY" | "columns">,
   environment: NodeJS.ProcessEnv = process.env,
@@ -49,7 +51,9 @@ export function terminalOptions(
   return { live, color: live && !environment.NO_COLOR, columns: () => stream.columns ?? 80 }
 }
 
-/** Lines of a run without a terminal: about this many for its steps, and one in this time at least. */
+/**
+ * Lines of a run without a terminal: about this many for its steps, and one in this time at least.
+ */
 const QUIET_LINES = 20
 const QUIET_MS = 10_000
 /** Steps over which the time left is estimated. */

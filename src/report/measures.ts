@@ -1,4 +1,7 @@
-/** What is drawn of a run, and how it is called: on the page and in the report. Runs in a browser too. */
+/**
+ * What is drawn of a run, and how it is called: on the page and in the report. Runs in a browser
+ * too.
+ */
 import { COUNTERS, type Columns, effectiveShare } from "./columns.ts"
 
 export interface Measure {

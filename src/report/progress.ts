@@ -16,8 +16,8 @@ interface MeterOptions {
 export type Meter = (done: number, total: number) => string
 
 /**
- * A meter that begins now. `done` may begin above 0, where work is gone on with: the rate is of what
- * was done since.
+ * A meter that begins now. `done` may begin above 0, where work is gone on with: the rate is of
+ * what was done since.
  *
  *     loading models/qwen ████████░░░░░░░░  50 % · 146 of 290 tensors · 31.2/s · left 5s
  */

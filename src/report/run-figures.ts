@@ -1,4 +1,6 @@
-/** A run in one row of numbers: the ends of its curves, not its best moments. Runs in a browser too. */
+/**
+ * A run in one row of numbers: the ends of its curves, not its best moments. Runs in a browser too.
+ */
 import type { EvalEvent, RunEvent } from "../run/events.ts"
 import { type Columns, effectiveShare } from "./columns.ts"
 import { gapText, shortNumber } from "./units.ts"

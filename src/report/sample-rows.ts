@@ -65,8 +65,8 @@ export function rewardText({
 }
 
 /**
- * The weights that the run's objective would give these tokens as targets; undefined where they depend on
- * more than the probability (entropy, a reference), which a sample does not record.
+ * The weights that the run's objective would give these tokens as targets; undefined where they
+ * depend on more than the probability (entropy, a reference), which a sample does not record.
  */
 export function tokenWeights(
   probabilities: readonly number[],

@@ -1,4 +1,7 @@
-/** Samples of several runs side by side, their tokens coloured by probability or by the objective's weight. */
+/**
+ * Samples of several runs side by side, their tokens coloured by probability or by the objective's
+ * weight.
+ */
 import { escapeHtml } from "./charts.ts"
 import type { RunSummary } from "./run-summary.ts"
 import { rewardText, type Sample, sampleRows, tokenWeights } from "./sample-rows.ts"

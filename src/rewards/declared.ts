@@ -1,4 +1,6 @@
-/** Every reward that a config can name. What it does stands in the file of its work (scorers.ts). */
+/**
+ * Every reward that a config can name. What it does stands in the file of its work (scorers.ts).
+ */
 import { MODES } from "../grading/modes.ts"
 import type { RewardDeclaration } from "./reward.ts"
 

@@ -16,8 +16,8 @@ const PATIENCE: Patience = { attempts: 3, firstWaitMs: 1000 }
 
 /**
  * POSTs `{ samples: [{ prompt, completion, token_ids, finish_reason, row }] }` and expects
- * `{ rewards: [number or null, ...] }`, one a sample. Asked again where no answer comes or the server
- * says that it is at fault.
+ * `{ rewards: [number or null, ...] }`, one a sample. Asked again where no answer comes or the
+ * server says that it is at fault.
  */
 export function rewardEndpoint({ url, timeout }: RewardEndpoint): Scorer {
   return {

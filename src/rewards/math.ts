@@ -2,7 +2,10 @@ import { GOLD_KEYS, goldOf } from "../grading/gold.ts"
 import { Grader, type Mode } from "../grading/index.ts"
 import type { RewardWork } from "./reward.ts"
 
-/** 1 for an answer that the grader finds equal to the row's gold, 0 for another, null where it cannot say. */
+/**
+ * 1 for an answer that the grader finds equal to the row's gold, 0 for another, null where it
+ * cannot say.
+ */
 export const math: RewardWork = {
   rowProblem: (row) =>
     goldOf(row) === undefined

@@ -1,4 +1,6 @@
-/** A reward written by the user: a function in a module, in a thread of its own with a time limit. */
+/**
+ * A reward written by the user: a function in a module, in a thread of its own with a time limit.
+ */
 import type { Worker } from "node:worker_threads"
 import { InputError } from "../errors.ts"
 import { startWorker } from "../host/worker.ts"
@@ -88,7 +90,10 @@ export function ownFunction({
 
 interface OwnThread {
   readonly worker: Worker
-  /** How it ended between two calls: a timer or a promise of the module's failed with nobody waiting. */
+  /**
+   * How it ended between two calls: a timer or a promise of the module's failed with nobody
+   * waiting.
+   */
   ended?: string
   /** Whether it has answered a call. */
   hasAnswered: boolean

@@ -8,9 +8,10 @@ const NUMBER = /-?\d+(?:\.\d+)?/g
 
 /**
  * The policy, as it is, is asked to judge each answer, greedily; the last number of its reply over
- * `scale` is the reward, null where it says none. A row with a `ranking` is a question that asks for
- * scores: its reward is how far those that the answer ends with are in the ranking's order (Kendall's
- * tau). Of URPO an abstract and a summary were read; its own prompts and formulas were not.
+ * `scale` is the reward, null where it says none. A row with a `ranking` is a question that asks
+ * for scores: its reward is how far those that the answer ends with are in the ranking's order
+ * (Kendall's tau). Of URPO an abstract and a summary were read; its own prompts and formulas were
+ * not.
  */
 export const selfScore: RewardWork = {
   asksPolicy: true,
@@ -56,8 +57,8 @@ export function scoreIn(reply: string, scale: unknown): Score {
 }
 
 /**
- * Kendall's tau of the numbers that an answer ends with and the ranking: (pairs in its order - pairs
- * against it) / pairs that it tells apart. -1 where there are fewer numbers than places.
+ * Kendall's tau of the numbers that an answer ends with and the ranking: (pairs in its order -
+ * pairs against it) / pairs that it tells apart. -1 where there are fewer numbers than places.
  */
 export function agreement(answer: string, ranking: readonly number[]): number {
   const said = (answer.match(NUMBER) ?? []).slice(-ranking.length).map(Number)

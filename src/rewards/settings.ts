@@ -113,7 +113,10 @@ const lastPart = (path: string | undefined) =>
     .replace(/[\\/]model$/, "")
     .replace(/^.*[\\/]/, "")
 
-/** What events call each reward: its name, its file's, its folder's or its host's; a second of a name gets a number. */
+/**
+ * What events call each reward: its name, its file's, its folder's or its host's; a second of a
+ * name gets a number.
+ */
 export function rewardLabels(all: readonly RewardSettings[]): string[] {
   const seen = new Map<string, number>()
   return all.map(({ name, module, model, url }) => {

@@ -23,7 +23,8 @@ export const unitTests: RewardWork = {
     language === "python" ? pythonProblem(row, String(key)) : testsProblem(row, String(key)),
   open({ key, score, seconds, language }) {
     const judges = language === "python" ? pythonJudge : javascriptJudge
-    // It tests itself at once: a run on a machine that cannot hold programs ends before its first rollout.
+    // It tests itself at once: a run on a machine that cannot hold programs ends before its first
+    // rollout.
     const opened = judges(Number(seconds))
     opened.catch(() => {}) // told to whoever asks first
     const judged = async ({ completion, row }: RewardSample, signal?: AbortSignal) => {
@@ -83,7 +84,9 @@ export function programIn(completion: string): string {
   return [...completion.matchAll(BLOCK)].at(-1)?.[1] ?? completion
 }
 
-/** What is wrong with a row's tests, to end the sentence "file:line: ..."; undefined when nothing. */
+/**
+ * What is wrong with a row's tests, to end the sentence "file:line: ..."; undefined when nothing.
+ */
 function testsProblem(row: JsonObject, key: string): string | undefined {
   const tests = row[key]
   if (tests === undefined) {

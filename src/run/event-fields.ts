@@ -120,7 +120,9 @@ const KNOWN: ReadonlyMap<string, Known> = new Map(
   }),
 )
 
-/** Whether a value is an event whose fields are of their kinds; one of a type to come is let pass. */
+/**
+ * Whether a value is an event whose fields are of their kinds; one of a type to come is let pass.
+ */
 export function isRunEvent(value: unknown): value is RunEvent {
   if (!isObject(value) || typeof value.type !== "string") return false
   if (!Number.isSafeInteger(value.step) || Number(value.step) < 0) return false

@@ -45,7 +45,8 @@ export interface SourceFields {
 
 /**
  * Of losses of pairs and of labelled answers. Implicit rewards are beta times what the objective
- * compares of an answer (ln pi - ln pi_ref of DPO); log-probabilities are sums over an answer's tokens.
+ * compares of an answer (ln pi - ln pi_ref of DPO); log-probabilities are sums over an answer's
+ * tokens.
  */
 export interface PairFields {
   readonly reward_chosen?: number
@@ -91,7 +92,10 @@ export interface StepEvent extends EventBase, PairFields, SourceFields {
   readonly memory_bytes: number
   /** Mean KL(reference || policy) per token, when the objective has a reference. */
   readonly kl_ref?: number
-  /** Of the routers of a mixture of experts, where it is trained: before its weight, and no part of `loss`. */
+  /**
+   * Of the routers of a mixture of experts, where it is trained: before its weight, and no part of
+   * `loss`.
+   */
   readonly aux_loss?: number
   /** Of objectives on samples: pi / pi_old of the step's tokens. */
   readonly ratio?: { readonly mean: number; readonly max: number }
@@ -140,7 +144,10 @@ export interface RolloutEvent extends EventBase {
   readonly trained: number
   /** Trained beside them. */
   readonly demonstrations?: number
-  /** Drawn of prompts that no first sample solved, and the share of those prompts whose rewards then differed. */
+  /**
+   * Drawn of prompts that no first sample solved, and the share of those prompts whose rewards then
+   * differed.
+   */
   readonly explored?: number
   readonly explored_found?: number
   /** Tokens of demonstrations that samples went on from, of those that did. */
@@ -158,7 +165,9 @@ export interface RolloutEvent extends EventBase {
   readonly logp_difference: { readonly mean: number; readonly max: number } | null
   /** Importance weights before they are cut, and the share that is cut. */
   readonly importance?: Range & { readonly cut: number }
-  /** Of a critic, before the rollout's first update: mean over the tokens, and of what it is to say. */
+  /**
+   * Of a critic, before the rollout's first update: mean over the tokens, and of what it is to say.
+   */
   readonly value?: number
   readonly value_target?: number
   /** 1 where the critic foresees all, 0 or less where nothing; null where all is alike. */

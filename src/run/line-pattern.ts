@@ -5,7 +5,9 @@
 export interface LinePattern {
   /** What stands before each gap, and after the last, the newline among it. */
   readonly literals: readonly Buffer[]
-  /** Of each gap whether it is the text of `time`, its quotes left to the literals; else a number. */
+  /**
+   * Of each gap whether it is the text of `time`, its quotes left to the literals; else a number.
+   */
   readonly isTime: readonly boolean[]
 }
 
@@ -58,7 +60,9 @@ export class PatternReader {
     this.numbers = pattern.isTime.map(() => 0)
   }
 
-  /** The byte after the line that begins here; undefined where it is another, and no number counts. */
+  /**
+   * The byte after the line that begins here; undefined where it is another, and no number counts.
+   */
   read(lines: Lines, start: number): number | undefined {
     const { literals, isTime } = this.#pattern
     const { bytes } = lines

@@ -1,4 +1,7 @@
-/** What a run's page draws, as bytes: the server writes them beside the run and sends them as they are. */
+/**
+ * What a run's page draws, as bytes: the server writes them beside the run and sends them as they
+ * are.
+ */
 import { isObject } from "../formats/json.ts"
 import { isRunEvent } from "./event-fields.ts"
 import type { RunDetails } from "./run-index.ts"

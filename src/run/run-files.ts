@@ -10,7 +10,9 @@ export const RUN_FILES = {
   report: "report.html",
 } as const
 
-/** Runs of one stream of the server: its ids name the place in each. Tabs ask for others themselves. */
+/**
+ * Runs of one stream of the server: its ids name the place in each. Tabs ask for others themselves.
+ */
 export const MOST_FOLLOWED = 16
 
 /** A checkpoint's folder in `checkpoints/`, by its step. */

@@ -7,7 +7,10 @@ import { lockHolder } from "./run-lock.ts"
 
 const LOOK_EVERY_MS = 250
 
-/** Aborts when somebody asks; an older request is not meant for this run. Only its lock's holder calls it. */
+/**
+ * Aborts when somebody asks; an older request is not meant for this run. Only its lock's holder
+ * calls it.
+ */
 export function stopRequest(folder: string): {
   readonly signal: AbortSignal
   readonly release: () => void
@@ -26,8 +29,9 @@ export function stopRequest(folder: string): {
 }
 
 /**
- * Asks whoever writes this folder to stop; by a file, for a process id in a folder may be anybody's.
- * A run that is only just starting clears the file, so it is made again until the run has ended.
+ * Asks whoever writes this folder to stop; by a file, for a process id in a folder may be
+ * anybody's. A run that is only just starting clears the file, so it is made again until the run
+ * has ended.
  *
  * @returns false where nobody writes it
  */

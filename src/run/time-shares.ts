@@ -2,8 +2,8 @@
 import type { RunEvent, TimeShares } from "./events.ts"
 
 /**
- * Follows a run; what it returns tells the shares so far, undefined for runs without rollouts. `before`
- * are the events of the run that this one continues.
+ * Follows a run; what it returns tells the shares so far, undefined for runs without rollouts.
+ * `before` are the events of the run that this one continues.
  */
 export function timeShares(before: readonly RunEvent[] = []) {
   const spent = { sampling: 0, grading: 0, measuring: 0, training: 0 }

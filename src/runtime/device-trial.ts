@@ -9,7 +9,9 @@ export interface DeviceTrial {
   readonly milliseconds: number
 }
 
-/** Computes a known product of two n x n matrices twice: whether the device is right, and how fast. */
+/**
+ * Computes a known product of two n x n matrices twice: whether the device is right, and how fast.
+ */
 export async function deviceTrial(device: Device, n = 1024): Promise<DeviceTrial> {
   const failed = (problem: string) => ({ problem, milliseconds: Number.POSITIVE_INFINITY })
   try {

@@ -34,8 +34,8 @@ export interface CompileOptions {
   /**
    * Inputs that never change, by name; runs are not given them. On the CPU, products keep a copy
    * packed the way they read it, which makes them faster for few rows and gives a row the same bits
-   * whatever the other rows are. The arrays may be written over afterwards. A function is asked when its turn
-   * comes, and its array may be written over when the next is asked.
+   * whatever the other rows are. The arrays may be written over afterwards. A function is asked
+   * when its turn comes, and its array may be written over when the next is asked.
    */
   readonly constants?: Readonly<
     Record<string, HostTensor | (() => Promise<HostTensor | MatrixRows>)>
@@ -95,9 +95,14 @@ export type Precision = "bf16" | "fp32"
 export type HostKernel = (...arrays: readonly (Float32Array | Uint8Array)[]) => Promise<void>
 
 export interface HostUpdates {
-  /** native/src/adamw.c: parameter, gradient, first and second moment of so many numbers; scalars. */
+  /**
+   * native/src/adamw.c: parameter, gradient, first and second moment of so many numbers; scalars.
+   */
   readonly adamw: HostKernel
-  /** native/src/adamw-8bit.c: parameter, gradient, codes and scales of both moments, scalars, tables. */
+  /**
+   * native/src/adamw-8bit.c: parameter, gradient, codes and scales of both moments, scalars,
+   * tables.
+   */
   readonly adamw8: HostKernel
 }
 

@@ -14,7 +14,8 @@ import { type MakeDevice, openPluginDevice } from "./plugin-device.ts"
 
 /**
  * Opens a device of this machine with onnxruntime-node. "auto" takes the GPU where there is one
- * that computes a product right and faster than the CPU, so that a software adapter is never chosen.
+ * that computes a product right and faster than the CPU, so that a software adapter is never
+ * chosen.
  */
 export async function openDevice({
   device = "auto",

@@ -52,7 +52,9 @@ export async function openPluginDevice(asked: LibraryDevice, make: MakeDevice): 
   return make({ plugin, options, lacks })
 }
 
-/** What a device lacks by a verdict that was kept; undefined where there is none, or half of one. */
+/**
+ * What a device lacks by a verdict that was kept; undefined where there is none, or half of one.
+ */
 function knownVerdict(file: string): ReadonlySet<Feature> | undefined {
   if (!existsSync(file)) return undefined
   try {

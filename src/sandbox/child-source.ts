@@ -5,7 +5,8 @@
  *
  * A result leaves the interpreter as text that ENCODE makes of it with builtins taken before the
  * program ran: numbers, texts, booleans, null, arrays and plain objects of them. What JSON would
- * quietly turn into something else (NaN, a Map, a nested promise, undefined in a list) is no result.
+ * quietly turn into something else (NaN, a Map, a nested promise, undefined in a list) is no
+ * result.
  */
 const ENCODE = `(() => {
   const { stringify } = JSON

@@ -4,7 +4,8 @@
  * Python may wait for another interpreter in the middle of an expression.
  *
  * `program`: runs what a model wrote and answers calls of its functions. It never sees a test.
- * `check`: runs tests, in which every unknown name is a function that the program's process answers.
+ * `check`: runs tests, in which every unknown name is a function that the program's process
+ * answers.
  */
 import { PYTHON_CODEC } from "./python-codec.ts"
 

@@ -126,8 +126,8 @@ type Notice = ((message: string) => void) | undefined
 
 /**
  * A picture of an interpreter's memory, from which others start in a sixth of the time; made once a
- * machine (31 MB in dftune's cache), and anew where it is not what was written. Null where it cannot
- * be made: then each starts by itself.
+ * machine (31 MB in dftune's cache), and anew where it is not what was written. Null where it
+ * cannot be made: then each starts by itself.
  */
 export function pythonSnapshot(
   folder = join(cacheFolder(), "sandbox"),

@@ -1,4 +1,6 @@
-/** One JavaScript program in a process of its own, without rights; killed with its group in time. */
+/**
+ * One JavaScript program in a process of its own, without rights; killed with its group in time.
+ */
 import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
 import { createRequire } from "node:module"

@@ -115,7 +115,10 @@ function chatScores(tokens: readonly TokenScore[], tokenizer: Pick<Tokenizer, "t
   return { content, refusal: null }
 }
 
-/** By text, as this form has them: of two tokens with one text the likelier. The token itself is among them. */
+/**
+ * By text, as this form has them: of two tokens with one text the likelier. The token itself is
+ * among them.
+ */
 function alternatives(
   { tokenId, logprob, top }: TokenScore,
   tokenizer: Pick<Tokenizer, "tokenText">,

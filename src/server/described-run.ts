@@ -37,7 +37,10 @@ export function describedRun(run: NamedRun, summary: RunSummary) {
   }
 }
 
-/** The config that a run recorded; empty for a config.json that is no JSON: the events still tell of the run. */
+/**
+ * The config that a run recorded; empty for a config.json that is no JSON: the events still tell of
+ * the run.
+ */
 export function configOf(run: string): Record<string, unknown> {
   try {
     const config = readRunRecord(run)?.config

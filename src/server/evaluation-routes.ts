@@ -1,4 +1,6 @@
-/** Evaluations (`dftune eval --out`) that lie in the folder of runs, and two of them item by item. */
+/**
+ * Evaluations (`dftune eval --out`) that lie in the folder of runs, and two of them item by item.
+ */
 import { readdirSync, statSync } from "node:fs"
 import { join, relative, sep } from "node:path"
 import { Hono } from "hono"

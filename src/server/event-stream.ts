@@ -17,7 +17,9 @@ export class EventStreams {
     return this.#open
   }
 
-  /** Sends what `follow` yields until the asker leaves; undefined now and then is a sign of life. */
+  /**
+   * Sends what `follow` yields until the asker leaves; undefined now and then is a sign of life.
+   */
   answer(c: Context, follow: (signal: AbortSignal) => AsyncGenerator<Told | undefined>): Response {
     if (this.#open >= MOST_STREAMS) throw refusal(429, `${MOST_STREAMS} streams are open already`)
     const gone = new AbortController()

@@ -1,4 +1,6 @@
-/** One stream for a whole page: which runs there are, and every event of those that are looked at. */
+/**
+ * One stream for a whole page: which runs there are, and every event of those that are looked at.
+ */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"

@@ -25,7 +25,9 @@ export const securityHeaders: MiddlewareHandler = async (c, next) => {
   }
 }
 
-/** What opens this server until it ends: the token, and the cookie's value that it is exchanged for. */
+/**
+ * What opens this server until it ends: the token, and the cookie's value that it is exchanged for.
+ */
 export interface Secrets {
   readonly token: string
   readonly session: string

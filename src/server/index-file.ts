@@ -27,7 +27,9 @@ export function writeIndex(run: string, { summary, details }: RunIndex): void {
   replaceFileNow(place(run, "summary"), `${JSON.stringify(told)}\n`)
 }
 
-/** Undefined where there is none that this version wrote; what a stranger wrote is looked through. */
+/**
+ * Undefined where there is none that this version wrote; what a stranger wrote is looked through.
+ */
 export function readSummary(run: string): RunSummary | undefined {
   const value = jsonOfFile(place(run, "summary"))
   if (!isObject(value) || value.version !== INDEX_VERSION) return undefined

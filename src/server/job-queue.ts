@@ -60,7 +60,10 @@ export class JobQueue {
   readonly #command: typeof ownCommand
   readonly #allowed: Allowed
   #jobs: Job[]
-  /** Of jobs that an earlier server left waiting: it may have died between a start and its note of it. */
+  /**
+   * Of jobs that an earlier server left waiting: it may have died between a start and its note of
+   * it.
+   */
   readonly #left: ReadonlySet<string>
   readonly #look: NodeJS.Timeout
   /** Of jobs that this server started. */
@@ -124,8 +127,8 @@ export class JobQueue {
   }
 
   /**
-   * Ends an export that is being written, as Ctrl-C would; false where there is none. Only a process
-   * that is known to be it: the queue's file may be old, or another's.
+   * Ends an export that is being written, as Ctrl-C would; false where there is none. Only a
+   * process that is known to be it: the queue's file may be old, or another's.
    */
   stopExport(id: string): boolean {
     const job = this.#jobs.find((one) => one.id === id)
@@ -214,7 +217,9 @@ export class JobQueue {
     return (endOf(join(this.#dir, run))?.time ?? "") > added
   }
 
-  /** A run's config may be another by now than when it was asked for, and so may what is allowed. */
+  /**
+   * A run's config may be another by now than when it was asked for, and so may what is allowed.
+   */
   #begin(job: Job): void {
     if (this.#isTakenUp(job)) return
     if (this.#left.has(job.id) && this.#hasEnded(job)) {

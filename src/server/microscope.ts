@@ -1,4 +1,6 @@
-/** What a run's model makes of single tokens at its checkpoints: computed when asked for, and kept. */
+/**
+ * What a run's model makes of single tokens at its checkpoints: computed when asked for, and kept.
+ */
 import { createHash } from "node:crypto"
 import { existsSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
@@ -135,7 +137,9 @@ const isInspected = (value: unknown): value is InspectedToken =>
     (one) => isObject(one) && typeof one.tokenId === "number" && typeof one.logp === "number",
   )
 
-/** Whether the objective compares with the base, so that its weights need the base's probabilities. */
+/**
+ * Whether the objective compares with the base, so that its weights need the base's probabilities.
+ */
 export const comparesWithBase = ({ expression }: Pick<Objective, "expression">): boolean =>
   needs(weightOf(expression)).inputs.has("ref_logp")
 

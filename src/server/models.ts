@@ -49,7 +49,10 @@ export interface PromptScore {
 export interface ModelLease {
   readonly open: OpenModel
   readonly source: SharedSource
-  /** Of each token after the first: ln p, and the likeliest tokens in its place if some are asked for. */
+  /**
+   * Of each token after the first: ln p, and the likeliest tokens in its place if some are asked
+   * for.
+   */
   promptScores(tokenIds: readonly number[], alternatives: number): Promise<PromptScore[]>
   giveBack(): Promise<void>
 }
@@ -63,7 +66,10 @@ interface Held {
   users: number
 }
 
-/** Model names: the runs that have a result, their checkpoints, what they were trained from, and `--model`s. */
+/**
+ * Model names: the runs that have a result, their checkpoints, what they were trained from, and
+ * `--model`s.
+ */
 export class ServedModels {
   readonly #options: ServedModelsOptions
   /** By weights folder and when it was written; the least recently used first. */

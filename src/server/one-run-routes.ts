@@ -1,4 +1,6 @@
-/** What one run was told and made: its settings, checkpoints and samples; stopping it and going on. */
+/**
+ * What one run was told and made: its settings, checkpoints and samples; stopping it and going on.
+ */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { Hono } from "hono"

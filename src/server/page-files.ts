@@ -1,4 +1,7 @@
-/** The built pages and the bundled model: the files found at the start, by address; no other is ever sent. */
+/**
+ * The built pages and the bundled model: the files found at the start, by address; no other is ever
+ * sent.
+ */
 import { readdirSync, readFileSync } from "node:fs"
 import { extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -28,8 +31,9 @@ const TYPES: Readonly<Record<string, string>> = {
 const HUB = ["https://huggingface.co", "https://*.huggingface.co", "https://*.hf.co"]
 
 /**
- * The playground compiles WebAssembly and needs shared memory. In exchange it reaches nothing here but
- * the files it runs on, and the hub: the cookie of a session, which a browser sends along, is of no use to it.
+ * The playground compiles WebAssembly and needs shared memory. In exchange it reaches nothing here
+ * but the files it runs on, and the hub: the cookie of a session, which a browser sends along, is
+ * of no use to it.
  */
 function playgroundHeaders(c: Context): Record<string, string> {
   const own = `http://${c.req.header("host")!.toLowerCase()}`

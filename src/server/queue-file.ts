@@ -1,6 +1,6 @@
 /**
- * Runs and exports that the page asked for, in a file: they outlive the page and the server. It lies
- * in the user's own cache: what waits in it is started, so a folder of runs, which may be a
+ * Runs and exports that the page asked for, in a file: they outlive the page and the server. It
+ * lies in the user's own cache: what waits in it is started, so a folder of runs, which may be a
  * stranger's, has no say in it.
  */
 import { createHash } from "node:crypto"

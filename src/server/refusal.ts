@@ -34,7 +34,9 @@ export function refusal(
   return new HTTPException(status, { message, res })
 }
 
-/** What a fault is called outside: what the user can mend in words, what is ours without a stack. */
+/**
+ * What a fault is called outside: what the user can mend in words, what is ours without a stack.
+ */
 export function toldOutside(error: unknown): { readonly status: 400 | 500; readonly text: string } {
   if (error instanceof InputError) return { status: 400, text: error.message }
   return { status: 500, text: "the server failed at this request; its terminal says how" }

@@ -21,7 +21,10 @@ export function runFolders(dir: string): NamedRun[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Whether events can be read: one folder that is none of a run's, or another user's, hides no other. */
+/**
+ * Whether events can be read: one folder that is none of a run's, or another user's, hides no
+ * other.
+ */
 function hasEvents(path: string): boolean {
   try {
     closeSync(openPlainFile(join(path, RUN_FILES.events)))

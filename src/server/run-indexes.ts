@@ -12,7 +12,9 @@ import { lineId, placeAfter, sizeOf, wholeLines } from "./run-lines.ts"
 
 /** Events that a restarted server may have to read again of a run that goes on; bytes. */
 const UNWRITTEN_BYTES = 2 ** 22
-/** A run that has told nothing for this long has ended, or may be waited for without its details. */
+/**
+ * A run that has told nothing for this long has ended, or may be waited for without its details.
+ */
 const QUIET_MS = 60_000
 
 interface Kept {

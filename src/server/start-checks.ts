@@ -1,4 +1,7 @@
-/** What a run may be started with from the page: no program and no server that its user did not name. */
+/**
+ * What a run may be started with from the page: no program and no server that its user did not
+ * name.
+ */
 import { resolve } from "node:path"
 import { programKeys } from "../config/run-record.ts"
 import { isObject } from "../formats/json.ts"

@@ -71,7 +71,9 @@ function parametersText(value: Settings): string {
     .join("")
 }
 
-/** The label of a value, from what it says itself, or from its key; undefined where neither does. */
+/**
+ * The label of a value, from what it says itself, or from its key; undefined where neither does.
+ */
 function axisValue(key: string, value: unknown): AxisValue | undefined {
   const set = { [key]: value }
   const last = key.split(".").at(-1)!

@@ -17,7 +17,8 @@ export interface Questions {
 export function questionsOf(study: Study, cell: Pick<Cell, "stage">): Questions[] {
   const { evaluations, choose, base } = study.fields
   if (cell.stage === "choose") {
-    // on which runs it is asked is no part of what is asked: more seeds later leave them as they are
+    // on which runs it is asked is no part of what is asked: more seeds later leave them as they
+    // are
     const { decoding, seeds: _, ...asked } = choose as Choose
     return [{ asked: { ...asked, name: VALIDATION }, decodings: [decoding] }]
   }

@@ -1,10 +1,16 @@
-/** A model's tokenizer files with tokens added to them, as `tokenizer.add_tokens` of Transformers adds them. */
+/**
+ * A model's tokenizer files with tokens added to them, as `tokenizer.add_tokens` of Transformers
+ * adds them.
+ */
 import { InputError } from "../errors.ts"
 import { isObject, type JsonObject } from "../formats/json.ts"
 
 export interface NewToken {
   readonly token: string
-  /** Left out of text that is shown, and of its own class in rows: `keep_special` holds its weight at 1. */
+  /**
+   * Left out of text that is shown, and of its own class in rows: `keep_special` holds its weight
+   * at 1.
+   */
   readonly special: boolean
 }
 
@@ -41,8 +47,8 @@ const described = (id: number, { token, special }: NewToken) => ({
 })
 
 /**
- * The files with the tokens in them, and the tokens' ids: from the end of the vocabulary on, after what
- * was added before, as the tokenizers library numbers them when it reads the file.
+ * The files with the tokens in them, and the tokens' ids: from the end of the vocabulary on, after
+ * what was added before, as the tokenizers library numbers them when it reads the file.
  *
  * @throws InputError for a token that is there already
  */

@@ -70,7 +70,7 @@ export function prepend(source: Aligned, text: string): Aligned {
 
 export function replaceAll(source: Aligned, pattern: string | RegExp, content: string): Aligned {
   if (typeof pattern === "string" && pattern.length === 1 && content.length === 1) {
-    return { ...source, text: source.text.replaceAll(pattern, () => content) } // each stays in its place
+    return { ...source, text: source.text.replaceAll(pattern, () => content) } // in its place
   }
   const rewriter = new Rewriter(source)
   const matches =

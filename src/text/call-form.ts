@@ -143,7 +143,7 @@ function objectForm(text: string, count: number): CallForm | undefined {
   const body: CallBody = { kind: "object", name, arguments: given }
   const begun = (called?: string) => {
     const wanted = place(text, start, called === undefined ? name : given)!.start
-    const [written] = text.slice(0, wanted).split(`"${ID}`) as [string] // an id is the model's to write
+    const [written] = text.slice(0, wanted).split(`"${ID}`) as [string] // an id is the model's
     return (called === undefined ? written : written.replace(NAMES[0], called)).trim()
   }
   return { body, ...around(text, calls), begun }

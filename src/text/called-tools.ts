@@ -34,7 +34,9 @@ export function calledTools(text: string, form: CallForm, tools: Tools): Said {
 /** The text with which calls begin; "": they begin the answer, with what is theirs. */
 export const opening = ({ open }: CallForm): string => open.trim().split(/\s/)[0]!
 
-/** Tells of a token whether it is text that a model said: calls are written with special ones too. */
+/**
+ * Tells of a token whether it is text that a model said: calls are written with special ones too.
+ */
 export function spokenTokens(
   { open, between, close, body }: CallForm,
   { specialTokenIds, tokenText }: Pick<Tokenizer, "specialTokenIds" | "tokenText">,

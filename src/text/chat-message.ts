@@ -1,6 +1,6 @@
 /**
- * Stands in a message's content for a picture, where the message has `pictures`: templates of models
- * with eyes are handed a part for it.
+ * Stands in a message's content for a picture, where the message has `pictures`: templates of
+ * models with eyes are handed a part for it.
  */
 export const PICTURE = "\uFFFC"
 

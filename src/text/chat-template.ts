@@ -41,7 +41,9 @@ export interface TemplateSource {
   readonly inParts?: boolean | undefined
 }
 
-/** Names of a message's reasoning, the standard one first (transformers, chat_template_utils.py). */
+/**
+ * Names of a message's reasoning, the standard one first (transformers, chat_template_utils.py).
+ */
 export const REASONING = ["reasoning_content", "thinking", "reasoning"]
 
 /**

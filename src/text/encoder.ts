@@ -86,7 +86,9 @@ function placePieces(
   return at === bytes.length ? places : null
 }
 
-/** Tokenises text into `ids`, without special tokens added, and where asked places each id in it. */
+/**
+ * Tokenises text into `ids`, without special tokens added, and where asked places each id in it.
+ */
 export type EncodeInto = (text: string, ids: number[], places: Places | null) => void
 
 /**

@@ -38,7 +38,9 @@ function regionsOf({ pieces }: Rendered): ReadonlyMap<number, Region> {
   )
 }
 
-/** How a template frames what a message says: `before` and `after` stand around it in its region. */
+/**
+ * How a template frames what a message says: `before` and `after` stand around it in its region.
+ */
 interface Frame {
   readonly before: string
   readonly after: string

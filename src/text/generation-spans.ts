@@ -78,7 +78,9 @@ function gapsOf({ blocks }: Turn): (readonly [number, number])[] {
   })
 }
 
-/** What the template's generation blocks enclose; the text without the marks must be the plain one. */
+/**
+ * What the template's generation blocks enclose; the text without the marks must be the plain one.
+ */
 export function generationSpans(
   messages: readonly ChatMessage[],
   { text, path, marked }: SpanSearch,

@@ -150,7 +150,8 @@ function pieceScores(model: BpeModel): Map<string, number> {
 }
 
 /**
- * A BPE vocabulary with byte fallback (SentencePiece's kind: Llama 2, Mistral) as llama.cpp's `llama`.
+ * A BPE vocabulary with byte fallback (SentencePiece's kind: Llama 2, Mistral) as llama.cpp's
+ * `llama`.
  *
  * @throws InputError for what that tokenizer does not do
  */

@@ -54,7 +54,9 @@ function writtenMerges(metadata: GgufMetadata, where: string): string[][] {
   })
 }
 
-/** Above this, a piece's cuts are too many to look at; the longest of published vocabularies has 64. */
+/**
+ * Above this, a piece's cuts are too many to look at; the longest of published vocabularies has 64.
+ */
 const LONGEST_PIECE = 256
 
 /**

@@ -148,7 +148,10 @@ function addedTokenNotes({ addedTokens }: TokenizerFiles): string[] {
   ]
 }
 
-/** llama.cpp stops at these wherever it finds them, and knows which of them end a turn (llama-vocab.cpp). */
+/**
+ * llama.cpp stops at these wherever it finds them, and knows which of them end a turn
+ * (llama-vocab.cpp).
+ */
 const KNOWN_ENDS: ReadonlySet<string> = new Set([
   "<|im_end|>",
   "<|eot_id|>",
@@ -159,7 +162,9 @@ const KNOWN_ENDS: ReadonlySet<string> = new Set([
   "<|end_of_text|>",
 ])
 
-/** The special ids: one that ends a text, and two more for what llama.cpp does not know by itself. */
+/**
+ * The special ids: one that ends a text, and two more for what llama.cpp does not know by itself.
+ */
 function specialIds(
   tokenizer: Tokenizer,
   { stopTokenIds, bosTokenId }: GgufTokenizerOptions,

@@ -1,10 +1,13 @@
-/** Regular expressions from strangers, tried before a text meets them: nothing could end one that goes back and forth for ever. */
+/**
+ * Regular expressions from strangers, tried before a text meets them: nothing could end one that
+ * goes back and forth for ever.
+ */
 import { runInNewContext } from "node:vm"
 import { InputError } from "../errors.ts"
 
 /**
- * All expressions of a file together, and for each of them beside it; a right one takes well under a
- * millisecond. A busy machine may leave this process waiting for longer than the first.
+ * All expressions of a file together, and for each of them beside it; a right one takes well under
+ * a millisecond. A busy machine may leave this process waiting for longer than the first.
  */
 const MOST_MS = [300, 3000] as const
 const MOST_MS_EACH = 1

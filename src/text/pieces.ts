@@ -11,7 +11,10 @@ const BYTE_OF_STAND_IN: ReadonlyMap<number, number> = (() => {
 
 const ENCODER = new TextEncoder()
 
-/** How a vocabulary writes text: bytes as stand-ins, or text with `▁` for a space and `<0x0A>` bytes. */
+/**
+ * How a vocabulary writes text: bytes as stand-ins, or text with `▁` for a space and `<0x0A>`
+ * bytes.
+ */
 export type PieceKind = "byte-level" | "sentencepiece"
 
 /** The byte that a byte-fallback piece (`<0x0A>`) stands for; null for other pieces. */

@@ -3,7 +3,9 @@ import type { GenerationStart } from "./generation-start.ts"
 import { attempt, callsTools, type SpanSearch, standInFor, unclear } from "./span-search.ts"
 import type { TurnClosing } from "./turn-closing.ts"
 
-/** The stand-in takes the place of the content and of tool calls, which the assistant says as well. */
+/**
+ * The stand-in takes the place of the content and of tool calls, which the assistant says as well.
+ */
 function withStandIn(
   messages: readonly ChatMessage[],
   message: number,

@@ -1,7 +1,10 @@
 import { type Folder, objectIn } from "../formats/folder.ts"
 import type { Tokenizer } from "./tokenizer.ts"
 
-/** Ids that end generation: the tokenizer's EOS, and `eos_token_id` of generation_config.json and config.json. */
+/**
+ * Ids that end generation: the tokenizer's EOS, and `eos_token_id` of generation_config.json and
+ * config.json.
+ */
 export async function stopTokensIn(
   folder: Folder,
   { eosTokenId }: Pick<Tokenizer, "eosTokenId">,

@@ -35,7 +35,10 @@ interface SentencePieceDecoder {
   readonly stripsFirstSpace: boolean
 }
 
-/** The decoders of sentencepiece vocabularies: `▁` to space, byte fallback, perhaps one space off the front. */
+/**
+ * The decoders of sentencepiece vocabularies: `▁` to space, byte fallback, perhaps one space off
+ * the front.
+ */
 function sentencePieceDecoder(config: unknown): SentencePieceDecoder | null {
   if (!isObject(config)) return null
   if (config.type === "Metaspace") {
@@ -62,7 +65,9 @@ function textDecoder() {
 
 const ENCODER = new TextEncoder()
 
-/** Decoding by bytes, for the two kinds of vocabulary in use; other kinds go through the library. */
+/**
+ * Decoding by bytes, for the two kinds of vocabulary in use; other kinds go through the library.
+ */
 export function decoderOf(parts: DecoderParts): Decoder {
   const { library, byteLevel, added, specialTokenIds } = parts
   const sentencePiece = sentencePieceDecoder(parts.config)

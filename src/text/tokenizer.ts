@@ -35,7 +35,9 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string
   /** Decodes id by id, holding back the bytes of a character until it is whole. */
   decodeStream(options?: { readonly skipSpecialTokens?: boolean }): DecodeStream
-  /** The piece of one id as text, for previews; bytes that are no character alone show as `<0xF0>`. */
+  /**
+   * The piece of one id as text, for previews; bytes that are no character alone show as `<0xF0>`.
+   */
   tokenText(id: number): string
 }
 
@@ -43,7 +45,10 @@ export interface TextEncoding extends Places {
   readonly ids: number[]
 }
 
-/** The library's `Digits` knows 0 to 9 alone; the Rust one, which made the vocabularies, every \p{N}. */
+/**
+ * The library's `Digits` knows 0 to 9 alone; the Rust one, which made the vocabularies, every
+ * \p{N}.
+ */
 function withAllDigits(config: unknown): unknown {
   if (!isObject(config)) return config
   if (config.type === "Sequence" && Array.isArray(config.pretokenizers)) {
@@ -67,7 +72,10 @@ const build = (files: TokenizerFiles): LibraryTokenizer =>
     files.config,
   )
 
-/** Whether tokenizer_config.json overrides what tokenizer.json adds, as Llama's tokenizer class does. */
+/**
+ * Whether tokenizer_config.json overrides what tokenizer.json adds, as Llama's tokenizer class
+ * does.
+ */
 function configuredBos(config: JsonObject): boolean | null {
   const llama = /^(Code)?LlamaTokenizer(Fast)?$/.test(String(config.tokenizer_class))
   return llama && typeof config.add_bos_token === "boolean" ? config.add_bos_token : null
@@ -91,7 +99,9 @@ export async function tokenizerIn(folder: Folder): Promise<Tokenizer> {
   return tokenizer
 }
 
-/** The library believes what tokenizer.json says of its parts until a text comes that needs them. */
+/**
+ * The library believes what tokenizer.json says of its parts until a text comes that needs them.
+ */
 const TRIED = ["a B 12 é\n", "  "]
 
 /** A vocabulary may lack what is tried; that is refused when a row has it. */

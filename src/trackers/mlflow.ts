@@ -1,6 +1,6 @@
 /**
- * MLflow by the REST API of its tracking server (mlflow.org/docs/latest/rest-api.html), asked as its
- * own client is: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, or
+ * MLflow by the REST API of its tracking server (mlflow.org/docs/latest/rest-api.html), asked as
+ * its own client is: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, MLFLOW_TRACKING_TOKEN, or
  * MLFLOW_TRACKING_USERNAME and _PASSWORD.
  */
 import { basename, resolve } from "node:path"

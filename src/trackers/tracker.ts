@@ -7,7 +7,9 @@ export interface TrackedEvent {
   readonly step: number
 }
 
-/** Takes a run's events elsewhere, in order. The run waits for what `see` does before it returns. */
+/**
+ * Takes a run's events elsewhere, in order. The run waits for what `see` does before it returns.
+ */
 export interface Tracker {
   readonly name: string
   /** @throws Error where it can take no more; the run goes on without it */

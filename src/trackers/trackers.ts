@@ -24,8 +24,8 @@ export type TrackerName = keyof typeof OPEN
 const CLOSE_MS = 30_000
 
 /**
- * Opens trackers by name, beside those of the library's user. One that cannot be opened is a failure
- * that the first `see` gives: a tracker is never the reason that a run fails.
+ * Opens trackers by name, beside those of the library's user. One that cannot be opened is a
+ * failure that the first `see` gives: a tracker is never the reason that a run fails.
  */
 export async function openTrackers(
   names: readonly TrackerName[],

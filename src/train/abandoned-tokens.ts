@@ -1,4 +1,7 @@
-/** Whether an objective that weighs tokens by their probability is giving up those that end a turn or make up the template. */
+/**
+ * Whether an objective that weighs tokens by their probability is giving up those that end a turn
+ * or make up the template.
+ */
 import { type Objective, weightsAt } from "../objectives/index.ts"
 import type { RunEvent, StepEvent, WarningEvent } from "../run/events.ts"
 
@@ -22,7 +25,10 @@ const UNKNOWN_P = 0.1
 /** A class is being learned when its mean probability has grown by this factor. */
 const LEARNED_GROWTH = 2
 
-/** Mean probabilities of the targets that end a turn and of the template's; null where there are none. */
+/**
+ * Mean probabilities of the targets that end a turn and of the template's; null where there are
+ * none.
+ */
 export type SpecialTokens = Pick<StepEvent, "eos_p" | "special_p">
 type Warning = Pick<WarningEvent, "code" | "message" | "hint">
 
@@ -32,9 +38,10 @@ const KINDS = [
 ] as const
 
 /**
- * A warning when end-of-turn or special targets are unlikely, their kind has hardly gained since `first`
- * (the run's first step), and so the model will not learn to stop or to keep the format. Leave `first`
- * out before training (`probe`). `keepsThem` is whether the objective gives such tokens their full weight.
+ * A warning when end-of-turn or special targets are unlikely, their kind has hardly gained since
+ * `first` (the run's first step), and so the model will not learn to stop or to keep the format.
+ * Leave `first` out before training (`probe`). `keepsThem` is whether the objective gives such
+ * tokens their full weight.
  */
 export function abandonedTokensWarning({
   first,

@@ -1,4 +1,6 @@
-/** Targets that a frozen head cannot tell from other tokens, because nobody ever trained their rows. */
+/**
+ * Targets that a frozen head cannot tell from other tokens, because nobody ever trained their rows.
+ */
 import { join } from "node:path"
 import type { Prepared } from "../data/index.ts"
 import { sidesOf } from "../data/prepared.ts"
@@ -20,7 +22,8 @@ interface Adapted {
 
 /**
  * Warns of an end of turn or another special token that is trained under an adapter, and whose row
- * of the head is that of other tokens too: whatever the adapter does, all of them get the same logit.
+ * of the head is that of other tokens too: whatever the adapter does, all of them get the same
+ * logit.
  */
 export async function alikeTokenWarnings(
   rows: Prepared,

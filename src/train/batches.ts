@@ -1,4 +1,7 @@
-/** Where the loop gets its steps from: the seam between the loop and supervised rows, pairs, labels, or rollouts. */
+/**
+ * Where the loop gets its steps from: the seam between the loop and supervised rows, pairs, labels,
+ * or rollouts.
+ */
 import type { RunOrder } from "../data/order.ts"
 import type { Prepared, PreparedRow } from "../data/prepared.ts"
 import type { EventBody } from "../run/events.ts"
@@ -22,8 +25,8 @@ export interface StepRows {
   /** Inputs that are one number for the whole step, beside `progress`, `step` and `steps`. */
   readonly scalars?: Readonly<Record<string, number>>
   /**
-   * Each prompt with another row's answer, for KTO's z0, and the sum of ln pi_ref over each answer's
-   * tokens where the reference was measured before.
+   * Each prompt with another row's answer, for KTO's z0, and the sum of ln pi_ref over each
+   * answer's tokens where the reference was measured before.
    */
   readonly mismatched?: { readonly rows: readonly StepRow[]; readonly reference: Float32Array }
   /** What happened while the rows came to be (a rollout): told before the step's own events. */
@@ -33,8 +36,8 @@ export interface StepRows {
 }
 
 /**
- * The steps of a run, one after the other. The loop asks for each step in order, beginning after the
- * step that it resumes from; whatever a source remembers between steps is its own to save.
+ * The steps of a run, one after the other. The loop asks for each step in order, beginning after
+ * the step that it resumes from; whatever a source remembers between steps is its own to save.
  */
 export interface BatchSource {
   readonly steps: number

@@ -10,8 +10,8 @@ import { checkpointPath } from "../run/run-place.ts"
 import { bestStepOf, checkpointStep, isCheckpoint } from "./checkpoint.ts"
 
 /**
- * The best evaluation's checkpoint beside the one that the run goes on from, where its own folder has
- * it not.
+ * The best evaluation's checkpoint beside the one that the run goes on from, where its own folder
+ * has it not.
  *
  * @throws InputError where it is gone: the run could not end with the best step's model
  */
@@ -27,7 +27,10 @@ export function bestBeside(config: Config, resumed: string | undefined): string 
   )
 }
 
-/** Puts that checkpoint among the run's own, whole or not at all; its files are shared where the disk can. */
+/**
+ * Puts that checkpoint among the run's own, whole or not at all; its files are shared where the
+ * disk can.
+ */
 export async function bringBest(config: Config, beside: string | undefined): Promise<void> {
   if (beside === undefined) return
   const own = checkpointPath(config.output_dir, checkpointStep(beside))

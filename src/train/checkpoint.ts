@@ -74,8 +74,8 @@ async function describeFiles(folder: string): Promise<CheckpointFiles> {
 
 /**
  * Writes a checkpoint whole or not at all: into a folder beside its name, flushed, then renamed.
- * Only after that are checkpoints past `limit` removed, the oldest first, but for that of step `keep`.
- * Returns its path.
+ * Only after that are checkpoints past `limit` removed, the oldest first, but for that of step
+ * `keep`. Returns its path.
  *
  * @throws InputError when the disk is full; earlier checkpoints are untouched
  */
@@ -212,7 +212,9 @@ export function checkpointStep(path: string): number {
   throw new InputError(`${join(path, STATE_FILE)}: is damaged: it names no step; ${REMOVE}`)
 }
 
-/** The step of the best evaluation up to a checkpoint of any engine, where the run watched for it. */
+/**
+ * The step of the best evaluation up to a checkpoint of any engine, where the run watched for it.
+ */
 export function bestStepOf(path: string): number | undefined {
   const { best } = progressIn(path)
   return isObject(best) && isStep(best.step) ? best.step : undefined

@@ -47,15 +47,21 @@ export interface Estimate {
 /** Sizes of micro-batches that are timed, and the steps in which they are looked for. */
 const TIMED = 6
 const TIMED_STEPS = 16
-/** Steps shorter than this (seconds) are timed whole: work outside the micro-batches matters there. */
+/**
+ * Steps shorter than this (seconds) are timed whole: work outside the micro-batches matters there.
+ */
 const WHOLE_STEP = 1
-/** Small models are measured for this long in all, so that what its run compiles once is behind it. */
+/**
+ * Small models are measured for this long in all, so that what its run compiles once is behind it.
+ */
 const SECONDS = 4
 const MOST_REPEATS = 20
 /** Steps whose packing is looked at, spread over the run. */
 const STEPS_LOOKED_AT = 256
 
-/** Seconds, from any beginning: of the wall, or of CPU time where a busy machine spoils the wall's. */
+/**
+ * Seconds, from any beginning: of the wall, or of CPU time where a busy machine spoils the wall's.
+ */
 export type Clock = () => number
 
 export const wallClock: Clock = () => performance.now() / 1000
@@ -72,7 +78,9 @@ export const stopwatch =
     return clock() - began
   }
 
-/** Seconds of one more time, once it has become as fast as it gets: the median of the later half. */
+/**
+ * Seconds of one more time, once it has become as fast as it gets: the median of the later half.
+ */
 export async function settledSeconds(
   seconds: Stopwatch,
   work: () => Promise<unknown>,
@@ -194,7 +202,10 @@ function batchOf({ batches, objective, split }: RunPlan, step: number) {
   return { ...batch, microBatches }
 }
 
-/** Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be needed. */
+/**
+ * Seconds of a whole step once its sizes are compiled; `otherwise` where an old policy would be
+ * needed.
+ */
 async function wholeStep(
   plan: RunPlan,
   { policy, reference }: Pick<Session, "policy" | "reference">,

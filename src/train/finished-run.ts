@@ -9,9 +9,9 @@ import type { RunResult } from "./run.ts"
 import { heldSettings, settingDifferences } from "./run-identity.ts"
 
 /**
- * The result of the run that `--resume` means, where that run is done: it came to its end with these
- * settings, and its model is there. Undefined where there is something to do, or to refuse: other
- * settings (more steps are one) are another run. What a killed process left there is removed.
+ * The result of the run that `--resume` means, where that run is done: it came to its end with
+ * these settings, and its model is there. Undefined where there is something to do, or to refuse:
+ * other settings (more steps are one) are another run. What a killed process left there is removed.
  */
 export async function finishedRun(config: Config): Promise<RunResult | undefined> {
   const { output_dir: path, resume } = config
@@ -30,7 +30,9 @@ export async function finishedRun(config: Config): Promise<RunResult | undefined
   return { reason: "done", steps: end.step, path, model, wasDone: true }
 }
 
-/** A record with what the run chose itself left out, where the config still leaves it to the run. */
+/**
+ * A record with what the run chose itself left out, where the config still leaves it to the run.
+ */
 function asGiven(there: JsonObject, { rollout }: Config): JsonObject {
   if (rollout?.importance !== null || !isObject(there.rollout)) return there
   return { ...there, rollout: { ...there.rollout, importance: null } }

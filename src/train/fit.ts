@@ -1,4 +1,6 @@
-/** What training a model would take on this machine, from its config and the headers of its files. */
+/**
+ * What training a model would take on this machine, from its config and the headers of its files.
+ */
 import { existsSync } from "node:fs"
 import { freemem, tmpdir } from "node:os"
 import type { Config } from "../config/index.ts"
@@ -83,9 +85,9 @@ async function headersOf({ model, model_revision }: Config, signal?: AbortSignal
 }
 
 /**
- * Memory and time of full fine-tuning, of an adapter, and of one over a base in 4 bits, on the local
- * engine. Steps are of `batch_size` rows of `data.max_length` tokens, all trained. Time is measured
- * on a few layers with made-up weights.
+ * Memory and time of full fine-tuning, of an adapter, and of one over a base in 4 bits, on the
+ * local engine. Steps are of `batch_size` rows of `data.max_length` tokens, all trained. Time is
+ * measured on a few layers with made-up weights.
  *
  * @throws InputError for a model that is not there or cannot be trained
  */

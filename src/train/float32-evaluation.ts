@@ -28,8 +28,8 @@ export interface Float32EvaluationParts extends PlanOptions {
 }
 
 /**
- * The eval sets as `fp32/NAME`, with `nll_gap`: how far the NLL in bf16 is above. The weights are those
- * in memory, not as `model/` rounds them, so only the products' precision differs.
+ * The eval sets as `fp32/NAME`, with `nll_gap`: how far the NLL in bf16 is above. The weights are
+ * those in memory, not as `model/` rounds them, so only the products' precision differs.
  */
 export async function* float32Evaluation(parts: Float32EvaluationParts): AsyncGenerator<EventBody> {
   const { plan, session, progress, evalSets, onProgress, signal } = parts

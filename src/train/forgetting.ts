@@ -31,9 +31,9 @@ export type Forgetting = (step: number, signal?: AbortSignal) => AsyncGenerator<
 const NAMES = { texts: "forgetting/texts", answers: "forgetting/answers" } as const
 
 /**
- * Two `eval` events: the NLL of the texts, and of the answers that the model gave to training prompts
- * before its first update, each with how far it has risen since. undefined where the config asks for
- * none.
+ * Two `eval` events: the NLL of the texts, and of the answers that the model gave to training
+ * prompts before its first update, each with how far it has risen since. undefined where the config
+ * asks for none.
  *
  * @throws InputError of a resumed run that never wrote down how it began
  */

@@ -35,7 +35,10 @@ export interface StepResult {
   readonly gradientNorm: number
   /** Of the routers to experts, before its weight; only where it is trained. */
   readonly auxLoss: number | undefined
-  /** All the step's tokens, for what is told of them; only where the objective tells more than its loss. */
+  /**
+   * All the step's tokens, for what is told of them; only where the objective tells more than its
+   * loss.
+   */
   readonly columns: StepColumns | undefined
 }
 
@@ -96,8 +99,8 @@ export async function forwardBackward(
 }
 
 /**
- * Of the step's routers, where their auxiliary loss is trained: of several micro-batches after a pass
- * that counts where their tokens are sent.
+ * Of the step's routers, where their auxiliary loss is trained: of several micro-batches after a
+ * pass that counts where their tokens are sent.
  */
 async function routerBalance(
   parts: ForwardBackwardParts,

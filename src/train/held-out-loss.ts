@@ -23,7 +23,9 @@ import {
 export interface EvalSet {
   readonly name: string
   readonly rows: Pick<Prepared, "rows" | "row">
-  /** All its rows once, as steps of the objective: of pairs and labels, whose loss couples tokens. */
+  /**
+   * All its rows once, as steps of the objective: of pairs and labels, whose loss couples tokens.
+   */
   readonly batches?: FixedBatches
 }
 
@@ -52,8 +54,8 @@ export function standsAlone({ firstPass, settings }: ObjectiveHead): boolean {
 }
 
 /**
- * What the head says of a micro-batch's supervised tokens after `step` steps: `loss` and `weight` are
- * the objective's where that has a meaning outside a training step, else cross-entropy's.
+ * What the head says of a micro-batch's supervised tokens after `step` steps: `loss` and `weight`
+ * are the objective's where that has a meaning outside a training step, else cross-entropy's.
  */
 export async function headOutputs(
   {

@@ -27,7 +27,10 @@ import { comparesWithReference, runHead } from "./objective-batches.ts"
 import { frozenTensors } from "./parameter-groups.ts"
 import { largestSplit, type SplitOptions } from "./split-rows.ts"
 
-/** What the same run takes more on Node 24 than on 20, where RUNTIME_BYTES was measured (docs/log.md). */
+/**
+ * What the same run takes more on Node 24 than on 20, where RUNTIME_BYTES was measured
+ * (docs/log.md).
+ */
 const NEWER_NODE_BYTES = Number(process.versions.node.split(".")[0]) >= 24 ? 25e6 : 0
 
 /** `dtype` is what it is on this machine, never auto. */
@@ -60,9 +63,9 @@ export interface LocalPlanParts {
 }
 
 /**
- * Whether tokens that are coupled are computed together (`SplitOptions`): not under noise, of which a
- * pass of its own has none; nor where how a token is turned depends on what comes behind it. Routers
- * that are balanced count every row whole.
+ * Whether tokens that are coupled are computed together (`SplitOptions`): not under noise, of which
+ * a pass of its own has none; nor where how a token is turned depends on what comes behind it.
+ * Routers that are balanced count every row whole.
  */
 function isTogether({ config, model, objective, together = true }: LocalPlanParts): boolean {
   const { adapter, neftune_noise_alpha: alpha } = config
@@ -72,7 +75,10 @@ function isTogether({ config, model, objective, together = true }: LocalPlanPart
   return together && couples && !isNoisy && !byLength
 }
 
-/** Micro-batches where the config leaves them to us: of pairs both sides, up to the most that is chosen. */
+/**
+ * Micro-batches where the config leaves them to us: of pairs both sides, up to the most that is
+ * chosen.
+ */
 function microBatchTokens(parts: LocalPlanParts, quantized: boolean, together: boolean): number {
   const { config, engine, model, objective, lengths } = parts
   if (config.micro_batch_tokens !== "auto") return config.micro_batch_tokens
@@ -93,7 +99,8 @@ function besideBytes(
   const { rollout, teacher } = config
   if (!rollout) return 0
   const precision = engine.dtype
-  // One that is asked for its whole distribution stands beside the steps; the start is counted there.
+  // One that is asked for its whole distribution stands beside the steps; the start is counted
+  // there.
   const isWhole = needs(objective.expression).wholeReference
   if (!comparesWithReference(objective, rollout) && !(isWhole && parts.measuredBy)) return 0
   if (parts.measuredBy) return frozenBytes({ shape: parts.measuredBy.shape, precision })

@@ -23,8 +23,8 @@ type InputsOf = (microBatch: MicroBatch) => Promise<LossInputs | LossInputsAfter
 
 /**
  * What the objective is fed beside the policy's own numbers, micro-batch by micro-batch. Where it
- * couples tokens (a mean over a sequence, a pair, a median over the batch), what those are made of is
- * measured first: on the way, where a micro-batch has all of it, else in a pass over the others.
+ * couples tokens (a mean over a sequence, a pair, a median over the batch), what those are made of
+ * is measured first: on the way, where a micro-batch has all of it, else in a pass over the others.
  */
 export async function lossInputs(parts: LossInputParts): Promise<InputsOf> {
   const { decoder, head, microBatches, scalars, reference } = parts
@@ -97,7 +97,10 @@ function cutUp(
   return found
 }
 
-/** The tokens of all micro-batches one after the other; `measured` has what a pass found of each, or is empty. */
+/**
+ * The tokens of all micro-batches one after the other; `measured` has what a pass found of each, or
+ * is empty.
+ */
 export function stepColumns(
   microBatches: readonly MicroBatch[],
   measured: readonly TokenOutputs[],
@@ -121,7 +124,10 @@ function measuredColumns({ loss: _loss, weight: _weight, ...measured }: TokenOut
   return measured
 }
 
-/** Columns of several micro-batches one after the other. One without supervised tokens may lack some. */
+/**
+ * Columns of several micro-batches one after the other. One without supervised tokens may lack
+ * some.
+ */
 function joined(parts: readonly Columns[]): Columns {
   const names = new Set(parts.flatMap((columns) => Object.keys(columns)))
   return Object.fromEntries(

@@ -29,7 +29,8 @@ const ARENA_GAPS = 1.1
 
 /**
  * What the runtime takes beside the arrays once it computes: its threads, compiled graphs, copies
- * that are soon let go. Measured on models of 1 to 135 million parameters (docs/log.md, 2026-11-30).
+ * that are soon let go. Measured on models of 1 to 135 million parameters (docs/log.md,
+ * 2026-11-30).
  */
 export const RUNTIME_BYTES = 48e6
 
@@ -55,7 +56,9 @@ function momentBytes(optimizer: Config["optimizer"], parameters: readonly Parame
 /** Copies of a matrix beside it while Adafactor or Muon updates it whole. */
 const COPIES_OF_UPDATE = 3
 
-/** Of the largest matrix that is updated whole; other optimizers go in pieces that stay in cache. */
+/**
+ * Of the largest matrix that is updated whole; other optimizers go in pieces that stay in cache.
+ */
 function updateBytes(optimizer: Config["optimizer"], parameters: readonly Parameter[]): number {
   const isWhole = ({ name, shape }: Parameter) =>
     optimizer === "adafactor" || (optimizer === "muon" && isMuonMatrix(name, shape))
@@ -108,14 +111,18 @@ export interface MemoryPlanOptions {
 
 /** Where a run's memory goes, in bytes, and what each layer keeps for its backward. */
 export interface MemoryPlan {
-  /** Of the policy, and of the models beside it: a frozen one that it is compared with, a teacher. */
+  /**
+   * Of the policy, and of the models beside it: a frozen one that it is compared with, a teacher.
+   */
   readonly weights: number
   readonly gradients: number
   /** Of the optimizer, and the average of the weights. */
   readonly moments: number
   /** Arrays between the blocks' graphs: each layer's input, what it keeps, gradients of both. */
   readonly activations: number
-  /** Inside the graph of a block, of the head or of an update, whichever has most: they share it. */
+  /**
+   * Inside the graph of a block, of the head or of an update, whichever has most: they share it.
+   */
   readonly workspace: number
   readonly process: number
   readonly total: number

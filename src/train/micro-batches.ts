@@ -7,7 +7,10 @@ import { type RowGroup, type SplitOptions, splitGroups } from "./split-rows.ts"
 /** Numbers per supervised token, by the objective's input. */
 export type Columns = Readonly<Record<string, Float32Array>>
 
-/** Some rows of an optimizer step side by side, with what the objective wants to know of their tokens. */
+/**
+ * Some rows of an optimizer step side by side, with what the objective wants to know of their
+ * tokens.
+ */
 export interface MicroBatch {
   readonly pack: Pack
   readonly rows: readonly StepRow[]

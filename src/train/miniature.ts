@@ -1,4 +1,6 @@
-/** What a run will take, from a few of its layers with weights that mean nothing: no weight is read. */
+/**
+ * What a run will take, from a few of its layers with weights that mean nothing: no weight is read.
+ */
 import { collectGarbage } from "../host/collect-garbage.ts"
 import type { OpenWeights } from "../models/files/open-weights.ts"
 import {
@@ -51,7 +53,9 @@ function trainedCount(
   return trained.reduce((sum, { shape }) => sum + elementCount(shape), 0)
 }
 
-/** Of the tensors that do not train, those of the layers that stand for all, by their names there. */
+/**
+ * Of the tensors that do not train, those of the layers that stand for all, by their names there.
+ */
 function frozenOf(
   frozen: ReadonlySet<string> | undefined,
   chosen: readonly number[],
@@ -89,7 +93,9 @@ function noWeights(config: ModelConfig): OpenWeights {
 /** Graphs that are run once a layer. */
 const OF_LAYERS = /^(block|prefill|decode|cache)/
 
-/** The device, with a watch that counts what graphs of layers take as often as the model has layers. */
+/**
+ * The device, with a watch that counts what graphs of layers take as often as the model has layers.
+ */
 function layerWatch(device: Device, clock: Clock, layers: number, signal?: AbortSignal) {
   let inLayers = 0
   const watched: Device = {

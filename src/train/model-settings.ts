@@ -20,13 +20,14 @@ import { groupOf } from "./parameter-groups.ts"
 import type { OptimizerSettings } from "./policy.ts"
 
 /**
- * Number of supervised positions whose logits are in memory at one time. A row of 256 costs a tenth less than one of 128
- * (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone through once a chunk.
+ * Number of supervised positions whose logits are in memory at one time. A row of 256 costs a tenth
+ * less than one of 128 (docs/log.md, 2026-11-26): the head's weights, and its gradient, are gone
+ * through once a chunk.
  */
 export const HEAD_ROWS = 256
 /**
- * Where the head is held as bfloat16 panels: more rows cost a fiftieth of a step less, and each takes
- * 1.2 MB under a vocabulary of 150,000 (docs/log.md, 2026-11-30).
+ * Where the head is held as bfloat16 panels: more rows cost a fiftieth of a step less, and each
+ * takes 1.2 MB under a vocabulary of 150,000 (docs/log.md, 2026-11-30).
  */
 const PACKED_HEAD_ROWS = 64
 

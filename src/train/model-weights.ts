@@ -59,8 +59,9 @@ interface FrozenOptions {
 }
 
 /**
- * A base that nothing trains but `options.whole`. Where the device holds matrices packed, each is packed
- * as it is read, so that the float32 model is never whole in memory; elsewhere this is {@link baseWeights}.
+ * A base that nothing trains but `options.whole`. Where the device holds matrices packed, each is
+ * packed as it is read, so that the float32 model is never whole in memory; elsewhere this is
+ * {@link baseWeights}.
  */
 export async function frozenWeights(
   open: OpenWeights,
@@ -159,8 +160,9 @@ export function newScore(
 }
 
 /**
- * A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. What a
- * new one has whole is still the base's, and so are DoRA's first magnitudes. `earlier`: the one that it goes on from, by the same names.
+ * A new adapter, or a saved one (`parameter.NAME`), by the decoder's names; empty without one. What
+ * a new one has whole is still the base's, and so are DoRA's first magnitudes. `earlier`: the one
+ * that it goes on from, by the same names.
  */
 export function adapterWeights(
   shape: DecoderShape,

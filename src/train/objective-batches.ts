@@ -17,14 +17,18 @@ import { rewardedBatches } from "./rewarded-batches.ts"
 
 /**
  * Whether the reference's log-probabilities are measured once and kept. Objectives on targets run
- * the reference beside the policy, as they always did; so does whatever needs its whole distribution.
+ * the reference beside the policy, as they always did; so does whatever needs its whole
+ * distribution.
  */
 export function storesReference({ expression, trainsOn }: Objective): boolean {
   const { inputs, wholeReference } = needs(expression)
   return trainsOn !== "targets" && inputs.has("ref_logp") && !wholeReference
 }
 
-/** Whether a run asks a reference what it says of the rows' own tokens: in the loss, or in the reward. */
+/**
+ * Whether a run asks a reference what it says of the rows' own tokens: in the loss, or in the
+ * reward.
+ */
 export function comparesWithReference(
   objective: Objective,
   rollout: Pick<NonNullable<Config["rollout"]>, "kl_in_reward"> | null,
@@ -84,7 +88,9 @@ export function batchesOf(
   }
 }
 
-/** All rows of an eval set once, as steps of the objective; undefined where tokens are not coupled. */
+/**
+ * All rows of an eval set once, as steps of the objective; undefined where tokens are not coupled.
+ */
 export function evalBatches(
   objective: Objective,
   rows: Prepared,
@@ -103,7 +109,9 @@ export function evalBatches(
   return batchesOf(objective, rows, order, config)
 }
 
-/** Rows say which entry of `data.train` they are of, where the objective asks; `places` is by file. */
+/**
+ * Rows say which entry of `data.train` they are of, where the objective asks; `places` is by file.
+ */
 export function withSources(
   batches: FixedBatches,
   { expression }: Objective,
@@ -147,7 +155,10 @@ function refuseForScores(
 
 const COMPARED = ["ref_logp", "kl_ref", "old_logp"] as const
 
-/** Noise on embeddings would be compared too: with a reference, an earlier policy, or the other side. */
+/**
+ * Noise on embeddings would be compared too: with a reference, an earlier policy, or the other
+ * side.
+ */
 function refuseNoise({ name, trainsOn, expression }: Objective, config: Config): void {
   const { neftune_noise_alpha: alpha } = config
   const { inputs } = needs(expression)

@@ -37,7 +37,10 @@ export interface ObjectiveHead {
   readonly needsOldLogprobs: boolean
   /** KTO's z0: a number of the step that is measured before it. */
   readonly needsKlStep: boolean
-  /** Set when what couples tokens depends on the model: what a first pass over the step must measure. */
+  /**
+   * Set when what couples tokens depends on the model: what a first pass over the step must
+   * measure.
+   */
   readonly firstPass: HeadSettings | undefined
   /** Whose tokens it couples. */
   readonly reach: Reach | undefined
@@ -147,8 +150,8 @@ export const SCORES: HeadSettings = {
 }
 
 /**
- * The same of the distribution at a temperature, and of a value head. Of each temperature hold one: it
- * is compiled.
+ * The same of the distribution at a temperature, and of a value head. Of each temperature hold one:
+ * it is compiled.
  */
 export const crossEntropyAt = (temperature: number, { value = false } = {}): HeadSettings =>
   temperature === 1 && !value

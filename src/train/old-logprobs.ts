@@ -85,7 +85,10 @@ async function measured(decoder: Decoder, microBatches: readonly MicroBatch[]) {
   return values
 }
 
-/** What a run of `objective` measures beforehand; undefined for one that compares with no earlier policy. */
+/**
+ * What a run of `objective` measures beforehand; undefined for one that compares with no earlier
+ * policy.
+ */
 export function oldLogprobsFor(
   objective: Objective,
   batches: FixedBatches,

@@ -2,7 +2,9 @@
 import type { ForeignModel, ModelConfig } from "../models/index.ts"
 import { loadTokenizer } from "../text/index.ts"
 
-/** The tokenizer's pad token, or its end of text where it has none: as TRL's RewardTrainer has it. */
+/**
+ * The tokenizer's pad token, or its end of text where it has none: as TRL's RewardTrainer has it.
+ */
 export async function padTokenOf(modelFolder: string): Promise<number | null> {
   const { padTokenId, eosTokenId } = await loadTokenizer(modelFolder)
   return padTokenId ?? eosTokenId

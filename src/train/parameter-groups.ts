@@ -14,12 +14,15 @@ export interface ParameterGroup {
 
 type Settings = Pick<Config, "adapter" | "learning_rate" | "param_groups">
 
-/** A value head begins at 0 and is one matrix: it learns this many times as fast, as verl's critic does. */
+/**
+ * A value head begins at 0 and is one matrix: it learns this many times as fast, as verl's critic
+ * does.
+ */
 const VALUE_RATE = 10
 
 /**
- * By a tensor's name: its first group in `param_groups`, and LoRA+ (arXiv 2402.12354), by which B learns
- * faster than A; DoRA's magnitudes go with B, as in PEFT's own optimizer for it.
+ * By a tensor's name: its first group in `param_groups`, and LoRA+ (arXiv 2402.12354), by which B
+ * learns faster than A; DoRA's magnitudes go with B, as in PEFT's own optimizer for it.
  */
 export function groupOf(name: string, config: Settings): ParameterGroup {
   const ratio = /\.lora_(B\.weight|magnitude_vector)$/.test(name)

@@ -208,7 +208,10 @@ export class Policy {
     this.#average?.exchange(this.decoder.weights)
   }
 
-  /** The moments for a checkpoint: `first.NAME`, `second.NAME`, and averages, read from the device when written. */
+  /**
+   * The moments for a checkpoint: `first.NAME`, `second.NAME`, and averages, read from the device
+   * when written.
+   */
   momentTensors(): TensorToWrite[] {
     const whole = [...this.#moments, ...this.#states].flatMap(([name, own]) =>
       Object.entries(own).map(([kind, moment]) =>

@@ -1,4 +1,7 @@
-/** What is worth a warning while pairs or labels are trained: seen in the events, whichever engine makes them. */
+/**
+ * What is worth a warning while pairs or labels are trained: seen in the events, whichever engine
+ * makes them.
+ */
 import type { Objective } from "../objectives/index.ts"
 import type { RunEvent, StepEvent, WarningEvent } from "../run/events.ts"
 import { abandonedTokensWatch } from "./abandoned-tokens.ts"

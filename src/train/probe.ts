@@ -23,7 +23,10 @@ import {
 
 /** Rows of each source that are looked at. */
 const ROWS_PER_SOURCE = 128
-/** Above this mean probability DFT suits the data, below the other cross-entropy does (docs/method.md, 3). */
+/**
+ * Above this mean probability DFT suits the data, below the other cross-entropy does
+ * (docs/method.md, 3).
+ */
 const SUITS_DFT = 0.5
 const SUITS_SFT = 0.1
 /** A share of unlikely tokens past which DFT will leave something unlearned, whatever the mean. */

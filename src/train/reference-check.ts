@@ -1,4 +1,6 @@
-/** The first step of a run whose reference is its own start is at the reference, whatever the rows. */
+/**
+ * The first step of a run whose reference is its own start is at the reference, whatever the rows.
+ */
 import { InputError } from "../errors.ts"
 import type { Precision } from "../runtime/index.ts"
 import { type StepResult, scaledSum } from "./forward-backward.ts"
@@ -7,15 +9,16 @@ import type { ObjectiveHead } from "./objective-head.ts"
 /** Of the known loss. */
 const OFF = 1e-3
 /**
- * In bfloat16 two passes over the same rows are some hundredths of a nat apart at each token (measured
- * and trained by graphs that round elsewhere), and so the loss is off by more than rounding in float32
- * makes it. Another model, template or adapter is further away than this, on average.
+ * In bfloat16 two passes over the same rows are some hundredths of a nat apart at each token
+ * (measured and trained by graphs that round elsewhere), and so the loss is off by more than
+ * rounding in float32 makes it. Another model, template or adapter is further away than this, on
+ * average.
  */
 const APART = 0.1
 
 /**
- * Any other loss than is known there means another template, model or adapter behind the reference's
- * numbers. In bfloat16 the tokens' log-probabilities are compared in its place.
+ * Any other loss than is known there means another template, model or adapter behind the
+ * reference's numbers. In bfloat16 the tokens' log-probabilities are compared in its place.
  *
  * @throws InputError when it is not the reference
  */

@@ -1,4 +1,6 @@
-/** `reference-*.safetensors` beside prepared rows: a reference's log-probabilities, with their hash. */
+/**
+ * `reference-*.safetensors` beside prepared rows: a reference's log-probabilities, with their hash.
+ */
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { basename } from "node:path"

@@ -28,9 +28,9 @@ export interface ReferenceOptions extends Pick<MeasureOptions, "split" | "signal
 const ROWS = 64
 
 /**
- * The reference's log-probabilities of all rows of a run, measured once and kept beside the prepared
- * rows: per token, and of KTO's mismatched answers the sums, which depend on the order too. They come
- * to the steps as the column `ref_logp`.
+ * The reference's log-probabilities of all rows of a run, measured once and kept beside the
+ * prepared rows: per token, and of KTO's mismatched answers the sums, which depend on the order
+ * too. They come to the steps as the column `ref_logp`.
  */
 export async function withReference(
   batches: FixedBatches,

@@ -71,7 +71,9 @@ export async function openRewardModel(
   }
 }
 
-/** Whole models say in their config where texts end; adapters are trained by the tokenizer's rule. */
+/**
+ * Whole models say in their config where texts end; adapters are trained by the tokenizer's rule.
+ */
 async function ownPadToken(folder: string): Promise<number | null> {
   const { json } = await readModelConfig(folder, { scores: true })
   return typeof json.pad_token_id === "number" ? json.pad_token_id : padTokenOf(folder)
@@ -109,7 +111,10 @@ export interface ModelRewardOptions extends ScoredModelOptions {
   readonly columns?: Columns | undefined
 }
 
-/** A reward of samples: the score of the prompt with the sample, as the reward model's own rows were laid out. */
+/**
+ * A reward of samples: the score of the prompt with the sample, as the reward model's own rows were
+ * laid out.
+ */
 export function modelReward(path: string, options: ModelRewardOptions): Scorer {
   let opened: ReturnType<typeof openRenderer> | undefined
   return {

@@ -72,7 +72,8 @@ export async function prepareRows(
     ...asked,
     ...(signal ? { signal } : {}),
     onProgress: ({ rows, fraction }) =>
-      // How many there are is known when all are read; until then from the share of the files' bytes.
+      // How many there are is known when all are read; until then from the share of the files'
+      // bytes.
       onProgress?.(meter(rows, fraction > 0 ? Math.round(rows / fraction) : 0)),
   })
   const errors = prepared.lints.filter((lint) => lint.severity === "error")
@@ -82,7 +83,9 @@ export async function prepareRows(
   return prepared
 }
 
-/** Texts that the run does not train on, every token of them; undefined where the config names none. */
+/**
+ * Texts that the run does not train on, every token of them; undefined where the config names none.
+ */
 export async function forgettingTexts(
   config: Config,
   tokenizer: string,

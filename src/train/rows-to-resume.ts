@@ -20,8 +20,8 @@ export interface RowsToTrain {
 }
 
 /**
- * A resumed run goes on with rows that are the same as its own, whatever version prepared them. Where
- * they differ it goes on with its own only when it is told to (`keep_rows`).
+ * A resumed run goes on with rows that are the same as its own, whatever version prepared them.
+ * Where they differ it goes on with its own only when it is told to (`keep_rows`).
  *
  * @throws InputError saying which rows differ, when its own are still there to compare
  */

@@ -25,8 +25,9 @@ export const measuredAnew = (damage: string) => ({
 })
 
 /**
- * The rows of a run; where its objective compares with a reference, with the log-probabilities of that one
- * (another model, or how this one began), measured before the first update and kept beside the rows.
+ * The rows of a run; where its objective compares with a reference, with the log-probabilities of
+ * that one (another model, or how this one began), measured before the first update and kept beside
+ * the rows.
  */
 export async function runRows(
   plan: RunPlan,

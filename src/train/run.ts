@@ -337,7 +337,10 @@ async function saveCheckpoint(
   )
 }
 
-/** What the result is: the average of the weights where there is one; of the best evaluation where it is to be that. */
+/**
+ * What the result is: the average of the weights where there is one; of the best evaluation where
+ * it is to be that.
+ */
 async function takeBest(plan: RunPlan, session: Session, { step, best }: Progress): Promise<void> {
   if (!plan.config.load_best_model_at_end || !best || best.step === step) {
     session.policy.exchangeAverage()

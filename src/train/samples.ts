@@ -11,11 +11,16 @@ export type Sampler = (step: number, signal?: AbortSignal) => AsyncGenerator<Eve
 /** A prompt of the run's own rows, and what its row answers. */
 export interface SamplePrompt {
   readonly tokenIds: number[]
-  /** Supervised tokens that follow the prompt, up to the next that are not; none of rows of prompts. */
+  /**
+   * Supervised tokens that follow the prompt, up to the next that are not; none of rows of prompts.
+   */
   readonly answer: number[]
 }
 
-/** The prompts of the first rows of the first eval set (else of the training rows): what precedes the first supervised token. */
+/**
+ * The prompts of the first rows of the first eval set (else of the training rows): what precedes
+ * the first supervised token.
+ */
 export function samplePrompts({ evalSets, rows, config }: DataPlan): SamplePrompt[] {
   const from = evalSets[0]?.rows ?? rows
   const count = Math.min(config.generate_samples?.prompts ?? 0, from.rows)

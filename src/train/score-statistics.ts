@@ -1,11 +1,14 @@
-/** What a step of a reward model is told of: how probable it finds that the chosen text is the better one. */
+/**
+ * What a step of a reward model is told of: how probable it finds that the chosen text is the
+ * better one.
+ */
 import type { StepColumns } from "./objective-head.ts"
 import { type TokenStatistics, tokenStatistics } from "./token-statistics.ts"
 
 /**
- * One number a pair, as others have one a token: p = sigmoid(s_chosen - s_rejected), the probability
- * that Bradley and Terry's model gives to the row's own verdict. `weight` and `loss` [sequences] are
- * the objective's, of which a pair has two.
+ * One number a pair, as others have one a token: p = sigmoid(s_chosen - s_rejected), the
+ * probability that Bradley and Terry's model gives to the row's own verdict. `weight` and `loss`
+ * [sequences] are the objective's, of which a pair has two.
  */
 export function scoreStatistics(
   { columns, sequences }: StepColumns,

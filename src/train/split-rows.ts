@@ -72,14 +72,14 @@ function pairGroup(rows: readonly Pick<StepRow, "tokenIds">[], k: number): RowGr
 }
 
 /**
- * Scores of attention that cost as much as the rest of a layer for one token: twice its weights, some
- * 12 C^2, beside 4 C for a score. Of the smallest models that are trained, C = 576.
+ * Scores of attention that cost as much as the rest of a layer for one token: twice its weights,
+ * some 12 C^2, beside 4 C for a score. Of the smallest models that are trained, C = 576.
  */
 const SCORES_A_TOKEN = 3000
 
 /**
- * How many leading tokens of two sequences are computed once. The second's own tokens then pass over
- * the first's in the same range of keys: where that costs more than is saved, none.
+ * How many leading tokens of two sequences are computed once. The second's own tokens then pass
+ * over the first's in the same range of keys: where that costs more than is saved, none.
  */
 export function sharedTokens(a: Int32Array, b: Int32Array): number {
   const most = Math.min(a.length, b.length) - 1
@@ -89,7 +89,10 @@ export function sharedTokens(a: Int32Array, b: Int32Array): number {
   return scores <= SCORES_A_TOKEN * alike ? alike : 0
 }
 
-/** The most tokens that a micro-batch of `splitRows` can have, whichever `rows` sequences of these make a step. */
+/**
+ * The most tokens that a micro-batch of `splitRows` can have, whichever `rows` sequences of these
+ * make a step.
+ */
 export function largestSplit(
   lengths: ArrayLike<number>,
   rows: number,

@@ -1,4 +1,7 @@
-/** What a step is told of beside its loss: the objective's measures, and how both sides of pairs fare. */
+/**
+ * What a step is told of beside its loss: the objective's measures, and how both sides of pairs
+ * fare.
+ */
 import { IMPLICIT_REWARD } from "../objectives/index.ts"
 import type { PairFields, StepEvent } from "../run/events.ts"
 import type { StepColumns } from "./objective-head.ts"

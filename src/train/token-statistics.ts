@@ -1,4 +1,7 @@
-/** From per-token numbers to the fields of `step`, `eval` and `histogram` events; sums, so that parts add up. */
+/**
+ * From per-token numbers to the fields of `step`, `eval` and `histogram` events; sums, so that
+ * parts add up.
+ */
 import type { TokenOutputs } from "../models/index.ts"
 import type { HistogramEvent, StepEvent } from "../run/events.ts"
 
@@ -151,8 +154,9 @@ export type StatisticsFields = Pick<
 >
 
 /**
- * Means over the supervised tokens; effective_tokens is (sum |w|)^2 / sum w^2. `loss` is the mean over tokens:
- * under another normalization the trainer puts its own sum in its place. Without tokens every mean is 0.
+ * Means over the supervised tokens; effective_tokens is (sum |w|)^2 / sum w^2. `loss` is the mean
+ * over tokens: under another normalization the trainer puts its own sum in its place. Without
+ * tokens every mean is 0.
  */
 export function statisticsFields(statistics: TokenStatistics): StatisticsFields {
   const { count, weight, weightSize, weightSquared, classes } = statistics
@@ -180,8 +184,8 @@ export function histogramFields({
 }
 
 /**
- * Statistics of a micro-batch's supervised tokens, from the decoder's outputs. Zeros where it has none.
- * Of pairs only the chosen sides are told: `sign` [S] is above 0 on their tokens.
+ * Statistics of a micro-batch's supervised tokens, from the decoder's outputs. Zeros where it has
+ * none. Of pairs only the chosen sides are told: `sign` [S] is above 0 on their tokens.
  */
 export function statisticsOf(
   outputs: TokenOutputs,

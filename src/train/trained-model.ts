@@ -45,7 +45,9 @@ export interface TrainedModelParts {
   readonly keep: MemoryPlan["keep"]
   /** Without an adapter: tensors that do not train. */
   readonly frozen?: ReadonlySet<string> | undefined
-  /** The base's, and the adapter's where there is one; without one the arrays are trained in place. */
+  /**
+   * The base's, and the adapter's where there is one; without one the arrays are trained in place.
+   */
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
   /** A checkpoint's tensors, moments among them; a new run has none. */
   readonly saved?: ReadonlyMap<string, HostTensor>
@@ -109,14 +111,20 @@ export async function openTrainedModel(parts: TrainedModelParts): Promise<Traine
   }
 }
 
-/** A critic's weight: the checkpoint's, or 0, by which every token is worth nothing; none without a critic. */
+/**
+ * A critic's weight: the checkpoint's, or 0, by which every token is worth nothing; none without a
+ * critic.
+ */
 function valueHead({ objective, shape, saved }: TrainedModelParts): [string, HostTensor][] {
   if (!needs(objective.expression).critic) return []
   const fresh = float32([1, shape.hiddenSize])
   return [[VALUE_HEAD, saved?.get(`parameter.${VALUE_HEAD}`) ?? fresh]]
 }
 
-/** What was trained, by the names of its file, read when asked for: the adapter's matrices, or all weights. */
+/**
+ * What was trained, by the names of its file, read when asked for: the adapter's matrices, or all
+ * weights.
+ */
 export function trainedTensors(decoder: Decoder, lora: LoraSpec | undefined): TensorSource[] {
   const { device, shape, weights } = decoder
   const source = (name: string, shape: readonly number[], held = name): TensorSource => ({

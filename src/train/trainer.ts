@@ -88,7 +88,8 @@ export const START: Progress = { step: 0, tokens: 0, supervisedTokens: 0 }
 
 /**
  * The training loop: forward, backward and update until the steps are done or `signal` asks to
- * stop, which it does after a checkpoint. Yields what happens; returns how far it came and why it ended.
+ * stop, which it does after a checkpoint. Yields what happens; returns how far it came and why it
+ * ended.
  *
  * @throws InputError when the loss or a gradient is not finite and the settings say stop
  */

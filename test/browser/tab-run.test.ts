@@ -67,7 +67,10 @@ const steps = (events: readonly RunEvent[]) =>
 const numbers = (events: readonly RunEvent[]) =>
   steps(events).map(({ loss, nll, grad_norm, mean_p }) => [loss, nll, grad_norm, mean_p!])
 
-/** Losses and probabilities; a gradient's norm magnifies rounding, for Adam's first steps have its sign alone. */
+/**
+ * Losses and probabilities; a gradient's norm magnifies rounding, for Adam's first steps have its
+ * sign alone.
+ */
 function expectClose(found: readonly RunEvent[], wanted: readonly RunEvent[], tolerance: number) {
   expect(steps(found)).toHaveLength(steps(wanted).length)
   for (const [s, { loss, nll, mean_p }] of steps(wanted).entries()) {

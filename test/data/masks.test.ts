@@ -159,7 +159,9 @@ const said = fc
     (text) => text.trim() !== "" && !/\p{Surrogate}/u.test(text) && text.normalize("NFC") === text,
   )
 
-/** The tokens that the templates under ../shared/data write, so that one tokenizer fits them all. */
+/**
+ * The tokens that the templates under ../shared/data write, so that one tokenizer fits them all.
+ */
 const TEMPLATE_TOKENS = [
   ..."<s> </s> <|eot_id|> <|begin_of_text|> <|start_header_id|> <|end_header_id|>".split(" "),
   ..."<start_of_turn> <end_of_turn> <|end|> <|user|> <|assistant|> <|system|> <|EOT|>".split(" "),
@@ -204,7 +206,8 @@ test.each(PAIRS)(
           // Qwen3's template writes an empty thought before the last answer: the model's to write
           const text = trained[i]!.replace(/^<think>\n\n<\/think>\n\n/, "")
           const start = text.indexOf(answer.trim())
-          // beside it: white space that the template puts there or a token shares, and one closing token
+          // beside it: white space that the template puts there or a token shares, and one closing
+          // token
           expect(text.slice(0, start).trim()).toBe("")
           const closing = text.slice(start + answer.trim().length).trim()
           expect(closing).toMatch(/^<[^<>\s]+>$/)

@@ -32,7 +32,9 @@ interface Golden {
 const goldenOf = (type: string) =>
   JSON.parse(readFileSync(join(folderOf(type), "pictures.json"), "utf8")) as Golden
 
-/** A PNG without checksums that anybody looks at here; `shade` makes another picture of one size. */
+/**
+ * A PNG without checksums that anybody looks at here; `shade` makes another picture of one size.
+ */
 function png(width: number, height: number, shade = 0): Uint8Array {
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width, 0)

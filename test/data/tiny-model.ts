@@ -30,7 +30,10 @@ interface TinyModel {
   readonly special?: readonly string[]
 }
 
-/** A folder with a tokenizer of single bytes (every text has one tokenisation, easy to check by hand). */
+/**
+ * A folder with a tokenizer of single bytes (every text has one tokenisation, easy to check by
+ * hand).
+ */
 export function tinyModel({
   addsBos = false,
   template = CHATML,

@@ -1,4 +1,7 @@
-/** The steps of docs/extending.md, made in a copy: they are enough, and each costs what the page says. */
+/**
+ * The steps of docs/extending.md, made in a copy: they are enough, and each costs what the page
+ * says.
+ */
 import { spawnSync } from "node:child_process"
 import {
   cpSync,

@@ -10,7 +10,10 @@ import { DFTUNE } from "../dftune.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 
-/** docs/getting-started.md from end to end, as a new user: an empty HOME, no colour, output to a file. */
+/**
+ * docs/getting-started.md from end to end, as a new user: an empty HOME, no colour, output to a
+ * file.
+ */
 test("the way of docs/getting-started.md works", async () => {
   const folder = mkdtempSync(join(tmpdir(), "dftune-walk-"))
   const env = { PATH: process.env.PATH ?? "", HOME: folder, NO_COLOR: "1", COLUMNS: "50" }

@@ -12,7 +12,9 @@ const sample = (problem: string, answer: number, more = {}) => ({
   ...{ problem, answer: "2", completion: `\\boxed{${answer}}`, finish_reason: "stop" },
   ...more,
 })
-/** Two right (one twice) and three wrong; all right; all wrong; a refused one and an undecided one. */
+/**
+ * Two right (one twice) and three wrong; all right; all wrong; a refused one and an undecided one.
+ */
 const ROWS = [
   ...[2, 3, 2, 4, 5].map((answer) => sample("a", answer)),
   sample("a", 2, { completion: "It is \\boxed{2}" }),

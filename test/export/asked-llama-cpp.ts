@@ -1,4 +1,6 @@
-/** The real llama.cpp, through node-llama-cpp's prebuilt binaries, asked what it makes of our files. */
+/**
+ * The real llama.cpp, through node-llama-cpp's prebuilt binaries, asked what it makes of our files.
+ */
 import { execFile } from "node:child_process"
 import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -113,7 +113,7 @@ test("files, card and settings go to a private repository, without a place of th
   expect(settings).toMatchObject({ model: "model", output_dir: "runs/my-run" })
   expect(settings.data.train[0].path).toBe("rows.jsonl")
   for (const [name, data] of files) {
-    if (name === "tokenizer.json" || name.endsWith(".safetensors")) continue // a vocabulary has every word
+    if (name === "tokenizer.json" || name.endsWith(".safetensors")) continue // has every word
     for (const word of [root, hostname(), "secret", "private-place", userInfo().homedir]) {
       if (word.length > 2) expect(data.toString("utf8")).not.toContain(word)
     }

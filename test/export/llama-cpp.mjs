@@ -1,8 +1,9 @@
 /**
  * Asks the real llama.cpp, through node-llama-cpp's prebuilt binaries, what it makes of GGUF files.
  * Usage: node llama-cpp.mjs NODE_LLAMA_CPP REQUESTS.json, where the first is the path of that
- * package and the second a list of { gguf, lora?: string, texts?: string[], prompts?: number[][], count }.
- * Prints { release, answers: [{ architecture, bos, eos, texts: number[][], prompts: number[][], logprobs: number[][] }] }.
+ * package and the second a list of { gguf, lora?: string, texts?: string[], prompts?: number[][],
+ * count }. Prints { release, answers: [{ architecture, bos, eos, texts: number[][], prompts:
+ * number[][], logprobs: number[][] }] }.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -102,7 +102,8 @@ describe.skipIf(!present)(`asked of llama.cpp (${found})`, () => {
   })
 
   describe.skipIf(!hasData).each<[string, number, readonly string[]]>([
-    // An added token that Transformers looks for in the normalised text, after the space put before.
+    // An added token that Transformers looks for in the normalised text, after the space put
+    // before.
     ["llama2", 32_000, ["</s><s>"]],
     ["llama3", 128_256, []],
     // No NFC in llama.cpp; and it takes any token of the text "</s>" for a special one.

@@ -112,7 +112,9 @@ export function goldenAdapter(name: string, base: string, adapter = "adapter"): 
 
 type Change = (tokenizer: Record<string, unknown>) => Record<string, unknown>
 
-/** A random model of the smallest size around a real tokenizer of ../shared/data, perhaps changed. */
+/**
+ * A random model of the smallest size around a real tokenizer of ../shared/data, perhaps changed.
+ */
 export async function modelAround(
   tokenizer: string,
   vocabSize: number,

@@ -1,4 +1,6 @@
-/** Rows of every shape, and what preview shows of them before the answer: what every verb must send. */
+/**
+ * Rows of every shape, and what preview shows of them before the answer: what every verb must send.
+ */
 import { templateSetup } from "../../src/data/prepare.ts"
 import { previewData } from "../../src/data/preview-rows.ts"
 import type { PromptLayout } from "../../src/generate/index.ts"

@@ -3,7 +3,10 @@ import { expect, vi } from "vitest"
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const
 
-/** All but what keeps ONNX Runtime from calling home, set before it is loaded (src/host/no-telemetry.ts). */
+/**
+ * All but what keeps ONNX Runtime from calling home, set before it is loaded
+ * (src/host/no-telemetry.ts).
+ */
 function environment() {
   const { ORT_DISABLE_TELEMETRY: _, ...env } = process.env
   return env

@@ -21,7 +21,9 @@ import { interpret } from "../../src/runtime/index.ts"
 const [K, G, D] = [2, 2, 3]
 type Pieces = Pick<Pack, "lengths" | "follows">
 
-/** The textbook form over all T x T pairs, from plain ops: their gradients are checked one by one. */
+/**
+ * The textbook form over all T x T pairs, from plain ops: their gradients are checked one by one.
+ */
 function composed(
   q: Tensor,
   k: Tensor,

@@ -145,7 +145,7 @@ describe.skipIf(!rounding).each(dense)("%s with bfloat16 products", (family) => 
       expect(kept.filter(({ dtype }) => dtype === "f32")).toHaveLength(2)
       const bytes = kept.map((port) => tensorBytes(port)).reduce((sum, each) => sum + each)
       const whole = kept.map((port) => tensorBytes({ ...port, dtype: "f32" }))
-      expect(bytes / whole.reduce((sum, each) => sum + each)).toBeLessThan(0.75) // phi3 has queries and keys with them
+      expect(bytes / whole.reduce((sum, each) => sum + each)).toBeLessThan(0.75) // phi3 packs them
       expect(saved).toContain("saved.x")
       expect(backward.inputs.map(({ name }) => name)).not.toContain("x")
     }

@@ -1,4 +1,7 @@
-/** The generalised Jensen-Shannon divergence over the vocabulary, in the head's graph (GKD, arXiv 2306.13649). */
+/**
+ * The generalised Jensen-Shannon divergence over the vocabulary, in the head's graph (GKD, arXiv
+ * 2306.13649).
+ */
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"

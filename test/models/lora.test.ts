@@ -189,7 +189,8 @@ describe.each(adapters)("%s", (adapter) => {
     }))
     await saveAdapter(folder, { spec: read.spec, baseModel: "some/base", tensors: sources })
     const again = await readAdapter(folder, config.shape)
-    // modules of the layers that train whole are excluded by name, so that PEFT gives them no update
+    // modules of the layers that train whole are excluded by name, so that PEFT gives them no
+    // update
     const { excludeModules } = again.spec.options
     const options = { ...read.spec.options, excludeModules }
     expect(again).toEqual({ ...read, spec: { ...read.spec, options }, baseModel: "some/base" })

@@ -155,7 +155,8 @@ test("7: nothing supervised is loss 0 and gradient 0", () => {
   expect(tokenScales("tokens", { segments: [], microBatches: [], weights: [] })).toHaveLength(0)
 })
 
-// Eight sequences of 40 to 1900 tokens, each with a gradient of its own: the memo's counter-example.
+// Eight sequences of 40 to 1900 tokens, each with a gradient of its own: the memo's
+// counter-example.
 const lengths = [40, 1900, 75, 600, 130, 1200, 55, 300]
 const segments = lengths.flatMap((length, s) => Array<number>(length).fill(s))
 const signs = normal(11)
@@ -196,7 +197,8 @@ test("8 (peers): the mean of means and the sum of means are not the global mean"
   const sumOfMeans = total(tokenScales("paper", { segments, microBatches: batched(1), weights }))
   const meanOfMeans = sumOfMeans / 8
   expect(Math.abs(meanOfMeans / global - 1)).toBeGreaterThan(0.1)
-  // For the same gradient on every token the sum of means is as many times too long as there are micro-batches.
+  // For the same gradient on every token the sum of means is as many times too long as there are
+  // micro-batches.
   const ones = tokenScales("paper", { segments, microBatches: batched(2), weights })
   expect(ones.reduce((a, b) => a + b, 0)).toBeCloseTo(4, 12)
   const sequences = total(tokenScales("sequences", { segments, microBatches: batched(1), weights }))

@@ -134,7 +134,10 @@ describe.each(titled)("$title", ({ name, settings, weight }) => {
   })
 })
 
-/** Those that couple the tokens of a sequence or a pair: held by golden-rl.test.ts, preference.test.ts, reward-model.test.ts. */
+/**
+ * Those that couple the tokens of a sequence or a pair: held by golden-rl.test.ts,
+ * preference.test.ts, reward-model.test.ts.
+ */
 const COUPLED = ["dpo", "simpo", "cpo", "orpo", "kto", "reward", "gspo", "rloo"]
 
 /** The weight that an objective states, where it is a weight alone; undefined for other forms. */

@@ -2,7 +2,10 @@ import type { TensorOps } from "../../src/objectives/index.ts"
 
 type Column = Float64Array
 
-/** A tensor interface over float64 columns of `length` numbers: plain IEEE arithmetic, 0 * Infinity is NaN. */
+/**
+ * A tensor interface over float64 columns of `length` numbers: plain IEEE arithmetic, 0 * Infinity
+ * is NaN.
+ */
 export function float64Ops(length: number): TensorOps<Column> {
   const map = (f: (...values: number[]) => number) => {
     return (...columns: Column[]): Column => {

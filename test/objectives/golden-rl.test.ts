@@ -58,7 +58,9 @@ test.each(["k2", "k3"])("%s has the golden values and slopes, token by token", (
   })
 })
 
-/** The two arms of a bandit, each as often as it is drawn: d / d theta of what the loss gives them. */
+/**
+ * The two arms of a bandit, each as often as it is drawn: d / d theta of what the loss gives them.
+ */
 function expectedSlope(settings: ObjectiveSettings, bandit: (typeof GOLDEN_RL.bandit)[number]) {
   const logs = (theta: number) =>
     Float64Array.of(-Math.log1p(Math.exp(-theta)), -Math.log1p(Math.exp(theta)))

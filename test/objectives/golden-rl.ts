@@ -1,4 +1,7 @@
-/** The losses of `golden/rl/rl.json` (TRL's own methods, and closed forms, in float64) as dftune states them. */
+/**
+ * The losses of `golden/rl/rl.json` (TRL's own methods, and closed forms, in float64) as dftune
+ * states them.
+ */
 import { readFileSync } from "node:fs"
 import {
   type Columns,

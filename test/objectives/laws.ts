@@ -1,4 +1,7 @@
-/** Columns to try objectives on, and for those on samples the weight of each token as the formula gives it by hand. */
+/**
+ * Columns to try objectives on, and for those on samples the weight of each token as the formula
+ * gives it by hand.
+ */
 import type { Columns, ObjectiveName, ObjectiveSettings } from "../../src/objectives/index.ts"
 
 export const LOGP = Float64Array.of(-1e-9, -0.02, -0.4, -1, -1.7, -3, -7, -40)

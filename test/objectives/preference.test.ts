@@ -1,4 +1,7 @@
-/** METHOD-RL, 2.7: what losses of pairs and labels must hold to, by themselves; how steps split is in test/train. */
+/**
+ * METHOD-RL, 2.7: what losses of pairs and labels must hold to, by themselves; how steps split is
+ * in test/train.
+ */
 import { expect, test } from "vitest"
 import {
   dpoPair,

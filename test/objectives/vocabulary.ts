@@ -1,4 +1,6 @@
-/** A float64 softmax over a small vocabulary: the loss and its gradient on the logits, for tests. */
+/**
+ * A float64 softmax over a small vocabulary: the loss and its gradient on the logits, for tests.
+ */
 import { type Expression, evaluate } from "../../src/objectives/index.ts"
 
 /** Log-probabilities of one row of logits, by log-sum-exp. */
@@ -29,8 +31,8 @@ export interface LossAndGradient {
 }
 
 /**
- * The way every engine goes: only supervised rows enter, the expression sees one number a token, and
- * its coefficients return to the logits by the chain rule:
+ * The way every engine goes: only supervised rows enter, the expression sees one number a token,
+ * and its coefficients return to the logits by the chain rule:
  *
  *     d logp / dz = onehot - p,   d H / dz = -p (ln p + H),   d KL(ref || p) / dz = p - p_ref
  */

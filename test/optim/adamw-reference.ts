@@ -1,8 +1,8 @@
 import { decays } from "../../src/optim/index.ts"
 
 /**
- * AdamW in float64 (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as torch.optim.AdamW has it):
- * the definition by which every engine's update is judged, and not itself an engine.
+ * AdamW in float64 (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as torch.optim.AdamW has
+ * it): the definition by which every engine's update is judged, and not itself an engine.
  */
 export interface AdamWOptions {
   readonly learningRate: number

@@ -55,7 +55,7 @@ const NUMBER = fc.oneof(
     "9007199254740993",
     "123456789012345678901",
   ),
-  fc.constantFrom("01", "1.", "-", ".5", "+1", "1e", '"3"', "[1]", "{}", "NaN"), // no number of an event
+  fc.constantFrom("01", "1.", "-", ".5", "+1", "1e", '"3"', "[1]", "{}", "NaN"), // no numbers here
 )
 
 test("a number is JSON.parse's to the last bit, and what JSON knows no number in is none", () => {

@@ -75,7 +75,10 @@ const { shape: BLOCK } = modelConfig({
   max_position_embeddings: 256,
 })
 
-/** Three sequences, two of which begin alike, in a pack that is not full, and numbers for everything else. */
+/**
+ * Three sequences, two of which begin alike, in a pack that is not full, and numbers for everything
+ * else.
+ */
 function blockFeeds(graphs: readonly Graph[], saved: readonly string[], tokens: number): Feeds {
   const layout = packLayout({ lengths: [40, 60, 1, 45], follows: [-1, 0, 0, -1] }, tokens)
   const begins = keyBegins(layout, undefined)

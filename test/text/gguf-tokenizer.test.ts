@@ -19,7 +19,9 @@ function folderWith(tokenizer: object, config: object = {}): string {
   return folder
 }
 
-/** What llama.cpp's tokenizer for scores does: joins the neighbours whose joined piece scores best. */
+/**
+ * What llama.cpp's tokenizer for scores does: joins the neighbours whose joined piece scores best.
+ */
 function joinedByScore(
   text: string,
   ids: ReadonlyMap<string, number>,

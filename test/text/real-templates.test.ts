@@ -23,7 +23,9 @@ interface Golden {
   readonly variables: Record<string, string>
   readonly tools: readonly unknown[]
   readonly clock: string
-  /** By a template's SHA-256, for each chat the hash of what Transformers renders; null: it raises. */
+  /**
+   * By a template's SHA-256, for each chat the hash of what Transformers renders; null: it raises.
+   */
   readonly templates: Readonly<Record<string, readonly (string | null)[]>>
 }
 const read = (name: string) =>

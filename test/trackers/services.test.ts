@@ -1,4 +1,6 @@
-/** Runs told to services: by MLflow's protocol, and to Python packages in a process of their own. */
+/**
+ * Runs told to services: by MLflow's protocol, and to Python packages in a process of their own.
+ */
 import { execFile, spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"

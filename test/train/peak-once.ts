@@ -1,4 +1,6 @@
-/** Trains a config in this process: what its plan says of memory, and what the process then held. */
+/**
+ * Trains a config in this process: what its plan says of memory, and what the process then held.
+ */
 import { loadConfig } from "../../src/config/load-config.ts"
 import { peakMemory } from "../../src/host/peak-memory.ts"
 import { fit } from "../../src/train/fit.ts"

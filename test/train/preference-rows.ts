@@ -1,7 +1,10 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-/** Sums with a right and a wrong answer, as pairs, answers to imitate, labelled ones and ones with rewards. */
+/**
+ * Sums with a right and a wrong answer, as pairs, answers to imitate, labelled ones and ones with
+ * rewards.
+ */
 export function preferenceRows(folder: string): void {
   const sums = Array.from({ length: 24 }, (_, i) => {
     const [a, b] = [(7 * i) % 50, (13 * i + 5) % 50]

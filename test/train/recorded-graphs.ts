@@ -29,7 +29,10 @@ export const CASES: readonly (readonly [family: string, kind: Kind])[] = [
 
 type Hashes = Record<string, string[]>
 
-/** A device that notes the ONNX bytes of every graph it compiles, as either device would be given them. */
+/**
+ * A device that notes the ONNX bytes of every graph it compiles, as either device would be given
+ * them.
+ */
 function recording(device: Device) {
   const hashes: Hashes = {}
   const recorded = new Proxy(device, {

@@ -42,7 +42,9 @@ const weighed = [
   { ...A, times: 2 },
   { ...B, times: 1 },
 ]
-/** Of the second step: the first one's gradients were alike, too. Means over tokens count each once. */
+/**
+ * Of the second step: the first one's gradients were alike, too. Means over tokens count each once.
+ */
 const NUMBERS = ["loss", "grad_norm"] as const
 
 function expectAlike(a: StepEvent, b: StepEvent): void {

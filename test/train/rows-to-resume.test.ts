@@ -76,7 +76,8 @@ test("rows that this version makes otherwise: which, why, and how to go on with 
       runs: { full: { settings: ConfigInput } }
     }
     const { settings } = runs.full
-    // a row as 0.1.0 trained it, which says that it is not to be trained: the old rows stand in its cache
+    // a row as 0.1.0 trained it, which says that it is not to be trained: the old rows stand in its
+    // cache
     const lines = readFileSync("rows.jsonl", "utf8").trim().split("\n")
     const changed = lines.map((line, i) =>
       i === 1 ? JSON.stringify({ ...(JSON.parse(line) as object), label: false }) : line,

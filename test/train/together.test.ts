@@ -20,7 +20,10 @@ const side = (prompt: number[], answer: number[]) => ({
   token_ids: [...prompt, ...answer],
   loss_mask: [...prompt.map(() => 0), ...answer.map(() => 1)],
 })
-/** Prompts past a window of 8, answers that begin alike, one inside the other, and nothing in common. */
+/**
+ * Prompts past a window of 8, answers that begin alike, one inside the other, and nothing in
+ * common.
+ */
 const PAIRS = [
   {
     chosen: side(ids(21, 1), [...ids(3, 2), ...ids(9, 3)]),

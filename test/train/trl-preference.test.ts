@@ -105,7 +105,8 @@ async function run(
         split,
         dir: folder,
         key: [of, family, name, capacity],
-        // On top of an adapter that has learnt something, the reference is that adapter as it started.
+        // On top of an adapter that has learnt something, the reference is that adapter as it
+        // started.
         model: async () => ({ decoder: policy.decoder, adapter: true }),
       })
     : bare

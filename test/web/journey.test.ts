@@ -1,4 +1,7 @@
-/** From an empty folder to a trained, stopped, resumed, compared and exported model, in the page alone. */
+/**
+ * From an empty folder to a trained, stopped, resumed, compared and exported model, in the page
+ * alone.
+ */
 import { existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

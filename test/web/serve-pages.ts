@@ -67,7 +67,9 @@ export const overflow = (page: Page): Promise<number> =>
 const DRAWN =
   "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 50))))"
 
-/** Fails where the page breaks a rule of axe or is wider than its window, on a screen and a phone. */
+/**
+ * Fails where the page breaks a rule of axe or is wider than its window, on a screen and a phone.
+ */
 export async function expectAccessible(page: Page): Promise<void> {
   for (const [width, colorScheme] of [
     [1440, "light"],

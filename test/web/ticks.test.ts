@@ -24,7 +24,7 @@ test("powers of ten are told as they are", () => {
 test("values that are all the same are shown in the middle of something", () => {
   expect(shownRange(0, 0)).toEqual([0, 1])
   expect(shownRange(-5, -5)).toEqual([-5.5, -4.5])
-  expect(shownRange(1, 1 + 2e-7)).toEqual([0.9, 1.1 + 2e-7]) // a ratio of float32, rounded otherwise
+  expect(shownRange(1, 1 + 2e-7)).toEqual([0.9, 1.1 + 2e-7]) // rounded otherwise
   expect(shownRange(0.5, 1)).toEqual([0.47, 1.03])
   expect(shownRange(null, null)).toEqual([null, null])
 })

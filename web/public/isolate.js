@@ -1,6 +1,7 @@
 /**
- * A service worker for file hosts that set no headers: it adds the two that isolate the page, so that
- * the browser gives it shared memory, which threads need. The page registers it and reloads once.
+ * A service worker for file hosts that set no headers: it adds the two that isolate the page, so
+ * that the browser gives it shared memory, which threads need. The page registers it and reloads
+ * once.
  */
 self.addEventListener("install", () => self.skipWaiting())
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()))

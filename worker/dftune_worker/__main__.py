@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> None:
     except BaseException as error:
         _failed(error, spec, Path(arguments[0]))
     leave_world(world)
-    # Under torchrun a code other than 0 is a failed rank; run.end in events.jsonl tells the difference.
+    # Under torchrun a code other than 0 is a failed rank; run.end in events.jsonl tells the
+    # difference.
     _end(0 if "TORCHELASTIC_RUN_ID" in os.environ else code)
 
 

@@ -38,7 +38,8 @@ def score_pass(hidden: Tensor, weight: Tensor, request: HeadRequest) -> Tensor:
     slope = gradients.get(NAME, torch.zeros_like(loss))
     columns["loss"], columns["weight"] = loss, -slope
     value = (loss * request.scale).sum()
-    # its value is the loss, its gradient the slope's: the objective's reductions have none of their own
+    # its value is the loss, its gradient the slope's: the objective's reductions have none of their
+    # own
     return (value + ((score.double() - known) * (slope * request.scale)).sum()).float()
 
 

@@ -20,7 +20,8 @@ from dftune_worker.shards import PreparedRows
 from dftune_worker.weights import checkpoint_name, fill_parameters, weights_of
 
 CPU, PAD, CENTRING = torch.device("cpu"), 1, 0.01
-# ln(1 + exp(-(s_c - s_r - m))) + c (s_c + s_r)^2, by what the pair's sides sum to; a pair's two tokens share it
+# ln(1 + exp(-(s_c - s_r - m))) + c (s_c + s_r)^2, by what the pair's sides sum to; a pair's two
+# tokens share it
 SUM = [node("input", name="score"), node("detach", 0), node("pair_sum", 1), node("sub", 0, 1), node("add", 2, 3)]
 SIGN = [node("input", name="pair_sign"), node("mul", 0, 5), node("detach", 6), node("pair_sum", 7), node("sub", 6, 7)]
 SIGN += [node("add", 8, 9), node("input", name="margin"), node("sub", 10, 11), node("sigmoid", 12), node("log", 13)]

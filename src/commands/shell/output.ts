@@ -13,7 +13,9 @@ export function outliveReaders(): void {
   lasting = true
 }
 
-/** Whether something that was to be printed could not be, for another reason than a reader's going. */
+/**
+ * Whether something that was to be printed could not be, for another reason than a reader's going.
+ */
 export const outputFailed = (): boolean => failed
 
 export function watchOutputs(): void {
@@ -81,7 +83,9 @@ function onError(stream: Output, error: NodeJS.ErrnoException): void {
   process.exit(gone ? Number(process.exitCode ?? 0) : 1)
 }
 
-/** Whether both outputs are files (or nothing): then a terminal that is closed takes nothing away. */
+/**
+ * Whether both outputs are files (or nothing): then a terminal that is closed takes nothing away.
+ */
 export function needsNoTerminal(): boolean {
   return [1, 2].every((descriptor) => {
     try {

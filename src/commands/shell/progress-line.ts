@@ -20,8 +20,8 @@ export interface ProgressLine {
 }
 
 /**
- * One line that is written over while work goes on. Without a terminal a line every ten seconds, also
- * while one text stands for work that takes long: then with how long it has.
+ * One line that is written over while work goes on. Without a terminal a line every ten seconds,
+ * also while one text stands for work that takes long: then with how long it has.
  */
 export function progressLine(): ProgressLine {
   return process.stderr.isTTY ? drawnLine() : quietLine(say)

@@ -15,8 +15,8 @@ import type { RunResult } from "../../train/run.ts"
 export interface Course {
   readonly see: (event: RunEvent) => void
   /**
-   * `nll 3.69 → 1.80 over 15 steps in 2m 11s`; undefined where there was no step. Of a run that went
-   * on, which lies in `path`, from its first step: `over 15 steps, 3 of them now in 20s`.
+   * `nll 3.69 → 1.80 over 15 steps in 2m 11s`; undefined where there was no step. Of a run that
+   * went on, which lies in `path`, from its first step: `over 15 steps, 3 of them now in 20s`.
    */
   readonly text: (path: string) => string | undefined
 }

@@ -15,7 +15,10 @@ export function askedText(prompt: Prompt): string {
   return messages.findLast(({ role }) => role === "user")?.content ?? ""
 }
 
-/** The text of one row that `generate` makes, below what was asked; a prompt of the command is not repeated. */
+/**
+ * The text of one row that `generate` makes, below what was asked; a prompt of the command is not
+ * repeated.
+ */
 export function sampleText(
   row: Readonly<Record<string, unknown>>,
   { asked, dim }: { readonly asked: string | undefined; readonly dim: (text: string) => string },

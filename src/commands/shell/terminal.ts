@@ -42,7 +42,9 @@ export function dropBelow(lines: LiveLines): void {
   if (live === lines) keepBelow(undefined)
 }
 
-/** From now on these are the terminal's live lines, or there are none; others that stood there go. */
+/**
+ * From now on these are the terminal's live lines, or there are none; others that stood there go.
+ */
 export function keepBelow(lines: LiveLines | undefined): void {
   if (live !== lines) live?.clear()
   live = lines

@@ -86,7 +86,9 @@ function keepBytes(bytes: Uint8Array, path: string): void {
   replaceFileNow(path, bytes)
 }
 
-/** The real path, links followed. @throws InputError where it leads out of the data file's folder */
+/**
+ * The real path, links followed. @throws InputError where it leads out of the data file's folder
+ */
 function inside(name: string, file: string): string {
   const folder = realpathSync(dirname(resolve(file)))
   const path = resolve(folder, name)

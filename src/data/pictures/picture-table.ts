@@ -1,4 +1,7 @@
-/** `pictures.jsonl` of a prepared folder: which pictures its rows have, and where their tokens stand. */
+/**
+ * `pictures.jsonl` of a prepared folder: which pictures its rows have, and where their tokens
+ * stand.
+ */
 import { createHash } from "node:crypto"
 import { createReadStream, statSync } from "node:fs"
 import { join } from "node:path"
@@ -56,13 +59,17 @@ export function pictureTable() {
   }
 }
 
-/** What goes into a hash of pictures: the row's place among those that have any, and the content. */
+/**
+ * What goes into a hash of pictures: the row's place among those that have any, and the content.
+ */
 const hashedLine = (row: number, sha256: string) => `${row} ${sha256}\n`
 
 const hashOfBoth = (rows: string, pictures: string) =>
   createHash("sha256").update(`${rows} ${pictures}`).digest("hex")
 
-/** The same of a prepared folder: what the pictures show counts, not where and since when they lie. */
+/**
+ * The same of a prepared folder: what the pictures show counts, not where and since when they lie.
+ */
 export async function hashWithPictures(rows: string, dir: string): Promise<string> {
   const hash = createHash("sha256")
   let row = 0
@@ -73,7 +80,10 @@ export async function hashWithPictures(rows: string, dir: string): Promise<strin
   return hashOfBoth(rows, hash.digest("hex"))
 }
 
-/** In words, the first picture whose file is another than when the rows were prepared, by a table that is whole. */
+/**
+ * In words, the first picture whose file is another than when the rows were prepared, by a table
+ * that is whole.
+ */
 export async function changedPicture(
   dir: string,
   { pictures_sha256 }: { readonly pictures_sha256?: string },

@@ -16,7 +16,10 @@ export interface Picture {
   /** Bytes and milliseconds: by them a prepared folder notices that the file is another. */
   readonly size: number
   readonly mtimeMs: number
-  /** In pixels as the model's processor gets it: turned upright, and not above `data.image_max_pixels`. */
+  /**
+   * In pixels as the model's processor gets it: turned upright, and not above
+   * `data.image_max_pixels`.
+   */
   readonly width: number
   readonly height: number
 }

@@ -11,7 +11,10 @@ export interface QwenSettings {
 
 const MOST_ASPECT = 200
 
-/** Transformers' `smart_resize` (image_processing_qwen2_vl.py): sides that patches fill, of about the same aspect. */
+/**
+ * Transformers' `smart_resize` (image_processing_qwen2_vl.py): sides that patches fill, of about
+ * the same aspect.
+ */
 export function qwenExpansion(settings: QwenSettings, size: Size, imageToken: string): string {
   const { patchSize, mergeSize, minPixels, maxPixels } = settings
   const { width, height } = size

@@ -1,4 +1,6 @@
-/** SmolVLM's and Idefics 3's pictures: tiles of one size, row by row, then the whole in one tile. */
+/**
+ * SmolVLM's and Idefics 3's pictures: tiles of one size, row by row, then the whole in one tile.
+ */
 import type { Size } from "./picture.ts"
 
 export interface SmolSettings {

@@ -1,7 +1,9 @@
 import { InputError } from "../../errors.ts"
 import type { JsonObject } from "../../formats/json.ts"
 
-/** `data.columns`: what a row's parts are called in the file; null: a column that is not looked at. */
+/**
+ * `data.columns`: what a row's parts are called in the file; null: a column that is not looked at.
+ */
 export type Columns = Readonly<Record<string, string | null>>
 
 /**

@@ -1,6 +1,8 @@
 import type { PictureSource } from "../pictures/picture.ts"
 
-/** A message of a chat; keys beyond these (tool_calls, name, ...) go to the template as they are. */
+/**
+ * A message of a chat; keys beyond these (tool_calls, name, ...) go to the template as they are.
+ */
 export interface Message {
   readonly role: string
   readonly content: string
@@ -37,7 +39,9 @@ export type Example =
       readonly kind: "completion"
       readonly prompt: Turns
       readonly completion: Turns
-      /** The prompt is a question put to somebody: with `template: auto` it becomes a user's turn. */
+      /**
+       * The prompt is a question put to somebody: with `template: auto` it becomes a user's turn.
+       */
       readonly question?: true
       readonly system?: string
       readonly sampled?: Sampled
@@ -73,8 +77,8 @@ export function messagesOf(example: Example): readonly Message[] {
 
 /**
  * What the rows are for; it decides which shape a row with several shapes has: answers to imitate,
- * pairs of a better and a worse one, answers labelled good or bad, answers with a reward, pairs with
- * the margin between them.
+ * pairs of a better and a worse one, answers labelled good or bad, answers with a reward, pairs
+ * with the margin between them.
  */
 export type Purpose = "supervised" | "preference" | "labels" | "rewards" | "scores"
 

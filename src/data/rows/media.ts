@@ -21,7 +21,8 @@ const LIST_KEYS = [
 /**
  * A row with a picture is another question than its text.
  *
- * @param pictures the model reads them: those that messages and the row's own list name are not refused
+ * @param pictures the model reads them: those that messages and the row's own list name are not
+ * refused
  * @throws InputError naming the key; `columns` may say that the row's own list is not looked at
  */
 export function refuseMedia(

@@ -197,7 +197,9 @@ function contentOf(value: unknown, key: string, where: string): Content {
   }
 }
 
-/** Under the part's own name, as OpenAI and Transformers write it, or under `value` (LLaMA-Factory). */
+/**
+ * Under the part's own name, as OpenAI and Transformers write it, or under `value` (LLaMA-Factory).
+ */
 function partText(part: JsonObject): string | undefined {
   const own = typeof part.type === "string" ? [part.type] : []
   return ["text", ...own, "value"]

@@ -67,8 +67,8 @@ export function refusalOf(row: JsonObject, { isAnswer }: { readonly isAnswer: bo
 const REWARD_KEYS = ["reward", "score"] as const
 
 /**
- * What a row says of how good its answer is: a label (true or false, 1 or 0), or a reward (a number;
- * a label counts as 1 or 0).
+ * What a row says of how good its answer is: a label (true or false, 1 or 0), or a reward (a
+ * number; a label counts as 1 or 0).
  *
  * @throws InputError where it says nothing, or something else
  */
@@ -97,7 +97,9 @@ export function marginOf(row: JsonObject, where: string) {
   throw new InputError(`${where}: expected "margin" to be a number, got ${describeValue(value)}`)
 }
 
-/** Keys that say "train this", as every row does: nothing is left out when they are not looked at. */
+/**
+ * Keys that say "train this", as every row does: nothing is left out when they are not looked at.
+ */
 export const agreesToTraining = (key: string, value: unknown): boolean =>
   ((TRAIN_KEYS as readonly string[]).includes(key) ||
     (VERDICT_KEYS as readonly string[]).includes(key)) &&

@@ -90,7 +90,10 @@ type Pair = { readonly prompt: Turns; readonly chosen: Turns; readonly rejected:
 const isSame = (a: Message | undefined, b: Message | undefined) =>
   a !== undefined && b !== undefined && isSameJson(a, b)
 
-/** Makes all three strings, or all three messages; drops a prompt repeated at the start of the answers. */
+/**
+ * Makes all three strings, or all three messages; drops a prompt repeated at the start of the
+ * answers.
+ */
 function aligned(prompt: Turns, chosen: Turns, rejected: Turns): Pair {
   if (typeof prompt === "string" && typeof chosen === "string") return { prompt, chosen, rejected }
   const asked = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt

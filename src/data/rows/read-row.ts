@@ -173,7 +173,10 @@ function leftOver(row: JsonObject, used: readonly string[]): string[] {
     .map(([key]) => key)
 }
 
-/** Read here, looked for in the text by lints of their own, or numbers of the conversation's records. */
+/**
+ * Read here, looked for in the text by lints of their own, or numbers of the conversation's
+ * records.
+ */
 const KNOWN_MESSAGE_KEYS = new Set([
   ...["role", "content", "pictures", "tool_calls", ...REASONING],
   ...["tool_call_id", "id", "index", "type"],

@@ -37,7 +37,10 @@ const question = (
   answer: string,
 ): Shape => ({ format, keys: [key, answer], read: (row, where) => asked(row, key, answer, where) })
 
-/** In the order they are tried. A model's own samples keep the keys of their prompt: completion goes first. */
+/**
+ * In the order they are tried. A model's own samples keep the keys of their prompt: completion goes
+ * first.
+ */
 export const SUPERVISED: readonly Shape[] = [
   plain("completion"),
   ...QUESTION_KEYS.map((key) => question("prompt-completion", key, "completion")),

@@ -9,8 +9,9 @@ export interface ToolCall {
 }
 
 /**
- * The calls of an assistant's message, whichever of the usual forms they came in: OpenAI's (arguments
- * as JSON text, here decoded), all as one JSON text, and the `function_call` that came before tools.
+ * The calls of an assistant's message, whichever of the usual forms they came in: OpenAI's
+ * (arguments as JSON text, here decoded), all as one JSON text, and the `function_call` that came
+ * before tools.
  *
  * @throws InputError for a call without a name
  */
@@ -55,7 +56,10 @@ function decoded(given: unknown): unknown {
   }
 }
 
-/** Calls that are not in a list of calls: a turn of their own holds them as text (LLaMA-Factory, ms-swift). */
+/**
+ * Calls that are not in a list of calls: a turn of their own holds them as text (LLaMA-Factory,
+ * ms-swift).
+ */
 export function callsInText(content: unknown, at: string, where: string): ToolCall[] {
   const value = jsonValue(content, at, where)
   return (Array.isArray(value) ? value : [value])

@@ -51,9 +51,9 @@ export const localEngine: Engine = {
 }
 
 /**
- * Of the training thread, for short-lived objects: V8's own choice grows to 48 MB on a quick machine
- * and not on a busy one, and a plan of memory cannot know (docs/log.md, 2026-11-30). Numbers are in
- * arrays outside of it.
+ * Of the training thread, for short-lived objects: V8's own choice grows to 48 MB on a quick
+ * machine and not on a busy one, and a plan of memory cannot know (docs/log.md, 2026-11-30).
+ * Numbers are in arrays outside of it.
  */
 const YOUNG_MB = 16
 

@@ -1,4 +1,7 @@
-/** The thread of ./local-engine.ts: the config in, events out; the message "stop" asks for a clean end. */
+/**
+ * The thread of ./local-engine.ts: the config in, events out; the message "stop" asks for a clean
+ * end.
+ */
 import { parentPort, workerData } from "node:worker_threads"
 import { assert, InputError } from "../../errors.ts"
 import { fileSystemError } from "../../formats/atomic.ts"

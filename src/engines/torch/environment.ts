@@ -1,4 +1,7 @@
-/** The Python that runs the worker: found, checked, or made. Nothing of it is needed by the local engine. */
+/**
+ * The Python that runs the worker: found, checked, or made. Nothing of it is needed by the local
+ * engine.
+ */
 import { type SpawnOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
@@ -61,7 +64,10 @@ function unmet(versions: PythonEnvironment["versions"]): string[] {
   })
 }
 
-/** The Python that a run would use and what it lacks, without importing torch; undefined when there is none. */
+/**
+ * The Python that a run would use and what it lacks, without importing torch; undefined when there
+ * is none.
+ */
 export function describePython(
   python: string,
 ):
@@ -81,14 +87,20 @@ export function managedPython(): string {
   return join(cacheFolder(), "torch", ...(windows ? ["Scripts", "python.exe"] : ["bin", "python"]))
 }
 
-/** The interpreter to use: the config's own if it names one, DFTUNE_PYTHON, the managed one, python3. */
+/**
+ * The interpreter to use: the config's own if it names one, DFTUNE_PYTHON, the managed one,
+ * python3.
+ */
 export function choosePython(configured: string): string {
   if (configured !== "python3") return configured
   if (process.env.DFTUNE_PYTHON) return process.env.DFTUNE_PYTHON
   return existsSync(managedPython()) ? managedPython() : configured
 }
 
-/** Throws InputError when there is no such Python, or when what the worker needs is absent or too old. */
+/**
+ * Throws InputError when there is no such Python, or when what the worker needs is absent or too
+ * old.
+ */
 export function checkPython(python: string): PythonEnvironment {
   const { versions, gpus } = probe(python, "gpus")
   const wrong = unmet(versions)
@@ -114,7 +126,10 @@ export interface SetupOptions {
   readonly signal?: AbortSignal
 }
 
-/** Makes the managed environment with the worker's pinned requirements: by uv where it is, else by venv and pip. */
+/**
+ * Makes the managed environment with the worker's pinned requirements: by uv where it is, else by
+ * venv and pip.
+ */
 export async function setupEnvironment({
   python,
   signal,

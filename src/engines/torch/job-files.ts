@@ -50,7 +50,10 @@ function jobName(outputDir: string): string {
   return `dftune-${word}`.slice(0, 40).replace(/-+$/, "")
 }
 
-/** Folders and files that the worker reads and writes, the outermost of each; what links lead to too. */
+/**
+ * Folders and files that the worker reads and writes, the outermost of each; what links lead to
+ * too.
+ */
 function jobPaths(specPath: string, outputDir: string): string[] {
   const { config: _, ...spec } = JSON.parse(readFileSync(specPath, "utf8")) as Record<
     string,

@@ -1,4 +1,6 @@
-/** A run on one node of a Kubernetes cluster or several: a TrainJob of Kubeflow's, or a plain Job. */
+/**
+ * A run on one node of a Kubernetes cluster or several: a TrainJob of Kubeflow's, or a plain Job.
+ */
 import { stringify } from "yaml"
 import type { TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
@@ -7,11 +9,16 @@ import { type JobCommand, jobProcesses, jobScript } from "./job-script.ts"
 export const KUBERNETES_KINDS = ["trainjob", "job"] as const
 
 export interface KubernetesOptions {
-  /** `trainjob`: Kubeflow Trainer runs it, by its runtime for torch; `job`: nothing but Kubernetes does. */
+  /**
+   * `trainjob`: Kubeflow Trainer runs it, by its runtime for torch; `job`: nothing but Kubernetes
+   * does.
+   */
   readonly kind?: (typeof KUBERNETES_KINDS)[number]
   /** A container image with Python; the worker's packages are installed where they are missing. */
   readonly image: string
-  /** Volume claims and where they are mounted: `CLAIM:/path`. Without one, the nodes' own folders. */
+  /**
+   * Volume claims and where they are mounted: `CLAIM:/path`. Without one, the nodes' own folders.
+   */
   readonly claims: readonly string[]
   readonly namespace?: string
 }

@@ -2,8 +2,8 @@ import { type TensorToWrite, writeSafetensors } from "../../formats/index.ts"
 import type { FixedBatches } from "../../train/batches.ts"
 
 /**
- * Writes what the rows of prepared data bring to the objective, a number a row by name (`pair_sign` of
- * labels, `row_weight` and `advantage` of rewards), for a worker that does not make them itself.
+ * Writes what the rows of prepared data bring to the objective, a number a row by name (`pair_sign`
+ * of labels, `row_weight` and `advantage` of rewards), for a worker that does not make them itself.
  * What is a number a token it makes itself.
  *
  * @returns the file's path; undefined where they bring nothing

@@ -62,7 +62,10 @@ export interface RunSpecParts {
   }[]
   /** A checkpoint folder; null for a new run. */
   readonly resume: string | null
-  /** A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws them. */
+  /**
+   * A safetensors file with the adapter's first values, in PEFT's names; left out, the worker draws
+   * them.
+   */
   readonly adapterStart?: string
   readonly samples?: SampleSpec
   /** Of a reward model. */
@@ -88,7 +91,7 @@ export async function writeRunSpec(parts: RunSpecParts): Promise<string> {
   refuseForTorch(parts)
   const path = runSpecPath(config.output_dir)
   const folder = dirname(path)
-  rmSync(folder, { recursive: true, force: true }) // of an earlier start: its error files would mislead
+  rmSync(folder, { recursive: true, force: true }) // of an earlier start, with its errors
   makeFolder(folder)
   const spec = {
     version: 1,

@@ -54,7 +54,7 @@ async function* follow(
   let gone: string | undefined
   const asking = setInterval(() => {
     const left = jobThatLeft(output_dir)
-    gone = missed === undefined ? undefined : left // asked twice: its last lines may still be on their way here
+    gone = missed === undefined ? undefined : left // asked twice: last lines may be on their way
     missed = left
   }, askEveryMs)
   let started = false // events of an earlier job that this one resumes come first
@@ -62,7 +62,8 @@ async function* follow(
   onProgress?.("waiting for the job to start")
   try {
     const path = join(output_dir, RUN_FILES.events)
-    // a rank that fails says so beside the spec: with no dftune around the job, nobody writes run.end
+    // a rank that fails says so beside the spec: with no dftune around the job, nobody writes
+    // run.end
     const ended = () =>
       end !== undefined || gone !== undefined || rankFailure(dirname(spec), true) !== undefined
     for await (const event of followEvents(path, { ended })) {

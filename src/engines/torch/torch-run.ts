@@ -147,7 +147,7 @@ async function prepared(config: Config, options: TorchOptions) {
   return { environment, plan, samples, ...(await resumedFrom(config)) }
 }
 
-/** Whether the output folder is a run's to write in, if only that it is refused: it may be somebody's own. */
+/** Whether a run may write in the output folder, if only its refusal: it may be somebody's own. */
 function mayWrite(config: Config): boolean {
   try {
     checkRunPlace({ ...config, overwrite_output_dir: true })
@@ -198,7 +198,7 @@ export function runResult(end: RunEnd, path: string): RunResult {
   }
 }
 
-/** A run that is prepared for a job of somebody else's: what the job is told, and where it writes. */
+/** A run that is prepared for somebody else's job: what the job is told, and where it writes. */
 export interface PreparedJob {
   readonly engine: TorchEngineConfig
   readonly specPath: string
@@ -301,7 +301,7 @@ async function writeSpec(
   })
 }
 
-/** The local engine's prompts, and the texts of its tokenizer. Reads the plan's rows: before they are closed. */
+/** The local engine's prompts, and its tokenizer's texts. Reads the plan's rows while open. */
 async function sampleSpec(plan: DataPlan): Promise<SampleSpec | undefined> {
   const settings = plan.config.generate_samples
   if (!settings) return undefined

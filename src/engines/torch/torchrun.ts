@@ -30,7 +30,10 @@ function checkShared(processes: number, { context_parallel: sharers }: TorchEngi
   )
 }
 
-/** `torchrunArgs` are handed to torchrun as they are, e.g. `--rdzv-endpoint host:29500 --node-rank 1`. */
+/**
+ * `torchrunArgs` are handed to torchrun as they are, e.g. `--rdzv-endpoint host:29500 --node-rank
+ * 1`.
+ */
 export function launchCommand(
   specPath: string,
   engine: TorchEngineConfig,

@@ -140,7 +140,9 @@ export function plainError(message: string): Error {
   return error
 }
 
-/** Leaves word of what node 0 refuses before it starts a process: other nodes wait for it to come. */
+/**
+ * Leaves word of what node 0 refuses before it starts a process: other nodes wait for it to come.
+ */
 export function tellNodes(folder: string, error: unknown): void {
   const message = error instanceof Error ? error.message : String(error)
   const record: RankError = { rank: 0, kind: "refused", message, time: Date.now() / 1000 }

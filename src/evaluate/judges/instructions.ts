@@ -1,7 +1,7 @@
 /**
- * Whether an answer does what its instructions say: the checks of IFEval (Zhou et al., 2023), by the
- * names and arguments that its rows have. Words and sentences are split as Unicode's rules do (UAX
- * 29), where IFEval uses NLTK; of an answer's language nothing is decided.
+ * Whether an answer does what its instructions say: the checks of IFEval (Zhou et al., 2023), by
+ * the names and arguments that its rows have. Words and sentences are split as Unicode's rules do
+ * (UAX 29), where IFEval uses NLTK; of an answer's language nothing is decided.
  */
 import { InputError } from "../../errors.ts"
 import { isObject, type JsonObject, parseJson } from "../../formats/json.ts"

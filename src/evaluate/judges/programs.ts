@@ -10,7 +10,9 @@ export interface ProgramGold extends PythonTests {
   readonly tests: string
   /** The function that is asked for. */
   readonly entry: string
-  /** Code that a continuation is put behind; an answer with a whole function needs its beginning. */
+  /**
+   * Code that a continuation is put behind; an answer with a whole function needs its beginning.
+   */
   readonly prompt: string
 }
 

@@ -1,6 +1,8 @@
 import { field, type Suite } from "./suite.ts"
 
-/** Word problems of a few steps (Koncel-Kedziorski et al., 2016), as the Calc-X collection has them. */
+/**
+ * Word problems of a few steps (Koncel-Kedziorski et al., 2016), as the Calc-X collection has them.
+ */
 export const mawps: Suite = {
   name: "mawps",
   title: "MAWPS",

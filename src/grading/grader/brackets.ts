@@ -25,7 +25,9 @@ export function splitTopLevel(text: string, isSeparator: (at: number) => number)
   return parts
 }
 
-/** Whether the bracket at 0 closes at the very end, whatever kind closes it (half-open intervals). */
+/**
+ * Whether the bracket at 0 closes at the very end, whatever kind closes it (half-open intervals).
+ */
 export function isEnclosed(text: string): boolean {
   const opening = text.startsWith("\\{") ? 2 : 1
   if (!/^(?:\\\{|[([])/.test(text) || !/(?:\\\}|[)\]])$/.test(text)) return false

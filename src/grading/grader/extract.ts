@@ -168,7 +168,7 @@ function lastMath(text: string): Extracted | undefined {
   if (!last) return undefined
   const after = tail.slice(last.index + last[0].length)
   const multiplier = /^\s*(dozen|hundred|thousand|million|billion|trillion)\b/.exec(after)
-  const content = contentOf(last).replace(/^[\s\S]*\\\$\s*=/, "") // a dollar inside ends the sum before it
+  const content = contentOf(last).replace(/^[\s\S]*\\\$\s*=/, "") // a dollar ends what is before it
   return filled(multiplier ? `${content}\\text{ ${multiplier[1]}}` : content, "last math")
 }
 
@@ -199,7 +199,9 @@ function lastNumber(text: string): Extracted | undefined {
   return { text: last[0].trim(), found: "last number" }
 }
 
-/** `$...$`, `\(...\)` and `\[...\]` taken off, wherever they are: dollars before digits are money. */
+/**
+ * `$...$`, `\(...\)` and `\[...\]` taken off, wherever they are: dollars before digits are money.
+ */
 export function unwrapMath(text: string): string {
   return text
     .replace(/^(\s*\$?\s*-?\s*)\\\$(?=\s*[\d.])/, "$1USD ")
@@ -211,8 +213,9 @@ export function unwrapMath(text: string): string {
 }
 
 /**
- * The gold answer in what a data set calls the answer: a bare value, `#### 72`, `\boxed{}`, `$...$`,
- * or a worked solution that ends in one. Without a mark a gold is a gold, whatever its length.
+ * The gold answer in what a data set calls the answer: a bare value, `#### 72`, `\boxed{}`,
+ * `$...$`, or a worked solution that ends in one. Without a mark a gold is a gold, whatever its
+ * length.
  */
 export function goldText(answer: string): Extracted | undefined {
   const text = answer.trim()

@@ -8,7 +8,7 @@ const port = parentPort
 /** The id of the item in work, 0 between items; the other thread watches it. */
 const current = new Int32Array(workerData as SharedArrayBuffer)
 
-compareTexts("\\frac{1}{2}", "0.5") // loads the parser's tables before the clock of the first item runs
+compareTexts("\\frac{1}{2}", "0.5") // loads the parser's tables before the first item's clock
 
 port.on("message", (requests: readonly GradeRequest[]) => {
   for (const { id, completion, gold, mode } of requests) {

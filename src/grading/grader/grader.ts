@@ -47,8 +47,8 @@ export class Grader {
   }
 
   /**
-   * Verdicts in the order of the items. `signal` ends the wait at once: what is in work is given up,
-   * and what others asked is asked again.
+   * Verdicts in the order of the items. `signal` ends the wait at once: what is in work is given
+   * up, and what others asked is asked again.
    */
   async grade(items: readonly GradeItem[], signal?: AbortSignal | undefined): Promise<Verdict[]> {
     signal?.throwIfAborted()

@@ -2,7 +2,9 @@ import type { Answer } from "./answer.ts"
 import type { Judgement } from "./scalar.ts"
 
 export interface Rules {
-  /** Order of bare lists, case of words, rounding of decimals, percent against fraction: overlooked. */
+  /**
+   * Order of bare lists, case of words, rounding of decimals, percent against fraction: overlooked.
+   */
   readonly lenient: boolean
 }
 

@@ -1,6 +1,9 @@
 import type { MathExpression } from "./math-expression.ts"
 
-/** Primes near 2^61: two different rationals of modest size agree modulo all three only by chance of 2^-180. */
+/**
+ * Primes near 2^61: two different rationals of modest size agree modulo all three only by chance of
+ * 2^-180.
+ */
 const PRIMES = [2305843009213693951n, 2305843009213693921n, 2305843009213693907n]
 const MAX_EXPONENT_BITS = 4_096
 const MAX_FACTORIAL = 5_000

@@ -71,7 +71,10 @@ const KNOWN_FUNCTIONS: ReadonlySet<string> = new Set(
   ),
 )
 
-/** A symbol, a product of symbols, a function of something; leniently a sine, a square of a segment, a ratio. */
+/**
+ * A symbol, a product of symbols, a function of something; leniently a sine, a square of a segment,
+ * a ratio.
+ */
 function isNameExpression(x: MathExpression, lenient: boolean, value?: Answer): boolean {
   if (x.op === "symbol") return true
   if (x.op === "call") {

@@ -144,7 +144,9 @@ function realRoot(x: Complex, n: Complex): Complex {
   return power(x, divide(one, n))
 }
 
-/** `sum_{k=lo}^{hi} body`, expanded when the bounds are integers, else opaque in body and bounds. */
+/**
+ * `sum_{k=lo}^{hi} body`, expanded when the bounds are integers, else opaque in body and bounds.
+ */
 function series(
   name: "Sum" | "Product",
   args: readonly MathExpression[],

@@ -26,7 +26,9 @@ export function gradeLikePaper(
   return { judgement: paperEqual(paperNormal(text), paperNormal(gold)), extracted: text, found }
 }
 
-/** Order: Minerva's sentence, text after the last `boxed`, "the answer is", else the last number. */
+/**
+ * Order: Minerva's sentence, text after the last `boxed`, "the answer is", else the last number.
+ */
 function paperAnswer(completion: string): Extracted {
   const minerva = /final answer is \$([\s\S]*?)\$\. I hope/.exec(completion)
   if (minerva) return { text: minerva[1]!, found: "stated" }

@@ -267,7 +267,7 @@ function scalarOf(text: string, written: string, factor: number, measure: Measur
   if (/(?<![\\a-zA-Z])[a-z]{4,}|[A-Z][a-z]{3,}/.test(bare) || /[^\p{ASCII}]/u.test(bare)) {
     return { kind: "text", words: plainWords(written), written }
   }
-  if (/^\d{1,2}:\d{2}(?!\d)/.test(text)) return { kind: "text", words: text, written } // a time of day
+  if (/^\d{1,2}:\d{2}(?!\d)/.test(text)) return { kind: "text", words: text, written } // a time
   const value = parseExpression(text)
   if (value === undefined) {
     const words = plainWords(written)

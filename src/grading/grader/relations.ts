@@ -39,7 +39,9 @@ function sideBySide(gold: Relation, answer: Relation, rules: Rules, compare: Com
   )
 }
 
-/** Equations are equal when named alike with equal values, or proportional as `left - right = 0`. */
+/**
+ * Equations are equal when named alike with equal values, or proportional as `left - right = 0`.
+ */
 function compareEquations(gold: Relation, answer: Relation, rules: Rules): Judgement {
   const [a, b] = [ends(gold), ends(answer)]
   if (!a || !b) return no("different equations")

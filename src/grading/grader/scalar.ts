@@ -21,7 +21,9 @@ export const TOLERANCE = {
 
 const POINTS = 7
 
-/** The symbols' values at test point `index`: the first four are positive, the others of both signs. */
+/**
+ * The symbols' values at test point `index`: the first four are positive, the others of both signs.
+ */
 function testPoint(index: number): Point {
   const values = new Map<string, number>()
   return (name) => {
@@ -36,7 +38,9 @@ function testPoint(index: number): Point {
   }
 }
 
-/** Whether two values agree to a relative tolerance, or to the rounding of their own computation. */
+/**
+ * Whether two values agree to a relative tolerance, or to the rounding of their own computation.
+ */
 export function closeTo(a: Complex, b: Complex, relative: number): boolean {
   const difference = Math.hypot(a.re - b.re, a.im - b.im)
   const rounding = 1e-12 * Math.max(a.scale, b.scale)
@@ -66,7 +70,9 @@ export function compareScalars(
   return compareAtPoints(a, b)
 }
 
-/** Infinity takes part in no arithmetic: `\\infty - \\infty` and `0 \\cdot \\infty` have no value. */
+/**
+ * Infinity takes part in no arithmetic: `\\infty - \\infty` and `0 \\cdot \\infty` have no value.
+ */
 function compareInfinite(a: MathExpression, b: MathExpression): Judgement {
   const [x, y] = [infiniteSign(a), infiniteSign(b)]
   if (x === undefined || y === undefined) {
@@ -115,7 +121,7 @@ function compareAtPoints(a: MathExpression, b: MathExpression): Judgement {
   for (let index = 0; index < POINTS; index++) {
     const point = testPoint(index)
     const [x, y] = [numericValue(a, point), numericValue(b, point)]
-    if (isFiniteNumber(x) !== isFiniteNumber(y)) continue // a removable hole or an overflow of one form only
+    if (isFiniteNumber(x) !== isFiniteNumber(y)) continue // a removable hole, or one form's overflow
     if (!isFiniteNumber(x)) continue
     if (!closeTo(x, y, TOLERANCE.floating)) {
       return { equal: false, reason: `different values: ${show(x)} and ${show(y)} at a test point` }
@@ -134,7 +140,9 @@ const show = ({ re, im }: Complex): string => {
   return Math.abs(im) < 1e-12 ? part(re) : `${part(re)}${im < 0 ? "-" : "+"}${part(Math.abs(im))}i`
 }
 
-/** The constant c with a = c * b at every test point, if there is one (equations up to a factor). */
+/**
+ * The constant c with a = c * b at every test point, if there is one (equations up to a factor).
+ */
 export function constantRatio(a: MathExpression, b: MathExpression): number | undefined {
   let ratio: number | undefined
   let compared = 0

@@ -14,7 +14,7 @@ export const contentOf = (match: RegExpExecArray | RegExpMatchArray): string =>
 const STATEMENTS: readonly RegExp[] = [
   /(?<![a-z])(?:(?:final|correct|right|best|required|desired|exact)\s+)?(?:answers?|results?|ans)(?:\s*\([^()]{0,40}\)|\s+(?:to|for|of)\s+(?:the|this|that|your|our|part)\s+[a-z ]{1,40}?)?\s*(?:is|are|:|=|would be|should be|must be|equals|comes out to|therefore is|becomes)(?![a-z])\s*:?/gi,
   /(?<![a-z])(?:correct|right|best|final)\s+(?:choice|option|alternative)\s*(?:is|are|:)(?![a-z])/gi,
-  /^[ \t>*_#]{0,20}(?:final\s+)?(?:answer|solution|result)[ \t*_:#]{0,20}$/gim, // a heading of its own
+  /^[ \t>*_#]{0,20}(?:final\s+)?(?:answer|solution|result)[ \t*_:#]{0,20}$/gim, // a heading
   /(?:最终|最後の|最终的)?(?:答案|答え|解答|结果|結果|正解|答)\s*(?:应该是|应为|等于|是|为|為|は|：|:)/g,
   /(?:故|应|所以|因此)?(?:本题|应)?选(?:择)?\s*[:：]?\s*(?=[(（]?[A-J](?![a-zA-Z]))/g,
   /(?:정답|답|결과)\s*(?:은|는|:|：)/g,

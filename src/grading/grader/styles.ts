@@ -47,7 +47,9 @@ function withoutOuterBraces(text: string): string {
 const TEXT =
   /\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|textup|mathrm|mathop|mbox|operatorname\*?)\s*\{([^{}]*)\}/g
 
-/** `\text{13}`, `\text{12 apples}`, `\mathrm{1/2}`, `\text{, }`: mathematics that was put in text. */
+/**
+ * `\text{13}`, `\text{12 apples}`, `\mathrm{1/2}`, `\text{, }`: mathematics that was put in text.
+ */
 function numbersInText(text: string): string {
   return text.replace(TEXT, (match, content: string, at: number) => {
     if (/^\s*[,;]\s*$/.test(content)) return " , "

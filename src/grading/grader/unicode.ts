@@ -1,4 +1,6 @@
-/** Text to text: the signs of other keyboards in the spelling that LaTeX and ASCII have for them. */
+/**
+ * Text to text: the signs of other keyboards in the spelling that LaTeX and ASCII have for them.
+ */
 
 /** Full-width forms (U+FF01 to U+FF5E) and ideographic punctuation, as ASCII. */
 function foldWidth(text: string): string {

@@ -6,7 +6,9 @@ interface Unit {
   readonly names: string
   readonly kind: string
   readonly size: number
-  /** Takes SI prefixes: `k`, `M`, `m` and so on before the symbol, `kilo` and so on before the word. */
+  /**
+   * Takes SI prefixes: `k`, `M`, `m` and so on before the symbol, `kilo` and so on before the word.
+   */
   readonly prefixed?: boolean
 }
 

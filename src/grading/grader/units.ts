@@ -16,7 +16,9 @@ export interface Measured {
   readonly factor: number
 }
 
-/** Takes a unit, a percent or degree sign, a multiplier and a currency sign off an answer's ends. */
+/**
+ * Takes a unit, a percent or degree sign, a multiplier and a currency sign off an answer's ends.
+ */
 export function takeUnit(answer: string): Measured {
   const dollars = /^-?\s*(?:USD|\\\$)\s*[\d.]/.test(answer)
   let text = answer

@@ -148,7 +148,9 @@ export function folded(words: string): string {
 /** Whether the words name the empty set. */
 export const meansNothing = (words: string): boolean => NOTHING.test(words.toLowerCase().trim())
 
-/** `Yes, it converges` beside `Yes`: the word before a comma says it, what follows gives reasons. */
+/**
+ * `Yes, it converges` beside `Yes`: the word before a comma says it, what follows gives reasons.
+ */
 export function leadingWord(words: string): string | undefined {
   return /^(yes|no|true|false|even|odd|neither|both|never|always|sometimes|correct|incorrect)\b\s*(?:[,;:.!(]|-\s|\bbecause\b|\bsince\b|\bas\b)/i
     .exec(words)?.[1]

@@ -43,8 +43,8 @@ export function dropoutMasks(
 }
 
 /**
- * NEFTune's noise (arXiv 2310.05914), f32 [T, C]: uniform within alpha / sqrt(L C) of a sequence of L
- * tokens; filling rows have none. A number depends on the seed and its place.
+ * NEFTune's noise (arXiv 2310.05914), f32 [T, C]: uniform within alpha / sqrt(L C) of a sequence of
+ * L tokens; filling rows have none. A number depends on the seed and its place.
  */
 export function embeddingNoise(
   lengths: readonly number[],

@@ -43,7 +43,10 @@ export interface LoraOptions {
   readonly loraDropout?: number
   readonly useRslora?: boolean
   readonly useDora?: boolean
-  /** `all-linear`, names as PEFT matches them (`q_proj`, `mlp.up_proj`), or a regular expression for whole paths. */
+  /**
+   * `all-linear`, names as PEFT matches them (`q_proj`, `mlp.up_proj`), or a regular expression for
+   * whole paths.
+   */
   readonly targetModules?: ModuleNames
   /** Modules that are left out, named in the same ways. */
   readonly excludeModules?: ModuleNames | undefined
@@ -240,8 +243,8 @@ export function loraParameters(shape: DecoderShape, { layers, useDora }: LoraSpe
 }
 
 /**
- * A new adapter as PEFT starts one: A uniform in +-1/sqrt(in) (Kaiming with a = sqrt(5)), B zero, so
- * that the model is unchanged. A tensor's numbers depend on the seed and its name only. DoRA's
+ * A new adapter as PEFT starts one: A uniform in +-1/sqrt(in) (Kaiming with a = sqrt(5)), B zero,
+ * so that the model is unchanged. A tensor's numbers depend on the seed and its name only. DoRA's
  * magnitudes are the base's to say, and not among them.
  */
 export function initialLora(
@@ -266,7 +269,9 @@ export function initialLora(
 /** Of a linear layer's weights where Transformers makes a new one. */
 const INITIALIZER_RANGE = 0.02
 
-/** A new reward model's score [C]: normal, so that what is below it learns from the first step on. */
+/**
+ * A new reward model's score [C]: normal, so that what is below it learns from the first step on.
+ */
 export function initialScore(hiddenSize: number, seed: number): Float32Array {
   const random = randomStream(seed, SCORE)
   // Box and Muller

@@ -4,14 +4,20 @@ import { layerPrefix } from "../block/parameters.ts"
 import type { DecoderShape, TensorSource } from "../families/shape.ts"
 import { heldTensors, type LoraSpec, loraInputs, loraName, magnitudeName } from "./lora.ts"
 
-/** A module's part of an adapter: a [rank, in], b [out, rank], of DoRA magnitude [out], all row major. */
+/**
+ * A module's part of an adapter: a [rank, in], b [out, rank], of DoRA magnitude [out], all row
+ * major.
+ */
 export interface ModuleTensors {
   readonly a: Float32Array
   readonly b: Float32Array
   readonly magnitude?: Float32Array | undefined
 }
 
-/** weight += scale * B A, in place; under DoRA each row is then made as long as its magnitude. weight [out, in]. */
+/**
+ * weight += scale * B A, in place; under DoRA each row is then made as long as its magnitude.
+ * weight [out, in].
+ */
 export function mergeLora(
   weight: Float32Array,
   { a, b, magnitude }: ModuleTensors,
@@ -59,7 +65,8 @@ function weightUpdates(
 }
 
 /**
- * Folds an adapter into the base weights, in place, one matrix at a time; saved modules take their places.
+ * Folds an adapter into the base weights, in place, one matrix at a time; saved modules take their
+ * places.
  * @param weights by the checkpoint's names, float32; save them in the checkpoint's own dtype
  */
 export function mergeAdapter(

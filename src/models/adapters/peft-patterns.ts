@@ -25,7 +25,10 @@ export function namesModule(names: ModuleNames, path: string, where: string): bo
   return names.some((name) => path === name || path.endsWith(`.${name}`))
 }
 
-/** Whether a regular expression matches a run of whole parts of a tensor's name: `layers.[0-3]` all of four layers. */
+/**
+ * Whether a regular expression matches a run of whole parts of a tensor's name: `layers.[0-3]` all
+ * of four layers.
+ */
 export function namesTensor(pattern: string, name: string, where: string): boolean {
   return isWholeMatch(`(?:.*\\.)?(?:${pattern})(?:\\..*)?`, name, where)
 }

@@ -1,6 +1,7 @@
 /**
- * PiSSA (arXiv 2404.02948): an adapter begins as the largest singular values of what it adapts, and the
- * base beside it is what is left of it. Saved it is an update of the whole base again, of twice the rank.
+ * PiSSA (arXiv 2404.02948): an adapter begins as the largest singular values of what it adapts, and
+ * the base beside it is what is left of it. Saved it is an update of the whole base again, of twice
+ * the rank.
  */
 import { InputError } from "../../errors.ts"
 import { randomStream } from "../../random.ts"
@@ -46,8 +47,8 @@ function adaptedModules({ shape, spec }: Adapted): AdaptedModule[] {
 }
 
 /**
- * A = diag(S / s)^1/2 V^T and B = U diag(S / s)^1/2 of each matrix, as PEFT has it: s B A is the part
- * of the matrix with its largest singular values.
+ * A = diag(S / s)^1/2 V^T and B = U diag(S / s)^1/2 of each matrix, as PEFT has it: s B A is the
+ * part of the matrix with its largest singular values.
  *
  * @throws InputError for a rank above what a matrix has
  */
@@ -112,7 +113,9 @@ export function baseBeside(adapted: Adapted, start: AdapterStart) {
   }
 }
 
-/** The adapter over the whole base that one over {@link baseBeside} stands for: of twice the rank. */
+/**
+ * The adapter over the whole base that one over {@link baseBeside} stands for: of twice the rank.
+ */
 export function startSubtracted(spec: LoraSpec): LoraSpec {
   // s = alpha / r, or alpha / sqrt(r), stays
   const more = spec.useRslora ? Math.SQRT2 : 2

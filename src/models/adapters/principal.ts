@@ -115,7 +115,10 @@ const dot = (a: Float64Array, b: Float64Array): number => {
   return sum
 }
 
-/** Gram and Schmidt, twice, in place; the lengths that were left of each. A column of the others' span becomes 0. */
+/**
+ * Gram and Schmidt, twice, in place; the lengths that were left of each. A column of the others'
+ * span becomes 0.
+ */
 function orthonormalise(columns: readonly Float64Array[]): number[] {
   const first = columns.map((column) => Math.sqrt(dot(column, column)))
   return columns.map((column, j) => {

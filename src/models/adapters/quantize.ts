@@ -13,8 +13,8 @@ export interface QuantizeOptions {
 }
 
 /**
- * A linear weight [out, in] in the layout that ONNX Runtime's `com.microsoft.MatMulNBits` takes (and,
- * seen as [out, groups, groupSize], `DequantizeLinear` with blocks along the last axis):
+ * A linear weight [out, in] in the layout that ONNX Runtime's `com.microsoft.MatMulNBits` takes
+ * (and, seen as [out, groups, groupSize], `DequantizeLinear` with blocks along the last axis):
  *
  *     w[o, i] = (code[o, i] - zero[o, g]) * scale[o, g],   g = floor(i / groupSize)
  *

@@ -2,7 +2,9 @@ import { InputError } from "../../errors.ts"
 import { decoderParameters, EMBEDDING, HEAD } from "../block/parameters.ts"
 import type { DecoderShape, Parameter } from "../families/shape.ts"
 
-/** Modules of the base that train whole beside an adapter, as PEFT's `modules_to_save` names them. */
+/**
+ * Modules of the base that train whole beside an adapter, as PEFT's `modules_to_save` names them.
+ */
 export interface SavedModules {
   readonly names: readonly string[]
   /** Their tensors, by the checkpoint's names; a tied head is the embedding. */
@@ -23,8 +25,9 @@ export function isSavedModule(names: readonly string[], tensor: string): boolean
 }
 
 /**
- * Finds the modules of a decoder that `modules_to_save` names. Where embedding and head are one matrix,
- * it is trained as one under either name; files then hold it under both, because PEFT parts them.
+ * Finds the modules of a decoder that `modules_to_save` names. Where embedding and head are one
+ * matrix, it is trained as one under either name; files then hold it under both, because PEFT parts
+ * them.
  *
  * @throws InputError naming what there is no module of
  */
@@ -51,7 +54,9 @@ export function savedModules(
   return { names: [...names, ...twins], tensors }
 }
 
-/** The name under which a decoder holds a tensor of an adapter's file: a tied head is the embedding. */
+/**
+ * The name under which a decoder holds a tensor of an adapter's file: a tied head is the embedding.
+ */
 export function heldName(name: string, { tieWordEmbeddings }: DecoderShape): string {
   return tieWordEmbeddings && name === HEAD ? EMBEDDING : name
 }

@@ -12,7 +12,10 @@ export interface PackLayout {
   readonly ends: Tensor
   /** int64 [T / QUERY_CHUNK]: for each chunk of queries, the first key any of them may see. */
   readonly keyBegins: Tensor
-  /** A token sees itself and those whose place is less than `size` before its own; undefined: all before it. */
+  /**
+   * A token sees itself and those whose place is less than `size` before its own; undefined: all
+   * before it.
+   */
   readonly window?:
     | {
         readonly size: number
@@ -54,7 +57,10 @@ export function mostKeys(name: string): number {
   return (Number(name.slice(KEYS.length)) + 1) * QUERY_CHUNK
 }
 
-/** 0 where the query may see the key (same sequence, not later, in the window), else -inf: [Tc, keys]. */
+/**
+ * 0 where the query may see the key (same sequence, not later, in the window), else -inf: [Tc,
+ * keys].
+ */
 function chunkMask(
   { start, end, keyBegin, keyEnd, keys }: Chunk,
   { ends, window }: PackLayout,
@@ -129,9 +135,10 @@ export const tanh = (x: Tensor): Tensor => x.mul(2).sigmoid().mul(2).sub(1)
  *
  *     o = softmax(cap(scale q k^T) + mask) v,   cap(s) = softcap tanh(s / softcap) or s
  *
- * q [K, G, T, D], k and v [K, T, D] -> [K, G, T, D]. Queries go chunk by chunk, each against its own
- * range of keys only, so neither the future, nor what lies before the window, nor another sequence
- * far away costs anything. The gradient is written by hand (FlashAttention, arXiv 2205.14135, section B.2):
+ * q [K, G, T, D], k and v [K, T, D] -> [K, G, T, D]. Queries go chunk by chunk, each against its
+ * own range of keys only, so neither the future, nor what lies before the window, nor another
+ * sequence far away costs anything. The gradient is written by hand (FlashAttention, arXiv
+ * 2205.14135, section B.2):
  *
  *     dv = p^T do,  ds = p (do v^T - rowsum(do o)),  dq = scale ds k,  dk = scale ds^T q
  *

@@ -73,8 +73,9 @@ export function blockGraphs(
 }
 
 /**
- * What a layer's router is asked while training: of the pack's real tokens how many are sent to each
- * expert, [E], and the sum of each expert's probability, [E], through which a loss of it goes back.
+ * What a layer's router is asked while training: of the pack's real tokens how many are sent to
+ * each expert, [E], and the sum of each expert's probability, [E], through which a loss of it goes
+ * back.
  */
 function askedRouter(tokens: number) {
   let found: { readonly sent: Tensor; readonly sums: Tensor } | undefined

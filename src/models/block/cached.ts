@@ -42,7 +42,10 @@ export interface CachedOptions {
 
 const HEAD_GRAIN = 8
 
-/** Elements of a head in a cache: the runtime's attention over it knows multiples of 8 alone, so others are filled with zeros. */
+/**
+ * Elements of a head in a cache: the runtime's attention over it knows multiples of 8 alone, so
+ * others are filled with zeros.
+ */
 export const cachedHeadDim = ({ headDim }: DecoderShape): number =>
   Math.ceil(headDim / HEAD_GRAIN) * HEAD_GRAIN
 
@@ -317,7 +320,9 @@ export function laneLogits(shape: DecoderShape, batch: number): Graph {
   return graph("head", { logits: cappedLogits(logits, shape) })
 }
 
-/** The same for any number of rows and weights that the graph is compiled with: [R, C] -> [R, V]. */
+/**
+ * The same for any number of rows and weights that the graph is compiled with: [R, C] -> [R, V].
+ */
 export function packedLogits(shape: DecoderShape): Graph {
   const head = input(HEAD_WEIGHT, [shape.vocabSize, shape.hiddenSize])
   const logits = normed("rows", shape).matmul(head, { transB: true })

@@ -8,12 +8,17 @@ const LEAST = 1e-30
 export const MAGNITUDE = ".lora_magnitude_vector"
 const SQUARES = ".base_squares"
 
-/** What DoRA has beside A and B: magnitudes m [out], and the squared lengths of the base's rows [out]. */
+/**
+ * What DoRA has beside A and B: magnitudes m [out], and the squared lengths of the base's rows
+ * [out].
+ */
 export function doraNames(module: string) {
   return { magnitude: module + MAGNITUDE, squares: module + SQUARES }
 }
 
-/** The base's matrix whose rows' squared lengths a tensor of that name holds; undefined for others. */
+/**
+ * The base's matrix whose rows' squared lengths a tensor of that name holds; undefined for others.
+ */
 export function squaredWeight(name: string): string | undefined {
   return name.endsWith(SQUARES) ? `${name.slice(0, -SQUARES.length)}.weight` : undefined
 }
@@ -39,7 +44,9 @@ export function rowSquares(weight: Float32Array, rows: number): Float32Array {
   })
 }
 
-/** The magnitudes of a new adapter, with which it changes nothing: the lengths of the base's rows. */
+/**
+ * The magnitudes of a new adapter, with which it changes nothing: the lengths of the base's rows.
+ */
 export const firstMagnitudes = (squares: Float32Array): Float32Array => squares.map(Math.sqrt)
 
 /**

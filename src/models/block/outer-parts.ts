@@ -3,7 +3,10 @@ import type { DecoderShape } from "../families/shape.ts"
 import { familyOf } from "../families/table.ts"
 import { tanh } from "./attention.ts"
 
-/** What rows of the embedding are multiplied with on their way in, and their gradient on its way out. */
+/**
+ * What rows of the embedding are multiplied with on their way in, and their gradient on its way
+ * out.
+ */
 export const embeddingScale = (shape: DecoderShape): number =>
   familyOf(shape).embeddingScale?.(shape) ?? 1
 
@@ -22,7 +25,10 @@ export function logitSettings(shape: DecoderShape): {
   return { scale, softcap }
 }
 
-/** The last hidden states [n, C] as the head multiplies its weights with them, the logits' scale in them. */
+/**
+ * The last hidden states [n, C] as the head multiplies its weights with them, the logits' scale in
+ * them.
+ */
 export function headInput(x: Tensor, weight: Tensor, shape: DecoderShape): Tensor {
   const { scale } = logitSettings(shape)
   const normed = familyOf(shape).finalNorm(x, weight, shape)

@@ -175,7 +175,8 @@ export function linearPart(
 
 /**
  * Turns the first elements of each head [T, n, D] by the tables [T, rotaryDim / 2]. Pairs of
- * neighbours are put apart first and stay so: queries and keys alike, so their products are the same.
+ * neighbours are put apart first and stay so: queries and keys alike, so their products are the
+ * same.
  */
 export function turnHeads(
   x: Tensor,

@@ -12,8 +12,8 @@ export interface AttentionOptions {
 /**
  * What a family's block is made of. The same block is traced over a pack of whole sequences
  * (training, `packed.ts`) and over new tokens whose earlier keys and values are in a cache
- * (decoding, `cached.ts`); each gives these parts its own meaning. R is the number of rows that pass
- * through the linear layers: the tokens, and in decoding those that fill the lanes.
+ * (decoding, `cached.ts`); each gives these parts its own meaning. R is the number of rows that
+ * pass through the linear layers: the tokens, and in decoding those that fill the lanes.
  */
 export interface BlockParts {
   /** x [R, in] -> [R, out]: weight, bias and adapter of a linear layer. */
@@ -22,7 +22,10 @@ export interface BlockParts {
   weight(name: string): Tensor
   /** [R, n D] -> [T, n, D]: the tokens' heads. */
   heads(x: Tensor, count: number): Tensor
-  /** The first `rotaryDim` elements of each head [T, n, D] turned by its place; as the layer's kind says. */
+  /**
+   * The first `rotaryDim` elements of each head [T, n, D] turned by its place; as the layer's kind
+   * says.
+   */
   rotary(x: Tensor): Tensor
   /** q [T, H, D], k and v [T, K, D] -> [R, H D]: causal, inside the layer's window. */
   attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): Tensor

@@ -17,7 +17,10 @@ export interface BlockExecutables {
   readonly routes: boolean
 }
 
-/** Sizes that stay compiled. One takes 40 ms to compile and 2 to 4 MB; intermediates are shared by all. */
+/**
+ * Sizes that stay compiled. One takes 40 ms to compile and 2 to 4 MB; intermediates are shared by
+ * all.
+ */
 export const SIZES_KEPT = 16
 
 type Compiled = Map<string, Promise<Executable | BlockExecutables>>

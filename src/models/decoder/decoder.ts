@@ -36,15 +36,18 @@ export interface DecoderOptions {
   readonly device: Device
   readonly shape: DecoderShape
   /**
-   * By the checkpoint's names, float32. Used as they are: training updates them in place. Those of a
-   * frozen base may be on the device already; the decoder releases them.
+   * By the checkpoint's names, float32. Used as they are: training updates them in place. Those of
+   * a frozen base may be on the device already; the decoder releases them.
    */
   readonly weights: ReadonlyMap<string, HostTensor | DeviceTensor>
-  /** With an adapter, its matrices are in `weights` too (PEFT's names below each layer); they are trained, and what it has whole. */
+  /**
+   * With an adapter, its matrices are in `weights` too (PEFT's names below each layer); they are
+   * trained, and what it has whole.
+   */
   readonly lora?: LoraInputs | undefined
   /** Without an adapter: tensors that do not train, by the checkpoint's names. */
   readonly frozen?: ReadonlySet<string> | undefined
-  /** The blocks' linear weights are quantised: `weights` holds them under `quantizedNames`. Needs `lora`. */
+  /** The blocks' linear weights are quantised, under `quantizedNames` of `weights`. Needs `lora`. */
   readonly quantization?: WeightQuantization | undefined
   /** Number of supervised positions whose logits are in memory at one time. */
   readonly headRows?: number
@@ -52,7 +55,7 @@ export interface DecoderOptions {
   readonly keep?: (layer: number) => KeepLevel
   /** NEFTune's alpha: how large the noise is that training adds to embeddings. */
   readonly noise?: number | undefined
-  /** Weight of the routers' auxiliary loss, of a model with experts; left out or 0: it is not asked for. */
+  /** Weight of the routers' auxiliary loss, of a model with experts; 0, or left out: no such loss. */
   readonly routerAuxLossCoef?: number | undefined
 }
 

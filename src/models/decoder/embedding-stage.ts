@@ -25,20 +25,24 @@ export class EmbeddingStage {
     this.#scale = embeddingScale(shape)
   }
 
-  /** Hidden states [count, C] of tokens, read from the table [V, C]; rows past ids.length fill up. */
+  /**
+   * Hidden states [count, C] of tokens, read from the table [V, C]; rows past ids.length fill up.
+   */
   forward(table: DeviceTensor, ids: Int32Array, count = ids.length): Promise<DeviceTensor> {
     return this.#rowOps.gather(table, ids, count, this.#scale)
   }
 
-  /** The table's gradient with what dx [count, C] adds to the tokens' rows; to be used from now on. */
+  /**
+   * The table's gradient with what dx [count, C] adds to the tokens' rows; to be used from now on.
+   */
   backward(gradient: DeviceTensor, ids: Int32Array, dx: DeviceTensor): Promise<DeviceTensor> {
     return this.#rowOps.scatterAdd(gradient, ids, dx, this.#scale)
   }
 }
 
 /**
- * Hidden states [R, C] of tokens whose rows are read one by one; `tokens` are the rows of `ids` that
- * are tokens, the others stay zero.
+ * Hidden states [R, C] of tokens whose rows are read one by one; `tokens` are the rows of `ids`
+ * that are tokens, the others stay zero.
  */
 export async function readEmbedding(
   row: EmbeddingRows,

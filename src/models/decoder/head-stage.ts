@@ -17,7 +17,10 @@ import { headOutputs } from "./score-head.ts"
 /** What the objective needs of the head, fixed for a run. */
 export type HeadSettings = Omit<HeadOptions, "shape">
 
-/** What the head says of each supervised token, [S] each; of a reward model `score`, `loss` and `weight` alone. */
+/**
+ * What the head says of each supervised token, [S] each; of a reward model `score`, `loss` and
+ * `weight` alone.
+ */
 export interface TokenOutputs {
   /** Log-probability of the target, nats. */
   readonly logp: Float32Array
@@ -35,7 +38,10 @@ export interface TokenOutputs {
   readonly ref_logp?: Float32Array
   /** KL(reference || policy), nats, where there is a reference. */
   readonly kl_ref?: Float32Array
-  /** The generalised Jensen-Shannon divergence from the reference, nats, where the settings ask for it. */
+  /**
+   * The generalised Jensen-Shannon divergence from the reference, nats, where the settings ask for
+   * it.
+   */
   readonly jsd_ref?: Float32Array
   /** Of each sequence, where the model is a reward model. */
   readonly score?: Float32Array
@@ -43,7 +49,9 @@ export interface TokenOutputs {
   readonly value?: Float32Array
 }
 
-/** A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head. */
+/**
+ * A frozen model's final hidden states at the supervised positions, [S, C], and its norm and head.
+ */
 export interface Reference {
   /** Its own: another model's may be wider, and know more tokens. */
   readonly shape: DecoderShape
@@ -180,7 +188,9 @@ export class HeadStage {
     return { outputs: outputs.outputs, dhidden }
   }
 
-  /** The logits at the pack's positions, [rows, V] of a chunk at a time, from position `start` on. */
+  /**
+   * The logits at the pack's positions, [rows, V] of a chunk at a time, from position `start` on.
+   */
   async eachLogits(
     hidden: DeviceTensor,
     pack: Pack,

@@ -23,7 +23,10 @@ export interface TokenQuantities {
   readonly [column: string]: Tensor | undefined
 }
 
-/** A loss per token and its derivatives by the quantities through which the model is reached, each [n, 1]. */
+/**
+ * A loss per token and its derivatives by the quantities through which the model is reached, each
+ * [n, 1].
+ */
 export interface TokenLoss {
   readonly loss: Tensor
   readonly coefficients: {
@@ -47,7 +50,10 @@ export interface HeadOptions {
   readonly reference?: boolean
   /** Of another model as reference, which may be of another width; left out: the policy's own. */
   readonly referenceShape?: DecoderShape
-  /** Also `jsd_ref`, the divergence at this beta: 0 KL(reference || policy), 1 KL(policy || reference). */
+  /**
+   * Also `jsd_ref`, the divergence at this beta: 0 KL(reference || policy), 1 KL(policy ||
+   * reference).
+   */
   readonly jsdBeta?: number
   /** Also `value`, from the value head's weight. */
   readonly value?: boolean
@@ -58,10 +64,16 @@ export interface HeadOptions {
 
 const TOP_K = 20
 
-/** n, the supervised positions of a chunk: known when it runs, so one graph serves chunks of any size. */
+/**
+ * n, the supervised positions of a chunk: known when it runs, so one graph serves chunks of any
+ * size.
+ */
 const ROWS = "rows"
 
-/** The next-token distribution, and of each label its log-probability and whether it is the most likely token. */
+/**
+ * The next-token distribution, and of each label its log-probability and whether it is the most
+ * likely token.
+ */
 interface Distribution {
   readonly logits: Tensor // [n, V]
   /** The cap's slope, [n, V], where the family caps its logits. */
@@ -104,8 +116,8 @@ function distribution(
 }
 
 /**
- * sum_v a_v b_v for each row, [n, V] and [n, V] -> [n, 1]: a product, so that no third [n, V] exists.
- * Both factors as rows: a column's numbers are added one at a time (6 GB/s instead of 20).
+ * sum_v a_v b_v for each row, [n, V] and [n, V] -> [n, 1]: a product, so that no third [n, V]
+ * exists. Both factors as rows: a column's numbers are added one at a time (6 GB/s instead of 20).
  */
 function rowDot(a: Tensor, b: Tensor): Tensor {
   const [rows, columns] = a.shape as [Dim, number]
@@ -121,7 +133,10 @@ const SMALLEST = 1e-37
 interface Divergence {
   /** [n, 1] */
   readonly value: Tensor
-  /** Its slope by the policy's logits at temperature 1, factor times D each: [n, 1] or a number, and [n, V]. */
+  /**
+   * Its slope by the policy's logits at temperature 1, factor times D each: [n, 1] or a number, and
+   * [n, V].
+   */
   readonly slope: readonly { readonly factor: number; readonly D: Tensor }[]
 }
 
@@ -284,13 +299,19 @@ export function headLogits(shape: DecoderShape): Outputs {
 export interface HeadTraining {
   /** The norm's weight is trained: `grad.norm.weight` grows from `acc.norm.weight`. */
   readonly norm: boolean
-  /** The head's weight is trained: `grad.head.weight` grows from `acc.head.weight`, without the one-hot part. */
+  /**
+   * The head's weight is trained: `grad.head.weight` grows from `acc.head.weight`, without the
+   * one-hot part.
+   */
   readonly head: boolean
   /** The value head's weight is trained: `grad.value.weight` grows from `acc.value.weight`. */
   readonly value?: boolean
 }
 
-/** Forward and backward: also `dhidden` [n, C], the trained weights' gradients, and `label_rows` [n, C]. */
+/**
+ * Forward and backward: also `dhidden` [n, C], the trained weights' gradients, and `label_rows` [n,
+ * C].
+ */
 export function headBackward(options: HeadOptions, training: HeadTraining): Outputs {
   const graph = headGraph(options)
   const { hidden, norm, head, labels, scale, h, policy, reference, jsd, entropy } = graph

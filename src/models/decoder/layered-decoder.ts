@@ -24,8 +24,8 @@ export interface LayeredDecoderOptions {
 }
 
 /**
- * A decoder that only evaluates, and asks for a layer's weights each time that it computes the layer:
- * of the blocks' weights one layer's are in memory at a time.
+ * A decoder that only evaluates, and asks for a layer's weights each time that it computes the
+ * layer: of the blocks' weights one layer's are in memory at a time.
  */
 export class LayeredDecoder {
   readonly shape: DecoderShape

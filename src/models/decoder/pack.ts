@@ -5,11 +5,20 @@ import { QUERY_CHUNK } from "../block/attention.ts"
 export interface Pack {
   /** Of all sequences, N tokens; what some begin with alike is there once, and goes before them. */
   readonly tokenIds: Int32Array
-  /** Tokens of each piece: a sequence, a beginning of several, or what one of those goes on with. They sum to N. */
+  /**
+   * Tokens of each piece: a sequence, a beginning of several, or what one of those goes on with.
+   * They sum to N.
+   */
   readonly lengths: readonly number[]
-  /** Of each piece the one that it goes on from, -1 for none; left out where every piece is a sequence. */
+  /**
+   * Of each piece the one that it goes on from, -1 for none; left out where every piece is a
+   * sequence.
+   */
   readonly follows?: readonly number[]
-  /** For each of the S supervised tokens: the index in the pack of the token before it; of sequences to score their own. */
+  /**
+   * For each of the S supervised tokens: the index in the pack of the token before it; of sequences
+   * to score their own.
+   */
   readonly positions: Int32Array
   /** The supervised tokens themselves, [S]; of sequences to score the tokens at `positions`. */
   readonly labels: Int32Array

@@ -67,7 +67,9 @@ export function realTokens(device: Device, used: number, tokens: number): Promis
   return device.upload(float32([tokens, 1], new Float32Array(tokens).fill(1, 0, used)))
 }
 
-/** What a layer's backward is fed of a loss of its router: `slope` [E], by its summed probabilities. */
+/**
+ * What a layer's backward is fed of a loss of its router: `slope` [E], by its summed probabilities.
+ */
 export async function routerFeeds(
   device: Device,
   real: DeviceTensor,

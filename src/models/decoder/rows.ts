@@ -47,7 +47,10 @@ export class RowOps {
     return rows!
   }
 
-  /** target[ids[i]] += scale * rows[i] for the first ids.length rows; returns the tensor to use from now on. */
+  /**
+   * target[ids[i]] += scale * rows[i] for the first ids.length rows; returns the tensor to use from
+   * now on.
+   */
   async scatterAdd(
     target: DeviceTensor,
     ids: Int32Array,

@@ -15,9 +15,9 @@ type Outputs = Record<string, Tensor>
 const ROWS = "rows"
 
 /**
- * score = w norm(x), [n, 1], of the hidden states [n, C] at the sequences' last tokens: a linear layer
- * without bias, as Transformers' `...ForSequenceClassification` of one label. What a family does to
- * its logits is not done to scores.
+ * score = w norm(x), [n, 1], of the hidden states [n, C] at the sequences' last tokens: a linear
+ * layer without bias, as Transformers' `...ForSequenceClassification` of one label. What a family
+ * does to its logits is not done to scores.
  */
 function scoreGraph({ shape, columns = [], scalars = [], loss }: HeadOptions) {
   const { hiddenSize: C } = shape

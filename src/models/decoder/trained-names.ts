@@ -10,7 +10,10 @@ interface NamesOptions {
   readonly frozen?: ReadonlySet<string> | undefined
 }
 
-/** Which tensors training changes: the adapter's with what it has whole and a critic's, or all but the frozen. */
+/**
+ * Which tensors training changes: the adapter's with what it has whole and a critic's, or all but
+ * the frozen.
+ */
 export function trainedNames({ shape, weights, lora, frozen }: NamesOptions): string[] {
   if (!lora) return [...weights.keys()].filter((name) => !frozen?.has(name))
   const updates = layerPlans(shape, lora).flatMap(({ kind, lora }, layer) =>

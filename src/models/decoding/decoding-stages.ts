@@ -62,7 +62,9 @@ export interface DecodingStages {
   prompt(tokens: NewTokens, rows: PromptRows, signal?: AbortSignal): Promise<DeviceTensor>
   /** One token of each lane: hidden states [B or more, C]. The cache takes them. */
   step(tokens: NewTokens): Promise<DeviceTensor>
-  /** Hidden states [B or more, C], which are let go of, to logits [B, V], into a tensor if given. */
+  /**
+   * Hidden states [B or more, C], which are let go of, to logits [B, V], into a tensor if given.
+   */
   logits(hidden: DeviceTensor, lanes: number, into?: DeviceTensor): Promise<DeviceTensor>
   release(): Promise<void>
 }

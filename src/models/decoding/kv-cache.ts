@@ -21,7 +21,10 @@ export type Compiled = (key: string, trace: () => Graph) => Promise<Executable>
 /** Places are added by doubling from this. */
 const LEAST_PLACES = 64
 
-/** Keys and values of B sequences, per layer [B, K, P, D] each, D as `cachedHeadDim` has it. P grows; contents are kept. */
+/**
+ * Keys and values of B sequences, per layer [B, K, P, D] each, D as `cachedHeadDim` has it. P
+ * grows; contents are kept.
+ */
 export class KvCache {
   #lanes: number
   readonly #device: Device

@@ -64,8 +64,8 @@ export interface PackOptions extends PackedShapes {
 
 /**
  * Products reach their full speed from about 400 rows on. ONNX Runtime's attention takes queries in
- * tiles; one of a single row goes another way than one of several, with other bits, so that a prompt
- * of an odd length would depend on how far it is filled up beside others.
+ * tiles; one of a single row goes another way than one of several, with other bits, so that a
+ * prompt of an odd length would depend on how far it is filled up beside others.
  */
 const PIECES: PieceSizes = { most: 512, step: 2, together: true }
 
@@ -133,8 +133,8 @@ export class PackedModel implements DecodingStages {
   }
 
   /**
-   * This base under an adapter, by PEFT's names below each layer, as its matrices are at each run. It
-   * belongs to this model, and releases nothing of its own.
+   * This base under an adapter, by PEFT's names below each layer, as its matrices are at each run.
+   * It belongs to this model, and releases nothing of its own.
    */
   under(adapter: ReadonlyMap<string, DeviceTensor>): PackedModel {
     const { device, shape } = this
@@ -240,7 +240,9 @@ async function compiledHead(options: PackOptions): Promise<Executable> {
   return executable
 }
 
-/** The same where matrices are held as bfloat16: each is packed when it was read, into one place. */
+/**
+ * The same where matrices are held as bfloat16: each is packed when it was read, into one place.
+ */
 function compiledAsRead(
   { device, weight, rows }: PackOptions,
   traced: Graph,

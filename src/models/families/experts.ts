@@ -57,7 +57,8 @@ export function expertLayers(shape: ExpertsShape): (LinearLayer | Parameter)[] {
  *     y = sum_e w_e down_e(silu(gate_e(x)) * up_e(x)),  w = p where p is among the k largest, else 0
  *     p = softmax(x router^T);  with normTopkProb w is divided by its sum
  *
- * Every expert is computed for every token, so it costs numExperts / k times what a sparse one would.
+ * Every expert is computed for every token, so it costs numExperts / k times what a sparse one
+ * would.
  */
 export function experts(x: Tensor, parts: BlockParts, shape: ExpertsShape): Tensor {
   const { numExperts, numExpertsPerTok: k, normTopkProb } = shape

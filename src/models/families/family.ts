@@ -13,14 +13,19 @@ export interface Family<Shape extends DecoderShape = DecoderShape> {
   readonly about: string
   /** Transformers' class whose checkpoints have this family's tensor names. */
   readonly architecture: string
-  /** Transformers' class with one score in place of the head; left out: named like it; null: there is none. */
+  /**
+   * Transformers' class with one score in place of the head; left out: named like it; null: there
+   * is none.
+   */
   readonly rewardModel?: string | null
   /**
    * Reads config.json's keys.
    * @throws InputError for what would make the tensors mean something that the block does not do
    */
   config(keys: ConfigKeys): Shape
-  /** The tensors of a block of this kind by their names below the layer, in the checkpoint's order. */
+  /**
+   * The tensors of a block of this kind by their names below the layer, in the checkpoint's order.
+   */
   parameters(shape: Shape, kind: LayerKind): readonly (LinearLayer | Parameter)[]
   /** x [R, C] -> [R, C], or with the rows that are `needed`. */
   block(x: Tensor, parts: BlockParts, shape: Shape, kind: LayerKind): Tensor

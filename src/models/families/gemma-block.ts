@@ -17,7 +17,9 @@ export interface GemmaShape extends DecoderShape {
 export const gemmaNorm = (x: Tensor, weight: Tensor, { rmsNormEps }: DecoderShape) =>
   x.rmsNorm(weight.add(1), rmsNormEps)
 
-/** 0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): GELU's approximation. */
+/**
+ * 0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): GELU's approximation.
+ */
 const geluTanh = (x: Tensor): Tensor =>
   x.mul(
     x

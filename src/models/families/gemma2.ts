@@ -11,7 +11,10 @@ import { ropeParameters } from "./rope-config.ts"
 import type { LayerKind } from "./shape.ts"
 import { layerTypes, slidingWindow, windowed } from "./sliding-layers.ts"
 
-/** `model_type: gemma2`: every other layer looks back through a window; attention and logits are capped. */
+/**
+ * `model_type: gemma2`: every other layer looks back through a window; attention and logits are
+ * capped.
+ */
 export const gemma2: Family<GemmaShape> = {
   about: "Gemma 2",
   architecture: "Gemma2ForCausalLM",

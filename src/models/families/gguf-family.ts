@@ -48,7 +48,10 @@ function positions({ layers, maxPositionEmbeddings }: DecoderShape): string | un
   return isPlain ? undefined : "yarn with factors of its own (attention_factor, beta_fast, ...)"
 }
 
-/** Only llama's graph and those made after it read the tensor of frequency factors of llama3 scaling. */
+/**
+ * Only llama's graph and those made after it read the tensor of frequency factors of llama3
+ * scaling.
+ */
 const llama3 = ({ layers }: DecoderShape): string | undefined =>
   layers[0]!.rope?.ropeType === "llama3" ? "rope_scaling of type llama3" : undefined
 
@@ -149,7 +152,9 @@ const GEMMA_NAMES = {
   post_feedforward_layernorm: "post_ffw_norm",
 }
 
-/** What both of llama.cpp's Gemma graphs have no place for. `isFull`: the layers without a window. */
+/**
+ * What both of llama.cpp's Gemma graphs have no place for. `isFull`: the layers without a window.
+ */
 function gemmaLacks(shape: Gemma, isFull: (layer: number) => boolean): string | undefined {
   if (shape.attentionBias) return "attention_bias: true"
   if (shape.queryPreAttnScalar !== shape.headDim) {

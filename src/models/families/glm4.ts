@@ -11,7 +11,9 @@ export interface Glm4Shape extends DecoderShape {
   readonly attentionBias: boolean
 }
 
-/** `model_type: glm4`: GLM-4-0414; norms before and after, half of each head turns, in neighbours. */
+/**
+ * `model_type: glm4`: GLM-4-0414; norms before and after, half of each head turns, in neighbours.
+ */
 export const glm4: Family<Glm4Shape> = {
   about: "GLM-4-0414",
   architecture: "Glm4ForCausalLM",

@@ -22,7 +22,10 @@ export interface ModelConfig {
   readonly text?: string
   /** `quantization_config` of a checkpoint that is quantised; `json` is without it. */
   readonly quantization?: Readonly<Record<string, unknown>>
-  /** The config ties the head to the embedding, and the checkpoint holds another one: `shape` has that. */
+  /**
+   * The config ties the head to the embedding, and the checkpoint holds another one: `shape` has
+   * that.
+   */
   readonly hasOwnHead?: boolean
   /** Read as a reward model, and the checkpoint has a head where the score is to be. */
   readonly hasNewScore?: boolean
@@ -66,7 +69,10 @@ function refuseVariants(keys: ConfigKeys, type: ModelType): void {
   )
 }
 
-/** The class, its backbone alone, or either in the capitals of an older conversion (LLaMAForCausalLM). */
+/**
+ * The class, its backbone alone, or either in the capitals of an older conversion
+ * (LLaMAForCausalLM).
+ */
 function isArchitecture(came: unknown, architecture: string): boolean {
   const meant = [architecture, architecture.replace("ForCausalLM", "Model")]
   const known = meant.map((name) => name.toLowerCase())

@@ -8,8 +8,8 @@ import type { LayerKind } from "./shape.ts"
 import { layerTypes, slidingWindow, windowed } from "./sliding-layers.ts"
 
 /**
- * One `rope_theta` for all layers: Transformers 4 gave it to both kinds, Transformers 5 gives it to the
- * full ones alone and the others 500000.
+ * One `rope_theta` for all layers: Transformers 4 gave it to both kinds, Transformers 5 gives it to
+ * the full ones alone and the others 500000.
  */
 function checkFlatTheta(keys: ConfigKeys, usual: number): void {
   const scaling = keys.values.rope_scaling
@@ -22,7 +22,9 @@ function checkFlatTheta(keys: ConfigKeys, usual: number): void {
   )
 }
 
-/** `model_type: olmo3`: OLMo 3, three of four layers with a window; only the others are stretched. */
+/**
+ * `model_type: olmo3`: OLMo 3, three of four layers with a window; only the others are stretched.
+ */
 export const olmo3: Family<OlmoShape> = {
   about: "OLMo 3",
   architecture: "Olmo3ForCausalLM",

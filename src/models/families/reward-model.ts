@@ -4,8 +4,8 @@ import { rewardArchitecture } from "./reward-class.ts"
 import { MODEL_TYPES } from "./table.ts"
 
 /**
- * The config of a reward model that begins from a language model: its head is left out, and the score
- * is new.
+ * The config of a reward model that begins from a language model: its head is left out, and the
+ * score is new.
  *
  * @throws InputError for a family of which Transformers has no reward models
  */

@@ -15,7 +15,10 @@ import type { Rope } from "./shape.ts"
 export interface RopeOptions {
   /** `rope_theta` where the config has none. */
   readonly theta?: number
-  /** The share of a head that turns where the config says nothing; undefined: the family turns whole heads. */
+  /**
+   * The share of a head that turns where the config says nothing; undefined: the family turns whole
+   * heads.
+   */
   readonly rotaryFactor?: number
   /** The entry of settings by kind of layer: `full_attention`, `sliding_attention`. */
   readonly layerType?: string
@@ -55,7 +58,10 @@ function settingKeys(keys: ConfigKeys, { layerType }: RopeOptions): ConfigKeys {
   return { where: `${where}: ${layerType}`, values }
 }
 
-/** Where `rope_scaling` takes the place of `rope_parameters`, the latter's base would be lost without a word. */
+/**
+ * Where `rope_scaling` takes the place of `rope_parameters`, the latter's base would be lost
+ * without a word.
+ */
 function refuseLostTheta(
   keys: ConfigKeys,
   scaling: Readonly<Record<string, unknown>>,

@@ -5,8 +5,8 @@ function defaultFrequencies(ropeTheta: number, rotaryDim: number): Float64Array 
 }
 
 /**
- * Llama 3.1's stretch: long wavelengths divided by `factor`, short ones kept, a linear blend between.
- * Source: Transformers `_compute_llama3_parameters` (from Meta's reference code).
+ * Llama 3.1's stretch: long wavelengths divided by `factor`, short ones kept, a linear blend
+ * between. Source: Transformers `_compute_llama3_parameters` (from Meta's reference code).
  */
 function llama3Frequencies(rope: Extract<Rope, { ropeType: "llama3" }>): Float64Array {
   const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings } = rope
@@ -112,7 +112,10 @@ export function ropeTables(rope: Rope, positions: number, length = positions): R
   return { cos, sin }
 }
 
-/** The rows of the tables at some places, each in a sequence of its own length; kept from call to call. */
+/**
+ * The rows of the tables at some places, each in a sequence of its own length; kept from call to
+ * call.
+ */
 export class RopeRows {
   readonly #rope: Rope
   readonly #tables = new Map<number, RopeTables>()

@@ -36,7 +36,10 @@ export type Rope = RopeBase &
       }
     | {
         readonly ropeType: "longrope"
-        /** [rotaryDim / 2]: what each frequency is divided by, up to the original length and past it. */
+        /**
+         * [rotaryDim / 2]: what each frequency is divided by, up to the original length and past
+         * it.
+         */
         readonly shortFactor: readonly number[]
         readonly longFactor: readonly number[]
         readonly originalMaxPositionEmbeddings: number

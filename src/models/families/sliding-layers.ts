@@ -40,9 +40,9 @@ export function slidingWindow(keys: ConfigKeys, named: boolean[] | undefined): n
 const USUAL_WINDOW = 4096
 
 /**
- * Qwen configs carry a window that is off unless `use_sliding_window` says otherwise, and then holds
- * only for layers from `max_window_layers` on (or those that `layer_types` names). A `sliding_window`
- * of null is none, as in Transformers; where the key is missing it is 4096.
+ * Qwen configs carry a window that is off unless `use_sliding_window` says otherwise, and then
+ * holds only for layers from `max_window_layers` on (or those that `layer_types` names). A
+ * `sliding_window` of null is none, as in Transformers; where the key is missing it is 4096.
  */
 export function qwenLayers(keys: ConfigKeys, config: DecoderConfig, rope: Rope): LayerKind[] {
   const { numHiddenLayers } = config

@@ -7,8 +7,8 @@ import type { DecoderShape } from "../families/shape.ts"
 import { isSameMatrix, type OpenWeights } from "./open-weights.ts"
 
 /**
- * The shape of a base as an adapter's file makes it: with rows for more tokens, and with a head of its
- * own where the file holds another one than the embedding.
+ * The shape of a base as an adapter's file makes it: with rows for more tokens, and with a head of
+ * its own where the file holds another one than the embedding.
  *
  * @throws InputError where it has fewer rows than the base
  */

@@ -64,7 +64,9 @@ const isNothing = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0) ||
   (isObject(value) && Object.keys(value).length === 0)
 
-/** @throws InputError for whatever may make the tensors mean something that this decoder does not do */
+/**
+ * @throws InputError for whatever may make the tensors mean something that this decoder does not do
+ */
 function refuseVariants(json: JsonObject, path: string): void {
   if (json.peft_type !== "LORA") {
     throw new InputError(
@@ -177,7 +179,10 @@ function writtenTargets(spec: LoraSpec): ModuleNames {
   return [...new Set(targetModules(spec).map((module) => module.split(".").at(-1)!))]
 }
 
-/** What was excluded, and the layers' modules that train whole: PEFT would give those an update besides. */
+/**
+ * What was excluded, and the layers' modules that train whole: PEFT would give those an update
+ * besides.
+ */
 function writtenExclusions({ options, saved }: LoraSpec): ModuleNames | undefined {
   const { excludeModules: given } = options
   const whole = [...saved.tensors].filter((name) => layerTensor(name)?.name.endsWith(".weight"))

@@ -24,7 +24,10 @@ export async function saveAdapter(
   await writeFileAtomic(join(folder, ADAPTER_CONFIG), json)
 }
 
-/** {@link adapterConfigIn} of an adapter's folder on the disk, no expression of which takes for ever. */
+/**
+ * {@link adapterConfigIn} of an adapter's folder on the disk, no expression of which takes for
+ * ever.
+ */
 export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
   const config = await adapterConfigIn(diskFolder(folder))
   const { targetModules, excludeModules, rankPattern, alphaPattern } = config.options

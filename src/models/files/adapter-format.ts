@@ -151,8 +151,8 @@ function storedSaved(
 }
 
 /**
- * Tensors of the base that the file holds whole, by their names there: of `modules_to_save`, and the
- * embedding and head, which PEFT also writes where tokens were added.
+ * Tensors of the base that the file holds whole, by their names there: of `modules_to_save`, and
+ * the embedding and head, which PEFT also writes where tokens were added.
  */
 function storedWhole(
   { tensors }: TensorReader,
@@ -170,11 +170,16 @@ function storedWhole(
 export interface ReadAdapter extends AdapterFiles {
   /** By PEFT's names, float32. */
   readonly tensors: ReadonlyMap<string, Float32Array>
-  /** The base's shape as the adapter makes it: with its tokens, and its head where that is another. */
+  /**
+   * The base's shape as the adapter makes it: with its tokens, and its head where that is another.
+   */
   readonly shape: DecoderShape
 }
 
-/** The adapter's tensors, checked against its base's shape. `read`: {@link adapterConfigIn} of the folder. */
+/**
+ * The adapter's tensors, checked against its base's shape. `read`: {@link adapterConfigIn} of the
+ * folder.
+ */
 export async function readAdapterIn(
   folder: Folder,
   read: AdapterConfig,

@@ -48,7 +48,7 @@ export function checkLayers(
     there = Number(layer) + 1
     last = prefix!
   }
-  if (there === 0 || numHiddenLayers <= there) return // no layer at all: the names say what is wrong
+  if (there === 0 || numHiddenLayers <= there) return // no layer: the names say why
   throw new InputError(
     `${where}: ${says}: ${numHiddenLayers}, and the checkpoint has tensors of ${there} (the last is ` +
       `${last}); they do not belong together, or a shard is missing`,

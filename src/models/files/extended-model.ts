@@ -40,8 +40,8 @@ export function addedTokensOf(folder: string): AddedTokens | undefined {
 }
 
 /**
- * A folder with the model's config and tokenizer and these tokens in both; its weights stay where they
- * are. Rows of the embedding and the head are added where the model has too few.
+ * A folder with the model's config and tokenizer and these tokens in both; its weights stay where
+ * they are. Rows of the embedding and the head are added where the model has too few.
  *
  * @throws InputError for a token that the model has
  */
@@ -86,7 +86,10 @@ function withVocabulary(config: JsonObject, rows: number): JsonObject {
   return isObject(text) ? { ...config, text_config: withVocabulary(text, rows) } : config
 }
 
-/** The weights of such a folder: the model's own, and for each new token the mean of its tokens' rows. */
+/**
+ * The weights of such a folder: the model's own, and for each new token the mean of its tokens'
+ * rows.
+ */
 export function openExtended(
   config: ModelConfig,
   { ids }: AddedTokens,

@@ -12,8 +12,9 @@ interface Adapter {
 }
 
 /**
- * A LoRA adapter for llama.cpp: A and B beside the name of the weight that they change. It has one alpha
- * and divides it by the rank; where a module's scale is another (patterns, rsLoRA), B makes up for it.
+ * A LoRA adapter for llama.cpp: A and B beside the name of the weight that they change. It has one
+ * alpha and divides it by the rank; where a module's scale is another (patterns, rsLoRA), B makes
+ * up for it.
  *
  * @throws InputError for modules that llama.cpp stores otherwise than apart
  */

@@ -46,8 +46,8 @@ const isGgufFile = (path: string): boolean =>
 
 /**
  * The folder of a model: a Hugging Face folder as it is, a hub id in its cache, and for a GGUF file
- * (here, or one of the hub: `owner/name/FILE.gguf`) one with its config and tokenizer, whose weights
- * stay in the file.
+ * (here, or one of the hub: `owner/name/FILE.gguf`) one with its config and tokenizer, whose
+ * weights stay in the file.
  *
  * @throws InputError
  */
@@ -96,8 +96,8 @@ function dtypeOf({ tensors }: GgufReader): CheckpointDtype {
 const ORIGINAL_LENGTHS = Array.from({ length: 15 }, (_, i) => 2 ** (i + 5))
 
 /**
- * llama3 scaling, of which the file holds only what comes of it: the lowest frequencies are divided by
- * the whole factor, and where the blend begins is found by trying.
+ * llama3 scaling, of which the file holds only what comes of it: the lowest frequencies are divided
+ * by the whole factor, and where the blend begins is found by trying.
  */
 async function llama3Scaling(
   reader: GgufReader,
@@ -160,7 +160,9 @@ async function configOf(reader: GgufReader, file: string): Promise<Record<string
 /** Tensors that nothing is read from here. */
 const IGNORED = /^(rope_freqs|rope_factors_(short|long))\.weight$/
 
-/** The tensors of a file by the checkpoint's names, checked against the config made of its metadata. */
+/**
+ * The tensors of a file by the checkpoint's names, checked against the config made of its metadata.
+ */
 function checkedNames({ tensors }: GgufReader, { modelType, shape }: ModelConfig, file: string) {
   const family = FAMILIES[modelType].gguf
   assert(family !== undefined, `no GGUF names for ${modelType}`)
@@ -204,8 +206,9 @@ export async function ggufHeaders(source: ByteSource): Promise<ModelHeaders> {
 }
 
 /**
- * The weights of a folder that stands for a GGUF file, by the checkpoint's names, dequantised as they
- * are read: rows of q and k back in the checkpoint's order, norms without the 1 that llama.cpp adds.
+ * The weights of a folder that stands for a GGUF file, by the checkpoint's names, dequantised as
+ * they are read: rows of q and k back in the checkpoint's order, norms without the 1 that llama.cpp
+ * adds.
  *
  * @throws InputError naming the tensor that is missing, unexpected or of another shape
  */

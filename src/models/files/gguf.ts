@@ -12,7 +12,9 @@ import { inverseFrequencies } from "../families/rope.ts"
 import type { DecoderShape, Rope, TensorSource } from "../families/shape.ts"
 import { FAMILIES, type ModelType } from "../families/table.ts"
 
-/** What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype). */
+/**
+ * What a file is said to be made of, with its number in `general.file_type` (llama.h, llama_ftype).
+ */
 const FILE_TYPES: { readonly [Type in WrittenGgufType]: number } = {
   F32: 0,
   F16: 1,
@@ -85,9 +87,9 @@ export const isShiftedNorm = (name: string, { addsOneToNorms }: GgufFamily): boo
   addsOneToNorms === true && /norm\.weight$/.test(name)
 
 /**
- * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16 where
- * their rows are no whole blocks (Q8_0 where the 256 of a K-quant do not divide them, and 32 do).
- * Beside layers of 4 and 5 bits the embedding and the head keep 8 bits.
+ * How a tensor is stored: vectors as F32, which llama.cpp asks for; matrices as `type`, or F16
+ * where their rows are no whole blocks (Q8_0 where the 256 of a K-quant do not divide them, and 32
+ * do). Beside layers of 4 and 5 bits the embedding and the head keep 8 bits.
  */
 function storedType(
   name: string,

@@ -34,7 +34,10 @@ export function readAnyModelConfig(
   return anyModelConfigIn(diskFolder(folder), kind)
 }
 
-/** {@link openWeightsIn} of a model folder on the disk, or of what it stands for: a GGUF file, a model with added tokens. */
+/**
+ * {@link openWeightsIn} of a model folder on the disk, or of what it stands for: a GGUF file, a
+ * model with added tokens.
+ */
 export async function openWeights(folder: string, kind: ModelKind = {}): Promise<OpenWeights> {
   const added = addedTokensOf(folder)
   if (added !== undefined) {

@@ -1,4 +1,7 @@
-/** Folders of the cache that stand for a model that lies elsewhere: a GGUF file, a model with more tokens. */
+/**
+ * Folders of the cache that stand for a model that lies elsewhere: a GGUF file, a model with more
+ * tokens.
+ */
 import { existsSync, readdirSync, realpathSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { InputError } from "../../errors.ts"
@@ -32,8 +35,8 @@ interface Making extends Kind {
 const known = new Set<string>()
 
 /**
- * The folder of a key: made where there is none, and anew where a file of it is not what was written.
- * Hashed once a process: a tokenizer of 35 MB takes 0.1 s.
+ * The folder of a key: made where there is none, and anew where a file of it is not what was
+ * written. Hashed once a process: a tokenizer of 35 MB takes 0.1 s.
  */
 export async function madeFolder({ under, pointer, key, make, onNotice }: Making): Promise<string> {
   const folder = join(cacheFolder(), under, key.slice(0, 32))

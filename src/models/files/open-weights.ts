@@ -42,7 +42,10 @@ export interface LoadOptions {
 
 /** What a folder is opened as. */
 export interface ModelKind {
-  /** A reward model: what is one already, or a language model whose score is new. Left out: a language model. */
+  /**
+   * A reward model: what is one already, or a language model whose score is new. Left out: a
+   * language model.
+   */
   readonly scores?: boolean
 }
 
@@ -88,8 +91,8 @@ export interface ModelHeaders {
   /** Of the tensors, as they are stored. */
   readonly storedBytes: number
   /**
-   * The config ties the head to the embedding, and the files hold a head of the same shape beside it.
-   * Whether it is another one only the weights tell; `config` has them tied.
+   * The config ties the head to the embedding, and the files hold a head of the same shape beside
+   * it. Whether it is another one only the weights tell; `config` has them tied.
    */
   readonly hasHeadBeside: boolean
 }
@@ -128,7 +131,7 @@ export async function anyModelConfigIn(
   kind: ModelKind = {},
 ): Promise<ModelConfig | ForeignModel> {
   const names = await folder.names()
-  if (!names.includes("config.json")) return modelConfigIn(folder, kind) // says what is there instead
+  if (!names.includes("config.json")) return modelConfigIn(folder, kind) // says what is there
   const json = await requiredObjectIn(folder, "config.json")
   if (!isModelType(json.model_type)) return foreignModel(json, folder.pathOf("config.json"))
   try {
@@ -141,8 +144,9 @@ export async function anyModelConfigIn(
 }
 
 /**
- * A config that ties the head beside a checkpoint that holds another one: the checkpoint's counts, as
- * in Transformers 5, and the config that is written again says so (Transformers 4 would tie them).
+ * A config that ties the head beside a checkpoint that holds another one: the checkpoint's counts,
+ * as in Transformers 5, and the config that is written again says so (Transformers 4 would tie
+ * them).
  */
 async function withOwnHead(folder: Folder, config: ModelConfig): Promise<ModelConfig> {
   if (!config.shape.tieWordEmbeddings) return config
@@ -175,10 +179,16 @@ export async function isSameMatrix(reader: TensorReader, a: string, b: string): 
   return true
 }
 
-/** Tensors of heads that other trainers put beside the model's own: nothing of it is computed with them. */
+/**
+ * Tensors of heads that other trainers put beside the model's own: nothing of it is computed with
+ * them.
+ */
 const OTHER_HEADS = /^(v_head|value_head|score|summary|classifier)\./
 
-/** Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its twin. */
+/**
+ * Old Llama checkpoints carry the rotary frequencies; a tied head may be written out beside its
+ * twin.
+ */
 function ignored(shape: DecoderShape): (name: string) => boolean {
   return (name) =>
     name.endsWith(".rotary_emb.inv_freq") ||
@@ -209,8 +219,9 @@ export interface OpenWeights {
 }
 
 /**
- * Whether a matrix is to be read some rows at a time where it need not be whole: embedding and head, the
- * largest. The blocks' are small, and of some formats their rows lie in another order than here.
+ * Whether a matrix is to be read some rows at a time where it need not be whole: embedding and
+ * head, the largest. The blocks' are small, and of some formats their rows lie in another order
+ * than here.
  */
 export const isReadByRows = ({ config }: OpenWeights, name: string): boolean =>
   layerTensor(name) === undefined && !config.quantization
@@ -254,8 +265,8 @@ export async function openWeightsIn(folder: Folder, kind: ModelKind = {}): Promi
 }
 
 /**
- * Reads all of an open checkpoint, and closes it. A tensor is read straight into its place (16-bit ones
- * through a small buffer), so memory is that of the weights.
+ * Reads all of an open checkpoint, and closes it. A tensor is read straight into its place (16-bit
+ * ones through a small buffer), so memory is that of the weights.
  */
 export async function loadWeights(
   { config, parameters, dtype, read, close }: OpenWeights,

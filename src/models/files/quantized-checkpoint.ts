@@ -4,8 +4,8 @@ import type { Parameter } from "../families/shape.ts"
 import { type QuantizedScheme, quantizedScheme } from "./quantized-schemes.ts"
 
 /**
- * A quantised checkpoint as if its weights had been stored in float32: each is dequantised when it is
- * read. What is not quantised in it is read as it is.
+ * A quantised checkpoint as if its weights had been stored in float32: each is dequantised when it
+ * is read. What is not quantised in it is read as it is.
  *
  * @param where the folder, for errors
  * @throws InputError for a method that is not read

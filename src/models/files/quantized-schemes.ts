@@ -29,7 +29,9 @@ export interface QuantizedScheme {
 
 type Shape = readonly (number | readonly number[])[]
 
-/** @throws InputError where a part is missing, or not of the type and shape that the weight asks for */
+/**
+ * @throws InputError where a part is missing, or not of the type and shape that the weight asks for
+ */
 function part(weight: QuantizedWeight, name: string, dtypes: readonly string[], shape?: Shape) {
   const { reader, module, where } = weight
   const full = `${module}.${name}`
@@ -78,7 +80,10 @@ function groupOf(config: JsonObject, where: string, inFeatures: number): number 
   return isSize ? size : refuse(where, `expected "group_size" above 0, got ${describeValue(size)}`)
 }
 
-/** w[o, i] = scale[g, o] (code[i, o] - zero[g, o]), g = g_idx[i]; zeros are stored less one before version 2. */
+/**
+ * w[o, i] = scale[g, o] (code[i, o] - zero[g, o]), g = g_idx[i]; zeros are stored less one before
+ * version 2.
+ */
 function gptq(config: JsonObject, where: string): QuantizedScheme {
   const bits = oneOf(config, "bits", [2, 4, 8], where)
   const format = oneOf(config, "checkpoint_format", ["gptq", "gptq_v2"], where, "gptq")
@@ -156,7 +161,10 @@ function awq(config: JsonObject, where: string): QuantizedScheme {
 
 const STATE = "weight.quant_state.bitsandbytes__nf4"
 
-/** w = absmax[block] map[code], the first of two codes in the upper half of a byte; absmax perhaps in 8 bits itself. */
+/**
+ * w = absmax[block] map[code], the first of two codes in the upper half of a byte; absmax perhaps
+ * in 8 bits itself.
+ */
 function nf4(config: JsonObject, where: string): QuantizedScheme {
   oneOf(config, "load_in_4bit", [true], where)
   oneOf(config, "bnb_4bit_quant_type", ["nf4"], where)
@@ -256,7 +264,10 @@ function fp8(config: JsonObject, where: string): QuantizedScheme {
   }
 }
 
-/** compressed-tensors: w = code scale[o, g], by group, by row or by tensor; codes packed, bytes or FP8. */
+/**
+ * compressed-tensors: w = code scale[o, g], by group, by row or by tensor; codes packed, bytes or
+ * FP8.
+ */
 function compressed(config: JsonObject, where: string): QuantizedScheme {
   const groups = isObject(config.config_groups) ? Object.values(config.config_groups) : []
   const [first] = groups

@@ -8,7 +8,9 @@ export type Pointer = bigint
 
 type Status = Pointer | null
 
-/** Those of execution providers in libraries of their own; the strings that they give are theirs. */
+/**
+ * Those of execution providers in libraries of their own; the strings that they give are theirs.
+ */
 const PLUGIN_FUNCTIONS = {
   GetKeyValuePairs: [
     298,
@@ -129,7 +131,9 @@ export interface OrtApi {
   /** Calls a function whose last parameter receives a pointer. */
   make(name: FunctionName, ...args: unknown[]): Pointer
   number(name: FunctionName, ...args: unknown[]): number
-  /** Calls a function that receives an array of pointers and their number, after what it is about. */
+  /**
+   * Calls a function that receives an array of pointers and their number, after what it is about.
+   */
   list(name: FunctionName, ...args: unknown[]): Pointer[]
   /** Calls a function that returns what it is asked for, and no status. */
   value<T>(name: FunctionName, ...args: unknown[]): T

@@ -9,7 +9,9 @@ import { type Pointer, runtimeTable } from "./ort-api.ts"
 
 /** Our own kernels for products (native/), as this processor has them. */
 export interface OwnKernels {
-  /** The instructions that multiply bfloat16 numbers here; undefined: none, and `problem` says why. */
+  /**
+   * The instructions that multiply bfloat16 numbers here; undefined: none, and `problem` says why.
+   */
   readonly bf16: string | undefined
   /** Those of the exact float32 products; undefined where there are none. */
   readonly exact: string | undefined
@@ -114,7 +116,10 @@ const ADAMW8 =
   "void dftune_adamw8(void *p, void *g, int64_t n, void *mc, void *ms, void *vc, void *vs, " +
   "void *scalars, void *sv, void *sm, void *sf, void *uv, void *um, void *uf)"
 
-/** The updates of native/src, away from the event loop on at most so many threads; undefined without the library. */
+/**
+ * The updates of native/src, away from the event loop on at most so many threads; undefined without
+ * the library.
+ */
 export function ownUpdates(threads: number): HostUpdates | undefined {
   const kernels = ownKernels()
   if (!isLibrary(kernels)) return undefined

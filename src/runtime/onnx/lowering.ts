@@ -1,6 +1,8 @@
 import type { DType, OpName, Tensor } from "../../graph/index.ts"
 
-/** Which kernels a model is written for: ONNX Runtime's on the CPU (WebAssembly's too), or WebGPU's. */
+/**
+ * Which kernels a model is written for: ONNX Runtime's on the CPU (WebAssembly's too), or WebGPU's.
+ */
 export type Target = "cpu" | "webgpu"
 
 /** An ONNX attribute: one field says its kind. */

@@ -57,7 +57,9 @@ export interface OnnxDeviceOptions {
   readonly own?: OwnProducts
   readonly updates?: HostUpdates
   readonly lacks?: ReadonlySet<Feature>
-  /** Where kernels may write a result before they have read all inputs: none takes an input's place. */
+  /**
+   * Where kernels may write a result before they have read all inputs: none takes an input's place.
+   */
   readonly keepsInputs?: boolean
   readonly cachedQueries?: number
 }
@@ -151,7 +153,9 @@ export class OnnxDevice implements Device {
     return executable
   }
 
-  /** Whether products keep a copy of a constant right factor: true where a change of it goes unseen. */
+  /**
+   * Whether products keep a copy of a constant right factor: true where a change of it goes unseen.
+   */
   #packsFactors(): Promise<boolean> {
     const tried = async () => {
       const n = 64

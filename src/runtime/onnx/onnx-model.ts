@@ -30,7 +30,9 @@ export interface ModelOptions {
   readonly constants?: ReadonlySet<string>
   /** Products that the session's own operators compute. */
   readonly own?: OwnProducts | undefined
-  /** Names of inputs that are held as panels of bfloat16: factors, and tables that rows are read of. */
+  /**
+   * Names of inputs that are held as panels of bfloat16: factors, and tables that rows are read of.
+   */
   readonly packed?: ReadonlySet<string>
   readonly lacks?: ReadonlySet<Feature> | undefined
 }

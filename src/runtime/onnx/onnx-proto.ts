@@ -7,7 +7,10 @@ import type { Attribute, ConstantType } from "./lowering.ts"
 export type Writer = protobuf.Writer
 
 /** ONNX's numbers for element types (onnx.proto, TensorProto.DataType). */
-/** The bits of bfloat16 numbers are whole numbers to ONNX Runtime: our own operators alone read them. */
+/**
+ * The bits of bfloat16 numbers are whole numbers to ONNX Runtime: our own operators alone read
+ * them.
+ */
 export const DATA_TYPE: Readonly<Record<DType, number>> = {
   ...{ f32: 1, u8: 2, bf16: 4, i32: 6, i64: 7, bool: 9 },
 }

@@ -129,7 +129,9 @@ const unsafe = (of: Value, name: string) =>
 const unsupported = (of: Value, name: string): never =>
   refuse(`the attribute '${name}' of a ${typeName(of)} is not supported here`)
 
-/** The sandbox gives no access to what Python has under such names; other names are a dict's keys. */
+/**
+ * The sandbox gives no access to what Python has under such names; other names are a dict's keys.
+ */
 function underscored(of: Value, name: string): Value | undefined {
   return name.startsWith("__") && name.endsWith("__") ? unsafe(of, name) : undefined
 }
@@ -183,7 +185,10 @@ export function item(of: Value, index: Value): Value {
   return own ?? missing(of, index)
 }
 
-/** `of[start:stop:step]`. @throws InputError for what is no sequence, and bounds that are no integers */
+/**
+ * `of[start:stop:step]`. @throws InputError for what is no sequence, and bounds that are no
+ * integers
+ */
 export function slice(of: Value, bounds: SliceBounds): Value {
   if (of instanceof Undefined) return refuse(of.why)
   if (of instanceof Markup) return refuse("parts of a text marked as safe are not supported here")

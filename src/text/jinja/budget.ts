@@ -1,8 +1,8 @@
 import { InputError } from "../../errors.ts"
 
 /**
- * A template comes from a stranger's folder: whatever it says, it ends, and makes no more than this.
- * A chat of 1,000 messages spends 20 to 80 thousand.
+ * A template comes from a stranger's folder: whatever it says, it ends, and makes no more than
+ * this. A chat of 1,000 messages spends 20 to 80 thousand.
  */
 const MAX_WORK = 5_000_000
 /** UTF-16 units of one text. */

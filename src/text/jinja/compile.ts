@@ -200,7 +200,9 @@ function captured(body: Execute, scope: Scope): string {
   return output.text
 }
 
-/** What a statement does with the filtered text of its body; nothing where the body leaves a loop. */
+/**
+ * What a statement does with the filtered text of its body; nothing where the body leaves a loop.
+ */
 type Use = (scope: Scope, value: Value, output: Output) => void
 
 /** A chain of filters whose first one is applied to what `input` gives. */

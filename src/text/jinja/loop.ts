@@ -6,7 +6,9 @@ import { Callable, refuse, Thing, Tuple, Undefined, type Value } from "./values.
 /** Renders the body of a recursive loop for another sequence. */
 export type Recurse = (over: Value, depth: number) => string
 
-/** `loop` in the body of a `for` (jinja2/runtime.py, LoopContext). It looks ahead only when asked. */
+/**
+ * `loop` in the body of a `for` (jinja2/runtime.py, LoopContext). It looks ahead only when asked.
+ */
 export class Loop extends Thing {
   readonly type = "LoopContext"
   private readonly source: Value

@@ -3,7 +3,9 @@ import { parseExpression, parseFilter, parseTuple } from "./parse-expression.ts"
 import type { Body, MacroParameter, Statement, Target, TemplateExpression } from "./syntax.ts"
 import { TokenCursor } from "./token-cursor.ts"
 
-/** Tags of Jinja2 that need other templates, or a page to escape for: a chat template has neither. */
+/**
+ * Tags of Jinja2 that need other templates, or a page to escape for: a chat template has neither.
+ */
 const REFUSED = ["block", "extends", "include", "import", "from", "autoescape"]
 
 /**

@@ -2,7 +2,10 @@ import { spendOutput } from "./budget.ts"
 import { Loop } from "./loop.ts"
 import { Dict, Undefined, type Value } from "./values.ts"
 
-/** What is written around a `{% generation %}` block: `open`, its message's number, `between`, the block, `close`. */
+/**
+ * What is written around a `{% generation %}` block: `open`, its message's number, `between`, the
+ * block, `close`.
+ */
 export interface Marks {
   readonly open: string
   readonly between: string

@@ -1,4 +1,6 @@
-/** What a template is made of: the nodes of Jinja2's grammar (jinja2/nodes.py), as plain records. */
+/**
+ * What a template is made of: the nodes of Jinja2's grammar (jinja2/nodes.py), as plain records.
+ */
 
 export type BinaryOp = "+" | "-" | "*" | "/" | "//" | "%" | "**"
 export type CompareOp = "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in"

@@ -25,7 +25,9 @@ export interface Rendered {
 
 /** A chat template, as Jinja2 reads it under Transformers' settings. */
 export interface JinjaTemplate {
-  /** @throws InputError when Jinja2 would raise, when it is not supported here, or goes on for ever */
+  /**
+   * @throws InputError when Jinja2 would raise, when it is not supported here, or goes on for ever
+   */
   render(variables: Readonly<Record<string, unknown>>, settings?: RenderSettings): Rendered
 }
 

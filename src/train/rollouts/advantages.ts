@@ -13,11 +13,17 @@ export interface RewardedSample {
   readonly group: number
   /** How many tokens are trained of it. */
   readonly tokens: number
-  /** A demonstration: compared with the samples of its group, and no part of what they are compared with. */
+  /**
+   * A demonstration: compared with the samples of its group, and no part of what they are compared
+   * with.
+   */
   readonly expert?: true | undefined
 }
 
-/** Whether the rewards of a group tell its samples apart. Compared, not subtracted: 0.1 + 0.2 is no 0.3. */
+/**
+ * Whether the rewards of a group tell its samples apart. Compared, not subtracted: 0.1 + 0.2 is no
+ * 0.3.
+ */
 export function allEqual(rewards: readonly (number | null)[]): boolean {
   const said = rewards.filter((reward) => reward !== null)
   return said.length < 2 || said.every((reward) => reward === said[0])
@@ -30,9 +36,9 @@ export function allEqual(rewards: readonly (number | null)[]): boolean {
  *     leave-one-out  R - mean R of the group's other samples = G / (G - 1) (R - mean R)
  *     none           R
  *
- * divided by (std + 1e-4), std the deviation (over G - 1) of the group or of all of the rollout, and
- * then, with `whiten`, brought to mean 0 and variance 1 over all tokens. A group whose rewards are
- * all equal has advantage 0 under a baseline.
+ * divided by (std + 1e-4), std the deviation (over G - 1) of the group or of all of the rollout,
+ * and then, with `whiten`, brought to mean 0 and variance 1 over all tokens. A group whose rewards
+ * are all equal has advantage 0 under a baseline.
  */
 export function advantages(
   samples: readonly RewardedSample[],

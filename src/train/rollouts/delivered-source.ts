@@ -1,4 +1,6 @@
-/** A server that samples: it gets the weights before each rollout, and is asked whether it has them. */
+/**
+ * A server that samples: it gets the weights before each rollout, and is asked whether it has them.
+ */
 import { createHash } from "node:crypto"
 import { InputError } from "../../errors.ts"
 import { EndpointSource } from "../../generate/endpoint.ts"

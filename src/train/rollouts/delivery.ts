@@ -23,8 +23,8 @@ const SECONDS = 300
 const MARK = ".dftune-delivered"
 
 /**
- * A folder that is replaced must be nobody's: not there, empty, made by a delivery, or a copy of the
- * model that is trained, which a server needs to begin with.
+ * A folder that is replaced must be nobody's: not there, empty, made by a delivery, or a copy of
+ * the model that is trained, which a server needs to begin with.
  *
  * @throws InputError for any other
  */

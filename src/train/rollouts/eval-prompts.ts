@@ -17,8 +17,8 @@ export interface ScoredParts {
 }
 
 /**
- * 95 % of the mean of one score a prompt. Of verdicts (0 or 1, or shares of them) it stays between 0
- * and 1; where each prompt has one, or all are alike, it is Wilson's.
+ * 95 % of the mean of one score a prompt. Of verdicts (0 or 1, or shares of them) it stays between
+ * 0 and 1; where each prompt has one, or all are alike, it is Wilson's.
  */
 export function scoreInterval(scores: readonly number[], isVerdict: boolean): [number, number] {
   const n = Math.max(1, scores.length)
@@ -32,8 +32,8 @@ export function scoreInterval(scores: readonly number[], isVerdict: boolean): [n
 }
 
 /**
- * An `eval` event a set: the mean reward of one greedy answer a prompt, or of `eval_samples` drawn at
- * the rollouts' temperature, and then how often one of k passes. A sample passes where the first
+ * An `eval` event a set: the mean reward of one greedy answer a prompt, or of `eval_samples` drawn
+ * at the rollouts' temperature, and then how often one of k passes. A sample passes where the first
  * reward gives it all (1 or more). None after a stop.
  */
 export async function* scoredPrompts(

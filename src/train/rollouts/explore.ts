@@ -28,7 +28,9 @@ export interface Explored {
   readonly gradingSeconds: number
 }
 
-/** Asks hard prompts for more; what is drawn is a function of the same things as the first samples. */
+/**
+ * Asks hard prompts for more; what is drawn is a function of the same things as the first samples.
+ */
 export async function exploredGroups(
   parts: SamplingParts,
   samples: readonly RolloutSample[],

@@ -22,9 +22,9 @@ export interface TokenAdvantages {
  *
  *     delta_t = r_t + gamma V_{t+1} - V_t,   A_t = delta_t + gamma lambda A_{t+1},   G_t = A_t + V_t
  *
- * The reward comes with the last token, behind which V is 0: a sample ends where it ends, cut or not, as
- * in TRL and verl. Advantages are then brought to mean 0 and variance 1 over all tokens; the targets G
- * are not. gamma = lambda = 1 and V = 0 give every token the sample's reward.
+ * The reward comes with the last token, behind which V is 0: a sample ends where it ends, cut or
+ * not, as in TRL and verl. Advantages are then brought to mean 0 and variance 1 over all tokens;
+ * the targets G are not. gamma = lambda = 1 and V = 0 give every token the sample's reward.
  */
 export function tokenAdvantages(
   samples: readonly ValuedSample[],

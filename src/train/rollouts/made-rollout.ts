@@ -38,8 +38,8 @@ export interface RolloutSettings extends SamplingSettings {
   /** Optimizer steps that may lie between a server's weights and those that its samples train. */
   readonly max_staleness?: number
   /**
-   * Whether the objective weighs tokens by what the sampler had: `if-apart` where the first rollout's
-   * gap decides.
+   * Whether the objective weighs tokens by what the sampler had: `if-apart` where the first
+   * rollout's gap decides.
    */
   readonly weighsSampler: boolean | "if-apart"
   readonly replay?: ReplaySettings | null
@@ -54,8 +54,8 @@ export interface RolloutSettings extends SamplingSettings {
   readonly isRemote?: boolean
   readonly rule: AdvantageRule
   /**
-   * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its demonstration
-   * alone, another from its samples alone.
+   * HPT's: a prompt whose share of rewarded samples is at most this is learnt from its
+   * demonstration alone, another from its samples alone.
    */
   readonly gate?: number
 }
@@ -115,7 +115,9 @@ export interface Drawn {
   readonly grading: number
 }
 
-/** Draws the next rollout from the policy that is to come to `step`; touches nothing that trains. */
+/**
+ * Draws the next rollout from the policy that is to come to `step`; touches nothing that trains.
+ */
 export async function drawnRollout(
   parts: RolloutParts,
   progress: RolloutProgress,
@@ -273,7 +275,8 @@ async function measuredRows(parts: RolloutParts, kept: readonly RolloutSample[])
       refLogp: refs?.[i],
     }),
   )
-  // A masked sample is compared with its group, and that is all: a step of none but such has no tokens.
+  // A masked sample is compared with its group, and that is all: a step of none but such has no
+  // tokens.
   const tells = settings.explore ? tellingRows(all, settings.explore) : undefined
   const isTrained = all.map(
     ({ finishReason }, i) =>
@@ -304,7 +307,10 @@ function valuedRows(
   })
 }
 
-/** A teacher that is the model itself reads each sample behind a prompt that shows the demonstration. */
+/**
+ * A teacher that is the model itself reads each sample behind a prompt that shows the
+ * demonstration.
+ */
 function seenByReference(
   { prompts, marks }: RolloutParts,
   kept: readonly RolloutSample[],

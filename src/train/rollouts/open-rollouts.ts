@@ -1,4 +1,7 @@
-/** What rollouts are made with on the local engine: the policy as sampler, or a server, and what measures. */
+/**
+ * What rollouts are made with on the local engine: the policy as sampler, or a server, and what
+ * measures.
+ */
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { LocalSource } from "../../generate/local-source.ts"

@@ -173,7 +173,9 @@ export async function promptReader(
   return { code, tokenizer, template, stopIds, read }
 }
 
-/** Whether the rows' own answers are read: to stand beside samples, to begin them, or for a teacher. */
+/**
+ * Whether the rows' own answers are read: to stand beside samples, to begin them, or for a teacher.
+ */
 export function needsDemonstrations(config: Config): boolean {
   const { demonstrations, prefix } = config.rollout!
   return demonstrations > 0 || (prefix?.samples ?? 0) > 0 || isOwnTeacher(config)

@@ -128,7 +128,9 @@ export function policyRollouts(parts: PolicyRolloutsParts, policy: RolloutPolicy
   }
 }
 
-/** What the policy answers to texts, each a turn of the user where the model has a chat template. */
+/**
+ * What the policy answers to texts, each a turn of the user where the model has a chat template.
+ */
 function policyAsked(
   source: SampleSource,
   { tokenizer, template, settings }: RolloutPlan,

@@ -59,8 +59,8 @@ export interface RolloutPreview {
 }
 
 /**
- * Tokenises the prompts as the run would. A demonstration stands behind its prompt as it is trained;
- * of samples there is nothing to show yet.
+ * Tokenises the prompts as the run would. A demonstration stands behind its prompt as it is
+ * trained; of samples there is nothing to show yet.
  *
  * @throws InputError as the run would before it samples
  */

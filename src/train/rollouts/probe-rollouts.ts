@@ -38,7 +38,8 @@ export interface ProbeRolloutsOptions {
 }
 
 /**
- * Samples and rewards some groups with the model as it is, and takes a step on them at learning rate
+ * Samples and rewards some groups with the model as it is, and takes a step on them at learning
+ * rate
  * 0. Writes nothing.
  *
  * @throws InputError of a reward, and where the sampler is not the model that is trained

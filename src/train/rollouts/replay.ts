@@ -14,9 +14,9 @@ export interface ReplaySettings {
 }
 
 /**
- * Of a rollout's samples those whose advantage says most, behind the ones kept before; the oldest make
- * room. They keep the log-probabilities that they were drawn with: measured anew, their ratio would
- * be 1 and how far the policy has moved since would be hidden.
+ * Of a rollout's samples those whose advantage says most, behind the ones kept before; the oldest
+ * make room. They keep the log-probabilities that they were drawn with: measured anew, their ratio
+ * would be 1 and how far the policy has moved since would be hidden.
  */
 export function keptSamples(
   before: readonly RolloutRow[],

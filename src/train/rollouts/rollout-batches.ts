@@ -43,8 +43,8 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   let ahead: { readonly drawn: Promise<Drawn>; readonly stop: AbortController } | undefined
 
   /**
-   * Has the next rollout drawn by the weights that are about to come to `step`, beside the steps that
-   * are left of this one, where they are no more than may lie between.
+   * Has the next rollout drawn by the weights that are about to come to `step`, beside the steps
+   * that are left of this one, where they are no more than may lie between.
    */
   const drawAhead = async (step: number) => {
     const most = settings.max_staleness ?? 0
@@ -131,7 +131,9 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   }
 }
 
-/** Groups stay together; samples that are trained once more have none, and one pass is all they get. */
+/**
+ * Groups stay together; samples that are trained once more have none, and one pass is all they get.
+ */
 function passOf({ rows, replayed }: Rollout, settings: RolloutSettings) {
   const perStep = replayed ? settings.batchSize : groupsOfStep(settings)
   return {
@@ -149,7 +151,9 @@ function lastStep(rollout: Rollout, settings: RolloutSettings): number {
 const groupsOfStep = ({ batchSize, num_generations }: RolloutSettings) =>
   batchSize / num_generations
 
-/** Whole groups in the order of a pass: another for each rollout and pass, the same when made again. */
+/**
+ * Whole groups in the order of a pass: another for each rollout and pass, the same when made again.
+ */
 function passOrder(
   { rows, number, replayed }: Rollout,
   seed: number,

@@ -21,8 +21,8 @@ export interface RolloutFacts {
   readonly policyStep: number
   readonly staleness?: number
   /**
-   * Whole: of drawing and grading it. Sampling: what training waited for that. Grading: what it took
-   * beyond sampling. Measuring: by training's own graphs.
+   * Whole: of drawing and grading it. Sampling: what training waited for that. Grading: what it
+   * took beyond sampling. Measuring: by training's own graphs.
    */
   readonly seconds: {
     readonly whole: number
@@ -116,7 +116,10 @@ export function rolloutEvent(facts: RolloutFacts): EventBody {
   return event
 }
 
-/** How many were drawn of prompts that no first sample solved, and the share of those prompts that one then did. */
+/**
+ * How many were drawn of prompts that no first sample solved, and the share of those prompts that
+ * one then did.
+ */
 function exploredFields(samples: readonly RolloutSample[]) {
   const more = samples.filter(({ explored }) => explored)
   if (more.length === 0) return {}

@@ -22,7 +22,9 @@ export interface RolloutFileOptions {
   readonly folder: string
   readonly keep: "none" | "last" | "all"
   readonly prompts: readonly DataPrompt[]
-  /** The rollout that comes next: what a stopped run wrote of it and of later ones is made again. */
+  /**
+   * The rollout that comes next: what a stopped run wrote of it and of later ones is made again.
+   */
   readonly next: number
 }
 
@@ -61,8 +63,8 @@ export function rolloutFile({ folder, keep, prompts, next }: RolloutFileOptions)
 }
 
 /**
- * Cuts off what a stopped run wrote of rollouts that are made again. The file is never held whole: that of
- * a long run is longer than a text can be.
+ * Cuts off what a stopped run wrote of rollouts that are made again. The file is never held whole:
+ * that of a long run is longer than a text can be.
  */
 function keepBefore(path: string, next: number): void {
   openLineFile(path, bytesBefore(path, next)).close()

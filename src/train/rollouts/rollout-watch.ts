@@ -1,4 +1,7 @@
-/** What is wrong with a rollout: a warning, an early end, or a refusal to go on (METHOD: docs/rl.md). */
+/**
+ * What is wrong with a rollout: a warning, an early end, or a refusal to go on (METHOD:
+ * docs/rl.md).
+ */
 
 import type { DataPrompt } from "../../data/prompts.ts"
 import { InputError } from "../../errors.ts"
@@ -47,7 +50,9 @@ export interface Outcome {
   readonly failure: InputError | undefined
 }
 
-/** `progress` is as the rollout left it; what follows from it beside the counts is filled in here. */
+/**
+ * `progress` is as the rollout left it; what follows from it beside the counts is filled in here.
+ */
 export function outcomeOf(progress: RolloutProgress, watched: Watched): Outcome {
   const { sampled, rows, updated } = watched
   const taught = teaches(rows, watched)

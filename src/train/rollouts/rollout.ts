@@ -1,4 +1,7 @@
-/** A rollout: samples of some prompts with their rewards, and what the policy said of them when it made them. */
+/**
+ * A rollout: samples of some prompts with their rewards, and what the policy said of them when it
+ * made them.
+ */
 import type { PreparedRow } from "../../data/prepared.ts"
 import type { DataPrompt } from "../../data/prompts.ts"
 import type { Score } from "../../rewards/index.ts"
@@ -72,7 +75,9 @@ export interface TokenMarks {
 
 type Sampled = Pick<RolloutSample, "tokenIds" | "finishReason" | "context">
 
-/** A prompt's ids and the sampled ones as they are: what was sampled is trained, and nothing else. */
+/**
+ * A prompt's ids and the sampled ones as they are: what was sampled is trained, and nothing else.
+ */
 export function sampledRow(
   { tokenIds: prompt, where }: DataPrompt,
   { tokenIds: sampled, finishReason, context = [] }: Sampled,

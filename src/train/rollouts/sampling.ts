@@ -55,9 +55,9 @@ export interface RewardedGroups {
 }
 
 /**
- * Samples every wanted group and has it rewarded while the next is sampled. What a sample becomes is
- * a function of the weights, the run's seed, its prompt, its place in the group, the rollout and the
- * attempt: a rollout that is made again is the same.
+ * Samples every wanted group and has it rewarded while the next is sampled. What a sample becomes
+ * is a function of the weights, the run's seed, its prompt, its place in the group, the rollout and
+ * the attempt: a rollout that is made again is the same.
  *
  * @throws the signal's reason when it is aborted; InputError of a reward
  */
@@ -165,8 +165,9 @@ export interface PrefixSettings {
 }
 
 /**
- * The beginnings that samples go on from: a share of the demonstration drawn evenly from [low, high],
- * where low falls from low_start to low_end along half a cosine. One token at least is left to sample.
+ * The beginnings that samples go on from: a share of the demonstration drawn evenly from [low,
+ * high], where low falls from low_start to low_end along half a cosine. One token at least is left
+ * to sample.
  */
 function prefixesOf(
   { demonstration }: DataPrompt,

@@ -7,14 +7,19 @@ import { readRun } from "../../../src/run/run-folder.ts"
 import { runHere } from "../../../src/train/run.ts"
 import { tinyModel } from "../tiny-model.ts"
 
-/** Rewards the share of digits: something that a model without training can be taught in a few steps. */
+/**
+ * Rewards the share of digits: something that a model without training can be taught in a few
+ * steps.
+ */
 const DIGITS = `export default ({ completion }) =>
   completion.length === 0 ? 0 : [...completion].filter((c) => c >= "0" && c <= "9").length / completion.length
 `
 
 export type More = { readonly rollout?: object; readonly [key: string]: unknown }
 
-/** A tiny model, six prompts and a reward in a folder of their own, and runs on them in this thread. */
+/**
+ * A tiny model, six prompts and a reward in a folder of their own, and runs on them in this thread.
+ */
 export function tinyRollouts() {
   const root = mkdtempSync(join(tmpdir(), "dftune-rollouts-"))
   process.env.DFTUNE_CACHE = join(root, "cache")

@@ -1,4 +1,7 @@
-/** One model's side of a chat: its answers, the probability of each token, and what was changed in them. */
+/**
+ * One model's side of a chat: its answers, the probability of each token, and what was changed in
+ * them.
+ */
 import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import { Tokens } from "../parts/tokens.tsx"

@@ -39,7 +39,9 @@ interface Piece {
   readonly more: boolean
 }
 
-/** A run as it is told: each event once, in order, over lost connections and other tabs' streams. */
+/**
+ * A run as it is told: each event once, in order, over lost connections and other tabs' streams.
+ */
 export class FollowedRun {
   index = emptyIndex()
   last: string | undefined

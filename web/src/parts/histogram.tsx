@@ -1,4 +1,7 @@
-/** Bars side by side: the share of each bin, for every series. Heights are square roots, so that small shares show. */
+/**
+ * Bars side by side: the share of each bin, for every series. Heights are square roots, so that
+ * small shares show.
+ */
 export function Histogram({
   title,
   bins,

@@ -1,7 +1,9 @@
 import type { ComponentChildren } from "preact"
 import { visible } from "./tokens.tsx"
 
-/** How a token is painted: 0 to 1 from red to pale green, or -1 to 1 from red over nothing to green. */
+/**
+ * How a token is painted: 0 to 1 from red to pale green, or -1 to 1 from red over nothing to green.
+ */
 export interface PaintedToken {
   readonly text: string
   readonly value: number | null

@@ -31,7 +31,10 @@ export interface LinkedChartProps {
 const HEIGHT = 190
 /** Distances of marks on an axis of steps or tokens: there is no half a step. */
 const WHOLE = Array.from({ length: 13 }, (_, i) => [1, 2, 5].map((one) => one * 10 ** i)).flat()
-/** Beside the y axis: as much in all charts, so that they stand over each other; more for long marks. */
+/**
+ * Beside the y axis: as much in all charts, so that they stand over each other; more for long
+ * marks.
+ */
 const MARKS_WIDTH = 58
 const marksWidth = (marks: readonly string[] | null): number =>
   Math.max(MARKS_WIDTH, ...(marks ?? []).map((mark) => 18 + 7 * mark.length))
@@ -55,7 +58,9 @@ const inOrder = (series: readonly LinkedSeries[]) => {
   return xs.flatMap((own) => series.filter((one) => one.xs === own))
 }
 
-/** Lines that share zoom and cursor with the other charts of a page; drawn again as numbers come. */
+/**
+ * Lines that share zoom and cursor with the other charts of a page; drawn again as numbers come.
+ */
 export function LinkedChart(props: LinkedChartProps) {
   const { title, series, sync, range, isTime = false, log = false } = props
   const place = useRef<HTMLDivElement>(null)

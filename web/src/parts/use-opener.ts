@@ -14,5 +14,8 @@ export function useOpener(open: boolean) {
   return opener
 }
 
-/** The `ref` of what opens with the focus: one function, so that it is called once and not at each rendering. */
+/**
+ * The `ref` of what opens with the focus: one function, so that it is called once and not at each
+ * rendering.
+ */
 export const focused = (element: HTMLElement | null) => element?.focus()

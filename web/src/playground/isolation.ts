@@ -1,5 +1,8 @@
 const RELOADED = "dftune-isolated"
-/** A service worker is there within moments, or never: a browser may keep it from starting without a word. */
+/**
+ * A service worker is there within moments, or never: a browser may keep it from starting without a
+ * word.
+ */
 const READY_MS = 4000
 
 /**
@@ -15,7 +18,10 @@ export async function isolate(): Promise<void> {
   await new Promise(() => {})
 }
 
-/** Whether the service worker is there; a browser that refuses it gives one thread, which the page says. */
+/**
+ * Whether the service worker is there; a browser that refuses it gives one thread, which the page
+ * says.
+ */
 async function isServing(): Promise<boolean> {
   try {
     await navigator.serviceWorker.register(new URL("../isolate.js", location.href))

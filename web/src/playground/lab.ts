@@ -17,7 +17,10 @@ import {
 import { ownTexts } from "./own-split.ts"
 import { objectiveOf, type Settings } from "./settings.ts"
 
-/** A step of a model of one's own takes up to a minute: few rows, and no more tokens at once than fit. */
+/**
+ * A step of a model of one's own takes up to a minute: few rows, and no more tokens at once than
+ * fit.
+ */
 const OWN_BATCH_SIZE = 8
 const MICRO_BATCH_TOKENS = [1024, 512, 256] as const
 const TRAIN_ROWS = 640

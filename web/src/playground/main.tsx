@@ -5,7 +5,8 @@ import "./playground.css"
 import { App } from "./app.tsx"
 import { isolate } from "./isolation.ts"
 
-// A file dropped beside the places for it would be opened in place of the page, and all runs be lost.
+// A file dropped beside the places for it would be opened in place of the page, and all runs be
+// lost.
 for (const type of ["dragover", "drop"] as const) {
   window.addEventListener(type, (event) => event.preventDefault())
 }

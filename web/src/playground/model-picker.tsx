@@ -10,7 +10,9 @@ import {
 import { BUNDLED, type Lab } from "./lab.ts"
 import type { Settings } from "./settings.ts"
 
-/** Another model: a folder of this computer, or one of the hub; or a GPU for the one that is there. */
+/**
+ * Another model: a folder of this computer, or one of the hub; or a GPU for the one that is there.
+ */
 export function ModelPicker({ lab }: { readonly lab: Lab }) {
   const [open, setOpen] = useState(false)
   const [id, setId] = useState("HuggingFaceTB/SmolLM2-135M-Instruct")

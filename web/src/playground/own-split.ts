@@ -11,8 +11,8 @@ const MOST_HELD_OUT = 32
 const SHARE = 5
 
 /**
- * The last rows are held out. Both texts keep the numbers of their lines, which messages name; a text
- * that is no list of rows is left whole, for who reads it to say what is wrong.
+ * The last rows are held out. Both texts keep the numbers of their lines, which messages name; a
+ * text that is no list of rows is left whole, for who reads it to say what is wrong.
  */
 export function ownTexts(text: string): OwnTexts {
   const lines = text.trimStart().startsWith("[") ? items(text) : text.split("\n")

@@ -12,7 +12,8 @@ import { Report } from "./report.tsx"
 const element = (id: string) => document.getElementById(id)!
 
 const runs: readonly FrozenRun[] = JSON.parse(element("data").textContent)
-// Until here the report looked as it does without scripts; its own style would disagree with the page's.
+// Until here the report looked as it does without scripts; its own style would disagree with the
+// page's.
 element("still").remove()
 ;(element("moving") as HTMLStyleElement).media = "all"
 const place = element("runs")

@@ -18,7 +18,9 @@ const apart = ([a = 0, b = 0, c = 0, first = 0, ...rest]: readonly number[]) => 
   ...rest,
 ]
 
-/** How probable the targets are, as it moves over the steps: a column a step, dark where many are. */
+/**
+ * How probable the targets are, as it moves over the steps: a column a step, dark where many are.
+ */
 export function HistogramOverSteps({
   run,
   many = false,

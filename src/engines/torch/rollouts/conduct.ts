@@ -1,4 +1,7 @@
-/** The loop of a run that samples on `engine: torch`: what to draw, reward and train next is decided here. */
+/**
+ * The loop of a run that samples on `engine: torch`: what to draw, reward and train next is decided
+ * here.
+ */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { assert, InputError } from "../../../errors.ts"

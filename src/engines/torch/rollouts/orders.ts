@@ -1,4 +1,7 @@
-/** Orders to a worker whose run samples, and its answers: files, because its rank 0 may be on another node. */
+/**
+ * Orders to a worker whose run samples, and its answers: files, because its rank 0 may be on
+ * another node.
+ */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { rename } from "node:fs/promises"
 import { join } from "node:path"

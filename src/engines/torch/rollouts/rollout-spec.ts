@@ -1,4 +1,7 @@
-/** What the worker is told of a run that samples, in place of prepared rows; and what it does not do. */
+/**
+ * What the worker is told of a run that samples, in place of prepared rows; and what it does not
+ * do.
+ */
 import { rowSharers } from "../../../config/index.ts"
 import { InputError } from "../../../errors.ts"
 import { needs } from "../../../objectives/index.ts"

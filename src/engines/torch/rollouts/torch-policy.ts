@@ -20,8 +20,8 @@ interface TorchPolicyParts {
 }
 
 /**
- * Samples of the worker. What one becomes depends on its prompt, settings and seed alone; texts that
- * end one are looked for afterwards, and what came behind them is thrown away.
+ * Samples of the worker. What one becomes depends on its prompt, settings and seed alone; texts
+ * that end one are looked for afterwards, and what came behind them is thrown away.
  */
 export function torchSource(
   { orders, gone }: TorchPolicyParts,

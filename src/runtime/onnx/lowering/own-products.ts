@@ -70,7 +70,9 @@ export function codesOfFactors(graph: Graph): ReadonlySet<Tensor> {
   return new Set(codes.filter((node) => !needed.has(node)))
 }
 
-/** Whether all that is done with an input is to multiply by it from the right or to read its rows. */
+/**
+ * Whether all that is done with an input is to multiply by it from the right or to read its rows.
+ */
 export function isFactorOrTable(graph: Graph, name: string): boolean {
   return graph.nodes.every((node) =>
     node.inputs.every((x, i) => {
