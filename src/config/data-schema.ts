@@ -87,6 +87,12 @@ const noise = z
       .min(0)
       .max(1)
       .describe("How many of the rows, drawn one by one: 0.3 makes about 30 % of them wrong."),
+    exact: z
+      .boolean()
+      .describe(
+        "Not drawn one by one: the share, rounded, of the rows that can be made wrong. Reads the rows once more.",
+      )
+      .optional(),
     seed: seed.describe("Which rows, and how; the same seed always makes the same.").default(0),
   })
   .describe("Makes some rows wrong on purpose, to study what a method does with them.")

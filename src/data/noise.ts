@@ -13,30 +13,67 @@ export type Noised =
   | { readonly note: undefined; readonly reading: RowReading }
   | { readonly note: "noise" | "noise-impossible"; readonly reading: RowReading }
 
+/** A number from 0 to 1, and how to make the row wrong. */
+interface Draw {
+  readonly draw: number
+  /** undefined where nothing in the row can be changed. */
+  readonly changed: () => RowReading | undefined
+}
+
 /**
  * Makes a share of the rows wrong on purpose, the same rows in the same way each time: a row's draw
  * depends on the seed, the file's name and its line alone, so that rows before or after it change
  * nothing.
+ *
+ * @param wrong lines of the rows to make wrong; left out, those whose draw is below the share
  */
 export function noised(
   rows: readonly NumberedReading[],
-  { kind, share, seed }: NoiseConfig,
+  noise: NoiseConfig,
   path: string,
+  wrong?: ReadonlySet<number>,
 ): Noised[] {
   return rows.map(({ line, reading }, i) => {
-    const random = randomStream(seed, `noise:${path.split(/[\\/]/).at(-1)}:${line}`)
-    if (random() >= share) return { note: undefined, reading }
-    const others = [...rows.slice(i + 1), ...rows.slice(0, i)].map((other) => other.reading)
-    const changed =
-      kind === "swapped-labels"
-        ? swapped(reading, others)
-        : rewritten(reading, (text) =>
-            kind === "wrong-answers" ? wrongAnswer(text, random) : wrongStep(text, random),
-          )
-    return changed === undefined
+    const { draw, changed } = drawn(rows, i, noise, path)
+    const isWrong = wrong === undefined ? draw < noise.share : wrong.has(line)
+    if (!isWrong) return { note: undefined, reading }
+    const found = changed()
+    return found === undefined
       ? { note: "noise-impossible", reading }
-      : { note: "noise", reading: changed }
+      : { note: "noise", reading: found }
   })
+}
+
+/** The draws of the rows that can be made wrong. */
+export function changeable(
+  rows: readonly NumberedReading[],
+  noise: NoiseConfig,
+  path: string,
+): { readonly line: number; readonly draw: number }[] {
+  return rows.flatMap(({ line }, i) => {
+    const { draw, changed } = drawn(rows, i, noise, path)
+    return changed() === undefined ? [] : [{ line, draw }]
+  })
+}
+
+function drawn(
+  rows: readonly NumberedReading[],
+  i: number,
+  { kind, seed }: NoiseConfig,
+  path: string,
+): Draw {
+  const { line, reading } = rows[i]!
+  const random = randomStream(seed, `noise:${path.split(/[\\/]/).at(-1)}:${line}`)
+  const draw = random()
+  const changed = () => {
+    if (kind !== "swapped-labels")
+      return rewritten(reading, (text) =>
+        kind === "wrong-answers" ? wrongAnswer(text, random) : wrongStep(text, random),
+      )
+    const others = [...rows.slice(i + 1), ...rows.slice(0, i)].map((other) => other.reading)
+    return swapped(reading, others)
+  }
+  return { draw, changed }
 }
 
 /**

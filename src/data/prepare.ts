@@ -11,6 +11,7 @@ import { loadChatTemplate } from "../text/index.ts"
 import type { BatchResult, BatchSetup } from "./batch.ts"
 import { type BatchPool, batchPool } from "./batch-pool.ts"
 import { type CacheKey, cacheKey, keyOf010 } from "./cache-key.ts"
+import { exactlyNoised } from "./exact-noise.ts"
 import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
 import { type Lint, lintsOf, ROW_NOTES } from "./lints.ts"
 import { rowsPerEpoch } from "./order.ts"
@@ -118,9 +119,11 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
           : Math.min(MAX_THREADS, availableParallelism())
         : workers
     const leftOut = leaveOut && (await rowsToLeaveOut(resolved, leaveOut, { ...setup, signal }))
+    const noisy = await exactlyNoised(resolved, { ...setup, leftOut: leftOut?.lines, signal })
     const manifest = await prepareInto(temporary, {
       sources: resolved,
       leftOut,
+      noisy,
       setup,
       key,
       onBadRow,
@@ -229,6 +232,8 @@ export async function publish(temporary: string, dir: string): Promise<void> {
 interface IntoOptions {
   readonly sources: readonly Source[]
   readonly leftOut: LeftOut | undefined
+  /** As `exactlyNoised` says. */
+  readonly noisy: readonly (ReadonlySet<number> | undefined)[]
   readonly setup: BatchSetup
   readonly key: CacheKey
   readonly onBadRow: "error" | "skip"
@@ -319,7 +324,7 @@ async function prepareInto(dir: string, options: IntoOptions): Promise<Manifest>
 
 /** Prepares batches side by side and hands them on in the order of their rows. */
 async function eachBatch(
-  { sources, leftOut, signal }: IntoOptions,
+  { sources, leftOut, noisy, signal }: IntoOptions,
   pool: BatchPool,
   take: (file: number, fraction: number, done: BatchResult) => Promise<void>,
 ): Promise<void> {
@@ -335,7 +340,8 @@ async function eachBatch(
   try {
     for await (const { file, fraction, batch } of sourceBatches(sources)) {
       signal?.throwIfAborted()
-      const result = pool.prepare(leftOut ? { ...batch, leftOut: leftOut.lines[file]! } : batch)
+      const chosen = { noisy: noisy[file], ...(leftOut ? { leftOut: leftOut.lines[file]! } : {}) }
+      const result = pool.prepare({ ...batch, ...chosen })
       result.catch(() => {}) // awaited in order below; failing before, it must not end us
       underWay.push({ file, fraction, result })
       if (underWay.length >= pool.width) await takeFirst()

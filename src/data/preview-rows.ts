@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts"
 import type { Tokenizer } from "../text/index.ts"
 import { type BatchSetup, renderOptionsOf } from "./batch.ts"
+import { exactlyNoised } from "./exact-noise.ts"
 import { rowHash } from "./hash.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { type LeftOut, leavesOut, rowsToLeaveOut } from "./leave-out.ts"
@@ -83,12 +84,14 @@ export async function previewData(options: PreviewOptions): Promise<PreviewSumma
     options.leaveOut && leavesOut(options.leaveOut)
       ? await rowsToLeaveOut(resolved, options.leaveOut, { ...setup, signal })
       : undefined
+  const noisy = await exactlyNoised(resolved, { ...setup, leftOut: leftOut?.lines, signal })
   let rows = 0
   const sourceOf = resolved.flatMap(({ path, files }) => files.map(() => path))
   for await (const { batch, file } of sourceBatches(resolved)) {
     signal?.throwIfAborted()
     counts.found(batch.path)
-    for (const row of readBatch(batch, { ...setup, showRefused: true }, rendering)) {
+    const own = { ...batch, noisy: noisy[file] }
+    for (const row of readBatch(own, { ...setup, showRefused: true }, rendering)) {
       if (rows >= scan && rows >= examples)
         return { rows, complete: false, ...withLints(counts.finish([]), leftOut) }
       const source = `${batch.path}:${row.line}`

@@ -21,6 +21,8 @@ export interface RawBatch {
   readonly leftOut?: ReadonlySet<number>
   /** `noise` of the rows' source. */
   readonly noise?: NoiseConfig | undefined
+  /** Lines of the rows that it makes wrong; left out, it draws each. */
+  readonly noisy?: ReadonlySet<number> | undefined
 }
 
 /** A row that became sequences, or why it did not. */
@@ -60,11 +62,11 @@ export function* readBatch(
   reading: ReadOptions,
   options: RenderOptions,
 ): Generator<ReadRow> {
-  const { path, problems, noise } = batch
+  const { path, problems } = batch
   const parsed = parsedRows(batch, reading)
   let nextProblem = 0
   // noise may take another row's answer, so it reads the batch as a whole
-  for (const row of noise ? noisedRows([...parsed], noise, path) : parsed) {
+  for (const row of batch.noise ? noisedRows([...parsed], batch) : parsed) {
     const { line } = row
     while (nextProblem < problems.length && problems[nextProblem]![0] < line) {
       yield unread(path, problems[nextProblem++]!)
@@ -94,9 +96,13 @@ export function* parsedRows(
   }
 }
 
-function noisedRows(rows: readonly Parsed[], noise: NoiseConfig, path: string): readonly Parsed[] {
-  const read = rows.flatMap((row) => ("reading" in row && !row.reading.refusal ? [row] : []))
-  const changed = noised(read, noise, path)
+/** The rows that noise may change. */
+export const trainedRows = (rows: Iterable<Parsed>) =>
+  [...rows].flatMap((row) => ("reading" in row && !row.reading.refusal ? [row] : []))
+
+function noisedRows(rows: readonly Parsed[], { noise, noisy, path }: RawBatch): readonly Parsed[] {
+  const read = trainedRows(rows)
+  const changed = noised(read, noise!, path, noisy)
   const byLine = new Map(read.map(({ line }, i) => [line, changed[i]!]))
   return rows.map((row) => ({ ...row, ...byLine.get(row.line) }))
 }

@@ -1,6 +1,11 @@
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "vitest"
 import type { NoiseConfig } from "../../src/config/index.ts"
 import { noised } from "../../src/data/noise.ts"
+import { prepareData } from "../../src/data/prepare.ts"
 import { rowReading } from "../../src/data/rows/index.ts"
 
 const rowsOf = (values: readonly unknown[], purpose: "supervised" | "labels" | "preference") =>
@@ -8,6 +13,8 @@ const rowsOf = (values: readonly unknown[], purpose: "supervised" | "labels" | "
     line: i + 1,
     reading: rowReading(value, { format: "auto", purpose, where: `rows.jsonl:${i + 1}` }),
   }))
+
+const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 
 const all = (kind: NoiseConfig["kind"]): NoiseConfig => ({ kind, share: 1, seed: 0 })
 const completion = (text: string) => ({ prompt: "q", completion: text })
@@ -122,5 +129,32 @@ describe("the share", () => {
     expect(changed(noise, rows.slice(500))).toEqual(lines.filter((line) => line > 500))
     expect(changed({ ...noise, seed: 2 })).not.toEqual(lines)
     expect(changed({ ...noise, share: 0 })).toEqual([])
+  })
+
+  it("is met to the row where it is exact, of the rows that can be made wrong", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "dftune-noise-"))
+    const files = ["a.jsonl", "b.jsonl"].map((name) => join(folder, name))
+    const texts = [...Array.from({ length: 64 }, (_, i) => `${i} + 1 = ${i + 1}`), "no number"]
+    const written = texts.map((text) => `${JSON.stringify(completion(text))}\n`).join("")
+    for (const file of files) writeFileSync(file, written)
+    const prepared = async (noise: object, change: object = {}, path = join(folder, "*.jsonl")) => {
+      const all = { kind: "wrong-answers", share: 0.3, seed: 1, ...noise } as NoiseConfig
+      const sources = [{ path, weight: 1, noise: all }]
+      const options = { sources, tokenizer: MODEL, cache: join(folder, "cache"), ...change }
+      const { lints, manifest } = await prepareData(options)
+      return { noisy: lints.find(({ code }) => code === "noise")?.count, manifest }
+    }
+    for (const seed of [1, 2, 3]) expect((await prepared({ exact: true, seed })).noisy).toBe(38)
+    expect((await prepared({ exact: true, share: 1 })).noisy).toBe(128)
+    expect((await prepared({ exact: true, share: 0 })).noisy).toBe(undefined)
+    expect((await prepared({ exact: true }, {}, files[0])).noisy).toBe(19)
+    // threads, and rows that are left out: both files say the same
+    const [one, three] = await Promise.all([
+      prepared({ exact: true }, { cache: join(folder, "one") }),
+      prepared({ exact: true }, { workers: 2, cache: join(folder, "three") }),
+    ])
+    expect(three.manifest.rows_sha256).toBe(one.manifest.rows_sha256)
+    const leaveOut = { near_duplicates: 0.99, decontaminate: null, benchmarks: [] }
+    expect((await prepared({ exact: true, share: 0.5 }, { leaveOut })).noisy).toBe(32)
   })
 })
