@@ -128,7 +128,7 @@ export async function readSource(path: string, approve?: Approve): Promise<Confi
   const extension = extname(path)
   if ([".yaml", ".yml", ".json"].includes(extension)) return readFile(path)
   if ([".ts", ".mts", ".js", ".mjs"].includes(extension)) return readModule(path)
-  throw new InputError(`${path}: expected .yaml, .yml, .json, .ts, .mts, .js or .mjs`)
+  throw new InputError(`${path}: expected a config: .yaml, .yml, .json, .ts, .mts, .js or .mjs`)
 }
 
 /** JSON is read by the same parser: YAML 1.2 contains it, and it keeps positions. */

@@ -38,9 +38,17 @@ function lineProblem(text: string): string {
   if (problem === undefined) return "expected a JSON object on this line; it nests too deep"
   const { at, expected, got } = problem
   const hint = PYTHON.test(got) || got === "'" ? " (Python's; write rows with json.dumps)" : ""
-  return at >= text.trimEnd().length
-    ? "expected a JSON object on this line; the line ends too early"
-    : `expected a JSON object on this line; it goes wrong at character ${at + 1}: expected ${expected}, got ${got}${hint}`
+  if (at >= text.trimEnd().length)
+    return "expected a JSON object on this line; the line ends too early"
+  return `expected a JSON object on this line; it goes wrong ${placeIn(text, at)}: expected ${expected}, got ${got}${hint}`
+}
+
+/** An object of a list may go on over many lines. */
+function placeIn(text: string, at: number): string {
+  const lines = text.slice(0, at).split("\n")
+  const below = lines.length - 1
+  const lower = below === 0 ? "" : `${below} ${below === 1 ? "line" : "lines"} below, `
+  return `${lower}at character ${lines.at(-1)!.length + 1}`
 }
 
 const PYTHON = /^(None|True|False)$/

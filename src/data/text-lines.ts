@@ -3,6 +3,7 @@ import { open } from "node:fs/promises"
 import { createGunzip } from "node:zlib"
 import { Decompress } from "fzstd"
 import { InputError } from "../errors.ts"
+import { refuseUtf16 } from "../formats/json.ts"
 import { readError } from "../formats/json-files.ts"
 import { frameWatch } from "./zstd-frames.ts"
 
@@ -55,12 +56,7 @@ async function packingOf(path: string): Promise<"gz" | "zst" | "none"> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
     const magic = buffer.subarray(0, bytesRead).toString("hex")
     if (magic.startsWith("1f8b")) return "gz"
-    if (/^(fffe|feff)/.test(magic)) {
-      const sign = magic.slice(0, 4).toUpperCase().replace(/^../, "$& ")
-      throw new InputError(
-        `${path}: expected UTF-8 text, got UTF-16 or UTF-32 (it begins with ${sign}); save it as UTF-8`,
-      )
-    }
+    refuseUtf16(buffer.subarray(0, bytesRead), path)
     if (magic === "28b52ffd") return "zst"
     // frames that a reader skips may stand first
     if (/^5[0-9a-f]2a4d18$/.test(magic) && path.toLowerCase().endsWith(".zst")) return "zst"

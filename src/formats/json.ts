@@ -34,6 +34,16 @@ export function describeValue(value: unknown): string {
   return text.length <= 60 ? text : `${text.slice(0, 57)}...`
 }
 
+/** @throws InputError for the byte order mark of other Unicode, which PowerShell's `>` writes */
+export function refuseUtf16([first, second]: Uint8Array, where: string): void {
+  const isMark = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)
+  if (!isMark) return
+  const sign = first === 0xff ? "FF FE" : "FE FF"
+  throw new InputError(
+    `${where}: expected UTF-8 text, got UTF-16 or UTF-32 (it begins with ${sign}); save it as UTF-8`,
+  )
+}
+
 /**
  * Bytes as text; a byte order mark is dropped.
  *
@@ -43,14 +53,10 @@ export function utf8(bytes: Uint8Array, where: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
   } catch {
-    const got = isUtf16(bytes) ? "UTF-16; save the file as UTF-8" : "bytes that are not UTF-8"
-    throw new InputError(`${where}: expected UTF-8 text, got ${got}`)
+    refuseUtf16(bytes, where)
+    throw new InputError(`${where}: expected UTF-8 text, got bytes that are not UTF-8`)
   }
 }
-
-/** By its byte order mark, which PowerShell's `>` writes. */
-const isUtf16 = ([a, b]: Uint8Array): boolean =>
-  (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
 
 /** @throws InputError when the value is not a JSON object. */
 export function expectObject(value: unknown, where: string): JsonObject {

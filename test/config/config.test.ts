@@ -237,9 +237,9 @@ test("damaged files name the place", async () => {
   ])
   const utf16 = Buffer.from("\uFEFFmodel: a\n", "utf16le")
   expect(await complaints("powershell.yaml", utf16)).toEqual([
-    "FILE: expected UTF-8 text, got UTF-16; save the file as UTF-8",
+    "FILE: expected UTF-8 text, got UTF-16 or UTF-32 (it begins with FF FE); save it as UTF-8",
   ])
-  expect(await complaints("config.toml", "")).toEqual([expect.stringMatching(/expected .yaml/)])
+  expect(await complaints("config.toml", "")).toEqual([expect.stringMatching(/expected a config: .yaml/)])
   expect(await complaints("throws.ts", "throw new Error('no')")).toEqual([
     expect.stringMatching(/^FILE: could not be loaded: no/),
   ])

@@ -195,7 +195,7 @@ test.each([
   ['{"ok": None}', /expected a value, got None \(Python's/],
   ["{'prompt': 'Q'}", /expected a key in double quotes, got ' \(Python's/],
   ['{"prompt": "Q" "completion": "A"}', /character 16: expected a comma or \}, got "$/],
-  ['{"prompt": "Q",}', /character 16: expected a key in double quotes, got \}$/],
+  ['{"prompt": "Q",}', /character 16: expected a key in double quotes, got \} behind a comma$/],
   ['{"prompt": "Q \\d"}', /expected an escape that JSON knows, got \\d$/],
   ['{"prompt": "Q"', /the line ends too early$/],
   ["# rows", /expected a value, got #$/],

@@ -114,7 +114,11 @@ test("a json list is the same wherever the reader's pieces end", () => {
 test.each([
   ['[{"text": "a"', /^FILE:1: not valid JSON: expected the list to end$/],
   ['[{"text": "a"},\n]', /^FILE:2: not valid JSON: expected a row$/],
-  ['[{"text": "a"}\n{"text": "b"}]', /^FILE:1: .*goes wrong at character 15/],
+  ['[{"text": "a"}\n{"text": "b"}]', /^FILE:1: .*goes wrong 1 line below, at character 1: /],
+  [
+    '[\n  {\n    "text": "a",\n  }\n]',
+    /^FILE:2: .*goes wrong 2 lines below, at character 3: expected a key in double quotes, got \} behind a comma$/,
+  ],
   ['["a"\n,,"b"]', /^FILE:2: not valid JSON: expected a row$/],
   ['[{"text": "a"}] x', /^FILE:1: not valid JSON: expected nothing after the list$/],
   ['[{"text": "a"}}]', /^FILE:1: not valid JSON: expected a comma or the end of the list$/],
