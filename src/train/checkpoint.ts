@@ -178,6 +178,9 @@ export async function readState(path: string): Promise<CheckpointState> {
   const file = join(path, STATE_FILE)
   if (!existsSync(file)) throw new InputError(`${path}: is no checkpoint: it has no ${STATE_FILE}`)
   const state: unknown = parsedState(plainText(file), file)
+  if (isObject(state) && state.engine === "torch") {
+    throw new InputError(`${path}: is a checkpoint of engine: torch; go on with engine=torch`)
+  }
   if (!isObject(state) || !isFiles(state.files) || !isProgress(state.progress)) {
     throw new InputError(`${file}: is damaged; ${REMOVE}`)
   }
@@ -190,7 +193,7 @@ export async function readState(path: string): Promise<CheckpointState> {
   }
   if (version !== VERSION) {
     throw new InputError(
-      `${file}: version ${String(version)}, this dftune reads up to ${VERSION}; was it written by engine: torch, or by a newer dftune?`,
+      `${file}: version ${String(version)}, this dftune reads up to ${VERSION}; was it written by a newer dftune?`,
     )
   }
   if (sha256 !== hashOf({ version, progress, identity, files })) {

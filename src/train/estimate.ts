@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import type { Config } from "../config/index.ts"
+import { writeError } from "../formats/atomic.ts"
 import { fileHash } from "../formats/index.ts"
 import { peakMemory } from "../host/peak-memory.ts"
 import { SIZES_KEPT } from "../models/decoder/compiled-blocks.ts"
@@ -388,6 +389,8 @@ async function writingSpeed({ output_dir }: Config, seconds: Stopwatch): Promise
       await fileHash(path)
     })
     return SAMPLE_BYTES / taken
+  } catch (error) {
+    throw writeError(error, output_dir)
   } finally {
     await rm(path, { force: true })
   }

@@ -78,20 +78,28 @@ test.each([
   ["no identity, and a checksum that fits", signed({ identity: null }), trainerJson],
   ["no settings", signed({ identity: { ...noIdentity, settings: 3 } }), trainerJson],
   ["a file of nothing", signed({ files: { "trainer.safetensors": null } }), trainerJson],
+  [
+    "the other engine's",
+    () => '{"version":1,"engine":"torch","step":6}',
+    /step-000006: is a checkpoint of engine: torch; go on with engine=torch$/,
+  ],
   ["no checkpoint of ours", () => '{"version":1,"files":{},"progress":null}', trainerJson],
-])("a trainer.json that is damaged, %s: refused with what to do", async (_, change, reason) => {
-  const path = await writeCheckpointFolder(
-    folder,
-    {
-      progress: { ...START, step: 6 },
-      identity: noIdentity,
-      writeModel: async () => {},
-      tensors: [],
-    },
-    { limit: null },
-  )
-  const file = join(path, "trainer.json")
-  expect((await readState(path)).progress.step).toBe(6)
-  writeFileSync(file, change(readFileSync(file, "utf8")))
-  await expect(readState(path)).rejects.toThrow(reason)
-})
+])(
+  "a trainer.json that cannot be gone on with, %s: refused with what to do",
+  async (_, change, reason) => {
+    const path = await writeCheckpointFolder(
+      folder,
+      {
+        progress: { ...START, step: 6 },
+        identity: noIdentity,
+        writeModel: async () => {},
+        tensors: [],
+      },
+      { limit: null },
+    )
+    const file = join(path, "trainer.json")
+    expect((await readState(path)).progress.step).toBe(6)
+    writeFileSync(file, change(readFileSync(file, "utf8")))
+    await expect(readState(path)).rejects.toThrow(reason)
+  },
+)

@@ -202,7 +202,7 @@ function refuseForTorch(parts: RunSpecParts): void {
   }
   if (resume !== null && !existsSync(join(resume, "distributed"))) {
     throw new InputError(
-      `${resume}: not a checkpoint of engine torch (no distributed folder in it); resume it with the engine that wrote it`,
+      `${resume}: is no checkpoint of engine: torch (it has no distributed folder); go on with engine=onnx`,
     )
   }
 }
