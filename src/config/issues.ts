@@ -57,6 +57,11 @@ function toldOnce(issues: readonly Issue[]): readonly Issue[] {
 const sameKey = (a: KeyPath, b: KeyPath) =>
   a.length === b.length && a.every((key, i) => key === b[i])
 
+function unitText(origin: string, count: number | bigint): string {
+  if (origin === "array") return count === 1 ? "entry" : "entries"
+  return count === 1 ? "character" : "characters"
+}
+
 /** What one issue expected, without saying where. */
 function expectation(issue: Issue): string {
   switch (issue.code) {
@@ -66,11 +71,11 @@ function expectation(issue: Issue): string {
       return issue.values.map((value) => JSON.stringify(value)).join(", ")
     case "too_small":
       return issue.origin === "array" || issue.origin === "string"
-        ? `at least ${issue.minimum} ${issue.origin === "array" ? "entries" : "characters"}`
+        ? `at least ${issue.minimum} ${unitText(issue.origin, issue.minimum)}`
         : `a number ${issue.inclusive ? "of at least" : "above"} ${issue.minimum}`
     case "too_big":
       return issue.origin === "array" || issue.origin === "string"
-        ? `at most ${issue.maximum} ${issue.origin === "array" ? "entries" : "characters"}`
+        ? `at most ${issue.maximum} ${unitText(issue.origin, issue.maximum)}`
         : `a number ${issue.inclusive ? "of at most" : "below"} ${issue.maximum}`
     case "invalid_format":
       if (!issue.message.startsWith("Invalid ")) return issue.message // a schema's own words

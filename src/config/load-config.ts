@@ -50,6 +50,9 @@ export async function loadConfig(
   { set = [], approve, fixedOutput = false }: LoadConfigOptions = {},
 ): Promise<Config> {
   const source = await readSource(configFileOf(path), approve)
+  if (isObject(source.value) && source.value.axes !== undefined) {
+    throw new InputError(`${path}: is a study, not a config; dftune study ${path} runs it`)
+  }
   return configFrom(source, { set, folder: dirname(resolve(path)), fixedOutput })
 }
 
@@ -205,9 +208,11 @@ function override(config: unknown, assignment: string, overridden: Map<string, s
   if (path.some((key) => key === "" || key === "__proto__")) {
     throw new InputError(`--set ${assignment}: "${assignment.slice(0, equals)}" is not a key path`)
   }
-  const { value } = readYaml(assignment.slice(equals + 1), `--set ${assignment}`, {
-    placed: false,
-  })
+  const text = assignment.slice(equals + 1)
+  // one value has nothing that * could refer to: it is a glob
+  const value = text.startsWith("*")
+    ? text
+    : readYaml(text, `--set ${assignment}`, { placed: false }).value
   overridden.set(JSON.stringify(path), assignment)
   return withValue(config, path, value, "", assignment)
 }

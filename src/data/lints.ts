@@ -221,11 +221,11 @@ function lostLint(
     return {
       code,
       severity: "error",
-      message: "nothing to train: no rows were found",
+      message: "no rows were found",
       hint:
         bad.count > 0
           ? "none of those that are there could be read; set data.on_bad_row: error to see why"
-          : "the files are empty; check data.train",
+          : "the files are empty",
       count: 0,
       examples: emptyFiles.slice(0, MAX_EXAMPLES),
     }

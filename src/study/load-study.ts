@@ -49,6 +49,11 @@ export async function loadStudy(path: string): Promise<Study> {
     throw new InputError(`${path}: expected the study's YAML file, got a folder`)
   }
   const source = await readSource(path)
+  if (isObject(source.value) && source.value.model !== undefined) {
+    throw new InputError(
+      `${path}: is a config, not a study; a study names it, config: ${basename(path)} (docs/studies.md)`,
+    )
+  }
   const parsed = studyFields.safeParse(source.value)
   if (!parsed.success) {
     const known = (key: KeyPath) => keysBelow(studyJsonSchema(), key)

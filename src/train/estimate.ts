@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { open, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
-import type { Config } from "../config/index.ts"
 import { writeError } from "../formats/atomic.ts"
 import { fileHash } from "../formats/index.ts"
 import { peakMemory } from "../host/peak-memory.ts"
@@ -361,7 +360,7 @@ async function sampleSeconds(
 }
 
 export const checkpointSeconds = async (plan: RunPlan, seconds: Stopwatch) =>
-  checkpointBytes(plan) / (await writingSpeed(plan.config, seconds))
+  checkpointBytes(plan) / (await speedAt(plan.config.output_dir, seconds))
 
 /** Of all checkpoints that are written: what is trained and its two moments, and the result. */
 function checkpointBytes({ order, config, memory }: RunPlan): number {
@@ -374,10 +373,19 @@ const SAMPLE_BYTES = 32e6
 /** Written at once: the sample is no part of the memory that is told. */
 const PIECE_BYTES = 1e6
 
-/** Bytes a second of writing, flushing and hashing, where the run will be. */
-async function writingSpeed({ output_dir }: Config, seconds: Stopwatch): Promise<number> {
-  let folder = resolve(output_dir)
+/** Where the run will be. @throws InputError where nothing can be written */
+async function speedAt(outputDir: string, seconds: Stopwatch): Promise<number> {
+  let folder = resolve(outputDir)
   while (!existsSync(folder)) folder = dirname(folder)
+  try {
+    return await writingSpeed(folder, seconds)
+  } catch (error) {
+    throw writeError(error, outputDir)
+  }
+}
+
+/** Bytes a second of writing, flushing and hashing. */
+async function writingSpeed(folder: string, seconds: Stopwatch): Promise<number> {
   const path = join(folder, `.probe-${randomUUID()}`)
   try {
     const taken = await seconds(async () => {
@@ -389,8 +397,6 @@ async function writingSpeed({ output_dir }: Config, seconds: Stopwatch): Promise
       await fileHash(path)
     })
     return SAMPLE_BYTES / taken
-  } catch (error) {
-    throw writeError(error, output_dir)
   } finally {
     await rm(path, { force: true })
   }

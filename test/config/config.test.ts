@@ -239,7 +239,9 @@ test("damaged files name the place", async () => {
   expect(await complaints("powershell.yaml", utf16)).toEqual([
     "FILE: expected UTF-8 text, got UTF-16 or UTF-32 (it begins with FF FE); save it as UTF-8",
   ])
-  expect(await complaints("config.toml", "")).toEqual([expect.stringMatching(/expected a config: .yaml/)])
+  expect(await complaints("config.toml", "")).toEqual([
+    expect.stringMatching(/expected a config: .yaml/),
+  ])
   expect(await complaints("throws.ts", "throw new Error('no')")).toEqual([
     expect.stringMatching(/^FILE: could not be loaded: no/),
   ])
@@ -261,6 +263,18 @@ test("aliases cannot blow a small file up", async () => {
   }
   expect((await complaints("bomb.yaml", bomb.join("\n")))[0]).toBe(
     "FILE: what its references (*name) repeat is too large; write it out",
+  )
+})
+
+test("a study is told as one, and a glob behind --set is a text", async () => {
+  expect(await complaints("study.yaml", "config: a.yaml\naxes: { seed: [1] }\n")).toEqual([
+    "FILE: is a study, not a config; dftune study FILE runs it",
+  ])
+  const path = written("glob.yaml", "model: m\ndata: { train: [a.jsonl] }\n")
+  const { data } = await loadConfig(path, { set: ["data.train=*.jsonl"] })
+  expect(data.train[0]!.path).toMatch(/\*\.jsonl$/)
+  await expect(loadConfig(path, { set: ["data.train=[a"] })).rejects.toThrow(
+    "--set data.train=[a: [ has no ] that closes it",
   )
 })
 

@@ -220,3 +220,11 @@ test("a quantised load has every tensor once, the blocks' matrices as codes", as
   }
   for (const [name, values] of weights) expect(values).toEqual(whole.weights.get(name))
 })
+
+test("a folder without a model says what it holds", async () => {
+  const folder = await mkdtemp(join(scratch, "no-model-"))
+  const refused = `${folder}: expected a model in Hugging Face's layout, got a folder without config.json; it holds`
+  await expect(loadModel(folder)).rejects.toThrow(`${refused} nothing`)
+  await writeFile(join(folder, "train.jsonl"), "")
+  await expect(loadModel(folder)).rejects.toThrow(`${refused} train.jsonl`)
+})

@@ -104,6 +104,12 @@ test.each([
   await expect(runStudy(study, { signal })).rejects.toThrow(message)
 })
 
+test("a config is told as one", async () => {
+  await expect(loadStudy(writeStudy({ model: "m" }))).rejects.toThrow(
+    /: is a config, not a study; a study names it, config: \S+ \(docs\/studies\.md\)$/,
+  )
+})
+
 test("arms are named in contrasts as they are, whatever characters they have", async () => {
   const { contrasts } = await designOf({
     axes: { objective: ["sft", { name: "power", a: 0.5 }], seed: [1] },

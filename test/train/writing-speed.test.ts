@@ -14,7 +14,6 @@ test("a place where nothing can be written is named as it was given", async () =
     config: { output_dir, save_steps: 0 },
     memory: { gradients: 1, moments: 2 },
   } as unknown as RunPlan
-  await expect(checkpointSeconds(plan, async () => 1)).resolves.toBeGreaterThan(0)
   const seconds = async (work: () => unknown) => {
     await work()
     return 1

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander"
 import { didYouMean } from "../../closest-name.ts"
 import { InputError } from "../../errors.ts"
 import { fileSystemError } from "../../formats/atomic.ts"
+import { programName } from "../../host/invocation.ts"
 import { shellWord } from "../../host/shell-word.ts"
 import { version } from "../../host/version.ts"
 import { inAnyOrder, strayedSettings } from "./any-order.ts"
@@ -66,9 +67,21 @@ async function run(verbs: readonly Verb[], args: readonly string[]): Promise<num
     const strayed = takes.some(({ long }) => long === "--set") ? strayedSettings(words) : []
     if (strayed.length > 0 && codeOf(error) === "commander.excessArguments")
       sayError(`settings stand behind --set: --set ${strayed.map(shellWord).join(" ")}`)
+    if (codeOf(error) === "commander.missingArgument") say(usageOf(program, words))
     throw error
   })
   return wasInterrupted() ? EXIT.interrupted : Number(process.exitCode ?? EXIT.done)
+}
+
+/** Of the verb, or its own verb, that the words name. */
+function usageOf(program: Command, words: readonly string[]): string {
+  let found = program
+  for (const word of words) {
+    found = found.commands.find((each) => each.name() === word) ?? found
+  }
+  const names = found.parent === program ? [found] : [found.parent!, found]
+  const name = names.map((each) => each.name()).join(" ")
+  return `usage: ${programName()} ${name} ${found.usage()}`
 }
 
 const codeOf = (error: unknown) => (error instanceof CommanderError ? error.code : undefined)

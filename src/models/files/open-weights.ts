@@ -68,10 +68,22 @@ async function writtenConfigIn(folder: Folder): Promise<ModelConfig> {
         "is expected: name its base, or fold it in first (dftune export --to merged)",
     )
   }
+  if (!names.includes("config.json")) {
+    throw new InputError(
+      `${folder.path}: expected a model in Hugging Face's layout, got a folder without config.json; it holds ${namesText(names)}`,
+    )
+  }
   const json = await requiredObjectIn(folder, "config.json")
   const text = await textIn(folder, "config.json")
   const config = modelConfig(json, folder.pathOf("config.json"))
   return { ...config, ...(text ? { text } : {}) }
+}
+
+const MAX_NAMES = 6
+
+function namesText(names: readonly string[]): string {
+  if (names.length === 0) return "nothing"
+  return `${names.slice(0, MAX_NAMES).join(", ")}${names.length > MAX_NAMES ? ", ..." : ""}`
 }
 
 const asScores = (config: ModelConfig, where: string) =>

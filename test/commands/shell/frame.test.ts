@@ -47,8 +47,11 @@ test("a wrong command line ends with 2 and says what was meant", () => {
   expect(dftune("preview")).toMatchObject({
     status: 2,
     stdout: "",
-    stderr: expect.stringContaining("config"),
+    stderr: expect.stringMatching(
+      /missing required argument 'config'\nusage: .*dftune.* preview \[options\] <config>\n$/,
+    ),
   })
+  expect(dftune("config", "show").stderr).toMatch(/ config show \[options\] <config>\n$/)
   expect(dftune("preview", "x.yaml", "seed=1").stderr).toMatch(
     /too many arguments[\s\S]*settings stand behind --set: --set seed=1\n/,
   )
