@@ -5,7 +5,9 @@ import { circles, importGraph, reached, SRC } from "./import-graph.ts"
 
 /** A folder imports only folders above it in this list (docs/architecture.md). */
 const LAYERS = [
-  ..."errors.ts random.ts closest-name.ts host graph runtime formats hub text models".split(" "),
+  ..."errors.ts random.ts closest-name.ts plural.ts host graph runtime formats hub text models".split(
+    " ",
+  ),
   ..."objectives optim grading sandbox rewards trackers config data run report generate".split(" "),
   ..."train browser evaluate engines check export peers first-config study demo server commands".split(
     " ",

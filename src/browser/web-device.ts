@@ -1,5 +1,6 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common"
 import { InputError } from "../errors.ts"
+import { plural } from "../plural.ts"
 import { deviceTrial } from "../runtime/device-trial.ts"
 import { type Device, OnnxDevice, type OnnxRuntime } from "../runtime/index.ts"
 import { webgpuDevice } from "../runtime/onnx/webgpu-device.ts"
@@ -149,7 +150,7 @@ function wasmDevice(ort: WebRuntime, threads: number): Device {
     { InferenceSession: { create }, Tensor: ort.Tensor },
     {
       target: "cpu",
-      description: `WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}`,
+      description: `WebAssembly, ${threads} ${plural(threads, "thread")}`,
       session: {
         executionProviders: ["wasm"],
         graphOptimizationLevel: "all",

@@ -96,7 +96,7 @@ function runExport(model: string, options: ExportVerbOptions, signal: AbortSigna
     throw new InputError("--weight: expected a number such as 0.5")
   }
   return showExport(options, signal, async (writing) => {
-    const { addedAdapter, exportModel } = await import("../export/index.ts") // --help answers without it
+    const { addedAdapter, exportModel } = await import("../export/index.ts") // not for --help
     return exportModel(model, {
       ...writing,
       to,
@@ -134,7 +134,7 @@ async function runHub(
       "--to hub lists the files and asks on a terminal; elsewhere --yes says that they may be sent",
     )
   }
-  const { exportToHub } = await import("../export/index.ts") // --help answers without it
+  const { exportToHub } = await import("../export/index.ts") // not for --help
   const { show, clear } = progressLine()
   try {
     const result = await exportToHub(run, {

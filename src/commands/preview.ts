@@ -5,6 +5,7 @@ import type { PreviewExample, PreviewSummary } from "../data/preview-rows.ts"
 import { InputError } from "../errors.ts"
 import { writeFileAtomic } from "../formats/index.ts"
 import { checkPage } from "../host/output-place.ts"
+import { plural } from "../plural.ts"
 import { type PageSummary, previewPage } from "../report/preview-page.ts"
 import { type Preview, preview, SHOWN_ROWS } from "../train/preview.ts"
 import type { RolloutPreview } from "../train/rollouts/preview-rollouts.ts"
@@ -109,7 +110,7 @@ function tellRollouts({ prompts, tokens, layout, warnings }: RolloutPreview): vo
   )
   const weighed = rewards.map(([label, weight]) => (weight === 1 ? label : `${weight} x ${label}`))
   say(
-    `${weighed.length === 0 ? "not rewarded" : `rewarded by ${weighed.join(" + ")}`}; ${layout.steps} update${layout.steps === 1 ? "" : "s"} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
+    `${weighed.length === 0 ? "not rewarded" : `rewarded by ${weighed.join(" + ")}`}; ${layout.steps} ${plural(layout.steps, "update")} of ${layout.batch_size} sequences a rollout; trained are the sampled tokens alone`,
   )
   for (const { code, message, hint } of warnings) sayWarning(code, message, hint)
 }

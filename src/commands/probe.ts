@@ -2,6 +2,7 @@ import type { Command } from "commander"
 import { loadConfig } from "../config/load-config.ts"
 import { InputError } from "../errors.ts"
 import { cells } from "../evaluate/report.ts"
+import { plural } from "../plural.ts"
 import {
   shortBytes,
   shortCount,
@@ -148,7 +149,7 @@ export function probeText({ sources, rollout, estimate, lr_range }: ProbeResult)
   if (estimate) {
     lines.push(
       "",
-      `estimate: ${estimate.steps} step${estimate.steps === 1 ? "" : "s"} in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
+      `estimate: ${estimate.steps} ${plural(estimate.steps, "step")} in ${shortDuration(estimate.seconds)}, ${shortCount(estimate.tokens_per_second)} tokens/s, ${shortBytes(estimate.memory_bytes)} of memory`,
       `of that: ${partsText(estimate.parts)}`,
     )
   }

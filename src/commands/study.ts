@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import { InputError } from "../errors.ts"
+import { plural } from "../plural.ts"
 import { shortDuration } from "../report/units.ts"
 import { type StudyPlan, study, studyJobs, studyPlan } from "../study/study.ts"
 import { studyMarkdown } from "../study/study-report.ts"
@@ -78,7 +79,7 @@ async function showPlan(path: string, { json = false, time = false }: Options): 
   else for (const text of planLines(plan)) print(text)
 }
 
-const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
+const counted = (count: number, what: string) => `${count} ${plural(count, what)}`
 
 /** Shares of right answers differ by 100 points at most. */
 const found = (difference: number) =>

@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import { checkPython, choosePython, setupEnvironment } from "../engines/torch/index.ts"
+import { plural } from "../plural.ts"
 import { interruptible } from "./shell/interrupt.ts"
 import { print, printJson } from "./shell/terminal.ts"
 
@@ -35,5 +36,5 @@ function show(found: ReturnType<typeof checkPython>, json: boolean | undefined):
     return
   }
   const versions = Object.entries(found.versions).map(([name, version]) => `${name} ${version}`)
-  print(`${found.python}\n${versions.join(", ")}, ${found.gpus} GPU${found.gpus === 1 ? "" : "s"}`)
+  print(`${found.python}\n${versions.join(", ")}, ${found.gpus} ${plural(found.gpus, "GPU")}`)
 }

@@ -4,6 +4,7 @@ import { loadConfig } from "../config/load-config.ts"
 import type { Run } from "../engines/engine.ts"
 import { planOf, train } from "../engines/index.ts"
 import { InputError } from "../errors.ts"
+import { plural } from "../plural.ts"
 import { terminalOptions, terminalView } from "../report/live-view.ts"
 import type { RunEvent } from "../run/events.ts"
 import type { RunResult } from "../train/run.ts"
@@ -142,7 +143,7 @@ export async function followRun(run: Run, json: boolean, view = runView(json)): 
 
 /** Of a finished run that was to go on. */
 const doneLine = ({ path, steps }: RunResult): string =>
-  `${path}: this run is done, after ${steps} step${steps === 1 ? "" : "s"}; nothing was changed. For more steps give another output_dir, or start over with --overwrite`
+  `${path}: this run is done, after ${steps} ${plural(steps, "step")}; nothing was changed. For more steps give another output_dir, or start over with --overwrite`
 
 async function showPlan(config: Config, signal: AbortSignal, json: boolean): Promise<void> {
   const line = progressLine()

@@ -1,3 +1,4 @@
+import { plural } from "../plural.ts"
 import type { ConfigProblem } from "./issues.ts"
 import type { Config } from "./resolve-config.ts"
 import type { EngineName } from "./schema.ts"
@@ -63,7 +64,7 @@ function unshared({ engine }: Config): ConfigProblem[] {
     {
       path: ["engine", "context_parallel"],
       at: "value" as const,
-      message: `expected a number that divides the ${processes} process${processes === 1 ? "" : "es"} (nproc_per_node x nnodes), got ${sharers}`,
+      message: `expected a number that divides the ${processes} ${plural(processes, "process", "processes")} (nproc_per_node x nnodes), got ${sharers}`,
     },
   ]
 }

@@ -1,7 +1,7 @@
 import type { DataFormat, LeaveOut, SourceConfig } from "../config/index.ts"
 import { isObject } from "../formats/json.ts"
 import { HashSet } from "./hash-set.ts"
-import { type Lint, MAX_EXAMPLES } from "./lints.ts"
+import { counted, type Lint, MAX_EXAMPLES } from "./lints.ts"
 import { nearDuplicates } from "./near-duplicates.ts"
 import { ngramHashes, wordsOf } from "./ngrams.ts"
 import { parsedRows, rawValues } from "./read-batch.ts"
@@ -84,7 +84,7 @@ function tally() {
 
 type Found = ReturnType<typeof tally>
 
-const rowCount = (count: number) => `${count.toLocaleString("en-US")} row${count === 1 ? "" : "s"}`
+const rowCount = (count: number) => counted(count, "row")
 
 function duplicateLint(found: Found, threshold: number | null): Lint[] {
   const rows = found.get("near-duplicate")

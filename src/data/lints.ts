@@ -1,3 +1,4 @@
+import { plural } from "../plural.ts"
 import { PAIR_FAULTS } from "./pair-faults.ts"
 import type { Purpose } from "./rows/index.ts"
 
@@ -56,8 +57,9 @@ export const MAX_EXAMPLES = 5
 /** Below this share of supervised tokens most of the compute goes to prompts. */
 const FEW_SUPERVISED = 0.05
 
-const plural = (count: number, noun: string) =>
-  `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`
+/** `1 row`, `1,204 rows`. */
+export const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString("en-US")} ${plural(count, noun)}`
 const percent = (share: number) => `${(100 * share).toFixed(share < 0.01 ? 2 : 1)} %`
 
 const NOTE_LINTS: Readonly<
@@ -181,7 +183,7 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
     return {
       code: note,
       severity: isFatal(note, tally.count, rows, leftOut) ? "error" : "warning",
-      message: message(plural(tally.count, "row"), maxLength),
+      message: message(counted(tally.count, "row"), maxLength),
       hint,
       ...tally,
     }
@@ -189,7 +191,7 @@ export function lintsOf(counts: PreparedCounts): Lint[] {
   const badRows: Lint = {
     code: "bad-rows",
     severity: "warning",
-    message: `${plural(bad.count, "row")} could not be read and were skipped (data.on_bad_row: skip)`,
+    message: `${counted(bad.count, "row")} could not be read and were skipped (data.on_bad_row: skip)`,
     hint: "repair them, or set data.on_bad_row: error to see why the first one fails",
     ...bad,
   }
@@ -234,7 +236,7 @@ function lostLint(
     return {
       code,
       severity: "error",
-      message: `nothing to train: none of ${plural(rows + dropped.count, "row")} has a supervised token within data.max_length ${maxLength}`,
+      message: `nothing to train: none of ${counted(rows + dropped.count, "row")} has a supervised token within data.max_length ${maxLength}`,
       hint: "look at the rows with dftune preview; raise data.max_length, or check data.supervise and the chat template",
       ...dropped,
     }
@@ -243,7 +245,7 @@ function lostLint(
   return {
     code: "dropped-rows",
     severity: "warning",
-    message: `${plural(dropped.count, "row")} dropped: no supervised token is left within data.max_length ${maxLength}`,
+    message: `${counted(dropped.count, "row")} dropped: no supervised token is left within data.max_length ${maxLength}`,
     hint: "raise data.max_length if they matter",
     ...dropped,
   }
@@ -254,7 +256,7 @@ function emptySourceLint({ rows, emptyFiles }: PreparedCounts): Lint | undefined
   return {
     code: "empty-source",
     severity: "warning",
-    message: `${plural(emptyFiles.length, "file")} without any row`,
+    message: `${counted(emptyFiles.length, "file")} without any row`,
     hint: "fill them, or take them out of the config",
     count: emptyFiles.length,
     examples: emptyFiles.slice(0, MAX_EXAMPLES),
@@ -279,7 +281,7 @@ function duplicatesLint({ duplicates }: PreparedCounts): Lint | undefined {
   return {
     code: "duplicate-rows",
     severity: "warning",
-    message: `${plural(duplicates.count, "row")} ${duplicates.count === 1 ? "repeats" : "repeat"} another row, token for token`,
+    message: `${counted(duplicates.count, "row")} ${duplicates.count === 1 ? "repeats" : "repeat"} another row, token for token`,
     hint: "remove them, or use weight: to repeat a source on purpose",
     ...duplicates,
   }
@@ -293,7 +295,7 @@ function untrainedLint({ untrained }: PreparedCounts): Lint | undefined {
   return {
     code: "untrained-rows",
     severity: "warning",
-    message: `${plural(count, "row")} left out: they say that they are not to be trained (${said})`,
+    message: `${counted(count, "row")} left out: they say that they are not to be trained (${said})`,
     hint: "bad answers belong to objective: kto or dpo; data.columns: { KEY: null } says that a column means something else",
     count,
     examples: [...untrained.values()].flatMap(({ examples }) => examples).slice(0, MAX_EXAMPLES),
@@ -331,7 +333,7 @@ export function overlapLint(
     {
       code: `${kind}-overlap`,
       severity: "warning",
-      message: `${plural(count, "training row")} with a prompt that is also in ${name}`,
+      message: `${counted(count, "training row")} with a prompt that is also in ${name}`,
       hint: "remove them: scores there would measure memory",
       count,
       examples,

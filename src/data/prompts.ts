@@ -1,8 +1,10 @@
 /** The prompts of a run that samples: what each row asks, with all its fields. */
+
 import { createHash } from "node:crypto"
 import type { Config } from "../config/index.ts"
 import { InputError } from "../errors.ts"
 import { describeValue, isObject, type JsonObject } from "../formats/json.ts"
+import { plural } from "../plural.ts"
 import { randomStream } from "../random.ts"
 import { renderOptionsOf } from "./batch.ts"
 import { ASKED_KINDS, type AskedKind, askedKind } from "./layout.ts"
@@ -139,7 +141,7 @@ export async function readPrompts(options: PromptOptions): Promise<PromptData> {
       : [
           {
             code: "bad-rows",
-            message: `${bad} row${bad === 1 ? "" : "s"} could not be read and ${bad === 1 ? "is" : "are"} left out (data.on_bad_row: skip)`,
+            message: `${bad} ${plural(bad, "row")} could not be read and ${bad === 1 ? "is" : "are"} left out (data.on_bad_row: skip)`,
             hint: "without on_bad_row: skip the first of them is named",
           },
         ]),

@@ -1,3 +1,4 @@
+import { plural } from "../plural.ts"
 import "../host/no-telemetry.ts"
 import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
@@ -73,7 +74,7 @@ function cpuDevice(threads: number, dtype: Precision): Device {
     {
       target: "cpu",
       holdsConstants: true,
-      description: `CPU, ${threads} thread${threads === 1 ? "" : "s"}${products}`,
+      description: `CPU, ${threads} ${plural(threads, "thread")}${products}`,
       ...(updates ? { updates } : {}),
       own: { bf16: dtype === "bf16" ? ownPanels() : undefined, tall: kernels.exact !== undefined },
       session: {},

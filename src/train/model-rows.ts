@@ -1,9 +1,11 @@
 /** Where prepared rows meet a model: it must have every id, and positions for every row. */
+
 import { join } from "node:path"
 import type { Lint, Prepared } from "../data/index.ts"
 import { sidesOf } from "../data/prepared.ts"
 import { InputError } from "../errors.ts"
 import { openSafetensors } from "../formats/index.ts"
+import { plural } from "../plural.ts"
 import { loadTokenizer } from "../text/index.ts"
 
 /** What of a model's shape decides which rows it can take. */
@@ -64,7 +66,7 @@ export async function modelRowLints(
     {
       code: "longer-than-context",
       severity: "warning",
-      message: `${long} row${long === 1 ? " is" : "s are"} longer than the model's context of ${context} tokens (max_position_embeddings; the longest has ${longest})`,
+      message: `${long} ${plural(long, "row is", "rows are")} longer than the model's context of ${context} tokens (max_position_embeddings; the longest has ${longest})`,
       hint: `data.max_length: ${context} cuts them there; past its context a model has learnt no positions, and generate refuses to go there`,
       count: long,
       examples,

@@ -1,6 +1,8 @@
 /** What of a run's settings is unusual: said before the first step, never a reason to refuse. */
+
 import type { Config } from "../config/index.ts"
 import { objectiveFromConfig, pushesAway, SHOWN_P, weightsAt } from "../objectives/index.ts"
+import { plural } from "../plural.ts"
 import type { WarningEvent } from "../run/events.ts"
 
 export type PlanWarning = Pick<WarningEvent, "code" | "message" | "hint">
@@ -118,7 +120,7 @@ function stepWarnings({ config, rows, steps, rowsSeen }: PlanFacts): PlanWarning
           : "raise num_train_epochs, lower batch_size, or add rows"
     found.push({
       code: "few-steps",
-      message: `this run makes ${steps} optimizer step${steps === 1 ? "" : "s"}; a model seldom learns much in fewer than ${FEW_STEPS}`,
+      message: `this run makes ${steps} optimizer ${plural(steps, "step")}; a model seldom learns much in fewer than ${FEW_STEPS}`,
       hint: `${advice} (${rows} rows, batch_size ${config.batch_size})`,
     })
   }

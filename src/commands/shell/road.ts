@@ -1,10 +1,12 @@
 /** What comes after a run: where to look, and the exact commands that go on. */
+
 import { existsSync, statSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { isObject } from "../../formats/json.ts"
 import { commandLine, programName } from "../../host/invocation.ts"
 import { shellWord } from "../../host/shell-word.ts"
+import { plural } from "../../plural.ts"
 import { shortDuration, shortNumber } from "../../report/units.ts"
 import type { RunEvent } from "../../run/events.ts"
 import { RUN_FILES } from "../../run/run-files.ts"
@@ -40,7 +42,7 @@ export function runCourse(): Course {
       const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
       const ends = [mean(nll.slice(0, n)), mean(nll.slice(-n))].map((value) => shortNumber(value))
       const seconds = shortDuration((performance.now() - began) / 1000)
-      const steps = `${nll.length} step${nll.length === 1 ? "" : "s"}`
+      const steps = `${nll.length} ${plural(nll.length, "step")}`
       const some = nll.length === now.length ? "" : `, ${now.length} of them now`
       return `nll ${ends.join(" → ")} over ${steps}${some} in ${seconds}`
     },

@@ -1,4 +1,5 @@
 /** A run on `engine: torch`: the same plan as the local engine's, handed to the worker. */
+
 import { dirname, join, resolve } from "node:path"
 import type { Config, TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
@@ -12,6 +13,7 @@ import {
   layerPrefix,
   type ModelConfig,
 } from "../../models/index.ts"
+import { plural } from "../../plural.ts"
 import { keepForeignModel } from "../../run/clear-run.ts"
 import type { RunEnd, RunEvent } from "../../run/events.ts"
 import { openRunFolder, RUN_FILES, readRun } from "../../run/run-folder.ts"
@@ -106,7 +108,7 @@ async function* torchRun(
     const specPath = await writeSpec(plan, resume, samples)
     const launch = launchCommand(specPath, engine, environment, torchrunArgs)
     onProgress?.(
-      `starting ${launch.processes} process${launch.processes === 1 ? "" : "es"} of PyTorch ${torch}`,
+      `starting ${launch.processes} ${plural(launch.processes, "process", "processes")} of PyTorch ${torch}`,
     )
     const events = workerEvents({ plan, specPath, launch, resume, tell }, folder.path, options)
     let next = await events.next()

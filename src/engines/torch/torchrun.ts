@@ -1,8 +1,10 @@
 /** The command line that runs the worker: Python alone, or torchrun. */
+
 import { availableParallelism } from "node:os"
 import { delimiter } from "node:path"
 import type { TorchEngineConfig } from "../../config/index.ts"
 import { InputError } from "../../errors.ts"
+import { plural } from "../../plural.ts"
 import { type PythonEnvironment, WORKER_FOLDER } from "./environment.ts"
 
 export interface LaunchCommand {
@@ -17,7 +19,7 @@ export function processesPerNode({ nproc_per_node }: TorchEngineConfig, gpus: nu
   if (nproc_per_node === "auto") return Math.max(1, gpus)
   if (gpus > 0 && nproc_per_node > gpus) {
     throw new InputError(
-      `engine.nproc_per_node: ${nproc_per_node} processes, but this machine has ${gpus} GPU${gpus === 1 ? "" : "s"}; lower it, or leave it out`,
+      `engine.nproc_per_node: ${nproc_per_node} processes, but this machine has ${gpus} ${plural(gpus, "GPU")}; lower it, or leave it out`,
     )
   }
   return nproc_per_node

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks"
+import { plural } from "../../../src/plural.ts"
 import type { ToldData } from "../../../src/server/data-routes.ts"
 import type { ToldRow } from "../../../src/server/run-rows.ts"
 import { Scroll } from "../parts/scroll.tsx"
@@ -178,8 +179,8 @@ function Odd({ data, onRow }: { readonly data: ToldData; readonly onRow: (row: n
       {data.duplicates.length > 0 && (
         <details>
           <summary>
-            <b>equal rows</b> {data.duplicates.length} group
-            {data.duplicates.length === 1 ? "" : "s"} of rows that are the same, token for token
+            <b>equal rows</b> {data.duplicates.length} {plural(data.duplicates.length, "group")} of
+            rows that are the same, token for token
           </summary>
           <ul>
             {data.duplicates.map(({ rows, indices, places }) => (

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks"
+import { plural } from "../../../src/plural.ts"
 import type { DescribedRun } from "../../../src/server/described-run.ts"
 import { Sparkline } from "../parts/sparkline.tsx"
 import { ago, measureName, number, shortName, stateOf } from "../parts/words.ts"
@@ -100,7 +101,7 @@ export function RunsList() {
         </label>
         {ticked.length > 0 && (
           <a class="button" href={linkTo("compare", ticked.join(","))}>
-            Compare {ticked.length} run{ticked.length === 1 ? "" : "s"}
+            Compare {ticked.length} {plural(ticked.length, "run")}
           </a>
         )}
         <span class="note" role="status">
@@ -211,7 +212,7 @@ function Row({
           {" "}
           {step}
           {steps === null ? "" : ` of ${steps}`}
-          {run.warnings > 0 && ` · ${run.warnings} warning${run.warnings === 1 ? "" : "s"}`}
+          {run.warnings > 0 && ` · ${run.warnings} ${plural(run.warnings, "warning")}`}
         </span>
       </td>
       <td data-label="NLL" class="spark">
