@@ -13,6 +13,7 @@ export default defineConfig({
     outDir: here("../dist/report-view"),
     emptyOutDir: true,
     target: "es2023",
+    rolldownOptions: { checks: { bundlerTimings: false } },
     lib: {
       entry: here("src/report/main.tsx"),
       formats: ["iife"],

@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts"
-import { describeValue, isObject, type JsonObject, refuseDeep } from "./json.ts"
+import { describeValue, isObject, type JsonObject, parseJson } from "./json.ts"
 
 /** Bytes per element of every dtype that is read and written. */
 export const DTYPE_BYTES = {
@@ -142,13 +142,7 @@ export function parseHeader(
   dataBegin: number,
   fileSize: number,
 ): SafetensorsHeader {
-  refuseDeep(json, path)
-  let header: unknown
-  try {
-    header = JSON.parse(json)
-  } catch (error) {
-    throw new InputError(`${path}: the header is not JSON: ${(error as Error).message}`)
-  }
+  const header = parseJson(json, `${path}: the header`)
   if (!isObject(header)) {
     throw new InputError(
       `${path}: expected the header to be an object, got ${describeValue(header)}`,

@@ -1,7 +1,7 @@
 /** /v1: models and completions as OpenAI's clients ask for them. */
 
 import { type Context, Hono } from "hono"
-import { refuseDeep } from "../formats/json.ts"
+import { parseJson } from "../formats/json.ts"
 import type { Part } from "./answer-part.ts"
 import { compute, type ReadyRequest, readyRequest } from "./completion.ts"
 import { type AnswerForm, answerForm } from "./completion-answer.ts"
@@ -44,10 +44,9 @@ export function openAiRoutes(options: OpenAiOptions): Hono {
 async function jsonOf(c: Context): Promise<unknown> {
   const text = await c.req.text()
   try {
-    refuseDeep(text, "the request")
-    return JSON.parse(text)
+    return parseJson(text, "the request's body")
   } catch (error) {
-    throw refusal(400, `the request's body is not JSON: ${(error as Error).message}`)
+    throw refusal(400, (error as Error).message)
   }
 }
 

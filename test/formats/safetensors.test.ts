@@ -138,6 +138,12 @@ test.each([
   await expect(openSafetensors(make())).rejects.toBeInstanceOf(InputError)
 })
 
+test("a header that is no JSON says where", async () => {
+  await expect(openSafetensors(raw('{"a": }', 0))).rejects.toThrow(
+    /raw\.safetensors: the header: expected JSON, got \} at column 7, where JSON has a value$/,
+  )
+})
+
 test("any damage to the header or the length gives an InputError or the same tensors", async () => {
   const good = join(root, "good.safetensors")
   await writeSafetensors(good, [f32("a", [1, 2]), f32("b", [3])])

@@ -271,6 +271,24 @@ describe("refusals name the key", () => {
     })
   })
 
+  test("a body that is no JSON is told where", async () => {
+    const answer = await fetch(`${client.baseURL}/completions`, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        Authorization: `Bearer ${client.apiKey}`,
+      },
+      body: '{"model": "trained",}',
+    })
+    expect(answer.status).toBe(400)
+    expect(await answer.json()).toMatchObject({
+      error: {
+        message:
+          "the request's body: expected JSON, got } behind a comma at column 21, where JSON has a key in double quotes",
+      },
+    })
+  })
+
   test("an unknown model is told which there are", async () => {
     const asked = client.completions.create({ ...greedy, model: "begun" })
     await expect(asked).rejects.toMatchObject({
