@@ -168,7 +168,7 @@ test("what nests too deep in a run's folder is refused, or is no event", async (
   writeFileSync(join(run, "list.json"), "[]")
   const set = { set: ["resume=true"] }
   await expect(loadConfig(join(run, "list.json"), set)).rejects.toThrow(
-    /expected a config, settings/,
+    /list\.json:1:1: expected keys and values, got a list/,
   )
   writeFileSync(join(run, "trainer.json"), `{"version":1,"progress":${deep}}`)
   await expect(readState(run)).rejects.toThrow(/trainer\.json: expected JSON that nests/)
