@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what one-step.yaml (or another study of these problems) reads, and runs it; the same command
 # once more goes on.
-#     sh one-step.sh MODEL FOLDER [one-step|one-step-base|forgetting]     (DFTUNE: the command, dftune if left out)
+#     sh one-step.sh MODEL FOLDER [one-step|one-step-base|one-step-full|forgetting]     (DFTUNE: the command, dftune if left out)
 set -e
 model=$1
 out=$2
@@ -22,7 +22,7 @@ node "$here/held-out-text.mjs" $rows > text.jsonl
 node "$here/held-out-text.mjs" $rows code > code.jsonl
 
 # RFT and DPO: the model's own samples of the same problems, the correct ones of them, and pairs
-if [ "$study" != one-step-base ]; then
+if [ "$study" = one-step ] || [ "$study" = forgetting ]; then
   $dftune generate "$model" --prompts train.jsonl --n 4 --temperature 0.5 --max-new-tokens 48 --out samples.jsonl
   $dftune grade samples.jsonl --keep correct --out correct.jsonl
   $dftune grade samples.jsonl --pairs all --max-per-prompt 2 --out pairs.jsonl
