@@ -10,6 +10,7 @@ import type {
   SampleEvent,
   StepEvent,
   TimeShares,
+  WarningEvent,
 } from "../run/events.ts"
 import {
   gapText,
@@ -59,81 +60,34 @@ const QUIET_MS = 10_000
 /** Steps over which the time left is estimated. */
 const RATE_STEPS = 20
 
+type Colors = ReturnType<typeof picocolors.createColors>
+
 /** Shows events as text through `write`. Keeps at most a screen's width of history. */
 export function terminalView(
   write: (text: string) => void,
   { live, color, columns }: TerminalOptions,
 ): TerminalView {
-  const { bold, cyan, dim, green, red, yellow } = picocolors.createColors(color)
+  const colors = picocolors.createColors(color)
+  const { dim, green, red, yellow } = colors
   const recent: { nll: number; time: number; step: number }[] = []
   let steps = 0
-  let drawn = 0
   let last: StepEvent | undefined
   let rollout: RolloutEvent | undefined
-  let shownStep = 0
-  let shownAt = Number.POSITIVE_INFINITY
   let watched: string | undefined
   let doing: string | undefined
+  const isDue = quietSteps()
 
-  const clear = () => {
-    if (drawn === 0) return
-    write(`\r\x1b[2K${"\x1b[1A\x1b[2K".repeat(drawn - 1)}`)
-    drawn = 0
-  }
-  const draw = () => {
-    if (!live || (last === undefined && doing === undefined)) return
+  const stepLine = (event: StepEvent, width: number): string =>
+    fitting(stepFields(event, { steps, left: secondsLeft(recent, steps), rollout }), width, colors)
+  const { clear, draw, say, leave } = standingLines(write, () => {
+    if (!live) return []
     const width = Math.max(20, columns() - 1)
-    const lines = [
-      ...(last === undefined ? [] : [stepLine(last, width), historyLine(width)]),
+    const nlls = recent.map(({ nll }) => nll)
+    return [
+      ...(last === undefined ? [] : [stepLine(last, width), historyLine(nlls, width, colors)]),
       ...(doing === undefined ? [] : [dim(printableLine(doing).slice(0, width))]),
     ]
-    write(lines.join("\n"))
-    drawn = lines.length
-  }
-  /** A line that stays. */
-  const say = (text: string) => {
-    clear()
-    write(`${text}\n`)
-    draw()
-  }
-
-  const stepLine = (event: StepEvent, width: number): string => {
-    const left = secondsLeft(recent, steps)
-    const fields: readonly (readonly [name: string, value: string])[] = [
-      ["step", `${event.step}/${steps}`],
-      ...(rollout === undefined
-        ? []
-        : [
-            ...rewardFields(rollout),
-            ["length", shortNumber(rollout.completion_length.mean)] as const,
-          ]),
-      ["loss", shortNumber(event.loss)],
-      ["nll", shortNumber(event.nll)],
-      ...(event.reward_margin === undefined
-        ? [["p", shortNumber(event.mean_p)] as const]
-        : [["margin", shortNumber(event.reward_margin)] as const]),
-      ...(event.reward_accuracy === undefined
-        ? []
-        : [["accuracy", shortNumber(event.reward_accuracy)] as const]),
-      ...(left === undefined ? [] : [["left", shortDuration(left)] as const]),
-      ["tok/s", shortCount(event.tokens_per_second)],
-      ["mem", shortBytes(event.memory_bytes)],
-      ...(event.eos_p === null ? [] : [["eos p", shortNumber(event.eos_p)] as const]),
-      ["grad", shortNumber(event.grad_norm)],
-      ["lr", shortNumber(event.learning_rate)],
-    ]
-    // Those at the end are the ones to miss on a narrow terminal.
-    let used = 0
-    const shown = fields.filter(([name, value]) => {
-      used += name.length + value.length + (used === 0 ? 1 : 4)
-      return used <= width
-    })
-    return shown.map(([name, value]) => `${dim(name)} ${bold(value)}`).join(dim(" · "))
-  }
-  const historyLine = (width: number): string => {
-    const values = recent.map(({ nll }) => nll).slice(-(width - 4))
-    return `${dim("nll")} ${cyan(sparkline(values))}`
-  }
+  })
 
   const showers: { readonly [Type in RunEvent["type"]]: (event: never) => void } = {
     "run.start": (event: RunStart) => {
@@ -148,26 +102,14 @@ export function terminalView(
       last = event
       recent.push({ nll: event.nll, time: Date.parse(event.time), step: event.step })
       if (recent.length > 500) recent.shift()
-      const every = Math.max(1, Math.ceil(steps / QUIET_LINES))
-      const time = Date.parse(event.time)
-      const isNext = event.step === 1 || event.step === steps || event.step >= shownStep + every
-      if (!live && (isNext || time - shownAt >= QUIET_MS)) {
-        shownStep = event.step - (event.step % every)
-        shownAt = time
-        write(`${stepLine(event, 200)}\n`)
-      }
+      if (!live && isDue(event, steps)) write(`${stepLine(event, 200)}\n`)
       draw()
     },
     rollout: (event: RolloutEvent) => {
       rollout = event
     },
     eval: (event: EvalEvent) => say(evalLine(event)),
-    warning: (event: Extract<RunEvent, { type: "warning" }>) => {
-      const hint = event.hint === "" ? "" : `\n  ${printableLine(event.hint)}`
-      say(
-        `${yellow("warning")} ${printableLine(event.message)} ${dim(`[${printableLine(event.code)}]`)}${hint}`,
-      )
-    },
+    warning: (event: WarningEvent) => say(warningLines(event, colors)),
     checkpoint: (event: Extract<RunEvent, { type: "checkpoint" }>) => {
       say(dim(`checkpoint ${printableLine(event.path)}`))
     },
@@ -203,11 +145,103 @@ export function terminalView(
       doing = undefined
       draw()
     }
-    if (drawn > 0) write("\n")
-    drawn = 0
+    leave()
     last = undefined
   }
   return { show: (event) => showers[event.type](event as never), status, clear, draw, close }
+}
+
+/** The lines at the end of a terminal that are drawn over, and what is said above them. */
+function standingLines(write: (text: string) => void, lines: () => readonly string[]) {
+  let drawn = 0
+  const clear = () => {
+    if (drawn === 0) return
+    write(`\r\x1b[2K${"\x1b[1A\x1b[2K".repeat(drawn - 1)}`)
+    drawn = 0
+  }
+  const draw = () => {
+    const shown = lines()
+    if (shown.length === 0) return
+    write(shown.join("\n"))
+    drawn = shown.length
+  }
+  const say = (text: string) => {
+    clear()
+    write(`${text}\n`)
+    draw()
+  }
+  const leave = () => {
+    if (drawn > 0) write("\n")
+    drawn = 0
+  }
+  return { clear, draw, say, leave }
+}
+
+/** Which steps have a line where none is drawn over. */
+function quietSteps(): (event: StepEvent, steps: number) => boolean {
+  let shownStep = 0
+  let shownAt = Number.POSITIVE_INFINITY
+  return ({ step, time: told }, steps) => {
+    const every = Math.max(1, Math.ceil(steps / QUIET_LINES))
+    const time = Date.parse(told)
+    const isNext = step === 1 || step === steps || step >= shownStep + every
+    if (!isNext && time - shownAt < QUIET_MS) return false
+    shownStep = step - (step % every)
+    shownAt = time
+    return true
+  }
+}
+
+type Field = readonly [name: string, value: string]
+
+/** Those at the end are the ones to miss on a narrow terminal. */
+function stepFields(
+  event: StepEvent,
+  run: {
+    readonly steps: number
+    readonly left: number | undefined
+    readonly rollout: RolloutEvent | undefined
+  },
+): Field[] {
+  const { steps, left, rollout } = run
+  const { reward_margin: margin, reward_accuracy: accuracy } = event
+  return [
+    ["step", `${event.step}/${steps}`],
+    ...(rollout === undefined
+      ? []
+      : [
+          ...rewardFields(rollout),
+          ["length", shortNumber(rollout.completion_length.mean)] as const,
+        ]),
+    ["loss", shortNumber(event.loss)],
+    ["nll", shortNumber(event.nll)],
+    margin === undefined ? ["p", shortNumber(event.mean_p)] : ["margin", shortNumber(margin)],
+    ...(accuracy === undefined ? [] : [["accuracy", shortNumber(accuracy)] as const]),
+    ...(left === undefined ? [] : [["left", shortDuration(left)] as const]),
+    ["tok/s", shortCount(event.tokens_per_second)],
+    ["mem", shortBytes(event.memory_bytes)],
+    ...(event.eos_p === null ? [] : [["eos p", shortNumber(event.eos_p)] as const]),
+    ["grad", shortNumber(event.grad_norm)],
+    ["lr", shortNumber(event.learning_rate)],
+  ]
+}
+
+/** As many of the fields as `width` characters hold. */
+function fitting(fields: readonly Field[], width: number, { dim, bold }: Colors): string {
+  let used = 0
+  const shown = fields.filter(([name, value]) => {
+    used += name.length + value.length + (used === 0 ? 1 : 4)
+    return used <= width
+  })
+  return shown.map(([name, value]) => `${dim(name)} ${bold(value)}`).join(dim(" · "))
+}
+
+const historyLine = (nlls: readonly number[], width: number, { dim, cyan }: Colors): string =>
+  `${dim("nll")} ${cyan(sparkline(nlls.slice(-(width - 4))))}`
+
+function warningLines({ message, code, hint }: WarningEvent, { yellow, dim }: Colors): string {
+  const what = `${yellow("warning")} ${printableLine(message)} ${dim(`[${printableLine(code)}]`)}`
+  return hint === "" ? what : `${what}\n  ${printableLine(hint)}`
 }
 
 function startLine({

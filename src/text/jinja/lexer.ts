@@ -35,110 +35,149 @@ const CLOSING: Readonly<Record<string, string>> = { "(": ")", "[": "]", "{": "}"
  * @throws InputError naming the line
  */
 export function tokens(source: string): Token[] {
-  const text = source.replace(/\r\n|\r/g, "\n").replace(/\n$/, "")
-  const found: Token[] = []
-  let at = 0
-  let line = 1
-  let lineStarting = true
+  return new Lexer(source.replace(/\r\n|\r/g, "\n").replace(/\n$/, "")).tokens()
+}
 
-  const fail = (why: string): never => {
-    throw new InputError(`line ${line}: ${why}`)
+class Lexer {
+  readonly #text: string
+  readonly #found: Token[] = []
+  #at = 0
+  #line = 1
+  #isLineStarting = true
+
+  constructor(text: string) {
+    this.#text = text
   }
-  const take = (type: string, value: string) => found.push({ type, text: value, line })
-  const move = (to: number) => {
-    for (let i = text.indexOf("\n", at); i >= 0 && i < to; i = text.indexOf("\n", i + 1)) line++
-    lineStarting = to > at ? text[to - 1] === "\n" : lineStarting
-    at = to
+
+  tokens(): Token[] {
+    while (this.#at < this.#text.length) {
+      const tag = this.#match(TAG)
+      if (tag === null) {
+        this.#take("data", this.#text.slice(this.#at), 0)
+        break
+      }
+      this.#tag(tag)
+    }
+    this.#take("end", "", 0)
+    return this.#found
   }
-  const match = (pattern: RegExp, from = at) => {
-    pattern.lastIndex = from
-    return pattern.exec(text)
+
+  #tag({ 0: opening, index }: RegExpExecArray): void {
+    const kind = opening[1]!
+    const raw = kind === "%" ? this.#match(RAW, index) : null
+    this.#words(index, opening[2] ?? "", kind !== "{")
+    if (raw !== null) {
+      this.#move(this.#at + raw[0].length)
+      const end = this.#match(END_RAW) ?? this.#fail("Missing end of raw directive")
+      this.#words(end.index, end[1]!, true)
+      this.#move(this.#at + end[0].length)
+    } else if (kind === "#") {
+      const end =
+        this.#match(COMMENT_END, this.#at + opening.length) ??
+        this.#fail("Missing end of comment tag")
+      this.#move(end.index + end[0].length)
+    } else {
+      this.#take(kind === "%" ? "block begin" : "variable begin", "", opening.length)
+      this.#inside(kind === "%")
+    }
   }
+
   /** The template's own words up to a tag, without what the tag strips. */
-  const words = (to: number, sign: string, isBlock: boolean) => {
-    let data = text.slice(at, to)
+  #words(to: number, sign: string, isBlock: boolean): void {
+    let data = this.#text.slice(this.#at, to)
     if (sign === "-") data = stripEnd(data)
     else if (sign !== "+" && isBlock) {
       const start = data.lastIndexOf("\n") + 1
-      if ((start > 0 || lineStarting) && LAST_LINE_BLANK.test(data.slice(start))) {
+      if ((start > 0 || this.#isLineStarting) && LAST_LINE_BLANK.test(data.slice(start))) {
         data = data.slice(0, start)
       }
     }
-    if (data !== "") take("data", data)
-    move(to)
+    if (data !== "") this.#take("data", data, 0)
+    this.#move(to)
   }
-  const inside = (isBlock: boolean) => {
+
+  /** The lexemes of a tag, up to its end. */
+  #inside(isBlock: boolean): void {
     const open: string[] = []
     const end = isBlock ? BLOCK_END : VARIABLE_END
     for (;;) {
-      const closing = open.length === 0 ? match(end) : null
+      const closing = open.length === 0 ? this.#match(end) : null
       if (closing !== null) {
-        take(isBlock ? "block end" : "variable end", "")
-        return move(at + closing[0].length)
+        this.#take(isBlock ? "block end" : "variable end", "", closing[0].length)
+        return
       }
-      move(match(BLANK) === null ? at : BLANK.lastIndex)
-      if (open.length === 0 && match(end) !== null) continue
-      if (at >= text.length) return
-      lexeme(open)
+      this.#move(this.#match(BLANK) === null ? this.#at : BLANK.lastIndex)
+      if (open.length === 0 && this.#match(end) !== null) continue
+      if (this.#at >= this.#text.length) return
+      this.#lexeme(open)
     }
   }
-  const lexeme = (open: string[]) => {
-    const number = match(FLOAT)?.[0]
-    if (number !== undefined) take("float", number.replaceAll("_", ""))
-    const whole = number ?? match(INTEGER)?.[0]
-    if (number === undefined && whole !== undefined) take("integer", whole.replaceAll("_", ""))
-    if (whole !== undefined) return move(at + whole.length)
-    const name = match(NAME)?.[0]
+
+  #lexeme(open: string[]): void {
+    const number = this.#match(FLOAT)?.[0]
+    const whole = number ?? this.#match(INTEGER)?.[0]
+    if (whole !== undefined) {
+      const type = number === undefined ? "integer" : "float"
+      this.#take(type, whole.replaceAll("_", ""), whole.length)
+      return
+    }
+    const name = this.#match(NAME)?.[0]
     if (name !== undefined) {
-      if (!IDENTIFIER.test(name)) fail("Invalid character in identifier")
-      take("name", name)
-      return move(at + name.length)
+      if (!IDENTIFIER.test(name)) this.#fail("Invalid character in identifier")
+      this.#take("name", name, name.length)
+      return
     }
-    const string = match(STRING)?.[0]
+    const string = this.#match(STRING)?.[0]
     if (string !== undefined) {
-      take("string", unescaped(string.slice(1, -1), fail))
-      return move(at + string.length)
+      const value = unescaped(string.slice(1, -1), (why) => this.#fail(why))
+      this.#take("string", value, string.length)
+      return
     }
-    const operator = match(OPERATOR)?.[0]
+    this.#operator(open)
+  }
+
+  #operator(open: string[]): void {
+    const operator = this.#match(OPERATOR)?.[0]
     if (operator === undefined) {
-      return fail(`unexpected char ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))}`)
+      const character = String.fromCodePoint(this.#text.codePointAt(this.#at)!)
+      throw this.#error(`unexpected char ${JSON.stringify(character)}`)
     }
     if (operator in CLOSING) open.push(CLOSING[operator]!)
     else if (")]}".includes(operator)) {
       const expected = open.pop()
-      if (expected === undefined) fail(`unexpected '${operator}'`)
-      if (expected !== operator) fail(`unexpected '${operator}', expected '${expected}'`)
+      if (expected === undefined) this.#fail(`unexpected '${operator}'`)
+      if (expected !== operator) this.#fail(`unexpected '${operator}', expected '${expected}'`)
     }
-    take(operator, operator)
-    move(at + operator.length)
+    this.#take(operator, operator, operator.length)
   }
 
-  while (at < text.length) {
-    const tag = match(TAG)
-    if (tag === null) {
-      take("data", text.slice(at))
-      break
-    }
-    const [opening] = tag
-    const kind = opening[1]!
-    const raw = kind === "%" ? match(RAW, tag.index) : null
-    words(tag.index, opening[2] ?? "", kind !== "{")
-    if (raw !== null) {
-      move(at + raw[0].length)
-      const end = match(END_RAW) ?? fail("Missing end of raw directive")
-      words(end.index, end[1]!, true)
-      move(at + end[0].length)
-    } else if (kind === "#") {
-      const end = match(COMMENT_END, at + opening.length) ?? fail("Missing end of comment tag")
-      move(end.index + end[0].length)
-    } else {
-      take(kind === "%" ? "block begin" : "variable begin", "")
-      move(at + opening.length)
-      inside(kind === "%")
-    }
+  #match(pattern: RegExp, from = this.#at): RegExpExecArray | null {
+    pattern.lastIndex = from
+    return pattern.exec(this.#text)
   }
-  take("end", "")
-  return found
+
+  /** A token of the next `length` characters. */
+  #take(type: string, text: string, length: number): void {
+    this.#found.push({ type, text, line: this.#line })
+    this.#move(this.#at + length)
+  }
+
+  #move(to: number): void {
+    const text = this.#text
+    for (let i = text.indexOf("\n", this.#at); i >= 0 && i < to; i = text.indexOf("\n", i + 1)) {
+      this.#line++
+    }
+    if (to > this.#at) this.#isLineStarting = text[to - 1] === "\n"
+    this.#at = to
+  }
+
+  #error(why: string): InputError {
+    return new InputError(`line ${this.#line}: ${why}`)
+  }
+
+  #fail(why: string): never {
+    throw this.#error(why)
+  }
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
