@@ -91,6 +91,87 @@ function placePieces(
  */
 export type EncodeInto = (text: string, ids: number[], places: Places | null) => void
 
+interface Parts {
+  readonly library: LibraryTokenizer
+  readonly files: TokenizerFiles
+  readonly byteLevel: boolean
+}
+
+const unplaced = ({ path }: TokenizerFiles) =>
+  new InputError(`${path}: its tokens do not add up to the text, so they cannot be placed in it`)
+
+/** `source` says where the text's characters come from, when it was rewritten. */
+type EncodeWords = (
+  text: string,
+  ids: number[],
+  places: Places | null,
+  source: Aligned | number,
+) => void
+
+/** Word by word, each tokenised once; null where the words cannot be cut apart. */
+function wordEncoder({ library, files, byteLevel }: Parts): EncodeWords | null {
+  const { path, tokenizer: config } = files
+  const cutter = wordCutter({ preTokenizer: library.pre_tokenizer, config })
+  if (cutter === null) return null
+  const encodeWord = wordMemory((word): EncodedWord => {
+    const pieces: string[] = library.model!._call(cutter.parts(word))
+    const places = cutter.byteLevel
+      ? placeBytePieces(pieces, word)
+      : placePieces(pieces, identity(word), byteLevel)
+    return { ids: pieces.map((piece) => idOf(library, piece, path)), places }
+  })
+  return (text, ids, places, source) => {
+    let at = 0
+    for (const word of cutter.cut(text)) {
+      const encoded = encodeWord(word)
+      for (const id of encoded.ids) ids.push(id)
+      if (places !== null) {
+        if (encoded.places === null) throw unplaced(files)
+        placeWord(encoded.places, at, source, places)
+      }
+      at += word.length
+    }
+    if (places !== null && at !== text.length) throw unplaced(files)
+  }
+}
+
+/** What lies between added tokens of the normalised text, as a whole. */
+function encodePart(
+  { library, files, byteLevel }: Parts,
+  part: { readonly text: string; readonly first: boolean; readonly source: () => Aligned },
+  ids: number[],
+  places: Places | null,
+): void {
+  const { text, first, source } = part
+  const words =
+    library.pre_tokenizer === null
+      ? [text]
+      : library.pre_tokenizer.pre_tokenize(text, { section_index: first ? 0 : 1 })
+  const pieces: string[] = library.model!._call(words)
+  for (const piece of pieces) ids.push(idOf(library, piece, files.path))
+  if (places === null) return
+  const aligned = pretokenizeAligned(source(), files.tokenizer.pre_tokenizer, first)
+  const placed = placePieces(pieces, aligned, byteLevel)
+  if (placed === null) throw unplaced(files)
+  for (const start of placed.starts) places.starts.push(start)
+  for (const end of placed.ends) places.ends.push(end)
+}
+
+/** Cuts a text at added tokens, and a normalised one at those that are looked for in such. */
+function addedSplitters({ normalizer }: LibraryTokenizer, addedTokens: readonly AddedToken[]) {
+  const raw: [string, AddedToken][] = []
+  const normalized: [string, AddedToken][] = []
+  for (const token of addedTokens) {
+    if (token.normalized && normalizer !== null) {
+      normalized.push([normalizer.normalize(token.content), token])
+    } else raw.push([token.content, token])
+  }
+  return {
+    splitRaw: sectionSplitter(raw),
+    splitNormalized: normalized.length === 0 ? null : sectionSplitter(normalized),
+  }
+}
+
 /**
  * Text to ids in the order of the Rust tokenizers: cut at added tokens, normalise, cut at the added
  * tokens that are looked for in normalised text, cut into words, tokenise.
@@ -100,78 +181,13 @@ export function sectionEncoder(
   files: TokenizerFiles,
 ): { readonly encode: EncodeInto; readonly byteLevel: boolean } {
   const { path, addedTokens, tokenizer: config } = files
-  const { model } = library
-  assert(model !== null, "the library built no model")
+  assert(library.model !== null, "the library built no model")
   const normalize = (text: string): string =>
     library.normalizer === null ? text : library.normalizer.normalize(text)
-
-  const raw: [string, AddedToken][] = []
-  const normalized: [string, AddedToken][] = []
-  for (const token of addedTokens) {
-    if (token.normalized && library.normalizer !== null)
-      normalized.push([normalize(token.content), token])
-    else raw.push([token.content, token])
-  }
-  const splitRaw = sectionSplitter(raw)
-  const splitNormalized = normalized.length === 0 ? null : sectionSplitter(normalized)
+  const { splitRaw, splitNormalized } = addedSplitters(library, addedTokens)
   const byteLevel = isByteLevel(config.pre_tokenizer) || isByteLevel(config.decoder)
-
-  const cutter = wordCutter({ preTokenizer: library.pre_tokenizer, config })
-  const encodeWord =
-    cutter === null
-      ? null
-      : wordMemory((word): EncodedWord => {
-          const pieces: string[] = model._call(cutter.parts(word))
-          const places = cutter.byteLevel
-            ? placeBytePieces(pieces, word)
-            : placePieces(pieces, identity(word), byteLevel)
-          return { ids: pieces.map((piece) => idOf(library, piece, path)), places }
-        })
-
-  const unplaced = () =>
-    new InputError(`${path}: its tokens do not add up to the text, so they cannot be placed in it`)
-
-  /** Word by word; `source` says where the text's characters come from, when it was rewritten. */
-  const encodeWords = (
-    text: string,
-    ids: number[],
-    places: Places | null,
-    source: Aligned | number,
-  ): void => {
-    let at = 0
-    for (const word of cutter!.cut(text)) {
-      const encoded = encodeWord!(word)
-      for (const id of encoded.ids) ids.push(id)
-      if (places !== null) {
-        if (encoded.places === null) throw unplaced()
-        placeWord(encoded.places, at, source, places)
-      }
-      at += word.length
-    }
-    if (places !== null && at !== text.length) throw unplaced()
-  }
-
-  /** What lies between added tokens of the normalised text. */
-  const encodePart = (
-    text: string,
-    first: boolean,
-    ids: number[],
-    places: Places | null,
-    source: () => Aligned,
-  ): void => {
-    const words =
-      library.pre_tokenizer === null
-        ? [text]
-        : library.pre_tokenizer.pre_tokenize(text, { section_index: first ? 0 : 1 })
-    const pieces: string[] = model._call(words)
-    for (const piece of pieces) ids.push(idOf(library, piece, path))
-    if (places === null) return
-    const aligned = pretokenizeAligned(source(), config.pre_tokenizer, first)
-    const placed = placePieces(pieces, aligned, byteLevel)
-    if (placed === null) throw unplaced()
-    for (const start of placed.starts) places.starts.push(start)
-    for (const end of placed.ends) places.ends.push(end)
-  }
+  const parts = { library, files, byteLevel }
+  const encodeWords = wordEncoder(parts)
 
   const encodeBetween = (
     text: string,
@@ -181,7 +197,7 @@ export function sectionEncoder(
   ): void => {
     const normalizedText = normalize(text)
     const unchanged = normalizedText === text
-    if (unchanged && splitNormalized === null && cutter !== null) {
+    if (unchanged && splitNormalized === null && encodeWords !== null) {
       encodeWords(text, ids, places, from)
       return
     }
@@ -193,23 +209,29 @@ export function sectionEncoder(
         `${path}: its normaliser cannot be followed, so tokens cannot be placed in the text`,
       )
     }
-    const parts = splitNormalized?.(normalizedText) ?? [
+    const sections = splitNormalized?.(normalizedText) ?? [
       { start: 0, end: normalizedText.length, token: null },
     ]
-    for (const part of parts) {
-      if (part.token !== null) {
-        ids.push(part.token.id)
+    for (const { start, end, token } of sections) {
+      if (token !== null) {
+        ids.push(token.id)
         if (places === null) continue
-        places.starts.push(source().start[part.start]!)
-        places.ends.push(source().end[part.end - 1]!)
+        places.starts.push(source().start[start]!)
+        places.ends.push(source().end[end - 1]!)
         continue
       }
-      const partText = normalizedText.slice(part.start, part.end)
-      const isWhole = partText.length === normalizedText.length
-      const partSource = () => (isWhole ? source() : sliceAligned(source(), part.start, part.end))
-      if (cutter === null) encodePart(partText, from + part.start === 0, ids, places, partSource)
-      else if (unchanged) encodeWords(partText, ids, places, from + part.start)
-      else encodeWords(partText, ids, places, places === null ? 0 : partSource())
+      const section = normalizedText.slice(start, end)
+      const isWhole = section.length === normalizedText.length
+      const sectionSource = () => (isWhole ? source() : sliceAligned(source(), start, end))
+      if (encodeWords === null) {
+        encodePart(
+          parts,
+          { text: section, first: from + start === 0, source: sectionSource },
+          ids,
+          places,
+        )
+      } else if (unchanged) encodeWords(section, ids, places, from + start)
+      else encodeWords(section, ids, places, places === null ? 0 : sectionSource())
     }
   }
 

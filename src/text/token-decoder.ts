@@ -65,6 +65,37 @@ function textDecoder() {
 
 const ENCODER = new TextEncoder()
 
+/** Through the library, whatever the vocabulary. */
+function libraryDecoder(library: LibraryTokenizer) {
+  const decode = (ids: readonly number[], skipSpecialTokens: boolean): string =>
+    ids.length === 0
+      ? ""
+      : library.decode([...ids], {
+          skip_special_tokens: skipSpecialTokens,
+          clean_up_tokenization_spaces: false,
+        })
+
+  /** Emits what no later id can change: all but a tail of replacement characters. */
+  const stream = ({ skipSpecialTokens = false }: DecodeOptions = {}): DecodeStream => {
+    const ids: number[] = []
+    let emitted = ""
+    const upTo = (text: string): string => {
+      const fresh = text.slice(emitted.length)
+      emitted = text
+      return fresh
+    }
+    return {
+      push(id) {
+        ids.push(id)
+        const text = decode(ids, skipSpecialTokens).replace(/\uFFFD+$/, "")
+        return text.startsWith(emitted) ? upTo(text) : ""
+      },
+      end: () => upTo(decode(ids, skipSpecialTokens)),
+    }
+  }
+  return { decode, stream }
+}
+
 /**
  * Decoding by bytes, for the two kinds of vocabulary in use; other kinds go through the library.
  */
@@ -78,6 +109,7 @@ export function decoderOf(parts: DecoderParts): Decoder {
       : null
   const stripsFirstSpace = sentencePiece?.stripsFirstSpace ?? false
   const cache: (Uint8Array | undefined)[] = []
+  const byLibrary = libraryDecoder(library)
 
   /** An id above the vocabulary (a padded embedding row) decodes to nothing. */
   const bytesOf = (id: number): Uint8Array => {
@@ -108,38 +140,11 @@ export function decoderOf(parts: DecoderParts): Decoder {
     }
   }
 
-  const libraryDecode = (ids: readonly number[], skipSpecialTokens: boolean): string =>
-    ids.length === 0
-      ? ""
-      : library.decode([...ids], {
-          skip_special_tokens: skipSpecialTokens,
-          clean_up_tokenization_spaces: false,
-        })
-
-  /** Emits what no later id can change: all but a tail of replacement characters. */
-  const libraryStream = ({ skipSpecialTokens = false }: DecodeOptions = {}): DecodeStream => {
-    const ids: number[] = []
-    let emitted = ""
-    const upTo = (text: string): string => {
-      const fresh = text.slice(emitted.length)
-      emitted = text
-      return fresh
-    }
-    return {
-      push(id) {
-        ids.push(id)
-        const text = libraryDecode(ids, skipSpecialTokens).replace(/\uFFFD+$/, "")
-        return text.startsWith(emitted) ? upTo(text) : ""
-      },
-      end: () => upTo(libraryDecode(ids, skipSpecialTokens)),
-    }
-  }
-
-  const decodeStream = kind === null ? libraryStream : byteStream
+  const decodeStream = kind === null ? byLibrary.stream : byteStream
   return {
     decodeStream,
     decode(ids, options = {}) {
-      if (kind === null) return libraryDecode(ids, options.skipSpecialTokens ?? false)
+      if (kind === null) return byLibrary.decode(ids, options.skipSpecialTokens ?? false)
       const stream = decodeStream(options)
       const parts = ids.map((id) => stream.push(id))
       return parts.join("") + stream.end()
