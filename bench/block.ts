@@ -231,18 +231,14 @@ async function profile(traced: Graph, feeds: Feeds, threads: number): Promise<Ma
   return times
 }
 
-/**
- * `npm run bench -- block [--threads N]`: one Qwen2.5-0.5B block, 1,024 tokens, forward and backward
- * in float32, beside the products of its own shapes alone and beside PyTorch, in turns.
- */
-export async function run(args: readonly string[]): Promise<void> {
-  const at = args.indexOf("--threads")
-  const threads = at >= 0 ? Number(args[at + 1]) : availableParallelism()
-  const device = await openDevice({ device: "cpu", threads })
-  const block = await blockRuns(device)
-  const products = await gemms(device)
-  const torch = await pytorch(threads)
+type Block = Awaited<ReturnType<typeof blockRuns>>
 
+/** Medians of what takes turns, in milliseconds; the first round warms up. */
+async function inTurns(
+  block: Block,
+  products: () => Promise<unknown>,
+  torch: Torch | string,
+): Promise<Numbers> {
   const samples: Record<string, number[]> = {}
   const add = (name: string, value: number) => {
     samples[name] = [...(samples[name] ?? []), value]
@@ -264,12 +260,11 @@ export async function run(args: readonly string[]): Promise<void> {
   }
   if (typeof torch !== "string") torch.stop()
 
-  const ms = Object.fromEntries(Object.entries(samples).map(([k, v]) => [k, median(v)])) as Numbers
-  const flops = operations()
-  const rate = (operations: number, milliseconds: number) => operations / milliseconds / 1e6
-  const gemmRate = rate(3 * flops.linear, ms.products!)
-  const blockRate = rate(flops.forward + flops.backward, ms.both!)
+  return Object.fromEntries(Object.entries(samples).map(([k, v]) => [k, median(v)])) as Numbers
+}
 
+/** Milliseconds of each kind of operator, forward and backward. */
+async function kernelTimes(block: Block, threads: number): Promise<Map<string, number>> {
   const kinds = new Map<string, number>()
   for (const [traced, feeds] of [
     [block.graphs.forward, block.feeds],
@@ -279,6 +274,28 @@ export async function run(args: readonly string[]): Promise<void> {
       kinds.set(kind, (kinds.get(kind) ?? 0) + time)
     }
   }
+  return kinds
+}
+
+/**
+ * `npm run bench -- block [--threads N]`: one Qwen2.5-0.5B block, 1,024 tokens, forward and backward
+ * in float32, beside the products of its own shapes alone and beside PyTorch, in turns.
+ */
+export async function run(args: readonly string[]): Promise<void> {
+  const at = args.indexOf("--threads")
+  const threads = at >= 0 ? Number(args[at + 1]) : availableParallelism()
+  const device = await openDevice({ device: "cpu", threads })
+  const block = await blockRuns(device)
+  const products = await gemms(device)
+  const torch = await pytorch(threads)
+
+  const ms = await inTurns(block, products, torch)
+  const flops = operations()
+  const rate = (operations: number, milliseconds: number) => operations / milliseconds / 1e6
+  const gemmRate = rate(3 * flops.linear, ms.products!)
+  const blockRate = rate(flops.forward + flops.backward, ms.both!)
+
+  const kinds = await kernelTimes(block, threads)
   const kernels = [...kinds.values()].reduce((sum, time) => sum + time, 0)
   const elementwise = [...kinds].reduce((sum, [k, time]) => sum + (PRODUCTS.has(k) ? 0 : time), 0)
 

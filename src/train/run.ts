@@ -92,19 +92,7 @@ export async function* runHere(
     onProgress: options.onProgress,
     ...(options.signal ? { signal: options.signal } : {}),
   })
-  const folder = openRunFolder(config.output_dir, {
-    record: {
-      config: {
-        ...config,
-        objective: plan.config.objective,
-        rollout: plan.config.rollout,
-        engine: plan.engine,
-      },
-      versions: await runVersions(plan),
-    },
-    step: checkpoint?.progress.step ?? 0,
-    overwrite: config.overwrite_output_dir && config.resume === false,
-  })
+  const folder = await folderOf(plan, config, checkpoint)
   await bringBest(config, best)
   const before = readRun(folder.path).events
   const spent = timeShares(before)
@@ -120,22 +108,7 @@ export async function* runHere(
   }
   let failure: Failure | undefined
   try {
-    yield tell(
-      runStart({
-        runId: randomUUID(),
-        name: basename(resolve(config.output_dir)),
-        decoder: session.policy.decoder,
-        objective: plan.objective,
-        supervisedTokens: plan.rows.manifest.supervised_tokens,
-        rows: plan.rows.rows,
-        batchSize: config.batch_size,
-        steps: plan.order.steps,
-        plannedMemoryBytes,
-        freeMemoryBytes: freemem() + process.memoryUsage.rss(),
-        ...(seconds === undefined ? {} : { plannedSeconds: seconds }),
-        ...(checkpoint ? { resumed: checkpoint } : {}),
-      }),
-    )
+    yield tell(startOf(plan, session, { plannedMemoryBytes, seconds, checkpoint }))
     const said = config.resume !== false && !checkpoint ? [FROM_THE_BEGINNING] : []
     for (const { code, message, hint } of [...said, ...plan.lints]) {
       yield tell({ type: "warning", step, code, message, hint })
@@ -179,6 +152,49 @@ export async function* runHere(
     ]
     await cleanUp(last, failure)
   }
+}
+
+/** The run's folder, with what it is a run of. */
+async function folderOf(
+  plan: RunPlan,
+  config: Config,
+  checkpoint: Checkpoint | undefined,
+): Promise<RunFolder> {
+  const { objective, rollout } = plan.config
+  return openRunFolder(config.output_dir, {
+    record: {
+      config: { ...config, objective, rollout, engine: plan.engine },
+      versions: await runVersions(plan),
+    },
+    step: checkpoint?.progress.step ?? 0,
+    overwrite: config.overwrite_output_dir && config.resume === false,
+  })
+}
+
+function startOf(
+  { config, objective, rows, order }: RunPlan,
+  { policy }: Session,
+  known: {
+    readonly plannedMemoryBytes: number
+    readonly seconds: number | undefined
+    readonly checkpoint: Checkpoint | undefined
+  },
+): EventBody {
+  const { plannedMemoryBytes, seconds, checkpoint } = known
+  return runStart({
+    runId: randomUUID(),
+    name: basename(resolve(config.output_dir)),
+    decoder: policy.decoder,
+    objective,
+    supervisedTokens: rows.manifest.supervised_tokens,
+    rows: rows.rows,
+    batchSize: config.batch_size,
+    steps: order.steps,
+    plannedMemoryBytes,
+    freeMemoryBytes: freemem() + process.memoryUsage.rss(),
+    ...(seconds === undefined ? {} : { plannedSeconds: seconds }),
+    ...(checkpoint ? { resumed: checkpoint } : {}),
+  })
 }
 
 /**

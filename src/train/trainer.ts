@@ -102,7 +102,7 @@ export async function* trainSteps(
   const { storedReference = false, referenceIsStart = false } = parts
   const { temperature = 1 } = parts
   const head = objectiveHead(parts.objective, { storedReference, temperature })
-  const warmup = warmupSteps(steps, settings)
+  const rateAt = learningRates(steps, settings)
   let progress = start
   let saved = start.step
   if (start.step === 0) {
@@ -132,23 +132,9 @@ export async function* trainSteps(
     const problem = nonfinite(result, step)
     if (problem && settings.on_nonfinite === "stop") throw new InputError(problem)
 
-    const rate = learningRate({
-      schedule: settings.lr_scheduler,
-      options: settings.lr_scheduler_kwargs,
-      peak: settings.learning_rate,
-      warmupSteps: warmup,
-      steps,
-      step,
-    })
-    if (problem) {
-      yield {
-        type: "warning",
-        step,
-        code: "skipped-step",
-        message: problem,
-        hint: "the weights were left as they were; on_nonfinite: stop ends the run here instead",
-      }
-    } else {
+    const rate = rateAt(step)
+    if (problem) yield skippedStep(step, problem)
+    else {
       const scale = gradientScale(result, settings.max_grad_norm)
       await policy.update({ step, learningRate: rate, gradientScale: scale })
     }
@@ -189,14 +175,40 @@ export async function* trainSteps(
       saved = step
     }
   }
-  if (progress.skipped === steps) {
-    throw new InputError(
-      `all ${steps} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no model is written. ` +
-        "Look at the first warning's rows, at the base model's weights, or lower learning_rate",
-    )
-  }
+  if (progress.skipped === steps) throw nothingLearnt(steps)
   return { progress, reason: "done" }
 }
+
+/** The learning rate of each step of a run. */
+function learningRates(
+  steps: number,
+  settings: TrainerParts["settings"],
+): (step: number) => number {
+  const warmup = warmupSteps(steps, settings)
+  return (step) =>
+    learningRate({
+      schedule: settings.lr_scheduler,
+      options: settings.lr_scheduler_kwargs,
+      peak: settings.learning_rate,
+      warmupSteps: warmup,
+      steps,
+      step,
+    })
+}
+
+const skippedStep = (step: number, problem: string): EventBody => ({
+  type: "warning",
+  step,
+  code: "skipped-step",
+  message: problem,
+  hint: "the weights were left as they were; on_nonfinite: stop ends the run here instead",
+})
+
+const nothingLearnt = (steps: number) =>
+  new InputError(
+    `all ${steps} steps were skipped: no loss or gradient was a finite number, so nothing was learnt and no model is written. ` +
+      "Look at the first warning's rows, at the base model's weights, or lower learning_rate",
+  )
 
 /** Tells of a step of several micro-batches. */
 function stepMeter(step: number, steps: number, onProgress: (message: string) => void) {

@@ -49,9 +49,8 @@ export function onnxModel(
   target: Target,
   { constants = new Set(), own, packed = new Set(), lacks = LACKING[target] }: ModelOptions = {},
 ): Uint8Array {
-  const writer = protobuf.Writer.create()
-  const bodies: ((writer: Writer) => void)[] = []
-  const literals = new Map<string, { name: string; write: (writer: Writer) => void }>()
+  const bodies: Write[] = []
+  const literals = new Map<string, { name: string; write: Write }>()
   const renamed = new Map<string, string>()
   let fresh = 0
   const onHost = hostIntegers(graph)
@@ -131,6 +130,24 @@ export function onnxModel(
     }
   }
 
+  return modelProto(graph, { bodies, literals: literals.values(), constants, asStored, own })
+}
+
+type Write = (writer: Writer) => void
+
+interface ModelParts {
+  readonly bodies: readonly Write[]
+  readonly literals: Iterable<{ readonly write: Write }>
+  readonly constants: ReadonlySet<string>
+  readonly asStored: (port: Port) => Port
+  readonly own: OwnProducts | undefined
+}
+
+function modelProto(
+  graph: Graph,
+  { bodies, literals, constants, asStored, own }: ModelParts,
+): Uint8Array {
+  const writer = protobuf.Writer.create()
   // ModelProto: ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2)
   integer(writer, 1, IR_VERSION)
   text(writer, 2, "dftune")
@@ -138,7 +155,7 @@ export function onnxModel(
     // GraphProto: node 1, name 2, initializer 5, input 11, output 12
     for (const body of bodies) message(g, 1, body)
     text(g, 2, graph.name)
-    for (const { write } of literals.values()) message(g, 5, write)
+    for (const { write } of literals) message(g, 5, write)
     for (const port of graph.inputs) {
       if (constants.has(port.name)) message(g, 5, (w) => writeDeclaration(w, asStored(port)))
       else message(g, 11, (w) => writePort(w, asStored(port)))

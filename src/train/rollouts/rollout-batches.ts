@@ -42,15 +42,9 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
   let failure: Error | undefined
   let ahead: { readonly drawn: Promise<Drawn>; readonly stop: AbortController } | undefined
 
-  /**
-   * Has the next rollout drawn by the weights that are about to come to `step`, beside the steps
-   * that are left of this one, where they are no more than may lie between.
-   */
+  /** Has the next rollout drawn, beside the steps that are left of this one. */
   const drawAhead = async (step: number) => {
-    const most = settings.max_staleness ?? 0
-    if (ahead || !rollout || most === 0) return
-    const last = lastStep(rollout, settings)
-    if (last - step + 1 > most || last >= parts.steps) return
+    if (ahead || !rollout || !isNextDue(rollout, parts, step)) return
     await parts.ready?.(progress.number)
     const stop = new AbortController()
     const stops = AbortSignal.any([stop.signal, ...(signal ? [signal] : [])])
@@ -83,23 +77,13 @@ export function rolloutBatches(parts: RolloutParts): RolloutBatches {
       teaches(made.rows, watched) && !outcome.over ? { ...made, firstStep: step } : undefined
     if (replay && rollout) kept = keptSamples(kept, made.rows, replay, step - 1)
     tell(parts, made, step)
-    const warnings = outcome.warnings.map(
-      (warning): EventBody => ({ type: "warning", step: step - 1, ...warning }),
-    )
-    const events = [made.event, ...sampleEvents(parts, made, step), ...warnings]
+    const events = [made.event, ...sampleEvents(parts, made, step), ...warned(outcome, step)]
     if (rollout === undefined) return { rows: [], events, ...(outcome.over ? { over: true } : {}) }
     return { rows: rowsAt(rollout, step), events }
   }
 
-  const rowsAt = (current: Rollout, step: number): StepRow[] => {
-    const { firstStep } = current
-    const { perStep, steps } = passOf(current, settings)
-    const [iteration, part] = [Math.floor((step - firstStep) / steps), (step - firstStep) % steps]
-    return passOrder(current, settings.seed, iteration)
-      .slice(part * perStep, (part + 1) * perStep)
-      .flat()
-      .map(trained)
-  }
+  const rowsAt = (current: Rollout, step: number): StepRow[] =>
+    rowsOfStep(current, settings, step).map(trained)
 
   return {
     steps: parts.steps,
@@ -147,6 +131,27 @@ function lastStep(rollout: Rollout, settings: RolloutSettings): number {
   const { steps, passes } = passOf(rollout, settings)
   return rollout.firstStep + passes * steps - 1
 }
+
+/**
+ * Whether the weights that are about to come to `step` may draw the next rollout: the steps that
+ * are left of this one are no more than may lie between.
+ */
+function isNextDue(rollout: Rollout, { settings, steps }: RolloutParts, step: number): boolean {
+  const last = lastStep(rollout, settings)
+  return last - step + 1 <= (settings.max_staleness ?? 0) && last < steps
+}
+
+/** What a step trains of a rollout. */
+function rowsOfStep(rollout: Rollout, settings: RolloutSettings, step: number): RolloutRow[] {
+  const { perStep, steps } = passOf(rollout, settings)
+  const done = step - rollout.firstStep
+  const [iteration, part] = [Math.floor(done / steps), done % steps]
+  const order = passOrder(rollout, settings.seed, iteration)
+  return order.slice(part * perStep, (part + 1) * perStep).flat()
+}
+
+const warned = ({ warnings }: ReturnType<typeof outcomeOf>, step: number) =>
+  warnings.map((warning): EventBody => ({ type: "warning", step: step - 1, ...warning }))
 
 const groupsOfStep = ({ batchSize, num_generations }: RolloutSettings) =>
   batchSize / num_generations

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import type { Choices } from "../../../src/server/new-run-routes.ts"
 import { json, post } from "./api.ts"
@@ -70,95 +71,13 @@ export function NewRun() {
           void start()
         }}
       >
-        <section class="card" aria-label="Model and data">
-          <h2>Model and data</h2>
-          <Text
-            label="name of the run"
-            value={form.name}
-            onChange={(name) => change({ name })}
-            required
-          />
-          <Text
-            label="model"
-            value={form.model}
-            onChange={(model) => change({ model })}
-            list="models"
-            required
-          />
-          <datalist id="models">
-            {choices?.models.map(({ name, path }) => (
-              <option key={path} value={path}>
-                {name}
-              </option>
-            ))}
-          </datalist>
-          <p class="note">A folder, a GGUF file, or a hub id that is on this machine.</p>
-          <Text
-            label="training rows"
-            value={form.train}
-            onChange={(train) => change({ train })}
-            list="rows"
-            required
-          />
-          <Text
-            label="evaluation rows"
-            value={form.eval}
-            onChange={(held) => change({ eval: held })}
-            list="rows"
-          />
-          <datalist id="rows">
-            {choices?.data.map((path) => (
-              <option key={path} value={path} />
-            ))}
-          </datalist>
+        <ModelFields form={form} choices={choices} onChange={change}>
           <button type="button" disabled={busy !== ""} onClick={example}>
             Take the example's rows
-          </button>{" "}
-          <button
-            type="button"
-            disabled={!choices}
-            onClick={() => change({ model: choices!.models[0]!.path })}
-          >
-            Take the bundled model
           </button>
-        </section>
+        </ModelFields>
         <ObjectiveFields form={form} onChange={change} />
-        <section class="card" aria-label="Training">
-          <h2>Training</h2>
-          <Text
-            label="learning rate"
-            value={form.learningRate}
-            onChange={(learningRate) => change({ learningRate })}
-          />
-          <Text
-            label="rows a step"
-            value={form.batchSize}
-            onChange={(batchSize) => change({ batchSize })}
-          />
-          <Text
-            label="steps (empty: one epoch)"
-            value={form.steps}
-            onChange={(steps) => change({ steps })}
-          />
-          <Text
-            label="LoRA rank (empty: the whole model)"
-            value={form.rank}
-            onChange={(rank) => change({ rank })}
-          />
-          <label class="field">
-            other settings, as JSON
-            <textarea
-              class="mono"
-              rows={4}
-              spellcheck={false}
-              value={form.more}
-              onInput={(event) => change({ more: event.currentTarget.value })}
-            />
-          </label>
-          <p class={wrong ? "problem" : "note"} aria-live="polite">
-            {wrong ?? "Left out, a setting is what dftune train takes."}
-          </p>
-        </section>
+        <TrainingFields form={form} wrong={wrong} onChange={change} />
         <div class="row">
           <button type="button" disabled={busy !== "" || wrong !== undefined} onClick={probe}>
             Probe first
@@ -180,6 +99,119 @@ export function NewRun() {
       {probed && <Probe probed={probed.told} isOld={probed.of !== JSON.stringify(config)} />}
       <Queue />
     </>
+  )
+}
+
+interface FieldsProps {
+  readonly form: Form
+  readonly onChange: (part: Partial<Form>) => void
+}
+
+function ModelFields({
+  form,
+  choices,
+  onChange: change,
+  children,
+}: FieldsProps & {
+  readonly choices: Choices | undefined
+  readonly children: ComponentChildren
+}) {
+  return (
+    <section class="card" aria-label="Model and data">
+      <h2>Model and data</h2>
+      <Text
+        label="name of the run"
+        value={form.name}
+        onChange={(name) => change({ name })}
+        required
+      />
+      <Text
+        label="model"
+        value={form.model}
+        onChange={(model) => change({ model })}
+        list="models"
+        required
+      />
+      <datalist id="models">
+        {choices?.models.map(({ name, path }) => (
+          <option key={path} value={path}>
+            {name}
+          </option>
+        ))}
+      </datalist>
+      <p class="note">A folder, a GGUF file, or a hub id that is on this machine.</p>
+      <Text
+        label="training rows"
+        value={form.train}
+        onChange={(train) => change({ train })}
+        list="rows"
+        required
+      />
+      <Text
+        label="evaluation rows"
+        value={form.eval}
+        onChange={(held) => change({ eval: held })}
+        list="rows"
+      />
+      <datalist id="rows">
+        {choices?.data.map((path) => (
+          <option key={path} value={path} />
+        ))}
+      </datalist>
+      {children}{" "}
+      <button
+        type="button"
+        disabled={!choices}
+        onClick={() => change({ model: choices!.models[0]!.path })}
+      >
+        Take the bundled model
+      </button>
+    </section>
+  )
+}
+
+function TrainingFields({
+  form,
+  wrong,
+  onChange: change,
+}: FieldsProps & { readonly wrong: string | undefined }) {
+  return (
+    <section class="card" aria-label="Training">
+      <h2>Training</h2>
+      <Text
+        label="learning rate"
+        value={form.learningRate}
+        onChange={(learningRate) => change({ learningRate })}
+      />
+      <Text
+        label="rows a step"
+        value={form.batchSize}
+        onChange={(batchSize) => change({ batchSize })}
+      />
+      <Text
+        label="steps (empty: one epoch)"
+        value={form.steps}
+        onChange={(steps) => change({ steps })}
+      />
+      <Text
+        label="LoRA rank (empty: the whole model)"
+        value={form.rank}
+        onChange={(rank) => change({ rank })}
+      />
+      <label class="field">
+        other settings, as JSON
+        <textarea
+          class="mono"
+          rows={4}
+          spellcheck={false}
+          value={form.more}
+          onInput={(event) => change({ more: event.currentTarget.value })}
+        />
+      </label>
+      <p class={wrong ? "problem" : "note"} aria-live="polite">
+        {wrong ?? "Left out, a setting is what dftune train takes."}
+      </p>
+    </section>
   )
 }
 

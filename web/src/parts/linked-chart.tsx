@@ -58,6 +58,62 @@ const inOrder = (series: readonly LinkedSeries[]) => {
   return xs.flatMap((own) => series.filter((one) => one.xs === own))
 }
 
+/** `now` gives the present props: a chart outlives many. */
+function optionsOf(
+  element: HTMLElement,
+  { sync, isTime, log }: Required<Pick<LinkedChartProps, "sync" | "isTime" | "log">>,
+  ordered: readonly LinkedSeries[],
+  now: () => LinkedChartProps,
+): uPlot.Options {
+  // Asked for at each drawing: a canvas knows nothing of the theme, which may turn dark.
+  const themed = (color: string) => () => colorOf(element, color)
+  const line = { stroke: themed("--line"), width: 1 }
+  const axis = { stroke: themed("--pale"), grid: line, ticks: line }
+  const shownOf = { range: (_: uPlot, low: number, high: number) => shownRange(low, high) }
+  return {
+    width: widthOf(element),
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, sync: { key: sync }, drag: { x: true, y: false, setScale: false } },
+    scales: {
+      x: { time: isTime, range: (_, low, high) => [...(now().range ?? [low, high])] },
+      y: { distr: log ? 3 : 1, ...(log ? {} : shownOf) },
+    },
+    axes: [
+      { ...axis, size: 28, ...(isTime ? {} : { incrs: WHOLE }) },
+      {
+        ...axis,
+        size: (_, marks) => marksWidth(marks),
+        values: (_, ticks, __, ___, step) => ticks.map((tick) => tickText(tick, log ? 0 : step)),
+      },
+    ],
+    series: [
+      {},
+      ...ordered.map(({ label, color, faint, points }) => ({
+        label,
+        stroke: themed(color),
+        width: faint ? 1 : 2,
+        ...(faint ? { alpha: 0.3 } : {}),
+        spanGaps: true,
+        points: { show: points ?? false, size: 5 },
+      })),
+    ],
+    hooks: {
+      setSelect: [
+        ({ select, posToVal, setSelect }) => {
+          if (select.width < 4) return
+          const [from, to] = [select.left, select.left + select.width]
+          now().onZoom([posToVal(from, "x"), posToVal(to, "x")])
+          setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+        },
+      ],
+      setCursor: [(self) => tellValues(element, self)],
+    },
+  }
+}
+
+const widthOf = ({ clientWidth }: HTMLElement) => Math.max(200, clientWidth)
+
 /**
  * Lines that share zoom and cursor with the other charts of a page; drawn again as numbers come.
  */
@@ -74,68 +130,14 @@ export function LinkedChart(props: LinkedChartProps) {
   const shape = ordered.map(({ label, color, faint }) => `${label} ${color} ${faint}`).join()
   useEffect(() => {
     const element = place.current!
-    // Asked for at each drawing: a canvas knows nothing of the theme, which may turn dark.
-    const themed = (color: string) => () => colorOf(element, color)
-    const line = { stroke: themed("--line"), width: 1 }
-    const axis = { stroke: themed("--pale"), grid: line, ticks: line }
-    const made = new uPlot(
-      {
-        width: Math.max(200, element.clientWidth),
-        height: HEIGHT,
-        legend: { show: false },
-        cursor: { y: false, sync: { key: sync }, drag: { x: true, y: false, setScale: false } },
-        scales: {
-          x: { time: isTime, range: (_, low, high) => [...(now.current.range ?? [low, high])] },
-          y: {
-            distr: log ? 3 : 1,
-            ...(log
-              ? {}
-              : { range: (_: uPlot, low: number, high: number) => shownRange(low, high) }),
-          },
-        },
-        axes: [
-          { ...axis, size: 28, ...(isTime ? {} : { incrs: WHOLE }) },
-          {
-            ...axis,
-            size: (_, marks) => marksWidth(marks),
-            values: (_, ticks, __, ___, step) =>
-              ticks.map((tick) => tickText(tick, log ? 0 : step)),
-          },
-        ],
-        series: [
-          {},
-          ...ordered.map(({ label, color, faint, points }) => ({
-            label,
-            stroke: themed(color),
-            width: faint ? 1 : 2,
-            ...(faint ? { alpha: 0.3 } : {}),
-            spanGaps: true,
-            points: { show: points ?? false, size: 5 },
-          })),
-        ],
-        hooks: {
-          setSelect: [
-            ({ select, posToVal, setSelect }) => {
-              if (select.width < 4) return
-              now.current.onZoom([
-                posToVal(select.left, "x"),
-                posToVal(select.left + select.width, "x"),
-              ])
-              setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-            },
-          ],
-          setCursor: [(self) => tellValues(element, self)],
-        },
-      },
-      tableOf(now.current),
-      element,
-    )
+    const options = optionsOf(element, { sync, isTime, log }, ordered, () => now.current)
+    const made = new uPlot(options, tableOf(now.current), element)
     plot.current = made
     told.current = drawn
     const reset = () => now.current.onZoom(undefined)
     element.addEventListener("dblclick", reset)
     const sizes = new ResizeObserver(() => {
-      const width = Math.max(200, element.clientWidth)
+      const width = widthOf(element)
       if (width !== made.width) made.setSize({ width, height: HEIGHT })
     })
     sizes.observe(element)
