@@ -13,7 +13,7 @@ import {
   type DtypeChoice,
   dtypeOption,
   numberIn,
-  topKOption,
+  samplingOptions,
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
@@ -84,41 +84,32 @@ async function showRows(
 }
 
 export function command(verb: Command): void {
-  verb
-    .argument(
-      "<model>",
-      "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
-    )
-    .option(
-      "--suite <names>",
-      `${SUITES.map(({ name }) => name).join(", ")}; files of rows; exact:FILE; comma separated`,
-    )
-    .option(
-      "--data <file>",
-      "rows: nll, perplexity, mean p and end-of-turn p of their targets, with intervals (repeatable)",
-      (file: string, before: readonly string[] | undefined) => [...(before ?? []), file],
-    )
-    .option("--against <model>", "with --data: a second model, compared row by row")
-    .option("--max-length <tokens>", "with --data: rows are cut there", wholeFrom(2), 2048)
-    .option("--suite-dir <dir>", "folder with the suites' files; the hub without")
-    .addOption(
-      new Option("--preset <name>", "the paper's prompts, settings and grader").choices(["paper"]),
-    )
-    .option("--n <count>", "samples of each problem (1)", wholeFrom(1))
-    .option("--temperature <t>", "0 is greedy (1)", numberIn(0, 100))
-    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
-    .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
-    .option(
-      "--min-p <p>",
-      "only tokens at least p times as likely as the likeliest",
-      numberIn(0, 1),
-    )
-    .option(
-      "--repetition-penalty <x>",
-      "on logits of tokens that were there before; 1 is none",
-      numberIn(0.01, 100),
-      1,
-    )
+  samplingOptions(
+    verb
+      .argument(
+        "<model>",
+        "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
+      )
+      .option(
+        "--suite <names>",
+        `${SUITES.map(({ name }) => name).join(", ")}; files of rows; exact:FILE; comma separated`,
+      )
+      .option(
+        "--data <file>",
+        "rows: nll, perplexity, mean p and end-of-turn p of their targets, with intervals (repeatable)",
+        (file: string, before: readonly string[] | undefined) => [...(before ?? []), file],
+      )
+      .option("--against <model>", "with --data: a second model, compared row by row")
+      .option("--max-length <tokens>", "with --data: rows are cut there", wholeFrom(2), 2048)
+      .option("--suite-dir <dir>", "folder with the suites' files; the hub without")
+      .addOption(
+        new Option("--preset <name>", "the paper's prompts, settings and grader").choices([
+          "paper",
+        ]),
+      )
+      .option("--n <count>", "samples of each problem (1)", wholeFrom(1))
+      .option("--temperature <t>", "0 is greedy (1)", numberIn(0, 100)),
+  )
     .option("--max-new-tokens <count>", "longest completion (1024)", wholeFrom(1))
     .option("--seed <seed>", "sample i of problem r has the seed SEED + r n + i", wholeFrom(0), 0)
     .option("--limit <count>", "only the first problems of each suite", wholeFrom(1))

@@ -10,8 +10,8 @@ import {
   deviceOption,
   dtypeOption,
   numberIn,
+  samplingOptions,
   stopOption,
-  topKOption,
   wholeFrom,
 } from "./shell/option-values.ts"
 import { outliveReaders } from "./shell/output.ts"
@@ -100,31 +100,20 @@ async function run(model: string, options: Options, signal: AbortSignal): Promis
 }
 
 export function command(verb: Command): void {
-  verb
-    .argument(
-      "<model>",
-      "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
-    )
-    .option(
-      "--prompts <file>",
-      "rows (JSONL, JSON, CSV, parquet) with prompt (text or messages), messages, or a question",
-    )
-    .option("--prompt <text>", "one prompt")
-    .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)
-    .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 1)
-    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
-    .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
-    .option(
-      "--min-p <p>",
-      "only tokens at least p times as likely as the likeliest",
-      numberIn(0, 1),
-    )
-    .option(
-      "--repetition-penalty <x>",
-      "on logits of tokens that were there before; 1 is none",
-      numberIn(0.01, 100),
-      1,
-    )
+  samplingOptions(
+    verb
+      .argument(
+        "<model>",
+        "model folder, adapter folder, run folder, config file or hub id; with --endpoint a name",
+      )
+      .option(
+        "--prompts <file>",
+        "rows (JSONL, JSON, CSV, parquet) with prompt (text or messages), messages, or a question",
+      )
+      .option("--prompt <text>", "one prompt")
+      .option("--n <count>", "samples of each prompt", wholeFrom(1), 1)
+      .option("--temperature <t>", "0 is greedy", numberIn(0, 100), 1),
+  )
     .option("--max-new-tokens <count>", "longest completion", wholeFrom(1), 512)
     .option("--seed <seed>", "sample i of row r has the seed SEED + r n + i", wholeFrom(0), 0)
     .option("--stop <text>", "ends a completion, not part of it; repeatable", stopOption, [])

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from "commander"
+import { type Command, InvalidArgumentError, Option } from "commander"
 import { ROUNDINGS } from "../../export/names.ts"
 
 /** A parser of whole numbers from `least` on. */
@@ -20,9 +20,27 @@ export function numberIn(least: number, most: number) {
 }
 
 /** `--top-k`: 0 and -1 are off, as in other programs. */
-export function topKOption(text: string): number | undefined {
+function topKOption(text: string): number | undefined {
   const value = wholeFrom(-1)(text)
   return value <= 0 ? undefined : value
+}
+
+/** What verbs that sample take beside a temperature. */
+export function samplingOptions(verb: Command): Command {
+  return verb
+    .option("--top-p <p>", "only the most likely tokens that add up to p", numberIn(1e-9, 1))
+    .option("--top-k <k>", "only the k most likely tokens; 0 and -1: all", topKOption)
+    .option(
+      "--min-p <p>",
+      "only tokens at least p times as likely as the likeliest",
+      numberIn(0, 1),
+    )
+    .option(
+      "--repetition-penalty <x>",
+      "on logits of tokens that were there before; 1 is none",
+      numberIn(0.01, 100),
+      1,
+    )
 }
 
 /** Of a repeatable option: the texts so far and one more. */

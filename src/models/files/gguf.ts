@@ -53,31 +53,29 @@ export function ggufName(name: string, { names }: GgufFamily): string {
  * The rows of q or k (or the elements of their bias) with each head's halves interleaved: row
  * 2j + s of a head was row s D/2 + j. [H * D, C] or [H * D], row major.
  */
-export function interleavedHeads(
-  values: Float32Array,
-  rows: number,
-  headDim: number,
-): Float32Array {
-  const columns = values.length / rows
-  const half = headDim / 2
-  const out = new Float32Array(values.length)
-  for (let row = 0; row < rows; row++) {
-    const within = row % headDim
-    const from = row - within + (within % 2) * half + Math.floor(within / 2)
-    out.set(values.subarray(from * columns, (from + 1) * columns), row * columns)
-  }
-  return out
-}
+export const interleavedHeads = (values: Float32Array, rows: number, headDim: number) =>
+  movedRows(values, rows, (row) => [halvedRow(row, headDim), row])
 
 /** What {@link interleavedHeads} did, undone. */
-export function halvedHeads(values: Float32Array, rows: number, headDim: number): Float32Array {
+export const halvedHeads = (values: Float32Array, rows: number, headDim: number) =>
+  movedRows(values, rows, (row) => [row, halvedRow(row, headDim)])
+
+/** Where the row that is interleaved at `row` stands among halves. */
+function halvedRow(row: number, headDim: number): number {
+  const within = row % headDim
+  return row - within + (within % 2) * (headDim / 2) + Math.floor(within / 2)
+}
+
+function movedRows(
+  values: Float32Array,
+  rows: number,
+  move: (row: number) => readonly [from: number, to: number],
+): Float32Array {
   const columns = values.length / rows
-  const half = headDim / 2
   const out = new Float32Array(values.length)
   for (let row = 0; row < rows; row++) {
-    const within = row % headDim
-    const to = row - within + (within % 2) * half + Math.floor(within / 2)
-    out.set(values.subarray(row * columns, (row + 1) * columns), to * columns)
+    const [from, to] = move(row)
+    out.set(values.subarray(from * columns, (from + 1) * columns), to * columns)
   }
   return out
 }
