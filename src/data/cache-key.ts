@@ -10,7 +10,7 @@ import { PREPARED_VERSION } from "./prepared.ts"
 import { resolveSources, type Source } from "./sources.ts"
 
 /** Raised whenever the same input would give other rows, masks, classes or lints. */
-const RENDERING_VERSION = 5
+const RENDERING_VERSION = 6
 
 /** Files of a model folder that decide tokens, masks, or which EOS the model knows. */
 const TOKENIZER_FILES = [

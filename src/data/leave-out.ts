@@ -1,5 +1,6 @@
 import type { DataFormat, LeaveOut, SourceConfig } from "../config/index.ts"
-import { isObject } from "../formats/json.ts"
+import { REASONING } from "../text/chat-template.ts"
+import { benchmarkTexts } from "./benchmark-rows.ts"
 import { HashSet } from "./hash-set.ts"
 import { counted, type Lint, MAX_EXAMPLES } from "./lints.ts"
 import { nearDuplicates } from "./near-duplicates.ts"
@@ -130,10 +131,7 @@ interface BenchmarkWords {
   readonly shares: (words: readonly string[]) => boolean
 }
 
-const PARTS = {
-  question: ["problem", "question", "prompt", "instruction", "query", "text"],
-  answer: ["solution", "answer", "completion", "response", "output", "canonical_solution"],
-} as const
+const PARTS = ["question", "answer"] as const
 
 async function benchmarkWords(
   benchmarks: readonly SourceConfig[],
@@ -143,20 +141,16 @@ async function benchmarkWords(
   for (const source of benchmarks) {
     const parts = { question: new HashSet(), answer: new HashSet() }
     for await (const { batch } of sourceBatches(await resolveSources([source])))
-      for (const { value } of rawValues(batch))
-        for (const part of ["question", "answer"] as const)
-          for (const key of PARTS[part]) addRuns(parts[part], textAt(value, key), ngram)
-    for (const part of ["question", "answer"] as const) {
+      for (const { line, value } of rawValues(batch)) {
+        const texts = benchmarkTexts(value, `${batch.path}:${line}`)
+        for (const part of PARTS) for (const text of texts[part]) addRuns(parts[part], text, ngram)
+      }
+    for (const part of PARTS) {
       const name = `${part === "answer" ? "an answer" : "a question"} of ${source.path}`
       all.push({ name, shares: (words) => sharesRun(parts[part], words, ngram) })
     }
   }
   return all
-}
-
-const textAt = (value: unknown, key: string): string => {
-  const text = isObject(value) ? value[key] : undefined
-  return typeof text === "string" ? text : ""
 }
 
 function addRuns(set: HashSet, text: string, ngram: number): void {
@@ -193,5 +187,6 @@ const saidIn = (turns: Turns): string =>
     ? turns
     : turns
         .filter(({ role }) => role !== "system")
-        .map(({ content }) => (typeof content === "string" ? content : ""))
+        .flatMap(({ content, ...turn }) => [content, ...REASONING.map((key) => turn[key])])
+        .filter((text) => typeof text === "string")
         .join("\n")

@@ -1,10 +1,15 @@
-/** Words without letter case and punctuation; of what is written without spaces, each sign. */
+/**
+ * Words without letter case and punctuation; of what is written without spaces, each sign. Letters
+ * with marks are one however they are encoded, and full-width and styled signs are plain ones (NFKC).
+ */
 export function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(WORD) ?? []
+  return text.normalize("NFKC").toLowerCase().replaceAll(UNSEEN, "").match(WORD) ?? []
 }
 
+/** Zero-width spaces, joiners, soft hyphens, marks of direction: nobody reads another word. */
+const UNSEEN = /\p{Cf}/gu
 const WORD =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]|[\p{L}\p{N}\p{M}]+/gu
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]|[\p{L}\p{N}\p{M}]+/gu
 
 /**
  * Two 32-bit halves of the hash of each run of `n` words, end to end; of a shorter text that has

@@ -1,6 +1,5 @@
 import type { SourceConfig } from "../config/index.ts"
-import { InputError } from "../errors.ts"
-import { isObject } from "../formats/json.ts"
+import { benchmarkTexts } from "./benchmark-rows.ts"
 import { hashOf } from "./hash.ts"
 import { HashSet, hashHalves } from "./hash-set.ts"
 import { type Lint, MAX_EXAMPLES, overlapLint } from "./lints.ts"
@@ -64,22 +63,14 @@ async function sharedRows(train: string, rows: BigInt64Array, asked: HashSet) {
   }
 }
 
-const QUESTION_KEYS = ["problem", "question", "prompt", "instruction", "text"] as const
-
 async function questionHashes(source: SourceConfig): Promise<HashSet> {
   const asked = new HashSet()
   for await (const { batch } of sourceBatches(await resolveSources([source]))) {
     for (const { line, value } of rawValues(batch)) {
-      const texts = isObject(value) ? QUESTION_KEYS.map((key) => value[key]) : []
-      const questions = texts.filter((text): text is string => typeof text === "string")
-      if (questions.length === 0) {
-        throw new InputError(
-          `${batch.path}:${line}: expected a question under ${QUESTION_KEYS.join(", ")}`,
-        )
-      }
+      const { question } = benchmarkTexts(value, `${batch.path}:${line}`)
       addAll(
         asked,
-        BigInt64Array.from(questions, (question) => hashOf(comparable(question))),
+        BigInt64Array.from(question, (text) => hashOf(comparable(text))),
       )
     }
   }

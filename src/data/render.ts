@@ -321,9 +321,9 @@ export function promptText(example: Example): string {
   return comparable(spoken(example))
 }
 
-/** Letter case and white space do not make another question. */
+/** Letter case, white space and how marks are encoded do not make another question. */
 export function comparable(text: string): string {
-  return text.toLowerCase().replaceAll(/\s+/g, " ").trim()
+  return text.normalize("NFC").toLowerCase().replaceAll(/\s+/g, " ").trim()
 }
 
 function spoken(example: Example): string {

@@ -114,6 +114,34 @@ test("words without case and punctuation, and signs of what is written without s
   expect(wordsOf("数学题 2+2")).toEqual(["数", "学", "题", "2", "2"])
 })
 
+test.each([
+  ["marks encoded apart", "Crème brûlée".normalize("NFD"), ["crème", "brûlée"]],
+  ["full-width signs", "ａ １２", ["a", "12"]],
+  ["signs that nobody sees", "as\u00adsi\u200bet\u2060te", ["assiette"]],
+  ["Lao, which has no spaces", "ກິນ", ["ກ", "ິ", "ນ"]],
+])("the same words: %s", (_, text, words) => expect(wordsOf(text)).toEqual(words))
+
+test("what a benchmark's row does not ask is refused, and an answer that is thought is found", async () => {
+  const decontaminate = { ngram: 8, remove: true }
+  const asked = (path: string) => ({
+    leaveOut: { ...leaveOut, decontaminate, benchmarks: [{ path, weight: 1 }] },
+  })
+  const path = rowFile([
+    {
+      messages: [
+        { role: "user", content: "Why?" },
+        { role: "assistant", reasoning_content: LONG, content: "so" },
+      ],
+    },
+    { problem: "Why not?", solution: "no" },
+  ])
+  expect(await keptLines(path, asked(rowFile([{ query: LONG, response: "26" }])))).toEqual([2])
+  const bench = rowFile([{ Q: LONG }])
+  await expect(keptLines(path, asked(bench))).rejects.toThrow(
+    `${bench}:1: expected a question under problem, question, prompt`,
+  )
+})
+
 test("rows that share words in a row with a benchmark's question or answer", async () => {
   const bench = rowFile([
     {

@@ -22,6 +22,7 @@ const rows = rowFile([
     ],
   },
   { problem: "Why?", solution: "so" },
+  { problem: "Qui a mangé ?".normalize("NFD"), solution: "moi" },
 ])
 
 test("questions that are also in the eval rows, whatever their answer, case and white space", async () => {
@@ -34,10 +35,12 @@ test("questions that are also in the eval rows, whatever their answer, case and 
 })
 
 test("benchmarks need questions only", async () => {
-  const path = rowFile([{ problem: "why?", answer: 3 }, { question: "other" }])
+  const path = rowFile([{ query: "why?", answer: 3 }, { question: "Qui a mangé ?" }])
   const train = await prepared(rows)
   const lints = await overlapLints({ train, evals: [], benchmarks: [{ path, weight: 1 }] })
-  expect(lints).toMatchObject([{ code: "benchmark-overlap", count: 1, examples: [`${rows}:4`] }])
+  expect(lints).toMatchObject([
+    { code: "benchmark-overlap", count: 2, examples: [`${rows}:4`, `${rows}:5`] },
+  ])
   const wrong = overlapLints({
     train,
     evals: [],
