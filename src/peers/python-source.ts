@@ -75,7 +75,14 @@ export function readPython(source: string, file: string): PythonSettings {
     if (ONCE.test(name) && names.includes(name)) continue
     names.push(name)
     const open = call.index + call[0].length
-    for (const [place, argument] of callArguments(text, open).entries()) {
+    const parts = callArguments(text, open)
+    if (parts === undefined) {
+      const line = text.slice(0, call.index).split("\n").length
+      throw new InputError(
+        `${file}:${line}: the call of ${name} is not closed. Is the script whole?`,
+      )
+    }
+    for (const [place, argument] of parts.entries()) {
       const pair = /^\s*(\w+)\s*=(?!=)\s*([\s\S]*?)\s*$/.exec(argument)
       const key = pair?.[1] ?? PLACES[name]?.[place]
       if (key === undefined || argument.trim() === "") continue
@@ -128,9 +135,9 @@ function constantsOf(text: string): Map<string, { readonly value: unknown }> {
 
 /**
  * The arguments' texts from just after the opening parenthesis, split at commas outside brackets
- * and strings.
+ * and strings; undefined where nothing closes it.
  */
-function callArguments(text: string, start: number): string[] {
+function callArguments(text: string, start: number): string[] | undefined {
   const found: string[] = []
   let [depth, from] = [0, start]
   for (let at = start; at < text.length; at++) {
@@ -141,16 +148,21 @@ function callArguments(text: string, start: number): string[] {
     else if (depth === 0 && (character === "," || character === ")")) {
       found.push(text.slice(from, at))
       from = at + 1
-      if (character === ")") break
+      if (character === ")") return found
     }
   }
-  return found
+  return undefined
 }
 
+/** Where a string ends: at three quotes if it begins with three, else in its own line. */
 function stringEnd(text: string, start: number): number {
-  for (let at = start + 1; at < text.length; at++) {
+  const quote = text[start]!
+  const isLong = text.startsWith(quote.repeat(3), start)
+  const closing = isLong ? quote.repeat(3) : quote
+  for (let at = start + closing.length; at < text.length; at++) {
     if (text[at] === "\\") at += 1
-    else if (text[at] === text[start]) return at
+    else if (text.startsWith(closing, at)) return at + closing.length - 1
+    else if (text[at] === "\n" && !isLong) return text.length
   }
   return text.length
 }
@@ -178,7 +190,7 @@ function pythonLiteral(text: string): { readonly value: unknown } | undefined {
 }
 
 const itemsOf = (text: string): string[] =>
-  callArguments(`${text.slice(1, -1)})`, 0)
+  (callArguments(`${text.slice(1, -1)})`, 0) ?? [])
     .map((item) => item.trim())
     .filter((item) => item !== "")
 

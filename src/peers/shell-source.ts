@@ -34,7 +34,7 @@ const TRAINS = /^(?:sft|pt|pretrain|train|rlhf|dpo|grpo|kto|rloo|reward)$|sft|tr
 export function readCommand(text: string, file: string): Command {
   const variables = new Map<string, string>()
   const found: Omit<Command, "commands">[] = []
-  for (const words of commandsOf(text)) {
+  for (const words of commandsOf(text, file)) {
     const command = readWords(words, variables)
     if (Object.keys(command.settings).length + Object.keys(command.expressions).length > 0) {
       found.push(command)
@@ -107,19 +107,30 @@ function isProgram(word: string, index: number, words: readonly string[]): boole
   return first < 0 || index < first || words[index - 1] === "-m" || word.endsWith(".py")
 }
 
+/** A line break or another end of a command; a comment; a word; a quote that nothing closes. */
+const SHELL_PART =
+  /(?<end>\n|&&|\|\||;|\|)|(?<=^|[\s;|&])#[^\n]*|(?<word>(?:\$\(\((?:[^()]|\([^()]*\))*\)\)|\$\((?:[^()]|\([^()]*\))*\)|`[^`\n]*`|"(?:\\.|[^"\\])*"|'[^']*'|[^\s"'`;|\n])+)|(?<open>["'`])/g
+const CONTINUATION = /\\[ \t]*\r?\n/g
+const HERE_DOCUMENT = /<<-?[ \t]*(["']?)(\w+)\1[^\n]*\n[\s\S]*?^\t*\2$/gm
+
+/** Takes something out of a text in which every place stays what it was. */
+const blanked = (whole: string): string => whole.replaceAll(/[^\n]/g, " ")
+
 /** The words of each command, quotes kept; `$( )`, backticks and quotes hold spaces. */
-function commandsOf(text: string): string[][] {
+function commandsOf(text: string, file: string): string[][] {
   const joined = text
-    .replaceAll(/\\[ \t]*\r?\n/g, " ")
-    .split("\n")
-    .filter((line) => !/^\s*#/.test(line))
-    .map((line) => line.replace(/\s#\s.*$/, ""))
-    .join("\n")
-  const pattern =
-    /(\n|&&|\|\||;|\|)|((?:\$\(\((?:[^()]|\([^()]*\))*\)\)|\$\((?:[^()]|\([^()]*\))*\)|`[^`\n]*`|"(?:\\.|[^"\\])*"|'[^']*'|[^\s"'`;|\n])+)/g
+    .replaceAll(HERE_DOCUMENT, blanked)
+    .replaceAll(CONTINUATION, (whole) => " ".repeat(whole.length))
   const commands: string[][] = [[]]
-  for (const [, separator, word] of joined.matchAll(pattern)) {
-    if (separator !== undefined) commands.push([])
+  for (const { groups, index } of joined.matchAll(SHELL_PART)) {
+    const { end, word, open } = groups!
+    if (open !== undefined) {
+      const line = text.slice(0, index).split("\n").length
+      throw new InputError(
+        `${file}:${line}: the quote ${open} has no partner. Is the script whole?`,
+      )
+    }
+    if (end !== undefined) commands.push([])
     else if (word !== undefined && word !== "&") commands.at(-1)!.push(word)
   }
   return commands.filter((words) => words.length > 0)

@@ -347,3 +347,36 @@ test("Python without a known call, and a command without options, are refused", 
   expect(() => importConfig("print(1)", { file: "x.py" })).toThrow("expected a call of SFTConfig")
   expect(() => importConfig("swift sft", { file: "x.sh" })).toThrow("--key value")
 })
+
+test.each([
+  [
+    "cut.py",
+    "from trl import SFTConfig\nargs = SFTConfig(\n  learning_rate=1e-5,\n",
+    /cut\.py:2: the call of SFTConfig is not closed/,
+  ],
+  [
+    "text.py",
+    'args = SFTConfig(output_dir="out,\n  learning_rate=1e-5)\n',
+    /text\.py:1: the call of SFTConfig is not closed/,
+  ],
+  [
+    "cut.sh",
+    '#!/bin/sh\nswift sft --model "some/model --learning_rate 1e-5 \\\n  --lora_rank 8\n',
+    /cut\.sh:2: the quote " has no partner/,
+  ],
+])("%s is not whole: it is refused, with its line", (file, text, error) => {
+  expect(() => importConfig(text, { file })).toThrow(error)
+})
+
+test("quotes in comments, in texts that a script writes and in long strings are none of these", () => {
+  const shell = imported(
+    `# it's a run\ncat > note.txt <<'END'\nit's "open\nEND\nswift sft --model some/model --learning_rate 1e-5 # don't stop\n`,
+    "a.sh",
+  )
+  expect(shell.config).toMatchObject({ model: "some/model", learning_rate: 1e-5 })
+  const python = imported(
+    `args = SFTConfig(\n  output_dir="out",\n  run_name="""it's (\nlong""",\n  learning_rate=1e-5,\n)\ntrainer = SFTTrainer(model="some/model", args=args)\n`,
+    "a.py",
+  )
+  expect(python.config).toMatchObject({ model: "some/model", learning_rate: 1e-5 })
+})
