@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { InputError } from "../errors.ts"
 import { replaceFile } from "../formats/atomic.ts"
 import { parseJson } from "../formats/json.ts"
 import type { ScoredModel } from "../train/scored-model.ts"
@@ -36,7 +37,7 @@ interface ChoiceOptions {
 }
 
 const VERSION = "choices-2"
-/** Contexts are cut on the right no sooner than that. */
+/** Tokens of a context with a choice. */
 const MAX_LENGTH = 8192
 
 const goldOf = ({ id, gold }: Problem) =>
@@ -51,11 +52,19 @@ export async function judgeChoices(options: ChoiceOptions): Promise<EvaluationRe
   checkRecordsFile(folder, suite)
   const golds = problems.map(goldOf)
   const losses = await choiceLosses(golds, options)
+  const closes = losses.some((loss) => loss !== undefined && loss.ends > 0)
   const records: EvaluationRecord[] = []
   let at = 0
   for (const [i, { id, problem }] of problems.entries()) {
     const { choices, answer, rule } = golds[i]!
-    const nll = choices.map(() => losses[at++]!)
+    const nll = choices.map(() => {
+      const loss = losses[at++]
+      // what is cut off has no end, and what is cut before the choice is no row at all
+      if (loss !== undefined && (loss.ends > 0 || !closes)) return loss
+      throw new InputError(
+        `${suite} ${id}: has more than ${MAX_LENGTH} tokens with a choice; leave the problem out`,
+      )
+    })
     const sums = nll.map((loss) => loss.nll - loss.endNll)
     const [likeliest, best] = [leastOf(sums), leastOf(perCharacter(sums, choices))]
     const chosen = rule === "likeliest" ? likeliest : best
@@ -97,11 +106,11 @@ export const perCharacter = (values: readonly number[], choices: readonly string
 
 const leastOf = (values: readonly number[]): number => values.indexOf(Math.min(...values))
 
-/** Of every answer, in order. */
+/** Of every answer, in order; undefined for one that does not fit. */
 async function choiceLosses(
   golds: readonly ChoiceGold[],
   { model, signal, onProgress }: ChoiceOptions,
-): Promise<RowLoss[]> {
+): Promise<(RowLoss | undefined)[]> {
   const folder = mkdtempSync(join(tmpdir(), "dftune-choices-"))
   try {
     const path = join(folder, "choices.jsonl")
@@ -109,13 +118,15 @@ async function choiceLosses(
       choices.map((choice) => ({ prompt: context, completion: ` ${choice}` })),
     )
     writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""))
-    return await rowLosses(model, {
+    const found = await rowLosses(model, {
       files: [path],
       maxLength: MAX_LENGTH,
       template: "none",
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress } : {}),
     })
+    const byRow = new Map(found.map((loss) => [loss.row, loss]))
+    return rows.map((_, i) => byRow.get(`${found[0]!.source}:${i + 1}`))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

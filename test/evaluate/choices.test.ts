@@ -43,6 +43,46 @@ test("answers by index, letter, label or text, as benchmarks write them", async 
   })
 })
 
+test("an answer that could be two of the choices, or none, is not guessed", async () => {
+  const answersOf = async (...rows: object[]) =>
+    (await openSuite(`choices:${suiteFile(rows)}`, {})).problems.map((one) => gold(one.gold).answer)
+  const one = { question: "a?", choices: { text: ["red", "blue", "B"], label: ["1", "2", "3"] } }
+  const numbered = { ...one, choices: { ...one.choices, label: [3, 2, 1] } }
+  expect(
+    await answersOf(
+      { ...one, answerKey: 2 },
+      { ...numbered, answerKey: 3 },
+      { ...one, answer: "B" },
+    ),
+  ).toEqual([1, 0, 2])
+  const blood = { question: "Which?", choices: ["B", "A", "0"] }
+  expect(await answersOf({ ...blood, answer: 1 }, { ...blood, answer: "C" })).toEqual([1, 2])
+  await expect(answersOf({ ...blood, answer: "A" })).rejects.toThrow(
+    'the answer "A" is the letter of one choice and the text of another; give its index, 0 or 1',
+  )
+  await expect(answersOf({ ...blood, choices: ["", "A"], answer: 0 })).rejects.toThrow(
+    "choices: expected texts, got an empty one",
+  )
+})
+
+test("a problem that does not fit is named, and no other's choices stand in for its own", async () => {
+  const model = await openScoredModel(MODEL, { threads: 1 })
+  const folder = mkdtempSync(join(tmpdir(), "dftune-choices-"))
+  const short = { question: "1+1", choices: ["2", "3"], answer: 0 }
+  try {
+    // the second choice alone is cut off
+    const long = { ...short, question: "1".repeat(8172), choices: ["2", "3 ".repeat(40)] }
+    for (const question of [long.question, "1".repeat(8300)]) {
+      const rows = [short, { ...long, question }, short]
+      const { problems } = await openSuite(`choices:${suiteFile(rows)}`, {})
+      const judged = judgeChoices({ model, called: "m", suite: "own", problems, folder })
+      await expect(judged).rejects.toThrow("own own.jsonl:2: has more than 8192 tokens")
+    }
+  } finally {
+    await model.release()
+  }
+})
+
 test("the likeliest answer, whole or by its length, by the model's own ln p", async () => {
   const rows = [{ question: "3+4", choices: ["7", "12", "eleven and some more"], answer: 0 }]
   const { problems } = await openSuite(`choices:${suiteFile(rows)}`, {})

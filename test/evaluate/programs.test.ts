@@ -116,6 +116,12 @@ test("exact: the whole answer or its last line, without case and a full stop", a
     completions.map((completion, i) => ({ completion, gold: golds[i]! })),
   )
   expect(verdicts.map(({ correct }) => correct)).toEqual([true, true, false, true])
+  // what the answer's last full stop leaves is not nothing
+  const signs = ["", "...", "?", "Cafe\u0301 ."]
+  const others = await judge.judge(
+    signs.map((completion, i) => ({ completion, gold: i < 3 ? "?" : "café" })),
+  )
+  expect(others.map(({ correct }) => correct)).toEqual([false, false, true, true])
   const rows = [{ question: "Capital?", answer: "Paris" }]
   const path = join(folderOf("own.jsonl", rows), "own.jsonl")
   expect((await openSuite(`exact:${path}`, {})).judge).toBe("exact")

@@ -1,14 +1,18 @@
 import { type JudgedItem, plainVerdict, type SuiteJudge } from "./judge.ts"
 
-const VERSION = "exact-1"
+const VERSION = "exact-2"
 
-/** The last line that says something, without letter case, white space and closing punctuation. */
+/**
+ * Without letter case, white space and the punctuation that closes a text; one that is nothing else
+ * stays.
+ */
 const comparable = (text: string): string =>
   text
+    .normalize("NFC")
     .trim()
     .toLowerCase()
     .replaceAll(/\s+/g, " ")
-    .replace(/[.!?]+$/, "")
+    .replace(/(?<=[^\s.!?])[\s.!?]+$/, "")
 
 /** Right where the whole answer, or its last line, is the gold text. */
 export function exactJudge(): SuiteJudge {

@@ -6,7 +6,7 @@ import { field, type Suite } from "./suite.ts"
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /** Texts under `choices`, as a list or as ARC's `{ text, label }`. */
-function choicesOf(row: JsonObject, where: string): { texts: string[]; labels: string[] } {
+function choicesOf(row: JsonObject, where: string): { texts: string[]; labels?: string[] } {
   const { choices } = row
   const texts: unknown = isObject(choices) ? choices.text : choices
   const labels: unknown = isObject(choices) ? choices.label : undefined
@@ -14,17 +14,27 @@ function choicesOf(row: JsonObject, where: string): { texts: string[]; labels: s
     Array.isArray(value) && value.every((one) => typeof one === "string")
   if (!isTexts(texts) || texts.length < 2)
     throw new InputError(`${where}: expected choices, a list of at least two texts`)
-  return { texts, labels: isTexts(labels) ? labels : texts.map((_, i) => LETTERS[i] ?? `${i}`) }
+  // some files have numbers for labels
+  return Array.isArray(labels) ? { texts, labels: labels.map(String) } : { texts }
 }
 
-/** The right one's index: a number, a label, or the text itself. */
-function answerOf(row: JsonObject, texts: string[], labels: string[], where: string): number {
+/** The right one's index: the row's own label, a number, a letter, or the text itself. */
+function answerOf(
+  row: JsonObject,
+  { texts, labels }: ReturnType<typeof choicesOf>,
+  where: string,
+): number {
   const given = row.answerKey ?? row.answer ?? row.label
-  const at =
-    typeof given === "number"
-      ? given
-      : [labels.indexOf(String(given)), texts.indexOf(String(given))].find((i) => i >= 0)
-  if (at !== undefined && texts[at] !== undefined) return at
+  const labelled = labels?.indexOf(String(given)) ?? -1
+  const written = texts.indexOf(String(given))
+  const letter = labels || typeof given === "number" ? -1 : LETTERS.indexOf(`${given}` || " ")
+  if (written >= 0 && texts[letter] !== undefined && letter !== written)
+    throw new InputError(
+      `${where}: the answer ${JSON.stringify(given)} is the letter of one choice and the text of another; give its index, ${letter} or ${written}`,
+    )
+  const counted = typeof given === "number" ? given : -1
+  const at = [labelled, counted, letter, written].find((i) => texts[i] !== undefined)
+  if (at !== undefined) return at
   throw new InputError(
     `${where}: expected the answer to be an index, a letter or one of the choices, got ${JSON.stringify(given)}`,
   )
@@ -38,9 +48,9 @@ export interface ChoiceRow {
 
 /** A question with its choices, of a benchmark's row or a user's own. */
 function choiceRow(row: JsonObject, where: string): ChoiceRow {
-  const { texts, labels } = choicesOf(row, where)
+  const choices = choicesOf(row, where)
   const question = field(row, ["question", "problem", "prompt"], where)
-  return { question, texts, answer: answerOf(row, texts, labels, where) }
+  return { question, texts: choices.texts, answer: answerOf(row, choices, where) }
 }
 
 /** The answers themselves are compared. */
@@ -70,10 +80,14 @@ export const choiceSuite = (
   judge: "choices",
   read: (row, where) => {
     const read = choiceRow(row, where)
+    const gold = goldOf(read)
+    // of nothing there is no probability
+    if (gold.choices.some((text) => text.trim() === ""))
+      throw new InputError(`${where}: choices: expected texts, got an empty one`)
     const { id } = row
     return {
       problem: read.question,
-      gold: JSON.stringify(goldOf(read)),
+      gold: JSON.stringify(gold),
       ...(typeof id === "string" || typeof id === "number" ? { id: String(id) } : {}),
     }
   },
