@@ -35,6 +35,10 @@ export interface Design {
 }
 
 export const SEED = "seed"
+/** A training seed's models draw their samples with so many seeds, which no other's have. */
+export const SAMPLE_SEEDS = 10_000_000
+/** Above it those seeds are no numbers of their own; one more is left for the runs to choose by. */
+const MOST_SEED = Math.floor(Number.MAX_SAFE_INTEGER / SAMPLE_SEEDS) - 3
 
 /** What nobody waits for, and this machine cannot hold. */
 const MOST_RUNS = 10_000
@@ -124,8 +128,11 @@ export function designOf(
         return []
       }),
     }))
-  problems.push(...keyProblems(axes), ...nameProblems(fields))
   const chosen = fields.choose === undefined ? [] : list(fields.choose.axes)
+  const fixed = axes.filter(({ key }) => !chosen.includes(key))
+  const tried = axes.filter(({ key }) => chosen.includes(key))
+  // what is chosen is set last
+  problems.push(...keyProblems([...fixed, ...tried]), ...nameProblems(fields))
   for (const key of chosen) {
     if (axes.some((axis) => axis.key === key)) continue
     const names = axes.map((axis) => axis.key).join(", ") || "none but seed"
@@ -137,23 +144,43 @@ export function designOf(
     const message = `they make ${combinations.toLocaleString("en-US")} runs; expected at most ${MOST_RUNS.toLocaleString("en-US")}`
     return { design: NOTHING, problems: [...problems, { path: ["axes"], message }] }
   }
-  const fixed = axes.filter(({ key }) => !chosen.includes(key))
   const arms = product(fixed.map(({ values }) => values)).map(
     ({ label, set }): Arm => ({ name: label || "run", set }),
   )
-  const candidates =
-    chosen.length === 0
-      ? []
-      : product(axes.filter(({ key }) => chosen.includes(key)).map(({ values }) => values))
-  problems.push(...repeated(arms.map(({ name }) => name)))
+  const candidates = chosen.length === 0 ? [] : product(tried.map(({ values }) => values))
+  problems.push(...repeated(arms.map(({ name }) => name)), ...choiceProblems(fields, candidates))
   const bases = fields.base === false ? [] : basesOf(fixed, arms)
   const cells = cellsOf(fields, { arms, bases, seeds, candidates })
   const contrasts = contrastsOf(fields, { arms, bases }, problems)
   return { design: { arms, seeds, candidates, cells, contrasts }, problems }
 }
 
+const repeat = <T>(values: readonly T[]): T | undefined =>
+  values.find((value, i) => values.indexOf(value) !== i)
+
+/** Values are told apart by what they are called, and each run to choose by counts once. */
+function choiceProblems(
+  { choose }: StudyFields,
+  candidates: readonly AxisValue[],
+): DesignProblem[] {
+  const twice = repeat(candidates.map(({ label }) => label))
+  const message = `two values to choose from are called "${twice}"; give { as, set } values`
+  return [
+    ...(twice === undefined ? [] : [{ path: ["choose", "axes"], message }]),
+    ...seedProblems(choose?.seeds ?? [], ["choose", "seeds"]),
+  ]
+}
+
+function seedProblems(seeds: readonly number[], path: DesignProblem["path"]): DesignProblem[] {
+  const most = `expected at most ${MOST_SEED.toLocaleString("en-US")}: samples are drawn with ${SAMPLE_SEEDS.toLocaleString("en-US")} seeds for each`
+  return [
+    ...(repeat(seeds) === undefined ? [] : [{ path, message: "expected different whole numbers" }]),
+    ...(seeds.some((seed) => seed > MOST_SEED) ? [{ path, message: most }] : []),
+  ]
+}
+
 function repeated(names: readonly string[]): DesignProblem[] {
-  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  const twice = repeat(names)
   const taken = names.find((name) => name === BASE || name.startsWith(`${BASE} `))
   return [
     ...(twice === undefined
@@ -173,7 +200,11 @@ function repeated(names: readonly string[]): DesignProblem[] {
 /** Keys that the study writes into each run's config itself. */
 const OWN_KEYS = ["output_dir", "resume"]
 
-/** Keys that an axis may not set, or that a second axis sets over the first. */
+/**
+ * Keys that an axis may not set, or that a second axis sets over the first.
+ *
+ * @param axes in the order in which they are set
+ */
 function keyProblems(
   axes: readonly { readonly key: string; readonly values: readonly AxisValue[] }[],
 ): DesignProblem[] {
@@ -185,11 +216,22 @@ function keyProblems(
       if (one === SEED) return ["seeds are an axis of their own: seed: [1, 2, 3]"]
       const other = setBy.get(one)
       if (other !== undefined) return [`${one} is set by the axis ${other} too; leave it to one`]
-      setBy.set(one, key)
-      return []
+      return lostBelow(one, [...setBy.keys()])
     })
-    return found.map((message) => ({ path: ["axes", key], message }))
+    const within = values.flatMap(({ set }) => {
+      const own = Object.keys(set)
+      return own.flatMap((one, i) => lostBelow(one, own.slice(0, i)))
+    })
+    for (const one of keys) setBy.set(one, key)
+    return [...found, ...within].map((message) => ({ path: ["axes", key], message }))
   })
+}
+
+/** A key that is set behind one below it takes the other away: arms would be called what they lack. */
+function lostBelow(key: string, before: readonly string[]): string[] {
+  const lost = before.find((one) => one.startsWith(`${key}.`))
+  if (lost === undefined) return []
+  return [`${key} would be set over ${lost}; give both in one { as, set } value, ${key} first`]
 }
 
 /** Evaluations and losses are told apart by their names, and each decoding is asked once. */
@@ -214,9 +256,9 @@ function nameProblems({ evaluations, losses }: StudyFields): DesignProblem[] {
 function seedsOf({ axes }: StudyFields, configSeed: unknown, problems: DesignProblem[]): number[] {
   const values = axes[SEED] ?? [Number.isSafeInteger(configSeed) ? configSeed : 0]
   const seeds = values.filter((value): value is number => Number.isSafeInteger(value))
-  if (seeds.length !== values.length || new Set(seeds).size !== seeds.length) {
-    problems.push({ path: ["axes", SEED], message: "expected different whole numbers" })
-  }
+  const path = ["axes", SEED]
+  if (seeds.length === values.length) problems.push(...seedProblems(seeds, path))
+  else problems.push({ path, message: "expected different whole numbers" })
   return seeds
 }
 

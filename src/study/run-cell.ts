@@ -15,7 +15,7 @@ import { isLeftLocked, LOCK_FILE, lockFolder } from "../run/run-lock.ts"
 import { openScoredModel } from "../train/scored-model.ts"
 import { askedModel } from "./asked-model.ts"
 import { cellDesign, checkMadeSo, questionHash } from "./cell-design.ts"
-import { type AxisValue, type Cell, SEED } from "./design.ts"
+import { type AxisValue, type Cell, SAMPLE_SEEDS, SEED } from "./design.ts"
 import type { Study } from "./load-study.ts"
 import { answerOf, everyQuestion, type Question } from "./questions.ts"
 import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
@@ -29,7 +29,7 @@ export interface CellOptions {
 }
 
 /** A seed of samples that no other run's samples have. */
-const sampleSeed = (seed: number | null) => ((seed ?? -1) + 1) * 10_000_000
+const sampleSeed = (seed: number | null) => ((seed ?? -1) + 1) * SAMPLE_SEEDS
 
 /**
  * Trains and asks one model, going on where an earlier call stopped; what failed is told as an

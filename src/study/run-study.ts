@@ -1,17 +1,25 @@
 import { existsSync } from "node:fs"
 import { setTimeout } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
+import { comparable } from "../data/render.ts"
 import { rowsOf } from "../data/row-objects.ts"
 import { InputError } from "../errors.ts"
 import { averageAtN, openSuite } from "../evaluate/index.ts"
 import { makeFolder } from "../formats/atomic.ts"
 import { ownPlace } from "../host/own-place.ts"
 import { lockFolder } from "../run/run-lock.ts"
+import type { Contrast } from "./contrasts.ts"
 import type { AxisValue, Cell } from "./design.ts"
 import type { Study } from "./load-study.ts"
 import { VALIDATION } from "./questions.ts"
 import { type CellOptions, runCell } from "./run-cell.ts"
-import { readStudyEvents, type StudyEvent, studyLog } from "./study-events.ts"
+import {
+  type LossEvent,
+  readStudyEvents,
+  type ScoreEvent,
+  type StudyEvent,
+  studyLog,
+} from "./study-events.ts"
 
 export interface StudyOptions extends CellOptions {
   /** Only these runs, by id: a part of the study beside others, as the jobs of an array run it. */
@@ -80,18 +88,30 @@ async function nameContrasts({ folder, name, fields, design }: Study): Promise<v
   const added = design.contrasts.filter((one) => !before.some((old) => isDeepStrictEqual(old, one)))
   if (added.length === 0 && named.length > 0) return
   const log = studyLog(folder, "study")
-  log.append({
-    type: "study.contrasts",
-    study: name,
-    about: fields.about,
-    limits: fields.limits,
-    arms: design.arms.map((arm) => arm.name),
-    seeds: design.seeds,
-    contrasts: added,
-    after_results: events.some((event) => event.type === "score" && event.stage === "final"),
-  })
+  const tell = (contrasts: readonly Contrast[], after: boolean) =>
+    log.append({
+      type: "study.contrasts",
+      study: name,
+      about: fields.about,
+      limits: fields.limits,
+      arms: design.arms.map((arm) => arm.name),
+      seeds: design.seeds,
+      contrasts,
+      after_results: after,
+    })
+  const known = new Set(events.flatMap((event) => (isResult(event) ? [event.stage] : [])))
+  const bases = design.cells.flatMap(({ stage, arm }) => (stage === "base" ? [arm] : []))
+  const isKnown = ({ a, b }: Contrast) =>
+    known.has("final") || (known.has("base") && bases.includes(a) && bases.includes(b))
+  const late = added.filter(isKnown)
+  const early = added.filter((one) => !isKnown(one))
+  if (early.length > 0 || late.length === 0) tell(early, known.has("final"))
+  if (late.length > 0) tell(late, true)
   log.close()
 }
+
+const isResult = (event: StudyEvent): event is ScoreEvent | LossEvent =>
+  event.type === "score" || event.type === "loss"
 
 /** The value that was chosen for a run, where one is; or why none can be. */
 async function chosenFor(
@@ -168,9 +188,11 @@ async function checkQuestions({ fields, path }: Study): Promise<void> {
   const problems = async ({ suite, suite_dir, limit }: (typeof fields.evaluations)[number]) =>
     (await openSuite(suite, { folder: suite_dir, limit })).problems
   const own = await problems({ ...fields.choose, name: VALIDATION, decodings: ["greedy"] })
-  const texts = new Set(own.map(({ problem }) => problem.trim()))
+  const texts = new Set(own.map(({ problem }) => comparable(problem)))
   for (const evaluation of fields.evaluations) {
-    const shared = (await problems(evaluation)).find(({ problem }) => texts.has(problem.trim()))
+    const shared = (await problems(evaluation)).find(({ problem }) =>
+      texts.has(comparable(problem)),
+    )
     if (shared === undefined) continue
     throw new InputError(
       `choose: problem ${shared.id} is also in the evaluation ${evaluation.name}; choose on problems that no result uses`,

@@ -1,6 +1,6 @@
 /** A study as jobs of Slurm: an array for the runs to choose by, one for the others, a report. */
 import { join } from "node:path"
-import { sbatchLines } from "../engines/torch/slurm.ts"
+import { logFolder, sbatchLines } from "../engines/torch/slurm.ts"
 import { makeFolder, writeFileAtomic } from "../formats/atomic.ts"
 import { ownPlace } from "../host/own-place.ts"
 import { shellWord } from "../host/shell-word.ts"
@@ -28,7 +28,7 @@ export async function writeStudyJobs(study: Study, command: readonly string[]): 
     const path = join(folder, `${name}.sbatch`)
     const shared = {
       "job-name": `dftune-${name}`,
-      output: join(folder, `${name}-%${own.signal === undefined ? "j" : "A-%a"}.log`),
+      output: join(logFolder(folder), `${name}-%${own.signal === undefined ? "j" : "A-%a"}.log`),
       "open-mode": "append",
     }
     const options = sbatchLines({ ...shared, ...own, ...study.fields.slurm.sbatch }, "slurm.sbatch")

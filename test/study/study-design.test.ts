@@ -1,5 +1,5 @@
 /** Names, axes, contrasts and questions of a study that are wrong, or only look so. */
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -8,6 +8,7 @@ import { stringify } from "yaml"
 import { loadStudy } from "../../src/study/load-study.ts"
 import { runStudy } from "../../src/study/run-study.ts"
 import { studyPlan } from "../../src/study/study.ts"
+import { readStudyEvents } from "../../src/study/study-events.ts"
 
 const MODEL = fileURLToPath(new URL("../../demo/model", import.meta.url))
 const SUMS = { name: "sums", suite: "sums.jsonl", max_new_tokens: 4, decodings: ["greedy"] }
@@ -75,6 +76,41 @@ test.each([
     },
     "axes.learning_rate: learning_rate is set by the axis arm too",
   ],
+  [
+    {
+      axes: { objective: ["sft", "dft"], learning_rate: [1e-4, 1e-4] },
+      choose: { axes: "learning_rate", suite: "validation.jsonl" },
+    },
+    'choose.axes: two values to choose from are called "learning_rate 0.0001"',
+  ],
+  [
+    {
+      axes: { objective: ["sft", "dft"], learning_rate: [1e-4, 1e-3] },
+      choose: { axes: "learning_rate", suite: "validation.jsonl", seeds: [3, 3] },
+    },
+    "choose.seeds: expected different whole numbers",
+  ],
+  [{ axes: { objective: ["sft", "dft"], seed: [2 ** 32 - 1] } }, "expected at most 900,719,922"],
+  [
+    { axes: { "objective.weight_floor": [0.1, 0.2], objective: ["sft", "dft"] }, contrasts: [] },
+    "axes.objective: objective would be set over objective.weight_floor",
+  ],
+  [
+    // what is chosen is set last
+    {
+      axes: { objective: ["sft", "dft"], "objective.weight_floor": [0.1, 0.2] },
+      choose: { axes: "objective", suite: "validation.jsonl" },
+      contrasts: [],
+    },
+    "axes.objective: objective would be set over objective.weight_floor",
+  ],
+  [
+    {
+      axes: { arm: [{ as: "x", set: { "objective.weight_floor": 0.1, objective: "dft" } }] },
+      contrasts: [],
+    },
+    "axes.arm: objective would be set over objective.weight_floor",
+  ],
   [{ name: ".." }, 'name: expected a name that is more than dots, got ".."'],
   // on some disks their files would be one
   [{ evaluations: [SUMS, { ...SUMS, name: "Sums" }] }, 'another is called "Sums" already'],
@@ -102,6 +138,50 @@ test.each([
   const study = await loadStudy(writeStudy(change))
   const { signal } = new AbortController()
   await expect(runStudy(study, { signal })).rejects.toThrow(message)
+})
+
+test("a validation problem that differs in letter case and white space is one of a result", async () => {
+  const path = writeStudy({
+    axes: { objective: ["sft", "dft"], learning_rate: [1e-4, 1e-3], seed: [1] },
+    evaluations: [{ ...SUMS, suite: "words.jsonl" }],
+    choose: { axes: "learning_rate", suite: "validation.jsonl" },
+  })
+  const rows = { words: "What is  1+1?", validation: "what is 1+1?" }
+  for (const [name, problem] of Object.entries(rows))
+    writeFileSync(
+      join(path, "..", `${name}.jsonl`),
+      `${JSON.stringify({ problem, answer: "2" })}\n`,
+    )
+  const { signal } = new AbortController()
+  await expect(runStudy(await loadStudy(path), { signal })).rejects.toThrow(
+    "choose: problem validation.jsonl:1 is also in the evaluation sums",
+  )
+})
+
+test("a comparison of the base with itself is late as soon as the base has been asked", async () => {
+  const study = await loadStudy(
+    writeStudy({
+      base: { temperatures: [0.5] },
+      contrasts: [
+        { a: "dft", b: "sft", on: "sums" },
+        { a: "base", b: "base", on: "sums", at: "greedy", b_at: 0.5 },
+      ],
+    }),
+  )
+  const cell = { time: "t", cell: "base", arm: "base", stage: "base", seed: null }
+  const answers = { outcomes: { p: "1" }, tokens: 1, ended: 1 }
+  const score = { ...cell, type: "score", evaluation: "sums", decoding: "greedy", ...answers }
+  mkdirSync(join(study.folder, "events"), { recursive: true })
+  writeFileSync(join(study.folder, "events", "base.jsonl"), `${JSON.stringify(score)}\n`)
+  const { signal } = new AbortController()
+  await runStudy(study, { signal, cells: [] })
+  const named = (await readStudyEvents(study.folder)).flatMap((event) =>
+    event.type === "study.contrasts" ? [event] : [],
+  )
+  expect(named.map(({ contrasts, after_results }) => [contrasts[0]!.a, after_results])).toEqual([
+    ["dft", false],
+    ["base", true],
+  ])
 })
 
 test("a config is told as one", async () => {

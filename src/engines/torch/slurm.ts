@@ -49,7 +49,7 @@ export function sbatchFile({
     ...(processes === undefined
       ? {}
       : { "gpus-per-node": processes, "cpus-per-task": processes * CPUS_PER_PROCESS }),
-    output: `${outputDir}/slurm-%j.log`,
+    output: `${logFolder(outputDir)}/slurm-%j.log`,
     "open-mode": "append",
     signal: `B:USR1@${WARNING_SECONDS}`,
   }
@@ -81,6 +81,9 @@ port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not share a p
 ${stoppable(`srun --kill-on-bad-exit=1 ${torchrun.join(" \\\n  ")}`, outputDir)}`
 }
 
+/** A folder in the name of a job's log, where % begins what sbatch fills in. */
+export const logFolder = (folder: string): string => folder.replaceAll("%", "%%")
+
 /**
  * Options of sbatch as the first lines of its file have them.
  *
@@ -95,7 +98,8 @@ export function sbatchLines(
     if (!/^[a-z][a-z-]*$/.test(name) || /[\r\n"]/.test(word)) {
       throw new InputError(`${key}.${name}: expected an option of sbatch, such as partition: gpu`)
     }
-    return `#SBATCH --${name}=${/\s/.test(word) ? `"${word}"` : word}`
+    // outside of quotes sbatch reads # as a comment and ' as a quote
+    return `#SBATCH --${name}=${/^[\w@%+=:,./-]*$/.test(word) ? word : `"${word}"`}`
   })
   return lines.join("\n")
 }

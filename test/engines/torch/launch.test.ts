@@ -151,6 +151,8 @@ describe("sbatch", () => {
     const text = sbatchFile({ ...parts, config: config(), engine: asked })
     expect(text).toContain("--nproc-per-node=gpu")
     expect(text).toContain(`#SBATCH --output="/shared/my run/slurm-%j.log"`)
+    const odd = { ...parts, config: config(), engine: asked, outputDir: "/it's/50%#1" }
+    expect(sbatchFile(odd)).toContain(`#SBATCH --output="/it's/50%%#1/slurm-%j.log"\n`)
   })
 
   /** Runs the file with a Slurm made of two shell scripts; `srun` is the given one. */
