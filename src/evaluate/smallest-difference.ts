@@ -60,6 +60,7 @@ function normalBelow(x: number): number {
  */
 export function smallestDifference(assumed: PowerAssumptions, sizes: PowerSizes): number {
   const { problems, seeds, contrasts } = sizes
+  const { seedEffect } = assumed
   if (problems < 2) return Number.POSITIVE_INFINITY
   const [P, S] = [problems - 1, seeds - 1]
   const expected = expectedSquares(assumed, sizes)
@@ -78,7 +79,9 @@ export function smallestDifference(assumed: PowerAssumptions, sizes: PowerSizes)
     })
     return tCritical(0.05 / contrasts, degreesOfFreedom) * standardError
   })
-  const spread = errorFrom(expected).standardError
+  // what a study measures varies with its runs, also where its intervals call them fixed
+  const ofMean = expected.ofRows + problems * 2 * seedEffect ** 2
+  const spread = Math.sqrt(ofMean / (problems * seeds))
   const found = (difference: number) =>
     reaches.reduce((sum, reach) => sum + normalBelow((difference - reach) / spread), 0) / STUDIES
   let [low, high] = [0, spread]
