@@ -154,7 +154,7 @@ test("a validation problem that differs in letter case and white space is one of
     )
   const { signal } = new AbortController()
   await expect(runStudy(await loadStudy(path), { signal })).rejects.toThrow(
-    "choose: problem validation.jsonl:1 is also in the evaluation sums",
+    "choose: problem words.jsonl:1 is also in the evaluation sums",
   )
 })
 
