@@ -179,11 +179,11 @@ describe.skipIf(!CHROMIUM)("a model of one's own in the playground", { timeout: 
     await drop(NAMES)
     await phase(page, "loading")
     await phase(page, "ready")
-    expect(await page.getByRole("status").textContent()).toMatch(/; dropped, /)
+    await expect.poll(() => page.getByRole("status").textContent()).toMatch(/; dropped, /)
     await openPicker(page)
     await drop(["tokenizer.json"])
     await phase(page, "failed")
-    expect(await alert(page)).toMatch(/dropped: .*a folder without config\.json/)
+    await expect.poll(() => alert(page)).toMatch(/dropped: .*a folder without config\.json/)
   })
 
   test("rows come from a file, and an adapter goes into a folder", async () => {
